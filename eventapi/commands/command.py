@@ -1,0 +1,30 @@
+"""What every command is: a wish with all it needs, decided by a pure function."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from events.record import Event
+from projections.state import State
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The one event that a command comes to.
+
+    ``subject`` and ``actor`` as on the line; ``sealedfor`` names the user whose key seals the
+    personal values, or is empty.
+    """
+
+    subject: str
+    event: Event
+    actor: str
+    sealedfor: str = ""
+
+
+class Command(Protocol):
+    """A wish. Time, identifiers and randomness are data in it, so that deciding is pure."""
+
+    def decide(self, state: State) -> Decision:
+        """The event that the wish comes to in this state; raises `Refusal` where the rules say no."""

@@ -1,0 +1,95 @@
+"""What can be wished of items."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from eventapi.commands.command import Decision
+from events.errors import NotFound, PreconditionFailed
+from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
+from projections.items import Item
+from projections.state import State
+
+AnyVersion = None
+"""A wish that does not care at which version it finds the item."""
+
+
+class CreateItem(msgspec.Struct, frozen=True):
+    """Make an item of the caller's own."""
+
+    owner: int
+    content: Content
+
+    def decide(self, state: State) -> Decision:
+        actor = f"users/{self.owner}"
+        event = ItemCreated(self.owner, personal=self.content)
+        return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
+
+
+class ImportItem(msgspec.Struct, frozen=True):
+    """Make an item that already has a past, under its old number where that was never used.
+
+    ``owner`` is a username, since the owner may be imported in the same breath; ``above`` is a
+    number that a new one must be greater than.
+    """
+
+    owner: str
+    content: Content
+    created_at: str
+    number: int
+    above: int
+    actor: str
+
+    def decide(self, state: State) -> Decision:
+        user = state.users.named(self.owner)
+        if user is None:
+            raise NotFound(f"there is no user {self.owner!r}")
+        number = self.number
+        if state.items.is_used(number):
+            number = max(state.items.last_id, self.above) + 1
+        event = ItemCreated(user.id, created_at=self.created_at, personal=self.content)
+        return Decision(f"items/{number}", event, self.actor, user.subject)
+
+
+class UpdateItem(msgspec.Struct, frozen=True):
+    """Change what is named of an item; ``versions`` are those that the caller accepts, or any."""
+
+    caller: int
+    item: int
+    title: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    versions: frozenset[int] | None = AnyVersion
+
+    def decide(self, state: State) -> Decision:
+        item = owned_item(state, self.caller, self.item)
+        _check_version(item, self.versions)
+        actor = f"users/{self.caller}"
+        changes = ContentChanges(title=self.title, description=self.description)
+        return Decision(f"items/{item.id}", ItemUpdated(personal=changes), actor, actor)
+
+
+class DeleteItem(msgspec.Struct, frozen=True):
+    """Delete an item; ``versions`` are those that the caller accepts, or any."""
+
+    caller: int
+    item: int
+    versions: frozenset[int] | None = AnyVersion
+
+    def decide(self, state: State) -> Decision:
+        item = owned_item(state, self.caller, self.item)
+        _check_version(item, self.versions)
+        return Decision(f"items/{item.id}", ItemDeleted(), f"users/{self.caller}")
+
+
+def owned_item(state: State, caller: int, number: int) -> Item:
+    """The caller's item; whether another one's exists is not told. Raises `NotFound`."""
+    item = state.items.by_id.get(number)
+    if item is None or item.owner != caller:
+        raise NotFound("there is no such item")
+    return item
+
+
+def _check_version(item: Item, versions: frozenset[int] | None) -> None:
+    if versions is not None and item.version not in versions:
+        raise PreconditionFailed(f"the item is at version {item.version}")

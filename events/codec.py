@@ -1,0 +1,246 @@
+"""Record <-> line: the bytes of the log, their hash chain, seals and upcasts.
+
+A line is a CloudEvents 1.0 event in the JSON format. Its members stand in one fixed order, so the
+bytes themselves are the record and no canonical form is needed: ``hash`` is SHA-256 over the raw
+hash of the line before and this line's bytes up to ``,"hash":``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from events import items, sessions, users
+from events.errors import DamagedLog, LogError, UnknownEvent
+from events.record import START, Event, Personal, Record
+from events.sealing import Keyring, seal, unseal
+
+MAX_LINE_BYTES = 65_535
+"""The longest line, its newline not counted: what a 16-bit length can say."""
+
+_HASH_MEMBER = b',"hash":"'
+_TAIL_BYTES = len(_HASH_MEMBER) + 64 + len(b'"}')
+_HASH_FROM, _HASH_TO = -_TAIL_BYTES, len(_HASH_MEMBER) - _TAIL_BYTES
+
+VOCABULARY: tuple[type[Event], ...] = (
+    users.UserRegistered,
+    users.UserUpdated,
+    users.UserPasswordChanged,
+    users.UserDisabled,
+    users.UserEnabled,
+    users.UserRoleGranted,
+    users.UserRoleRevoked,
+    users.UserErased,
+    sessions.SessionStarted,
+    sessions.SessionRefreshed,
+    sessions.SessionEnded,
+    items.ItemCreated,
+    items.ItemUpdated,
+    items.ItemDeleted,
+    items.ItemRestored,
+)
+
+PERSONAL: Mapping[type[Event], type[Personal]] = {
+    users.UserRegistered: users.Profile,
+    users.UserUpdated: users.ProfileChanges,
+    users.UserPasswordChanged: users.PasswordHash,
+    sessions.SessionStarted: sessions.Device,
+    sessions.SessionRefreshed: sessions.Device,
+    items.ItemCreated: items.Content,
+    items.ItemUpdated: items.ContentChanges,
+    items.ItemRestored: items.Content,
+}
+
+Upcast = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
+"""From the ``data`` of an old type to the type and ``data`` it is today."""
+
+UPCASTS: Mapping[str, Upcast] = {}
+"""Old event types, each with the step to the next shape; steps are taken until none is left."""
+
+
+class _Line(msgspec.Struct, gc=False):
+    """A line as it stands; extensions that are not named here are let through."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    actor: str
+    data: msgspec.Raw
+    hash: str
+    sealedfor: str = ""
+    requestid: str = ""
+    remaining: str = "0"
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_encode = msgspec.json.Encoder().encode
+_data_decoders = {event.type: msgspec.json.Decoder(event).decode for event in VOCABULARY}
+_personal_decoders = {event: msgspec.json.Decoder(kind).decode for event, kind in PERSONAL.items()}
+
+
+def link(previous: bytes, body: bytes) -> bytes:
+    """The 32-byte hash of a line whose bytes before ``,"hash":`` are ``body``."""
+    return sha256(previous + body).digest()
+
+
+def context_of(record: Record) -> bytes:
+    """What a seal is bound to, so that it cannot be moved to another record's place."""
+    return f"{record.source}|{record.event.type}|{record.subject}".encode()
+
+
+_E = TypeVar("_E", bound=Event)
+
+
+def _with_personal(event: _E, personal: Personal | str | None) -> _E:
+    return msgspec.structs.replace(event, personal=personal)
+
+
+def encode(
+    record: Record, previous: bytes, keyring: Keyring, nonce: bytes, remaining: int = 0
+) -> tuple[bytes, bytes]:
+    """The line of a record, without its newline, and its 32-byte hash.
+
+    ``record.hash`` is not looked at. ``nonce`` is 12 random bytes, used if there is anything to
+    seal. ``remaining`` counts the records after this one that stand or fall with it. Raises `KeyError` where ``sealedfor`` has no key at hand and `ValueError` where the line
+    would be longer than `MAX_LINE_BYTES`.
+    """
+    event = record.event
+    personal = getattr(event, "personal", None)
+    if isinstance(personal, Personal):
+        sealed = seal(keyring[record.sealedfor], nonce, _encode(personal), context_of(record))
+        event = _with_personal(event, sealed)
+    members: list[tuple[str, Any]] = [
+        ("specversion", "1.0"),
+        ("id", str(record.position)),
+        ("source", record.source),
+        ("type", event.type),
+        ("subject", record.subject),
+        ("time", record.time),
+        ("actor", record.actor),
+    ]
+    if record.requestid:
+        members.append(("requestid", record.requestid))
+    if remaining:
+        members.append(("remaining", str(remaining)))
+    if record.sealedfor:
+        members.append(("sealedfor", record.sealedfor))
+    members.append(("data", event))
+    body = _encode(dict(members))[:-1]
+    digest = link(previous, body)
+    line = body + _HASH_MEMBER + digest.hex().encode() + b'"}'
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"a line of {len(line)} bytes is longer than {MAX_LINE_BYTES}")
+    return line, digest
+
+
+def check_link(line: bytes, previous: bytes) -> bytes:
+    """The hash of a line, 32 bytes; raises `ValueError` where it does not continue the chain."""
+    digest = link(previous, line[:-_TAIL_BYTES])
+    if line[-_TAIL_BYTES:] != _HASH_MEMBER + digest.hex().encode() + b'"}':
+        raise ValueError("its hash does not continue the chain")
+    return digest
+
+
+def parse(line: bytes) -> _Line:
+    """The members of a line, its place in the chain not checked; raises `ValueError`."""
+    try:
+        return _decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"it is no event: {error}") from None
+
+
+def _upcast(line: _Line, upcasts: Mapping[str, Upcast]) -> Event:
+    """The event of a type that is not of today's vocabulary."""
+    name, data = line.type, bytes(line.data)
+    while name in upcasts:
+        name, shape = upcasts[name](msgspec.json.decode(data))
+        data = _encode(shape)
+    decode_data = _data_decoders.get(name)
+    if decode_data is None:
+        raise UnknownEvent(f"position {line.id}: event type {line.type!r} is not known here")
+    return decode_data(data)
+
+
+def decode(
+    lines: Iterable[bytes],
+    keyring: Keyring,
+    last: Record = START,
+    upcasts: Mapping[str, Upcast] = UPCASTS,
+) -> list[Record]:
+    """The records of lines that follow the record ``last``.
+
+    Checks chain, positions and shapes, and opens the seals whose keys are in the keyring; the
+    others stay closed. Raises `DamagedLog` and `UnknownEvent`. This is the inner loop of a replay:
+    what could be a function of its own stands in line.
+    """
+    records = []
+    position, previous, end = last.position, last.hash, last.end
+    for line in lines:
+        position += 1
+        try:
+            parsed = _decode_line(line)
+            hashed = sha256(previous + line[:-_TAIL_BYTES])
+            if hashed.hexdigest() != parsed.hash or line[_HASH_FROM:_HASH_TO] != _HASH_MEMBER:
+                raise ValueError("its hash does not continue the chain")
+            if parsed.id != str(position):
+                raise ValueError(f"its id is {parsed.id!r}")
+            decode_data = _data_decoders.get(parsed.type)
+            event = decode_data(parsed.data) if decode_data else _upcast(parsed, upcasts)
+        except (ValueError, RecursionError) as error:
+            raise _refusal(error, line, position, end) from None
+        previous = hashed.digest()
+        start, end = end, end + len(line) + 1
+        record = Record(
+            position,
+            parsed.source,
+            parsed.subject,
+            parsed.time,
+            parsed.actor,
+            event,
+            parsed.sealedfor,
+            parsed.requestid,
+            previous,
+            end,
+        )
+        if parsed.sealedfor in keyring:
+            try:
+                open_seal(record, keyring)
+            except ValueError as error:
+                raise DamagedLog(str(error), position=position, offset=start) from None
+        records.append(record)
+    return records
+
+
+def _refusal(error: Exception, line: bytes, position: int, offset: int) -> LogError:
+    """Damage, or, where the chain is whole all the same, the word of a newer version."""
+    try:
+        parsed = parse(line)
+    except ValueError as reason:
+        return DamagedLog(str(reason), position=position, offset=offset)
+    if isinstance(error, msgspec.MsgspecError):
+        return UnknownEvent(f"position {position}: {parsed.type} has another shape: {error}")
+    return DamagedLog(str(error), position=position, offset=offset)
+
+
+def open_seal(record: Record, keyring: Keyring) -> None:
+    """Put the personal values in clear in the place of the seal, or ``None`` without a key.
+
+    Raises `ValueError` where the seal is not that of this record.
+    """
+    event = record.event
+    decode_personal = _personal_decoders.get(type(event))
+    sealed = getattr(event, "personal", None)
+    if decode_personal is None or type(sealed) is not str:
+        return
+    cipher = keyring.get(record.sealedfor)
+    personal = None
+    if cipher is not None:
+        personal = decode_personal(unseal(cipher, sealed, context_of(record)))
+    # `decode` made the event a moment ago and nobody else has it yet: no need for a copy.
+    msgspec.structs.force_setattr(event, "personal", personal)

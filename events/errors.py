@@ -1,0 +1,136 @@
+"""Every error of the house, one tree.
+
+::
+
+    EventapiError
+    ├── Refusal                 the rules say no; nothing was written
+    │   ├── NotFound            no such thing, or none of the caller's
+    │   ├── UsernameTaken
+    │   ├── EmailTaken
+    │   ├── Unauthenticated     no token, or one that is not good (any more)
+    │   ├── InvalidCredentials
+    │   ├── AccountDisabled
+    │   ├── Forbidden
+    │   ├── PreconditionFailed  If-Match named another version
+    │   └── Invalid             input of the wrong shape, with the places where
+    ├── Overloaded              a bounded queue is full; try again later
+    ├── LogError                the log cannot do what was asked of it
+    │   ├── LogUnavailable      not reached, or not locked, in time
+    │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
+    │   ├── StorageFull         no room left; reads go on
+    │   ├── DamagedLog          bytes that are not what was written
+    │   │   └── MissingEvents   acknowledged events are gone
+    │   └── UnknownEvent        written by a newer version of this program
+    ├── VaultUnavailable        the keys cannot be read or written
+    └── ConfigurationError      a setting, or a data directory, that cannot be used
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EventapiError(Exception):
+    """Root of the tree."""
+
+
+class Refusal(EventapiError):
+    """A command that the rules refuse; the log is as it was."""
+
+
+class NotFound(Refusal):
+    """There is no such thing for this caller."""
+
+
+class UsernameTaken(Refusal):
+    """The username is in use, without regard to case."""
+
+
+class EmailTaken(Refusal):
+    """The email address is in use, without regard to case."""
+
+
+class Unauthenticated(Refusal):
+    """No access token was given, or it is not good."""
+
+
+class InvalidCredentials(Refusal):
+    """The username or the password is wrong; which one is not told."""
+
+
+class AccountDisabled(Refusal):
+    """The credentials are right, but an operator disabled the account."""
+
+
+class Forbidden(Refusal):
+    """The caller is known and may not do this."""
+
+
+class PreconditionFailed(Refusal):
+    """The entity is not at the version the caller named (RFC 9110, section 13)."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing wrong with an input: a JSON pointer (RFC 6901) and what is wrong there."""
+
+    pointer: str
+    detail: str
+
+
+class Invalid(Refusal):
+    """Input of the right media type and the wrong content."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
+        self.faults = faults
+
+
+class Overloaded(EventapiError):
+    """A bounded queue is full; the caller may try again after some seconds."""
+
+
+class LogError(EventapiError):
+    """The log cannot do what was asked of it."""
+
+
+class LogUnavailable(LogError):
+    """The log could not be reached, or its lock not taken, in time."""
+
+
+class LogFenced(LogError):
+    """A sync failed, so nobody may write or trust cached bytes until a restart recovers."""
+
+
+class StorageFull(LogError):
+    """The disk, quota or file-size limit is reached; the log is as it was."""
+
+
+class DamagedLog(LogError):
+    """Bytes in the log are not what was written.
+
+    ``position`` is the record's, counted from 1, and ``offset`` that of its first byte.
+    """
+
+    def __init__(self, reason: str, *, position: int, offset: int) -> None:
+        super().__init__(
+            f"the log is damaged at position {position}, byte offset {offset}: {reason}"
+        )
+        self.reason = reason
+        self.position = position
+        self.offset = offset
+
+
+class MissingEvents(DamagedLog):
+    """The log is shorter than what has been acknowledged."""
+
+
+class UnknownEvent(LogError):
+    """An event type or shape that this version does not know; a newer one wrote it."""
+
+
+class VaultUnavailable(EventapiError):
+    """The vault cannot be read or written."""
+
+
+class ConfigurationError(EventapiError):
+    """A setting has a bad value, or the data directory cannot be used."""

@@ -1,0 +1,289 @@
+"""The log as a JSON-lines file.
+
+The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its mark
+``events.jsonl.mark`` (see `events.log.mark`), and ``quarantine/``.
+
+1. An append takes the lock (``flock``), so there is one writer at a time in all processes.
+2. It writes at the offset that the mark tells, then calls ``fdatasync``, and only then publishes
+   the new offset in the mark. Nobody reads past the mark, so nobody reads what is not durable.
+3. A process that dies between the two leaves bytes past the mark. Whoever locks next finds the
+   file longer than the mark and recovers before anything else: whole, chained lines are kept,
+   synced and published; a torn rest is moved to ``quarantine/`` and cut off.
+4. Where bytes below the mark are gone, or a whole record follows a damaged one, nothing is changed
+   and nothing is started.
+5. After a failed ``fdatasync`` the kernel may call the next one a success without having written
+   anything. So there is no second try: the fence goes up in the mark, every process that was
+   running refuses to write for ever, and the next start cuts back to the mark, below which
+   everything was synced before.
+6. A write that found no room is cut back to the mark and refused; the next one may succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import time
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+
+import aiofiles
+
+from events.errors import (
+    ConfigurationError,
+    LogFenced,
+    LogUnavailable,
+    MissingEvents,
+    StorageFull,
+)
+from events.log.mark import Mark, Published
+from events.log.port import Head
+from events.log.recovery import examine
+
+CHUNK_BYTES: Final = 1 << 18
+"""How much is read at once."""
+
+_SMALL_BYTES: Final = 1 << 16
+"""Up to here a read is done in place: the bytes were written a moment ago and are in memory."""
+
+_INDEX_EVERY: Final = 4096
+"""Positions between two entries of the offset index."""
+
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PAGE: Final = 4096
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a new file so that after a crash it is whole or absent: temp, fsync, rename, fsync."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+class JsonlLog:
+    """Lines in a file, shared by any number of processes on one machine."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, making it where there is none.
+
+        Raises `ConfigurationError` where the directory cannot be used and `DamagedLog` where the
+        mark is no mark. The log itself is looked at when it is read or locked.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._file = os.open(path, flags, 0o600)
+            self._lock_file = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
+            self._mark = Mark(path.with_name(path.name + ".mark"))
+            sync_directory(path.parent)
+        except OSError as error:
+            reason = f"the log {path} cannot be opened for writing: {error.strerror}"
+            raise ConfigurationError(reason) from error
+        self._fence = self._mark.fence
+        self._mutex = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._index_positions = [0]
+        self._index_offsets = [0]
+        self._cursor = (0, 0)
+        self.head = Head()
+        self._offset = 0
+
+    @property
+    def position(self) -> int:
+        return self._mark.position
+
+    # Reading
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        published = self._mark.read()
+        last = published.head.position if upto is None else min(upto, published.head.position)
+        if after >= last:
+            return
+        position, offset = self._nearest(after)
+        rest = b""
+        async for chunk in self._chunks(offset, published.offset):
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            first, position = position, position + len(lines)
+            offset += sum(map(len, lines)) + len(lines)
+            self._remember(position, offset)
+            if position > after and lines:
+                yield lines[max(after - first, 0) : last - first]
+            if position >= last:
+                return
+        raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
+
+    async def _chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
+        if end - start <= _SMALL_BYTES:
+            yield os.pread(self._file, end - start, start)
+            return
+        async with aiofiles.open(self.path, "rb") as file:
+            await file.seek(start)
+            while start < end and (chunk := await file.read(min(CHUNK_BYTES, end - start))):
+                start += len(chunk)
+                yield chunk
+
+    def _nearest(self, position: int) -> tuple[int, int]:
+        """The nearest known place at or before a position, as (position, byte offset)."""
+        at = bisect_right(self._index_positions, position) - 1
+        found = (self._index_positions[at], self._index_offsets[at])
+        return self._cursor if found[0] < self._cursor[0] <= position else found
+
+    def _remember(self, position: int, offset: int) -> None:
+        if position >= self._index_positions[-1] + _INDEX_EVERY:
+            self._index_positions.append(position)
+            self._index_offsets.append(offset)
+        if position > self._cursor[0]:
+            self._cursor = (position, offset)
+
+    # Writing
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
+        deadline = time.monotonic() + timeout
+        try:
+            await asyncio.wait_for(self._mutex.acquire(), timeout)
+        except TimeoutError:
+            raise LogUnavailable(f"the log was not free within {timeout} s") from None
+        try:
+            await self._flock(deadline, timeout)
+            try:
+                self._check_fence()
+                self._recover()
+                yield self
+            finally:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        finally:
+            self._mutex.release()
+
+    async def _flock(self, deadline: float, timeout: float) -> None:
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Polled in a thread, because a blocking flock could not be given up in time, and the
+            # event loop's clock is too coarse for how short a lock is held.
+            loop = asyncio.get_running_loop()
+            if not await loop.run_in_executor(self._thread, self._poll_flock, deadline):
+                raise LogUnavailable(f"the log was not free within {timeout} s") from None
+
+    def _poll_flock(self, deadline: float) -> bool:
+        pause = 0.00005
+        while time.monotonic() < deadline:
+            time.sleep(pause)
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pause = min(pause * 1.2, 0.01)
+            else:
+                return True
+        return False
+
+    def _check_fence(self) -> None:
+        if self._mark.fence != self._fence:
+            raise LogFenced("a sync of the log failed; only a restart recovers from that")
+
+    def _recover(self) -> None:
+        """Bring the file's end and the mark together; see the crash contract."""
+        published = self._mark.read()
+        size = os.fstat(self._file).st_size
+        if size < published.offset:
+            raise MissingEvents(
+                f"the file has {size} bytes, but {published.offset} are acknowledged",
+                position=published.head.position,
+                offset=size,
+            )
+        try:
+            if self._mark.needs_recovery:
+                self._renew_last_page(published.offset)
+                self._cut(published.offset, size)
+                self._mark.set_recovered()
+            elif size > published.offset:
+                published = self._adopt_tail(published, size)
+        except OSError as error:
+            self._refuse(error)
+        self.head = published.head
+        self._offset = published.offset
+
+    def _adopt_tail(self, published: Published, size: int) -> Published:
+        with self.path.open("rb") as file:
+            file.seek(published.offset)
+            tail = examine(file, published.offset, published.head)
+        self._cut(tail.offset, size)
+        if tail.head != published.head:
+            self._mark.publish(tail.offset, tail.head)
+        return Published(tail.offset, tail.head)
+
+    def _renew_last_page(self, end: int) -> None:
+        """Write the page in front of ``end`` again: the failed sync may have torn it on the disk."""
+        start = max(end - _PAGE, 0)
+        os.pwrite(self._file, os.pread(self._file, end - start, start), start)
+
+    def _cut(self, offset: int, size: int) -> None:
+        """Move what stands behind ``offset`` to the quarantine, and sync the file."""
+        if size > offset:
+            quarantine = self.path.parent / "quarantine"
+            quarantine.mkdir(mode=0o700, exist_ok=True)
+            torn = os.pread(self._file, size - offset, offset)
+            write_durably(quarantine / f"{self.path.name}-{offset}-{time.time_ns()}", torn)
+            os.ftruncate(self._file, offset)
+        os.fdatasync(self._file)
+
+    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        data = b"\n".join((*lines, b""))
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._write, data)
+        except OSError as error:
+            self._refuse(error)
+        self._offset += len(data)
+        self.head = head
+        self._mark.publish(self._offset, head)
+        self._remember(head.position, self._offset)
+
+    def _write(self, data: bytes) -> None:
+        """Write all of ``data`` at the end and sync it, or leave the file as it was."""
+        view = memoryview(data)
+        offset = self._offset
+        try:
+            while view:
+                written = os.pwrite(self._file, view, offset)
+                view = view[written:]
+                offset += written
+        except OSError:
+            os.ftruncate(self._file, self._offset)
+            raise
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._mark.raise_fence()
+            raise LogFenced(f"a sync of the log failed: {error.strerror}") from error
+
+    def _refuse(self, error: OSError) -> NoReturn:
+        if error.errno in _NO_ROOM:
+            raise StorageFull(f"no room for the log: {error.strerror}") from error
+        raise LogUnavailable(f"the log cannot be written: {error.strerror}") from error
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._mark.close()
+        os.close(self._lock_file)
+        os.close(self._file)

@@ -1,0 +1,143 @@
+"""The durable mark: how far the log is published, in a memory-mapped page beside it.
+
+One page of 4,096 bytes, shared by every process of the machine::
+
+    0    position   u64, native: the one word that readers poll
+    8    fence      u64: how many syncs have failed in the life of this log
+    16   recovered  u64: the fence up to which a restart has cleaned up
+    24   magic      16 bytes
+    64   slot 0     offset u64, position u64, hash 32 bytes, CRC-32 of the three u32
+    192  slot 1     the same; the two are written in turn
+
+An aligned word is stored whole, so ``position`` is never seen half-written. A slot is: its CRC
+tells, and the other slot then still holds what was published before. A slot is written only after
+the bytes it covers are durable, so any slot that checks out is true. The page is not synced on
+every publication: after a power cut it may lag behind the log, never run ahead of it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import msgspec
+
+from events.errors import DamagedLog
+from events.log.port import Head
+
+_PAGE = 4096
+_MAGIC = b"eventapi-mark-1\n"
+_MAGIC_AT = 24
+_POSITION, _FENCE, _RECOVERED = 0, 1, 2
+_SLOTS = (64, 192)
+_SLOT = struct.Struct("<QQ32s")
+_CRC = struct.Struct("<I")
+_TRIES = 100
+
+
+class Published(msgspec.Struct, frozen=True, gc=False):
+    """What the mark says: the log is durable up to byte ``offset``, where ``head`` ends."""
+
+    offset: int = 0
+    head: Head = Head()
+
+
+class Mark:
+    """The mapped page; written only by the holder of the log's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the page, making it where there is none.
+
+        A new page says that nothing is published: recovery then looks at the whole log. Raises
+        `OSError` and, for a page that is no mark, `DamagedLog`.
+        """
+        self._path = path
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(descriptor).st_size == 0:
+                # Real blocks, not a hole: a full disk must not turn a store into SIGBUS.
+                page = bytearray(_PAGE)
+                page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
+                os.pwrite(descriptor, page, 0)
+                os.fsync(descriptor)
+            if os.fstat(descriptor).st_size < _PAGE:
+                raise self._damaged()
+            self._page = mmap.mmap(descriptor, _PAGE)
+        finally:
+            os.close(descriptor)
+        self._view = memoryview(self._page)
+        self._words = self._view[:_MAGIC_AT].cast("Q")
+        if self._page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+            self.close()
+            raise self._damaged()
+
+    def _damaged(self) -> DamagedLog:
+        advice = (
+            f"the mark {self._path.name} is damaged; if `eventapi log verify` finds the log whole, "
+            "remove the mark and it is made anew"
+        )
+        return DamagedLog(advice, position=0, offset=0)
+
+    @property
+    def position(self) -> int:
+        """The last published position."""
+        return self._words[_POSITION]
+
+    @property
+    def fence(self) -> int:
+        """How many syncs have failed."""
+        return self._words[_FENCE]
+
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether a sync failed and no restart has cleaned up since."""
+        return self._words[_FENCE] != self._words[_RECOVERED]
+
+    def read(self) -> Published:
+        """The newest publication; raises `DamagedLog` where no slot holds it."""
+        for _ in range(_TRIES):
+            position = self.position
+            best = Published()
+            for at in _SLOTS:
+                body = self._page[at : at + _SLOT.size]
+                (crc,) = _CRC.unpack_from(self._page, at + _SLOT.size)
+                if zlib.crc32(body) == crc:
+                    offset, last, digest = _SLOT.unpack(body)
+                    if last > best.head.position:
+                        best = Published(offset, Head(last, digest))
+            if best.head.position >= position:
+                return best
+            time.sleep(0.0001)  # Another process is publishing right now; give it the core.
+        raise self._damaged()
+
+    def publish(self, offset: int, head: Head) -> None:
+        """Tell every process that the log is durable up to ``offset``."""
+        current = self.read().head.position
+        at = _SLOTS[0]
+        body = bytes(self._page[at : at + _SLOT.size])
+        if _CRC.unpack_from(self._page, at + _SLOT.size) == (zlib.crc32(body),):
+            _, held, _ = _SLOT.unpack(body)
+            if held == current:
+                at = _SLOTS[1]
+        body = _SLOT.pack(offset, head.position, head.hash)
+        self._page[at : at + _SLOT.size + _CRC.size] = body + _CRC.pack(zlib.crc32(body))
+        self._words[_POSITION] = head.position
+
+    def raise_fence(self) -> None:
+        """Tell every process that a sync failed."""
+        self._words[_FENCE] += 1
+
+    def set_recovered(self) -> None:
+        """Tell the processes that start from now on that the failure is cleaned up."""
+        self._words[_RECOVERED] = self._words[_FENCE]
+
+    def close(self) -> None:
+        """Unmap the page, handing it to the disk first."""
+        self._words.release()
+        self._view.release()
+        self._page.flush()
+        self._page.close()

@@ -1,0 +1,46 @@
+"""The log in memory: the reference adapter, for tests and as the model in property tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from events.errors import LogUnavailable
+from events.log.port import Head
+
+
+class MemoryLog:
+    """Lines in a list; durable for as long as the object lives."""
+
+    def __init__(self, lines: Sequence[bytes] = (), head: Head | None = None) -> None:
+        self._lines = list(lines)
+        self._lock = asyncio.Lock()
+        self.head = head or Head()
+
+    @property
+    def position(self) -> int:
+        return self.head.position
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        upto = self.position if upto is None else min(upto, self.position)
+        if after < upto:
+            yield self._lines[after:upto]
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[MemoryLog]:
+        try:
+            await asyncio.wait_for(self._lock.acquire(), timeout)
+        except TimeoutError:
+            raise LogUnavailable(f"the lock did not come within {timeout} s") from None
+        try:
+            yield self
+        finally:
+            self._lock.release()
+
+    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        self._lines.extend(lines)
+        self.head = head
+
+    async def close(self) -> None:
+        pass

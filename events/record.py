@@ -1,0 +1,54 @@
+"""The record: what one line of the log says, as CloudEvents 1.0 names it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+GENESIS = bytes(32)
+"""The hash before the first record."""
+
+
+class Personal(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Base of the personal values of an event: what a user typed, sealed on the line."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of the vocabulary: the ``data`` member of a record, one class per event type.
+
+    A class with personal values has a field ``personal``, named ``sealed`` on the line, of one of
+    three kinds: the values in clear; the sealed text, as it stands on the line; ``None`` where the
+    key is destroyed.
+    """
+
+    type: ClassVar[str]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One event with its envelope.
+
+    ``position`` is dense from 1; ``time`` is RFC 3339 in UTC with microseconds and ``Z``;
+    ``sealedfor`` names the user whose key seals the personal values, or is empty; ``hash`` is
+    32 raw bytes; ``end`` is the byte offset in a JSON-lines log at which the line's newline ends.
+    """
+
+    position: int
+    source: str
+    subject: str
+    time: str
+    actor: str
+    event: Event
+    sealedfor: str = ""
+    requestid: str = ""
+    hash: bytes = GENESIS
+    end: int = 0
+
+
+def entity_number(subject: str) -> int:
+    """The number in a subject such as ``items/7``."""
+    return int(subject[subject.index("/") + 1 :])
+
+
+START = Record(0, "", "", "", "", Event())
+"""What stands before the first record."""

@@ -1,0 +1,93 @@
+"""What can happen to a user. Subject: ``users/N``."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from msgspec import UNSET, UnsetType, field
+
+from events.record import Event, Personal
+
+Role = Literal["auditor", "operator"]
+
+
+class Profile(Personal, frozen=True, gc=False):
+    """The personal values a user starts with; ``password_hash`` is argon2id or imported bcrypt."""
+
+    username: str
+    email: str
+    password_hash: str
+    full_name: str | None = None
+
+
+class ProfileChanges(Personal, frozen=True, gc=False):
+    """The personal values that changed; the others are left out."""
+
+    email: str | UnsetType = UNSET
+    full_name: str | UnsetType | None = UNSET
+
+
+class PasswordHash(Personal, frozen=True, gc=False):
+    """A new password hash."""
+
+    password_hash: str
+
+
+class UserRegistered(Event, frozen=True, gc=False):
+    """A user came to be; ``created_at`` only where that was at another time than the record's."""
+
+    type: ClassVar[str] = "user.registered"
+    created_at: str | None = None
+    personal: Profile | str | None = field(default=None, name="sealed")
+
+
+class UserUpdated(Event, frozen=True, gc=False):
+    """A user changed their profile."""
+
+    type: ClassVar[str] = "user.updated"
+    personal: ProfileChanges | str | None = field(default=None, name="sealed")
+
+
+class UserPasswordChanged(Event, frozen=True, gc=False):
+    """The stored password hash was replaced.
+
+    ``changed``: by the user's wish, and every session but ``session`` ended with it. ``rehashed``:
+    the same password under today's hash function; sessions go on.
+    """
+
+    type: ClassVar[str] = "user.password_changed"
+    reason: Literal["changed", "rehashed"]
+    session: str | None = None
+    personal: PasswordHash | str | None = field(default=None, name="sealed")
+
+
+class UserDisabled(Event, frozen=True, gc=False):
+    """An operator locked the user out; every session of theirs ended with it."""
+
+    type: ClassVar[str] = "user.disabled"
+
+
+class UserEnabled(Event, frozen=True, gc=False):
+    """An operator let the user in again."""
+
+    type: ClassVar[str] = "user.enabled"
+
+
+class UserRoleGranted(Event, frozen=True, gc=False):
+    """The user got a role."""
+
+    type: ClassVar[str] = "user.role_granted"
+    role: Role
+
+
+class UserRoleRevoked(Event, frozen=True, gc=False):
+    """The user lost a role."""
+
+    type: ClassVar[str] = "user.role_revoked"
+    role: Role
+
+
+class UserErased(Event, frozen=True, gc=False):
+    """The account, its items and its sessions are gone; its key is destroyed next."""
+
+    type: ClassVar[str] = "user.erased"

@@ -1,0 +1,40 @@
+"""The vault: per-user keys that can be destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+
+class Vault(Protocol):
+    """Keys of 32 bytes by subject (``users/7``).
+
+    Order: `put` comes before the first line sealed with the key is appended, and only while the
+    log is locked, so two writers never hold different keys for one user.
+
+    Durability: when `put` returns, the keys survive a power cut. When `destroy` returns, they are
+    gone for good: an adapter overwrites what it frees and keeps no copy.
+
+    Atomicity: a `put` of several keys stores all of them or none.
+
+    Every method raises `VaultUnavailable` where the store cannot be reached or written.
+    """
+
+    async def put(self, keys: Mapping[str, bytes]) -> None:
+        """Store keys; one that is there under the same subject is replaced.
+
+        A key can be there already when an append failed after its `put`; then no line was ever
+        sealed with it.
+        """
+
+    async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
+        """The keys of those subjects that have one."""
+
+    async def all(self) -> dict[str, bytes]:
+        """Every key."""
+
+    async def destroy(self, subjects: Collection[str]) -> None:
+        """Destroy keys; one that is not there is no error."""
+
+    async def close(self) -> None:
+        """Let go of the store."""

@@ -1,0 +1,84 @@
+"""The vault as one SQLite file: the default where the log is a file.
+
+``secure_delete`` overwrites a destroyed key with zeros; the rollback journal, which held the page
+for the time of the transaction, is removed at its end; ``synchronous=EXTRA`` syncs file and
+directory before `put` and `destroy` return. WAL mode would keep old pages and is not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from events.errors import VaultUnavailable
+
+_T = TypeVar("_T")
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS keys (subject TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT"
+_BUSY_SECONDS = 5.0
+_AT_ONCE = 500
+"""Host parameters in one statement, well under SQLite's limit."""
+
+
+class SqliteVault:
+    """Keys in a table of two columns; safe for any number of processes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, making it with mode 0600; raises `VaultUnavailable`."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._db.execute("PRAGMA synchronous = EXTRA")
+            with self._db:
+                self._db.execute(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error
+
+    async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        def locked() -> _T:
+            with self._lock, self._db:
+                return work(self._db)
+
+        try:
+            return await asyncio.to_thread(locked)
+        except sqlite3.Error as error:
+            raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
+
+    async def put(self, keys: Mapping[str, bytes]) -> None:
+        await self._call(
+            lambda db: db.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?)", keys.items())
+        )
+
+    async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
+        wanted = list(subjects)
+
+        def select(db: sqlite3.Connection) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            for start in range(0, len(wanted), _AT_ONCE):
+                part = wanted[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(part))
+                found.update(
+                    db.execute(f"SELECT subject, key FROM keys WHERE subject IN ({marks})", part)  # noqa: S608 - only marks are put in
+                )
+            return found
+
+        return await self._call(select)
+
+    async def all(self) -> dict[str, bytes]:
+        return await self._call(lambda db: dict(db.execute("SELECT subject, key FROM keys")))
+
+    async def destroy(self, subjects: Collection[str]) -> None:
+        gone = [(subject,) for subject in subjects]
+        await self._call(lambda db: db.executemany("DELETE FROM keys WHERE subject = ?", gone))
+
+    async def close(self) -> None:
+        with self._lock:
+            self._db.close()

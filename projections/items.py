@@ -1,0 +1,197 @@
+"""The table of items, by number and by owner."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, MutableMapping, Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from events.items import (
+    Content,
+    ContentChanges,
+    ItemCreated,
+    ItemDeleted,
+    ItemRestored,
+    ItemUpdated,
+)
+from events.record import Record, entity_number
+from projections.overlay import Overlay
+
+_UNREADABLE = Content(title="")
+"""What is left of a content whose key is destroyed."""
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """An item as it stands; ``owner`` is a user's number, ``version`` its last event's position."""
+
+    id: int
+    title: str
+    description: str | None
+    owner: int
+    created_at: str
+    updated_at: str
+    version: int
+
+
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a deleted item: whose it was, and the positions of its life."""
+
+    id: int
+    owner: int
+    created_at: str
+    version: int
+
+
+class OwnerIndex:
+    """The numbers of the items of every owner, ascending."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, list[int]] = {}
+
+    def __getitem__(self, owner: int) -> Sequence[int]:
+        return self._ids.get(owner, ())
+
+    def add(self, owner: int, item: int) -> None:
+        ids = self._ids.get(owner)
+        if ids is None:
+            self._ids[owner] = [item]
+        elif item > ids[-1]:
+            ids.append(item)
+        else:
+            insort(ids, item)
+
+    def remove(self, owner: int, item: int) -> None:
+        ids = self._ids[owner]
+        del ids[bisect_left(ids, item)]
+        if not ids:
+            del self._ids[owner]
+
+    def drop(self, owner: int) -> Sequence[int]:
+        """Forget an owner; the numbers that were theirs."""
+        return self._ids.pop(owner, ())
+
+
+class DraftOwnerIndex(OwnerIndex):
+    """The index of a draft: a decision never lists, so only erasure reads through."""
+
+    def __init__(self, base: OwnerIndex) -> None:
+        super().__init__()
+        self._base = base
+
+    def remove(self, owner: int, item: int) -> None:
+        if item in self._ids.get(owner, ()):
+            super().remove(owner, item)
+
+    def drop(self, owner: int) -> Sequence[int]:
+        return [*self._base[owner], *super().drop(owner)]
+
+
+class Items:
+    """Live items by number; of deleted ones only tombstones."""
+
+    def __init__(
+        self,
+        by_id: MutableMapping[int, Item],
+        deleted: MutableMapping[int, Tombstone],
+        by_owner: OwnerIndex,
+        last_id: int = 0,
+    ) -> None:
+        self.by_id = by_id
+        self.deleted = deleted
+        self.by_owner = by_owner
+        self.last_id = last_id
+
+    def draft(self) -> Items:
+        """A copy-on-write copy."""
+        return Items(
+            Overlay(self.by_id),
+            Overlay(self.deleted),
+            DraftOwnerIndex(self.by_owner),
+            self.last_id,
+        )
+
+    def is_used(self, number: int) -> bool:
+        """Whether an item of that number exists or existed."""
+        return number in self.by_id or number in self.deleted
+
+    def created(self, record: Record, event: ItemCreated) -> Item:
+        content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
+        item = Item(
+            entity_number(record.subject),
+            content.title,
+            content.description,
+            event.owner,
+            event.created_at or record.time,
+            record.time,
+            record.position,
+        )
+        self.by_id[item.id] = item
+        self.by_owner.add(item.owner, item.id)
+        self.last_id = max(self.last_id, item.id)
+        return item
+
+    def updated(self, record: Record, event: ItemUpdated) -> Item | None:
+        changes = event.personal if isinstance(event.personal, ContentChanges) else ContentChanges()
+        item = self.by_id.get(entity_number(record.subject))
+        if item is None:
+            return None
+        item = Item(
+            item.id,
+            item.title if changes.title is UNSET else changes.title,
+            item.description if changes.description is UNSET else changes.description,
+            item.owner,
+            item.created_at,
+            record.time,
+            record.position,
+        )
+        self.by_id[item.id] = item
+        return item
+
+    def deleted_one(self, record: Record, _: ItemDeleted) -> None:
+        item = self.by_id.get(entity_number(record.subject))
+        if item is not None:
+            self.by_owner.remove(item.owner, item.id)
+            self._bury(item, record.position)
+
+    def _bury(self, item: Item, position: int) -> None:
+        del self.by_id[item.id]
+        self.deleted[item.id] = Tombstone(item.id, item.owner, item.created_at, position)
+
+    def restored(self, record: Record, event: ItemRestored) -> Item | None:
+        content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
+        number = entity_number(record.subject)
+        before = self.by_id.get(number) or self.deleted.get(number)
+        if before is None:
+            return None
+        if self.deleted.pop(number, None):
+            self.by_owner.add(before.owner, number)
+        item = Item(
+            number,
+            content.title,
+            content.description,
+            before.owner,
+            before.created_at,
+            record.time,
+            record.position,
+        )
+        self.by_id[number] = item
+        return item
+
+    def erase_owner(self, owner: int, position: int) -> None:
+        """Delete everything an owner has."""
+        for number in self.by_owner.drop(owner):
+            item = self.by_id.get(number)
+            if item is not None:
+                self._bury(item, position)
+
+    def digest_lines(self) -> Iterator[str]:
+        """What of the table needs no key, a line an item, by number."""
+        for number in sorted([*self.by_id, *self.deleted]):
+            item = self.by_id.get(number)
+            if item is not None:
+                yield f"items/{number} live {item.owner} {item.version}"
+            else:
+                tombstone = self.deleted[number]
+                yield f"items/{number} deleted {tombstone.owner} {tombstone.version}"

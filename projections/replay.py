@@ -1,0 +1,85 @@
+"""Fold a log into a State."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from events.codec import decode, open_seal
+from events.errors import DamagedLog
+from events.log.port import EventLog
+from events.record import Record
+from events.sealing import Keyring
+from events.users import UserErased
+from events.vault.port import Vault
+from projections.state import State
+
+Progress = Callable[[int], None]
+"""Called with the position reached, now and then."""
+
+
+async def open_records(
+    lines: Sequence[bytes], state: State, keyring: Keyring, vault: Vault
+) -> list[Record]:
+    """The records of lines that follow a state, seals open as far as keys exist.
+
+    Raises `DamagedLog`, `UnknownEvent` and `VaultUnavailable`.
+    """
+    records = decode(lines, keyring, state.last)
+    closed = [record for record in records if record.sealedfor and record.sealedfor not in keyring]
+    if closed:
+        for subject, key in (await vault.get({record.sealedfor for record in closed})).items():
+            keyring.add(subject, key)
+        for record in closed:
+            try:
+                open_seal(record, keyring)
+            except ValueError as error:
+                raise DamagedLog(str(error), position=record.position, offset=record.end) from None
+    return records
+
+
+def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None:
+    """Fold records in that the state does not have yet, and forget the keys of the erased."""
+    for record in records:
+        if record.position > state.position:
+            state.apply(record)
+            if type(record.event) is UserErased:
+                keyring.pop(record.subject, None)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A replay makes only what stays, so looking for garbage meanwhile is in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+async def replay(
+    log: EventLog,
+    keyring: Keyring,
+    vault: Vault,
+    *,
+    position: int | None = None,
+    time: str | None = None,
+    progress: Progress | None = None,
+) -> State:
+    """The state that the log adds up to: whole, up to a position, or up to an RFC 3339 time."""
+    state = State.empty()
+    for subject, key in (await vault.all()).items():
+        keyring.add(subject, key)
+    with _collector_paused():
+        async for lines in log.read(0, position):
+            records = await open_records(lines, state, keyring, vault)
+            if time is not None and records[-1].time > time:
+                apply_all([record for record in records if record.time <= time], state, keyring)
+                break
+            apply_all(records, state, keyring)
+            if progress is not None:
+                progress(state.position)
+    return state

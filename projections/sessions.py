@@ -1,0 +1,95 @@
+"""The table of sessions: who is logged in, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+
+import msgspec
+
+from events.record import Record
+from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
+from projections.overlay import Overlay
+
+
+class Session(msgspec.Struct, frozen=True, gc=False):
+    """A session as it stands; ``user`` is a user's number, times are RFC 3339."""
+
+    id: str
+    user: int
+    refresh_hash: str
+    address: str | None
+    user_agent: str | None
+    started_at: str
+    expires_at: str
+    version: int
+
+
+class Sessions:
+    """Sessions that have not ended, by identifier, with an index by user."""
+
+    def __init__(
+        self,
+        by_id: MutableMapping[str, Session],
+        ids_by_user: MutableMapping[int, frozenset[str]],
+    ) -> None:
+        self.by_id = by_id
+        self.ids_by_user = ids_by_user
+
+    def draft(self) -> Sessions:
+        """A copy-on-write copy."""
+        return Sessions(Overlay(self.by_id), Overlay(self.ids_by_user))
+
+    def started(self, record: Record, event: SessionStarted) -> Session:
+        device = event.personal if isinstance(event.personal, Device) else Device()
+        session = Session(
+            record.subject.partition("/")[2],
+            event.user,
+            event.refresh_hash,
+            device.address,
+            device.user_agent,
+            record.time,
+            event.expires_at,
+            record.position,
+        )
+        self.by_id[session.id] = session
+        others = self.ids_by_user.get(event.user, frozenset())
+        self.ids_by_user[event.user] = others | {session.id}
+        return session
+
+    def refreshed(self, record: Record, event: SessionRefreshed) -> Session | None:
+        session = self.by_id.get(record.subject.partition("/")[2])
+        if session is None:
+            return None
+        session = msgspec.structs.replace(
+            session,
+            refresh_hash=event.refresh_hash,
+            expires_at=event.expires_at,
+            version=record.position,
+        )
+        self.by_id[session.id] = session
+        return session
+
+    def ended(self, record: Record, _: SessionEnded) -> None:
+        self._end(record.subject.partition("/")[2])
+
+    def end_all(self, user: int, keep: str | None = None) -> None:
+        """End the sessions of a user, but for one."""
+        for session in self.ids_by_user.get(user, frozenset()):
+            if session != keep:
+                self._end(session)
+
+    def _end(self, number: str) -> None:
+        session = self.by_id.pop(number, None)
+        if session is None:
+            return
+        left = self.ids_by_user[session.user] - {number}
+        if left:
+            self.ids_by_user[session.user] = left
+        else:
+            del self.ids_by_user[session.user]
+
+    def digest_lines(self) -> Iterator[str]:
+        """What of the table needs no key, a line a session, by identifier."""
+        for number in sorted(self.by_id):
+            session = self.by_id[number]
+            yield f"sessions/{number} {session.user} {session.version}"
