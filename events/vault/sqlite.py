@@ -1,8 +1,11 @@
 """The vault as one SQLite file: the default where the log is a file.
 
-``secure_delete`` overwrites a destroyed key with zeros; the rollback journal, which held the page
-for the time of the transaction, is removed at its end; ``synchronous=EXTRA`` syncs file and
-directory before `put` and `destroy` return. WAL mode would keep old pages and is not used.
+A key is destroyed by zeros written in its place. A row is never deleted: when SQLite balances its
+tree it moves rows between pages and leaves stale copies behind, even under ``secure_delete``. Rows
+that are only ever added at the end and overwritten at the same length stay where they are. The
+rollback journal, which held the page for the time of the transaction, is removed at its end;
+``synchronous=EXTRA`` syncs file and directory before `put` and `destroy` return. WAL mode would
+keep old pages and is not used.
 """
 
 from __future__ import annotations
@@ -19,7 +22,15 @@ from events.errors import VaultUnavailable
 
 _T = TypeVar("_T")
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS keys (subject TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (
+    subject TEXT PRIMARY KEY,
+    key BLOB NOT NULL CHECK (length(key) = 32)
+) STRICT
+"""
+_PUT = "INSERT INTO keys VALUES (?, ?) ON CONFLICT (subject) DO UPDATE SET key = excluded.key"
+_DESTROY = "UPDATE keys SET key = zeroblob(32) WHERE subject = ?"
+_ALL = "SELECT subject, key FROM keys WHERE key != zeroblob(32)"
 _BUSY_SECONDS = 5.0
 _AT_ONCE = 500
 """Host parameters in one statement, well under SQLite's limit."""
@@ -35,11 +46,15 @@ class SqliteVault:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error
+        try:
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("PRAGMA synchronous = EXTRA")
             with self._db:
                 self._db.execute(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
+            self._db.close()
             raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error
 
     async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -53,9 +68,7 @@ class SqliteVault:
             raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
 
     async def put(self, keys: Mapping[str, bytes]) -> None:
-        await self._call(
-            lambda db: db.executemany("INSERT OR REPLACE INTO keys VALUES (?, ?)", keys.items())
-        )
+        await self._call(lambda db: db.executemany(_PUT, keys.items()))
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
         wanted = list(subjects)
@@ -65,19 +78,17 @@ class SqliteVault:
             for start in range(0, len(wanted), _AT_ONCE):
                 part = wanted[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
-                found.update(
-                    db.execute(f"SELECT subject, key FROM keys WHERE subject IN ({marks})", part)  # noqa: S608 - only marks are put in
-                )
+                found.update(db.execute(f"{_ALL} AND subject IN ({marks})", part))
             return found
 
         return await self._call(select)
 
     async def all(self) -> dict[str, bytes]:
-        return await self._call(lambda db: dict(db.execute("SELECT subject, key FROM keys")))
+        return await self._call(lambda db: dict(db.execute(_ALL)))
 
     async def destroy(self, subjects: Collection[str]) -> None:
         gone = [(subject,) for subject in subjects]
-        await self._call(lambda db: db.executemany("DELETE FROM keys WHERE subject = ?", gone))
+        await self._call(lambda db: db.executemany(_DESTROY, gone))
 
     async def close(self) -> None:
         with self._lock:
