@@ -89,9 +89,9 @@ def link(previous: bytes, body: bytes) -> bytes:
     return sha256(previous + body).digest()
 
 
-def context_of(record: Record) -> bytes:
+def context_of(record: Record, type_on_line: str) -> bytes:
     """What a seal is bound to, so that it cannot be moved to another record's place."""
-    return f"{record.source}|{record.event.type}|{record.subject}".encode()
+    return f"{record.source}|{type_on_line}|{record.subject}".encode()
 
 
 _E = TypeVar("_E", bound=Event)
@@ -107,13 +107,15 @@ def encode(
     """The line of a record, without its newline, and its 32-byte hash.
 
     ``record.hash`` is not looked at. ``nonce`` is 12 random bytes, used if there is anything to
-    seal. ``remaining`` counts the records after this one that stand or fall with it. Raises `KeyError` where ``sealedfor`` has no key at hand and `ValueError` where the line
-    would be longer than `MAX_LINE_BYTES`.
+    seal. ``remaining`` counts the records after this one that stand or fall with it. Raises
+    `KeyError` where ``sealedfor`` has no key at hand and `ValueError` where the line would be
+    longer than `MAX_LINE_BYTES`.
     """
     event = record.event
     personal = getattr(event, "personal", None)
     if isinstance(personal, Personal):
-        sealed = seal(keyring[record.sealedfor], nonce, _encode(personal), context_of(record))
+        context = context_of(record, event.type)
+        sealed = seal(keyring[record.sealedfor], nonce, _encode(personal), context)
         event = _with_personal(event, sealed)
     members: list[tuple[str, Any]] = [
         ("specversion", "1.0"),
@@ -207,6 +209,7 @@ def decode(
             parsed.requestid,
             previous,
             end,
+            "" if decode_data else parsed.type,
         )
         if parsed.sealedfor in keyring:
             try:
@@ -241,6 +244,7 @@ def open_seal(record: Record, keyring: Keyring) -> None:
     cipher = keyring.get(record.sealedfor)
     personal = None
     if cipher is not None:
-        personal = decode_personal(unseal(cipher, sealed, context_of(record)))
+        context = context_of(record, record.written_as or event.type)
+        personal = decode_personal(unseal(cipher, sealed, context))
     # `decode` made the event a moment ago and nobody else has it yet: no need for a copy.
     msgspec.structs.force_setattr(event, "personal", personal)

@@ -30,7 +30,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     ``position`` is dense from 1; ``time`` is RFC 3339 in UTC with microseconds and ``Z``;
     ``sealedfor`` names the user whose key seals the personal values, or is empty; ``hash`` is
-    32 raw bytes; ``end`` is the byte offset in a JSON-lines log at which the line's newline ends.
+    32 raw bytes; ``end`` is the byte offset in a JSON-lines log at which the line's newline ends;
+    ``written_as`` is the type on the line where an upcast renamed it, for the seal is bound to it.
     """
 
     position: int
@@ -43,6 +44,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     requestid: str = ""
     hash: bytes = GENESIS
     end: int = 0
+    written_as: str = ""
 
 
 def entity_number(subject: str) -> int:
