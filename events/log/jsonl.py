@@ -16,6 +16,8 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
    running refuses to write for ever, and the next start cuts back to the mark, below which
    everything was synced before.
 6. A write that found no room is cut back to the mark and refused; the next one may succeed.
+7. A task that is cancelled while its append is being written waits for the write to end, cuts it
+   off again and only then lets the lock go: nobody else may find a writer at work.
 """
 
 from __future__ import annotations
@@ -23,14 +25,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import logging
 import os
+import threading
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import aiofiles
 
@@ -44,6 +48,8 @@ from events.errors import (
 from events.log.mark import Mark, Published
 from events.log.port import Head
 from events.log.recovery import examine
+
+logger = logging.getLogger("events.log")
 
 CHUNK_BYTES: Final = 1 << 18
 """How much is read at once."""
@@ -67,6 +73,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, and the ones above it that are missing, and make their entries durable."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(path.parent)
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write a new file so that after a crash it is whole or absent: temp, fsync, rename, fsync."""
     temporary = path.with_name(path.name + ".tmp")
@@ -76,6 +90,14 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.rename(path)
     sync_directory(path.parent)
+
+
+async def _ended(work: asyncio.Future[Any]) -> None:
+    """Wait for work in a thread to end, whatever it ends in, and however often we are cancelled."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
+    work.exception()
 
 
 class JsonlLog:
@@ -89,11 +111,11 @@ class JsonlLog:
         """
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
+            self._mark = Mark(path.with_name(path.name + ".mark"))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
             self._lock_file = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
-            self._mark = Mark(path.with_name(path.name + ".mark"))
             sync_directory(path.parent)
         except OSError as error:
             reason = f"the log {path} cannot be opened for writing: {error.strerror}"
@@ -115,24 +137,26 @@ class JsonlLog:
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
         published = self._mark.read()
+        after = max(after, 0)
         last = published.head.position if upto is None else min(upto, published.head.position)
         if after >= last:
             return
         position, offset = self._nearest(after)
         rest = b""
-        async for chunk in self._chunks(offset, published.offset):
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            first, position = position, position + len(lines)
-            offset += sum(map(len, lines)) + len(lines)
-            self._remember(position, offset)
-            if position > after and lines:
-                yield lines[max(after - first, 0) : last - first]
-            if position >= last:
-                return
+        async with aclosing(self._chunks(offset, published.offset)) as chunks:
+            async for chunk in chunks:
+                lines = (rest + chunk).split(b"\n")
+                rest = lines.pop()
+                first, position = position, position + len(lines)
+                offset += sum(map(len, lines)) + len(lines)
+                self._remember(position, offset)
+                if position > after and lines:
+                    yield lines[max(after - first, 0) : last - first]
+                if position >= last:
+                    return
         raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
 
-    async def _chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
+    async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         if end - start <= _SMALL_BYTES:
             yield os.pread(self._file, end - start, start)
             return
@@ -161,12 +185,13 @@ class JsonlLog:
     async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
         deadline = time.monotonic() + timeout
         try:
-            await asyncio.wait_for(self._mutex.acquire(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._mutex.acquire()
         except TimeoutError:
             raise LogUnavailable(f"the log was not free within {timeout} s") from None
         try:
-            await self._flock(deadline, timeout)
             try:
+                await self._flock(deadline, timeout)
                 self._check_fence()
                 self._recover()
                 yield self
@@ -181,13 +206,21 @@ class JsonlLog:
         except BlockingIOError:
             # Polled in a thread, because a blocking flock could not be given up in time, and the
             # event loop's clock is too coarse for how short a lock is held.
+            given_up = threading.Event()
             loop = asyncio.get_running_loop()
-            if not await loop.run_in_executor(self._thread, self._poll_flock, deadline):
+            polling = loop.run_in_executor(self._thread, self._poll_flock, deadline, given_up)
+            try:
+                locked = await asyncio.shield(polling)
+            except asyncio.CancelledError:
+                given_up.set()
+                await _ended(polling)
+                raise
+            if not locked:
                 raise LogUnavailable(f"the log was not free within {timeout} s") from None
 
-    def _poll_flock(self, deadline: float) -> bool:
+    def _poll_flock(self, deadline: float, given_up: threading.Event) -> bool:
         pause = 0.00005
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not given_up.is_set():
             time.sleep(pause)
             try:
                 fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,20 +248,27 @@ class JsonlLog:
             if self._mark.needs_recovery:
                 self._renew_last_page(published.offset)
                 self._cut(published.offset, size)
-                self._mark.set_recovered()
+                with self._fencing():
+                    self._mark.set_recovered()
             elif size > published.offset:
                 published = self._adopt_tail(published, size)
         except OSError as error:
             self._refuse(error)
+        if self._mark.position != published.head.position:
+            # A writer died between a slot of the mark and the word that readers poll.
+            self._mark.publish(published.offset, published.head)
         self.head = published.head
         self._offset = published.offset
 
     def _adopt_tail(self, published: Published, size: int) -> Published:
-        with self.path.open("rb") as file:
+        with open(self._file, "rb", closefd=False) as file:
             file.seek(published.offset)
             tail = examine(file, published.offset, published.head)
         self._cut(tail.offset, size)
         if tail.head != published.head:
+            logger.warning(
+                "%d bytes that were never published are kept", tail.offset - published.offset
+            )
             self._mark.publish(tail.offset, tail.head)
         return Published(tail.offset, tail.head)
 
@@ -241,19 +281,27 @@ class JsonlLog:
         """Move what stands behind ``offset`` to the quarantine, and sync the file."""
         if size > offset:
             quarantine = self.path.parent / "quarantine"
-            quarantine.mkdir(mode=0o700, exist_ok=True)
-            torn = os.pread(self._file, size - offset, offset)
-            write_durably(quarantine / f"{self.path.name}-{offset}-{time.time_ns()}", torn)
+            make_directory(quarantine)
+            kept = quarantine / f"{self.path.name}-{offset}-{time.time_ns()}"
+            write_durably(kept, os.pread(self._file, size - offset, offset))
             os.ftruncate(self._file, offset)
-        os.fdatasync(self._file)
+            logger.warning("a torn tail of %d bytes was cut off, see %s", size - offset, kept)
+        with self._fencing():
+            os.fdatasync(self._file)
 
     async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        self._check_fence()
         data = b"\n".join((*lines, b""))
-        loop = asyncio.get_running_loop()
+        writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, data)
         try:
-            await loop.run_in_executor(self._thread, self._write, data)
+            await asyncio.shield(writing)
         except OSError as error:
             self._refuse(error)
+        except asyncio.CancelledError:
+            await _ended(writing)
+            with suppress(OSError):  # Then recovery finds the lines past the mark, and keeps them.
+                os.ftruncate(self._file, self._offset)
+            raise
         self._offset += len(data)
         self.head = head
         self._mark.publish(self._offset, head)
@@ -271,8 +319,14 @@ class JsonlLog:
         except OSError:
             os.ftruncate(self._file, self._offset)
             raise
-        try:
+        with self._fencing():
             os.fdatasync(self._file)
+
+    @contextmanager
+    def _fencing(self) -> Iterator[None]:
+        """Around a sync: there is no second try after one that failed."""
+        try:
+            yield
         except OSError as error:
             self._mark.raise_fence()
             raise LogFenced(f"a sync of the log failed: {error.strerror}") from error

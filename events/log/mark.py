@@ -20,8 +20,11 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import tempfile
 import time
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -36,6 +39,9 @@ _POSITION, _FENCE, _RECOVERED = 0, 1, 2
 _SLOTS = (64, 192)
 _SLOT = struct.Struct("<QQ32s")
 _CRC = struct.Struct("<I")
+_SLOT_BYTES = _SLOT.size + _CRC.size
+_WORD = struct.Struct("=Q")
+_USED = _SLOTS[-1] + _SLOT_BYTES
 _TRIES = 100
 
 
@@ -44,6 +50,65 @@ class Published(msgspec.Struct, frozen=True, gc=False):
 
     offset: int = 0
     head: Head = Head()
+
+
+def peek(path: Path) -> Published:
+    """The newest publication of a mark that is only looked at, never made or mapped.
+
+    Raises `FileNotFoundError` and, for a page that is no mark, `DamagedLog`.
+    """
+    page = path.read_bytes()
+    if len(page) < _PAGE or page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+        raise _damaged(path)
+    return _settled(path, path.read_bytes)
+
+
+def _damaged(path: Path) -> DamagedLog:
+    advice = (
+        f"the mark {path.name} is damaged; if `eventapi log verify` finds the log whole, "
+        "remove the mark and it is made anew"
+    )
+    return DamagedLog(advice, position=0, offset=0)
+
+
+def _slots(page: bytes) -> list[Published]:
+    """What the slots that check out say, in their order; a torn one says nothing."""
+    found = []
+    for at in _SLOTS:
+        body = page[at : at + _SLOT.size]
+        offset, position, digest = _SLOT.unpack(body)
+        whole = _CRC.unpack_from(page, at + _SLOT.size) == (zlib.crc32(body),)
+        found.append(Published(offset, Head(position, digest)) if whole else Published())
+    return found
+
+
+def _settled(path: Path, look: Callable[[], bytes]) -> Published:
+    """The newest publication, looked for until a slot holds what the position word speaks of."""
+    for _ in range(_TRIES):
+        page = look()
+        (position,) = _WORD.unpack_from(page)
+        newest = max(_slots(page), key=lambda published: published.head.position)
+        if newest.head.position >= position:
+            return newest
+        time.sleep(0.0001)  # Another process is publishing right now; give it the core.
+    raise _damaged(path)
+
+
+def _make(path: Path) -> None:
+    """Make a mark that says that nothing is published, unless another process was quicker."""
+    # Real blocks, not a hole: a full disk must not turn a store into SIGBUS.
+    page = bytearray(_PAGE)
+    page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        os.pwrite(descriptor, page, 0)
+        os.fsync(descriptor)
+        # A link, other than a rename, never replaces a mark that is already in use.
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    finally:
+        os.close(descriptor)
+        Path(temporary).unlink()
 
 
 class Mark:
@@ -56,31 +121,17 @@ class Mark:
         `OSError` and, for a page that is no mark, `DamagedLog`.
         """
         self._path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if os.fstat(descriptor).st_size == 0:
-                # Real blocks, not a hole: a full disk must not turn a store into SIGBUS.
-                page = bytearray(_PAGE)
-                page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
-                os.pwrite(descriptor, page, 0)
-                os.fsync(descriptor)
-            if os.fstat(descriptor).st_size < _PAGE:
-                raise self._damaged()
-            self._page = mmap.mmap(descriptor, _PAGE)
-        finally:
-            os.close(descriptor)
+        if not path.exists():
+            _make(path)
+        with path.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size < _PAGE:
+                raise _damaged(path)
+            self._page = mmap.mmap(file.fileno(), _PAGE)
         self._view = memoryview(self._page)
         self._words = self._view[:_MAGIC_AT].cast("Q")
         if self._page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
             self.close()
-            raise self._damaged()
-
-    def _damaged(self) -> DamagedLog:
-        advice = (
-            f"the mark {self._path.name} is damaged; if `eventapi log verify` finds the log whole, "
-            "remove the mark and it is made anew"
-        )
-        return DamagedLog(advice, position=0, offset=0)
+            raise _damaged(path)
 
     @property
     def position(self) -> int:
@@ -99,32 +150,15 @@ class Mark:
 
     def read(self) -> Published:
         """The newest publication; raises `DamagedLog` where no slot holds it."""
-        for _ in range(_TRIES):
-            position = self.position
-            best = Published()
-            for at in _SLOTS:
-                body = self._page[at : at + _SLOT.size]
-                (crc,) = _CRC.unpack_from(self._page, at + _SLOT.size)
-                if zlib.crc32(body) == crc:
-                    offset, last, digest = _SLOT.unpack(body)
-                    if last > best.head.position:
-                        best = Published(offset, Head(last, digest))
-            if best.head.position >= position:
-                return best
-            time.sleep(0.0001)  # Another process is publishing right now; give it the core.
-        raise self._damaged()
+        return _settled(self._path, lambda: self._page[:_USED])
 
     def publish(self, offset: int, head: Head) -> None:
         """Tell every process that the log is durable up to ``offset``."""
-        current = self.read().head.position
-        at = _SLOTS[0]
-        body = bytes(self._page[at : at + _SLOT.size])
-        if _CRC.unpack_from(self._page, at + _SLOT.size) == (zlib.crc32(body),):
-            _, held, _ = _SLOT.unpack(body)
-            if held == current:
-                at = _SLOTS[1]
+        first, _ = _slots(self._page[:_USED])
+        # The newest publication stays as it is while the other slot is written.
+        at = _SLOTS[1] if first == self.read() else _SLOTS[0]
         body = _SLOT.pack(offset, head.position, head.hash)
-        self._page[at : at + _SLOT.size + _CRC.size] = body + _CRC.pack(zlib.crc32(body))
+        self._page[at : at + _SLOT_BYTES] = body + _CRC.pack(zlib.crc32(body))
         self._words[_POSITION] = head.position
 
     def raise_fence(self) -> None:
@@ -132,8 +166,13 @@ class Mark:
         self._words[_FENCE] += 1
 
     def set_recovered(self) -> None:
-        """Tell the processes that start from now on that the failure is cleaned up."""
+        """Tell the processes that start from now on that the failure is cleaned up.
+
+        Synced, because a start after a power cut would otherwise clean up once more, and cut off
+        what was appended since. Raises `OSError`.
+        """
         self._words[_RECOVERED] = self._words[_FENCE]
+        self._page.flush()
 
     def close(self) -> None:
         """Unmap the page, handing it to the disk first."""

@@ -23,6 +23,7 @@ class MemoryLog:
         return self.head.position
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        after = max(after, 0)
         upto = self.position if upto is None else min(upto, self.position)
         if after < upto:
             yield self._lines[after:upto]
@@ -30,7 +31,8 @@ class MemoryLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[MemoryLog]:
         try:
-            await asyncio.wait_for(self._lock.acquire(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._lock.acquire()
         except TimeoutError:
             raise LogUnavailable(f"the lock did not come within {timeout} s") from None
         try:
