@@ -15,15 +15,17 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from eventapi.commands.command import Command
 from events.codec import encode
 from events.errors import (
     DamagedLog,
     EventapiError,
+    Fault,
+    Invalid,
     LogFenced,
     LogUnavailable,
     Overloaded,
@@ -78,49 +80,83 @@ class _Wish(msgspec.Struct, eq=False):
     answer: asyncio.Future[list[Outcome]]
 
 
+class _NewKeys(Keyring):
+    """Keys of users that are not written yet, over those of the users that are."""
+
+    def __init__(self, base: Keyring) -> None:
+        super().__init__()
+        self._base = base
+        self.raw: dict[str, bytes] = {}
+
+    def __missing__(self, subject: str) -> AESGCM:
+        return self._base[subject]
+
+    def add(self, subject: str, key: bytes) -> None:
+        super().add(subject, key)
+        self.raw[subject] = key
+
+    def take(self, other: _NewKeys) -> None:
+        """Take in the keys of a wish that was granted."""
+        self.update(other)
+        self.raw.update(other.raw)
+
+
 class _Batch:
     """The draft of one batch: what is decided and encoded, but not yet written."""
 
     def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
         self._draft = state.draft()
-        self._keyring = keyring
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
         self._time = max(environment.now(), state.last.time)
-        self.new_keys: dict[str, bytes] = {}
+        self.keys = _NewKeys(keyring)
         self.lines: list[bytes] = []
         self.records: list[Record] = []
-        self.answers: list[tuple[_Wish, list[Outcome]]] = []
+        self.answers: list[tuple[_Wish, list[Outcome] | Exception]] = []
 
     def take(self, wish: _Wish) -> None:
-        """Decide a wish whole or not at all; raises what `decide` raises."""
+        """Decide a wish whole or not at all.
+
+        A refusal, too, is only told when the batch is written: it may rest on what an earlier
+        command of the same batch did.
+        """
+        try:
+            outcomes = self._decide(wish)
+        except EventapiError as refusal:
+            self.answers.append((wish, refusal))
+        except Exception as error:
+            logger.exception("a command could not be decided")
+            self.answers.append((wish, error))
+        else:
+            self.answers.append((wish, outcomes))
+
+    def _decide(self, wish: _Wish) -> list[Outcome]:
         # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
         single = len(wish.commands) == 1
         draft = self._draft if single else self._draft.draft()
+        keys = _NewKeys(self.keys)
         lines: list[bytes] = []
         outcomes: list[Outcome] = []
         for done, command in enumerate(wish.commands, 1):
-            record, line = self._record(command, draft, wish.requestid, len(wish.commands) - done)
+            remaining = len(wish.commands) - done
+            record, line = self._record(command, draft, keys, wish.requestid, remaining)
             lines.append(line)
             outcomes.append(Outcome(record, draft.apply(record)))
         records = [outcome.record for outcome in outcomes]
         if not single:
             for record in records:
                 self._draft.apply(record)
+        self.keys.take(keys)
         self.lines += lines
         self.records += records
-        self.answers.append((wish, outcomes))
+        return outcomes
 
     def _record(
-        self, command: Command, draft: State, requestid: str, remaining: int
+        self, command: Command, draft: State, keys: _NewKeys, requestid: str, remaining: int
     ) -> tuple[Record, bytes]:
         decision = command.decide(draft)
         if isinstance(decision.event, UserRegistered):
-            key = self._environment.random_bytes(KEY_BYTES)
-            self.new_keys[decision.sealedfor] = key
-            self._keyring.add(decision.sealedfor, key)
-        elif decision.sealedfor and decision.sealedfor not in self._keyring:
-            raise VaultUnavailable(f"the key of {decision.sealedfor} is missing")
+            keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
         record = Record(
             draft.position + 1,
             self._source,
@@ -132,7 +168,12 @@ class _Batch:
             requestid,
         )
         nonce = self._environment.random_bytes(NONCE_BYTES)
-        line, digest = encode(record, draft.last.hash, self._keyring, nonce, remaining)
+        try:
+            line, digest = encode(record, draft.last.hash, keys, nonce, remaining)
+        except KeyError:
+            raise VaultUnavailable(f"the key of {decision.sealedfor} is missing") from None
+        except ValueError as error:
+            raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
         end = draft.last.end + len(line) + 1
         return msgspec.structs.replace(record, hash=digest, end=end), line
 
@@ -156,8 +197,9 @@ class Journal:
         self._on_fence = on_fence
         self._keyring = Keyring()
         self._state = State.empty()
-        self._catching_up = asyncio.Lock()
+        self._folding = asyncio.Lock()
         self._queue: deque[_Wish] = deque()
+        self._closing = False
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -167,7 +209,8 @@ class Journal:
         Raises `LogError`, `VaultUnavailable` and `UnknownEvent`; then nothing may be served.
         """
         self._state = await replay(self._log, self._keyring, self._vault, progress=progress)
-        async with self._log.exclusive(self._limits.lock_timeout) as appender:
+        exclusive = self._log.exclusive(self._limits.lock_timeout)
+        async with exclusive as appender, self._folding:
             await self._catch_up()
             self._check_head(appender)
             await self._finish_erasures()
@@ -190,14 +233,11 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is queued, answer it, and stop."""
+        self._closing = True
         if self._task is not None:
-            while self._queue:
-                self._filled.set()
-                await asyncio.sleep(0.001)
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+            self._filled.set()
+            # Not cancelled, even if the caller is: a write under way must end under its lock.
+            await asyncio.wait([self._task])
 
     @property
     def queued(self) -> int:
@@ -209,15 +249,17 @@ class Journal:
 
         It must be read without suspending, or it is no longer that.
         """
-        if self._log.position != self._state.position:
-            await self._catch_up()
+        # More than once where, say, a key turned out to be destroyed: then the erasure is published
+        # by now, and only the state behind it is whole.
+        while self._log.position > self._state.position:
+            async with self._folding:
+                await self._catch_up()
         return self._state
 
     async def _catch_up(self) -> None:
-        async with self._catching_up:
-            async for lines in self._log.read(self._state.position):
-                records = await open_records(lines, self._state, self._keyring, self._vault)
-                apply_all(records, self._state, self._keyring)
+        async for lines in self._log.read(self._state.position):
+            records = await open_records(lines, self._state, self._keyring, self._vault)
+            apply_all(records, self._state, self._keyring)
 
     async def execute(self, command: Command, requestid: str = "") -> Outcome:
         """Decide and write one command; see `execute_all`."""
@@ -230,6 +272,10 @@ class Journal:
         and `VaultUnavailable` where nothing could be written. Whatever is raised, nothing was
         acknowledged.
         """
+        if self._task is None or self._closing:
+            raise LogUnavailable("the journal is not open")
+        if not commands:
+            return []
         if len(self._queue) >= self._limits.queue:
             raise Overloaded("too many writes are waiting")
         wish = _Wish(commands, requestid, asyncio.get_running_loop().create_future())
@@ -238,16 +284,22 @@ class Journal:
         return await wish.answer
 
     async def _run(self) -> None:
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._queue:
-                size = min(len(self._queue), self._limits.batch)
-                await self._commit([self._queue.popleft() for _ in range(size)])
+        try:
+            while self._queue or not self._closing:
+                if self._queue:
+                    size = min(len(self._queue), self._limits.batch)
+                    await self._commit([self._queue.popleft() for _ in range(size)])
+                else:
+                    self._filled.clear()
+                    await self._filled.wait()
+        finally:
+            self._closing = True
+            for wish in self._queue:
+                _answer(wish, LogUnavailable("the journal has stopped"))
 
     async def _commit(self, wishes: Sequence[_Wish]) -> None:
         try:
-            async with self._log.exclusive(self._limits.lock_timeout) as appender:
+            async with self._log.exclusive(self._limits.lock_timeout) as appender, self._folding:
                 answers = await self._write(wishes, appender)
         except Exception as error:
             if not isinstance(error, EventapiError):
@@ -259,33 +311,28 @@ class Journal:
                 logger.critical("%s", error)
                 self._on_fence()
         else:
-            for wish, outcomes in answers:
-                if not wish.answer.done():
-                    wish.answer.set_result(outcomes)
+            for wish, answer in answers:
+                _answer(wish, answer)
+        finally:
+            for wish in wishes:
+                _answer(wish, LogUnavailable("the journal has stopped"))
 
     async def _write(
         self, wishes: Sequence[_Wish], appender: Appender
-    ) -> list[tuple[_Wish, list[Outcome]]]:
+    ) -> list[tuple[_Wish, list[Outcome] | Exception]]:
+        """Bring a batch into the log and then into the state; the state must not move meanwhile."""
         await self._catch_up()
         self._check_head(appender)
         batch = _Batch(self._state, self._keyring, self._environment)
         for wish in wishes:
-            try:
-                batch.take(wish)
-            except EventapiError as refusal:
-                _answer(wish, refusal)
-        if not batch.lines:
-            return []
-        try:
-            if batch.new_keys:
-                await self._vault.put(batch.new_keys)
+            batch.take(wish)
+        if batch.lines:
+            if batch.keys:
+                await self._vault.put(batch.keys.raw)
             last = batch.records[-1]
             await appender.append(batch.lines, Head(last.position, last.hash))
-        except BaseException:
-            for subject in batch.new_keys:
-                self._keyring.pop(subject, None)
-            raise
-        apply_all(batch.records, self._state, self._keyring)
+            self._keyring.update(batch.keys)
+            apply_all(batch.records, self._state, self._keyring)
         return batch.answers
 
     def _check_head(self, appender: Appender) -> None:
@@ -298,6 +345,11 @@ class Journal:
             )
 
 
-def _answer(wish: _Wish, error: Exception) -> None:
-    if not wish.answer.done():
-        wish.answer.set_exception(error)
+def _answer(wish: _Wish, answer: list[Outcome] | Exception) -> None:
+    """Tell a waiter, unless they have gone or have been told."""
+    if wish.answer.done():
+        return
+    if isinstance(answer, Exception):
+        wish.answer.set_exception(answer)
+    else:
+        wish.answer.set_result(answer)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
-from events.errors import NotFound, PreconditionFailed
+from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
 from projections.items import Item
 from projections.state import State
@@ -22,7 +22,10 @@ class CreateItem(msgspec.Struct, frozen=True):
     content: Content
 
     def decide(self, state: State) -> Decision:
-        actor = f"users/{self.owner}"
+        owner = state.users.by_id.get(self.owner)
+        if owner is None or owner.disabled:
+            raise Unauthenticated("the account is not in use any more")
+        actor = owner.subject
         event = ItemCreated(self.owner, personal=self.content)
         return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
 

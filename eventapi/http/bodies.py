@@ -1,0 +1,136 @@
+"""What clients may send: one Struct a body, strict, unknown fields refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+_CONTROLS: Final = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f"
+_BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
+"""Direction overrides make a text read as another one (CVE-2021-42574)."""
+
+# The look-ahead at the end refuses the newline that Python's `$` lets through.
+_ONE_LINE: Final = rf"^[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
+_TITLE: Final = rf"^(?=.*\S)[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
+_TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
+
+MAX_PASSWORD_BYTES: Final = 1024
+
+Username = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=32,
+        pattern=r"^[A-Za-z0-9_.\-]+$(?!\n)",
+        description="ASCII letters, digits, `_`, `.` and `-`; unique without regard to case.",
+        examples=["john_doe"],
+    ),
+]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        description="An email address; unique without regard to case.",
+        examples=["john@example.com"],
+        extra_json_schema={"format": "email"},
+    ),
+]
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=MAX_PASSWORD_BYTES,
+        description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8; never cut.",
+        examples=["correct horse battery staple"],
+        extra_json_schema={"format": "password"},
+    ),
+]
+FullName = Annotated[
+    str, Meta(max_length=100, pattern=_ONE_LINE, description="A name.", examples=["John Doe"])
+]
+Title = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=_TITLE,
+        description="Not blank, no control characters.",
+        examples=["First item"],
+    ),
+]
+Description = Annotated[
+    str,
+    Meta(
+        max_length=5000,
+        pattern=_TEXT,
+        description="No control characters but tab and newline.",
+        examples=["My first item"],
+    ),
+]
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of what is sent as JSON."""
+
+
+class Registration(Body, frozen=True):
+    """A new account."""
+
+    username: Username
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
+
+
+class Credentials(Body, frozen=True):
+    """A login; nothing is said here of what a password looks like, lest it tell who may exist."""
+
+    username: Annotated[str, Meta(max_length=254)]
+    password: Annotated[
+        str, Meta(max_length=MAX_PASSWORD_BYTES, extra_json_schema={"format": "password"})
+    ]
+
+
+class PasswordGrant(msgspec.Struct, frozen=True):
+    """A login as the OAuth 2.0 password form (RFC 6749, section 4.3); other fields are ignored."""
+
+    username: str
+    password: str
+    grant_type: Literal["password"] = "password"
+
+
+class ProfilePatch(Body, frozen=True):
+    """What to change of a profile."""
+
+    email: Email | UnsetType = UNSET
+    full_name: FullName | UnsetType | None = UNSET
+
+
+class ItemBody(Body, frozen=True):
+    """The content of an item."""
+
+    title: Title
+    description: Description | None = None
+
+
+class ItemPatch(Body, frozen=True):
+    """A merge patch (RFC 7396) of an item."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """How to list items."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most.")] = 100
+    after: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this number.")] | None
+    ) = None
+    order: Annotated[Literal["asc", "desc"], Meta(description="By number.")] = "asc"
+    q: Annotated[str, Meta(max_length=200, description="Part of a text, in any case.")] | None = (
+        None
+    )

@@ -1,0 +1,34 @@
+"""Conditional requests (RFC 9110, section 13): an entity tag is the version in quotes."""
+
+from __future__ import annotations
+
+import re
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_VERSION = re.compile(r"[1-9][0-9]{0,18}")
+
+
+def etag(version: int) -> bytes:
+    """The strong entity tag of a version."""
+    return b'"%d"' % version
+
+
+def accepted_versions(if_match: str | None) -> frozenset[int] | None:
+    """The versions that an If-Match header lets through; ``None`` for any.
+
+    Tags are compared strongly: a weak one, or one that was never given out, matches nothing.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    return frozenset(
+        int(tag) for weak, tag in _TAG.findall(if_match) if not weak and _VERSION.fullmatch(tag)
+    )
+
+
+def is_known(if_none_match: str | None, version: int) -> bool:
+    """Whether an If-None-Match header names this version; tags are compared weakly."""
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    return any(tag == str(version) for _, tag in _TAG.findall(if_none_match))

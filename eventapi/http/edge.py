@@ -1,0 +1,99 @@
+"""The edge: a plain ASGI wrapper around the app, which sees every request and every answer.
+
+Litestar's middleware never sees unknown paths and methods, so what belongs on every answer is put
+there here: the request id, the security headers, and a line in the access log.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from eventapi.http.access import AccessLog
+from eventapi.http.problems import ProblemError, problem_reply
+from eventapi.http.reply import Headers
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32_768
+MAX_AUTHORIZATION_BYTES = 8_192 + len("Bearer ")
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+"""RFC 9110, section 5.6.2."""
+
+_SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_DOCS_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
+)
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Edge:
+    """Wraps an ASGI app; only HTTP requests are touched."""
+
+    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
+        self._app = app
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, whatever becomes of it."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given, too_large = _inspect(scope)
+        request_id = given or secrets.token_hex(16).encode()
+        scope["request_id"] = request_id.decode()  # type: ignore[typeddict-unknown-key]  # ours
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _complete(scope, message["headers"], request_id)  # type: ignore[arg-type]  # a list
+            await send(message)
+
+        try:
+            if too_large:
+                raise ProblemError("headers-too-large", "the header fields are too large")
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            if status:
+                raise
+            await problem_reply(error, scope)(scope, receive, send_with_headers)
+        finally:
+            self._access_log(scope, status, time.perf_counter() - started)
+
+
+def _inspect(scope: HTTPScope) -> tuple[bytes | None, bool]:
+    """The request id that the client gave, if it is good, and whether its headers are too large."""
+    headers = scope["headers"]
+    request_id, size = None, 0
+    too_large = len(headers) > MAX_HEADERS  # type: ignore[arg-type]  # a list
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name == b"x-request-id" and _TOKEN.fullmatch(value):
+            request_id = value
+        elif name == b"authorization" and len(value) > MAX_AUTHORIZATION_BYTES:
+            too_large = True
+    return request_id, too_large or size > MAX_HEADER_BYTES
+
+
+def _complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
+    """Put on an answer what belongs on every one."""
+    headers.append((b"x-request-id", request_id))
+    headers += _SECURITY
+    headers.append(_DOCS_POLICY if scope["path"].startswith("/docs") else _API_POLICY)
+    if not any(name == b"cache-control" for name, _ in headers):
+        headers.append(_NO_STORE)

@@ -1,0 +1,45 @@
+"""One endpoint, said once: Litestar's route and the OpenAPI document are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import Method
+
+from eventapi.http.reply import Reply
+from eventapi.http.request import ApiRequest
+
+Handler = Callable[[ApiRequest], Awaitable[Reply]]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A method and a path, and all that a client may want to know of them.
+
+    ``answers`` maps a status to the type of its body, or ``None`` for an empty one; ``errors`` are
+    slugs, beside those that every endpoint has; ``headers`` names headers of the request that
+    matter, ``answer_headers`` those of the successful answer.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    answers: dict[int, Any]
+    authenticated: bool = True
+    body: Any = None
+    media_types: Sequence[str] = ("application/json",)
+    form: Any = None
+    query: type[msgspec.Struct] | None = None
+    headers: Sequence[str] = ()
+    answer_headers: Sequence[str] = ()
+    answer_media_type: str = "application/json"
+    errors: Sequence[str] = ()
+
+    def route(self) -> HTTPRouteHandler:
+        """Litestar's handler; what answers GET answers HEAD."""
+        methods: list[Method] = ["GET", "HEAD"] if self.method == "GET" else [self.method]
+        return HTTPRouteHandler(self.path, http_method=methods, status_code=200)(self.handler)

@@ -1,0 +1,76 @@
+"""Health: is the process alive, may it be given work, and how is it doing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from eventapi.http.endpoint import Endpoint, Handler
+from eventapi.http.reply import Reply, json_reply
+from eventapi.http.request import ApiRequest
+
+
+class Status(msgspec.Struct, frozen=True):
+    """All is well: anything else is a problem document."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the server is doing.
+
+    ``position`` is that of the log, ``lag`` how many of its records are not folded in yet,
+    ``queued`` how many writes wait.
+    """
+
+    position: int
+    lag: int
+    queued: int
+    disk_free_bytes: Annotated[int | None, Meta(description="Room where the log lies.")]
+    uptime_seconds: float
+    process: int
+    version: str
+    status: Literal["ok"] = "ok"
+
+
+async def live(request: ApiRequest) -> Reply:
+    """Whether the process answers at all."""
+    return json_reply(Status())
+
+
+async def ready(request: ApiRequest) -> Reply:
+    """Whether the state can be brought up to date, so that the process may be given work."""
+    await request.state()
+    return json_reply(Status())
+
+
+async def health(request: ApiRequest) -> Reply:
+    """Details."""
+    state = await request.state()
+    details = request.services.health()
+    position = details["position"]
+    report = Health(lag=position - state.position, **details)
+    return json_reply(report)
+
+
+def endpoints() -> list[Endpoint]:
+    """The endpoints of health."""
+    pages: list[tuple[str, Handler, str, type]] = [
+        ("/health/live", live, "Alive?", Status),
+        ("/health/ready", ready, "Ready?", Status),
+        ("/health", health, "Details", Health),
+    ]
+    return [
+        Endpoint(
+            method="GET",
+            path=path,
+            handler=handler,
+            summary=summary,
+            tag="health",
+            authenticated=False,
+            answers={200: kind},
+        )
+        for path, handler, summary, kind in pages
+    ]

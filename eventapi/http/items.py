@@ -1,0 +1,212 @@
+"""The items of the caller."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from urllib.parse import urlencode
+
+from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem, owned_item
+from eventapi.http.bodies import ItemBody, ItemPatch, ListQuery
+from eventapi.http.conditional import etag, is_known
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.reply import JSON, Reply, encode, json_reply
+from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
+from eventapi.http.views import ApiVersion
+from eventapi.journal import Outcome
+from events.items import Content
+from projections.items import Item
+from projections.state import State
+
+
+async def create_item(request: ApiRequest) -> Reply:
+    """Make an item."""
+    _, user, _ = await request.authenticated()
+    body = await request.body_as(ItemBody)
+    command = CreateItem(user.id, Content(body.title, body.description))
+    outcome = await request.services.journal.execute(command, request.id)
+    status = request.version.created_status
+    if status != 201:
+        return _item_written(request, outcome, user.username)
+    location = f"{request.scope['path']}/{_item(outcome).id}".encode()
+    return _item_written(request, outcome, user.username, status, (b"location", location))
+
+
+async def list_items(request: ApiRequest) -> Reply:
+    """List the caller's items, by number."""
+    state, user, _ = await request.authenticated()
+    query = request.query_as(ListQuery)
+    found = list(islice(_matching(state, user.id, query), query.limit + 1))
+    page, more = found[: query.limit], len(found) > query.limit
+    following = _following(request, query, page[-1].id) if more else None
+    headers = [JSON]
+    if following is not None:
+        headers.append((b"link", f'<{following}>; rel="next"'.encode()))
+    return Reply(200, headers, encode(request.version.page(page, user.username, following)))
+
+
+async def get_item(request: ApiRequest) -> Reply:
+    """Read an item."""
+    state, user, _ = await request.authenticated()
+    item = owned_item(state, user.id, request.item_number())
+    tag = (b"etag", etag(item.version))
+    if is_known(request.header(b"if-none-match"), item.version):
+        return Reply(304, [tag])
+    return json_reply(request.version.item(item, user.username), 200, tag)
+
+
+async def put_item(request: ApiRequest) -> Reply:
+    """Replace an item's content."""
+    return await _update(request, ItemBody, JSON_TYPES)
+
+
+async def patch_item(request: ApiRequest) -> Reply:
+    """Change what is named of an item's content."""
+    return await _update(request, ItemPatch, PATCH_TYPES)
+
+
+async def delete_item(request: ApiRequest) -> Reply:
+    """Delete an item."""
+    _, user, _ = await request.authenticated()
+    command = DeleteItem(user.id, request.item_number(), request.accepted_versions())
+    outcome = await request.services.journal.execute(command, request.id)
+    return request.written(outcome, None)
+
+
+async def _update(
+    request: ApiRequest, kind: type[ItemBody | ItemPatch], media_types: frozenset[str]
+) -> Reply:
+    _, user, _ = await request.authenticated()
+    body = await request.body_as(kind, media_types)
+    command = UpdateItem(
+        user.id,
+        request.item_number(),
+        body.title,
+        body.description,
+        request.accepted_versions(),
+    )
+    outcome = await request.services.journal.execute(command, request.id)
+    return _item_written(request, outcome, user.username)
+
+
+def _item(outcome: Outcome) -> Item:
+    assert isinstance(outcome.entity, Item)  # noqa: S101 - for the type checker
+    return outcome.entity
+
+
+def _item_written(
+    request: ApiRequest,
+    outcome: Outcome,
+    owner: str,
+    status: int = 200,
+    *headers: tuple[bytes, bytes],
+) -> Reply:
+    item = _item(outcome)
+    tag = (b"etag", etag(item.version))
+    return request.written(outcome, request.version.item(item, owner), status, tag, *headers)
+
+
+def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
+    """The items in the order asked for, from behind ``after`` on."""
+    ids: Sequence[int] = state.items.by_owner[owner]
+    by_id = state.items.by_id
+    if query.order == "asc":
+        numbers = range(0 if query.after is None else bisect_right(ids, query.after), len(ids))
+    else:
+        end = len(ids) if query.after is None else bisect_left(ids, query.after)
+        numbers = range(end - 1, -1, -1)
+    items = (by_id[ids[at]] for at in numbers)
+    if query.q is None:
+        return items
+    needle = query.q.casefold()
+    return (
+        item
+        for item in items
+        if needle in item.title.casefold() or needle in (item.description or "").casefold()
+    )
+
+
+def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
+    parameters: dict[str, str | int] = {"limit": query.limit, "after": last, "order": query.order}
+    if query.q is not None:
+        parameters["q"] = query.q
+    return f"{request.scope['path']}?{urlencode(parameters)}"
+
+
+def endpoints(version: ApiVersion) -> list[Endpoint]:
+    """The endpoints of items, in a version's shapes."""
+    created = version.created_status
+    where = ("ETag", "Event-Position") + (("Location",) if created == 201 else ())
+    one = "/items/{item_id:str}"
+    return [
+        Endpoint(
+            method="POST",
+            path="/items",
+            handler=create_item,
+            summary="Make an item",
+            tag="items",
+            body=ItemBody,
+            answers={created: version.item_type},
+            answer_headers=where,
+            errors=("validation-failed",),
+        ),
+        Endpoint(
+            method="GET",
+            path="/items",
+            handler=list_items,
+            summary="List your items",
+            tag="items",
+            query=ListQuery,
+            answers={200: version.page_type},
+            answer_headers=("Link",),
+            errors=("validation-failed",),
+        ),
+        Endpoint(
+            method="GET",
+            path=one,
+            handler=get_item,
+            summary="Read an item",
+            tag="items",
+            headers=("If-None-Match",),
+            answers={200: version.item_type, 304: None},
+            answer_headers=("ETag",),
+            errors=("not-found",),
+        ),
+        Endpoint(
+            method="PUT",
+            path=one,
+            handler=put_item,
+            summary="Replace an item's content",
+            tag="items",
+            body=ItemBody,
+            headers=("If-Match",),
+            answers={200: version.item_type},
+            answer_headers=("ETag", "Event-Position"),
+            errors=("not-found", "precondition-failed", "validation-failed"),
+        ),
+        Endpoint(
+            method="PATCH",
+            path=one,
+            handler=patch_item,
+            summary="Change what is named of an item's content",
+            tag="items",
+            body=ItemPatch,
+            media_types=sorted(PATCH_TYPES),
+            headers=("If-Match",),
+            answers={200: version.item_type},
+            answer_headers=("ETag", "Event-Position"),
+            errors=("not-found", "precondition-failed", "validation-failed"),
+        ),
+        Endpoint(
+            method="DELETE",
+            path=one,
+            handler=delete_item,
+            summary="Delete an item",
+            tag="items",
+            headers=("If-Match",),
+            answers={204: None},
+            answer_headers=("Event-Position",),
+            errors=("not-found", "precondition-failed"),
+        ),
+    ]

@@ -1,0 +1,234 @@
+"""A request, with what every handler asks of it: who calls, what the body says, which item."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import parse_qsl
+
+import litestar
+import msgspec
+from litestar.exceptions import InternalServerException
+
+from eventapi.http.conditional import accepted_versions
+from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
+from eventapi.http.reply import Reply, json_reply
+from eventapi.http.services import Services
+from eventapi.http.views import ApiVersion
+from eventapi.journal import Outcome
+from events.errors import Fault, Invalid, LogUnavailable, NotFound, Unauthenticated
+from projections.state import State
+from projections.users import User
+
+T = TypeVar("T")
+
+JSON_TYPES = frozenset({"application/json"})
+PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+MAX_DEPTH = 32
+"""How deep a body may be nested."""
+
+_MAX_FORM_FIELDS = 16
+_WAIT_STEP_SECONDS = 0.01
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+_UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
+_PATH = re.compile(r" - at `\$(?:\.)?(.*)`$")
+
+
+class ApiRequest(litestar.Request[None, None, Any]):
+    """A request to one version of the API; `bound` makes the class of one."""
+
+    services: ClassVar[Services]
+    version: ClassVar[ApiVersion]
+
+    @classmethod
+    def bound(cls, version: ApiVersion) -> type[ApiRequest]:
+        """The request class of one version in one app, which puts its services in at start-up."""
+        return type("BoundRequest", (cls,), {"version": version})
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its lower-case name; of several, the last."""
+        found = None
+        for key, value in self.scope["headers"]:
+            if key == name:
+                found = value.decode("latin-1")
+        return found
+
+    @property
+    def id(self) -> str:
+        """The request's id, which its answer, its events and its log lines carry."""
+        return request_id_of(self.scope)
+
+    # Who calls
+
+    async def state(self) -> State:
+        """The state, at the position that the client asked for or later.
+
+        Raises `LogUnavailable` when that does not come in time.
+        """
+        state = await self.services.journal.state()
+        wanted = self.header(b"min-event-position")
+        if wanted is None:
+            return state
+        if not _NUMBER.fullmatch(wanted) and wanted != "0":
+            raise Invalid(Fault("", "Min-Event-Position must be a position"))
+        deadline = time.monotonic() + self.services.wait_seconds
+        while state.position < int(wanted):
+            if time.monotonic() > deadline:
+                raise LogUnavailable(f"position {wanted} has not come in time")
+            await asyncio.sleep(_WAIT_STEP_SECONDS)
+            state = await self.services.journal.state()
+        return state
+
+    async def authenticated(self) -> tuple[State, User, str]:
+        """The state, the user whose access token this is, and the session's id.
+
+        Raises `Unauthenticated` (RFC 6750).
+        """
+        state = await self.state()
+        scheme, _, token = (self.header(b"authorization") or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated(NO_TOKEN)
+        claims = self.services.tokens.claims(token, time.time())
+        session = state.sessions.by_id.get(claims.sid)
+        user = None if session is None else state.users.by_id.get(session.user)
+        if user is None or user.disabled or user.username != claims.sub:
+            raise Unauthenticated("the session has ended")
+        self.scope["user"] = user.id
+        return state, user, claims.sid
+
+    # What it says
+
+    def media_type(self) -> str:
+        """The declared media type; raises `ProblemError` where its charset is not UTF-8."""
+        kind, _, parameters = (self.header(b"content-type") or "").partition(";")
+        name, _, value = parameters.partition("=")
+        if name.strip().lower() == "charset" and value.strip(' "').lower() not in {"utf-8", "utf8"}:
+            raise ProblemError("unsupported-media-type", "the body must be UTF-8")
+        return kind.strip().lower()
+
+    async def content(self) -> bytes:
+        """The whole body, within the limit."""
+        try:
+            return await self.body()
+        except InternalServerException:
+            raise ProblemError("malformed-body", "the client went away") from None
+
+    async def body_as(self, kind: type[T], media_types: frozenset[str] = JSON_TYPES) -> T:
+        """The JSON body, decoded strictly; raises `Invalid` and `ProblemError`."""
+        content = await self.content()
+        if self.media_type() not in media_types:
+            expected = " or ".join(sorted(media_types))
+            raise ProblemError("unsupported-media-type", f"the body must be {expected}")
+        return decode_json(content, kind)
+
+    async def form_as(self, kind: type[T]) -> T:
+        """The urlencoded body; raises `Invalid` and `ProblemError`.
+
+        Litestar's parser keeps every body it has seen in a cache, passwords and all.
+        """
+        try:
+            text = (await self.content()).decode()
+            pairs = parse_qsl(
+                text,
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=_MAX_FORM_FIELDS,
+            )
+        except ValueError:
+            raise ProblemError("malformed-body", "the body is not a form in UTF-8") from None
+        return _converted(pairs, kind)
+
+    def query_as(self, kind: type[T]) -> T:
+        """The query string; raises `Invalid`."""
+        raw = self.scope["query_string"]
+        if not raw:
+            return kind()
+        try:
+            pairs = parse_qsl(raw.decode(), errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+        except ValueError:
+            raise Invalid(Fault("", "the query is not UTF-8")) from None
+        return _converted(pairs, kind)
+
+    def item_number(self) -> int:
+        """The item's number in the path; what is no number names no item: raises `NotFound`."""
+        text = self.path_params["item_id"]
+        if not _NUMBER.fullmatch(text):
+            raise NotFound("there is no such item")
+        return int(text)
+
+    def accepted_versions(self) -> frozenset[int] | None:
+        """The versions that If-Match lets through, or ``None`` for any."""
+        return accepted_versions(self.header(b"if-match"))
+
+    # What is answered
+
+    def written(
+        self, outcome: Outcome, content: Any, status: int = 200, *headers: tuple[bytes, bytes]
+    ) -> Reply:
+        """The answer to a write, with the position of its event."""
+        position = b"%d" % outcome.record.position
+        if content is None:
+            return Reply(204, [(b"event-position", position), *headers])
+        return json_reply(content, status, (b"event-position", position), *headers)
+
+
+def decode_json(content: bytes, kind: type[T]) -> T:
+    """One strict pass by msgspec, then one that refuses what msgspec lets through."""
+    try:
+        value = msgspec.json.decode(content, type=kind)
+        _check_keys_and_depth(content)
+    except msgspec.ValidationError as error:
+        raise Invalid(_fault(str(error))) from None
+    except (msgspec.DecodeError, ValueError):
+        raise ProblemError("malformed-body", "the body is not valid JSON") from None
+    except RecursionError:
+        raise ProblemError("malformed-body", "the body is nested too deeply") from None
+    return value
+
+
+def _check_keys_and_depth(content: bytes) -> None:
+    # msgspec takes the last of doubled keys; which one a proxy in front takes, nobody knows.
+    json.loads(content, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ProblemError("malformed-body", "a key stands twice in the body")
+    return found
+
+
+def _converted(pairs: list[tuple[str, str]], kind: type[T]) -> T:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise Invalid(Fault("", "a parameter stands twice"))
+    for name, value in values.items():
+        if "\0" in value:
+            raise Invalid(Fault(f"/{name}", "NUL is no text"))
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Invalid(_fault(str(error))) from None
+
+
+def _fault(message: str) -> Fault:
+    """Msgspec's message as a JSON pointer and what is wrong there."""
+    path = _PATH.search(message)
+    detail = message[: path.start()] if path else message
+    pointer = ""
+    if path and path[1]:
+        pointer = "/" + path[1].replace("[", ".").replace("]", "").replace(".", "/")
+    missing, unknown = _MISSING.search(detail), _UNKNOWN.search(detail)
+    if missing:
+        return Fault(f"{pointer}/{missing[1]}", "is required")
+    if unknown:
+        name = unknown[1].replace("~", "~0").replace("/", "~1")
+        return Fault(f"{pointer}/{name}", "is not known here")
+    return Fault(pointer, detail[:1].lower() + detail[1:])

@@ -1,0 +1,26 @@
+"""What the handlers work with; `eventapi.app` puts it together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from eventapi.journal import Environment, Journal
+from eventapi.security.passwords import Passwords
+from eventapi.security.tokens import Tokens
+
+Details = Callable[[], Mapping[str, Any]]
+
+
+class Services(msgspec.Struct, frozen=True):
+    """``refresh_seconds`` is how long a session lasts unused; ``health`` gives the details."""
+
+    journal: Journal
+    passwords: Passwords
+    tokens: Tokens
+    environment: Environment
+    refresh_seconds: int
+    health: Details
+    wait_seconds: float = 2.0

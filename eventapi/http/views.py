@@ -1,0 +1,142 @@
+"""What clients get to see: the same entities in the shapes of two versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from events.users import Role
+from projections.items import Item
+from projections.users import User
+
+Time = Annotated[
+    str,
+    Meta(
+        description="RFC 3339, UTC, with microseconds.",
+        examples=["2026-01-02T03:04:05.678901Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Id = Annotated[int, Meta(ge=1, description="Never used again.")]
+Version = Annotated[int, Meta(ge=1, description="The position of the last event.")]
+
+
+class UserV1(msgspec.Struct, frozen=True, gc=False):
+    """A user, as version 1 shows them."""
+
+    username: str
+    email: str
+    full_name: str | None
+    disabled: bool
+    created_at: Time
+
+
+class UserV2(msgspec.Struct, frozen=True, gc=False):
+    """A user, as version 2 shows them."""
+
+    username: str
+    email: str
+    full_name: str | None
+    disabled: bool
+    created_at: Time
+    roles: list[Role]
+
+
+class ItemV1(msgspec.Struct, frozen=True, gc=False):
+    """An item, as version 1 shows it."""
+
+    id: Id
+    title: str
+    description: str | None
+    owner: str
+    created_at: Time
+
+
+class ItemV2(msgspec.Struct, frozen=True, gc=False):
+    """An item, as version 2 shows it."""
+
+    id: Id
+    title: str
+    description: str | None
+    owner: str
+    created_at: Time
+    updated_at: Time
+    version: Version
+
+
+class PageV2(msgspec.Struct, frozen=True, gc=False):
+    """A page of items, and where the next one is."""
+
+    items: list[ItemV2]
+    next: str | None
+
+
+class TokenPair(msgspec.Struct, frozen=True, gc=False):
+    """An access token, good for ``expires_in`` seconds, and the token that renews it."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: int
+    refresh_token: str
+
+
+class ApiVersion(msgspec.Struct, frozen=True):
+    """All in which versions differ."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    created_status: int
+    user_type: type
+    item_type: type
+    page_type: Any
+    user: Callable[[User], msgspec.Struct]
+    item: Callable[[Item, str], msgspec.Struct]
+    page: Callable[[Sequence[Item], str, str | None], Any]
+
+
+def _user_v1(user: User) -> UserV1:
+    return UserV1(user.username, user.email, user.full_name, user.disabled, user.created_at)
+
+
+def _user_v2(user: User) -> UserV2:
+    return UserV2(
+        user.username,
+        user.email,
+        user.full_name,
+        user.disabled,
+        user.created_at,
+        sorted(user.roles),
+    )
+
+
+def _item_v1(item: Item, owner: str) -> ItemV1:
+    return ItemV1(item.id, item.title, item.description, owner, item.created_at)
+
+
+def _item_v2(item: Item, owner: str) -> ItemV2:
+    return ItemV2(
+        item.id,
+        item.title,
+        item.description,
+        owner,
+        item.created_at,
+        item.updated_at,
+        item.version,
+    )
+
+
+def _page_v1(items: Sequence[Item], owner: str, _: str | None) -> list[ItemV1]:
+    return [_item_v1(item, owner) for item in items]
+
+
+def _page_v2(items: Sequence[Item], owner: str, following: str | None) -> PageV2:
+    return PageV2([_item_v2(item, owner) for item in items], following)
+
+
+V1 = ApiVersion(
+    "v1", ("", "/api/v1"), 200, UserV1, ItemV1, list[ItemV1], _user_v1, _item_v1, _page_v1
+)
+V2 = ApiVersion("v2", ("/api/v2",), 201, UserV2, ItemV2, PageV2, _user_v2, _item_v2, _page_v2)

@@ -1,0 +1,81 @@
+"""Passwords: argon2id (RFC 9106), hashed outside the event loop by a bounded number of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import bcrypt
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from events.errors import Overloaded
+
+T = TypeVar("T")
+
+BCRYPT_BYTES = 72
+"""All that bcrypt ever sees of a password; hashes imported from elsewhere were made that way."""
+
+OWASP_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+"""OWASP's recommendation for argon2id: 19 MiB, two passes, one lane."""
+
+
+class Passwords:
+    """Hashes and checks passwords; refuses when too many wait."""
+
+    def __init__(
+        self,
+        hasher: PasswordHasher = OWASP_HASHER,
+        workers: int = os.cpu_count() or 1,
+        queue: int = 64,
+    ) -> None:
+        """``workers`` threads hash at a time, and ``queue`` more callers may wait."""
+        self._hasher = hasher
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password")
+        self._room = workers + queue
+        self._dummy = hasher.hash("no user has this password")
+
+    async def hash(self, password: str) -> str:
+        """The argon2id hash; raises `Overloaded`."""
+        return await self._run(lambda: self._hasher.hash(password))
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Whether the password is that of the stored hash; raises `Overloaded`.
+
+        Without a stored hash as much work is done, so that time does not tell who exists.
+        """
+        return await self._run(lambda: self._matches(stored, password))
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Whether the hash was made in a way that is not today's."""
+        return _is_bcrypt(stored) or self._hasher.check_needs_rehash(stored)
+
+    def _matches(self, stored: str | None, password: str) -> bool:
+        if stored is not None and _is_bcrypt(stored):
+            secret = password.encode()[:BCRYPT_BYTES]
+            return b"\0" not in secret and bcrypt.checkpw(secret, stored.encode())
+        try:
+            self._hasher.verify(stored or self._dummy, password)
+        except (Argon2Error, InvalidHashError):
+            return False
+        return stored is not None
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._room <= 0:
+            raise Overloaded("too many passwords are being checked")
+        self._room -= 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._room += 1
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_bcrypt(stored: str) -> bool:
+    return stored.startswith(("$2a$", "$2b$", "$2y$"))

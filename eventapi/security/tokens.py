@@ -1,0 +1,115 @@
+"""Access tokens: JSON Web Tokens (RFC 7519, with the care of RFC 8725), HS256."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from functools import lru_cache
+from typing import Annotated, Final, Literal
+
+import jwt
+import msgspec
+from msgspec import Meta
+
+from events.errors import ConfigurationError, Unauthenticated
+
+MIN_KEY_BYTES: Final = 32
+MAX_TOKEN_BYTES: Final = 8192
+_CACHED: Final = 10_000
+_MIN_DISTINCT: Final = 8
+
+_WELL_KNOWN: Final = frozenset(
+    {
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        "your-secret-key-change-this-in-production",
+        "your-secret-key-change-in-production",
+        "your-super-secret-key-change-in-production",
+        "your-secret-key-here-change-in-production",
+        "change-this-secret-key-in-production-please",
+    }
+)
+"""Keys that stand in tutorials."""
+
+Seconds = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class Claims(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a token says: the username, times in seconds since 1970, and the session's id."""
+
+    sub: str
+    exp: Seconds
+    iat: Seconds
+    type: Literal["access"]
+    sid: str
+
+
+def check_secret(secret: str) -> None:
+    """Raise `ConfigurationError` for a key that is short, well known or hardly random."""
+    if len(secret.encode()) < MIN_KEY_BYTES:
+        raise ConfigurationError(f"SECRET_KEY must have {MIN_KEY_BYTES} bytes at least")
+    if secret.lower() in _WELL_KNOWN or len(set(secret)) < _MIN_DISTINCT:
+        raise ConfigurationError("SECRET_KEY is well known or too simple to be secret")
+
+
+class Tokens:
+    """Issues and verifies access tokens."""
+
+    def __init__(self, secret: str, lifetime: int) -> None:
+        """``lifetime`` is in seconds; raises `ConfigurationError` for a bad secret."""
+        check_secret(secret)
+        self._secret = secret
+        self.lifetime = lifetime
+        # A signature does not change its mind, so a verified token is remembered; everything
+        # that time or an event can change is checked at every use.
+        self._verified = lru_cache(_CACHED)(self._verify)
+
+    def issue(self, username: str, session: str, now: int) -> str:
+        """A token for a session, good from ``now`` (seconds since 1970)."""
+        claims = Claims(username, now + self.lifetime, now, "access", session)
+        return jwt.encode(msgspec.to_builtins(claims), self._secret, algorithm="HS256")
+
+    def claims(self, token: str, now: float) -> Claims:
+        """What a good token says; raises `Unauthenticated`.
+
+        Whether its session goes on is not asked here.
+        """
+        claims = self._verified(token)
+        if claims.exp <= now or claims.iat > now + 1:
+            raise Unauthenticated("the access token has expired")
+        return claims
+
+    def _verify(self, token: str) -> Claims:
+        try:
+            _check_canonical(token)
+            decoded = jwt.decode_complete(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+            if decoded["header"] != {"alg": "HS256", "typ": "JWT"}:
+                raise Unauthenticated("the access token is not good")
+            return msgspec.convert(decoded["payload"], Claims)
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise Unauthenticated("the access token is not good") from None
+
+
+def _check_canonical(token: str) -> None:
+    """Refuse other spellings of the same bits: base64 leaves spare ones in the last character."""
+    if len(token) > MAX_TOKEN_BYTES:
+        raise ValueError("too long")
+    for part in token.encode("ascii").split(b"."):
+        bits = base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
+        if base64.urlsafe_b64encode(bits).rstrip(b"=") != part:
+            raise ValueError("not canonical")
+
+
+def refresh_hash(secret: str) -> str:
+    """What the log keeps of a refresh token's secret: SHA-256, in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def is_refresh_secret(secret: str, stored: str) -> bool:
+    """Whether this is the secret that was hashed, compared in constant time."""
+    return hmac.compare_digest(refresh_hash(secret), stored)
