@@ -1,0 +1,88 @@
+"""Server processes: started on one core, waited for, and ended by their own id."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+START_TIMEOUT = 30.0  # seconds
+STOP_TIMEOUT = 15.0  # seconds
+
+
+class ServerError(Exception):
+    """Something failed while a server ran; told with the last lines of its output."""
+
+
+def free_port() -> int:
+    """A port that is free now on the loopback address."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(
+    command: Sequence[str], environment: Mapping[str, str], port: int, core: int, folder: Path
+) -> Iterator[str]:
+    """Run a server on one core, in `folder` and with its output there; yields its base URL.
+
+    The folder is the working directory so that no `.env` of the repository is picked up, and
+    settings of the services in the caller's own environment are left out for the same reason.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / "server.log"
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("EVENTAPI_", "PEER_"))
+    }
+    base_url = f"http://{HOST}:{port}"
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            ["taskset", "--cpu-list", str(core), *command],
+            cwd=folder,
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_until_answering(process, base_url)
+            yield base_url
+            if process.poll() is not None:
+                raise ServerError(f"ended by itself with code {process.returncode}")
+        except Exception as error:
+            tail = "\n".join(output.read_text(errors="replace").splitlines()[-20:])
+            raise ServerError(f"{error}\n{' '.join(command)} printed last:\n{tail}") from error
+        finally:
+            _stop(process)
+
+
+def _wait_until_answering(process: subprocess.Popen[bytes], base_url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerError(f"did not start, exit code {process.returncode}")
+        try:
+            httpx.get(base_url, timeout=1.0, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise ServerError(f"no answer within {START_TIMEOUT:.0f} s")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,56 @@
+"""What Litestar costs with routing, parameters and msgspec, and nothing of an application.
+
+No authentication, storage or middleware: the distance from here to eventapi is what eventapi adds.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+from litestar import Litestar, get, post
+from litestar.params import FromPath, JSONBody
+
+
+class Item(msgspec.Struct):
+    """The shape of an item in v1."""
+
+    id: int
+    title: str
+    description: str | None
+    owner: str
+    created_at: datetime
+
+
+class NewItem(msgspec.Struct):
+    """The body of a create."""
+
+    title: str
+    description: str | None = None
+
+
+def make_item(item_id: int, title: str, description: str | None) -> Item:
+    """An item created now."""
+    return Item(item_id, title, description, "john_doe", datetime.now(UTC))
+
+
+ITEMS = [make_item(number, f"Item {number}", "A prepared item") for number in range(1, 101)]
+
+
+@get("/items/{item_id:int}")
+async def read_item(item_id: FromPath[int]) -> Item:
+    """One item."""
+    return make_item(item_id, "First Item", "My first item")
+
+
+@get("/items")
+async def list_items() -> list[Item]:
+    """A hundred items."""
+    return ITEMS
+
+
+@post("/items", status_code=200)
+async def create_item(data: JSONBody[NewItem]) -> Item:
+    """The item that a real service would have stored."""
+    return make_item(1, data.title, data.description)
+
+
+app = Litestar([read_item, list_items, create_item], openapi_config=None, logging_config=None)
