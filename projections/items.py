@@ -80,6 +80,9 @@ class DraftOwnerIndex(OwnerIndex):
         super().__init__()
         self._base = base
 
+    def __getitem__(self, owner: int) -> Sequence[int]:
+        return [*self._base[owner], *super().__getitem__(owner)]
+
     def remove(self, owner: int, item: int) -> None:
         if item in self._ids.get(owner, ()):
             super().remove(owner, item)
@@ -183,7 +186,7 @@ class Items:
         """Delete everything an owner has."""
         for number in self.by_owner.drop(owner):
             item = self.by_id.get(number)
-            if item is not None:
+            if item is not None and item.owner == owner:
                 self._bury(item, position)
 
     def digest_lines(self) -> Iterator[str]:

@@ -69,12 +69,18 @@ async def replay(
     time: str | None = None,
     progress: Progress | None = None,
 ) -> State:
-    """The state that the log adds up to: whole, up to a position, or up to an RFC 3339 time."""
+    """The state that the log adds up to: whole, up to a position, or up to a time.
+
+    ``time`` has the form of a record's. The keyring gets the keys of the users in the state.
+    """
     state = State.empty()
-    for subject, key in (await vault.all()).items():
-        keyring.add(subject, key)
     with _collector_paused():
         async for lines in log.read(0, position):
+            if not keyring:
+                # Not before the read knows where it ends: until a user's first line is published,
+                # the key under their name may be one of a failed write, to be replaced.
+                for subject, key in (await vault.all()).items():
+                    keyring.add(subject, key)
             records = await open_records(lines, state, keyring, vault)
             if time is not None and records[-1].time > time:
                 apply_all([record for record in records if record.time <= time], state, keyring)
@@ -82,4 +88,6 @@ async def replay(
             apply_all(records, state, keyring)
             if progress is not None:
                 progress(state.position)
+    for subject in keyring.keys() - {user.subject for user in state.users.by_id.values()}:
+        del keyring[subject]
     return state

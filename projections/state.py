@@ -110,7 +110,7 @@ class State:
         encode = msgspec.msgpack.Encoder(order="deterministic").encode
         for table in (self.users.by_id, self.items.by_id, self.items.deleted, self.sessions.by_id):
             for key in sorted(table):
-                content.update(encode(table[key]))  # type: ignore[index]  # as above
+                content.update(encode(table[key]))  # type: ignore[index]  # its own
         for index in (self.users.ids_by_name, self.users.ids_by_email):
             content.update(encode(dict(sorted(index.items()))))
         content.update(

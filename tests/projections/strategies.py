@@ -1,0 +1,187 @@
+"""Histories for Hypothesis: wild ones that make no sense, and sound ones such as commands write."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from events.items import (
+    Content,
+    ContentChanges,
+    ItemCreated,
+    ItemDeleted,
+    ItemRestored,
+    ItemUpdated,
+)
+from events.record import Event
+from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
+from events.users import (
+    PasswordHash,
+    Profile,
+    ProfileChanges,
+    Role,
+    UserDisabled,
+    UserEnabled,
+    UserErased,
+    UserPasswordChanged,
+    UserRegistered,
+    UserRoleGranted,
+    UserRoleRevoked,
+    UserUpdated,
+)
+from projections.state import State
+from tests.given import Happened, at, records_of
+
+NAMES = ("ann", "Ann", "bob", "BOB", "eve")
+EMAILS = ("a@example.org", "A@example.org", "b@example.org", "c@example.org")
+SESSIONS = ("s1", "s2", "s3")
+ROLES: tuple[Role, ...] = ("auditor", "operator")
+
+numbers = st.integers(0, 4)
+texts = st.text(max_size=3)
+Hidden = st.SearchStrategy[str | None]
+
+unknown: Hidden = st.none() | st.just("sealed text as it stands")
+"""Personal values that cannot be read, because the key is destroyed or the seal still closed."""
+
+profiles = st.builds(
+    Profile,
+    username=st.sampled_from(NAMES),
+    email=st.sampled_from(EMAILS),
+    password_hash=texts,
+    full_name=st.none() | texts,
+)
+profile_changes = st.builds(
+    ProfileChanges,
+    email=st.just(UNSET) | st.sampled_from(EMAILS),
+    full_name=st.just(UNSET) | st.none() | texts,
+)
+contents = st.builds(Content, title=texts, description=st.none() | texts)
+content_changes = st.builds(
+    ContentChanges, title=st.just(UNSET) | texts, description=st.just(UNSET) | st.none() | texts
+)
+hashes = st.builds(PasswordHash, texts)
+devices = st.builds(Device, st.none() | texts, st.none() | texts)
+created_at = st.none() | st.just(at(-1))
+roles = st.sampled_from(ROLES)
+sessions = st.sampled_from(SESSIONS)
+
+
+def _user_events(hidden: Hidden) -> st.SearchStrategy[Event]:
+    return st.one_of(
+        st.builds(UserRegistered, created_at=created_at, personal=profiles | hidden),
+        st.builds(UserUpdated, personal=profile_changes | hidden),
+        st.builds(
+            UserPasswordChanged,
+            reason=st.sampled_from(("changed", "rehashed")),
+            session=st.none() | sessions,
+            personal=hashes | hidden,
+        ),
+        st.just(UserDisabled()),
+        st.just(UserEnabled()),
+        st.builds(UserRoleGranted, roles),
+        st.builds(UserRoleRevoked, roles),
+        st.just(UserErased()),
+    )
+
+
+def _item_events(hidden: Hidden) -> st.SearchStrategy[Event]:
+    return st.one_of(
+        st.builds(ItemCreated, numbers, created_at=created_at, personal=contents | hidden),
+        st.builds(ItemUpdated, personal=content_changes | hidden),
+        st.just(ItemDeleted()),
+        st.builds(ItemRestored, numbers, personal=contents | hidden),
+    )
+
+
+def _session_events(hidden: Hidden) -> st.SearchStrategy[Event]:
+    return st.one_of(
+        st.builds(SessionStarted, numbers, st.just(at(9_000)), texts, personal=devices | hidden),
+        st.builds(SessionRefreshed, st.just(at(9_999)), texts, personal=devices | hidden),
+        st.builds(SessionEnded, st.sampled_from(("logout", "revoked", "reuse"))),
+    )
+
+
+wild_happenings: st.SearchStrategy[Happened] = st.one_of(
+    st.tuples(numbers.map("users/{}".format), _user_events(unknown)),
+    st.tuples(numbers.map("items/{}".format), _item_events(unknown)),
+    st.tuples(sessions.map("sessions/{}".format), _session_events(unknown)),
+)
+"""Any known event about anything: unknown numbers, double deletions, unreadable values."""
+
+wild_histories = st.integers(0, 30).flatmap(
+    lambda size: st.lists(wild_happenings, min_size=size, max_size=size)
+)
+
+
+class _Guide:
+    """Turns a wild event into one that keeps the rules, by giving it a subject that can bear it."""
+
+    def __init__(self) -> None:
+        self.history: list[Happened] = []
+        self._state = State.empty()
+
+    def take(self, event: Event, pick: int) -> None:
+        """Let an event happen to one of those it can happen to, or not at all."""
+        happened = self._placed(event, pick)
+        if happened is not None:
+            self.history.append(happened)
+            self._state.apply(records_of(self.history)[-1])
+
+    def _placed(self, event: Event, pick: int) -> Happened | None:
+        users, items, sessions = self._state.users, self._state.items, self._state.sessions
+        alive = [user.id for user in users.by_id.values() if user.status != "erased"]
+        if isinstance(event, UserRegistered):
+            return self._with_free_name(f"users/{users.last_id + 1}", event)
+        if not alive:
+            return None
+        if isinstance(event, UserUpdated):
+            return self._with_free_email(alive[pick % len(alive)], event)
+        if isinstance(event, ItemCreated):
+            owned = msgspec.structs.replace(event, owner=alive[pick % len(alive)])
+            return f"items/{items.last_id + 1 + pick % 2}", owned
+        if isinstance(event, SessionStarted):
+            begun = msgspec.structs.replace(event, user=alive[pick % len(alive)])
+            return f"sessions/s{len(self.history)}", begun
+        kind = event.type.partition(".")[0]
+        candidates = {
+            "user": [f"users/{number}" for number in alive],
+            "item": [f"items/{number}" for number in items.by_id],
+            "session": [f"sessions/{name}" for name in sessions.by_id],
+        }[kind]
+        if isinstance(event, ItemRestored):
+            buried = items.deleted.values()
+            candidates += [f"items/{stone.id}" for stone in buried if stone.owner in alive]
+        return (candidates[pick % len(candidates)], event) if candidates else None
+
+    def _with_free_name(self, subject: str, event: UserRegistered) -> Happened | None:
+        new = cast("Profile", event.personal)
+        users = self._state.users
+        taken = users.named(new.username) or users.with_email(new.email)
+        return None if taken else (subject, event)
+
+    def _with_free_email(self, number: int, event: UserUpdated) -> Happened | None:
+        email = cast("ProfileChanges", event.personal).email
+        holder = None if email is UNSET else self._state.users.with_email(email)
+        return (f"users/{number}", event) if holder is None or holder.id == number else None
+
+
+_readable_events = (
+    _user_events(st.nothing()) | _item_events(st.nothing()) | _session_events(st.nothing())
+)
+
+
+@st.composite
+def sound_histories(draw: st.DrawFn, *, max_size: int = 40) -> list[Happened]:
+    """What commands that keep the rules could have written, every value readable."""
+    guide = _Guide()
+    steps = st.tuples(_readable_events, st.integers(0, 5))
+    guide.take(UserRegistered(personal=draw(profiles)), 0)
+    # A list of its own accord is mostly short, and little happens in a short history.
+    size = draw(st.integers(0, max_size))
+    for event, pick in draw(st.lists(steps, min_size=size, max_size=size)):
+        guide.take(event, pick)
+    return guide.history

@@ -1,0 +1,122 @@
+"""The laws of the fold, for any history."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events.codec import VOCABULARY, decode
+from events.record import Event
+from events.sealing import Keyring
+from projections.state import State
+from tests.given import Happened, folded_records, records_of, registered
+from tests.projections.strategies import sound_histories, wild_histories
+from tests.projections.written import write
+
+
+def sums(state: State) -> tuple[str, str]:
+    """Both sums of a state."""
+    return state.digest(), state.checksum()
+
+
+def test_the_fold_knows_every_event_of_the_vocabulary() -> None:
+    assert set(State.empty()._apply) == set(VOCABULARY)
+
+
+@given(wild_histories)
+def test_the_fold_never_raises_on_a_known_event(history: list[Happened]) -> None:
+    """Not on unknown numbers, double deletions or values whose key is gone."""
+    state = folded_records(records_of(history))
+    assert state.position == len(history)
+    sums(state)
+
+
+@given(wild_histories, st.integers(0, 30))
+def test_a_draft_keeps_its_changes_to_itself(history: list[Happened], cut: int) -> None:
+    records = records_of(history)
+    base = folded_records(records[:cut])
+    before = sums(base)
+    draft = base.draft()
+    assert sums(draft) == before
+    for record in records[cut:]:
+        draft.apply(record)
+    assert sums(base) == before
+
+
+@given(wild_histories, st.integers(0, 30), st.integers(1, 3))
+def test_a_draft_of_any_depth_comes_to_what_the_base_would(
+    history: list[Happened], cut: int, depth: int
+) -> None:
+    records = records_of(history)
+    base = folded_records(records[:cut])
+    draft = base
+    for _ in range(depth):
+        draft = draft.draft()
+    in_draft = [draft.apply(record) for record in records[cut:]]
+    in_base = [base.apply(record) for record in records[cut:]]
+    assert in_draft == in_base
+    assert sums(draft) == sums(base)
+
+
+@given(sound_histories())
+def test_every_prefix_folds_to_the_state_that_was_live_then(history: list[Happened]) -> None:
+    records = records_of(history)
+    live = State.empty()
+    for count, record in enumerate(records, 1):
+        live.apply(record)
+        assert sums(folded_records(records[:count])) == sums(live)
+
+
+@given(sound_histories())
+def test_the_indexes_say_what_the_tables_say(history: list[Happened]) -> None:
+    state = folded_records(records_of(history))
+    users = [user for user in state.users.by_id.values() if user.status != "erased"]
+    assert state.users.ids_by_name == {user.username.casefold(): user.id for user in users}
+    assert state.users.ids_by_email == {user.email.casefold(): user.id for user in users}
+    for owner in range(6):
+        theirs = [item.id for item in state.items.by_id.values() if item.owner == owner]
+        assert list(state.items.by_owner[owner]) == sorted(theirs)
+        logged_in = {one.id for one in state.sessions.by_id.values() if one.user == owner}
+        assert state.sessions.ids_by_user.get(owner, frozenset()) == logged_in
+    assert not set(state.items.by_id) & set(state.items.deleted)
+
+
+@given(sound_histories())
+def test_the_digest_needs_no_key(history: list[Happened]) -> None:
+    """Whoever has only the log comes to the same digest as the server with all its keys."""
+    written = write(history)
+    blind = folded_records(decode(written.lines, Keyring()))
+    assert blind.digest() == folded_records(written.records).digest()
+
+
+def test_the_checksum_needs_every_key() -> None:
+    """The control: the two sums are not the same thing."""
+    written = write([registered(1, "ann")])
+    blind = folded_records(decode(written.lines, Keyring()))
+    assert blind.checksum() != folded_records(written.records).checksum()
+
+
+@given(sound_histories())
+def test_every_event_changes_the_digest(history: list[Happened]) -> None:
+    """The control: a digest that never changed would pass every other test here."""
+    state = State.empty()
+    for record in records_of(history):
+        before = state.digest()
+        state.apply(record)
+        assert state.digest() != before
+
+
+def test_sound_histories_are_rich() -> None:
+    """The control: laws about histories say nothing if hardly anything happens in them."""
+    lengths: list[int] = []
+    kinds: set[type[Event]] = set()
+
+    @settings(max_examples=200, database=None, derandomize=True)
+    @given(sound_histories())
+    def look(history: list[Happened]) -> None:
+        lengths.append(len(history))
+        kinds.update(type(event) for _, event in history)
+
+    look()
+    assert kinds == set(VOCABULARY)
+    assert sum(lengths) / len(lengths) > 5

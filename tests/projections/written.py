@@ -1,0 +1,83 @@
+"""A history as a log: sealed, chained lines, and a vault with the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from events.codec import encode
+from events.log.memory import MemoryLog
+from events.log.port import Head
+from events.record import START, Personal, Record, entity_number
+from events.sealing import Keyring
+from events.vault.memory import MemoryVault
+from projections.state import State
+from tests.given import Happened, records_of
+
+
+class Written(msgspec.Struct, frozen=True):
+    """Lines with the records they came from, and the key of every user they are sealed for."""
+
+    lines: list[bytes]
+    records: list[Record]
+    keys: dict[str, bytes]
+
+    @property
+    def log(self) -> MemoryLog:
+        """A log of these lines."""
+        last = self.records[-1] if self.records else START
+        return MemoryLog(self.lines, Head(last.position, last.hash))
+
+    async def vault(self, destroyed: Iterable[str] = ()) -> MemoryVault:
+        """A vault of the keys that are not destroyed."""
+        vault = MemoryVault()
+        await vault.put(self.keys)
+        await vault.destroy(list(destroyed))
+        return vault
+
+
+def key_of(subject: str) -> bytes:
+    """The key of a user, the same in every test."""
+    return f"key of {subject}".encode().ljust(32, b"-")
+
+
+def _sealed_for(record: Record, state: State) -> str:
+    """The user to whom the personal values of a record belong."""
+    if not isinstance(getattr(record.event, "personal", None), Personal):
+        return ""
+    kind, _, name = record.subject.partition("/")
+    if kind == "users":
+        return record.subject
+    if kind == "items":
+        number = entity_number(record.subject)
+        item = state.items.by_id.get(number) or state.items.deleted.get(number)
+        owner = getattr(record.event, "owner", None) or (item.owner if item else 0)
+        return f"users/{owner}"
+    session = state.sessions.by_id.get(name)
+    return f"users/{getattr(record.event, 'user', None) or (session.user if session else 0)}"
+
+
+def write(history: Iterable[Happened]) -> Written:
+    """Write a history down."""
+    state, keyring = State.empty(), Keyring()
+    written = Written([], [], {})
+    for draft in records_of(history):
+        sealed_for = _sealed_for(draft, state)
+        if sealed_for and sealed_for not in keyring:
+            written.keys[sealed_for] = key_of(sealed_for)
+            keyring.add(sealed_for, key_of(sealed_for))
+        sealed = msgspec.structs.replace(draft, sealedfor=sealed_for)
+        nonce = sealed.position.to_bytes(12, "big")
+        line, digest = encode(sealed, state.last.hash, keyring, nonce)
+        end = state.last.end + len(line) + 1
+        record = msgspec.structs.replace(sealed, hash=digest, end=end)
+        state.apply(record)
+        written.lines.append(line)
+        written.records.append(record)
+    return written
+
+
+def erased_users(state: State) -> set[str]:
+    """The users whose keys are to be destroyed."""
+    return {user.subject for user in state.users.by_id.values() if user.status == "erased"}
