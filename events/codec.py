@@ -61,7 +61,7 @@ UPCASTS: Mapping[str, Upcast] = {}
 """Old event types, each with the step to the next shape; steps are taken until none is left."""
 
 
-class _Line(msgspec.Struct, gc=False):
+class Line(msgspec.Struct, gc=False):
     """A line as it stands; extensions that are not named here are let through."""
 
     specversion: Literal["1.0"]
@@ -78,7 +78,7 @@ class _Line(msgspec.Struct, gc=False):
     remaining: str = "0"
 
 
-_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_line = msgspec.json.Decoder(Line).decode
 _encode = msgspec.json.Encoder().encode
 _data_decoders = {event.type: msgspec.json.Decoder(event).decode for event in VOCABULARY}
 _personal_decoders = {event: msgspec.json.Decoder(kind).decode for event, kind in PERSONAL.items()}
@@ -149,7 +149,7 @@ def check_link(line: bytes, previous: bytes) -> bytes:
     return digest
 
 
-def parse(line: bytes) -> _Line:
+def parse(line: bytes) -> Line:
     """The members of a line, its place in the chain not checked; raises `ValueError`."""
     try:
         return _decode_line(line)
@@ -157,7 +157,7 @@ def parse(line: bytes) -> _Line:
         raise ValueError(f"it is no event: {error}") from None
 
 
-def _upcast(line: _Line, upcasts: Mapping[str, Upcast]) -> Event:
+def _upcast(line: Line, upcasts: Mapping[str, Upcast]) -> Event:
     """The event of a type that is not of today's vocabulary."""
     name, data = line.type, bytes(line.data)
     while name in upcasts:

@@ -1,0 +1,239 @@
+"""The offline check that every line of a log is what was written, and in its place.
+
+It only reads. Beside a running server it judges what the mark calls published; what stands past
+the mark is in flight or was left by a crash, and is for recovery to judge. Without a mark every
+byte must be whole: a torn tail then means that the file is an incomplete copy.
+
+After damage it goes on, so that all of it is listed. What a damaged line says of its own place may
+be the damaged part, so the next line may continue any of the places that could be meant; where
+nothing is left of a line, the next whole record is taken at its word.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from events.codec import MAX_LINE_BYTES, Line, decode, link, parse
+from events.errors import DamagedLog, UnknownEvent
+from events.log.mark import Published, peek
+from events.record import START, Record
+from events.sealing import Keyring
+
+Kind = Literal["damaged", "gap", "mark", "missing", "torn-tail", "unknown-event"]
+"""What can be wrong.
+
+``damaged``: a line is not what was written. ``gap``: lines are missing in between. ``missing``:
+the file is shorter than what was published. ``torn-tail``: the end is no whole line, or not yet
+published. ``unknown-event``: a whole line of a newer version. ``mark``: the mark is no mark, or
+speaks of another log.
+"""
+
+MAX_FINDINGS = 100
+"""So many are listed; the others are only counted."""
+
+_LONGEST = MAX_LINE_BYTES + len(b"\n")
+_NO_KEYS = Keyring()
+_PROGRESS_EVERY = 4096
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing wrong: at which position, from 1, and the byte offset where that record begins."""
+
+    kind: Kind
+    position: int
+    offset: int
+    detail: str
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """The last good record: its position and its hash, 64 hex digits."""
+
+    position: int
+    hash: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What the check found.
+
+    ``lines`` counts the records that are whole and in their place, ``bytes`` what was judged,
+    ``left_off`` the findings that are not listed. ``marked`` tells whether there is a mark to say
+    what is published.
+    """
+
+    lines: int
+    bytes: int
+    head: Reached
+    marked: bool
+    findings: list[Finding]
+    left_off: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything published is whole: only what stands past a mark may be torn."""
+        harmless = {"torn-tail"} if self.marked else set()
+        return all(finding.kind in harmless for finding in self.findings)
+
+
+def verify(path: Path, *, progress: Callable[[int], None] | None = None) -> Report:
+    """Check the log file at ``path``, beside which a mark may lie; reads and nothing else.
+
+    ``progress`` is called with the number of bytes judged so far, now and then. Raises `OSError`
+    where the file cannot be read.
+    """
+    with path.open("rb") as file:
+        # Asked before the mark: what then stands past the mark was not published meanwhile.
+        size = os.fstat(file.fileno()).st_size
+        check = _Check(path.with_name(path.name + ".mark"))
+        end = size if check.published is None else check.published.offset
+        for count, (offset, line) in enumerate(_lines(file, end)):
+            if line.endswith(b"\n"):
+                check.take(line[:-1], offset)
+            else:
+                check.take_broken(line, offset)
+            if progress is not None and count % _PROGRESS_EVERY == 0:
+                progress(offset)
+        judged = file.tell()
+    check.compare_with_mark(judged, size)
+    if progress is not None:
+        progress(judged)
+    head = Reached(check.good.position, check.good.hash.hex())
+    marked = check.published is not None
+    return Report(check.lines, judged, head, marked, check.findings, check.left_off)
+
+
+def _lines(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
+    """Offsets and lines up to byte ``end``; of a line that is too long, its beginning."""
+    offset = 0
+    while offset < end and (line := file.readline(min(_LONGEST, end - offset))):
+        yield offset, line
+        offset += len(line)
+        while len(line) == _LONGEST and not line.endswith(b"\n"):
+            line = file.readline(min(_LONGEST, end - offset))
+            offset += len(line)
+
+
+class _Check:
+    """One pass over a log."""
+
+    def __init__(self, mark: Path) -> None:
+        self.lines = 0
+        self.findings: list[Finding] = []
+        self.left_off = 0
+        self.good = START
+        self.published: Published | None = None
+        self._position = 0
+        # What the next line may continue; where there is nothing, it is taken at its word.
+        self._before: Sequence[Record] = (START,)
+        try:
+            self.published = peek(mark)
+        except FileNotFoundError:
+            pass
+        except DamagedLog as error:
+            self._find("mark", 0, 0, error.reason)
+
+    def _find(self, kind: Kind, position: int, offset: int, detail: str) -> None:
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(Finding(kind, position, offset, detail))
+        else:
+            self.left_off += 1
+
+    def take(self, line: bytes, offset: int) -> None:
+        """Judge a line that had its newline."""
+        reason = "it is no event"
+        for last in self._before:
+            try:
+                (record,) = decode((line,), _NO_KEYS, last)
+            except DamagedLog as error:
+                reason = error.reason
+                continue
+            except UnknownEvent as error:
+                self._find("unknown-event", last.position + 1, offset, str(error))
+                record = _as_stated(parse(line))
+            self._accept(record, offset)
+            return
+        try:
+            stated = _as_stated(parse(line))
+        except ValueError as error:
+            self._lose(offset, str(error))
+            return
+        if self._before:
+            self._doubt(line, stated, offset, reason)
+        else:
+            self._accept(stated, offset)
+
+    def _accept(self, record: Record, offset: int) -> None:
+        before = self.good
+        if before.source not in {"", record.source}:
+            detail = f"its source is {record.source!r}, that of the log {before.source!r}"
+            self._find("damaged", record.position, offset, detail)
+        if record.time < before.time:
+            detail = f"its time {record.time} is earlier than {before.time} before it"
+            self._find("damaged", record.position, offset, detail)
+        self.lines += 1
+        self.good = record
+        self._position = record.position
+        self._before = (record,)
+
+    def _lose(self, offset: int, reason: str) -> None:
+        """Nothing can be told from this line, not even how many records it was."""
+        self._position += 1
+        self._find("damaged", self._position, offset, reason)
+        self._before = ()
+
+    def _doubt(self, line: bytes, stated: Record, offset: int, reason: str) -> None:
+        """A whole record that does not continue the chain: damaged, or lines before it are gone."""
+        expected = self._position + 1
+        if stated.position > expected:
+            detail = f"position {expected} is due, but the line says {stated.position}"
+            self._find("gap", expected, offset, detail)
+        else:
+            self._find("damaged", expected, offset, reason)
+        body = line[: line.rindex(b',"hash":')]
+        hashes = {stated.hash, *(link(last.hash, body) for last in self._before)}
+        self._before = [
+            msgspec.structs.replace(self.good, position=position, hash=digest)
+            for position in {expected, stated.position}
+            for digest in hashes
+        ]
+        self._position = expected
+
+    def take_broken(self, line: bytes, offset: int) -> None:
+        """Judge what has no newline: a line that is too long, or the last one."""
+        if len(line) == _LONGEST:
+            self._lose(offset, f"it is longer than {MAX_LINE_BYTES} bytes")
+        elif self.published is None:
+            detail = f"{len(line)} bytes without a newline"
+            self._find("torn-tail", self._position + 1, offset, detail)
+        elif offset + len(line) == self.published.offset:
+            self._lose(offset, "it has no newline")
+
+    def compare_with_mark(self, judged: int, size: int) -> None:
+        """Whether the mark speaks of this file, and what stands past it."""
+        if self.published is None:
+            return
+        end, head = self.published.offset, self.published.head
+        if judged < end:
+            detail = f"{end - judged} published bytes are gone"
+            self._find("missing", self._position + 1, judged, detail)
+        elif self._before == (self.good,) and (self.good.position, self.good.hash) != (
+            head.position,
+            head.hash,
+        ):
+            detail = f"the mark speaks of another record at position {head.position}"
+            self._find("mark", self.good.position, end, detail)
+        if size > end:
+            detail = f"{size - end} bytes past the mark: in flight, or left by a crash"
+            self._find("torn-tail", head.position + 1, end, detail)
+
+
+def _as_stated(line: Line) -> Record:
+    """The record that a line says it is, the data aside; raises `ValueError`."""
+    position, digest = int(line.id), bytes.fromhex(line.hash)
+    return Record(
+        position, line.source, line.subject, line.time, line.actor, START.event, hash=digest
+    )
