@@ -1,0 +1,202 @@
+"""What every vault does, from the prose of `events.vault.port`; then what SQLite must not keep."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from events.errors import VaultUnavailable
+from events.vault.memory import MemoryVault
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from tests.events.stories import in_event_loop
+
+Open = Callable[[], Vault]
+"""Opens the one vault of a test once more, as another process would where the adapter has any."""
+
+
+def _memory(_: Path) -> Open:
+    vault = MemoryVault()
+    return lambda: vault
+
+
+def _sqlite(directory: Path) -> Open:
+    return lambda: SqliteVault(directory / "keys.sqlite")
+
+
+ADAPTERS: Mapping[str, Callable[[Path], Open]] = {"memory": _memory, "sqlite": _sqlite}
+
+KEYS = {f"users/{number}": bytes([number]) * 32 for number in range(1, 4)}
+
+
+@pytest.fixture(params=ADAPTERS)
+def open_vault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """A way to open the vault, which closes at the end whatever was opened."""
+    opened: list[Vault] = []
+    open_one = ADAPTERS[request.param](tmp_path)
+
+    def open_and_note() -> Vault:
+        opened.append(open_one())
+        return opened[-1]
+
+    yield open_and_note
+    for vault in opened:
+        asyncio.run(vault.close())
+
+
+@in_event_loop
+async def test_a_new_vault_has_no_keys(open_vault: Open) -> None:
+    vault = open_vault()
+    assert await vault.all() == {}
+    assert await vault.get(["users/1"]) == {}
+
+
+@in_event_loop
+async def test_keys_put_are_got_by_whoever_opens_the_vault(open_vault: Open) -> None:
+    vault = open_vault()
+    await vault.put(KEYS)
+    for opened in (vault, open_vault()):
+        assert await opened.all() == KEYS
+        assert await opened.get(["users/2", "users/9"]) == {"users/2": KEYS["users/2"]}
+        assert await opened.get([]) == {}
+
+
+@in_event_loop
+async def test_any_number_of_keys_is_got_at_once(open_vault: Open) -> None:
+    vault = open_vault()
+    keys = {f"users/{number}": number.to_bytes(32) for number in range(1, 2000)}
+    await vault.put(keys)
+    assert await vault.get(set(keys)) == keys
+
+
+@in_event_loop
+async def test_a_key_that_is_there_is_replaced(open_vault: Open) -> None:
+    vault = open_vault()
+    await vault.put(KEYS)
+    await vault.put({"users/2": b"k" * 32})
+    assert await vault.all() == KEYS | {"users/2": b"k" * 32}
+
+
+@in_event_loop
+async def test_a_destroyed_key_is_gone_and_the_others_stay(open_vault: Open) -> None:
+    vault, other = open_vault(), open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/2", "users/3"])
+    for opened in (vault, other):
+        assert await opened.all() == {"users/1": KEYS["users/1"]}
+        assert await opened.get(KEYS) == {"users/1": KEYS["users/1"]}
+
+
+@in_event_loop
+async def test_destroying_what_is_not_there_is_no_error(open_vault: Open) -> None:
+    vault = open_vault()
+    await vault.put(KEYS)
+    for _ in range(2):
+        await vault.destroy(["users/3", "users/9"])
+    await vault.destroy([])
+    assert set(await vault.all()) == {"users/1", "users/2"}
+
+
+@in_event_loop
+async def test_a_subject_whose_key_was_destroyed_can_have_another(open_vault: Open) -> None:
+    vault = open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(KEYS)
+    await vault.put({"users/1": b"k" * 32})
+    assert await vault.all() == {"users/1": b"k" * 32}
+
+
+@in_event_loop
+async def test_many_at_once_do_not_disturb_each_other(open_vault: Open) -> None:
+    vaults = [open_vault(), open_vault()]
+    keys = [{f"users/{number}": bytes([number]) * 32} for number in range(1, 41)]
+    await asyncio.gather(*(vaults[number % 2].put(key) for number, key in enumerate(keys)))
+    assert len(await vaults[0].all()) == 40
+
+
+# SQLite
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.sqlite"
+
+
+def _bytes_beside(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+@in_event_loop
+async def test_no_file_yields_a_destroyed_key_whatever_came_before(path: Path) -> None:
+    """Puts, replacements and erasures in any order leave no byte of an old key."""
+    chance = random.Random(3)
+    vault = SqliteVault(path)
+    alive: dict[str, bytes] = {}
+    gone: list[bytes] = []
+    for _ in range(120):
+        names = [f"users/{chance.randrange(10 ** chance.randint(1, 9))}" for _ in range(40)]
+        new = {name: chance.randbytes(32) for name in names}
+        gone += [alive[name] for name in new if name in alive]
+        alive |= new
+        await vault.put(new)
+        ended = chance.sample(sorted(alive), min(len(alive), chance.randint(0, 70)))
+        gone += [alive.pop(name) for name in ended]
+        await vault.destroy(ended)
+    content = _bytes_beside(path)
+    assert all(key in content for key in alive.values())
+    assert not any(key in content for key in gone)
+    await vault.close()
+
+
+@in_event_loop
+async def test_control_a_deleted_row_without_secure_delete_is_found(path: Path) -> None:
+    vault = SqliteVault(path)
+    await vault.put(KEYS)
+    await vault.close()
+    with closing(sqlite3.connect(path)) as careless, careless:
+        careless.execute("PRAGMA secure_delete = OFF")
+        careless.execute("DELETE FROM keys WHERE subject = 'users/2'")
+    assert KEYS["users/2"] in _bytes_beside(path)
+
+
+@in_event_loop
+async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    await SqliteVault(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@in_event_loop
+async def test_keys_of_which_one_is_refused_are_all_refused(path: Path) -> None:
+    vault = SqliteVault(path)
+    with pytest.raises(VaultUnavailable):
+        await vault.put({"users/1": b"k" * 32, "users/2": b"too short"})
+    assert await vault.all() == {}
+    await vault.close()
+
+
+@in_event_loop
+async def test_what_cannot_be_reached_is_unavailable(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed vault, one that another holds for too long, and a file that is none."""
+    monkeypatch.setattr("events.vault.sqlite._BUSY_SECONDS", 0.01)
+    vault = SqliteVault(path)
+    with closing(sqlite3.connect(path)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(VaultUnavailable):
+            await vault.put(KEYS)
+    await vault.put(KEYS)
+    await vault.close()
+    with pytest.raises(VaultUnavailable):
+        await vault.all()
+    path.write_bytes(b"no database, but long enough to be taken for one" * 100)
+    with pytest.raises(VaultUnavailable):
+        SqliteVault(path)
+    with pytest.raises(VaultUnavailable):
+        SqliteVault(path.parent / "nowhere" / "keys.sqlite")
