@@ -1,0 +1,140 @@
+"""The records behind `tests/data/golden-v1.jsonl`: every event type, in every shape of version 1.
+
+The file was written once, by ``python -m tests.events.golden``, and is never written again: a log
+of that time must be readable for ever. New types and shapes go into a golden file of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from events.codec import encode
+from events.items import (
+    Content,
+    ContentChanges,
+    ItemCreated,
+    ItemDeleted,
+    ItemRestored,
+    ItemUpdated,
+)
+from events.record import GENESIS, Event, Record
+from events.sealing import Keyring
+from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
+from events.users import (
+    PasswordHash,
+    Profile,
+    ProfileChanges,
+    UserDisabled,
+    UserEnabled,
+    UserErased,
+    UserPasswordChanged,
+    UserRegistered,
+    UserRoleGranted,
+    UserRoleRevoked,
+    UserUpdated,
+)
+from tests.events.stories import SOURCE
+
+DATA = Path(__file__).parents[1] / "data"
+LINES = DATA / "golden-v1.jsonl"
+KEYS = DATA / "golden-v1-keys.json"
+
+_LATER = "2026-02-01T00:00:00.000000Z"
+_SESSION = "sessions/0123456789abcdef0123456789abcdef"
+_HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
+_ADA = Profile("ada", "ada@example.org", _HASH, "Ada Lovelace")
+_BOB = Profile("bob", "bob@example.org", "$2b$12$imported")
+
+_ROWS: tuple[tuple[str, str, Event, str], ...] = (
+    ("users/1", "users/1", UserRegistered(personal=_ADA), "users/1"),
+    ("users/2", "operator/root", UserRegistered(_LATER, personal=_BOB), "users/2"),
+    (
+        "users/1",
+        "users/1",
+        UserUpdated(personal=ProfileChanges("ada@example.net", None)),
+        "users/1",
+    ),
+    ("users/1", "users/1", UserUpdated(personal=ProfileChanges(full_name="A. L.")), "users/1"),
+    (
+        "users/2",
+        "users/2",
+        UserPasswordChanged("rehashed", personal=PasswordHash(_HASH)),
+        "users/2",
+    ),
+    (
+        "users/1",
+        "users/1",
+        UserPasswordChanged("changed", "0123", personal=PasswordHash(_HASH)),
+        "users/1",
+    ),
+    ("users/2", "operator/root", UserDisabled(), ""),
+    ("users/2", "operator/root", UserEnabled(), ""),
+    ("users/1", "operator/root", UserRoleGranted("auditor"), ""),
+    ("users/1", "operator/root", UserRoleGranted("operator"), ""),
+    ("users/1", "operator/root", UserRoleRevoked("operator"), ""),
+    (
+        _SESSION,
+        "users/1",
+        SessionStarted(1, _LATER, "ab" * 32, personal=Device("192.0.2.7", "curl/8")),
+        "users/1",
+    ),
+    (_SESSION, "users/1", SessionRefreshed(_LATER, "cd" * 32, personal=Device()), "users/1"),
+    (_SESSION, "users/1", SessionEnded("logout"), ""),
+    ("sessions/1", "users/1", SessionStarted(1, _LATER, "ef" * 32), ""),
+    ("sessions/1", "users/1", SessionEnded("reuse"), ""),
+    ("sessions/1", "users/1", SessionEnded("revoked"), ""),
+    ("items/1", "users/1", ItemCreated(1, personal=Content("milk", "two\nlitres")), "users/1"),
+    ("items/2", "users/2", ItemCreated(2, _LATER, personal=Content("日本 \u2028 🙂")), "users/2"),
+    ("items/1", "users/1", ItemUpdated(personal=ContentChanges("oat milk")), "users/1"),
+    ("items/1", "users/1", ItemUpdated(personal=ContentChanges(description=None)), "users/1"),
+    ("items/1", "users/1", ItemDeleted(), ""),
+    ("items/1", "users/1", ItemRestored(18, personal=Content("milk", "two\nlitres")), "users/1"),
+    ("users/2", "users/2", UserErased(), ""),
+)
+
+RECORDS: tuple[Record, ...] = tuple(
+    Record(
+        position,
+        SOURCE,
+        subject,
+        f"2026-01-02T03:04:05.{position:06}Z",
+        actor,
+        event,
+        sealedfor,
+        "request-1" if position % 2 else "",
+    )
+    for position, (subject, actor, event, sealedfor) in enumerate(_ROWS, 1)
+)
+"""Hashes and ends are not set."""
+
+
+def golden_keys() -> Mapping[str, bytes]:
+    """The vault's keys as they are in the file."""
+    return {subject: bytes.fromhex(key) for subject, key in json.loads(KEYS.read_text()).items()}
+
+
+def golden_keyring() -> Keyring:
+    """The same, ready for use."""
+    keyring = Keyring()
+    for subject, key in golden_keys().items():
+        keyring.add(subject, key)
+    return keyring
+
+
+def encoded(keyring: Keyring) -> bytes:
+    """The records as today's code writes them, the nonce of each made of its position."""
+    content, previous = b"", GENESIS
+    for record in RECORDS:
+        nonce = record.position.to_bytes(12)
+        remaining = 1 if record.position == 1 else 0
+        line, previous = encode(record, previous, keyring, nonce, remaining)
+        content += line + b"\n"
+    return content
+
+
+if __name__ == "__main__":
+    KEYS.write_text(json.dumps({"users/1": "11" * 32, "users/2": "22" * 32}, indent=2) + "\n")
+    with LINES.open("xb") as file:
+        file.write(encoded(golden_keyring()))

@@ -1,0 +1,80 @@
+"""Event type names and shapes, pinned by a log of version 1 that is never edited."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+import pytest
+
+from events import codec
+from events.codec import VOCABULARY, decode
+from events.errors import DamagedLog, UnknownEvent
+from events.log.verify import verify
+from events.record import Event, Record
+from events.sealing import Keyring
+from tests.events.golden import KEYS, LINES, RECORDS, encoded, golden_keyring
+
+
+def _without_hash(record: Record) -> Record:
+    return msgspec.structs.replace(record, hash=bytes(32), end=0)
+
+
+def test_the_golden_files_are_the_ones_that_were_written() -> None:
+    assert (
+        hashlib.sha256(LINES.read_bytes()).hexdigest()
+        == "1d03e399f053e30a31af14c39b67ad91ae7a6b0aa75b39f22bc3152fba869e33"
+    )
+    assert (
+        hashlib.sha256(KEYS.read_bytes()).hexdigest()
+        == "641a37162d96d3f68e2ec50d4da52a91977943d8414d573aeb7b2bd7676c0e89"
+    )
+
+
+def test_a_log_of_version_1_is_read_as_what_it_meant() -> None:
+    lines = LINES.read_bytes().splitlines()
+    read = decode(lines, golden_keyring())
+    assert [_without_hash(record) for record in read] == list(RECORDS)
+    assert read[-1].end == LINES.stat().st_size
+
+
+def test_today_writes_the_bytes_of_version_1() -> None:
+    assert encoded(golden_keyring()) == LINES.read_bytes()
+
+
+def test_every_event_type_has_its_place_in_a_golden_file() -> None:
+    pinned = {json.loads(line)["type"] for line in LINES.read_bytes().splitlines()}
+    assert pinned == {event.type for event in VOCABULARY}
+
+
+def test_a_golden_log_is_whole() -> None:
+    report = verify(LINES)
+    assert report.ok
+    assert report.lines == len(RECORDS)
+
+
+def test_control_a_renamed_type_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = {f"{name}ed": decoder for name, decoder in codec._data_decoders.items()}
+    monkeypatch.setattr(codec, "_data_decoders", decoders)
+    with pytest.raises(UnknownEvent):
+        decode(LINES.read_bytes().splitlines(), golden_keyring())
+
+
+def test_control_a_changed_shape_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ItemDeleted(Event, frozen=True, gc=False):
+        """As it must never become: with a value that old lines do not have."""
+
+        reason: str
+
+    decoder = msgspec.json.Decoder(ItemDeleted).decode
+    monkeypatch.setitem(codec._data_decoders, "item.deleted", decoder)
+    with pytest.raises(UnknownEvent):
+        decode(LINES.read_bytes().splitlines(), golden_keyring())
+
+
+def test_control_another_key_is_noticed() -> None:
+    wrong = Keyring()
+    wrong.add("users/1", b"k" * 32)
+    with pytest.raises(DamagedLog):
+        decode(LINES.read_bytes().splitlines(), wrong)
