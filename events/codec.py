@@ -12,6 +12,8 @@ from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import force_setattr
 
 from events import items, sessions, users
 from events.errors import DamagedLog, LogError, UnknownEvent
@@ -194,10 +196,13 @@ def decode(
                 raise ValueError(f"its id is {parsed.id!r}")
             decode_data = _data_decoders.get(parsed.type)
             event = decode_data(parsed.data) if decode_data else _upcast(parsed, upcasts)
+            cipher = keyring.get(parsed.sealedfor)
+            if cipher is not None:
+                _open(event, cipher, f"{parsed.source}|{parsed.type}|{parsed.subject}".encode())
         except (ValueError, RecursionError) as error:
             raise _refusal(error, line, position, end) from None
         previous = hashed.digest()
-        start, end = end, end + len(line) + 1
+        end += len(line) + 1
         record = Record(
             position,
             parsed.source,
@@ -211,11 +216,6 @@ def decode(
             end,
             "" if decode_data else parsed.type,
         )
-        if parsed.sealedfor in keyring:
-            try:
-                open_seal(record, keyring)
-            except ValueError as error:
-                raise DamagedLog(str(error), position=position, offset=start) from None
         records.append(record)
     return records
 
@@ -231,20 +231,22 @@ def _refusal(error: Exception, line: bytes, position: int, offset: int) -> LogEr
     return DamagedLog(str(error), position=position, offset=offset)
 
 
+def _open(event: Event, cipher: AESGCM, context: bytes) -> None:
+    decode_personal = _personal_decoders.get(type(event))
+    sealed = getattr(event, "personal", None)
+    if decode_personal is not None and type(sealed) is str:
+        personal = decode_personal(unseal(cipher, sealed, context))
+        # `decode` made the event a moment ago and nobody else has it yet: no need for a copy.
+        force_setattr(event, "personal", personal)
+
+
 def open_seal(record: Record, keyring: Keyring) -> None:
-    """Put the personal values in clear in the place of the seal, or ``None`` without a key.
+    """Put the personal values of a closed record in clear in their place, or ``None`` for no key.
 
     Raises `ValueError` where the seal is not that of this record.
     """
-    event = record.event
-    decode_personal = _personal_decoders.get(type(event))
-    sealed = getattr(event, "personal", None)
-    if decode_personal is None or type(sealed) is not str:
-        return
     cipher = keyring.get(record.sealedfor)
-    personal = None
     if cipher is not None:
-        context = context_of(record, record.written_as or event.type)
-        personal = decode_personal(unseal(cipher, sealed, context))
-    # `decode` made the event a moment ago and nobody else has it yet: no need for a copy.
-    msgspec.structs.force_setattr(event, "personal", personal)
+        _open(record.event, cipher, context_of(record, record.written_as or record.event.type))
+    elif type(getattr(record.event, "personal", None)) is str:
+        force_setattr(record.event, "personal", None)

@@ -51,7 +51,7 @@ from events.log.recovery import examine
 
 logger = logging.getLogger("events.log")
 
-CHUNK_BYTES: Final = 1 << 18
+CHUNK_BYTES: Final = 1 << 20
 """How much is read at once."""
 
 _SMALL_BYTES: Final = 1 << 16
@@ -160,7 +160,7 @@ class JsonlLog:
         if end - start <= _SMALL_BYTES:
             yield os.pread(self._file, end - start, start)
             return
-        async with aiofiles.open(self.path, "rb") as file:
+        async with aiofiles.open(self.path, "rb", buffering=0) as file:
             await file.seek(start)
             while start < end and (chunk := await file.read(min(CHUNK_BYTES, end - start))):
                 start += len(chunk)
