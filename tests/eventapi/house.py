@@ -1,0 +1,195 @@
+"""A journal with all it needs, and wrappers that watch, hold up and break its log and vault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from eventapi.journal import DEFAULT_LIMITS, Environment, Journal, Limits, Outcome
+from events.items import Content
+from events.log.jsonl import JsonlLog
+from events.log.memory import MemoryLog
+from events.log.port import Appender, EventLog, Head
+from events.vault.memory import MemoryVault
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from projections.state import State
+from tests.given import at, profile
+
+Kind = Literal["memory", "jsonl"]
+
+_random = Random(7)  # One for all, since a nonce must never be used twice.
+
+
+class Storage:
+    """What outlives a process: a log and a vault, in memory or in a directory."""
+
+    def __init__(self, kind: Kind, directory: Path) -> None:
+        self._directory = directory
+        self._kept = (MemoryLog(), MemoryVault()) if kind == "memory" else None
+
+    def open(self) -> tuple[EventLog, Vault]:
+        """The log and the vault as one more process opens them."""
+        if self._kept is not None:
+            return self._kept
+        log = JsonlLog(self._directory / "events.jsonl")
+        return log, SqliteVault(self._directory / "vault.sqlite")
+
+    async def lines(self) -> list[bytes]:
+        """The published lines."""
+        log, vault = self.open()
+        lines = [line async for run in log.read() for line in run]
+        await log.close()
+        await vault.close()
+        return lines
+
+    async def keys(self) -> dict[str, bytes]:
+        """The keys in the vault."""
+        log, vault = self.open()
+        keys = await vault.all()
+        await log.close()
+        await vault.close()
+        return keys
+
+
+class WatchedLog:
+    """Passes everything on, counts appends, and fails or waits where it is told to."""
+
+    def __init__(self, inner: EventLog, trace: list[str]) -> None:
+        self._inner = inner
+        self._trace = trace
+        self.batches: list[int] = []
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    @property
+    def position(self) -> int:
+        return self._inner.position
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        return self._inner.read(after, upto)
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[Appender]:
+        async with self._inner.exclusive(timeout) as appender:
+            yield _WatchedAppender(self, appender)
+
+    async def pass_on(self, appender: Appender, lines: Sequence[bytes], head: Head) -> None:
+        """Append, unless told to fail, and not before the gate is open."""
+        await self.gate.wait()
+        self._trace.append("append")
+        if self.error is not None:
+            raise self.error
+        await appender.append(lines, head)
+        self.batches.append(len(lines))
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class _WatchedAppender:
+    def __init__(self, log: WatchedLog, inner: Appender) -> None:
+        self._log = log
+        self._inner = inner
+        self.head = inner.head
+
+    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        await self._log.pass_on(self._inner, lines, head)
+
+
+class WatchedVault:
+    """Passes everything on, and fails where it is told to."""
+
+    def __init__(self, inner: Vault, trace: list[str]) -> None:
+        self._inner = inner
+        self._trace = trace
+        self.error: Exception | None = None
+
+    async def put(self, keys: Mapping[str, bytes]) -> None:
+        self._trace.append("put")
+        if self.error is not None:
+            raise self.error
+        await self._inner.put(keys)
+
+    async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
+        if self.error is not None:
+            raise self.error
+        return await self._inner.get(subjects)
+
+    async def all(self) -> dict[str, bytes]:
+        return await self._inner.all()
+
+    async def destroy(self, subjects: Collection[str]) -> None:
+        await self._inner.destroy(subjects)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class House:
+    """One process: a journal over a watched log and a watched vault."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        now: Callable[[], str] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        log, vault = storage.open()
+        ticks = count(1)
+        self.storage = storage
+        self.trace: list[str] = []
+        self.fenced: list[bool] = []
+        self.log = WatchedLog(log, self.trace)
+        self.vault = WatchedVault(vault, self.trace)
+        environment = Environment(
+            now or (lambda: at(next(ticks))),
+            lambda: "00000000-0000-4000-8000-000000000001",
+            _random.randbytes,
+        )
+        self.journal = Journal(
+            self.log, self.vault, environment, limits, lambda: self.fenced.append(True)
+        )
+
+    async def register(self, name: str) -> Outcome:
+        """Register a user of that name."""
+        return await self.journal.execute(RegisterUser(profile(name)))
+
+    async def create(self, owner: int, title: str = "a title") -> Outcome:
+        """Make an item."""
+        return await self.journal.execute(CreateItem(owner, Content(title)))
+
+    async def sums(self) -> tuple[str, str]:
+        """Digest and checksum of the state."""
+        state = await self.journal.state()
+        return state.digest(), state.checksum()
+
+    async def state(self) -> State:
+        return await self.journal.state()
+
+
+@asynccontextmanager
+async def opened(
+    storage: Storage,
+    *,
+    now: Callable[[], str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> AsyncIterator[House]:
+    """A house whose journal has started, and is closed at the end."""
+    house = House(storage, now=now, limits=limits)
+    try:
+        await house.journal.start()
+        yield house
+    finally:
+        await house.journal.close()
+        await house.log.close()
+        await house.vault.close()

@@ -1,0 +1,83 @@
+"""Checks of the journal's promises, kept apart so that controls can see them fail."""
+
+from __future__ import annotations
+
+import asyncio
+
+from eventapi.commands.users import RegisterUser
+from eventapi.journal import Outcome
+from events.errors import EventapiError, UsernameTaken
+from tests.eventapi.house import House, Storage, opened
+from tests.given import profile
+
+
+async def a_failed_write_leaves_memory_as_it_was(
+    storage: Storage, error: Exception, told: type[EventapiError], *, vault: bool = False
+) -> None:
+    """Every waiter is told, nothing else changes, and the next write works under the same number.
+
+    ``told`` is what the waiters get; the vault fails instead of the log if ``vault``.
+    """
+    async with opened(storage) as house:
+        await house.register("ann")
+        before = await house.sums()
+        part = house.vault if vault else house.log
+        part.error = error
+        answers = await asyncio.gather(
+            house.register("bob"), house.create(1), house.register("BOB"), return_exceptions=True
+        )
+        assert {type(answer) for answer in answers} == {told}, answers
+        assert await house.sums() == before
+        assert house.log.batches == [1]
+        part.error = None
+        bob = await house.register("bob")
+        assert (bob.record.subject, bob.record.position) == ("users/2", 2)
+        assert (await house.create(2)).record.subject == "items/1"
+        sums = await house.sums()
+    async with opened(storage) as again:
+        assert await again.sums() == sums
+
+
+async def nobody_sees_a_write_before_it_is_durable(storage: Storage) -> None:
+    """Neither its waiter, nor a reader, nor one who is refused because of it."""
+    async with opened(storage) as house:
+        house.log.gate.clear()
+        before = await house.sums()
+        writes = [
+            asyncio.create_task(house.register("ann")),
+            asyncio.create_task(
+                house.journal.execute(RegisterUser(profile("ANN", email="another@example.org")))
+            ),
+        ]
+        await asyncio.sleep(0.02)
+        assert await house.sums() == before, "a reader saw it"
+        assert not any(write.done() for write in writes), "a waiter was told"
+        house.log.gate.set()
+        granted, refused = await asyncio.gather(*writes, return_exceptions=True)
+        assert isinstance(granted, Outcome)
+        assert isinstance(refused, UsernameTaken)
+
+
+async def what_is_acknowledged_is_seen_everywhere(storage: Storage) -> None:
+    """A read that begins after a write was answered sees it, whichever journal wrote."""
+    async with opened(storage) as one, opened(storage) as other:
+        for number in range(1, 11):
+            writer, reader = (one, other) if number % 2 else (other, one)
+            outcome = await writer.register(f"user{number}")
+            state = await reader.state()
+            assert state.position == outcome.record.position == number
+            assert state.users.named(f"user{number}") == outcome.entity
+        assert await one.sums() == await other.sums()
+
+
+async def a_key_is_kept_before_its_first_line(storage: Storage) -> None:
+    """The vault is asked to keep the key, and has done so, before the log is appended to."""
+    async with opened(storage) as house:
+        await house.register("ann")
+        await house.create(1)
+        assert house.trace == ["put", "append", "append"]
+
+
+async def registered_names(house: House) -> set[str]:
+    """The names in use, as a reader sees them."""
+    return set((await house.state()).users.ids_by_name)
