@@ -17,18 +17,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Router
-from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.http import auth, docs, health, items, openapi
 from eventapi.http.access import AccessLog, access_log, no_access_log
+from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.endpoint import Endpoint, options_routes
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
@@ -143,14 +144,14 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         lifespan=[lifespan],
         exception_handlers={Exception: _on_error},  # type: ignore[dict-item]  # Reply acts as one
         request_max_body_size=settings.max_body_bytes,
-        cors_config=_cors(settings),
         openapi_config=None,
         logging_config=None,
     )
     log: AccessLog = no_access_log
     if settings.log_level in {"debug", "info"}:
         log = access_log(logs.line_writer(settings), settings.log_format == "json")
-    return Edge(_plain_startup(app), log)
+    cors = Cors(settings.cors_origins) if settings.cors_origins else None
+    return Edge(_plain_startup(app), log, cors)
 
 
 def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
@@ -165,22 +166,10 @@ def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
         ]
         for prefix in version.prefixes:
             documented += [(prefix, endpoint) for endpoint in endpoints]
-            routes = [endpoint.route() for endpoint in endpoints]
+            routes = [*options_routes(endpoints), *(endpoint.route() for endpoint in endpoints)]
             routers.append(Router(prefix or "/", route_handlers=routes, request_class=request))
     pages = docs.routes(openapi.document(documented, version_of("eventapi")))
     return [*routers, Router("/", route_handlers=pages, request_class=requests[0])]
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match"],
-        expose_headers=["ETag", "Event-Position", "Link", "Location", "X-Request-ID"],
-        max_age=600,
-    )
 
 
 def _on_error(request: ApiRequest, error: Exception) -> Reply:
@@ -194,13 +183,21 @@ def _health(settings: Settings, journal: Journal, log: EventLog) -> Details:
         return {
             "position": log.position,
             "queued": journal.queued,
-            "disk_free_bytes": shutil.disk_usage(settings.log_path.parent).free,
+            "disk_free_bytes": _room(settings.log_path.parent),
             "uptime_seconds": round(time.monotonic() - started, 3),
             "process": os.getpid(),
             "version": version_of("eventapi"),
         }
 
     return details
+
+
+def _room(directory: Path) -> int | None:
+    """The bytes left on the disk of a directory, where there is one."""
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return None
 
 
 def _plain_startup(app: Litestar) -> ASGIApp:

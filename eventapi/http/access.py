@@ -38,7 +38,7 @@ def access_log(write: Callable[[bytes], None], as_json: bool) -> AccessLog:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         stamp = f"{stamp}.{int(now % 1 * 1_000_000):06}Z"
         route = str(scope.get("path_template", "-"))
-        method = scope.get("method", "-")
+        method = str(scope.get("method", "-"))
         user = scope.get("user") or 0
         request_id = request_id_of(scope)
         milliseconds = round(seconds * 1000, 3)

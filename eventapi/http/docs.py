@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
-from litestar.router import Router
-from litestar.static_files import create_static_files_router
 from swagger_ui_bundle import swagger_ui_path
 
+from eventapi.http.endpoint import Handler
 from eventapi.http.problems import PROBLEMS, ProblemError
 from eventapi.http.reply import JSON, Reply, encode, text_reply
 from eventapi.http.request import ApiRequest
@@ -31,6 +31,10 @@ SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null
 """
 
 
+_ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+"""Of all that the bundle brings; its own pages ask other servers for things."""
+
+
 async def docs(request: ApiRequest) -> Reply:
     """Swagger UI."""
     return text_reply(_PAGE, "text/html")
@@ -51,7 +55,7 @@ async def problem(request: ApiRequest) -> Reply:
     )
 
 
-def routes(document: dict[str, Any]) -> list[HTTPRouteHandler | Router]:
+def routes(document: dict[str, Any]) -> list[HTTPRouteHandler]:
     """The routes of the documentation."""
     body = encode(document)
 
@@ -63,11 +67,19 @@ def routes(document: dict[str, Any]) -> list[HTTPRouteHandler | Router]:
         "/docs": docs,
         "/docs/start.js": start,
         "/problems/{slug:str}": problem,
-    }
+    } | {f"/docs/assets/{name}": _asset(name, kind) for name, kind in _ASSETS.items()}
     return [
-        *(
-            HTTPRouteHandler(path, http_method=["GET", "HEAD"], status_code=200)(handler)
-            for path, handler in pages.items()
-        ),
-        create_static_files_router("/docs/assets", [swagger_ui_path]),
+        HTTPRouteHandler(path, http_method=["GET", "HEAD"], status_code=200)(handler)
+        for path, handler in pages.items()
     ]
+
+
+def _asset(name: str, media_type: str) -> Handler:
+    content = (Path(swagger_ui_path) / name).read_bytes()
+
+    async def asset(request: ApiRequest) -> Reply:
+        """A part of Swagger UI."""
+        kind = f"{media_type}; charset=utf-8".encode()
+        return Reply(200, [(b"content-type", kind), (b"cache-control", b"max-age=3600")], content)
+
+    return asset

@@ -14,8 +14,10 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from eventapi.http.access import AccessLog
+from eventapi.http.cors import Cors
 from eventapi.http.problems import ProblemError, problem_reply
-from eventapi.http.reply import Headers
+from eventapi.http.reply import Headers, Reply
+from events.errors import NotFound
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
@@ -42,9 +44,10 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Edge:
     """Wraps an ASGI app; only HTTP requests are touched."""
 
-    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
+    def __init__(self, app: ASGIApp, access_log: AccessLog, cors: Cors | None = None) -> None:
         self._app = app
         self._access_log = access_log
+        self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever becomes of it."""
@@ -61,19 +64,30 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _complete(scope, message["headers"], request_id)  # type: ignore[arg-type]  # a list
+                headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
+                _complete(scope, headers, request_id)
+                if self._cors is not None:
+                    headers += self._cors.headers(scope)
             await send(message)
 
         try:
+            # Litestar takes doubled slashes for one, which a rule in front may not.
+            if "//" in scope["path"]:
+                raise NotFound("there is nothing at this path")
             if too_large:
                 raise ProblemError("headers-too-large", "the header fields are too large")
-            await self._app(scope, receive, send_with_headers)
+            app = self._app if self._cors is None else self._preflight(scope, self._cors)
+            await app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
                 raise
             await problem_reply(error, scope)(scope, receive, send_with_headers)
         finally:
             self._access_log(scope, status, time.perf_counter() - started)
+
+    def _preflight(self, scope: HTTPScope, cors: Cors) -> ASGIApp:
+        headers = cors.preflight(scope)
+        return self._app if headers is None else Reply(204, headers)
 
 
 def _inspect(scope: HTTPScope) -> tuple[bytes | None, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -41,5 +41,32 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def route(self) -> HTTPRouteHandler:
         """Litestar's handler; what answers GET answers HEAD."""
-        methods: list[Method] = ["GET", "HEAD"] if self.method == "GET" else [self.method]
-        return HTTPRouteHandler(self.path, http_method=methods, status_code=200)(self.handler)
+        return HTTPRouteHandler(self.path, http_method=self.methods, status_code=200)(self.handler)
+
+    @property
+    def methods(self) -> list[Method]:
+        """All that are answered by this endpoint."""
+        return ["GET", "HEAD"] if self.method == "GET" else [self.method]
+
+
+def options_routes(endpoints: Iterable[Endpoint]) -> list[HTTPRouteHandler]:
+    """Litestar's handlers of OPTIONS, whose own know one method of a path only.
+
+    They must be registered before any other of the same path.
+    """
+    allowed: dict[str, set[str]] = {}
+    for endpoint in endpoints:
+        allowed.setdefault(endpoint.path, {"OPTIONS"}).update(endpoint.methods)
+    return [
+        HTTPRouteHandler(path, http_method=["OPTIONS"], status_code=200)(_options(methods))
+        for path, methods in allowed.items()
+    ]
+
+
+def _options(methods: set[str]) -> Handler:
+    allow = ", ".join(sorted(methods)).encode()
+
+    async def options(request: ApiRequest) -> Reply:
+        return Reply(204, [(b"allow", allow)])
+
+    return options

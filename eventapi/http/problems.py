@@ -269,9 +269,9 @@ def _headers(error: Exception, kind: ProblemType) -> Headers:
     if kind.status == 503:
         headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
     if isinstance(error, HTTPException) and error.headers:
-        headers += [
-            (name.lower().encode(), value.encode()) for name, value in error.headers.items()
-        ]
+        # All that Litestar puts there is Allow.
+        allowed = sorted(error.headers.get("allow", "").split(", "))
+        headers.append((b"allow", ", ".join(allowed).encode()))
     return headers
 
 
