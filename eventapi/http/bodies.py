@@ -16,6 +16,16 @@ _ONE_LINE: Final = rf"^[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TITLE: Final = rf"^(?=.*\S)[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 
+_USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
+
+PATTERNS: Final = {
+    _ONE_LINE: "must be one line without control characters",
+    _TITLE: "must be one line without control characters, and not blank",
+    _TEXT: "must have no control characters but tab and newline",
+    _USERNAME: "must be made of ASCII letters, digits, `_`, `.` and `-`",
+}
+"""What each pattern means to whoever meets it."""
+
 MAX_PASSWORD_BYTES: Final = 1024
 
 Username = Annotated[
@@ -23,7 +33,7 @@ Username = Annotated[
     Meta(
         min_length=3,
         max_length=32,
-        pattern=r"^[A-Za-z0-9_.\-]+$(?!\n)",
+        pattern=_USERNAME,
         description="ASCII letters, digits, `_`, `.` and `-`; unique without regard to case.",
         examples=["john_doe"],
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
@@ -11,6 +12,23 @@ _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 def etag(version: int) -> bytes:
     """The strong entity tag of a version."""
     return b'"%d"' % version
+
+
+def conditions(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, str | None]:
+    """If-Match and If-None-Match; one that stands on several lines is one list."""
+    match: str | None = None
+    none_match: str | None = None
+    for name, value in headers:
+        if name == b"if-match":
+            match = _joined(match, value)
+        elif name == b"if-none-match":
+            none_match = _joined(none_match, value)
+    return match, none_match
+
+
+def _joined(before: str | None, line: bytes) -> str:
+    text = line.decode("latin-1")
+    return text if before is None else f"{before},{text}"
 
 
 def accepted_versions(if_match: str | None) -> frozenset[int] | None:

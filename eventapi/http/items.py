@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem, owned_item
 from eventapi.http.bodies import ItemBody, ItemPatch, ListQuery
-from eventapi.http.conditional import etag, is_known
+from eventapi.http.conditional import etag
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
@@ -29,7 +29,7 @@ async def create_item(request: ApiRequest) -> Reply:
     status = request.version.created_status
     if status != 201:
         return _item_written(request, outcome, user.username)
-    location = f"{request.scope['path']}/{_item(outcome).id}".encode()
+    location = request.path_to(f"/{_item(outcome).id}").encode()
     return _item_written(request, outcome, user.username, status, (b"location", location))
 
 
@@ -51,7 +51,7 @@ async def get_item(request: ApiRequest) -> Reply:
     state, user, _ = await request.authenticated()
     item = owned_item(state, user.id, request.item_number())
     tag = (b"etag", etag(item.version))
-    if is_known(request.header(b"if-none-match"), item.version):
+    if request.is_known(item):
         return Reply(304, [tag])
     return json_reply(request.version.item(item, user.username), 200, tag)
 
@@ -68,8 +68,10 @@ async def patch_item(request: ApiRequest) -> Reply:
 
 async def delete_item(request: ApiRequest) -> Reply:
     """Delete an item."""
-    _, user, _ = await request.authenticated()
-    command = DeleteItem(user.id, request.item_number(), request.accepted_versions())
+    state, user, _ = await request.authenticated()
+    number = request.item_number()
+    versions = request.accepted_versions(owned_item(state, user.id, number))
+    command = DeleteItem(user.id, number, versions)
     outcome = await request.services.journal.execute(command, request.id)
     return request.written(outcome, None)
 
@@ -77,15 +79,11 @@ async def delete_item(request: ApiRequest) -> Reply:
 async def _update(
     request: ApiRequest, kind: type[ItemBody | ItemPatch], media_types: frozenset[str]
 ) -> Reply:
-    _, user, _ = await request.authenticated()
+    state, user, _ = await request.authenticated()
     body = await request.body_as(kind, media_types)
-    command = UpdateItem(
-        user.id,
-        request.item_number(),
-        body.title,
-        body.description,
-        request.accepted_versions(),
-    )
+    number = request.item_number()
+    versions = request.accepted_versions(owned_item(state, user.id, number))
+    command = UpdateItem(user.id, number, body.title, body.description, versions)
     outcome = await request.services.journal.execute(command, request.id)
     return _item_written(request, outcome, user.username)
 
@@ -131,7 +129,7 @@ def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
     parameters: dict[str, str | int] = {"limit": query.limit, "after": last, "order": query.order}
     if query.q is not None:
         parameters["q"] = query.q
-    return f"{request.scope['path']}?{urlencode(parameters)}"
+    return request.path_to(f"?{urlencode(parameters)}")
 
 
 def endpoints(version: ApiVersion) -> list[Endpoint]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl
 
@@ -13,13 +14,22 @@ import litestar
 import msgspec
 from litestar.exceptions import InternalServerException
 
-from eventapi.http.conditional import accepted_versions
+from eventapi.http.bodies import PATTERNS
+from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.services import Services
 from eventapi.http.views import ApiVersion
 from eventapi.journal import Outcome
-from events.errors import Fault, Invalid, LogUnavailable, NotFound, Unauthenticated
+from events.errors import (
+    Fault,
+    Invalid,
+    LogUnavailable,
+    NotFound,
+    PreconditionFailed,
+    Unauthenticated,
+)
+from projections.items import Item
 from projections.state import State
 from projections.users import User
 
@@ -37,6 +47,7 @@ _WAIT_STEP_SECONDS = 0.01
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
+_PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
 _PATH = re.compile(r" - at `\$(?:\.)?(.*)`$")
 
 
@@ -106,11 +117,12 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     def media_type(self) -> str:
         """The declared media type; raises `ProblemError` where its charset is not UTF-8."""
-        kind, _, parameters = (self.header(b"content-type") or "").partition(";")
-        name, _, value = parameters.partition("=")
-        if name.strip().lower() == "charset" and value.strip(' "').lower() not in {"utf-8", "utf8"}:
-            raise ProblemError("unsupported-media-type", "the body must be UTF-8")
-        return kind.strip().lower()
+        kind, *parameters = (self.header(b"content-type") or "").lower().split(";")
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "charset" and value.strip(' \t"') not in {"utf-8", "utf8"}:
+                raise ProblemError("unsupported-media-type", "the body must be UTF-8")
+        return kind.strip()
 
     async def content(self) -> bytes:
         """The whole body, within the limit."""
@@ -151,7 +163,12 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if not raw:
             return kind()
         try:
-            pairs = parse_qsl(raw.decode(), errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+            pairs = parse_qsl(
+                raw.decode(),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MAX_FORM_FIELDS,
+            )
         except ValueError:
             raise Invalid(Fault("", "the query is not UTF-8")) from None
         return _converted(pairs, kind)
@@ -163,9 +180,32 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise NotFound("there is no such item")
         return int(text)
 
-    def accepted_versions(self) -> frozenset[int] | None:
-        """The versions that If-Match lets through, or ``None`` for any."""
-        return accepted_versions(self.header(b"if-match"))
+    def accepted_versions(self, item: Item) -> frozenset[int] | None:
+        """The versions at which a write may find the item: those of If-Match, or ``None`` for any.
+
+        ``item`` is the caller's, as it stands. Raises `PreconditionFailed` where If-None-Match
+        names its version; a change of it that comes later was never given out, nor named.
+        """
+        match, none_match = conditions(self.scope["headers"])
+        if is_known(none_match, item.version):
+            raise PreconditionFailed(f"the item is at version {item.version}")
+        return accepted_versions(match)
+
+    def is_known(self, item: Item) -> bool:
+        """Whether the caller has the item already, as it stands.
+
+        Raises `PreconditionFailed` where If-Match names other versions.
+        """
+        match, none_match = conditions(self.scope["headers"])
+        versions = accepted_versions(match)
+        if versions is not None and item.version not in versions:
+            raise PreconditionFailed(f"the item is at version {item.version}")
+        return is_known(none_match, item.version)
+
+    def path_to(self, rest: str = "") -> str:
+        """The request's path and something behind it, as the client sees them."""
+        path: str = self.scope["path"]
+        return f"{self.scope.get('root_path', '')}{path}{rest}"
 
     # What is answered
 
@@ -180,22 +220,45 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
 
 def decode_json(content: bytes, kind: type[T]) -> T:
-    """One strict pass by msgspec, then one that refuses what msgspec lets through."""
+    """One pass that refuses what is no good JSON, of which msgspec lets some through; then msgspec's.
+
+    In that order, for a body that is not whole is malformed, whatever else is wrong with it.
+    """
     try:
-        value = msgspec.json.decode(content, type=kind)
-        _check_keys_and_depth(content)
+        _check_well_formed(content)
+        return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
         raise Invalid(_fault(str(error))) from None
     except (msgspec.DecodeError, ValueError):
         raise ProblemError("malformed-body", "the body is not valid JSON") from None
     except RecursionError:
-        raise ProblemError("malformed-body", "the body is nested too deeply") from None
-    return value
+        raise ProblemError("malformed-body", _TOO_DEEP) from None
 
 
-def _check_keys_and_depth(content: bytes) -> None:
+def _check_well_formed(content: bytes) -> None:
     # msgspec takes the last of doubled keys; which one a proxy in front takes, nobody knows.
-    json.loads(content, object_pairs_hook=_unique)
+    value = json.loads(
+        content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str
+    )
+    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
+        return
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _nested(parent)]
+    if level:
+        raise ProblemError("malformed-body", _TOO_DEEP)
+
+
+_TOO_DEEP = f"the body is nested more than {MAX_DEPTH} deep"
+
+
+def _nested(value: Any) -> Iterable[Any]:
+    children = value.values() if isinstance(value, dict) else value
+    return (child for child in children if isinstance(child, dict | list))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -213,9 +276,14 @@ def _converted(pairs: list[tuple[str, str]], kind: type[T]) -> T:
         if "\0" in value:
             raise Invalid(Fault(f"/{name}", "NUL is no text"))
     try:
-        return msgspec.convert(values, kind, strict=False)
+        converted = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Invalid(_fault(str(error))) from None
+    for name, text in values.items():
+        number = getattr(converted, name, None)
+        if type(number) is int and str(number) != text:  # msgspec takes 1.0 and 1e3, too.
+            raise Invalid(Fault(f"/{name}", "must be a whole number in digits"))
+    return converted
 
 
 def _fault(message: str) -> Fault:
@@ -225,6 +293,11 @@ def _fault(message: str) -> Fault:
     pointer = ""
     if path and path[1]:
         pointer = "/" + path[1].replace("[", ".").replace("]", "").replace(".", "/")
+    pattern = _PATTERN.search(detail)
+    if pattern:
+        # msgspec prints the pattern as Python's `repr` does.
+        rule = PATTERNS.get(pattern[1].replace("\\\\", "\\"))
+        return Fault(pointer, rule or "must have another form")
     missing, unknown = _MISSING.search(detail), _UNKNOWN.search(detail)
     if missing:
         return Fault(f"{pointer}/{missing[1]}", "is required")
