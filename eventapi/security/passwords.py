@@ -56,7 +56,10 @@ class Passwords:
     def _matches(self, stored: str | None, password: str) -> bool:
         if stored is not None and _is_bcrypt(stored):
             secret = password.encode()[:BCRYPT_BYTES]
-            return b"\0" not in secret and bcrypt.checkpw(secret, stored.encode())
+            try:
+                return b"\0" not in secret and bcrypt.checkpw(secret, stored.encode())
+            except ValueError:  # not a hash, for all its beginning
+                return False
         try:
             self._hasher.verify(stored or self._dummy, password)
         except (Argon2Error, InvalidHashError):
