@@ -1,0 +1,31 @@
+"""The command line: ``eventapi`` and ``python -m eventapi``."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from eventapi.cli.options import settings_options
+from eventapi.cli.program import Program
+
+_COMMANDS = {
+    "serve": "eventapi.cli.serve:serve",
+}
+
+
+@click.group(cls=Program, lazy=_COMMANDS)
+@click.version_option(package_name="eventapi", message="%(prog)s %(version)s")
+@settings_options
+def program() -> None:
+    """An event-sourced REST server: every change is one event in an append-only log.
+
+    Settings come from the environment (EVENTAPI_...) or a .env file; see `eventapi config`.
+    Exit codes: 0 done, 1 the answer is no, 2 misuse, 3 could not run.
+    """
+
+
+def main() -> None:
+    """Run the program on this process's arguments, and exit."""
+    logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)
+    program.main(prog_name="eventapi")

@@ -1,0 +1,66 @@
+"""What commands print: for programs JSON, for people tables, and progress on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows under their headers; where nobody watches, values separated by tabs."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for line in (headers, *cells):
+            click.echo("\t".join(line))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def print_fields(**fields: object) -> None:
+    """One value a line behind its name."""
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}{printable(str(value))}")
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that could move the cursor or turn the direction."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Something to call with how far the work is; drawn on stderr, if that is a terminal."""
+    if not sys.stderr.isatty() or total == 0:
+        yield lambda _: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,81 @@
+"""The shape of the program: commands loaded when they are called, and every end a clean one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from eventapi.cli.failures import (
+    ANSWER_IS_NO,
+    CLOSED_PIPE,
+    COULD_NOT_RUN,
+    DONE,
+    INTERRUPTED,
+    Failure,
+)
+from events.errors import EventapiError, Refusal
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands as ``module:name``, and imports only the one that is called.
+
+    A short command is not to wait for a web framework that it does not need.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = self._lazy.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        return command
+
+
+class Program(LazyGroup):
+    """The outermost group: whatever happens inside, it ends in one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs["standalone_mode"] = False
+        sys.exit(self._run(*args, **kwargs))
+
+    def _run(self, *args: Any, **kwargs: Any) -> int:
+        try:
+            code = super().main(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return _closed_pipe()
+        except (click.Abort, KeyboardInterrupt):
+            return INTERRUPTED
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except Refusal as error:
+            return _failed(error, ANSWER_IS_NO)
+        except (EventapiError, OSError) as error:
+            return _failed(error, COULD_NOT_RUN)
+        return code if isinstance(code, int) else DONE
+
+
+def _failed(error: Exception, code: int) -> int:
+    Failure(str(error)).show()
+    return code
+
+
+def _closed_pipe() -> int:
+    """Keep Python from complaining at its end that nobody reads what is left in the buffer."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return CLOSED_PIPE
