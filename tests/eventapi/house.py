@@ -190,6 +190,7 @@ async def opened(
         await house.journal.start()
         yield house
     finally:
+        house.log.gate.set()
         await house.journal.close()
         await house.log.close()
         await house.vault.close()

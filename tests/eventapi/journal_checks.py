@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Outcome
-from events.errors import EventapiError, UsernameTaken
+from events.errors import EventapiError, StorageFull, UsernameTaken
 from tests.eventapi.house import House, Storage, opened
 from tests.given import profile
 
@@ -70,12 +72,39 @@ async def what_is_acknowledged_is_seen_everywhere(storage: Storage) -> None:
         assert await one.sums() == await other.sums()
 
 
+async def concurrent_writers_never_collide(storage: Storage) -> None:
+    """Numbers and positions are given out once, and everybody agrees, also after a restart."""
+    async with opened(storage) as one, opened(storage) as other:
+        await one.register("ann")
+        writes = [house.create(1) for _ in range(40) for house in (one, other)]
+        outcomes = await asyncio.gather(*writes)
+        assert len({outcome.record.subject for outcome in outcomes}) == 80
+        assert sorted(outcome.record.position for outcome in outcomes) == list(range(2, 82))
+        assert await one.sums() == await other.sums()
+        sums = await one.sums()
+    async with opened(storage) as again:
+        assert await again.sums() == sums
+
+
 async def a_key_is_kept_before_its_first_line(storage: Storage) -> None:
     """The vault is asked to keep the key, and has done so, before the log is appended to."""
     async with opened(storage) as house:
         await house.register("ann")
         await house.create(1)
         assert house.trace == ["put", "append", "append"]
+
+
+async def the_key_of_a_failed_registration_disturbs_no_other_journal(storage: Storage) -> None:
+    """Another journal registers somebody under the number that was not used after all."""
+    async with opened(storage) as one, opened(storage) as other:
+        one.log.error = StorageFull("full")
+        with pytest.raises(StorageFull):
+            await one.register("bob")
+        one.log.error = None
+        await other.register("eve")
+        assert await registered_names(one) == {"eve"}
+        await one.create(1)
+        assert await one.sums() == await other.sums()
 
 
 async def registered_names(house: House) -> set[str]:

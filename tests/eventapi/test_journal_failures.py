@@ -28,6 +28,7 @@ from tests.eventapi.journal_checks import (
     a_key_is_kept_before_its_first_line,
     nobody_sees_a_write_before_it_is_durable,
     registered_names,
+    the_key_of_a_failed_registration_disturbs_no_other_journal,
 )
 from tests.given import profile
 
@@ -114,7 +115,7 @@ def test_a_refusal_that_rests_on_a_write_that_failed_is_not_told(storage: Storag
     asyncio.run(run())
 
 
-def test_the_key_of_a_failed_registration_disturbs_no_other_journal(storage: Storage) -> None:
+def test_the_key_of_a_failed_registration_disturbs_no_later_start(storage: Storage) -> None:
     """It stays in the vault, and whoever opens then must not take it for that of the next user."""
 
     async def run() -> None:
@@ -133,21 +134,8 @@ def test_the_key_of_a_failed_registration_disturbs_no_other_journal(storage: Sto
     asyncio.run(run())
 
 
-def test_the_key_of_a_failed_registration_disturbs_no_writer(storage: Storage) -> None:
-    """Another journal registers somebody under the number that was not used after all."""
-
-    async def run() -> None:
-        async with opened(storage) as one, opened(storage) as other:
-            one.log.error = StorageFull("full")
-            with pytest.raises(StorageFull):
-                await one.register("bob")
-            one.log.error = None
-            await other.register("eve")
-            assert await registered_names(one) == {"eve"}
-            await one.create(1)
-            assert await one.sums() == await other.sums()
-
-    asyncio.run(run())
+def test_the_key_of_a_failed_registration_disturbs_no_other_journal(storage: Storage) -> None:
+    asyncio.run(the_key_of_a_failed_registration_disturbs_no_other_journal(storage))
 
 
 def test_the_key_of_a_refused_wish_is_not_kept(storage: Storage) -> None:
