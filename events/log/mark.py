@@ -99,16 +99,13 @@ def _make(path: Path) -> None:
     # Real blocks, not a hole: a full disk must not turn a store into SIGBUS.
     page = bytearray(_PAGE)
     page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        os.pwrite(descriptor, page, 0)
-        os.fsync(descriptor)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
         # A link, other than a rename, never replaces a mark that is already in use.
         with suppress(FileExistsError):
-            path.hardlink_to(temporary)
-    finally:
-        os.close(descriptor)
-        Path(temporary).unlink()
+            path.hardlink_to(file.name)
 
 
 class Mark:
