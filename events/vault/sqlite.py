@@ -58,6 +58,7 @@ class SqliteVault:
             raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error
 
     async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        # The cursor must end in here too: freed elsewhere, it would reset a statement in use.
         def locked() -> _T:
             with self._lock, self._db:
                 return work(self._db)
@@ -68,7 +69,7 @@ class SqliteVault:
             raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
 
     async def put(self, keys: Mapping[str, bytes]) -> None:
-        await self._call(lambda db: db.executemany(_PUT, keys.items()))
+        await self._call(lambda db: db.executemany(_PUT, keys.items()).close())
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
         wanted = list(subjects)
@@ -88,7 +89,7 @@ class SqliteVault:
 
     async def destroy(self, subjects: Collection[str]) -> None:
         gone = [(subject,) for subject in subjects]
-        await self._call(lambda db: db.executemany(_DESTROY, gone))
+        await self._call(lambda db: db.executemany(_DESTROY, gone).close())
 
     async def close(self) -> None:
         with self._lock:
