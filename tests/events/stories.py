@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
 from events.codec import encode
 from events.items import Content, ItemCreated, ItemDeleted
+from events.log.jsonl import JsonlLog
 from events.log.mark import Mark
 from events.log.port import EventLog, Head
 from events.record import Event, Record
@@ -60,6 +62,16 @@ def some_lines(
         lines.append(line)
         head = Head(number, digest)
     return lines, head
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[JsonlLog]:
+    """A JSON-lines log, closed at the end."""
+    log = JsonlLog(path)
+    try:
+        yield log
+    finally:
+        await log.close()
 
 
 async def append(log: EventLog, count: int = 1, *, size: int = 0) -> list[bytes]:

@@ -115,9 +115,9 @@ async def test_a_subject_whose_key_was_destroyed_can_have_another(open_vault: Op
 @in_event_loop
 async def test_many_at_once_do_not_disturb_each_other(open_vault: Open) -> None:
     vaults = [open_vault(), open_vault()]
-    keys = [{f"users/{number}": bytes([number]) * 32} for number in range(1, 41)]
+    keys = [{f"users/{number}": number.to_bytes(32)} for number in range(1, 121)]
     await asyncio.gather(*(vaults[number % 2].put(key) for number, key in enumerate(keys)))
-    assert len(await vaults[0].all()) == 40
+    assert len(await vaults[0].all()) == 120
 
 
 # SQLite
