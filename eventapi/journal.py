@@ -96,7 +96,7 @@ class _NewKeys(Keyring):
         self.raw[subject] = key
 
     def take(self, other: _NewKeys) -> None:
-        """Take in the keys of a wish that was granted."""
+        """Take in the keys of what will be written."""
         self.update(other)
         self.raw.update(other.raw)
 
@@ -133,8 +133,9 @@ class _Batch:
     def _decide(self, wish: _Wish) -> list[Outcome]:
         # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
         single = len(wish.commands) == 1
-        draft = self._draft if single else self._draft.draft()
-        keys = _NewKeys(self.keys)
+        draft, keys = self._draft, self.keys
+        if not single:
+            draft, keys = draft.draft(), _NewKeys(keys)
         lines: list[bytes] = []
         outcomes: list[Outcome] = []
         for done, command in enumerate(wish.commands, 1):
@@ -146,7 +147,7 @@ class _Batch:
         if not single:
             for record in records:
                 self._draft.apply(record)
-        self.keys.take(keys)
+            self.keys.take(keys)
         self.lines += lines
         self.records += records
         return outcomes
@@ -155,8 +156,10 @@ class _Batch:
         self, command: Command, draft: State, keys: _NewKeys, requestid: str, remaining: int
     ) -> tuple[Record, bytes]:
         decision = command.decide(draft)
+        new_keys = None
         if isinstance(decision.event, UserRegistered):
-            keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
+            new_keys = _NewKeys(keys)
+            new_keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
         record = Record(
             draft.position + 1,
             self._source,
@@ -169,11 +172,13 @@ class _Batch:
         )
         nonce = self._environment.random_bytes(NONCE_BYTES)
         try:
-            line, digest = encode(record, draft.last.hash, keys, nonce, remaining)
+            line, digest = encode(record, draft.last.hash, new_keys or keys, nonce, remaining)
         except KeyError:
             raise VaultUnavailable(f"the key of {decision.sealedfor} is missing") from None
         except ValueError as error:
             raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
+        if new_keys:
+            keys.take(new_keys)
         end = draft.last.end + len(line) + 1
         return msgspec.structs.replace(record, hash=digest, end=end), line
 
