@@ -15,6 +15,7 @@ from eventapi.journal import Limits, Outcome
 from events.errors import (
     DamagedLog,
     EventapiError,
+    Invalid,
     LogFenced,
     LogUnavailable,
     StorageFull,
@@ -149,6 +150,22 @@ def test_the_key_of_a_refused_wish_is_not_kept(storage: Storage) -> None:
             )
             assert isinstance(ann, Outcome)
             assert isinstance(refusal, UsernameTaken)
+            assert set(await storage.keys()) == {"users/1"}
+            await other.register("eve")
+            assert await registered_names(one) == {"ann", "eve"}
+
+    asyncio.run(run())
+
+
+def test_the_key_of_a_registration_that_fits_no_line_is_not_kept(storage: Storage) -> None:
+    async def run() -> None:
+        async with opened(storage) as one, opened(storage) as other:
+            long = RegisterUser(profile("bob", password_hash="x" * 70_000))
+            ann, refusal = await asyncio.gather(
+                one.register("ann"), one.journal.execute(long), return_exceptions=True
+            )
+            assert isinstance(ann, Outcome)
+            assert isinstance(refusal, Invalid)
             assert set(await storage.keys()) == {"users/1"}
             await other.register("eve")
             assert await registered_names(one) == {"ann", "eve"}
