@@ -11,6 +11,11 @@ from eventapi.cli.program import Program
 
 _COMMANDS = {
     "serve": "eventapi.cli.serve:serve",
+    "log": "eventapi.cli.log:log",
+    "state": "eventapi.cli.state:state",
+    "rebuild": "eventapi.cli.state:rebuild",
+    "users": "eventapi.cli.users:users",
+    "config": "eventapi.cli.config:config",
 }
 
 

@@ -1,0 +1,22 @@
+"""``eventapi log``: look at the log, check it, and bring data in and out."""
+
+from __future__ import annotations
+
+import click
+
+from eventapi.cli.options import settings_options
+from eventapi.cli.program import LazyGroup
+
+_COMMANDS = {
+    "show": "eventapi.cli.show:show",
+    "tail": "eventapi.cli.show:tail",
+    "verify": "eventapi.cli.verify:verify_log",
+    "export": "eventapi.cli.transfer:export_log",
+    "import": "eventapi.cli.transfer:import_file",
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+@settings_options
+def log() -> None:
+    """Look at the log, check it, and bring data in and out."""

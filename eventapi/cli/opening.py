@@ -1,0 +1,61 @@
+"""Opening what a command works on: the log to read, the state to look at, the journal to write."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from eventapi.app import open_log
+from eventapi.cli.failures import AnswerIsNo, Failure
+from eventapi.cli.output import progress_bar
+from eventapi.settings import Settings
+from events.log.port import EventLog
+from events.sealing import Keyring
+from events.vault.port import Vault
+from projections.replay import replay
+from projections.state import State
+
+LOCK_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
+    """The log, to be read beside whoever writes it; raises `Failure` where there is none.
+
+    The lock is taken only where nothing is published: then the log may be a copy that came without
+    its mark, and has to be looked through first.
+    """
+    if "://" not in (settings.log or "") and not settings.log_path.exists():
+        raise Failure(f"there is no log at {settings.log_path}")
+    log = open_log(settings)
+    try:
+        if log.position == 0:
+            async with log.exclusive(LOCK_SECONDS):
+                pass
+        yield log
+    finally:
+        await log.close()
+
+
+async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
+    """The state at a position, at a time in a record's form, or now.
+
+    Raises `AnswerIsNo` for a position that does not exist, and what `replay` raises.
+    """
+    position = at if isinstance(at, int) else None
+    time = at if isinstance(at, str) else None
+    if position is not None and position > log.position:
+        raise AnswerIsNo(f"there is no position {position} yet: the log ends at {log.position}")
+    with progress_bar("Replaying", log.position if position is None else position) as progress:
+        return await replay(log, Keyring(), vault, position=position, time=time, progress=progress)
+
+
+def operator() -> str:
+    """The actor of what is done here: the user of the operating system."""
+    try:
+        return f"operator/{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"operator/{os.getuid()}"

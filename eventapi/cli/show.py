@@ -1,0 +1,195 @@
+"""``eventapi log show`` and ``log tail``: the events themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+import click
+import msgspec
+
+from eventapi.app import open_vault
+from eventapi.cli.failures import Failure, Misuse
+from eventapi.cli.opening import opened_log
+from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.output import printable
+from eventapi.settings import Settings
+from events.codec import context_of, parse
+from events.log.port import EventLog
+from events.record import Event, Record
+from events.sealing import Keyring, unseal
+from events.vault.port import Vault
+
+_POLL_SECONDS: Final = 0.05
+
+
+class _Members(Protocol):
+    """What of a line is shown."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    actor: str
+    data: msgspec.Raw
+    sealedfor: str
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    """Which events to show: those that have all that is named."""
+
+    after: int
+    limit: int | None
+    type: str | None
+    subject: str | None
+    actor: str | None
+
+    @property
+    def has_all(self) -> bool:
+        """Whether no event is left out for what it is."""
+        return self.type is None and self.subject is None and self.actor is None
+
+    def takes(self, line: _Members) -> bool:
+        """Whether an event is among the chosen."""
+        return (
+            self.type in {None, line.type}
+            and self.subject in {None, line.subject}
+            and self.actor in {None, line.actor}
+        )
+
+
+@click.command()
+@click.option("--after", default=0, type=click.IntRange(min=0), help="Start behind this position.")
+@click.option("--limit", type=click.IntRange(min=1), help="How many events at most.")
+@click.option("--type", "type_", metavar="TYPE", help="Only of this type, such as item.created.")
+@click.option("--subject", help="Only of this subject, such as items/7.")
+@click.option("--actor", help="Only by this actor, such as users/1.")
+@click.option("--open", "opened", is_flag=True, help="Open personal values, where keys exist.")
+@click.option("--json", "raw", is_flag=True, help="The lines as they stand, byte for byte.")
+@settings_options
+def show(  # noqa: PLR0917 - click passes them by name
+    after: int,
+    limit: int | None,
+    type_: str | None,
+    subject: str | None,
+    actor: str | None,
+    opened: bool,
+    raw: bool,
+) -> None:
+    """Show events, oldest first."""
+    if opened and raw:
+        raise Misuse("--json gives the bytes of the log, in which --open can change nothing")
+    choice = _Choice(after, limit, type_, subject, actor)
+    asyncio.run(_show(loaded().settings, choice, opened, raw))
+
+
+async def _show(settings: Settings, choice: _Choice, opened: bool, raw: bool) -> None:
+    async with opened_log(settings) as log:
+        if raw:
+            out = sys.stdout.buffer
+            async for _, line in _chosen(log, choice):
+                out.write(line + b"\n")
+            return
+        vault = open_vault(settings) if opened else None
+        try:
+            keys = _Keys(vault)
+            async for position, line in _chosen(log, choice):
+                click.echo(await _described(_parsed(line, position), keys))
+        finally:
+            if vault is not None:
+                await vault.close()
+
+
+async def _chosen(log: EventLog, choice: _Choice) -> AsyncIterator[tuple[int, bytes]]:
+    left = choice.limit
+    upto = choice.after + left if left is not None and choice.has_all else None
+    position = choice.after
+    async for lines in log.read(choice.after, upto):
+        for line in lines:
+            position += 1
+            if not choice.has_all and not choice.takes(_parsed(line, position)):
+                continue
+            yield position, line
+            left = None if left is None else left - 1
+            if left == 0:
+                return
+
+
+def _parsed(line: bytes, position: int) -> _Members:
+    try:
+        return parse(line)
+    except ValueError as error:
+        raise Failure(f"position {position}: {error}; see `eventapi log verify`") from None
+
+
+class _Keys:
+    """The keys of those whose values are to be opened, fetched when first needed."""
+
+    def __init__(self, vault: Vault | None) -> None:
+        self._vault = vault
+        self._keyring = Keyring()
+        self._asked: set[str] = set()
+
+    async def open(self, line: _Members, sealed: str) -> object:
+        """The personal values in clear but for password hashes, or "…" without the key."""
+        subject = line.sealedfor
+        if self._vault is not None and subject not in self._asked:
+            self._asked.add(subject)
+            for name, key in (await self._vault.get([subject])).items():
+                self._keyring.add(name, key)
+        cipher = self._keyring.get(subject)
+        if cipher is None:
+            return "…"
+        record = Record(int(line.id), line.source, line.subject, line.time, line.actor, Event())
+        try:
+            clear = unseal(cipher, sealed, context_of(record, line.type))
+        except ValueError as error:
+            raise Failure(f"position {line.id}: {error}") from None
+        values: dict[str, object] = msgspec.json.decode(clear)
+        return {**values, "password_hash": "…"} if "password_hash" in values else values
+
+
+async def _described(line: _Members, keys: _Keys) -> str:
+    """An event in one line."""
+    data: dict[str, Any] = msgspec.json.decode(line.data)
+    if "sealed" in data:
+        data["sealed"] = await keys.open(line, data["sealed"])
+    values = " ".join(
+        f"{name}={msgspec.json.encode(value).decode()}" for name, value in data.items()
+    )
+    time = line.time[:19].replace("T", " ")
+    cells = f"{line.id:>8}  {time}  {line.type:<22} {line.subject:<12} {line.actor:<14} {values}"
+    return printable(cells.rstrip())
+
+
+@click.command()
+@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=0))
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@settings_options
+def tail(count: int, follow: bool) -> None:
+    """Print the last lines as they stand, byte for byte."""
+    asyncio.run(_tail(loaded().settings, count, follow))
+
+
+async def _tail(settings: Settings, count: int, follow: bool) -> None:
+    out = sys.stdout.buffer
+    async with opened_log(settings) as log:
+        position = await _copy(log, log.position - count, out.write)
+        out.flush()
+        while follow:
+            await asyncio.sleep(_POLL_SECONDS)
+            if log.position > position:
+                position = await _copy(log, position, out.write)
+                out.flush()
+
+
+async def _copy(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
+    """Write what stands behind a position; the position that it ends at."""
+    position = max(after, 0)
+    async for lines in log.read(position):
+        write(b"\n".join((*lines, b"")))
+        position += len(lines)
+    return position

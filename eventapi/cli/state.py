@@ -1,0 +1,122 @@
+"""``eventapi state`` and ``eventapi rebuild``: what the log adds up to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import get_args
+
+import click
+import msgspec
+
+from eventapi.app import open_vault
+from eventapi.cli.opening import opened_log, state_at
+from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.output import print_fields, print_json
+from eventapi.cli.times import AT
+from eventapi.settings import Settings
+from events.vault.memory import MemoryVault
+from projections.state import State
+from projections.users import Status
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """The figures of a replay from zero."""
+
+    events: int
+    seconds: float
+    events_per_second: int
+    digest: str
+    checksum: str
+
+
+_at = click.option("--at", type=AT, help="A position or an RFC 3339 time; by default now.")
+_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.group()
+@settings_options
+def state() -> None:
+    """Show what the log adds up to, now or at an earlier point."""
+
+
+@state.command()
+@_at
+@_json
+@settings_options
+def show(at: int | str | None, as_json: bool) -> None:
+    """Show counts and the digest of the state."""
+    found = asyncio.run(_keyless_state(loaded().settings, at))
+    statuses = Counter(user.status for user in found.users.by_id.values())
+    users = {status: statuses[status] for status in get_args(Status)}
+    items = {"live": len(found.items.by_id), "deleted": len(found.items.deleted)}
+    sessions = len(found.sessions.by_id)
+    if as_json:
+        print_json(
+            {
+                "position": found.position,
+                "time": found.last.time or None,
+                "users": users,
+                "items": items,
+                "sessions": sessions,
+                "digest": found.digest(),
+            }
+        )
+        return
+    print_fields(
+        position=found.position,
+        time=found.last.time or "-",
+        users=_counted(users),
+        items=_counted(items),
+        sessions=sessions,
+        digest=found.digest(),
+    )
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+@state.command()
+@_at
+@settings_options
+def digest(at: int | str | None) -> None:
+    """Print the public digest of the state, which anyone can recompute from the log alone."""
+    click.echo(asyncio.run(_keyless_state(loaded().settings, at)).digest())
+
+
+async def _keyless_state(settings: Settings, at: int | str | None) -> State:
+    """The state as far as it can be known without keys: counts and digest are that far."""
+    async with opened_log(settings) as log:
+        return await state_at(log, MemoryVault(), at)
+
+
+@click.command()
+@_json
+@settings_options
+def rebuild(as_json: bool) -> None:
+    """Replay the whole log from zero, and tell how long it took and what came of it."""
+    figures = asyncio.run(_rebuild(loaded().settings))
+    if as_json:
+        print_json(figures)
+    else:
+        print_fields(**msgspec.structs.asdict(figures))
+
+
+async def _rebuild(settings: Settings) -> Rebuilt:
+    async with opened_log(settings) as log:
+        vault = open_vault(settings)
+        try:
+            started = time.perf_counter()
+            rebuilt = await state_at(log, vault)
+            seconds = time.perf_counter() - started
+        finally:
+            await vault.close()
+    return Rebuilt(
+        rebuilt.position,
+        round(seconds, 3),
+        round(rebuilt.position / max(seconds, 1e-6)),
+        rebuilt.digest(),
+        rebuilt.checksum(),
+    )
