@@ -1,25 +1,19 @@
-"""The JSON-lines log when the disk, a task or a process fails it."""
+"""The JSON-lines log: what is durable, and what a failing disk leaves."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from events.codec import decode
 from events.errors import ConfigurationError, LogFenced, LogUnavailable, StorageFull
 from events.log import jsonl
 from events.log.jsonl import JsonlLog
 from events.log.mark import Mark, peek
 from events.log.verify import verify
-from events.sealing import Keyring
-from tests.events.processes import BATCH, BATCHES, start, start_locked
 from tests.events.stories import (
     append,
     everything,
@@ -86,6 +80,18 @@ async def test_new_directories_are_synced_into_the_ones_above_them(
     top = path.parent
     async with opened(top / "a" / "b" / "events.jsonl"):
         assert synced == [top, top / "a", top / "a" / "b"]
+
+
+@in_event_loop
+async def test_the_index_of_offsets_leads_to_any_range(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "_INDEX_EVERY", 10)
+    async with opened(path) as log:
+        lines = [line for _ in range(12) for line in await append(log, 4)]
+        for after in (30, 0, 47, 9, 10, 11, -1, 25):
+            for upto in (None, 3, 10, 31, 48):
+                assert await everything(log, after, upto) == lines[max(after, 0) : upto]
 
 
 # No room, and other refusals of a write
@@ -220,6 +226,30 @@ async def test_a_start_after_a_failed_sync_cuts_back_to_the_mark(
 
 
 @in_event_loop
+async def test_a_start_after_a_failed_sync_writes_the_page_before_the_mark_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It held the beginning of what failed, so the disk may have a torn copy of it."""
+    written: list[tuple[bytes, int]] = []
+    real = os.pwrite
+
+    def write(descriptor: int, data: bytes, offset: int) -> int:
+        written.append((bytes(data), offset))
+        return real(descriptor, data, offset)
+
+    async with opened(path) as log:
+        content = joined(await append(log, 50))
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fdatasync", _failing(errno.EIO))
+            with pytest.raises(LogFenced):
+                await append(log, 2)
+    monkeypatch.setattr(os, "pwrite", write)
+    async with opened(path) as log:
+        await recover(log)
+    assert written == [(content[-4096:], len(content) - 4096)]
+
+
+@in_event_loop
 async def test_control_without_the_fence_another_process_would_publish_what_never_reached_the_disk(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,119 +260,3 @@ async def test_control_without_the_fence_another_process_would_publish_what_neve
             with pytest.raises(LogFenced):
                 await append(log, 2)
         assert (await recover(other)).position == 2
-
-
-# A cancelled task
-
-
-@in_event_loop
-async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or the next writer would find one at work, and both would write at one place."""
-    ended: list[float] = []
-    real = os.fdatasync
-
-    def slow(descriptor: int) -> None:
-        time.sleep(0.05)
-        real(descriptor)
-        ended.append(time.monotonic())
-
-    async with opened(path) as log, opened(path) as other:
-        lines = await append(log, 2)
-        monkeypatch.setattr(os, "fdatasync", slow)
-        task = asyncio.create_task(append(log, 2))
-        await asyncio.sleep(0.01)
-        for _ in range(3):
-            task.cancel()
-            await asyncio.sleep(0)
-        async with other.exclusive(5) as appender:
-            assert len(ended) == 1
-            assert time.monotonic() >= ended[0]
-            assert appender.head.position == 2
-        assert task.cancelled()
-        assert path.read_bytes() == joined(lines)
-    assert quarantined(path) == []
-
-
-@in_event_loop
-async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow_and_failing(_: int) -> None:
-        time.sleep(0.02)
-        raise OSError(errno.EIO, "broken")
-
-    async with opened(path) as log, opened(path) as other:
-        with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", slow_and_failing)
-            task = asyncio.create_task(append(log, 2))
-            await asyncio.sleep(0.005)
-            task.cancel()
-            await asyncio.wait([task])
-        with pytest.raises(LogFenced):
-            await append(other, 1)
-
-
-# Other processes
-
-
-def test_processes_in_turn_make_one_dense_chain(path: Path) -> None:
-    writers = [start("append", path) for _ in range(2)]
-    for writer in writers:
-        with writer:
-            assert writer.wait(60) == 0
-    lines = path.read_bytes().splitlines()
-    assert len(decode(lines, Keyring())) == 2 * BATCHES * BATCH
-    assert verify(path).ok
-    assert quarantined(path) == []
-
-
-@in_event_loop
-async def test_a_process_that_holds_the_lock_holds_it_off_others(path: Path) -> None:
-    with start_locked("hold", path) as holder:
-        async with opened(path) as log:
-            with pytest.raises(LogUnavailable):
-                async with log.exclusive(0.05):
-                    pytest.fail("two held the lock")
-            holder.send_signal(signal.SIGKILL)
-            assert await append(log)
-
-
-@in_event_loop
-async def test_a_process_killed_in_the_middle_of_a_write_costs_only_what_was_torn(
-    path: Path,
-) -> None:
-    async with opened(path) as log:
-        lines = await append(log, 2)
-        with start_locked("half", path) as writer:
-            writer.send_signal(signal.SIGKILL)
-            writer.wait()
-        lines += await append(log, 1)
-        assert log.position == 5
-        assert (await everything(log))[:2] == lines[:2]
-    assert len(quarantined(path)) == 1
-    assert verify(path).ok
-
-
-@in_event_loop
-async def test_a_child_inherits_neither_log_nor_lock(path: Path) -> None:
-    async with opened(path) as log:
-        assert not os.get_inheritable(log._file)
-        assert not os.get_inheritable(log._lock_file)
-
-
-@in_event_loop
-async def test_readers_go_on_while_others_recover(path: Path) -> None:
-    """A cut is past the mark, where nobody reads."""
-    async with opened(path) as reader, opened(path) as writer:
-        lines = await append(writer, 50, size=4000)
-        for _ in range(20):
-            reading = reader.read()
-            read = list(await anext(reading))
-            with path.open("ab") as file:
-                file.write(b"torn" * 100)
-            assert (await recover(writer)).position == 50
-            async for run in reading:
-                read += run
-            assert read == lines

@@ -1,0 +1,175 @@
+"""Taking turns at one JSON-lines log, where a task is cancelled or a process killed."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from events.codec import decode
+from events.errors import LogFenced, LogUnavailable
+from events.log.verify import verify
+from events.sealing import Keyring
+from tests.events.processes import BATCH, BATCHES, start, start_locked
+from tests.events.stories import (
+    append,
+    everything,
+    in_event_loop,
+    joined,
+    opened,
+    quarantined,
+    recover,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+# A cancelled task
+
+
+@in_event_loop
+async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next writer would find one at work, and both would write at one place."""
+    ended: list[float] = []
+    real = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        time.sleep(0.05)
+        real(descriptor)
+        ended.append(time.monotonic())
+
+    async with opened(path) as log, opened(path) as other:
+        lines = await append(log, 2)
+        monkeypatch.setattr(os, "fdatasync", slow)
+        task = asyncio.create_task(append(log, 2))
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        async with other.exclusive(5) as appender:
+            assert len(ended) == 1
+            assert time.monotonic() >= ended[0]
+            assert appender.head.position == 2
+        assert task.cancelled()
+        assert path.read_bytes() == joined(lines)
+    assert quarantined(path) == []
+
+
+@in_event_loop
+async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_and_failing(_: int) -> None:
+        time.sleep(0.02)
+        raise OSError(errno.EIO, "broken")
+
+    async with opened(path) as log, opened(path) as other:
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fdatasync", slow_and_failing)
+            task = asyncio.create_task(append(log, 2))
+            await asyncio.sleep(0.005)
+            task.cancel()
+            await asyncio.wait([task])
+        with pytest.raises(LogFenced):
+            await append(other, 1)
+
+
+@in_event_loop
+async def test_who_gives_up_waiting_for_the_lock_need_not_wait_for_its_timeout(path: Path) -> None:
+    async with opened(path) as log, opened(path) as other, log.exclusive(1):
+        task = asyncio.create_task(append(other))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=1)
+        assert done == {task}
+
+
+@in_event_loop
+async def test_a_lock_that_comes_to_who_has_given_up_is_let_go(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that waits for it takes it a moment after its task was cancelled."""
+    real = time.sleep
+    async with opened(path) as log, opened(path) as other, opened(path) as third:
+        async with log.exclusive(1):
+            monkeypatch.setattr(time, "sleep", lambda _: real(0.05))
+            task = asyncio.create_task(append(other))
+            await asyncio.sleep(0.01)
+            task.cancel()
+        await asyncio.sleep(0.1)
+        async with third.exclusive(0):
+            assert task.cancelled()
+
+
+# Other processes
+
+
+def test_processes_in_turn_make_one_dense_chain(path: Path) -> None:
+    writers = [start("append", path) for _ in range(2)]
+    for writer in writers:
+        with writer:
+            assert writer.wait(60) == 0
+    lines = path.read_bytes().splitlines()
+    assert len(decode(lines, Keyring())) == 2 * BATCHES * BATCH
+    assert verify(path).ok
+    assert quarantined(path) == []
+
+
+@in_event_loop
+async def test_a_process_that_holds_the_lock_holds_it_off_others(path: Path) -> None:
+    with start_locked("hold", path) as holder:
+        async with opened(path) as log:
+            with pytest.raises(LogUnavailable):
+                async with log.exclusive(0.05):
+                    pytest.fail("two held the lock")
+            holder.send_signal(signal.SIGKILL)
+            assert await append(log)
+
+
+@in_event_loop
+async def test_a_process_killed_in_the_middle_of_a_write_costs_only_what_was_torn(
+    path: Path,
+) -> None:
+    async with opened(path) as log:
+        lines = await append(log, 2)
+        with start_locked("half", path) as writer:
+            writer.send_signal(signal.SIGKILL)
+            writer.wait()
+        lines += await append(log, 1)
+        assert log.position == 5
+        assert (await everything(log))[:2] == lines[:2]
+    assert len(quarantined(path)) == 1
+    assert verify(path).ok
+
+
+@in_event_loop
+async def test_a_child_inherits_neither_log_nor_lock(path: Path) -> None:
+    async with opened(path) as log:
+        assert not os.get_inheritable(log._file)
+        assert not os.get_inheritable(log._lock_file)
+
+
+@in_event_loop
+async def test_readers_go_on_while_others_recover(path: Path) -> None:
+    """A cut is past the mark, where nobody reads."""
+    async with opened(path) as reader, opened(path) as writer:
+        lines = await append(writer, 50, size=4000)
+        for _ in range(20):
+            reading = reader.read()
+            read = list(await anext(reading))
+            with path.open("ab") as file:
+                file.write(b"torn" * 100)
+            assert (await recover(writer)).position == 50
+            async for run in reading:
+                read += run
+            assert read == lines
