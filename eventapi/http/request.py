@@ -240,13 +240,14 @@ def _check_well_formed(content: bytes) -> None:
     value = json.loads(
         content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str
     )
-    if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
-        return
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for parent in level for child in _nested(parent)]
-    if level:
-        raise ProblemError("malformed-body", _TOO_DEEP)
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
+        level = [value]
+        for _ in range(MAX_DEPTH):
+            level = [child for parent in level for child in _nested(parent)]
+        if level:
+            raise ProblemError("malformed-body", _TOO_DEEP)
+    if b"\\u" in content:
+        json.dumps(value, ensure_ascii=False).encode()  # Lone surrogates have no bytes.
 
 
 _TOO_DEEP = f"the body is nested more than {MAX_DEPTH} deep"

@@ -1,0 +1,201 @@
+"""A client of an app in the same process: its requests run to their end, its lifespan is entered.
+
+Tests stay plain functions: a loop of the app's own turns only while a request is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Iterable, MutableMapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+from argon2 import PasswordHasher
+
+from eventapi.app import Parts, create_app
+from eventapi.security.passwords import Passwords
+from eventapi.settings import Settings
+from events.log.memory import MemoryLog
+from events.log.port import EventLog
+from events.vault.memory import MemoryVault
+
+T = TypeVar("T")
+
+SECRET = "a secret key for tests: 0123456789abcdef"
+PASSWORD = "correct horse battery staple"
+PREFIXES = ("", "/api/v1", "/api/v2")
+
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Argon2id as quick as it gets: what it costs is not what these tests are about."""
+
+_names = itertools.count(1)
+
+
+class Api:
+    """A running app. Use it in a ``with`` statement."""
+
+    def __init__(self, settings: Settings | None = None, log: EventLog | None = None) -> None:
+        """Settings and log are a test's own where it has any; else all is kept in memory."""
+        self.log = log or MemoryLog()
+        self.vault = MemoryVault()
+        self.hasher = CHEAP_HASHER
+        self._app: Any = create_app(
+            settings or quiet_settings(),
+            Parts(log=self.log, vault=self.vault, passwords=Passwords(CHEAP_HASHER)),
+        )
+        self._runner = asyncio.Runner()
+
+    @classmethod
+    def of(cls, app: Any) -> Self:
+        """A client of an app that was made elsewhere."""
+        api = cls.__new__(cls)
+        api._app = app
+        api._runner = asyncio.Runner()
+        return api
+
+    def __enter__(self) -> Self:
+        self.run(self._start())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.run(self._stop())
+        finally:
+            self._runner.close()
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Wait for something in the app's loop."""
+
+        async def waited() -> T:
+            return await work
+
+        return self._runner.run(waited())
+
+    async def _start(self) -> None:
+        transport = httpx.ASGITransport(self._app)
+        self._client = httpx.AsyncClient(transport=transport, timeout=10)
+        self._messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                started.set_result(None)
+            elif message["type"] == "lifespan.startup.failed":
+                started.set_exception(RuntimeError(message["message"]))
+
+        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+        self._messages.put_nowait({"type": "lifespan.startup"})
+        self._lifespan = asyncio.ensure_future(self._app(scope, self._messages.get, send))
+        await asyncio.wait([started, self._lifespan], return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            self._lifespan.result()
+        started.result()
+
+    async def _stop(self) -> None:
+        await self._client.aclose()
+        self._messages.put_nowait({"type": "lifespan.shutdown"})
+        await self._lifespan
+
+    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """Ask, and wait for the answer; ``how`` is httpx's, and ``token`` an access token."""
+        return self.run(self.ask(method, path, **how))
+
+    def together(self, requests: Iterable[tuple[str, str, dict[str, Any]]]) -> list[httpx.Response]:
+        """Ask all at once, and wait for all answers."""
+
+        async def gathered() -> list[httpx.Response]:
+            return await asyncio.gather(
+                *(self.ask(method, path, **how) for method, path, how in requests)
+            )
+
+        return self.run(gathered())
+
+    async def ask(
+        self, method: str, path: str, token: str | None = None, **how: Any
+    ) -> httpx.Response:
+        """As `request`, within the app's loop."""
+        headers = httpx.Headers(how.pop("headers", None))
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        return await self._client.request(method, f"http://test{path}", headers=headers, **how)
+
+    def register(self, name: str, **body: Any) -> httpx.Response:
+        """Register a user in whom everything follows from the name, unless it is told."""
+        body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD} | body
+        return self.request("POST", "/auth/register", json=body)
+
+    def login(self, name: str, password: str = PASSWORD) -> httpx.Response:
+        body = {"username": name, "password": password}
+        return self.request("POST", "/auth/login", json=body)
+
+    def caller(self, name: str | None = None, prefix: str = "") -> Caller:
+        """A new user, logged in."""
+        name = name or f"user-{next(_names)}"
+        assert self.register(name).status_code == 200
+        return Caller(self, name, self.login(name).json(), prefix)
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A user who is logged in; ``tokens`` is what the login answered."""
+
+    api: Api
+    name: str
+    tokens: dict[str, Any]
+    prefix: str = ""
+
+    @property
+    def token(self) -> str:
+        token: str = self.tokens["access_token"]
+        return token
+
+    def under(self, prefix: str) -> Caller:
+        """The same user, who speaks another version."""
+        return msgspec.structs.replace(self, prefix=prefix)
+
+    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
+        return self.api.request(method, self.prefix + path, **{"token": self.token} | how)
+
+    def get(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("GET", path, **how)
+
+    def post(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("POST", path, **how)
+
+    def patch(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("PATCH", path, **how)
+
+    def create(self, title: str = "a title", description: str | None = None) -> int:
+        """A new item; its number."""
+        answer = self.post("/items", json={"title": title, "description": description})
+        assert answer.status_code in {200, 201}, answer.text
+        number: int = answer.json()["id"]
+        return number
+
+
+def quiet_settings(**given: Any) -> Settings:
+    """Settings that keep the secret in memory and the access log silent."""
+    return Settings(**{"secret_key": SECRET, "log_level": "warning"} | given)
+
+
+def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """Assert that an answer is a problem of a kind, whole and right in every member; its body."""
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    ), answer.text
+    problem: dict[str, Any] = answer.json()
+    known = {"type", "title", "status", "detail", "instance", "request_id", "errors"}
+    assert {"type", "title", "status", "detail", "request_id"} <= problem.keys() <= known
+    assert (problem["type"], problem["status"]) == (f"/problems/{slug}", status)
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["title"]
+    assert problem["detail"]
+    return problem

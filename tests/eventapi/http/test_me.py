@@ -1,0 +1,90 @@
+"""The caller's own account, and the end of a session."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.eventapi.http.client import PREFIXES, Api, Caller, assert_problem
+
+
+def test_me_is_the_user_in_the_shape_of_the_version(ann: Caller, prefix: str) -> None:
+    user = ann.under(prefix).get("/auth/me").json()
+    members = ["username", "email", "full_name", "disabled", "created_at"]
+    assert list(user) == members + (["roles"] if prefix == "/api/v2" else [])
+    assert (user["username"], user["email"]) == (ann.name, f"{ann.name}@example.org")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/merge-patch+json"])
+def test_a_patch_changes_what_it_names(ann: Caller, prefix: str, kind: str) -> None:
+    me = ann.under(prefix)
+    before = me.get("/auth/me").json()
+    answer = me.patch(
+        "/auth/me", content=b'{"full_name": "Ann Lee"}', headers={"content-type": kind}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["event-position"] == str(ann.api.log.position)
+    assert answer.json() == before | {"full_name": "Ann Lee"} == me.get("/auth/me").json()
+
+
+def test_null_takes_a_full_name_away(ann: Caller) -> None:
+    ann.patch("/auth/me", json={"full_name": "Ann"})
+    assert ann.patch("/auth/me", json={"full_name": None}).json()["full_name"] is None
+
+
+def test_a_patch_of_nothing_changes_nothing(ann: Caller) -> None:
+    before = ann.get("/auth/me").json()
+    assert ann.patch("/auth/me", json={}).json() == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"email": None},
+        {"email": "no address"},
+        {"email": 5},
+        {"full_name": True},
+        {"full_name": "x" * 101},
+        {"username": "other"},
+        {"disabled": False},
+        {"roles": ["auditor"]},
+        {"password": "a new password"},
+        [],
+    ],
+)
+def test_a_patch_that_is_not_right_changes_nothing(ann: Caller, body: object) -> None:
+    before, position = ann.get("/auth/me").json(), ann.api.log.position
+    assert_problem(ann.patch("/auth/me", json=body), 422, "validation-failed")
+    assert (ann.get("/auth/me").json(), ann.api.log.position) == (before, position)
+
+
+def test_an_email_address_of_another_is_taken(ann: Caller, bob: Caller) -> None:
+    answer = ann.patch("/auth/me", json={"email": f"{bob.name.upper()}@example.org"})
+    assert_problem(answer, 409, "email-taken")
+
+
+def test_ones_own_email_address_may_change_its_case(ann: Caller) -> None:
+    email = f"{ann.name.upper()}@example.org"
+    assert ann.patch("/auth/me", json={"email": email}).json()["email"] == email
+
+
+def test_an_email_address_that_was_given_up_is_free(api: Api, ann: Caller, bob: Caller) -> None:
+    ann.patch("/auth/me", json={"email": f"new-{ann.name}@example.org"})
+    answer = bob.patch("/auth/me", json={"email": f"{ann.name}@example.org"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_logout_ends_this_session_alone(api: Api, ann: Caller, prefix: str) -> None:
+    other = api.login(ann.name).json()["access_token"]
+    answer = ann.under(prefix).post("/auth/logout")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["event-position"] == str(api.log.position)
+    for path in ("/auth/me", "/items"):
+        assert_problem(ann.get(path), 401, "unauthenticated")
+    assert_problem(ann.post("/auth/logout"), 401, "unauthenticated")
+    assert api.request("GET", "/auth/me", token=other).status_code == 200
+
+
+def test_of_two_logouts_at_once_one_succeeds(api: Api, ann: Caller) -> None:
+    answers = api.together(("POST", "/auth/logout", {"token": ann.token}) for _ in range(2))
+    assert sorted(answer.status_code for answer in answers) == [204, 401]

@@ -1,0 +1,187 @@
+"""Making an account, and what names, addresses and passwords may be."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.eventapi.http.client import PASSWORD, PREFIXES, Api, assert_problem
+
+V1_MEMBERS = ["username", "email", "full_name", "disabled", "created_at"]
+BIDI = "\u202e"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "status", "members"),
+    [
+        ("", 200, V1_MEMBERS),
+        ("/api/v1", 200, V1_MEMBERS),
+        ("/api/v2", 201, [*V1_MEMBERS, "roles"]),
+    ],
+)
+def test_register_answers_the_user_in_the_shape_of_the_version(
+    new_api: Api, prefix: str, status: int, members: list[str]
+) -> None:
+    body = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}
+    answer = new_api.request("POST", f"{prefix}/auth/register", json=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["event-position"] == "1"
+    user = answer.json()
+    assert list(user) == members
+    assert (user["username"], user["full_name"], user["disabled"]) == ("ann", None, False)
+    assert user.get("roles", []) == []
+
+
+def test_times_are_in_utc_with_microseconds(api: Api) -> None:
+    created_at = api.register("timely").json()["created_at"]
+    assert len(created_at) == len("2026-01-02T03:04:05.678901Z")
+    assert created_at[10] == "T"
+    assert created_at[19] == "."
+    assert created_at.endswith("Z")
+
+
+def test_a_password_is_never_answered(api: Api) -> None:
+    assert PASSWORD not in api.register("secretive").text
+
+
+@pytest.mark.parametrize("name", ["taken", "TAKEN", "Taken"])
+def test_a_username_is_taken_in_any_case(new_api: Api, name: str) -> None:
+    new_api.register("taken")
+    answer = new_api.register(name, email="other@example.org")
+    assert_problem(answer, 409, "username-taken")
+    assert new_api.log.position == 1
+
+
+@pytest.mark.parametrize("email", ["a.b@example.org", "A.B@EXAMPLE.ORG", "a.B@Example.org"])
+def test_an_email_address_is_taken_in_any_case(new_api: Api, email: str) -> None:
+    new_api.register("first", email="a.b@example.org")
+    assert_problem(new_api.register("second", email=email), 409, "email-taken")
+    assert new_api.log.position == 1
+
+
+@pytest.mark.parametrize("name", ["abc", "x" * 32, "A_b.c-9", "...", "123"])
+def test_usernames_at_the_borders_are_taken_as_they_are(new_api: Api, name: str) -> None:
+    answer = new_api.register(name, email="someone@example.org")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["username"] == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "ab",
+        "x" * 33,
+        "a b",
+        "abc\n",
+        "\nabc",
+        "abc\x00",
+        "a\tb",
+        f"abc{BIDI}",
+        "søren",
+        "аnn-cyrillic",
+        "a@b",
+        "a/b",
+        "１２３",
+    ],
+)
+def test_other_usernames_are_refused(api: Api, name: str) -> None:
+    assert_refused(api, "username", name)
+
+
+@pytest.mark.parametrize("email", ["a@b.co", f"{'a' * 64}@example.org", "o'neil+x@ex-ample.org"])
+def test_email_addresses_at_the_borders_are_taken(new_api: Api, email: str) -> None:
+    assert new_api.register("someone", email=email).json()["email"] == email
+
+
+def test_an_email_address_has_254_characters_at_most(new_api: Api) -> None:
+    domain = f"{'d' * 60}.{'d' * 60}.{'d' * 60}"
+    longest = f"{'a' * (254 - len(domain) - 5)}@{domain}.org"
+    assert len(longest) == 254
+    assert new_api.register("someone", email=longest).status_code == 200
+    assert_refused(new_api, "email", f"a{longest}")
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "a",
+        "a@",
+        "@b.co",
+        "a@b",
+        "a@@b.co",
+        "a b@c.co",
+        "a@b.co\n",
+        "a@b.co\x00",
+        f"a{BIDI}@b.co",
+        "a@b..co",
+        "a@-b.co",
+        "a@[127.0.0.1]",
+        '"a b"@c.co',
+        "Ann <a@b.co>",
+    ],
+)
+def test_other_email_addresses_are_refused(api: Api, email: str) -> None:
+    assert_refused(api, "email", email)
+
+
+@pytest.mark.parametrize(
+    "password", ["x" * 8, "x" * 1024, "é" * 512, "\t\n \x00~~~~", "pässwörter!", " " * 8]
+)
+def test_passwords_at_the_borders_are_good_for_a_login(new_api: Api, password: str) -> None:
+    assert new_api.register("someone", password=password).status_code == 200
+    assert new_api.login("someone", password).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["", "x" * 7, "x" * 1025, "é" * 513, "é" * 7])
+def test_passwords_beyond_the_borders_are_refused(api: Api, password: str) -> None:
+    assert_refused(api, "password", password)
+
+
+@pytest.mark.parametrize("full_name", ["", "x" * 100, "Søren Ærø", "名前", None])
+def test_full_names_are_kept_as_they_are(new_api: Api, full_name: str | None) -> None:
+    assert new_api.register("someone", full_name=full_name).json()["full_name"] == full_name
+
+
+@pytest.mark.parametrize("full_name", ["x" * 101, "a\nb", "a\n", "\x07", f"a{BIDI}b", "\x7f"])
+def test_other_full_names_are_refused(api: Api, full_name: str) -> None:
+    assert_refused(api, "full_name", full_name)
+
+
+@pytest.mark.parametrize("field", ["disabled", "roles", "id", "created_at", "password_hash"])
+def test_nothing_else_can_be_assigned(api: Api, field: str) -> None:
+    assert_refused(api, field, True)
+
+
+@pytest.mark.parametrize("field", ["username", "email", "password"])
+def test_what_is_required_may_not_be_left_out(api: Api, field: str) -> None:
+    body = {"username": "left-out", "email": "left-out@example.org", "password": PASSWORD}
+    del body[field]
+    problem = assert_problem(
+        api.request("POST", "/auth/register", json=body), 422, "validation-failed"
+    )
+    assert problem["errors"] == [{"pointer": f"/{field}", "detail": "is required"}]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_two_who_want_one_name_at_once_get_one_account(new_api: Api, prefix: str) -> None:
+    bodies = [
+        {"username": "wanted", "email": f"{number}@example.org", "password": PASSWORD}
+        for number in range(8)
+    ]
+    answers = new_api.together(
+        ("POST", f"{prefix}/auth/register", {"json": body}) for body in bodies
+    )
+    assert sorted(answer.status_code for answer in answers)[1:] == [409] * 7
+    assert new_api.log.position == 1
+
+
+def assert_refused(api: Api, field: str, value: object) -> None:
+    """Assert that a registration is invalid in one field, which is named, and nothing written."""
+    before = api.log.position
+    body = {"username": "refused", "email": "refused@example.org", "password": PASSWORD}
+    answer = api.request("POST", "/auth/register", json=body | {field: value})
+    problem = assert_problem(answer, 422, "validation-failed")
+    assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
+    assert api.log.position == before

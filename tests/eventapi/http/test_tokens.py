@@ -1,0 +1,269 @@
+"""Every access token but a good one is refused in the same way."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import time
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from eventapi.app import SYSTEM
+from eventapi.commands.users import DisableUser
+from eventapi.journal import Journal
+from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem
+
+
+def me(api: Api, authorization: str | None) -> httpx.Response:
+    headers = {} if authorization is None else {"authorization": authorization}
+    return api.request("GET", "/auth/me", headers=headers)
+
+
+def assert_refused(api: Api, token: str) -> None:
+    answer = me(api, f"Bearer {token}")
+    assert_problem(answer, 401, "unauthenticated")
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, SECRET, algorithms=["HS256"])
+    return claims
+
+
+def signed(
+    claims: object,
+    header: dict[str, Any] | None = None,
+    secret: str = SECRET,
+    function: str = "sha256",
+) -> str:
+    """Any claims under any header, signed as a good token is unless told otherwise."""
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in (header or {"alg": "HS256", "typ": "JWT"}, claims)
+    ]
+    message = b".".join(parts)
+    signature = hmac.digest(secret.encode(), message, function)
+    return (message + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+def test_control_a_token_signed_here_is_good(api: Api, ann: Caller) -> None:
+    assert me(api, f"Bearer {signed(claims_of(ann.token))}").status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_has_no_case(api: Api, ann: Caller, scheme: str) -> None:
+    assert me(api, f"{scheme} {ann.token}").status_code == 200
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Basic YW5uOnB3", "Token x", "Bearer", "x"])
+def test_who_brings_no_token_is_asked_for_one(api: Api, authorization: str | None) -> None:
+    answer = me(api, authorization)
+    assert_problem(answer, 401, "unauthenticated")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/auth/me"),
+        ("HEAD", "/auth/me"),
+        ("PATCH", "/auth/me"),
+        ("POST", "/auth/logout"),
+        ("GET", "/items"),
+        ("HEAD", "/items"),
+        ("POST", "/items"),
+        ("GET", "/items/1"),
+        ("HEAD", "/items/1"),
+        ("PUT", "/items/1"),
+        ("PATCH", "/items/1"),
+        ("DELETE", "/items/1"),
+    ],
+)
+def test_nothing_personal_is_answered_without_a_token(
+    api: Api, prefix: str, method: str, path: str
+) -> None:
+    answer = api.request(method, prefix + path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_every_flipped_bit_spoils_a_token(api: Api, ann: Caller) -> None:
+    good = ann.token.encode()
+    for at in range(len(good)):
+        for bit in range(8):
+            changed = good[at] ^ 1 << bit
+            if changed in b"\r\n\0":
+                continue  # No header may have it.
+            token = good[:at] + bytes([changed]) + good[at + 1 :]
+            answer = api.request(
+                "GET", "/auth/me", headers=[(b"authorization", b"Bearer " + token)]
+            )
+            assert answer.status_code == 401, (at, bit)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda token: token + "=",
+        lambda token: token + "A",
+        lambda token: token[:-1],
+        lambda token: token + ".",
+        lambda token: token + ".x",
+        lambda token: "." + token,
+        lambda token: token.rpartition(".")[0],
+        lambda token: token.rpartition(".")[0] + ".",
+        lambda token: token.replace(".", "..", 1),
+        lambda token: " " + token,
+        lambda token: token + " ",
+        lambda token: f'"{token}"',
+        lambda token: token.swapcase(),
+        lambda _: "..",
+        lambda _: "a.b.c",
+        lambda _: "\udc80".encode("utf-8", "surrogateescape").decode("latin-1"),
+        lambda _: "é.é.é",
+        lambda _: "A" * 8192,
+        lambda token: token + " " + token,
+        lambda token: token + "," + token,
+    ],
+)
+def test_a_token_written_otherwise_is_refused(api: Api, ann: Caller, spoil: Any) -> None:
+    headers = [(b"authorization", f"Bearer {spoil(ann.token)}".encode("latin-1"))]
+    answer = api.request("GET", "/auth/me", headers=headers)
+    assert_problem(answer, 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS384", "HS512", "RS256"])
+def test_no_other_algorithm_is_let_in(api: Api, ann: Caller, algorithm: str) -> None:
+    header = {"alg": algorithm, "typ": "JWT"}
+    token = signed(claims_of(ann.token), header)
+    assert_refused(api, token)
+    assert_refused(api, token.rpartition(".")[0] + ".")
+
+
+@pytest.mark.parametrize("bits", ["384", "512"])
+def test_a_right_signature_of_another_algorithm_is_refused(
+    api: Api, ann: Caller, bits: str
+) -> None:
+    header = {"alg": f"HS{bits}", "typ": "JWT"}
+    assert_refused(api, signed(claims_of(ann.token), header, function=f"sha{bits}"))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kid": "../../../../dev/null"},
+        {"kid": "key' UNION SELECT 'x"},
+        {"jku": "http://127.0.0.1:1/keys"},
+        {"jwk": {"kty": "oct", "k": "AA"}},
+        {"x5u": "http://127.0.0.1:1/cert"},
+        {"crit": ["exp"]},
+        {"b64": False},
+        {"cty": "JWT"},
+        {"typ": "at+jwt"},
+        {"typ": None},
+    ],
+)
+def test_a_header_with_anything_else_is_refused(
+    api: Api, ann: Caller, more: dict[str, Any]
+) -> None:
+    header = {"alg": "HS256", "typ": "JWT"} | more
+    assert_refused(api, signed(claims_of(ann.token), header))
+
+
+@pytest.mark.parametrize("secret", ["", "x", SECRET + " ", SECRET.upper(), SECRET[:-1]])
+def test_another_secret_is_refused(api: Api, ann: Caller, secret: str) -> None:
+    assert_refused(api, signed(claims_of(ann.token), secret=secret))
+
+
+def test_a_token_is_good_until_it_expires_and_not_then(api: Api, ann: Caller) -> None:
+    claims = claims_of(ann.token)
+    assert me(api, f"Bearer {signed(claims | {'exp': int(time.time()) + 2})}").status_code == 200
+    assert_refused(api, signed(claims | {"exp": int(time.time())}))
+    assert_refused(api, signed(claims | {"exp": 0}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exp": "99999999999"},
+        {"exp": 10**400},
+        {"exp": 2**63},
+        {"exp": -1},
+        {"exp": True},
+        {"exp": None},
+        {"exp": [99999999999]},
+        {"exp": 99999999999.5},
+        {"exp": float("inf")},
+        {"iat": 99999999999},
+        {"iat": "0"},
+        {"iat": True},
+        {"iat": None},
+        {"nbf": 99999999999},
+        {"sub": "nobody"},
+        {"sub": ""},
+        {"sub": None},
+        {"sub": 1},
+        {"sub": ["ann"]},
+        {"sub": "x" * 5000},
+        {"sid": ""},
+        {"sid": None},
+        {"sid": 1},
+        {"sid": "0" * 32},
+        {"type": "refresh"},
+        {"type": "ACCESS"},
+        {"type": None},
+        {"roles": ["auditor"]},
+        {"aud": "somewhere"},
+    ],
+)
+def test_claims_are_what_they_must_be(api: Api, ann: Caller, change: dict[str, Any]) -> None:
+    assert_refused(api, signed(claims_of(ann.token) | change))
+
+
+@pytest.mark.parametrize("claim", ["sub", "exp", "iat", "type", "sid"])
+def test_no_claim_may_be_missing(api: Api, ann: Caller, claim: str) -> None:
+    claims = claims_of(ann.token)
+    del claims[claim]
+    assert_refused(api, signed(claims))
+
+
+@pytest.mark.parametrize("claims", [[], "text", 5, None, True, {}])
+def test_claims_are_an_object(api: Api, claims: object) -> None:
+    assert_refused(api, signed(claims))
+
+
+def test_a_session_is_good_for_its_own_user_only(api: Api, ann: Caller, bob: Caller) -> None:
+    theirs = claims_of(bob.token)["sid"]
+    assert_refused(api, signed(claims_of(ann.token) | {"sid": theirs}))
+
+
+def test_a_refresh_token_is_no_access_token(api: Api, ann: Caller) -> None:
+    assert_refused(api, ann.tokens["refresh_token"])
+
+
+def test_a_token_that_was_verified_before_is_still_checked(api: Api, ann: Caller) -> None:
+    for _ in range(3):
+        assert ann.get("/auth/me").status_code == 200
+    ann.post("/auth/logout")
+    assert_refused(api, ann.token)
+
+
+def test_a_disabled_user_is_out_at_once(api: Api, ann: Caller) -> None:
+    assert ann.get("/auth/me").status_code == 200
+
+    async def disable() -> None:
+        journal = Journal(api.log, api.vault, SYSTEM)
+        await journal.start()
+        await journal.execute(DisableUser(ann.name, "operator/test"))
+        await journal.close()
+
+    api.run(disable())
+    assert_refused(api, ann.token)
+
+
+def test_a_token_over_8_kib_is_refused_before_it_is_read(api: Api) -> None:
+    assert_problem(me(api, "Bearer " + "A" * 8193), 431, "headers-too-large")
