@@ -21,6 +21,7 @@ from eventapi.settings import Settings
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault
+from events.vault.port import Vault
 
 T = TypeVar("T")
 
@@ -37,24 +38,20 @@ _names = itertools.count(1)
 class Api:
     """A running app. Use it in a ``with`` statement."""
 
-    def __init__(self, settings: Settings | None = None, log: EventLog | None = None) -> None:
-        """Settings and log are a test's own where it has any; else all is kept in memory."""
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        log: EventLog | None = None,
+        vault: Vault | None = None,
+    ) -> None:
+        """Settings, log and vault are a test's own where it has any; else all is in memory."""
         self.log = log or MemoryLog()
-        self.vault = MemoryVault()
+        self.vault = vault or MemoryVault()
         self.hasher = CHEAP_HASHER
-        self._app: Any = create_app(
-            settings or quiet_settings(),
-            Parts(log=self.log, vault=self.vault, passwords=Passwords(CHEAP_HASHER)),
-        )
+        parts = Parts(log=self.log, vault=self.vault, passwords=Passwords(CHEAP_HASHER))
+        self.edge: Any = create_app(settings or quiet_settings(), parts)
         self._runner = asyncio.Runner()
-
-    @classmethod
-    def of(cls, app: Any) -> Self:
-        """A client of an app that was made elsewhere."""
-        api = cls.__new__(cls)
-        api._app = app
-        api._runner = asyncio.Runner()
-        return api
 
     def __enter__(self) -> Self:
         self.run(self._start())
@@ -80,7 +77,7 @@ class Api:
         return self._runner.run(waited())
 
     async def _start(self) -> None:
-        transport = httpx.ASGITransport(self._app)
+        transport = httpx.ASGITransport(self.edge)
         self._client = httpx.AsyncClient(transport=transport, timeout=10)
         self._messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,7 +90,7 @@ class Api:
 
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
         self._messages.put_nowait({"type": "lifespan.startup"})
-        self._lifespan = asyncio.ensure_future(self._app(scope, self._messages.get, send))
+        self._lifespan = asyncio.ensure_future(self.edge(scope, self._messages.get, send))
         await asyncio.wait([started, self._lifespan], return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
             self._lifespan.result()

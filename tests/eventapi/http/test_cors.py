@@ -1,0 +1,128 @@
+"""Cross-origin requests: none by default, else of the listed origins only, never with credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.eventapi.http.client import Api, Caller, quiet_settings
+
+LISTED = "https://app.example"
+OTHERS = [
+    "https://app.example.evil",
+    "https://evil.example",
+    "http://app.example",
+    "https://app.example:8443",
+    "https://sub.app.example",
+    "null",
+    "",
+    "*",
+]
+
+
+@pytest.fixture(scope="module")
+def open_api() -> Iterator[Api]:
+    """An app that lets pages of some origins in."""
+    origins = (LISTED, "https://second.example/", "null")
+    with Api(quiet_settings(cors_origins=origins)) as api:
+        yield api
+
+
+@pytest.fixture
+def page(open_api: Api) -> Caller:
+    return open_api.caller()
+
+
+def granted(answer: httpx.Response) -> list[str]:
+    """The headers that let a page elsewhere do anything."""
+    return [name for name in answer.headers if name.startswith("access-control-")]
+
+
+def preflight(api: Api, origin: str, path: str = "/items") -> httpx.Response:
+    headers = {
+        "origin": origin,
+        "access-control-request-method": "PATCH",
+        "access-control-request-headers": "authorization, if-match, min-event-position",
+    }
+    return api.request("OPTIONS", path, headers=headers)
+
+
+def test_by_default_nobody_elsewhere_is_let_in(ann: Caller) -> None:
+    for answer in (
+        ann.get("/items", headers={"origin": LISTED}),
+        preflight(ann.api, LISTED),
+        ann.get("/nowhere", headers={"origin": LISTED}),
+    ):
+        assert granted(answer) == []
+        assert "vary" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [LISTED, "https://second.example"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/items", 200),
+        ("POST", "/items", 415),
+        ("GET", "/items/0", 404),
+        ("GET", "/nowhere", 404),
+        ("GET", "//", 404),
+        ("PUT", "/items", 405),
+        ("OPTIONS", "/items", 204),
+    ],
+)
+def test_a_listed_origin_may_read_every_answer(
+    page: Caller, origin: str, method: str, path: str, status: int
+) -> None:
+    answer = page.request(method, path, headers={"origin": origin})
+    assert answer.status_code == status
+    assert answer.headers.get_list("access-control-allow-origin") == [origin]
+    assert answer.headers["vary"] == "Origin"
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"ETag", "Event-Position", "Link", "Location", "X-Request-ID"} <= set(exposed)
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_a_listed_origin_may_read_refusals_of_the_edge(open_api: Api) -> None:
+    answer = open_api.request("GET", "/", headers={"origin": LISTED, "x-big": "x" * 40_000})
+    assert answer.status_code == 431
+    assert answer.headers["access-control-allow-origin"] == LISTED
+
+
+@pytest.mark.parametrize("origin", OTHERS)
+def test_another_origin_is_told_nothing(page: Caller, origin: str) -> None:
+    for answer in (
+        page.get("/items", headers={"origin": origin}),
+        preflight(page.api, origin),
+    ):
+        assert "access-control-allow-origin" not in answer.headers
+        assert "access-control-allow-credentials" not in answer.headers
+        assert answer.headers["vary"] == "Origin"
+
+
+def test_an_answer_to_no_origin_says_that_it_varies(page: Caller) -> None:
+    assert page.get("/items").headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize("path", ["/items", "/api/v2/items/1", "/auth/login", "/nowhere"])
+def test_a_preflight_is_told_all_that_may_be_sent(open_api: Api, path: str) -> None:
+    answer = preflight(open_api, LISTED, path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == LISTED
+    methods = set(answer.headers["access-control-allow-methods"].split(", "))
+    assert methods == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+    names = set(answer.headers["access-control-allow-headers"].lower().split(", "))
+    assert names == {
+        *("authorization", "content-type", "if-match", "if-none-match"),
+        *("min-event-position", "x-request-id"),
+    }
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_a_star_lets_every_origin_in() -> None:
+    with Api(quiet_settings(cors_origins=("*",))) as api:
+        answer = api.request("GET", "/health/live", headers={"origin": "https://any.example"})
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "vary" not in answer.headers

@@ -1,0 +1,116 @@
+"""When the server itself fails: a plain problem for the client, the reason in the log, no secret."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from eventapi.http import items
+from eventapi.http.reply import Reply
+from eventapi.http.request import ApiRequest
+from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
+from events.log.memory import MemoryLog
+from events.log.port import Head
+from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
+
+
+class BrokenError(Exception):
+    """Raised where nobody foresaw it."""
+
+
+async def broken(request: ApiRequest) -> Reply:
+    """A handler that fails after it has seen all there is to see."""
+    await request.authenticated()
+    await request.content()
+    raise BrokenError("the disk of the moon is full")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """A user of an app that has such a handler."""
+    monkeypatch.setattr(items, "create_item", broken)
+    with Api() as api:
+        yield api.caller("unlucky")
+
+
+def test_an_unforeseen_error_is_a_plain_500(
+    failing: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        answer = failing.post(
+            "/items", json={"title": "a personal title"}, headers={"x-request-id": "the-one"}
+        )
+    problem = assert_problem(answer, 500, "internal-error")
+    assert problem["request_id"] == "the-one"
+    assert "moon" not in answer.text
+    assert "Broken" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    told = [record for record in caplog.records if getattr(record, "request_id", "") == "the-one"]
+    assert len(told) == 1
+    assert told[0].exc_info is not None
+    assert told[0].exc_info[0] is BrokenError
+    for secret in (failing.token, PASSWORD, SECRET, "a personal title"):
+        assert secret not in caplog.text
+
+
+def test_an_error_beyond_the_app_is_a_plain_500_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise BrokenError
+
+    monkeypatch.setattr(api.edge, "_app", fail)
+    answer = api.request("GET", "/items")
+    assert_problem(answer, 500, "internal-error")
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+class FailingLog(MemoryLog):
+    """A log whose next appends fail in a given way."""
+
+    failure: Exception | None = None
+
+    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        if self.failure is not None:
+            raise self.failure
+        await super().append(lines, head)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "slug"),
+    [
+        (StorageFull("no room in /secret/place"), 507, "storage-full"),
+        (LogUnavailable("no lock on /secret/place"), 503, "log-unavailable"),
+        (VaultUnavailable("no vault in /secret/place"), 503, "log-unavailable"),
+        (OSError(5, "I/O error in /secret/place"), 503, "log-unavailable"),
+    ],
+)
+def test_a_write_that_fails_says_so_and_reads_go_on(
+    failure: Exception, status: int, slug: str
+) -> None:
+    log = FailingLog()
+    with Api(log=log) as api:
+        ann = api.caller()
+        number = ann.create("before")
+        log.failure = failure
+        for method, path in (("POST", "/items"), ("PATCH", f"/items/{number}")):
+            answer = ann.request(method, path, json={"title": "after"})
+            assert_problem(answer, status, slug)
+            assert ("retry-after" in answer.headers) == (status == 503)
+            assert "/secret/place" not in answer.text
+        assert [item["title"] for item in ann.get("/items").json()] == ["before"]
+        log.failure = None
+        assert ann.patch(f"/items/{number}", json={"title": "after"}).status_code == 200
+
+
+def test_after_a_failed_sync_the_process_asks_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("os.kill", lambda _, signal: asked.append(signal))
+    log = FailingLog()
+    with Api(log=log) as api:
+        ann = api.caller()
+        log.failure = LogFenced("a sync failed")
+        assert_problem(ann.post("/items", json={"title": "a"}), 503, "log-unavailable")
+        assert len(asked) == 1
