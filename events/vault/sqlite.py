@@ -15,6 +15,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,9 @@ class SqliteVault:
         self._path = path
         self._lock = threading.Lock()
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            # Only where it is new: to close a file that is in use drops its locks (POSIX).
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error

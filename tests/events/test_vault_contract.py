@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,28 @@ async def test_control_a_deleted_row_without_secure_delete_is_found(path: Path) 
 async def test_the_file_is_for_its_owner_only(path: Path) -> None:
     await SqliteVault(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_opening_a_vault_once_more_drops_no_lock_of_this_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or two processes would write into it at once."""
+    intruder = (
+        "import sqlite3, sys\n"
+        "try:\n"
+        "    sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')\n"
+        "except sqlite3.OperationalError as error:\n"
+        "    print(error)\n"
+    )
+    vault = SqliteVault(path)
+    vault._db.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr("events.vault.sqlite._BUSY_SECONDS", 0)
+    with suppress(VaultUnavailable):
+        asyncio.run(SqliteVault(path).close())
+    command = [sys.executable, "-c", intruder, str(path)]
+    assert subprocess.check_output(command, text=True) == "database is locked\n"
+    vault._db.rollback()
+    asyncio.run(vault.close())
 
 
 @in_event_loop
