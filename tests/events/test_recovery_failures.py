@@ -42,6 +42,30 @@ def _lay(path: Path, content: bytes) -> None:
     publish(path, LINES[:20], AT_20)
 
 
+@in_event_loop
+async def test_a_tail_is_durable_in_the_quarantine_before_it_is_cut_off(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def note(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*args: object) -> object:
+            calls.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(os, name, call)
+
+    _lay(path, joined(LINES[:20]) + b"torn")
+    (path.parent / "quarantine").mkdir()
+    async with opened(path) as log:
+        for name in ("fsync", "rename", "ftruncate", "fdatasync"):
+            note(name)
+        await recover(log)
+    assert calls == ["fsync", "rename", "fsync", "ftruncate", "fdatasync"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "ftruncate", "fdatasync"])
 @in_event_loop
 async def test_a_recovery_that_is_itself_cut_short_is_done_by_the_next(
