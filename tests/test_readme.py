@@ -1,0 +1,58 @@
+"""The README's tour is run, and what it shows is what comes out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.whole.server import Server
+
+README = Path(__file__).parent.parent / "README.md"
+
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_VARYING = [
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "TIME"),
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
+    (re.compile(r'"sealed":"[\w-]+"'), "SEALED"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
+    (re.compile(r"\b\d+ bytes"), "BYTES"),
+]
+
+
+def steps(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of the tour, each with what it is said to print."""
+    for block in _BLOCK.findall(text):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command = re.match(r"(?:.*\\\n)*.*\n", step)
+            assert command is not None
+            yield command[0], step[command.end() :]
+
+
+def masked(text: str) -> str:
+    """The text without what is another one every time."""
+    for pattern, name in _VARYING:
+        text = pattern.sub(name, text)
+    return text.strip()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is absent: apt-get install curl")
+def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
+    tour = list(steps(README.read_text()))
+    assert len(tour) > 5
+    with Server(tmp_path / "data", workers=1) as server:
+        end = "echo; echo '---8<---'\n"
+        script = "".join(command + end for command, _ in tour)
+        script = script.replace("localhost:8000", f"127.0.0.1:{server.port}")
+        script = f"PATH={Path(sys.executable).parent}:$PATH\n{script}"
+        ran = subprocess.run(  # noqa: S607 - bash and curl are where the reader has them
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    outputs = ran.stdout.split("---8<---\n")[:-1]
+    assert [masked(output) for output in outputs] == [masked(said) for _, said in tour], ran.stderr
