@@ -157,6 +157,12 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
 def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
     documented: list[tuple[str, Endpoint]] = []
     routers: list[Router] = []
+
+    def add(prefix: str, request: type[ApiRequest], endpoints: Sequence[Endpoint]) -> None:
+        documented.extend((prefix, endpoint) for endpoint in endpoints)
+        routes = [*options_routes(endpoints), *(endpoint.route() for endpoint in endpoints)]
+        routers.append(Router(prefix or "/", route_handlers=routes, request_class=request))
+
     for request in requests:
         version = request.version
         endpoints = [
@@ -165,11 +171,10 @@ def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
             *health.endpoints(),
         ]
         for prefix in version.prefixes:
-            documented += [(prefix, endpoint) for endpoint in endpoints]
-            routes = [*options_routes(endpoints), *(endpoint.route() for endpoint in endpoints)]
-            routers.append(Router(prefix or "/", route_handlers=routes, request_class=request))
-    pages = docs.routes(openapi.document(documented, version_of("eventapi")))
-    return [*routers, Router("/", route_handlers=pages, request_class=requests[0])]
+            add(prefix, request, endpoints)
+    plain = requests[0]
+    add("", plain, docs.endpoints(lambda: openapi.document(documented, version_of("eventapi"))))
+    return [*routers, Router("/", route_handlers=docs.parts(), request_class=plain)]
 
 
 def _on_error(request: ApiRequest, error: Exception) -> Reply:

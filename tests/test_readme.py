@@ -51,7 +51,7 @@ def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
         script = "".join(command + end for command, _ in tour)
         script = script.replace("localhost:8000", f"127.0.0.1:{server.port}")
         script = f"PATH={Path(sys.executable).parent}:$PATH\n{script}"
-        ran = subprocess.run(  # noqa: S607 - bash and curl are where the reader has them
+        ran = subprocess.run(
             ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
         )
     outputs = ran.stdout.split("---8<---\n")[:-1]

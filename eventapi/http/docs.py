@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 from swagger_ui_bundle import swagger_ui_path
 
-from eventapi.http.endpoint import Handler
+from eventapi.http.endpoint import Endpoint, Handler
 from eventapi.http.problems import PROBLEMS, ProblemError
 from eventapi.http.reply import JSON, Reply, encode, text_reply
 from eventapi.http.request import ApiRequest
@@ -55,22 +57,45 @@ async def problem(request: ApiRequest) -> Reply:
     )
 
 
-def routes(document: dict[str, Any]) -> list[HTTPRouteHandler]:
-    """The routes of the documentation."""
-    body = encode(document)
+def endpoints(document: Callable[[], dict[str, Any]]) -> list[Endpoint]:
+    """The endpoints of the documentation; the document is made when it is first asked for."""
+
+    @cache
+    def encoded() -> bytes:
+        return encode(document())
 
     async def openapi(request: ApiRequest) -> Reply:
-        return Reply(200, [JSON], body)
+        """This document."""  # noqa: D404 - it is shown in it
+        return Reply(200, [JSON], encoded())
 
-    pages = {
-        "/openapi.json": openapi,
-        "/docs": docs,
-        "/docs/start.js": start,
-        "/problems/{slug:str}": problem,
-    } | {f"/docs/assets/{name}": _asset(name, kind) for name, kind in _ASSETS.items()}
+    pages: list[tuple[str, Handler, str, str, Any]] = [
+        ("/openapi.json", openapi, "OpenAPI", "application/json", dict[str, Any]),
+        ("/docs", docs, "Swagger UI", "text/html", str),
+        ("/problems/{slug:str}", problem, "What a problem type means", "text/plain", str),
+    ]
+    return [
+        Endpoint(
+            method="GET",
+            path=path,
+            handler=handler,
+            summary=summary,
+            tag="documentation",
+            authenticated=False,
+            answers={200: kind},
+            answer_media_type=media_type,
+            errors=("not-found",) if "{" in path else (),
+            reads_state=False,
+        )
+        for path, handler, summary, media_type, kind in pages
+    ]
+
+
+def parts() -> list[HTTPRouteHandler]:
+    """The routes of what the page is made of."""
+    files = {f"/docs/assets/{name}": _asset(name, kind) for name, kind in _ASSETS.items()}
     return [
         HTTPRouteHandler(path, http_method=["GET", "HEAD"], status_code=200)(handler)
-        for path, handler in pages.items()
+        for path, handler in {"/docs/start.js": start, **files}.items()
     ]
 
 

@@ -71,6 +71,7 @@ def endpoints() -> list[Endpoint]:
             tag="health",
             authenticated=False,
             answers={200: kind},
+            reads_state=handler is not live,
         )
         for path, handler, summary, kind in pages
     ]

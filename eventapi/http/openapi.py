@@ -14,8 +14,9 @@ from eventapi.http.problems import PROBLEMS, Problem
 _COMPONENTS = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 
-_ALWAYS = ("internal-error", "log-unavailable", "overloaded")
-_WITH_BODY = ("malformed-body", "unsupported-media-type", "body-too-large")
+_ALWAYS = ("malformed-body", "headers-too-large", "internal-error")
+_WITH_STATE = ("validation-failed", "log-unavailable", "overloaded")
+_WITH_BODY = ("unsupported-media-type", "body-too-large")
 _ON_WRITE = ("storage-full",)
 
 _HEADERS = {
@@ -29,8 +30,26 @@ _ANSWER_HEADERS = {
     "Event-Position": "The position in the log of the event that was written.",
     "Link": 'Where the next page is, as `rel="next"`, when there is one.',
     "Location": "Where the new item is.",
+    "Retry-After": "After how many seconds to try again.",
+    "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "X-Request-ID": "The id of the request.",
 }
+_INTEGER_HEADERS = {"Event-Position", "Retry-After"}
+_ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_PATH_SCHEMAS = {
+    "item_id": {"type": "integer", "minimum": 1, "maximum": 10**19 - 1},
+    "slug": {"type": "string", "enum": list(PROBLEMS)},
+}
+_PROBLEM_TYPE = "application/problem+json"
+
+
+_DESCRIPTION = """\
+Users and their items. Every change is one immutable event in a log.
+
+Every error is a problem document (RFC 9457) whose `type` says at that address what it means. A path
+that is not listed here is answered with 404 `not-found`, a method that is not with 405
+`method-not-allowed` and the methods of the path in `Allow`; so is `OPTIONS`, with 204.
+"""
 
 
 def document(endpoints: Sequence[tuple[str, Endpoint]], version: str) -> dict[str, Any]:
@@ -41,17 +60,19 @@ def document(endpoints: Sequence[tuple[str, Endpoint]], version: str) -> dict[st
     paths: dict[str, dict[str, Any]] = {}
     for prefix, endpoint in endpoints:
         path = _PARAMETER.sub(r"{\1}", prefix + endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(prefix, endpoint, by_type)
+        for method in endpoint.methods:
+            operation = _operation(method, prefix, endpoint, by_type)
+            paths.setdefault(path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "eventapi",
             "version": version,
             "license": {"name": "MIT", "identifier": "MIT"},
-            "description": "Users and their items. Every change is one immutable event in a log.",
+            "description": _DESCRIPTION,
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": "auth"}, {"name": "items"}, {"name": "health"}],
+        "tags": [{"name": name} for name in ("auth", "items", "health", "documentation")],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -78,16 +99,18 @@ def _types(endpoints: Iterable[Endpoint]) -> list[Any]:
     return list(found.values())
 
 
-def _operation(prefix: str, endpoint: Endpoint, by_type: dict[str, Any]) -> dict[str, Any]:
+def _operation(
+    method: str, prefix: str, endpoint: Endpoint, by_type: dict[str, Any]
+) -> dict[str, Any]:
     by_name = _PARAMETER.sub(r"by_\1", endpoint.path)
-    name = re.sub(r"\W+", "_", f"{endpoint.method} {prefix}{by_name}")
+    name = re.sub(r"\W+", "_", f"{method} {prefix}{by_name}")
     operation: dict[str, Any] = {
         "operationId": name.strip("_").lower(),
         "summary": endpoint.summary,
         "description": endpoint.handler.__doc__,
         "tags": [endpoint.tag],
         "parameters": _parameters(endpoint),
-        "responses": _responses(endpoint, by_type),
+        "responses": _responses(method, endpoint, by_type),
     }
     if endpoint.authenticated:
         operation["security"] = [{"bearer": []}]
@@ -101,9 +124,8 @@ def _operation(prefix: str, endpoint: Endpoint, by_type: dict[str, Any]) -> dict
 
 
 def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    number = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": number}
+        {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS[name]}
         for name in _PARAMETER.findall(endpoint.path)
     ]
     if endpoint.query is not None:
@@ -114,7 +136,8 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             found.append(
                 {"name": name, "in": "query", "description": text, "schema": _plain(member)}
             )
-    for name in (*endpoint.headers, "Min-Event-Position", "X-Request-ID"):
+    position = ("Min-Event-Position",) if endpoint.reads_state else ()
+    for name in (*endpoint.headers, *position, "X-Request-ID"):
         schema = {"type": "string"}
         if name == "Min-Event-Position":
             schema = {"type": "integer", "minimum": 0}
@@ -134,33 +157,54 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, **kind}
 
 
-def _responses(endpoint: Endpoint, by_type: dict[str, Any]) -> dict[str, Any]:
+def _responses(method: str, endpoint: Endpoint, by_type: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, kind in endpoint.answers.items():
         names = ("ETag",) if status == 304 else endpoint.answer_headers
         responses[str(status)] = {
             "description": {304: "You have it already."}.get(status, "Done."),
-            "headers": {
-                name: {"description": _ANSWER_HEADERS[name], "schema": {"type": "string"}}
-                for name in (*names, "X-Request-ID")
-            },
+            "headers": _headers(names),
         }
         if kind is not None:
             content = {endpoint.answer_media_type: {"schema": by_type[_key(kind)]}}
             responses[str(status)]["content"] = content
-    slugs = [*endpoint.errors, *_ALWAYS, "validation-failed"]
-    slugs += ["unauthenticated"] if endpoint.authenticated else []
-    slugs += _WITH_BODY if endpoint.body is not None else []
-    slugs += _ON_WRITE if endpoint.method != "GET" else []
-    for slug in sorted(set(slugs), key=list(PROBLEMS).index):
+    for slug in sorted(_slugs(endpoint), key=list(PROBLEMS).index):
         kind = PROBLEMS[slug]
         answer = responses.setdefault(
             str(kind.status),
             {
                 "description": "",
-                "content": {"application/problem+json": {"schema": by_type[_key(Problem)]}},
+                "headers": _headers(_ERROR_HEADERS.get(kind.status, ())),
+                "content": {_PROBLEM_TYPE: {"schema": by_type[_key(Problem)]}},
             },
         )
         text = f"`{slug}`: {kind.meaning}"
         answer["description"] = f"{answer['description']} {text}".strip()
+    if method == "HEAD":
+        for response in responses.values():
+            response.pop("content", None)
     return responses
+
+
+def _slugs(endpoint: Endpoint) -> set[str]:
+    """The problems that an endpoint may answer."""
+    slugs = {*endpoint.errors, *_ALWAYS}
+    if endpoint.reads_state:
+        slugs |= set(_WITH_STATE)
+    if endpoint.authenticated:
+        slugs.add("unauthenticated")
+    if endpoint.body is not None:
+        slugs |= set(_WITH_BODY)
+    if endpoint.method != "GET":
+        slugs |= set(_ON_WRITE)
+    return slugs
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {
+        name: {
+            "description": _ANSWER_HEADERS[name],
+            "schema": {"type": "integer" if name in _INTEGER_HEADERS else "string"},
+        }
+        for name in (*names, "X-Request-ID")
+    }
