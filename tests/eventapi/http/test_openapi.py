@@ -1,0 +1,227 @@
+"""The OpenAPI document is valid, complete and true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from litestar import Litestar
+from schemathesis.specs.openapi.definitions import OPENAPI_31
+
+from eventapi.app import create_app
+from eventapi.http import auth, docs, health, items
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.problems import PROBLEMS
+from eventapi.http.views import V1, V2
+from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
+
+METHODS = {"get", "head", "post", "put", "patch", "delete"}
+UNDOCUMENTED = {
+    "/docs/start.js",
+    "/docs/assets/swagger-ui.css",
+    "/docs/assets/swagger-ui-bundle.js",
+}
+"""What the documentation page is made of."""
+
+Operation = tuple[str, str, dict[str, Any]]
+"""A path, a method and what the document says of them."""
+
+
+@pytest.fixture(scope="module")
+def document(api: Api) -> dict[str, Any]:
+    answer = api.request("GET", "/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    name = schema["$ref"].removeprefix("#/components/schemas/")
+    found: dict[str, Any] = document["components"]["schemas"][name]
+    return found
+
+
+@pytest.fixture
+def routes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+    """Every path and method that the app answers, as Litestar has them."""
+    made: list[Litestar] = []
+
+    class Noted(Litestar):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr("eventapi.app.Litestar", Noted)
+    create_app(quiet_settings())
+    return {
+        (re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path), method.lower())
+        for route in made[0].routes
+        for method in getattr(route, "methods", ())
+        if method != "OPTIONS"
+    }
+
+
+def test_every_route_is_listed_and_nothing_else(
+    routes: set[tuple[str, str]], document: dict[str, Any]
+) -> None:
+    listed = {(path, method) for path, method, _ in operations(document)}
+    served = {(path, method) for path, method in routes if path not in UNDOCUMENTED}
+    assert listed == served
+    assert len(listed) > 50
+
+
+def test_the_document_has_the_members_of_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    jsonschema_rs.validate(OPENAPI_31, document)
+    assert document.keys() <= {"openapi", "info", "servers", "paths", "components", "tags"}
+    assert {"title", "version"} <= document["info"].keys()
+    tags = {tag["name"] for tag in document["tags"]}
+    for path, method, operation in operations(document):
+        assert method in METHODS
+        assert set(operation["tags"]) <= tags
+        assert operation["summary"]
+        assert operation["description"]
+        assert operation["responses"]
+        in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+        assert in_path == set(re.findall(r"\{(\w+)\}", path))
+        for parameter in operation["parameters"]:
+            assert parameter["in"] in {"path", "query", "header"}
+            assert parameter.get("required", False) == (parameter["in"] == "path")
+            jsonschema_rs.meta.validate(parameter["schema"])
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[2-5]\d\d", status)
+            assert response["description"]
+            assert "X-Request-ID" in response["headers"]
+
+
+def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_schema_is_a_schema_and_every_reference_leads_somewhere(
+    document: dict[str, Any],
+) -> None:
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({"components": document["components"]} | schema)
+    references = set(re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(document)))
+    assert references == document["components"]["schemas"].keys()
+
+
+def test_every_body_refuses_what_it_does_not_know(document: dict[str, Any]) -> None:
+    bodies = 0
+    for _, _, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        for media_type, body in content.items():
+            if media_type != "application/x-www-form-urlencoded":
+                assert resolved(document, body["schema"])["additionalProperties"] is False
+                bodies += 1
+    assert bodies > 10
+
+
+def test_login_takes_the_form_as_well(document: dict[str, Any]) -> None:
+    for prefix in PREFIXES:
+        login = document["paths"][f"{prefix}/auth/login"]["post"]["requestBody"]["content"]
+        assert set(login) == {"application/json", "application/x-www-form-urlencoded"}
+        form = resolved(document, login["application/x-www-form-urlencoded"]["schema"])
+        assert set(form["properties"]) == {"username", "password", "grant_type"}
+
+
+ENDPOINTS: list[tuple[str, Endpoint]] = [
+    (prefix, endpoint)
+    for version in (V1, V2)
+    for prefix in version.prefixes
+    for endpoint in (*auth.endpoints(version), *items.endpoints(version), *health.endpoints())
+] + [("", endpoint) for endpoint in docs.endpoints(dict)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "endpoint"), ENDPOINTS, ids=[f"{e.method} {p}{e.path}" for p, e in ENDPOINTS]
+)
+def test_every_answer_and_error_of_an_endpoint_is_listed(
+    document: dict[str, Any], prefix: str, endpoint: Endpoint
+) -> None:
+    path = re.sub(r"\{(\w+):\w+\}", r"{\1}", prefix + endpoint.path)
+    for method in endpoint.methods:
+        operation = document["paths"][path][method.lower()]
+        responses = operation["responses"]
+        for status, kind in endpoint.answers.items():
+            has_body = kind is not None and method != "HEAD"
+            assert ("content" in responses[str(status)]) == has_body
+            wanted = ("ETag",) if status == 304 else endpoint.answer_headers
+            assert set(wanted) <= responses[str(status)]["headers"].keys()
+        slugs = {*endpoint.errors, "internal-error", "headers-too-large", "malformed-body"}
+        slugs |= {"unauthenticated"} if endpoint.authenticated else set()
+        slugs |= {"body-too-large", "unsupported-media-type"} if endpoint.body else set()
+        slugs |= {"storage-full"} if endpoint.method != "GET" else set()
+        for slug in slugs:
+            assert f"`{slug}`" in responses[str(PROBLEMS[slug].status)]["description"]
+        assert ("security" in operation) == endpoint.authenticated
+
+
+def test_every_error_is_a_problem_with_the_headers_of_its_status(
+    document: dict[str, Any],
+) -> None:
+    needed = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
+    for _, method, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if status < "400":
+                continue
+            if method == "head":
+                assert "content" not in response
+            else:
+                (media_type,) = response["content"]
+                assert media_type == "application/problem+json"
+                reference = response["content"][media_type]["schema"]["$ref"]
+                assert reference == "#/components/schemas/Problem"
+            assert needed.get(status, "X-Request-ID") in response["headers"]
+
+
+def test_the_version_differences_are_told(document: dict[str, Any]) -> None:
+    created = {
+        prefix: sorted(
+            status
+            for status in document["paths"][f"{prefix}/items"]["post"]["responses"]
+            if status < "300"
+        )
+        for prefix in PREFIXES
+    }
+    assert created == {"": ["200"], "/api/v1": ["200"], "/api/v2": ["201"]}
+    location = document["paths"]["/api/v2/items"]["post"]["responses"]["201"]["headers"]
+    assert "Location" in location
+
+
+def test_what_is_answered_is_what_is_documented(ann: Caller, document: dict[str, Any]) -> None:
+    number = ann.create()
+    for path, methods in document["paths"].items():
+        if "get" not in methods:
+            continue
+        answer = ann.get(path.replace("{item_id}", str(number)).replace("{slug}", "forbidden"))
+        response = methods["get"]["responses"]["200"]
+        media_type = answer.headers["content-type"].partition(";")[0]
+        schema = response["content"][media_type]["schema"]
+        value = answer.json() if media_type == "application/json" else answer.text
+        whole = {"components": document["components"], "allOf": [schema]}
+        jsonschema_rs.validate(whole, value)
+        optional = {"Link", "ETag"} if path.endswith("/items") else set()
+        assert set(response["headers"]) - optional <= {
+            name for name in response["headers"] if name in answer.headers
+        }
+
+
+def test_control_a_wrong_answer_would_be_seen(document: dict[str, Any]) -> None:
+    schema = {
+        "components": document["components"],
+        "allOf": [{"$ref": "#/components/schemas/ItemV1"}],
+    }
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(schema, {"id": 0, "title": "a"})
