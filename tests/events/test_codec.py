@@ -121,14 +121,13 @@ def test_the_hash_is_over_the_hash_before_and_the_bytes_before_the_hash_member()
 
 
 def test_a_line_may_be_as_long_as_16_bits_can_say_and_no_longer() -> None:
-    (line,) = _lines([_created("x" * 3)])
-    # Three clear bytes are four sealed ones; what is left over of three is not needed here.
-    room = (MAX_LINE_BYTES - len(line)) // 4 * 3 + 3
-    longest, _ = encode(_created("x" * room), GENESIS, EVERYBODY, NONCE)
-    assert MAX_LINE_BYTES - 4 < len(longest) <= MAX_LINE_BYTES
+    record = msgspec.structs.replace(_created(), requestid="x")
+    room = MAX_LINE_BYTES - len(_lines([record])[0])
+    (longest,) = _lines([msgspec.structs.replace(record, requestid="x" * (room + 1))])
+    assert len(longest) == MAX_LINE_BYTES
     assert decode([longest], EVERYBODY)
     with pytest.raises(ValueError, match="longer than 65535"):
-        encode(_created("x" * (room + 3)), GENESIS, EVERYBODY, NONCE)
+        _lines([msgspec.structs.replace(record, requestid="x" * (room + 2))])
 
 
 # Damage
@@ -177,6 +176,17 @@ def test_what_is_no_event_is_refused(line: bytes) -> None:
     with pytest.raises(DamagedLog) as refusal:
         decode([line], NOBODY)
     assert (refusal.value.position, refusal.value.offset) == (1, 0)
+
+
+def test_a_hash_that_is_no_last_member_of_the_exact_form_is_refused() -> None:
+    """A forger may choose what is hashed, but not where the hashed bytes end."""
+    ((line,), _) = some_lines(1)
+    body = line[: line.rindex(b',"hash":')]
+    for member in (b',"hash" :"%s"}', b',"hash":"%s" }', b', "hash":"%s"}'):
+        spaced = body + member % (b"0" * 64)
+        digest = sha256(GENESIS + spaced[:-75]).hexdigest().encode()
+        with pytest.raises(DamagedLog):
+            decode([body + member % digest], NOBODY)
 
 
 def test_a_future_specification_is_refused() -> None:

@@ -135,10 +135,8 @@ def test_no_flipped_bit_makes_a_publication_that_never_was(
     for byte in [*range(8), *range(64, 116), *range(192, 244)]:
         for bit in range(8):
             _flip(path, byte, bit)
-            mark = Mark(path)
             with suppress(DamagedLog):
-                assert mark.read() == _at(2)
-            mark.close()
+                assert peek(path) == _at(2)
             _flip(path, byte, bit)
 
 

@@ -237,6 +237,23 @@ async def test_a_line_that_is_missing_past_the_mark_is_no_torn_write(path: Path)
 
 
 @in_event_loop
+async def test_a_whole_line_behind_nul_bytes_is_no_torn_write(path: Path) -> None:
+    torn = LINES[22][:50] + b"\n" + b"\0" * 300
+    _lay(path, joined(LINES[:22]) + torn + joined(LINES[23:24]), published=20)
+    refusal = await _refused(path)
+    assert (refusal.position, refusal.offset) == (23, len(joined(LINES[:22])))
+
+
+@in_event_loop
+async def test_a_chained_line_at_another_position_is_not_kept(path: Path) -> None:
+    strays, _ = some_lines(1, Head(24, HEADS[20].hash))
+    _lay(path, joined([*LINES[:20], *strays]), published=20)
+    async with opened(path) as log:
+        assert await recover(log) == HEADS[20]
+    assert quarantined(path) == [joined(strays)]
+
+
+@in_event_loop
 async def test_a_log_that_does_not_fit_its_mark_is_refused(path: Path) -> None:
     """Say, an older copy of the file of which the tail is of another history."""
     strangers, _ = some_lines(30, Head(0, b"s" * 32))
