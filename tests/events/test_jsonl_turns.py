@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from events.codec import decode
 from events.errors import LogFenced, LogUnavailable
+from events.log.jsonl import JsonlLog
 from events.log.verify import verify
 from events.sealing import Keyring
 from tests.events.processes import BATCH, BATCHES, start, start_locked
@@ -32,7 +34,35 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
 
 
+async def _lock(log: JsonlLog) -> None:
+    """Lock the log if it comes soon."""
+    async with log.exclusive(0.05):
+        pass
+
+
 # A cancelled task
+
+
+class _SlowSync:
+    """A sync that ends when it is told to, well or with an error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: OSError | None = None) -> None:
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+        self._error = error
+        monkeypatch.setattr(os, "fdatasync", self)
+
+    def __call__(self, _: int) -> None:
+        self.begun.set()
+        self.may_end.wait(10)
+        if self._error is not None:
+            raise self._error
+
+    async def cancel_meanwhile(self, task: asyncio.Task[list[bytes]]) -> None:
+        await asyncio.to_thread(self.begun.wait, 10)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.001)
 
 
 @in_event_loop
@@ -40,28 +70,18 @@ async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the next writer would find one at work, and both would write at one place."""
-    ended: list[float] = []
-    real = os.fdatasync
-
-    def slow(descriptor: int) -> None:
-        time.sleep(0.05)
-        real(descriptor)
-        ended.append(time.monotonic())
-
     async with opened(path) as log, opened(path) as other:
         lines = await append(log, 2)
-        monkeypatch.setattr(os, "fdatasync", slow)
+        sync = _SlowSync(monkeypatch)
         task = asyncio.create_task(append(log, 2))
-        await asyncio.sleep(0.01)
-        for _ in range(3):
-            task.cancel()
-            await asyncio.sleep(0)
-        async with other.exclusive(5) as appender:
-            assert len(ended) == 1
-            assert time.monotonic() >= ended[0]
-            assert appender.head.position == 2
+        await sync.cancel_meanwhile(task)
+        with pytest.raises(LogUnavailable):
+            await _lock(other)
+        sync.may_end.set()
+        await asyncio.wait([task])
         assert task.cancelled()
         assert path.read_bytes() == joined(lines)
+        assert (await recover(other)).position == 2
     assert quarantined(path) == []
 
 
@@ -69,17 +89,12 @@ async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
 async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow_and_failing(_: int) -> None:
-        time.sleep(0.02)
-        raise OSError(errno.EIO, "broken")
-
     async with opened(path) as log, opened(path) as other:
-        with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", slow_and_failing)
-            task = asyncio.create_task(append(log, 2))
-            await asyncio.sleep(0.005)
-            task.cancel()
-            await asyncio.wait([task])
+        sync = _SlowSync(monkeypatch, OSError(errno.EIO, "broken"))
+        task = asyncio.create_task(append(log, 2))
+        await sync.cancel_meanwhile(task)
+        sync.may_end.set()
+        await asyncio.wait([task])
         with pytest.raises(LogFenced):
             await append(other, 1)
 
@@ -106,6 +121,7 @@ async def test_a_lock_that_comes_to_who_has_given_up_is_let_go(
             task = asyncio.create_task(append(other))
             await asyncio.sleep(0.01)
             task.cancel()
+        await asyncio.wait([task])
         await asyncio.sleep(0.1)
         async with third.exclusive(0):
             assert task.cancelled()
@@ -130,8 +146,7 @@ async def test_a_process_that_holds_the_lock_holds_it_off_others(path: Path) -> 
     with start_locked("hold", path) as holder:
         async with opened(path) as log:
             with pytest.raises(LogUnavailable):
-                async with log.exclusive(0.05):
-                    pytest.fail("two held the lock")
+                await _lock(log)
             holder.send_signal(signal.SIGKILL)
             assert await append(log)
 
