@@ -134,13 +134,14 @@ class ItemPatch(Body, frozen=True):
 
 
 class ListQuery(msgspec.Struct, frozen=True):
-    """How to list items."""
+    """How to list items; nothing may be null, or msgspec would take the text ``null`` for it."""
 
     limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most.")] = 100
     after: (
-        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this number.")] | None
-    ) = None
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this number.")]
+        | UnsetType
+    ) = UNSET
     order: Annotated[Literal["asc", "desc"], Meta(description="By number.")] = "asc"
-    q: Annotated[str, Meta(max_length=200, description="Part of a text, in any case.")] | None = (
-        None
-    )
+    q: (
+        Annotated[str, Meta(max_length=200, description="Part of a text, in any case.")] | UnsetType
+    ) = UNSET

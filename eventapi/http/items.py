@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from urllib.parse import urlencode
 
+from msgspec import UNSET
+
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem, owned_item
 from eventapi.http.bodies import ItemBody, ItemPatch, ListQuery
 from eventapi.http.conditional import etag
@@ -110,12 +112,12 @@ def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
     ids: Sequence[int] = state.items.by_owner[owner]
     by_id = state.items.by_id
     if query.order == "asc":
-        numbers = range(0 if query.after is None else bisect_right(ids, query.after), len(ids))
+        numbers = range(0 if query.after is UNSET else bisect_right(ids, query.after), len(ids))
     else:
-        end = len(ids) if query.after is None else bisect_left(ids, query.after)
+        end = len(ids) if query.after is UNSET else bisect_left(ids, query.after)
         numbers = range(end - 1, -1, -1)
     items = (by_id[ids[at]] for at in numbers)
-    if query.q is None:
+    if query.q is UNSET:
         return items
     needle = query.q.casefold()
     return (
@@ -127,7 +129,7 @@ def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
 
 def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
     parameters: dict[str, str | int] = {"limit": query.limit, "after": last, "order": query.order}
-    if query.q is not None:
+    if query.q is not UNSET:
         parameters["q"] = query.q
     return request.path_to(f"?{urlencode(parameters)}")
 

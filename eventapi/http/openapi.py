@@ -133,28 +133,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         (definition,) = schema["$defs"].values()
         for name, member in definition["properties"].items():
             text = member.pop("description", "")
-            found.append(
-                {"name": name, "in": "query", "description": text, "schema": _plain(member)}
-            )
+            found.append({"name": name, "in": "query", "description": text, "schema": member})
     position = ("Min-Event-Position",) if endpoint.reads_state else ()
     for name in (*endpoint.headers, *position, "X-Request-ID"):
         schema = {"type": "string"}
         if name == "Min-Event-Position":
-            schema = {"type": "integer", "minimum": 0}
+            schema["pattern"] = "^(0|[1-9][0-9]{0,18})$"
         found.append(
             {"name": name, "in": "header", "description": _HEADERS[name], "schema": schema}
         )
     return found
-
-
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is there or not; it is never null."""
-    members = schema.pop("anyOf", None)
-    if members is None:
-        return schema
-    (kind,) = (member for member in members if member != {"type": "null"})
-    schema.pop("default", None)
-    return {**schema, **kind}
 
 
 def _responses(method: str, endpoint: Endpoint, by_type: dict[str, Any]) -> dict[str, Any]:
