@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Literal
+from uuid import UUID
 
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
@@ -62,13 +63,17 @@ class Storage:
 class WatchedLog:
     """Passes everything on, counts appends, and fails or waits where it is told to."""
 
+    false_head: Head | None = None
+    """Where it says that it ends, if that is not true."""
+
     def __init__(self, inner: EventLog, trace: list[str]) -> None:
         self._inner = inner
         self._trace = trace
         self.batches: list[int] = []
         self.error: Exception | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self._gate = asyncio.Event()
+        self._gate.set()
+        self._reached = asyncio.Event()
 
     @property
     def position(self) -> int:
@@ -80,11 +85,27 @@ class WatchedLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[Appender]:
         async with self._inner.exclusive(timeout) as appender:
-            yield _WatchedAppender(self, appender)
+            yield WatchedAppender(self, appender)
+
+    def hold(self) -> None:
+        """Let no append through until `let_go`."""
+        self._reached.clear()
+        self._gate.clear()
+
+    async def held(self) -> None:
+        """Wait until an append is being held, and everybody has had their turn meanwhile."""
+        await asyncio.wait_for(self._reached.wait(), 10)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def let_go(self) -> None:
+        """Let what is held through."""
+        self._gate.set()
 
     async def pass_on(self, appender: Appender, lines: Sequence[bytes], head: Head) -> None:
         """Append, unless told to fail, and not before the gate is open."""
-        await self.gate.wait()
+        self._reached.set()
+        await self._gate.wait()
         self._trace.append("append")
         if self.error is not None:
             raise self.error
@@ -95,11 +116,13 @@ class WatchedLog:
         await self._inner.close()
 
 
-class _WatchedAppender:
+class WatchedAppender:
+    """The holder of the lock on a watched log."""
+
     def __init__(self, log: WatchedLog, inner: Appender) -> None:
         self._log = log
         self._inner = inner
-        self.head = inner.head
+        self.head = log.false_head or inner.head
 
     async def append(self, lines: Sequence[bytes], head: Head) -> None:
         await self._log.pass_on(self._inner, lines, head)
@@ -153,7 +176,7 @@ class House:
         self.vault = WatchedVault(vault, self.trace)
         environment = Environment(
             now or (lambda: at(next(ticks))),
-            lambda: "00000000-0000-4000-8000-000000000001",
+            lambda: str(UUID(bytes=_random.randbytes(16))),
             _random.randbytes,
         )
         self.journal = Journal(
@@ -190,7 +213,7 @@ async def opened(
         await house.journal.start()
         yield house
     finally:
-        house.log.gate.set()
+        house.log.let_go()
         await house.journal.close()
         await house.log.close()
         await house.vault.close()

@@ -43,7 +43,7 @@ async def a_failed_write_leaves_memory_as_it_was(
 async def nobody_sees_a_write_before_it_is_durable(storage: Storage) -> None:
     """Neither its waiter, nor a reader, nor one who is refused because of it."""
     async with opened(storage) as house:
-        house.log.gate.clear()
+        house.log.hold()
         before = await house.sums()
         writes = [
             asyncio.create_task(house.register("ann")),
@@ -51,10 +51,10 @@ async def nobody_sees_a_write_before_it_is_durable(storage: Storage) -> None:
                 house.journal.execute(RegisterUser(profile("ANN", email="another@example.org")))
             ),
         ]
-        await asyncio.sleep(0.02)
+        await house.log.held()
         assert await house.sums() == before, "a reader saw it"
         assert not any(write.done() for write in writes), "a waiter was told"
-        house.log.gate.set()
+        house.log.let_go()
         granted, refused = await asyncio.gather(*writes, return_exceptions=True)
         assert isinstance(granted, Outcome)
         assert isinstance(refused, UsernameTaken)

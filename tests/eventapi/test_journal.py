@@ -221,16 +221,16 @@ def test_time_never_goes_backwards(storage: Storage) -> None:
 def test_a_full_queue_turns_writes_away_and_reads_go_on(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage, limits=Limits(batch=2, queue=3)) as house:
-            house.log.gate.clear()
+            house.log.hold()
             under_way = [asyncio.create_task(house.register(f"user{i}")) for i in range(2)]
-            await asyncio.sleep(0.01)
+            await house.log.held()
             queued = [asyncio.create_task(house.register(f"later{i}")) for i in range(3)]
             await asyncio.sleep(0)
             assert house.journal.queued == 3
             with pytest.raises(Overloaded):
                 await house.register("one.too.many")
             assert (await house.state()).position == 0
-            house.log.gate.set()
+            house.log.let_go()
             await asyncio.gather(*under_way, *queued)
             await house.register("room.again")
 
@@ -240,12 +240,12 @@ def test_a_full_queue_turns_writes_away_and_reads_go_on(storage: Storage) -> Non
 def test_close_writes_and_answers_what_is_queued_and_under_way(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage, limits=Limits(batch=2)) as house:
-            house.log.gate.clear()
+            house.log.hold()
             writes = [asyncio.create_task(house.register(f"user{i}")) for i in range(5)]
-            await asyncio.sleep(0.01)
+            await house.log.held()
             closing = asyncio.create_task(house.journal.close())
-            await asyncio.sleep(0.01)
-            house.log.gate.set()
+            await asyncio.sleep(0)
+            house.log.let_go()
             await asyncio.wait_for(closing, 5)
             assert all(write.done() for write in writes)
             assert [(await write).record.position for write in writes] == [1, 2, 3, 4, 5]
@@ -270,12 +270,12 @@ def test_a_closed_journal_writes_no_more_but_still_reads(storage: Storage) -> No
 def test_a_close_that_is_given_up_does_not_cut_off_a_write(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage) as house:
-            house.log.gate.clear()
+            house.log.hold()
             write = asyncio.create_task(house.register("ann"))
-            await asyncio.sleep(0.01)
+            await house.log.held()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(house.journal.close(), 0.01)
-            house.log.gate.set()
+            house.log.let_go()
             assert (await write).record.position == 1
 
     asyncio.run(run())
@@ -284,14 +284,14 @@ def test_a_close_that_is_given_up_does_not_cut_off_a_write(storage: Storage) -> 
 def test_a_waiter_that_leaves_does_not_disturb_the_others(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage) as house:
-            house.log.gate.clear()
+            house.log.hold()
             writes = [asyncio.create_task(house.register(f"user{i}")) for i in range(3)]
-            await asyncio.sleep(0.01)
+            await house.log.held()
             writes[1].cancel()
             late = asyncio.create_task(house.register("late"))
             await asyncio.sleep(0)
             late.cancel()
-            house.log.gate.set()
+            house.log.let_go()
             first, left, third = await asyncio.gather(*writes, return_exceptions=True)
             assert isinstance(first, Outcome)
             assert isinstance(left, asyncio.CancelledError)

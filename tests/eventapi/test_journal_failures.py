@@ -217,12 +217,12 @@ def test_a_lock_that_does_not_come_in_time_fails_the_write_only(tmp_path: Path) 
         storage = Storage("jsonl", tmp_path)
         impatient = Limits(lock_timeout=0.05)
         async with opened(storage) as one, opened(storage, limits=impatient) as other:
-            one.log.gate.clear()
+            one.log.hold()
             slow = asyncio.create_task(one.register("ann"))
-            await asyncio.sleep(0.02)
+            await one.log.held()
             with pytest.raises(LogUnavailable):
                 await other.register("bob")
-            one.log.gate.set()
+            one.log.let_go()
             await slow
             assert (await other.register("bob")).record.subject == "users/2"
 
@@ -232,9 +232,9 @@ def test_a_lock_that_does_not_come_in_time_fails_the_write_only(tmp_path: Path) 
 def test_a_journal_that_is_killed_leaves_nobody_waiting(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage) as house:
-            house.log.gate.clear()
+            house.log.hold()
             under_way = asyncio.create_task(house.register("ann"))
-            await asyncio.sleep(0.01)
+            await house.log.held()
             queued = asyncio.create_task(house.register("bob"))
             await asyncio.sleep(0)
             (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "journal")

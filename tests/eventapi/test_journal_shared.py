@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -14,9 +15,10 @@ from eventapi.commands.items import CreateItem
 from eventapi.journal import Outcome
 from events.errors import DamagedLog, EventapiError, UsernameTaken, VaultUnavailable
 from events.items import Content
+from events.log.port import Head
 from events.users import UserErased
 from projections.state import State
-from tests.eventapi.house import House, Kind, Storage, opened
+from tests.eventapi.house import House, Kind, Storage, WatchedLog, opened
 from tests.eventapi.journal_checks import (
     concurrent_writers_never_collide,
     registered_names,
@@ -79,13 +81,13 @@ def test_readers_are_not_held_off_by_a_slow_write(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage) as one, opened(storage) as other:
             await one.register("ann")
-            one.log.gate.clear()
+            one.log.hold()
             slow = asyncio.create_task(one.register("bob"))
-            await asyncio.sleep(0.01)
+            await one.log.held()
             for house in (one, other):
-                state = await asyncio.wait_for(house.journal.state(), 1)
+                state = await asyncio.wait_for(house.journal.state(), 10)
                 assert state.position == 1
-            one.log.gate.set()
+            one.log.let_go()
             await slow
 
     asyncio.run(run())
@@ -99,6 +101,20 @@ def test_concurrent_reads_fold_every_record_once(storage: Storage) -> None:
             states = await asyncio.gather(*(other.journal.state() for _ in range(20)))
             assert {state.position for state in states} == {5}
             assert await one.sums() == await other.sums()
+
+    asyncio.run(run())
+
+
+def test_every_line_has_the_source_of_the_first(storage: Storage) -> None:
+    async def run() -> None:
+        async with opened(storage) as one, opened(storage) as other:
+            await one.register("ann")
+            await other.register("bob")
+        async with opened(storage) as again:
+            await again.register("eve")
+        sources = [json.loads(line)["source"] for line in await storage.lines()]
+        assert len(sources) == 3
+        assert len(set(sources)) == 1
 
     asyncio.run(run())
 
@@ -136,6 +152,22 @@ def test_a_start_refuses_a_vault_with_other_keys(storage: Storage) -> None:
         async with opened(storage) as house:
             await house.register("ann")
             await house.vault.put({"users/1": bytes(range(32))})
+        with pytest.raises(DamagedLog):
+            async with opened(storage):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_start_refuses_a_log_that_does_not_end_where_it_says(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that fold well and another hash at the head are two different logs."""
+
+    async def run() -> None:
+        async with opened(storage) as house:
+            await house.register("ann")
+        monkeypatch.setattr(WatchedLog, "false_head", Head(1, b"x" * 32))
         with pytest.raises(DamagedLog):
             async with opened(storage):
                 pass

@@ -50,6 +50,10 @@ def test_an_imported_user_is_as_old_as_they_were_elsewhere() -> None:
     assert state.users.by_id[1].updated_at == at(1)
 
 
+def test_a_gap_in_the_numbers_is_not_filled() -> None:
+    assert state_of(registered(5, "ann"), registered(2, "bob")).users.last_id == 5
+
+
 def test_a_changed_email_is_found_and_the_old_one_is_free() -> None:
     state = state_of(ANN, ("users/1", UserUpdated(personal=ProfileChanges(email="x@example.org"))))
     user = state.users.with_email("X@example.org")
