@@ -136,9 +136,12 @@ class JsonlLog:
     # Reading
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        # The polled word says how far, not the newest slot: that may tell of what its writer, who
+        # may be dead, has not told everybody yet. Who showed it would be ahead of all others.
+        position = self._mark.position
         published = self._mark.read()
         after = max(after, 0)
-        last = published.head.position if upto is None else min(upto, published.head.position)
+        last = position if upto is None else min(upto, position)
         if after >= last:
             return
         position, offset = self._nearest(after)

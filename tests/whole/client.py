@@ -45,10 +45,15 @@ class Connection:
         self.worker = 0
 
     @classmethod
-    async def open(cls, port: int) -> Self:
-        """Connect and ask who is there; raises `OSError` and `BrokenError`."""
+    async def open(cls, port: int, *, ask_who: bool = True) -> Self:
+        """Connect and, unless that would disturb, ask who is there.
+
+        Raises `OSError` and `BrokenError`.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         connection = cls(reader, writer)
+        if not ask_who:
+            return connection
         answer = await connection.request("GET", "/health")
         if answer.status != 200:
             connection.close()

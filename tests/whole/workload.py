@@ -89,12 +89,16 @@ class Workload:
         self.load = load
         self.ran = Ran([], Counter(), 0.0)
         self._open: Counter[int] = Counter()
+        self._may_end = False
         self._accounts: list[Account] = []
         self._random = random.Random(load.seed)
         self._count = 0
 
     async def run(self, during: Callable[[Workload], None] = lambda _: None) -> Ran:
-        """Set the accounts up and let the clients loose; ``during`` happens half-way."""
+        """Set the accounts up and let the clients loose; ``during`` happens half-way.
+
+        The clients go on for as long as it takes.
+        """
         for number in range(self.load.users):
             self._accounts.append(await self.account(f"user{number}-{self.load.seed}"))
         started = time.monotonic()
@@ -107,6 +111,7 @@ class Workload:
                 group.create_task(self._drive(client, started + self.load.seconds))
             await asyncio.sleep(self.load.seconds / 2)
             await asyncio.to_thread(during, self)
+            self._may_end = True
         self.ran.seconds = time.monotonic() - started
         return self.ran
 
@@ -131,7 +136,7 @@ class Workload:
     async def _drive(self, client: _Client, deadline: float) -> None:
         connection: Connection | None = None
         try:
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline or not self._may_end:
                 if connection is None:
                     connection = await self._connect(client)
                 else:

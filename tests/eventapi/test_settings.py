@@ -1,0 +1,129 @@
+"""Settings: where they come from, and what they may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eventapi.settings import PREFIX, Loaded, Settings, load
+from events.errors import ConfigurationError
+
+NOWHERE = Path("/nonexistent/.env")
+
+
+def loaded(**settings: str) -> Loaded:
+    """The settings of an environment that has only these, and no file."""
+    return load({PREFIX + name: text for name, text in settings.items()}, NOWHERE)
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    found = load({}, NOWHERE)
+    assert found.settings == Settings()
+    assert set(found.origins.values()) == {"default"}
+    assert found.settings.log_path == Path("data/events.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("DATA", "/srv/data", "/srv/data"),
+        ("LOG", "elsewhere.jsonl", "elsewhere.jsonl"),
+        ("SECRET_KEY", "12345", "12345"),
+        ("ACCESS_TOKEN_MINUTES", "5", 5),
+        (
+            "CORS_ORIGINS",
+            "https://a.example, https://b.example,",
+            ("https://a.example", "https://b.example"),
+        ),
+        ("TRUSTED_PROXIES", "", ()),
+        ("RATE_LIMIT", "off", "off"),
+        ("RATE_LIMIT_LOGIN", "5/second", "5/second"),
+        ("LOG_LEVEL", "debug", "debug"),
+        ("METRICS", "off", "off"),
+        ("SNAPSHOT_EVERY", "0", 0),
+    ],
+)
+def test_a_value_is_taken(name: str, text: str, value: object) -> None:
+    found = loaded(**{name: text})
+    assert getattr(found.settings, name.lower()) == value
+    assert found.origins[name] == "environment"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ACCESS_TOKEN_MINUTES", "0"),
+        ("ACCESS_TOKEN_MINUTES", "-5"),
+        ("ACCESS_TOKEN_MINUTES", "soon"),
+        ("REFRESH_TOKEN_DAYS", "1.5"),
+        ("MAX_BODY_BYTES", ""),
+        ("RATE_LIMIT", "many"),
+        ("RATE_LIMIT", "0/minute"),
+        ("RATE_LIMIT_LOGIN", "5/fortnight"),
+        ("LOG_LEVEL", "INFO"),
+        ("LOG_FORMAT", "xml"),
+        ("METRICS", "true"),
+        ("SNAPSHOT_EVERY", "-1"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        loaded(**{name: text})
+    assert str(refused.value).startswith(f"EVENTAPI_{name} (from environment): ")
+
+
+@pytest.mark.parametrize("name", ["NONSENSE", "data", "DATA_", ""])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^EVENTAPI_{name} .* is no setting of eventapi$"):
+        loaded(**{name: "x"})
+
+
+def test_names_of_others_are_let_be() -> None:
+    others = {"PATH": "/bin", "OTEL_SERVICE_NAME": "x", "eventapi_data": "y", "EVENTAPI": "z"}
+    assert load(others, NOWHERE).settings == Settings()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("EVENTAPI_DATA=from-file\nEVENTAPI_LOG_FORMAT=json\nOTHER=thing\n")
+    found = load({"EVENTAPI_DATA": "from-environment"}, file)
+    assert found.settings.data == "from-environment"
+    assert found.settings.log_format == "json"
+    assert found.origins["DATA"] == "environment"
+    assert found.origins["LOG_FORMAT"] == str(file)
+
+
+def test_a_bad_line_of_the_file_is_named_with_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("EVENTAPI_NONSENSE=1\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load({}, file)
+    assert str(file) in str(refused.value)
+
+
+def test_secrets_are_masked() -> None:
+    shown = loaded(
+        SECRET_KEY="not to be seen",
+        REDIS_URL="redis://user:hunter2@cache:6379/0",
+        LOG="postgresql://eventapi:hunter2@db/events",
+        SENTRY_DSN="https://public@sentry.example/1",
+    ).shown()
+    values = {name: value for name, value, _ in shown}
+    assert values["EVENTAPI_SECRET_KEY"] == "********"
+    assert values["EVENTAPI_REDIS_URL"] == "redis://user:********@cache:6379/0"
+    assert values["EVENTAPI_LOG"] == "postgresql://eventapi:********@db/events"
+    assert "hunter2" not in str(shown)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:hunter2@cache", "mysql://root:hunter2:x@db", "postgresql://u:hunter2/x@db/events"],
+)
+def test_a_password_of_any_form_is_masked(url: str) -> None:
+    assert "hunter2" not in str(loaded(LOG=url).shown())
+
+
+def test_every_setting_is_shown_once() -> None:
+    names = [name for name, _, _ in loaded().shown()]
+    assert names == [PREFIX + name for name in Settings.__struct_encode_fields__]
