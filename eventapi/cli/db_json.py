@@ -22,6 +22,7 @@ from argon2 import extract_parameters
 from argon2.exceptions import InvalidHashError
 from msgspec import Meta
 
+from eventapi.cli.failures import complaint
 from eventapi.cli.times import naive, record_time
 from eventapi.commands.command import Command
 from eventapi.commands.items import ImportItem
@@ -111,7 +112,7 @@ def _parsed(content: bytes) -> object:
         return json.loads(content, object_pairs_hook=_Object)
     except UnicodeDecodeError as error:
         raise Refused([Flaw("", f"the file is not UTF-8: byte {error.start}")]) from None
-    except ValueError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise Refused([Flaw("", f"the file is not JSON: {error}")]) from None
     except RecursionError:
         raise Refused([Flaw("", "the file is nested too deeply")]) from None
@@ -151,7 +152,7 @@ class _Reader:
         self.flaws: list[Flaw] = []
 
     def _flaw(self, place: str, detail: str) -> None:
-        self.flaws.append(Flaw(place, detail[:1].lower() + detail[1:]))
+        self.flaws.append(Flaw(place, detail))
 
     def contents(self, raw: object) -> Contents:
         root = self._object(raw, "")
@@ -234,8 +235,8 @@ class _Reader:
             try:
                 value = msgspec.convert(members[name], field.type)
                 values[name] = _CHECKS[name](value) if name in _CHECKS else value
-            except ValueError as error:  # msgspec's is one.
-                self._flaw(f"{place}.{name}", str(error))
+            except (msgspec.ValidationError, ValueError) as error:
+                self._flaw(f"{place}.{name}", complaint(error))
         return kind(**values) if len(self.flaws) == before else None
 
 

@@ -34,3 +34,11 @@ class AnswerIsNo(Failure):
     """The command ran, and the answer is no."""
 
     exit_code = ANSWER_IS_NO
+
+
+def complaint(error: Exception) -> str:
+    """What msgspec says of a value, without the place and in words for people."""
+    text = str(error).partition(" - at ")[0]
+    if "matching regex" in text:
+        return "has characters that are not allowed, or is blank"
+    return text[:1].lower() + text[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -38,6 +38,19 @@ async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
         yield log
     finally:
         await log.close()
+
+
+@asynccontextmanager
+async def reading(
+    log: EventLog, after: int = 0, upto: int | None = None
+) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+    """What `EventLog.read` gives, closed also where the reader gives up half-way."""
+    runs = log.read(after, upto)
+    try:
+        yield runs
+    finally:
+        if isinstance(runs, AsyncGenerator):
+            await runs.aclose()
 
 
 async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:

@@ -44,8 +44,20 @@ class LazyGroup(click.Group):
         return command
 
 
+class _ClosedPipe(Exception):
+    """Nobody reads any more; click has an end of its own for the error behind it, with code 1."""
+
+
 class Program(LazyGroup):
     """The outermost group: whatever happens inside, it ends in one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise _ClosedPipe from None
+        return result
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
@@ -54,8 +66,7 @@ class Program(LazyGroup):
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
-            sys.stdout.flush()
-        except BrokenPipeError:
+        except _ClosedPipe:
             return _closed_pipe()
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED

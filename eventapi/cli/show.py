@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 import click
@@ -12,7 +13,7 @@ import msgspec
 
 from eventapi.app import open_vault
 from eventapi.cli.failures import Failure, Misuse
-from eventapi.cli.opening import opened_log
+from eventapi.cli.opening import opened_log, reading
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import printable
 from eventapi.settings import Settings
@@ -87,35 +88,35 @@ def show(  # noqa: PLR0917 - click passes them by name
 
 
 async def _show(settings: Settings, choice: _Choice, opened: bool, raw: bool) -> None:
-    async with opened_log(settings) as log:
+    async with opened_log(settings) as log, aclosing(_chosen(log, choice)) as chosen:
         if raw:
-            out = sys.stdout.buffer
-            async for _, line in _chosen(log, choice):
-                out.write(line + b"\n")
+            async for _, line in chosen:
+                sys.stdout.buffer.write(line + b"\n")
             return
         vault = open_vault(settings) if opened else None
         try:
             keys = _Keys(vault)
-            async for position, line in _chosen(log, choice):
+            async for position, line in chosen:
                 click.echo(await _described(_parsed(line, position), keys))
         finally:
             if vault is not None:
                 await vault.close()
 
 
-async def _chosen(log: EventLog, choice: _Choice) -> AsyncIterator[tuple[int, bytes]]:
+async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, bytes], None]:
     left = choice.limit
     upto = choice.after + left if left is not None and choice.has_all else None
     position = choice.after
-    async for lines in log.read(choice.after, upto):
-        for line in lines:
-            position += 1
-            if not choice.has_all and not choice.takes(_parsed(line, position)):
-                continue
-            yield position, line
-            left = None if left is None else left - 1
-            if left == 0:
-                return
+    async with reading(log, choice.after, upto) as runs:
+        async for lines in runs:
+            for line in lines:
+                position += 1
+                if not choice.has_all and not choice.takes(_parsed(line, position)):
+                    continue
+                yield position, line
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
 
 
 def _parsed(line: bytes, position: int) -> _Members:
@@ -189,7 +190,8 @@ async def _tail(settings: Settings, count: int, follow: bool) -> None:
 async def _copy(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
     """Write what stands behind a position; the position that it ends at."""
     position = max(after, 0)
-    async for lines in log.read(position):
-        write(b"\n".join((*lines, b"")))
-        position += len(lines)
+    async with reading(log, position) as runs:
+        async for lines in runs:
+            write(b"\n".join((*lines, b"")))
+            position += len(lines)
     return position

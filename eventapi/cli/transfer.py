@@ -16,7 +16,7 @@ import msgspec
 from eventapi.app import open_vault, opened_journal
 from eventapi.cli import db_json
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.opening import opened_log, operator, state_at
+from eventapi.cli.opening import opened_log, operator, reading, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
@@ -174,8 +174,8 @@ def _written(output: Path) -> Iterator[BinaryIO]:
 
 
 async def _export_lines(settings: Settings, out: BinaryIO) -> None:
-    async with opened_log(settings) as log:
-        async for lines in log.read():
+    async with opened_log(settings) as log, reading(log) as runs:
+        async for lines in runs:
             out.write(b"\n".join((*lines, b"")))
 
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from eventapi.app import open_vault, opened_journal
-from eventapi.cli.failures import AnswerIsNo
+from eventapi.cli.failures import AnswerIsNo, complaint
 from eventapi.cli.opening import opened_log, operator, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
@@ -106,7 +106,8 @@ def create(username: str, email: str, full_name: str | None, password_stdin: boo
     try:
         checked = msgspec.convert(body, Registration)
     except msgspec.ValidationError as error:
-        raise AnswerIsNo(str(error)) from None
+        place = str(error).partition(" - at `$.")[2].rstrip("`")
+        raise AnswerIsNo(f"{place}: {complaint(error)}") from None
     check_password(checked.password, "/password")
     profile = Profile(checked.username, normal_email(checked.email), "", checked.full_name)
     number = asyncio.run(_register(settings, profile, checked.password))

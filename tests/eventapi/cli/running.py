@@ -1,0 +1,118 @@
+"""Running the program: in this process where that is enough, as a process where it matters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from click.testing import CliRunner, Result
+
+from eventapi.app import opened_journal
+from eventapi.cli.main import program
+from eventapi.commands.command import Command
+from eventapi.journal import Outcome
+from eventapi.settings import Settings
+
+PROGRAM = [sys.executable, "-m", "eventapi"]
+PATIENCE = 30.0
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """The environment without settings of ours but for those given."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("EVENTAPI_")}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), **settings}
+
+
+def invoke(
+    data: Path, *arguments: str, typed: str | bytes | None = None, **settings: str
+) -> Result:
+    """Run a command in this process."""
+    environment: dict[str, str | None] = {
+        name: None for name in os.environ if name.startswith("EVENTAPI_")
+    }
+    environment |= {"EVENTAPI_DATA": str(data), **settings}
+    return CliRunner(env=environment).invoke(program, arguments, input=typed)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What came of a process."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+def run(folder: Path, *arguments: str, command: Sequence[str] = PROGRAM, **settings: str) -> Ended:
+    """Run a command as a process, in a folder."""
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=folder,
+        env=clean_environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr.decode())
+
+
+class Running:
+    """A process that goes on."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def line(self) -> bytes:
+        """The next line that it prints."""
+        out = self._process.stdout
+        assert out is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            if not selector.select(PATIENCE):
+                raise TimeoutError("the process prints nothing")
+        return out.readline()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> Ended:
+        """Ask it to end, and wait until it has."""
+        self._process.send_signal(how)
+        out, err = self._process.communicate(timeout=PATIENCE)
+        return Ended(self._process.returncode, out, err.decode())
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Running]:
+    """A command as a process that goes on, killed at the end if nobody stopped it."""
+    environment: Mapping[str, str] = clean_environment(**settings)
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        try:
+            yield Running(process)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def written(data: Path, *commands: Command) -> list[Outcome]:
+    """Write what commands come to, as a server would."""
+
+    async def write() -> list[Outcome]:
+        async with opened_journal(Settings(data=str(data))) as (journal, _):
+            return [await journal.execute(command) for command in commands]
+
+    return asyncio.run(write())

@@ -1,0 +1,235 @@
+"""``eventapi log show``, ``tail``, ``verify`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from eventapi.commands.items import CreateItem, UpdateItem
+from eventapi.commands.users import RegisterUser
+from events.items import Content
+from tests.eventapi.cli.running import PROGRAM, clean_environment, invoke, run, running, written
+from tests.given import profile
+
+ANN, BEN = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A directory with five events: two users, two items, one change."""
+    folder = tmp_path / "data"
+    items = CreateItem(1, Content("a secret title")), CreateItem(2, Content("another"))
+    written(folder, ANN, BEN, *items, UpdateItem(1, 1, title="a new title"))
+    return folder
+
+
+def log_of(data: Path) -> bytes:
+    return (data / "events.jsonl").read_bytes()
+
+
+def positions(data: Path, *options: str) -> list[str]:
+    """The positions that are shown, by the raw lines and by the readable ones alike."""
+    raw = invoke(data, "log", "show", "--json", *options)
+    readable = invoke(data, "log", "show", *options)
+    assert (raw.exit_code, readable.exit_code) == (0, 0)
+    shown = [json.loads(line)["id"] for line in raw.stdout_bytes.splitlines()]
+    assert [line.split()[0] for line in readable.stdout.splitlines()] == shown
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "12345"),
+        (["--after", "3"], "45"),
+        (["--after", "9"], ""),
+        (["--limit", "2"], "12"),
+        (["--after", "1", "--limit", "2"], "23"),
+        (["--type", "item.created"], "34"),
+        (["--type", "item.created", "--limit", "1"], "3"),
+        (["--type", "item.created", "--after", "3"], "4"),
+        (["--subject", "items/1"], "35"),
+        (["--actor", "users/2"], "24"),
+        (["--actor", "users/2", "--type", "item.created"], "4"),
+        (["--type", "nothing.such"], ""),
+    ],
+)
+def test_what_is_shown(data: Path, options: Sequence[str], expected: str) -> None:
+    assert positions(data, *options) == list(expected)
+
+
+def test_raw_lines_are_the_bytes_of_the_log(data: Path) -> None:
+    assert invoke(data, "log", "show", "--json").stdout_bytes == log_of(data)
+    assert invoke(data, "log", "export").stdout_bytes == log_of(data)
+    last = b"".join(log_of(data).splitlines(keepends=True)[-2:])
+    assert invoke(data, "log", "tail", "-n", "2").stdout_bytes == last
+    assert invoke(data, "log", "tail").stdout_bytes == log_of(data)
+    assert invoke(data, "log", "tail", "-n", "0").stdout_bytes == b""
+
+
+def test_personal_values_stay_closed_unless_asked_for(data: Path) -> None:
+    """And of a password not even the hash is shown."""
+    closed = invoke(data, "log", "show").stdout
+    opened = invoke(data, "log", "show", "--open").stdout
+    for value in ("a secret title", "ann@example.org"):
+        assert value not in closed
+        assert value in opened
+    assert "hash of ann" not in opened
+
+
+def test_values_whose_key_is_gone_stay_closed(data: Path) -> None:
+    (data / "vault.sqlite").unlink()
+    result = invoke(data, "log", "show", "--open")
+    assert result.exit_code == 0
+    assert "secret" not in result.stdout
+
+
+def test_nothing_shown_moves_the_cursor(data: Path) -> None:
+    written(data, UpdateItem(1, 1, title="\x9b2J\u202e\u2028"))
+    shown = invoke(data, "log", "show", "--open", "--after", "5").stdout
+    assert shown.count("\n") == 1
+    assert shown.rstrip("\n").isprintable()
+
+
+def test_open_and_json_exclude_each_other(data: Path) -> None:
+    assert invoke(data, "log", "show", "--open", "--json").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["log", "show"],
+        ["log", "tail"],
+        ["log", "verify"],
+        ["log", "export"],
+        ["state", "show"],
+        ["rebuild"],
+        ["users", "list"],
+    ],
+)
+def test_a_log_that_is_not_there_is_not_made(tmp_path: Path, command: Sequence[str]) -> None:
+    result = invoke(tmp_path / "nowhere", *command)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("eventapi: there is no log at ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_without_its_mark_is_read_whole(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(log_of(data))
+    result = invoke(tmp_path / "other", "--log", str(copy), "log", "show", "--json")
+    assert result.stdout_bytes == log_of(data)
+
+
+# Following
+
+
+def test_follow_prints_what_a_server_writes_and_ends_quietly(data: Path) -> None:
+    with running(data.parent, "log", "tail", "-n", "1", "--follow") as tail:
+        assert tail.line() == log_of(data).splitlines(keepends=True)[-1]
+        written(data, CreateItem(1, Content("later")))
+        assert tail.line() == log_of(data).splitlines(keepends=True)[-1]
+        ended = tail.stop(signal.SIGINT)
+    assert ended.code == 130
+    assert ended.err.strip() == ""
+
+
+def test_a_closed_pipe_is_quiet(data: Path) -> None:
+    """As with ``| head -1``: as other programs end that are told SIGPIPE."""
+    written(data, *(CreateItem(1, Content("x" * 200, "y" * 5000)) for _ in range(40)))
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [*PROGRAM, "log", "show", "--json"],
+        cwd=data.parent,
+        env=clean_environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writer)
+    os.close(reader)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (141, b"")
+
+
+# Checking
+
+
+def test_a_whole_log_is_called_whole(data: Path) -> None:
+    result = invoke(data, "log", "verify")
+    assert result.exit_code == 0
+    assert "is whole: 5 events" in result.stdout
+    told = json.loads(invoke(data, "log", "verify", "--json").stdout)
+    assert (told["ok"], told["lines"], told["bytes"]) == (True, 5, len(log_of(data)))
+    assert told["findings"] == []
+
+
+def test_damage_is_named_with_its_place(data: Path) -> None:
+    """The log is only read, so the same is found the second time."""
+    lines = log_of(data).splitlines(keepends=True)
+    offset = len(lines[0] + lines[1])
+    lines[2] = lines[2].replace(b'"items/1"', b'"items/2"')
+    (data / "events.jsonl").write_bytes(b"".join(lines))
+    result = invoke(data, "log", "verify")
+    assert result.exit_code == 1
+    assert f"damaged at position 3, byte offset {offset}: " in result.stdout
+    told = invoke(data, "log", "verify", str(data / "events.jsonl"), "--json")
+    assert told.exit_code == 1
+    (finding,) = json.loads(told.stdout)["findings"]
+    assert (finding["position"], finding["offset"]) == (3, offset)
+    assert log_of(data) == b"".join(lines)
+
+
+def test_a_file_to_verify_must_be_there(data: Path) -> None:
+    assert invoke(data, "log", "verify", str(data / "no.jsonl")).exit_code == 2
+
+
+def test_reading_a_damaged_log_names_the_place(data: Path) -> None:
+    (data / "events.jsonl").write_bytes(log_of(data).replace(b'"id":"2"', b'"id":"8"'))
+    for command in (["rebuild"], ["state", "digest"], ["users", "list"]):
+        result = invoke(data, *command)
+        assert result.exit_code == 3
+        assert "position 2, byte offset" in result.stderr
+    (data / "events.jsonl").write_bytes(log_of(data).replace(b'{"specversion"', b'["specversion"'))
+    result = invoke(data, "log", "show")
+    assert result.exit_code == 3
+    assert "position 1" in result.stderr
+
+
+# Exporting
+
+
+def test_an_export_takes_its_name_when_it_is_whole(data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "export.jsonl"
+    target.write_text("an older one")
+    assert invoke(data, "log", "export", "--output", str(target)).exit_code == 0
+    assert target.read_bytes() == log_of(data)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "export.jsonl"}
+
+
+def test_a_failed_export_leaves_the_older_one(data: Path, tmp_path: Path) -> None:
+    (data / "events.jsonl").write_bytes(log_of(data)[:-10])
+    target = tmp_path / "export.jsonl"
+    target.write_text("an older one")
+    assert invoke(data, "log", "export", "--output", str(target)).exit_code == 3
+    assert target.read_text() == "an older one"
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "export.jsonl"}
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.mark", "vault.sqlite"])
+def test_an_export_never_replaces_what_is_the_servers(data: Path, name: str) -> None:
+    before = (data / name).read_bytes()
+    assert invoke(data, "log", "export", "--output", str(data / name)).exit_code == 2
+    assert (data / name).read_bytes() == before
+
+
+def test_an_export_into_a_device_is_written_there(data: Path, tmp_path: Path) -> None:
+    ended = run(tmp_path, "log", "export", "--output", "/dev/stdout")
+    assert ended.code == 0
+    assert ended.out == log_of(data)

@@ -1,0 +1,112 @@
+"""The program as a whole: its options, its settings, and the ways in which it ends."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from eventapi.cli import config as config_module
+from eventapi.settings import Settings
+from events.errors import EventapiError, LogUnavailable, NotFound, StorageFull, VaultUnavailable
+from tests.eventapi.cli.running import invoke, run
+
+
+def test_its_version_and_both_of_its_names(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").out.decode() == f"eventapi {version('eventapi')}\n"
+
+
+def test_every_command_has_its_help(tmp_path: Path) -> None:
+    told = invoke(tmp_path, "--help")
+    assert told.exit_code == 0
+    for name in ("serve", "log", "state", "rebuild", "users", "config"):
+        assert name in told.stdout
+        assert invoke(tmp_path, name, "--help").exit_code == 0
+    for name in ("show", "tail", "verify", "export", "import"):
+        assert invoke(tmp_path, "log", name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["log", "nothing"], ["--nothing"], ["state"]])
+def test_misuse(tmp_path: Path, arguments: list[str]) -> None:
+    result = invoke(tmp_path, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotFound("there is no such thing"), 1),
+        (StorageFull("no room"), 3),
+        (LogUnavailable("not now"), 3),
+        (VaultUnavailable("no keys"), 3),
+        (PermissionError(13, "Permission denied"), 3),
+    ],
+)
+def test_every_error_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(config_module, "loaded", fail)
+    result = invoke(tmp_path, "config")
+    assert result.exit_code == code
+    assert result.stderr == f"eventapi: {error}\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
+def test_an_interrupt_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupt() -> None:
+        raise error
+
+    monkeypatch.setattr(config_module, "loaded", interrupt)
+    result = invoke(tmp_path, "config")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == ""
+
+
+def test_the_tree_of_errors_ends_in_codes_that_are_documented() -> None:
+    assert issubclass(EventapiError, Exception)
+
+
+# Settings
+
+
+def test_all_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
+    secret = "a secret that nobody is to see, ever"
+    result = invoke(tmp_path, "config", "--json", EVENTAPI_SECRET_KEY=secret)
+    assert secret not in result.output
+    told = json.loads(result.stdout)
+    assert set(told) == {f"EVENTAPI_{name}" for name in Settings.__struct_encode_fields__}
+    assert told["EVENTAPI_SECRET_KEY"] == {"value": "********", "origin": "environment"}
+    assert told["EVENTAPI_DATA"] == {"value": str(tmp_path), "origin": "environment"}
+    assert told["EVENTAPI_METRICS"] == {"value": "on", "origin": "default"}
+    assert "EVENTAPI_METRICS\ton\tdefault" in invoke(tmp_path, "config").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--data", "mine", "config", "--json"], ["config", "--data", "mine", "--json"]],
+)
+def test_the_command_line_wins_before_and_after_the_command(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    told = json.loads(invoke(tmp_path, *arguments).stdout)
+    assert told["EVENTAPI_DATA"] == {"value": "mine", "origin": "--data"}
+
+
+def test_of_two_the_later_option_wins(tmp_path: Path) -> None:
+    result = invoke(tmp_path, "--log", "one", "config", "--log", "two", "--json")
+    assert json.loads(result.stdout)["EVENTAPI_LOG"] == {"value": "two", "origin": "--log"}
+
+
+def test_a_bad_setting_is_misuse(tmp_path: Path) -> None:
+    result = invoke(tmp_path, "log", "show", EVENTAPI_NONSENSE="1")
+    assert result.exit_code == 2
+    expected = "eventapi: EVENTAPI_NONSENSE (from environment) is no setting of eventapi\n"
+    assert result.stderr == expected

@@ -1,0 +1,200 @@
+"""``eventapi serve``, as real processes: it serves, it ends cleanly, and it says why it does not."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from eventapi.commands.users import RegisterUser
+from tests.eventapi.cli.running import Running, invoke, run, running, written
+from tests.given import profile
+
+pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
+
+ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
+
+
+def address_of(server: Running) -> str:
+    """Where a server says that it serves."""
+    match = re.fullmatch(rb"eventapi serves (\S+), its data is in \S+\n", server.line())
+    assert match is not None
+    return match[1].decode()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A data directory whose second event is not what was written."""
+    data = tmp_path / "data"
+    written(data, *(RegisterUser(profile(name)) for name in ("ann", "ben", "cid")))
+    log = data / "events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"id":"2"', b'"id":"9"'))
+    return data
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_serves_and_stops_when_asked_to(tmp_path: Path, workers: str) -> None:
+    """The command line wins over the environment, in every worker."""
+    arguments = ("serve", "--port", "0", "--data", "mine", "--workers", workers)
+    with running(tmp_path, *arguments, EVENTAPI_DATA="other") as server:
+        answer = httpx.post(f"{address_of(server)}/auth/register", json=ANN)
+        assert answer.status_code == 200
+        assert "server" not in answer.headers
+        ended = server.stop()
+    assert ended.code == 0
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "mine" / "events.jsonl").stat().st_size > 0
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_is_quiet(tmp_path: Path, workers: str) -> None:
+    with running(tmp_path, "serve", "--port", "0", "--workers", workers) as server:
+        address_of(server)
+        ended = server.stop(signal.SIGINT)
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+
+
+def test_a_second_server_on_the_same_data_is_more_workers(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, "serve", "--port", "0") as one,
+        running(tmp_path, "serve", "--port", "0") as other,
+    ):
+        assert httpx.post(f"{address_of(one)}/auth/register", json=ANN).is_success
+        credentials = {name: ANN[name] for name in ("username", "password")}
+        assert httpx.post(f"{address_of(other)}/auth/login", json=credentials).is_success
+
+
+def test_the_reloader_serves(tmp_path: Path) -> None:
+    with running(tmp_path, "serve", "--port", "0", "--reload") as server:
+        transport = httpx.HTTPTransport(retries=5)  # It announces before its child listens.
+        with httpx.Client(transport=transport, base_url=address_of(server)) as client:
+            assert client.get("/health/live").is_success
+        ended = server.stop()
+    assert ended.code == 0
+
+
+def test_it_serves_https(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    with running(tmp_path, "serve", "--port", "0", "--ssl-certfile", str(certificate)) as server:
+        address = address_of(server)
+        assert address.startswith("https://")
+        trusting = ssl.create_default_context(cafile=certificate)
+        url = address.replace("127.0.0.1", "localhost")
+        assert httpx.get(f"{url}/health/live", verify=trusting).is_success
+
+
+def self_signed(folder: Path) -> Path:
+    """A file with a key and a certificate for localhost."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "localhost.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+def test_a_port_in_use_is_told_before_anything_is_opened(tmp_path: Path, taken_port: int) -> None:
+    ended = run(tmp_path, "serve", "--port", str(taken_port))
+    assert ended.code == 3
+    assert (
+        ended.err == f"eventapi: cannot listen on 127.0.0.1:{taken_port}: Address already in use\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
+    ended = run(tmp_path, "serve", "--host", "nowhere.invalid")
+    assert ended.code == 3
+    assert ended.err.startswith("eventapi: cannot listen on nowhere.invalid:8000: ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_damaged_log_is_named_and_left_alone(damaged: Path, workers: str) -> None:
+    """Position and byte offset stand in the one line that is printed, whatever the log level."""
+    log = damaged / "events.jsonl"
+    before = log.read_bytes()
+    offset = before.index(b"\n") + 1
+    arguments = ("serve", "--port", "0", "--workers", workers)
+    ended = run(damaged.parent, *arguments, EVENTAPI_LOG_LEVEL="critical")
+    assert ended.code == 3
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith(
+        f"eventapi: the log is damaged at position 2, byte offset {offset}: "
+    )
+    assert log.read_bytes() == before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_data_directory_that_cannot_be_used(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "data").touch()
+    ended = run(tmp_path, "serve", "--port", "0", "--workers", workers)
+    assert ended.code == 3
+    assert re.fullmatch("eventapi: .*data.*\n", ended.err)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EVENTAPI_NONSENSE", "1"), ("EVENTAPI_METRICS", "maybe"), ("EVENTAPI_SECRET_KEY", "short")],
+)
+def test_a_bad_setting_is_misuse(tmp_path: Path, name: str, value: str) -> None:
+    result = invoke(tmp_path, "serve", "--port", "0", **{name: value})
+    assert result.exit_code == 2
+    assert re.fullmatch(f"eventapi: {name}.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (2, ["--reload", "--workers", "2"]),
+        (2, ["--ssl-keyfile", __file__]),
+        (2, ["--workers", "0"]),
+        (2, ["--port", "70000"]),
+        (3, ["--ssl-certfile", __file__]),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path: Path, code: int, arguments: list[str]) -> None:
+    result = invoke(tmp_path, "serve", *arguments)
+    assert result.exit_code == code
+    assert result.stderr
+
+
+def test_uvicorn_alone_tells_of_a_bad_setting_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "uvicorn", "--factory", "eventapi.app:create_app"]
+    ended = run(tmp_path, "--port", "0", command=command, EVENTAPI_NONSENSE="1")
+    assert ended.code != 0
+    assert "eventapi: EVENTAPI_NONSENSE (from environment) is no setting of eventapi" in ended.err
+    assert "Traceback" not in ended.err

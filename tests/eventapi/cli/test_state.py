@@ -1,0 +1,93 @@
+"""``eventapi state`` and ``eventapi rebuild``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from eventapi.commands.items import CreateItem, DeleteItem
+from eventapi.commands.users import DisableUser, RegisterUser
+from events.items import Content
+from tests.eventapi.cli.running import invoke, written
+from tests.given import profile, state_of
+
+EMPTY = state_of().digest()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
+    items = [CreateItem(1, Content("one")), CreateItem(1, Content("two"))]
+    written(folder, *users, *items, DeleteItem(1, 1), DisableUser("ben", "operator/root"))
+    return folder
+
+
+def shown(data: Path, *options: str) -> dict[str, object]:
+    result = invoke(data, "state", "show", "--json", *options)
+    assert result.exit_code == 0, result.stderr
+    told: dict[str, object] = json.loads(result.stdout)
+    return told
+
+
+def test_the_counts(data: Path) -> None:
+    told = shown(data)
+    assert told["position"] == 6
+    assert told["users"] == {"enabled": 1, "disabled": 1, "erased": 0}
+    assert told["items"] == {"live": 1, "deleted": 1}
+    assert told["sessions"] == 0
+    assert "1 enabled, 1 disabled, 0 erased" in invoke(data, "state", "show").stdout
+
+
+def test_at_a_position_and_at_a_time(data: Path) -> None:
+    """Every record of the log leads to the state at its position, and its time at least there."""
+    for line in (data / "events.jsonl").read_bytes().splitlines():
+        record = json.loads(line)
+        by_position = shown(data, "--at", record["id"])
+        by_time = shown(data, "--at", record["time"])
+        assert by_position["position"] == int(record["id"])
+        assert by_position["time"] == record["time"]
+        assert by_time["time"] == record["time"]
+
+
+@pytest.mark.parametrize("at", ["0", "1999-12-31T23:59:59Z", "1999-12-31t23:59:59.5+05:30"])
+def test_before_the_beginning(data: Path, at: str) -> None:
+    assert invoke(data, "state", "digest", "--at", at).stdout == f"{EMPTY}\n"
+    assert shown(data, "--at", at)["time"] is None
+
+
+def test_in_the_future_a_time_is_now_and_a_position_is_refused(data: Path) -> None:
+    assert shown(data, "--at", "2999-01-01T00:00:00Z") == shown(data)
+    result = invoke(data, "state", "show", "--at", "7")
+    assert result.exit_code == 1
+    assert result.stderr == "eventapi: there is no position 7 yet: the log ends at 6\n"
+
+
+@pytest.mark.parametrize(
+    "at", ["-1", "1_0", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"]
+)
+def test_what_is_no_point_of_the_log(data: Path, at: str) -> None:
+    assert invoke(data, "state", "digest", f"--at={at}").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["state", "digest"], ["state", "show"]])
+def test_no_key_is_needed(data: Path, tmp_path: Path, command: Sequence[str]) -> None:
+    """Anyone can recompute the digest from the log alone."""
+    (tmp_path / "copy.jsonl").write_bytes((data / "events.jsonl").read_bytes())
+    alone = invoke(tmp_path, *command, "--log", str(tmp_path / "copy.jsonl"))
+    assert alone.exit_code == 0
+    assert alone.stdout == invoke(data, *command).stdout
+    assert not (tmp_path / "vault.sqlite").exists()
+
+
+def test_a_rebuild_gives_its_figures(data: Path) -> None:
+    result = invoke(data, "rebuild", "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["events"] == 6
+    assert told["digest"] == shown(data)["digest"]
+    assert len(told["checksum"]) == 64
+    assert told["digest"] in invoke(data, "rebuild").stdout

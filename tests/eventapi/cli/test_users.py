@@ -1,0 +1,95 @@
+"""``eventapi users``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import DisableUser, RegisterUser
+from eventapi.security import passwords
+from events.items import Content
+from tests.eventapi.cli.running import invoke, run, written
+from tests.given import profile
+
+GOOD = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passwords cost is not what is tested here."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords.Passwords.__init__, "__defaults__", (cheap, 1, 8))
+
+
+def listed(data: Path) -> list[dict[str, object]]:
+    users: list[dict[str, object]] = json.loads(invoke(data, "users", "list", "--json").stdout)
+    return users
+
+
+def test_a_user_is_made_by_the_operator(tmp_path: Path) -> None:
+    arguments = ("ann", "Ann@EXAMPLE.org", "--full-name", "Ann Lee", "--password-stdin")
+    result = invoke(tmp_path, "users", "create", *arguments, typed=f"{GOOD}\n")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "users/1 is ann\n"
+    (line,) = (tmp_path / "events.jsonl").read_bytes().splitlines()
+    assert json.loads(line)["actor"].startswith("operator/")
+    (user,) = listed(tmp_path)
+    assert (user["email"], user["full_name"]) == ("Ann@example.org", "Ann Lee")
+    assert (user["status"], user["roles"], user["items"]) == ("enabled", [], 0)
+
+
+def test_the_password_is_asked_for_twice(tmp_path: Path) -> None:
+    arguments = ("users", "create", "ann", "ann@example.org")
+    result = invoke(tmp_path, *arguments, typed=f"{GOOD}\nanother\n{GOOD}\n{GOOD}\n")
+    assert result.exit_code == 0
+    assert GOOD not in result.output
+
+
+@pytest.mark.parametrize(
+    ("username", "email", "password"),
+    [
+        ("ab", "ann@example.org", GOOD),
+        ("a b c", "ann@example.org", GOOD),
+        ("ann", "nobody", GOOD),
+        ("ann", "ann@localhost", GOOD),
+        ("ann", "ann@example.org", "short"),
+        ("ann", "ann@example.org", "é" * 1000),
+        ("ann", "ann@example.org", b"\xff" * 9),
+        ("BEN", "ann@example.org", GOOD),
+        ("ann", "BEN@example.org", GOOD),
+    ],
+)
+def test_the_rules_are_those_of_a_request(
+    tmp_path: Path, username: str, email: str, password: str | bytes
+) -> None:
+    written(tmp_path, RegisterUser(profile("ben")))
+    arguments = ("users", "create", username, email, "--password-stdin")
+    result = invoke(tmp_path, *arguments, typed=password)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("eventapi: ")
+    assert result.stderr.count("\n") == 1
+    assert len(listed(tmp_path)) == 1
+
+
+def test_the_list(tmp_path: Path) -> None:
+    users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
+    written(tmp_path, *users, CreateItem(1, Content("one")), DisableUser("ben", "operator/root"))
+    assert [(user["username"], user["status"], user["items"]) for user in listed(tmp_path)] == [
+        ("ann", "enabled", 1),
+        ("ben", "disabled", 0),
+    ]
+    headers, ann, ben = invoke(tmp_path, "users", "list").stdout.splitlines()
+    assert headers.startswith("number\tusername\temail\t")
+    assert ann.startswith("1\tann\tann@example.org\tAnn\tenabled\t\t1\t")
+    assert ben.startswith("2\tben\t")
+
+
+def test_the_hash_is_made_as_the_server_makes_it(tmp_path: Path) -> None:
+    """In a process of its own, where nothing is made cheap; without a password it asks in vain."""
+    ended = run(tmp_path, "users", "create", "ann", "ann@example.org", "--password-stdin")
+    assert (ended.code, ended.out) == (1, b"")
+    assert "password: " in ended.err
