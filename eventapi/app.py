@@ -25,6 +25,7 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
+from eventapi.batch import Environment
 from eventapi.http import auth, docs, health, items, openapi
 from eventapi.http.access import AccessLog, access_log, no_access_log
 from eventapi.http.cors import Cors
@@ -35,7 +36,7 @@ from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
 from eventapi.http.services import Details, Services
 from eventapi.http.views import V1, V2
-from eventapi.journal import Environment, Journal
+from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_key
 from eventapi.security.tokens import Tokens

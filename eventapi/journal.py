@@ -17,48 +17,25 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
 from eventapi.commands.command import Command
-from events.codec import encode
 from events.errors import (
     DamagedLog,
     EventapiError,
-    Fault,
-    Invalid,
     LogFenced,
     LogUnavailable,
     Overloaded,
+    RequestInProgress,
     VaultUnavailable,
 )
 from events.log.port import Appender, EventLog, Head
-from events.record import Record
-from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring
-from events.users import UserRegistered
+from events.sealing import Keyring
 from events.vault.port import Vault
 from projections.replay import Progress, apply_all, open_records, replay
-from projections.state import Entity, State
+from projections.state import State
 
 logger = logging.getLogger("eventapi.journal")
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a command came to: its record, now durable, and the entity as it stood right after."""
-
-    record: Record
-    entity: Entity
-
-
-class Environment(msgspec.Struct, frozen=True):
-    """What the outside world provides: the time, and what cannot be guessed.
-
-    ``now`` gives RFC 3339 in UTC with microseconds, ``new_uuid`` a UUID in its text form, and
-    ``random_bytes(n)`` n bytes from a secure source.
-    """
-
-    now: Callable[[], str]
-    new_uuid: Callable[[], str]
-    random_bytes: Callable[[int], bytes]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -70,117 +47,6 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 DEFAULT_LIMITS = Limits()
-
-
-class _Wish(msgspec.Struct, eq=False):
-    """Commands that stand or fall together, and who waits for them."""
-
-    commands: Sequence[Command]
-    requestid: str
-    answer: asyncio.Future[list[Outcome]]
-
-
-class _NewKeys(Keyring):
-    """Keys of users that are not written yet, over those of the users that are."""
-
-    def __init__(self, base: Keyring) -> None:
-        super().__init__()
-        self._base = base
-        self.raw: dict[str, bytes] = {}
-
-    def __missing__(self, subject: str) -> AESGCM:
-        return self._base[subject]
-
-    def add(self, subject: str, key: bytes) -> None:
-        super().add(subject, key)
-        self.raw[subject] = key
-
-    def take(self, other: _NewKeys) -> None:
-        """Take in the keys of what will be written."""
-        self.update(other)
-        self.raw.update(other.raw)
-
-
-class _Batch:
-    """The draft of one batch: what is decided and encoded, but not yet written."""
-
-    def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
-        self._draft = state.draft()
-        self._environment = environment
-        self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
-        self._time = max(environment.now(), state.last.time)
-        self.keys = _NewKeys(keyring)
-        self.lines: list[bytes] = []
-        self.records: list[Record] = []
-        self.answers: list[tuple[_Wish, list[Outcome] | Exception]] = []
-
-    def take(self, wish: _Wish) -> None:
-        """Decide a wish whole or not at all.
-
-        A refusal, too, is only told when the batch is written: it may rest on what an earlier
-        command of the same batch did.
-        """
-        try:
-            outcomes = self._decide(wish)
-        except EventapiError as refusal:
-            self.answers.append((wish, refusal))
-        except Exception as error:
-            logger.exception("a command could not be decided")
-            self.answers.append((wish, error))
-        else:
-            self.answers.append((wish, outcomes))
-
-    def _decide(self, wish: _Wish) -> list[Outcome]:
-        # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
-        single = len(wish.commands) == 1
-        draft, keys = self._draft, self.keys
-        if not single:
-            draft, keys = draft.draft(), _NewKeys(keys)
-        lines: list[bytes] = []
-        outcomes: list[Outcome] = []
-        for done, command in enumerate(wish.commands, 1):
-            remaining = len(wish.commands) - done
-            record, line = self._record(command, draft, keys, wish.requestid, remaining)
-            lines.append(line)
-            outcomes.append(Outcome(record, draft.apply(record)))
-        records = [outcome.record for outcome in outcomes]
-        if not single:
-            for record in records:
-                self._draft.apply(record)
-            self.keys.take(keys)
-        self.lines += lines
-        self.records += records
-        return outcomes
-
-    def _record(
-        self, command: Command, draft: State, keys: _NewKeys, requestid: str, remaining: int
-    ) -> tuple[Record, bytes]:
-        decision = command.decide(draft)
-        new_keys = None
-        if isinstance(decision.event, UserRegistered):
-            new_keys = _NewKeys(keys)
-            new_keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
-        record = Record(
-            draft.position + 1,
-            self._source,
-            decision.subject,
-            self._time,
-            decision.actor,
-            decision.event,
-            decision.sealedfor,
-            requestid,
-        )
-        nonce = self._environment.random_bytes(NONCE_BYTES)
-        try:
-            line, digest = encode(record, draft.last.hash, new_keys or keys, nonce, remaining)
-        except KeyError:
-            raise VaultUnavailable(f"the key of {decision.sealedfor} is missing") from None
-        except ValueError as error:
-            raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
-        if new_keys:
-            keys.take(new_keys)
-        end = draft.last.end + len(line) + 1
-        return msgspec.structs.replace(record, hash=digest, end=end), line
 
 
 class Journal:
@@ -203,10 +69,11 @@ class Journal:
         self._keyring = Keyring()
         self._state = State.empty()
         self._folding = asyncio.Lock()
-        self._queue: deque[_Wish] = deque()
+        self._queue: deque[Wish] = deque()
         self._closing = False
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._running: set[str] = set()
 
     async def start(self, progress: Progress | None = None) -> None:
         """Fold the log, recover its tail, and finish erasures that a crash cut short.
@@ -266,11 +133,38 @@ class Journal:
             records = await open_records(lines, self._state, self._keyring, self._vault)
             apply_all(records, self._state, self._keyring)
 
-    async def execute(self, command: Command, requestid: str = "") -> Outcome:
-        """Decide and write one command; see `execute_all`."""
-        return (await self.execute_all([command], requestid))[0]
+    async def first_outcome(self, once: Once | None) -> Outcome | None:
+        """What the first request with this key came to, if there was one.
 
-    async def execute_all(self, commands: Sequence[Command], requestid: str = "") -> list[Outcome]:
+        Raises `IdempotencyKeyReused`. Only a hint: `execute` asks again, under the lock.
+        """
+        if once is None:
+            return None
+        receipt = (await self.state()).receipts.valid(once.key, self._environment.now())
+        return None if receipt is None else replayed(receipt, once, self._keyring)
+
+    async def execute(
+        self, command: Command, requestid: str = "", once: Once | None = None
+    ) -> Outcome:
+        """Decide and write one command; see `execute_all`.
+
+        With ``once``, the second of two same requests has no effect and gets the first's outcome,
+        in whatever process, also after a crash. Raises `IdempotencyKeyReused`, and
+        `RequestInProgress` while the first is still running here.
+        """
+        if once is None:
+            return (await self.execute_all([command], requestid))[0]
+        if once.key in self._running:
+            raise RequestInProgress("a request with this Idempotency-Key is still running")
+        self._running.add(once.key)
+        try:
+            return (await self.execute_all([command], requestid, once))[0]
+        finally:
+            self._running.discard(once.key)
+
+    async def execute_all(
+        self, commands: Sequence[Command], requestid: str = "", once: Once | None = None
+    ) -> list[Outcome]:
         """Decide and write commands that stand or fall together; returns when they are durable.
 
         Raises `Refusal` where the rules say no, `Overloaded` where too much is queued, `LogError`
@@ -283,7 +177,7 @@ class Journal:
             return []
         if len(self._queue) >= self._limits.queue:
             raise Overloaded("too many writes are waiting")
-        wish = _Wish(commands, requestid, asyncio.get_running_loop().create_future())
+        wish = Wish(commands, requestid, asyncio.get_running_loop().create_future(), once)
         self._queue.append(wish)
         self._filled.set()
         return await wish.answer
@@ -302,7 +196,7 @@ class Journal:
             for wish in self._queue:
                 _answer(wish, LogUnavailable("the journal has stopped"))
 
-    async def _commit(self, wishes: Sequence[_Wish]) -> None:
+    async def _commit(self, wishes: Sequence[Wish]) -> None:
         try:
             async with self._log.exclusive(self._limits.lock_timeout) as appender, self._folding:
                 answers = await self._write(wishes, appender)
@@ -323,12 +217,12 @@ class Journal:
                 _answer(wish, LogUnavailable("the journal has stopped"))
 
     async def _write(
-        self, wishes: Sequence[_Wish], appender: Appender
-    ) -> list[tuple[_Wish, list[Outcome] | Exception]]:
+        self, wishes: Sequence[Wish], appender: Appender
+    ) -> list[tuple[Wish, list[Outcome] | Exception]]:
         """Bring a batch into the log and then into the state; the state must not move meanwhile."""
         await self._catch_up()
         self._check_head(appender)
-        batch = _Batch(self._state, self._keyring, self._environment)
+        batch = Batch(self._state, self._keyring, self._environment)
         for wish in wishes:
             batch.take(wish)
         if batch.lines:
@@ -350,7 +244,7 @@ class Journal:
             )
 
 
-def _answer(wish: _Wish, answer: list[Outcome] | Exception) -> None:
+def _answer(wish: Wish, answer: list[Outcome] | Exception) -> None:
     """Tell a waiter, unless they have gone or have been told."""
     if wish.answer.done():
         return

@@ -78,6 +78,8 @@ class Line(msgspec.Struct, gc=False):
     sealedfor: str = ""
     requestid: str = ""
     remaining: str = "0"
+    idempotencykey: str = ""
+    requesthash: str = ""
 
 
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -130,6 +132,9 @@ def encode(
     ]
     if record.requestid:
         members.append(("requestid", record.requestid))
+    if record.idempotencykey:
+        members.append(("idempotencykey", record.idempotencykey))
+        members.append(("requesthash", record.requesthash))
     if remaining:
         members.append(("remaining", str(remaining)))
     if record.sealedfor:
@@ -215,6 +220,8 @@ def decode(
             previous,
             end,
             "" if decode_data else parsed.type,
+            parsed.idempotencykey,
+            parsed.requesthash,
         )
         records.append(record)
     return records

@@ -12,6 +12,8 @@
     │   ├── AccountDisabled
     │   ├── Forbidden
     │   ├── PreconditionFailed  If-Match named another version
+    │   ├── IdempotencyKeyReused
+    │   ├── RequestInProgress   the first request with this key has no answer yet
     │   └── Invalid             input of the wrong shape, with the places where
     ├── Overloaded              a bounded queue is full; try again later
     ├── LogError                the log cannot do what was asked of it
@@ -68,6 +70,14 @@ class Forbidden(Refusal):
 
 class PreconditionFailed(Refusal):
     """The entity is not at the version the caller named (RFC 9110, section 13)."""
+
+
+class IdempotencyKeyReused(Refusal):
+    """The key was used before, for another request."""
+
+
+class RequestInProgress(Refusal):
+    """A request with the same key is still running."""
 
 
 class Fault(msgspec.Struct, frozen=True):

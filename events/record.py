@@ -31,7 +31,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     ``position`` is dense from 1; ``time`` is RFC 3339 in UTC with microseconds and ``Z``;
     ``sealedfor`` names the user whose key seals the personal values, or is empty; ``hash`` is
     32 raw bytes; ``end`` is the byte offset in a JSON-lines log at which the line's newline ends;
-    ``written_as`` is the type on the line where an upcast renamed it, for the seal is bound to it.
+    ``written_as`` is the type on the line where an upcast renamed it, for the seal is bound to it;
+    ``idempotencykey`` and ``requesthash`` say which request this is the effect of, if it said so
+    itself: the SHA-256 of the caller and their key, in hex, and the sealed SHA-256 of the request.
     """
 
     position: int
@@ -45,6 +47,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     hash: bytes = GENESIS
     end: int = 0
     written_as: str = ""
+    idempotencykey: str = ""
+    requesthash: str = ""
 
 
 def entity_number(subject: str) -> int:

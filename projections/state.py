@@ -12,12 +12,10 @@ from events import items as item_events
 from events import sessions as session_events
 from events import users as user_events
 from events.record import START, Event, Record, entity_number
-from projections.items import Item, Items, OwnerIndex
-from projections.sessions import Session, Sessions
-from projections.users import User, Users
-
-Entity = User | Item | Session | None
-"""What a record left behind: the entity as it then stood, or nothing."""
+from projections.items import Items, OwnerIndex
+from projections.receipts import Entity, Receipts
+from projections.sessions import Sessions
+from projections.users import Users
 
 
 class State:
@@ -26,11 +24,12 @@ class State:
     ``last`` is the last record folded.
     """
 
-    def __init__(self, users: Users, items: Items, sessions: Sessions) -> None:
+    def __init__(self, users: Users, items: Items, sessions: Sessions, receipts: Receipts) -> None:
         self.last = START
         self.users = users
         self.items = items
         self.sessions = sessions
+        self.receipts = receipts
         self._apply: dict[type[Event], Callable[[Record, Any], Entity]] = {
             user_events.UserRegistered: users.registered,
             user_events.UserUpdated: users.updated,
@@ -52,7 +51,7 @@ class State:
     @classmethod
     def empty(cls) -> State:
         """The state before the first record."""
-        return cls(Users({}, {}, {}), Items({}, {}, OwnerIndex()), Sessions({}, {}))
+        return cls(Users({}, {}, {}), Items({}, {}, OwnerIndex()), Sessions({}, {}), Receipts())
 
     @property
     def position(self) -> int:
@@ -64,14 +63,22 @@ class State:
 
         The base must not change while the draft is in use.
         """
-        draft = State(self.users.draft(), self.items.draft(), self.sessions.draft())
+        draft = State(
+            self.users.draft(),
+            self.items.draft(),
+            self.sessions.draft(),
+            self.receipts.draft(),
+        )
         draft.last = self.last
         return draft
 
     def apply(self, record: Record) -> Entity:
         """Fold one record in; never raises on an event of the vocabulary."""
         self.last = record
-        return self._apply[type(record.event)](record, record.event)
+        entity = self._apply[type(record.event)](record, record.event)
+        if record.idempotencykey:
+            self.receipts.add(record, entity)
+        return entity
 
     def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Entity:
         if event.reason == "changed":
@@ -86,6 +93,7 @@ class State:
         number = entity_number(record.subject)
         self.sessions.end_all(number)
         self.items.erase_owner(number, record.position)
+        self.receipts.erase_user(record.subject)
         return self.users.erased(record, event)
 
     def digest(self) -> str:
@@ -111,6 +119,8 @@ class State:
         for table in (self.users.by_id, self.items.by_id, self.items.deleted, self.sessions.by_id):
             for key in sorted(table):
                 content.update(encode(table[key]))  # type: ignore[index]  # its own
+        for key, receipt in sorted(self.receipts.by_key.items()):
+            content.update(encode((key, receipt.record.position, receipt.entity)))
         for index in (self.users.ids_by_name, self.users.ids_by_email):
             content.update(encode(dict(sorted(index.items()))))
         content.update(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from email_validator import EmailNotValidError, validate_email
 
+from eventapi.batch import Outcome
 from eventapi.commands.sessions import EndSession, StartSession
 from eventapi.commands.users import RegisterUser, RehashPassword, UpdateProfile
 from eventapi.http.bodies import (
@@ -20,7 +21,6 @@ from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import FORM_TYPE, PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion, TokenPair
-from eventapi.journal import Outcome
 from eventapi.security.tokens import refresh_hash
 from events.errors import Fault, Invalid, InvalidCredentials
 from events.sessions import Device
@@ -31,6 +31,9 @@ _WRONG = "the username or the password is wrong"
 _SESSION_BYTES = 16
 _SECRET_BYTES = 32
 _MAX_AGENT = 256
+_NOBODY = ""
+"""Whose idempotency keys they are that come without a user."""
+
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -39,13 +42,14 @@ async def register(request: ApiRequest) -> Reply:
     body = await request.body_as(Registration)
     check_password(body.password, "/password")
     email = normal_email(body.email)
-    state = await request.state()
-    profile = Profile(body.username, email, "", body.full_name)
-    # Asked once before the hash is made, which costs a thousand times more than the answer.
-    RegisterUser(profile).decide(state)
-    password_hash = await request.services.passwords.hash(body.password)
-    command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
-    outcome = await request.services.journal.execute(command, request.id)
+    outcome = await request.services.journal.first_outcome(await request.once(_NOBODY))
+    if outcome is None:
+        profile = Profile(body.username, email, "", body.full_name)
+        # Asked once before the hash is made, which costs a thousand times more than the answer.
+        RegisterUser(profile).decide(await request.state())
+        password_hash = await request.services.passwords.hash(body.password)
+        command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
+        outcome = await request.execute(command, _NOBODY)
     content = request.version.user(_user(outcome))
     return request.written(outcome, content, request.version.created_status)
 
@@ -160,6 +164,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             tag="auth",
             authenticated=False,
             body=Registration,
+            headers=("Idempotency-Key",),
             answers={version.created_status: version.user_type},
             answer_headers=("Event-Position",),
             errors=("username-taken", "email-taken", "validation-failed"),

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET
 
+from eventapi.batch import Outcome
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem, owned_item
 from eventapi.http.bodies import ItemBody, ItemPatch, ListQuery
 from eventapi.http.conditional import etag
@@ -16,7 +17,6 @@ from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion
-from eventapi.journal import Outcome
 from events.items import Content
 from projections.items import Item
 from projections.state import State
@@ -27,7 +27,7 @@ async def create_item(request: ApiRequest) -> Reply:
     _, user, _ = await request.authenticated()
     body = await request.body_as(ItemBody)
     command = CreateItem(user.id, Content(body.title, body.description))
-    outcome = await request.services.journal.execute(command, request.id)
+    outcome = await request.execute(command, user.subject)
     status = request.version.created_status
     if status != 201:
         return _item_written(request, outcome, user.username)
@@ -72,9 +72,10 @@ async def delete_item(request: ApiRequest) -> Reply:
     """Delete an item."""
     state, user, _ = await request.authenticated()
     number = request.item_number()
-    versions = request.accepted_versions(owned_item(state, user.id, number))
-    command = DeleteItem(user.id, number, versions)
-    outcome = await request.services.journal.execute(command, request.id)
+    outcome = await request.first_outcome(user.subject)
+    if outcome is None:
+        versions = request.accepted_versions(owned_item(state, user.id, number))
+        outcome = await request.execute(DeleteItem(user.id, number, versions), user.subject)
     return request.written(outcome, None)
 
 
@@ -84,9 +85,11 @@ async def _update(
     state, user, _ = await request.authenticated()
     body = await request.body_as(kind, media_types)
     number = request.item_number()
-    versions = request.accepted_versions(owned_item(state, user.id, number))
-    command = UpdateItem(user.id, number, body.title, body.description, versions)
-    outcome = await request.services.journal.execute(command, request.id)
+    outcome = await request.first_outcome(user.subject)
+    if outcome is None:
+        versions = request.accepted_versions(owned_item(state, user.id, number))
+        command = UpdateItem(user.id, number, body.title, body.description, versions)
+        outcome = await request.execute(command, user.subject)
     return _item_written(request, outcome, user.username)
 
 
@@ -147,6 +150,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Make an item",
             tag="items",
             body=ItemBody,
+            headers=("Idempotency-Key",),
             answers={created: version.item_type},
             answer_headers=where,
             errors=("validation-failed",),
@@ -180,7 +184,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Replace an item's content",
             tag="items",
             body=ItemBody,
-            headers=("If-Match",),
+            headers=("If-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
             errors=("not-found", "precondition-failed", "validation-failed"),
@@ -193,7 +197,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             tag="items",
             body=ItemPatch,
             media_types=sorted(PATCH_TYPES),
-            headers=("If-Match",),
+            headers=("If-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
             errors=("not-found", "precondition-failed", "validation-failed"),
@@ -204,7 +208,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=delete_item,
             summary="Delete an item",
             tag="items",
-            headers=("If-Match",),
+            headers=("If-Match", "Idempotency-Key"),
             answers={204: None},
             answer_headers=("Event-Position",),
             errors=("not-found", "precondition-failed"),

@@ -17,10 +17,12 @@ _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 _ALWAYS = ("malformed-body", "headers-too-large", "internal-error")
 _WITH_STATE = ("validation-failed", "log-unavailable", "overloaded")
 _WITH_BODY = ("unsupported-media-type", "body-too-large")
+_ONCE = ("request-in-progress", "idempotency-key-reused")
 _ON_WRITE = ("storage-full",)
 
 _HEADERS = {
     "If-Match": "The entity tags that the item may have; with another one the answer is 412.",
+    "Idempotency-Key": "A key of your own, quoted or bare: same requests have one effect only.",
     "If-None-Match": "The entity tags that you have already; the answer to one of them is 304.",
     "Min-Event-Position": "Answer from a state at this position of the log or later.",
     "X-Request-ID": "An id of your own for this request, a token of up to 128 characters.",
@@ -183,6 +185,8 @@ def _slugs(endpoint: Endpoint) -> set[str]:
         slugs.add("unauthenticated")
     if endpoint.body is not None:
         slugs |= set(_WITH_BODY)
+    if "Idempotency-Key" in endpoint.headers:
+        slugs |= set(_ONCE)
     if endpoint.method != "GET":
         slugs |= set(_ON_WRITE)
     return slugs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
@@ -14,13 +15,14 @@ import litestar
 import msgspec
 from litestar.exceptions import InternalServerException
 
+from eventapi.batch import Once, Outcome
+from eventapi.commands.command import Command
 from eventapi.http.bodies import PATTERNS
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.services import Services
 from eventapi.http.views import ApiVersion
-from eventapi.journal import Outcome
 from events.errors import (
     Fault,
     Invalid,
@@ -45,6 +47,8 @@ MAX_DEPTH = 32
 _MAX_FORM_FIELDS = 16
 _WAIT_STEP_SECONDS = 0.01
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
+_BARE = re.compile(r"([\x21\x23-\x7e]{1,255})")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
 _PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
@@ -206,6 +210,33 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """The request's path and something behind it, as the client sees them."""
         path: str = self.scope["path"]
         return f"{self.scope.get('root_path', '')}{path}{rest}"
+
+    # What is done
+
+    async def once(self, caller: str) -> Once | None:
+        """What makes this request have its effect only once, if it has an Idempotency-Key.
+
+        ``caller`` is whose keys these are. Raises `Invalid`.
+        """
+        header = self.header(b"idempotency-key")
+        if header is None:
+            return None
+        key = _QUOTED.fullmatch(header) or _BARE.fullmatch(header)
+        if key is None:
+            detail = "Idempotency-Key must be 1 to 255 visible characters, quoted or bare"
+            raise Invalid(Fault("", detail))
+        condition = self.header(b"if-match") or ""
+        parts = (self.method, self.scope["path"], condition)
+        request = hashlib.sha256("\0".join(parts).encode() + b"\0" + await self.content())
+        return Once(hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest())
+
+    async def first_outcome(self, caller: str) -> Outcome | None:
+        """What the first of same requests came to; see `Journal.first_outcome`."""
+        return await self.services.journal.first_outcome(await self.once(caller))
+
+    async def execute(self, command: Command, caller: str) -> Outcome:
+        """Write a command, once if the request asks for that; see `Journal.execute`."""
+        return await self.services.journal.execute(command, self.id, await self.once(caller))
 
     # What is answered
 

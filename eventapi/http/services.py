@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from eventapi.journal import Environment, Journal
+from eventapi.batch import Environment
+from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.security.tokens import Tokens
 

@@ -11,9 +11,10 @@ from random import Random
 from typing import Literal
 from uuid import UUID
 
+from eventapi.batch import Environment, Outcome
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.journal import DEFAULT_LIMITS, Environment, Journal, Limits, Outcome
+from eventapi.journal import DEFAULT_LIMITS, Journal, Limits
 from events.items import Content
 from events.log.jsonl import JsonlLog
 from events.log.memory import MemoryLog

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from eventapi.batch import Outcome
 from eventapi.commands.users import RegisterUser
-from eventapi.journal import Outcome
 from events.errors import EventapiError, StorageFull, UsernameTaken
 from tests.eventapi.house import House, Storage, opened
 from tests.given import profile

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from eventapi.batch import Environment
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.journal import Environment, Journal
+from eventapi.journal import Journal
 from events.errors import UsernameTaken
 from events.items import Content
 from events.log.jsonl import JsonlLog

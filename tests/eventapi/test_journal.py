@@ -10,10 +10,11 @@ from typing import cast
 import msgspec
 import pytest
 
+from eventapi.batch import Outcome
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.journal import Limits, Outcome
+from eventapi.journal import Limits
 from events.errors import Invalid, LogUnavailable, NotFound, Overloaded, UsernameTaken
 from events.items import Content
 from projections.items import Item

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from eventapi import journal
+from eventapi.batch import Batch, NewKeys
 from eventapi.journal import Journal
 from events.errors import EventapiError, StorageFull
 from events.log.port import Appender, Head
@@ -63,7 +64,7 @@ def write_in_this_order(*steps: str) -> Callable[..., Awaitable[Any]]:
     async def write(self: Any, wishes: Sequence[Any], appender: Appender) -> Any:
         if "catch up" in steps:
             await self._catch_up()
-        batch = journal._Batch(self._state, self._keyring, self._environment)
+        batch = Batch(self._state, self._keyring, self._environment)
         for wish in wishes:
             batch.take(wish)
         for step in steps:
@@ -133,13 +134,13 @@ def test_a_read_that_does_not_catch_up_is_noticed(
 def test_a_key_taken_in_before_its_line_is_written_is_noticed(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = journal._NewKeys.take
+    take = NewKeys.take
 
     def too_early(self: Any, other: Any) -> None:
         take(self, other)
         cast("Keyring", self._base).update(other)
 
-    monkeypatch.setattr(journal._NewKeys, "take", too_early)
+    monkeypatch.setattr(NewKeys, "take", too_early)
     check = the_key_of_a_failed_registration_disturbs_no_other_journal
     with pytest.raises((AssertionError, EventapiError)):
         asyncio.run(_run(check, storage))

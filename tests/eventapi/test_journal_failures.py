@@ -8,10 +8,11 @@ from typing import cast
 
 import pytest
 
+from eventapi.batch import Outcome
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.journal import Limits, Outcome
+from eventapi.journal import Limits
 from events.errors import (
     DamagedLog,
     EventapiError,

@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from eventapi.batch import Outcome
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser, UpdateProfile
-from eventapi.journal import Outcome
 from events.errors import EventapiError, StorageFull
 from events.items import Content
 from events.users import Profile

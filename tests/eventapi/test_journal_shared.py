@@ -10,9 +10,9 @@ from typing import cast
 
 import pytest
 
+from eventapi.batch import Outcome
 from eventapi.commands.command import Decision
 from eventapi.commands.items import CreateItem
-from eventapi.journal import Outcome
 from events.errors import DamagedLog, EventapiError, UsernameTaken, VaultUnavailable
 from events.items import Content
 from events.log.port import Head

@@ -18,7 +18,7 @@ from unittest import mock
 import msgspec
 from litestar.types import ASGIApp
 
-from eventapi import app, journal
+from eventapi import app, batch, journal
 from events.log import jsonl
 from events.log.mark import Mark
 from events.log.port import Head
@@ -57,8 +57,8 @@ def stale_reads() -> ASGIApp:
 def early_answers() -> ASGIApp:
     """Writes are answered before they are written, and the disk is slow."""
 
-    class Early(journal._Batch):
-        def take(self, wish: journal._Wish) -> None:
+    class Early(batch.Batch):
+        def take(self, wish: batch.Wish) -> None:
             super().take(wish)
             journal._answer(*self.answers[-1])
 
@@ -67,7 +67,7 @@ def early_answers() -> ASGIApp:
             await asyncio.sleep(SLOW_SYNC_SECONDS)
             await super().append(lines, head)
 
-    _plant(journal, "_Batch", Early)
+    _plant(journal, "Batch", Early)
     _plant(app, "JsonlLog", Slow)
     return app.create_app()
 

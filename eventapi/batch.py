@@ -1,0 +1,196 @@
+"""A batch: commands decided one after another in a draft, and the lines that they come to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from eventapi.commands.command import Command
+from events.codec import encode
+from events.errors import (
+    EventapiError,
+    Fault,
+    IdempotencyKeyReused,
+    Invalid,
+    VaultUnavailable,
+)
+from events.record import Record
+from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring, seal, unseal
+from events.users import UserRegistered
+from projections.receipts import Entity, Receipt
+from projections.state import State
+
+logger = logging.getLogger("eventapi.journal")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command came to: its record, now durable, and the entity as it stood right after."""
+
+    record: Record
+    entity: Entity
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What the outside world provides: the time, and what cannot be guessed.
+
+    ``now`` gives RFC 3339 in UTC with microseconds, ``new_uuid`` a UUID in its text form, and
+    ``random_bytes(n)`` n bytes from a secure source.
+    """
+
+    now: Callable[[], str]
+    new_uuid: Callable[[], str]
+    random_bytes: Callable[[int], bytes]
+
+
+class Once(msgspec.Struct, frozen=True):
+    """A request that may have its effect only once (IETF draft Idempotency-Key, 07).
+
+    ``key`` is the SHA-256 of the caller and their key, in hex; ``request`` the SHA-256 of the
+    request, 32 bytes. On the line the latter is sealed: it could be guessed from what was typed.
+    """
+
+    key: str
+    request: bytes
+
+
+class Wish(msgspec.Struct, eq=False):
+    """Commands that stand or fall together, and who waits for them."""
+
+    commands: Sequence[Command]
+    requestid: str
+    answer: asyncio.Future[list[Outcome]]
+    once: Once | None = None
+
+
+class NewKeys(Keyring):
+    """Keys of users that are not written yet, over those of the users that are."""
+
+    def __init__(self, base: Keyring) -> None:
+        super().__init__()
+        self._base = base
+        self.raw: dict[str, bytes] = {}
+
+    def __missing__(self, subject: str) -> AESGCM:
+        return self._base[subject]
+
+    def add(self, subject: str, key: bytes) -> None:
+        super().add(subject, key)
+        self.raw[subject] = key
+
+    def take(self, other: NewKeys) -> None:
+        """Take in the keys of what will be written."""
+        self.update(other)
+        self.raw.update(other.raw)
+
+
+class Batch:
+    """The draft of one batch: what is decided and encoded, but not yet written."""
+
+    def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
+        self._draft = state.draft()
+        self._environment = environment
+        self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
+        self._time = max(environment.now(), state.last.time)
+        self.keys = NewKeys(keyring)
+        self.lines: list[bytes] = []
+        self.records: list[Record] = []
+        self.answers: list[tuple[Wish, list[Outcome] | Exception]] = []
+
+    def take(self, wish: Wish) -> None:
+        """Decide a wish whole or not at all.
+
+        A refusal, too, is only told when the batch is written: it may rest on what an earlier
+        command of the same batch did.
+        """
+        try:
+            outcomes = self._decide(wish)
+        except EventapiError as refusal:
+            self.answers.append((wish, refusal))
+        except Exception as error:
+            logger.exception("a command could not be decided")
+            self.answers.append((wish, error))
+        else:
+            self.answers.append((wish, outcomes))
+
+    def _decide(self, wish: Wish) -> list[Outcome]:
+        if wish.once is not None:
+            receipt = self._draft.receipts.valid(wish.once.key, self._time)
+            if receipt is not None:
+                return [replayed(receipt, wish.once, self.keys)]
+        # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
+        single = len(wish.commands) == 1
+        draft, keys = self._draft, self.keys
+        if not single:
+            draft, keys = draft.draft(), NewKeys(keys)
+        lines: list[bytes] = []
+        outcomes: list[Outcome] = []
+        for done, command in enumerate(wish.commands, 1):
+            remaining = len(wish.commands) - done
+            record, line = self._record(command, draft, keys, wish, remaining)
+            lines.append(line)
+            outcomes.append(Outcome(record, draft.apply(record)))
+        records = [outcome.record for outcome in outcomes]
+        if not single:
+            for record in records:
+                self._draft.apply(record)
+            self.keys.take(keys)
+        self.lines += lines
+        self.records += records
+        return outcomes
+
+    def _record(
+        self, command: Command, draft: State, keys: NewKeys, wish: Wish, remaining: int
+    ) -> tuple[Record, bytes]:
+        decision = command.decide(draft)
+        new_keys = None
+        if isinstance(decision.event, UserRegistered):
+            new_keys = NewKeys(keys)
+            new_keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
+        record = Record(
+            draft.position + 1,
+            self._source,
+            decision.subject,
+            self._time,
+            decision.actor,
+            decision.event,
+            decision.sealedfor or (decision.actor if wish.once else ""),
+            wish.requestid,
+        )
+        nonce = self._environment.random_bytes(NONCE_BYTES)
+        at_hand = new_keys or keys
+        try:
+            if wish.once is not None:
+                record = self._with_receipt(record, wish.once, at_hand)
+            line, digest = encode(record, draft.last.hash, at_hand, nonce, remaining)
+        except KeyError:
+            raise VaultUnavailable(f"the key of {record.sealedfor} is missing") from None
+        except ValueError as error:
+            raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
+        if new_keys:
+            keys.take(new_keys)
+        end = draft.last.end + len(line) + 1
+        return msgspec.structs.replace(record, hash=digest, end=end), line
+
+    def _with_receipt(self, record: Record, once: Once, keys: Keyring) -> Record:
+        nonce = self._environment.random_bytes(NONCE_BYTES)
+        record = msgspec.structs.replace(record, idempotencykey=once.key)
+        sealed = seal(keys[record.sealedfor], nonce, once.request, receipt_context(record))
+        return msgspec.structs.replace(record, requesthash=sealed)
+
+
+def replayed(receipt: Receipt, once: Once, keyring: Keyring) -> Outcome:
+    """What the first request with this key came to; raises `IdempotencyKeyReused` for another."""
+    record = receipt.record
+    cipher = keyring[record.sealedfor]
+    if unseal(cipher, record.requesthash, receipt_context(record)) != once.request:
+        raise IdempotencyKeyReused("the Idempotency-Key was used before, for another request")
+    return Outcome(record, receipt.entity)
+
+
+def receipt_context(record: Record) -> bytes:
+    """What the seal of a request's hash is bound to."""
+    return f"{record.source}|{record.subject}|{record.idempotencykey}".encode()
