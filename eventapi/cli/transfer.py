@@ -20,7 +20,7 @@ from eventapi.cli.opening import opened_log, operator, reading, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
-from eventapi.journal import Outcome
+from eventapi.batch import Outcome
 from eventapi.settings import Settings
 from events.log.jsonl import sync_directory
 from events.users import UserDisabled
