@@ -15,6 +15,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -145,6 +146,12 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> Sequence[msgspec.structs.FieldInfo]:
+    """The members of a kind; msgspec works them out anew at every call."""
+    return msgspec.structs.fields(kind)
+
+
 class _Reader:
     """One pass over a file that goes on after a flaw, so that all of them are told."""
 
@@ -226,7 +233,7 @@ class _Reader:
             return None
         values = {}
         self._unknown(members, kind.__struct_fields__, place)
-        for field in msgspec.structs.fields(kind):
+        for field in _fields(kind):
             name = field.name
             if name not in members:
                 if field.required:
