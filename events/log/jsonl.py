@@ -3,7 +3,7 @@
 The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its mark
 ``events.jsonl.mark`` (see `events.log.mark`), and ``quarantine/``.
 
-1. An append takes the lock (``flock``), so there is one writer at a time in all processes.
+1. An append takes the lock (``flock``) in its turn: one writer at a time in all processes.
 2. It writes at the offset that the mark tells, then calls ``fdatasync``, and only then publishes
    the new offset in the mark. Nobody reads past the mark, so nobody reads what is not durable.
 3. A process that dies between the two leaves bytes past the mark. Whoever locks next finds the
@@ -60,6 +60,10 @@ _SMALL_BYTES: Final = 1 << 16
 _INDEX_EVERY: Final = 4096
 """Positions between two entries of the offset index."""
 
+_TURN_PAUSE_SECONDS: Final = 0.0005
+_LOCK_PAUSE_SECONDS: Final = 0.0001
+"""Between two looks at a lock that another one has: many may wait for the turn, one with it."""
+
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PAGE: Final = 4096
 
@@ -90,6 +94,15 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.rename(path)
     sync_directory(path.parent)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a file, or say that another one has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 async def _ended(work: asyncio.Future[Any]) -> None:
@@ -204,34 +217,41 @@ class JsonlLog:
             self._mutex.release()
 
     async def _flock(self, deadline: float, timeout: float) -> None:
+        """Take the lock, in turn.
+
+        Whoever wants it first takes the turn, a lock on the log's own file, and lets it go once the
+        lock is theirs. So a busy process, which is back for the lock in no time, does not overtake
+        the one that waits for it.
+        """
+        if _locked(self._file) and _locked(self._lock_file):
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            return
+        # Polled in a thread, because a blocking flock could not be given up in time, and the
+        # event loop's clock is too coarse for how short a lock is held.
+        given_up = threading.Event()
+        loop = asyncio.get_running_loop()
+        polling = loop.run_in_executor(self._thread, self._poll_flock, deadline, given_up)
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # Polled in a thread, because a blocking flock could not be given up in time, and the
-            # event loop's clock is too coarse for how short a lock is held.
-            given_up = threading.Event()
-            loop = asyncio.get_running_loop()
-            polling = loop.run_in_executor(self._thread, self._poll_flock, deadline, given_up)
-            try:
-                locked = await asyncio.shield(polling)
-            except asyncio.CancelledError:
-                given_up.set()
-                await _ended(polling)
-                raise
-            if not locked:
-                raise LogUnavailable(f"the log was not free within {timeout} s") from None
+            locked = await asyncio.shield(polling)
+        except asyncio.CancelledError:
+            given_up.set()
+            await _ended(polling)
+            raise
+        if not locked:
+            raise LogUnavailable(f"the log was not free within {timeout} s")
 
     def _poll_flock(self, deadline: float, given_up: threading.Event) -> bool:
-        pause = 0.00005
-        while time.monotonic() < deadline and not given_up.is_set():
-            time.sleep(pause)
-            try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pause = min(pause * 1.2, 0.01)
-            else:
-                return True
-        return False
+        pause = _TURN_PAUSE_SECONDS
+        try:
+            for descriptor in (self._file, self._lock_file):
+                while not _locked(descriptor):
+                    if time.monotonic() >= deadline or given_up.is_set():
+                        return False
+                    time.sleep(pause)
+                pause = _LOCK_PAUSE_SECONDS
+            return True
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _check_fence(self) -> None:
         if self._mark.fence != self._fence:
