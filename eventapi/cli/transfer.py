@@ -14,13 +14,13 @@ import click
 import msgspec
 
 from eventapi.app import open_vault, opened_journal
+from eventapi.batch import Outcome
 from eventapi.cli import db_json
 from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.opening import opened_log, operator, reading, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
-from eventapi.batch import Outcome
 from eventapi.settings import Settings
 from events.log.jsonl import sync_directory
 from events.users import UserDisabled

@@ -16,9 +16,9 @@ import msgspec
 from click.testing import CliRunner, Result
 
 from eventapi.app import opened_journal
+from eventapi.batch import Outcome
 from eventapi.cli.main import program
 from eventapi.commands.command import Command
-from eventapi.journal import Outcome
 from eventapi.settings import Settings
 
 PROGRAM = [sys.executable, "-m", "eventapi"]

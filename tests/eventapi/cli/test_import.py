@@ -24,7 +24,9 @@ from tests.eventapi.cli.running import invoke, run, running, written
 from tests.given import profile
 
 BCRYPT = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"
-ARGON2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("correct horse")
+ARGON2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(
+    "correct horse", salt=b"always the same!"
+)
 NOON = "2025-10-13T12:00:00"
 
 Document = dict[str, Any]
