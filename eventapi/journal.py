@@ -39,11 +39,16 @@ logger = logging.getLogger("eventapi.journal")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """``batch`` and ``queue`` count waiting requests; ``lock_timeout`` is in seconds."""
+    """``batch`` and ``queue`` count waiting requests; the timeouts are in seconds.
+
+    A start waits longer for the lock than a write: a worker that gives up its start takes its
+    whole server down with it.
+    """
 
     batch: int = 512
     queue: int = 4096
     lock_timeout: float = 5.0
+    start_timeout: float = 60.0
 
 
 DEFAULT_LIMITS = Limits()
@@ -81,7 +86,7 @@ class Journal:
         Raises `LogError`, `VaultUnavailable` and `UnknownEvent`; then nothing may be served.
         """
         self._state = await replay(self._log, self._keyring, self._vault, progress=progress)
-        exclusive = self._log.exclusive(self._limits.lock_timeout)
+        exclusive = self._log.exclusive(self._limits.start_timeout)
         async with exclusive as appender, self._folding:
             await self._catch_up()
             self._check_head(appender)

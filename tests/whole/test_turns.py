@@ -1,4 +1,4 @@
-"""Busy writers take turns: none of them keeps another waiting."""
+"""The log's lock goes round: nobody keeps it, and nobody gives up too soon."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 
+from eventapi.app import SYSTEM
+from eventapi.journal import Journal, Limits
+from events.vault.memory import MemoryVault
 from tests.events.stories import append, opened
 
 WRITERS = 3
@@ -37,3 +40,20 @@ async def _order(path: Path) -> list[int]:
 
         await asyncio.gather(*map(write_on, range(WRITERS)))
     return order
+
+
+def test_a_start_waits_longer_for_the_lock_than_a_write(tmp_path: Path) -> None:
+    """A disk that stalls while a worker is replaced must not cost the whole server."""
+    asyncio.run(_start_while_locked(tmp_path / "events.jsonl"))
+
+
+async def _start_while_locked(path: Path) -> None:
+    limits = Limits(lock_timeout=0.05, start_timeout=10)
+    async with opened(path) as log, opened(path) as other:
+        journal = Journal(log, MemoryVault(), SYSTEM, limits)
+        async with other.exclusive(1):
+            starting = asyncio.create_task(journal.start())
+            await asyncio.sleep(4 * limits.lock_timeout)
+            assert not starting.done()
+        await starting
+        await journal.close()
