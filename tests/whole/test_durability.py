@@ -4,55 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.whole.client import Connection
 from tests.whole.server import Command, Server, by_serve, by_uvicorn, uvicorn_of
+from tests.whole.strace import needs_strace, traced
 from tests.whole.workload import Load, Workload
 
-STRACE = shutil.which("strace")
-SECONDS = 10.0
 CALLS = "fdatasync,sendto,sendmsg,write,writev,pwrite64"
 WRITES = 5
 
-pytestmark = pytest.mark.skipif(STRACE is None, reason="needs strace: apt-get install strace")
+pytestmark = needs_strace
 
 _CALL = re.compile(r"^(?P<thread>\d+) +(?:<\.\.\. )?(?P<name>\w+)(?P<rest>.*)$")
-
-
-@contextmanager
-def traced(pid: int, output: Path) -> Iterator[None]:
-    """Record the system calls of a process, in all of its threads."""
-    arguments = [STRACE or "strace", "-f", "-s", "4096", "-e", f"trace={CALLS}"]
-    said = output.with_suffix(".said")
-    with said.open("wb") as file:
-        command = [*arguments, "-o", str(output), "-p", str(pid)]
-        tracer = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + SECONDS
-        while "attached" not in said.read_text():
-            if tracer.poll() is not None:
-                pytest.skip(f"strace may not look at other processes: {said.read_text()}")
-            assert time.monotonic() < deadline, "strace has not attached"
-            time.sleep(0.02)
-        yield
-    finally:
-        tracer.terminate()
-        tracer.wait(SECONDS)
 
 
 def trace(server: Server) -> list[str]:
     """The system calls of a server while it makes some items, in order of time."""
     output = server.data.with_name("calls")
     account = asyncio.run(Workload(Load([server.port], server.log)).account("somebody"))
-    with traced(server.pid, output):
+    with traced(server.pid, output, f"trace={CALLS}"):
         asyncio.run(_write(server.port, account.authorization))
     return output.read_text(errors="replace").splitlines()
 
