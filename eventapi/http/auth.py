@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+import email_validator
 from email_validator import EmailNotValidError, validate_email
 
 from eventapi.batch import Outcome
@@ -26,6 +27,9 @@ from events.errors import Fault, Invalid, InvalidCredentials
 from events.sessions import Device
 from events.users import Profile
 from projections.users import User
+
+# Else addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _WRONG = "the username or the password is wrong"
 _SESSION_BYTES = 16

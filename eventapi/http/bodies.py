@@ -16,12 +16,14 @@ _ONE_LINE: Final = rf"^[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TITLE: Final = rf"^(?=.*\S)[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 
+_NO_NUL: Final = r"^[^\u0000]*$"
 _USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
 
 PATTERNS: Final = {
     _ONE_LINE: "must be one line without control characters",
     _TITLE: "must be one line without control characters, and not blank",
     _TEXT: "must have no control characters but tab and newline",
+    _NO_NUL: "must not have NUL in it",
     _USERNAME: "must be made of ASCII letters, digits, `_`, `.` and `-`",
 }
 """What each pattern means to whoever meets it."""
@@ -143,5 +145,9 @@ class ListQuery(msgspec.Struct, frozen=True):
     ) = UNSET
     order: Annotated[Literal["asc", "desc"], Meta(description="By number.")] = "asc"
     q: (
-        Annotated[str, Meta(max_length=200, description="Part of a text, in any case.")] | UnsetType
+        Annotated[
+            str,
+            Meta(max_length=200, pattern=_NO_NUL, description="Part of a text, in any case."),
+        ]
+        | UnsetType
     ) = UNSET

@@ -27,6 +27,10 @@ _HEADERS = {
     "Min-Event-Position": "Answer from a state at this position of the log or later.",
     "X-Request-ID": "An id of your own for this request, a token of up to 128 characters.",
 }
+_HEADER_SCHEMAS = {
+    "Idempotency-Key": {"pattern": '^("[ !#-~]{1,255}"|[!#-~]{1,255})$'},
+    "Min-Event-Position": {"pattern": "^(0|[1-9][0-9]{0,18})$"},
+}
 _ANSWER_HEADERS = {
     "ETag": "The entity tag of the item's version.",
     "Event-Position": "The position in the log of the event that was written.",
@@ -138,9 +142,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             found.append({"name": name, "in": "query", "description": text, "schema": member})
     position = ("Min-Event-Position",) if endpoint.reads_state else ()
     for name in (*endpoint.headers, *position, "X-Request-ID"):
-        schema = {"type": "string"}
-        if name == "Min-Event-Position":
-            schema["pattern"] = "^(0|[1-9][0-9]{0,18})$"
+        schema = {"type": "string", **_HEADER_SCHEMAS.get(name, {})}
         found.append(
             {"name": name, "in": "header", "description": _HEADERS[name], "schema": schema}
         )

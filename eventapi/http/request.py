@@ -301,12 +301,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _converted(pairs: list[tuple[str, str]], kind: type[T]) -> T:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise Invalid(Fault("", "a parameter stands twice"))
-    for name, value in values.items():
-        if "\0" in value:
-            raise Invalid(Fault(f"/{name}", "NUL is no text"))
+    """What is not known is not looked at: OAuth 2.0 has it ignored (RFC 6749, section 3.2)."""
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            raise Invalid(Fault(f"/{name}", "stands twice"))
+        if name in kind.__struct_fields__:  # type: ignore[attr-defined]  # a Struct
+            values[name] = value
     try:
         converted = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
