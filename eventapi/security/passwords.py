@@ -64,7 +64,7 @@ class Passwords:
             self._hasher.verify(stored or self._dummy, password)
         except (Argon2Error, InvalidHashError):
             return False
-        return stored is not None
+        return bool(stored)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._room <= 0:

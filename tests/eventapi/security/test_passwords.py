@@ -1,0 +1,113 @@
+"""Passwords: hashed by argon2id off the loop, by so many threads and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import bcrypt
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+from argon2.low_level import Type
+
+from eventapi.security.passwords import OWASP_HASHER, Passwords
+from events.errors import Overloaded
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def test_the_hash_is_argon2id_as_owasp_recommends() -> None:
+    parameters = extract_parameters(OWASP_HASHER.hash("x"))
+    assert parameters.type is Type.ID
+    assert (parameters.time_cost, parameters.memory_cost) == (2, 19_456)
+    assert parameters.salt_len >= 16
+
+
+def test_a_hash_is_good_for_its_own_password_alone() -> None:
+    passwords = Passwords(CHEAP)
+
+    async def check() -> list[bool]:
+        stored = await passwords.hash("x" * 1024)
+        assert stored != await passwords.hash("x" * 1024)
+        tried = ["x" * 1024, "x" * 1023, "x" * 1025, "X" * 1024, "", "x" * 72, "x" * 1024 + "\0"]
+        return [await passwords.verify(stored, password) for password in tried]
+
+    assert asyncio.run(check()) == [True] + [False] * 6
+    passwords.close()
+
+
+@pytest.mark.parametrize("stored", [None, "", "x", "$argon2id$", "$2b$", "$2b$12$short", "\0"])
+def test_what_is_no_hash_is_good_for_no_password(stored: str | None) -> None:
+    passwords = Passwords(CHEAP)
+    for password in ("", "x", stored or "", "no user has this password"):
+        assert not asyncio.run(passwords.verify(stored, password))
+    passwords.close()
+
+
+def test_a_bcrypt_hash_is_verified_and_wants_to_be_renewed() -> None:
+    passwords = Passwords(CHEAP)
+    stored = bcrypt.hashpw(b"old password", bcrypt.gensalt(4)).decode()
+    assert asyncio.run(passwords.verify(stored, "old password"))
+    assert not asyncio.run(passwords.verify(stored, "old passwords"))
+    assert not asyncio.run(passwords.verify(stored, "old password\0"))
+    assert passwords.needs_rehash(stored)
+    passwords.close()
+
+
+def test_a_hash_of_other_costs_wants_to_be_renewed() -> None:
+    passwords = Passwords(CHEAP)
+    assert passwords.needs_rehash(
+        PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash("x")
+    )
+    assert not passwords.needs_rehash(CHEAP.hash("x"))
+    passwords.close()
+
+
+class StuckHasher(PasswordHasher):
+    """A hasher that takes until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        assert self.gate.wait(10)
+        return super().hash(password, salt=salt)
+
+
+def test_no_more_wait_than_may_and_room_comes_back() -> None:
+    hasher = StuckHasher()
+    passwords = Passwords(hasher, workers=2, queue=3)
+    hasher.gate.clear()
+
+    async def check() -> None:
+        waiting = [asyncio.create_task(passwords.hash("x")) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await passwords.hash("x")
+        with pytest.raises(Overloaded):
+            await passwords.verify(None, "x")
+        hasher.gate.set()
+        assert len(await asyncio.gather(*waiting)) == 5
+        assert await passwords.hash("x")
+
+    asyncio.run(check())
+    passwords.close()
+
+
+def test_the_loop_goes_on_while_a_password_is_hashed() -> None:
+    hasher = StuckHasher()
+    passwords = Passwords(hasher)
+    hasher.gate.clear()
+
+    async def check() -> None:
+        hashing = asyncio.create_task(passwords.hash("x"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not hashing.done()
+        hasher.gate.set()
+        await hashing
+
+    asyncio.run(check())
+    passwords.close()

@@ -1,0 +1,84 @@
+"""The key that signs tokens: strong or refused, made once, readable by its owner alone."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eventapi.security import secret as module
+from eventapi.security.secret import secret_key
+from eventapi.security.tokens import MIN_KEY_BYTES, Tokens
+from events.errors import ConfigurationError
+
+GOOD = "0123456789abcdef0123456789abcdef"
+
+
+def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
+    assert secret_key(GOOD, tmp_path / "data") == GOOD
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "short",
+        GOOD[:-1],
+        "a" * 64,
+        "ab" * 32,
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        "09D25E094FAA6CA2556C818166B7A9563B93F7099F6F0F4CAA6CF63B88E8D3E7",
+        "your-secret-key-change-this-in-production",
+    ],
+)
+def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        secret_key(key, tmp_path)
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        Tokens(key, 60)
+    (tmp_path / "secret.key").write_text(key)
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        secret_key(None, tmp_path)
+
+
+def test_a_refusal_does_not_tell_the_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        secret_key("hunter2-hunter2", tmp_path)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    data = tmp_path / "deep" / "data"
+    made = secret_key(None, data)
+    assert len(made.encode()) >= MIN_KEY_BYTES
+    assert secret_key(None, data) == made
+    assert [path.name for path in data.iterdir()] == ["secret.key"]
+    assert stat.S_IMODE((data / "secret.key").stat().st_mode) == 0o600
+    assert secret_key(None, tmp_path / "other") != made
+
+
+def test_who_comes_second_gets_the_key_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = secret_key(None, tmp_path)
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    module._make(tmp_path / "secret.key")
+    assert secret_key(None, tmp_path) == first
+
+
+def test_many_at_once_get_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        keys = set(threads.map(lambda _: secret_key(None, tmp_path), range(32)))
+    assert len(keys) == 1
+
+
+def test_a_key_that_cannot_be_made_or_read_is_told_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="file"):
+        secret_key(None, tmp_path / "file")
+    (tmp_path / "secret.key").write_bytes(b"\xff" * 40)
+    with pytest.raises(ConfigurationError, match=r"secret\.key"):
+        secret_key(None, tmp_path)
