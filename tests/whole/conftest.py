@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.whole.server import Command, Server, by_serve, by_uvicorn
+from tests.whole.server import Command, by_serve, by_uvicorn
 
 
 @pytest.fixture(params=[by_serve, by_uvicorn], ids=["serve", "uvicorn"])
@@ -21,10 +20,3 @@ def command(request: pytest.FixtureRequest) -> Command:
 def data(tmp_path: Path) -> Path:
     """A data directory that does not exist yet; what servers say is kept beside it."""
     return tmp_path / "data"
-
-
-@pytest.fixture
-def server(data: Path) -> Iterator[Server]:
-    """A server with four workers."""
-    with Server(data) as server:
-        yield server
