@@ -249,7 +249,7 @@ class OverHttp(RuleBasedStateMachine):
             assert self._api.log.position == self._last_position
 
 
-WALKS = settings(max_examples=max(10, settings().max_examples // 5), stateful_step_count=30)
+WALKS = settings(max_examples=max(10, settings().max_examples // 5), stateful_step_count=20)
 
 
 def test_the_server_agrees_with_a_dictionary() -> None:
