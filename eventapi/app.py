@@ -6,26 +6,22 @@ eventapi.app:create_app --workers N`` is safe.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import secrets
 import shutil
-import signal
+import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
-from eventapi.batch import Environment
 from eventapi.http import auth, docs, health, items, openapi
 from eventapi.http.access import AccessLog, access_log, no_access_log
 from eventapi.http.cors import Cors
@@ -41,69 +37,28 @@ from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_key
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
-from events.errors import ConfigurationError, EventapiError
-from events.log.jsonl import JsonlLog
+from eventapi.snapshotting import keep_taking
+from eventapi.storage import DEFAULT, Parts, open_snapshots, opened_journal
+from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
-from events.vault.port import Vault
-from events.vault.sqlite import SqliteVault
-from projections.replay import Progress
 
 logger = logging.getLogger("eventapi")
 
-SYSTEM = Environment(
-    now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-    new_uuid=lambda: str(uuid.uuid4()),
-    random_bytes=secrets.token_bytes,
-)
-"""The real clock and the real randomness."""
+CANNOT_START = 3
+"""The exit code that tells uvicorn's supervisor not to try again."""
+
+FENCED = os.EX_IOERR
+"""The exit code after a failed sync: whoever restarts servers is to start this one again."""
+
+FLUSH_SECONDS = 1.0
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be plugged in; what is left out is made from the settings."""
+def _end_soon() -> None:
+    """End this process, for after a failed sync nothing that it holds may be trusted.
 
-    log: EventLog | None = None
-    vault: Vault | None = None
-    passwords: Passwords | None = None
-    environment: Environment = SYSTEM
-
-
-DEFAULT = Parts()
-
-
-def open_log(settings: Settings) -> EventLog:
-    """The log that the settings name; raises `ConfigurationError` and `DamagedLog`."""
-    if "://" in (settings.log or ""):
-        raise ConfigurationError("EVENTAPI_LOG: this version keeps its log in a file only")
-    return JsonlLog(settings.log_path)
-
-
-def open_vault(settings: Settings) -> Vault:
-    """The vault beside the log; raises `VaultUnavailable`."""
-    return SqliteVault(settings.log_path.parent / "vault.sqlite")
-
-
-@asynccontextmanager
-async def opened_journal(
-    settings: Settings, parts: Parts = DEFAULT, progress: Progress | None = None
-) -> AsyncIterator[tuple[Journal, EventLog]]:
-    """A started journal and its log, closed at the end.
-
-    Raises `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    Not at once: those who wait for an answer are first told that there is none.
     """
-    async with AsyncExitStack() as stack:
-        log = parts.log or open_log(settings)
-        stack.push_async_callback(log.close)
-        vault = parts.vault or open_vault(settings)
-        stack.push_async_callback(vault.close)
-        journal = Journal(log, vault, parts.environment, on_fence=_stop)
-        stack.push_async_callback(journal.close)
-        await journal.start(progress)
-        yield journal, log
-
-
-def _stop() -> None:
-    """Ask this process to end: after a failed sync nothing that it holds may be trusted."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    asyncio.get_running_loop().call_later(FLUSH_SECONDS, os._exit, FENCED)
 
 
 def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGIApp:
@@ -115,7 +70,8 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         try:
             settings = load(os.environ).settings
         except ConfigurationError as error:
-            raise SystemExit(f"eventapi: {error}") from None
+            print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
+            raise SystemExit(CANNOT_START) from None
         logs.configure(settings)
     requests = [ApiRequest.bound(version) for version in (V1, V2)]
 
@@ -126,7 +82,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             secret_key(settings.secret_key, settings.data_path),
             settings.access_token_minutes * 60,
         )
-        async with opened_journal(settings, parts) as (journal, log):
+        async with opened_journal(settings, parts, on_fence=_end_soon) as (journal, log):
             services = Services(
                 journal,
                 passwords,
@@ -137,7 +93,8 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             )
             for request in requests:
                 request.services = services
-            yield
+            async with _taking_snapshots(settings, journal):
+                yield
         passwords.close()
 
     app = Litestar(
@@ -153,6 +110,21 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         log = access_log(logs.line_writer(settings), settings.log_format == "json")
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     return Edge(_plain_startup(app), log, cors)
+
+
+@asynccontextmanager
+async def _taking_snapshots(settings: Settings, journal: Journal) -> AsyncIterator[None]:
+    if not settings.snapshot_every:
+        yield
+        return
+    options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]
+    every, snapshots = settings.snapshot_every, open_snapshots(settings)
+    task = asyncio.create_task(keep_taking(journal, snapshots, every, options), name="snapshots")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
@@ -223,9 +195,13 @@ def _plain_startup(app: Litestar) -> ASGIApp:
 
         try:
             await app(scope, receive, send_later)
-        except EventapiError as error:
+        except Exception as error:
             if not refused:
                 raise
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            known = known_error(error)
+            if known is None:
+                logger.exception("the application could not start")
+            message = str(known or "the application could not start")
+            await send({"type": "lifespan.startup.failed", "message": message})
 
     return wrapped

@@ -16,6 +16,7 @@ from events.errors import (
     Fault,
     IdempotencyKeyReused,
     Invalid,
+    Unauthenticated,
     VaultUnavailable,
 )
 from events.record import Record
@@ -58,12 +59,16 @@ class Once(msgspec.Struct, frozen=True):
 
 
 class Wish(msgspec.Struct, eq=False):
-    """Commands that stand or fall together, and who waits for them."""
+    """Commands that stand or fall together, and who waits for them.
+
+    ``session`` is the one under which they are wished, if any.
+    """
 
     commands: Sequence[Command]
     requestid: str
     answer: asyncio.Future[list[Outcome]]
     once: Once | None = None
+    session: str | None = None
 
 
 class NewKeys(Keyring):
@@ -117,6 +122,9 @@ class Batch:
             self.answers.append((wish, outcomes))
 
     def _decide(self, wish: Wish) -> list[Outcome]:
+        if wish.session is not None and wish.session not in self._draft.sessions.by_id:
+            # It was good when the request came, but has ended before the request's turn.
+            raise Unauthenticated("the session has ended")
         if wish.once is not None:
             receipt = self._draft.receipts.valid(wish.once.key, self._time)
             if receipt is not None:

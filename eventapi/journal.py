@@ -33,6 +33,7 @@ from events.log.port import Appender, EventLog, Head
 from events.sealing import Keyring
 from events.vault.port import Vault
 from projections.replay import Progress, apply_all, open_records, replay
+from projections.snapshots import Snapshots
 from projections.state import State
 
 logger = logging.getLogger("eventapi.journal")
@@ -63,9 +64,15 @@ class Journal:
         vault: Vault,
         environment: Environment,
         limits: Limits = DEFAULT_LIMITS,
+        *,
         on_fence: Callable[[], None] = lambda: None,
+        snapshots: Snapshots | None = None,
     ) -> None:
-        """``on_fence`` is called when nothing may be written before a restart."""
+        """``on_fence`` is called when nothing may be written before a restart.
+
+        ``snapshots`` make a start faster.
+        """
+        self._snapshots = snapshots
         self._log = log
         self._vault = vault
         self._environment = environment
@@ -85,7 +92,13 @@ class Journal:
 
         Raises `LogError`, `VaultUnavailable` and `UnknownEvent`; then nothing may be served.
         """
-        self._state = await replay(self._log, self._keyring, self._vault, progress=progress)
+        self._state = await replay(
+            self._log,
+            self._keyring,
+            self._vault,
+            snapshots=self._snapshots,
+            progress=progress,
+        )
         exclusive = self._log.exclusive(self._limits.start_timeout)
         async with exclusive as appender, self._folding:
             await self._catch_up()
@@ -149,7 +162,11 @@ class Journal:
         return None if receipt is None else replayed(receipt, once, self._keyring)
 
     async def execute(
-        self, command: Command, requestid: str = "", once: Once | None = None
+        self,
+        command: Command,
+        requestid: str = "",
+        once: Once | None = None,
+        session: str | None = None,
     ) -> Outcome:
         """Decide and write one command; see `execute_all`.
 
@@ -158,21 +175,25 @@ class Journal:
         `RequestInProgress` while the first is still running here.
         """
         if once is None:
-            return (await self.execute_all([command], requestid))[0]
+            return (await self.execute_all([command], requestid, session=session))[0]
         if once.key in self._running:
             raise RequestInProgress("a request with this Idempotency-Key is still running")
         self._running.add(once.key)
         try:
-            return (await self.execute_all([command], requestid, once))[0]
+            return (await self.execute_all([command], requestid, once, session))[0]
         finally:
             self._running.discard(once.key)
 
     async def execute_all(
-        self, commands: Sequence[Command], requestid: str = "", once: Once | None = None
+        self,
+        commands: Sequence[Command],
+        requestid: str = "",
+        once: Once | None = None,
+        session: str | None = None,
     ) -> list[Outcome]:
         """Decide and write commands that stand or fall together; returns when they are durable.
 
-        Raises `Refusal` where the rules say no, `Overloaded` where too much is queued, `LogError`
+        With ``session``, only if that session goes on when it is their turn. Raises `Refusal` where the rules say no, `Overloaded` where too much is queued, `LogError`
         and `VaultUnavailable` where nothing could be written. Whatever is raised, nothing was
         acknowledged.
         """
@@ -182,7 +203,7 @@ class Journal:
             return []
         if len(self._queue) >= self._limits.queue:
             raise Overloaded("too many writes are waiting")
-        wish = Wish(commands, requestid, asyncio.get_running_loop().create_future(), once)
+        wish = Wish(commands, requestid, asyncio.get_running_loop().create_future(), once, session)
         self._queue.append(wish)
         self._filled.set()
         return await wish.answer

@@ -21,7 +21,7 @@ Rate = Annotated[str, Meta(pattern=r"^(off|[1-9][0-9]*/(second|minute|hour|day))
 SECRET = frozenset({"SECRET_KEY"})
 """Shown as stars; of addresses only the password is."""
 
-_PASSWORD_IN_URL = re.compile(r"(?<=:)[^:/@]+(?=@)")
+_PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)")
 
 
 class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
@@ -81,7 +81,7 @@ def _masked(name: str, value: Any) -> str:
     if name in SECRET:
         return "********"
     text = ",".join(value) if isinstance(value, list | tuple) else str(value)
-    return _PASSWORD_IN_URL.sub("********", text) if "://" in text else text
+    return _PASSWORD_IN_URL.sub(r"\1********", text) if "://" in text else text
 
 
 def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Loaded:

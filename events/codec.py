@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from events import items, sessions, users
 from events.errors import DamagedLog, LogError, UnknownEvent
@@ -154,6 +154,22 @@ def check_link(line: bytes, previous: bytes) -> bytes:
     if line[-_TAIL_BYTES:] != _HASH_MEMBER + digest.hex().encode() + b'"}':
         raise ValueError("its hash does not continue the chain")
     return digest
+
+
+def check_links(lines: Iterable[bytes], last: Record) -> Record:
+    """Follow the chain behind the record ``last``, and look at nothing else.
+
+    The result has position, hash and end of the last line. Raises `DamagedLog`.
+    """
+    position, previous, end = last.position, last.hash, last.end
+    for line in lines:
+        position += 1
+        try:
+            previous = check_link(line, previous)
+        except ValueError as error:
+            raise DamagedLog(str(error), position=position, offset=end) from None
+        end += len(line) + 1
+    return replace(START, position=position, hash=previous, end=end)
 
 
 def parse(line: bytes) -> Line:

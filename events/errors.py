@@ -144,3 +144,10 @@ class VaultUnavailable(EventapiError):
 
 class ConfigurationError(EventapiError):
     """A setting has a bad value, or the data directory cannot be used."""
+
+
+def known_error(error: BaseException | None) -> EventapiError | None:
+    """The error of this tree that stands in the groups which task groups wrap around it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(known_error, error.exceptions)), None)
+    return error if isinstance(error, EventapiError) else None

@@ -23,7 +23,7 @@ _UNREADABLE = Content(title="")
 """What is left of a content whose key is destroyed."""
 
 
-class Item(msgspec.Struct, frozen=True, gc=False):
+class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An item as it stands; ``owner`` is a user's number, ``version`` its last event's position."""
 
     id: int
@@ -35,7 +35,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     version: int
 
 
-class Tombstone(msgspec.Struct, frozen=True, gc=False):
+class Tombstone(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What is kept of a deleted item: whose it was, and the positions of its life."""
 
     id: int

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from events.codec import decode, open_seal
+from events.codec import check_links, decode, open_seal
 from events.errors import DamagedLog
 from events.log.port import EventLog
-from events.record import Record
+from events.record import START, Record
 from events.sealing import Keyring
 from events.users import UserErased
 from events.vault.port import Vault
+from projections.snapshots import Snapshots
 from projections.state import State
+
+logger = logging.getLogger("projections.replay")
 
 Progress = Callable[[int], None]
 """Called with the position reached, now and then."""
@@ -35,7 +39,8 @@ async def open_records(
             try:
                 open_seal(record, keyring)
             except ValueError as error:
-                raise DamagedLog(str(error), position=record.position, offset=record.end) from None
+                start = record.end - len(lines[record.position - state.position - 1]) - 1
+                raise DamagedLog(str(error), position=record.position, offset=start) from None
     return records
 
 
@@ -67,20 +72,32 @@ async def replay(
     *,
     position: int | None = None,
     time: str | None = None,
+    snapshots: Snapshots | None = None,
     progress: Progress | None = None,
 ) -> State:
     """The state that the log adds up to: whole, up to a position, or up to a time.
 
-    ``time`` has the form of a record's. The keyring gets the keys of the users in the state.
+    ``time`` has the form of a record's. The keyring gets the keys of the users in the state. With
+    ``snapshots`` it starts from the newest that can be believed; the lines below it are not folded,
+    but their chain is followed all the same.
     """
-    state = State.empty()
     with _collector_paused():
-        async for lines in log.read(0, position):
-            if not keyring:
+        state = State.empty()
+        if snapshots is not None:
+            keys = await _all_keys(vault)
+            upto = log.position if position is None else min(position, log.position)
+            found = snapshots.newest(keys, position=upto, time=time)
+            if found is not None and await _stands_on(log, found, progress):
+                state = found
+                _forget_nobodys(keys, state)
+                keyring.update(keys)
+        loaded = False
+        async for lines in log.read(state.position, position):
+            if not loaded:
                 # Not before the read knows where it ends: until a user's first line is published,
                 # the key under their name may be one of a failed write, to be replaced.
-                for subject, key in (await vault.all()).items():
-                    keyring.add(subject, key)
+                keyring.update(await _all_keys(vault))
+                loaded = True
             records = await open_records(lines, state, keyring, vault)
             if time is not None and records[-1].time > time:
                 apply_all([record for record in records if record.time <= time], state, keyring)
@@ -88,6 +105,29 @@ async def replay(
             apply_all(records, state, keyring)
             if progress is not None:
                 progress(state.position)
+    _forget_nobodys(keyring, state)
+    return state
+
+
+async def _stands_on(log: EventLog, state: State, progress: Progress | None) -> bool:
+    """Whether a snapshot is of this log; raises `DamagedLog` where the chain up to it is broken."""
+    last = START
+    async for lines in log.read(0, state.position):
+        last = check_links(lines, last)
+        if progress is not None:
+            progress(last.position)
+    if last.hash != state.last.hash:
+        logger.warning("the snapshot at %d is passed over: it is of another log", state.position)
+    return last.hash == state.last.hash
+
+
+async def _all_keys(vault: Vault) -> Keyring:
+    keyring = Keyring()
+    for subject, key in (await vault.all()).items():
+        keyring.add(subject, key)
+    return keyring
+
+
+def _forget_nobodys(keyring: Keyring, state: State) -> None:
     for subject in keyring.keys() - {user.subject for user in state.users.by_id.values()}:
         del keyring[subject]
-    return state

@@ -11,7 +11,7 @@ from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStart
 from projections.overlay import Overlay
 
 
-class Session(msgspec.Struct, frozen=True, gc=False):
+class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A session as it stands; ``user`` is a user's number, times are RFC 3339."""
 
     id: str

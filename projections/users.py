@@ -31,7 +31,7 @@ _UNREADABLE = Profile(username="", email="", password_hash="")
 """What is left of a profile whose key is destroyed."""
 
 
-class User(msgspec.Struct, frozen=True, gc=False):
+class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A user as they stand; ``version`` is the position of their last event.
 
     Of an erased user only the number, the status and the version are left.

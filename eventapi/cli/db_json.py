@@ -28,8 +28,7 @@ from eventapi.cli.times import naive, record_time
 from eventapi.commands.command import Command
 from eventapi.commands.items import ImportItem
 from eventapi.commands.users import DisableUser, RegisterUser
-from eventapi.http.auth import normal_email
-from eventapi.http.bodies import Description, Email, FullName, Title, Username
+from eventapi.http.bodies import Description, Email, FullName, Title, Username, normal_email
 from events.errors import Invalid
 from events.items import Content
 from events.users import Profile

@@ -13,6 +13,7 @@ _COMMANDS = {
     "serve": "eventapi.cli.serve:serve",
     "log": "eventapi.cli.log:log",
     "state": "eventapi.cli.state:state",
+    "snapshot": "eventapi.cli.snapshot:snapshot",
     "rebuild": "eventapi.cli.state:rebuild",
     "users": "eventapi.cli.users:users",
     "config": "eventapi.cli.config:config",

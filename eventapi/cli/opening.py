@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from eventapi.app import open_log
 from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.output import progress_bar
 from eventapi.settings import Settings
+from eventapi.storage import open_log
 from events.log.port import EventLog
 from events.sealing import Keyring
 from events.vault.port import Vault

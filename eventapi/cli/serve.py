@@ -24,13 +24,13 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from eventapi import logs
-from eventapi.app import Parts, open_log, opened_journal
 from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
 from eventapi.security.tokens import check_secret
 from eventapi.settings import Settings
-from events.errors import ConfigurationError, EventapiError
+from eventapi.storage import Parts, open_log, opened_journal
+from events.errors import ConfigurationError, known_error
 
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
@@ -188,18 +188,11 @@ class _FirstError(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR and self.reason is None:
             self.reason = record.getMessage()
-        known = _reason_in(record.exc_info[1] if record.exc_info else None)
+        known = known_error(record.exc_info[1] if record.exc_info else None)
         if known is not None:
             self.reason = str(known)
         # A traceback means that the start failed for no reason we know: that is worth all lines.
         return record.exc_info is not None and known is None
-
-
-def _reason_in(error: BaseException | None) -> EventapiError | None:
-    """The error of ours that stands in the groups which Litestar's task groups wrap around it."""
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_reason_in, error.exceptions)), None)
-    return error if isinstance(error, EventapiError) else None
 
 
 class _Server(uvicorn.Server):

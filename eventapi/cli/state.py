@@ -10,12 +10,12 @@ from typing import get_args
 import click
 import msgspec
 
-from eventapi.app import open_vault
 from eventapi.cli.opening import opened_log, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
+from eventapi.storage import open_vault
 from events.vault.memory import MemoryVault
 from projections.state import State
 from projections.users import Status

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, Literal
 import click
 import msgspec
 
-from eventapi.app import open_vault, opened_journal
 from eventapi.batch import Outcome
 from eventapi.cli import db_json
 from eventapi.cli.failures import AnswerIsNo, Misuse
@@ -22,7 +21,8 @@ from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
 from eventapi.settings import Settings
-from events.log.jsonl import sync_directory
+from eventapi.storage import open_vault, opened_journal
+from events.files import sync_directory
 from events.users import UserDisabled
 from projections.items import Item
 from projections.users import User

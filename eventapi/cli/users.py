@@ -8,16 +8,15 @@ import sys
 import click
 import msgspec
 
-from eventapi.app import open_vault, opened_journal
 from eventapi.cli.failures import AnswerIsNo, complaint
 from eventapi.cli.opening import opened_log, operator, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.commands.users import RegisterUser
-from eventapi.http.auth import check_password, normal_email
-from eventapi.http.bodies import Registration
+from eventapi.http.bodies import Registration, check_password, normal_email
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
+from eventapi.storage import open_vault, opened_journal
 from events.users import Profile
 from projections.state import State
 from projections.users import User

@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-import email_validator
-from email_validator import EmailNotValidError, validate_email
-
 from eventapi.batch import Outcome
 from eventapi.commands.sessions import EndSession, StartSession
 from eventapi.commands.users import RegisterUser, RehashPassword, UpdateProfile
@@ -17,19 +14,18 @@ from eventapi.http.bodies import (
     PasswordGrant,
     ProfilePatch,
     Registration,
+    check_password,
+    normal_email,
 )
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import FORM_TYPE, PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion, TokenPair
 from eventapi.security.tokens import refresh_hash
-from events.errors import Fault, Invalid, InvalidCredentials
+from events.errors import InvalidCredentials
 from events.sessions import Device
 from events.users import Profile
 from projections.users import User
-
-# Else addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _WRONG = "the username or the password is wrong"
 _SESSION_BYTES = 16
@@ -124,32 +120,12 @@ async def get_me(request: ApiRequest) -> Reply:
 
 async def patch_me(request: ApiRequest) -> Reply:
     """Change what is named of your profile."""
-    _, user, _ = await request.authenticated()
+    _, user, session = await request.authenticated()
     body = await request.body_as(ProfilePatch, PATCH_TYPES)
     email = normal_email(body.email) if isinstance(body.email, str) else body.email
     command = UpdateProfile(user.id, email, body.full_name)
-    outcome = await request.services.journal.execute(command, request.id)
+    outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, request.version.user(_user(outcome)))
-
-
-def normal_email(email: str) -> str:
-    """The address in its normal form; raises `Invalid` where its syntax is wrong (RFC 5321).
-
-    Whether it can be reached is not asked: reserved domains are somebody's too.
-    """
-    try:
-        checked = validate_email(email, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError as error:
-        raise Invalid(Fault("/email", str(error))) from None
-    if "." not in checked.domain:
-        raise Invalid(Fault("/email", "the domain needs a dot"))
-    return checked.normalized
-
-
-def check_password(password: str, pointer: str) -> None:
-    """Raise `Invalid` for a password of too many bytes; its characters are counted elsewhere."""
-    if len(password.encode()) > MAX_PASSWORD_BYTES:
-        raise Invalid(Fault(pointer, f"must have {MAX_PASSWORD_BYTES} bytes in UTF-8 at most"))
 
 
 def _user(outcome: Outcome) -> User:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
+import email_validator
 import msgspec
+from email_validator import EmailNotValidError, validate_email
 from msgspec import UNSET, Meta, UnsetType
+
+from events.errors import Fault, Invalid
 
 _CONTROLS: Final = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f"
 _BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
@@ -151,3 +155,27 @@ class ListQuery(msgspec.Struct, frozen=True):
         ]
         | UnsetType
     ) = UNSET
+
+
+# Else addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+def normal_email(email: str) -> str:
+    """The address in its normal form; raises `Invalid` where its syntax is wrong (RFC 5321).
+
+    Whether it can be reached is not asked: reserved domains are somebody's too.
+    """
+    try:
+        checked = validate_email(email, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        raise Invalid(Fault("/email", str(error))) from None
+    if "." not in checked.domain:
+        raise Invalid(Fault("/email", "the domain needs a dot"))
+    return checked.normalized
+
+
+def check_password(password: str, pointer: str) -> None:
+    """Raise `Invalid` for a password of too many bytes; its characters are counted elsewhere."""
+    if len(password.encode()) > MAX_PASSWORD_BYTES:
+        raise Invalid(Fault(pointer, f"must have {MAX_PASSWORD_BYTES} bytes in UTF-8 at most"))

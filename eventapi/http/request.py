@@ -61,6 +61,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
     services: ClassVar[Services]
     version: ClassVar[ApiVersion]
 
+    _session_id: str | None = None
+    """The session that `authenticated` found; a write is only made while it goes on."""
+
     @classmethod
     def bound(cls, version: ApiVersion) -> type[ApiRequest]:
         """The request class of one version in one app, which puts its services in at start-up."""
@@ -115,6 +118,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if user is None or user.disabled or user.username != claims.sub:
             raise Unauthenticated("the session has ended")
         self.scope["user"] = user.id
+        self._session_id = claims.sid
         return state, user, claims.sid
 
     # What it says
@@ -236,7 +240,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     async def execute(self, command: Command, caller: str) -> Outcome:
         """Write a command, once if the request asks for that; see `Journal.execute`."""
-        return await self.services.journal.execute(command, self.id, await self.once(caller))
+        once = await self.once(caller)
+        return await self.services.journal.execute(command, self.id, once, self._session_id)
 
     # What is answered
 

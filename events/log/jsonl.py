@@ -34,7 +34,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import aiofiles
 
@@ -45,9 +45,11 @@ from events.errors import (
     MissingEvents,
     StorageFull,
 )
+from events.files import make_directory, sync_directory, write_durably
 from events.log.mark import Mark, Published
 from events.log.port import Head
 from events.log.recovery import examine
+from events.threads import ended
 
 logger = logging.getLogger("events.log")
 
@@ -68,34 +70,6 @@ _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PAGE: Final = 4096
 
 
-def sync_directory(path: Path) -> None:
-    """Make the entries of a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory, and the ones above it that are missing, and make their entries durable."""
-    if not path.is_dir():
-        make_directory(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(path.parent)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a new file so that after a crash it is whole or absent: temp, fsync, rename, fsync."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    sync_directory(path.parent)
-
-
 def _locked(descriptor: int) -> bool:
     """Lock a file, or say that another one has it locked."""
     try:
@@ -103,14 +77,6 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-async def _ended(work: asyncio.Future[Any]) -> None:
-    """Wait for work in a thread to end, whatever it ends in, and however often we are cancelled."""
-    while not work.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([work])
-    work.exception()
 
 
 class JsonlLog:
@@ -235,7 +201,7 @@ class JsonlLog:
             locked = await asyncio.shield(polling)
         except asyncio.CancelledError:
             given_up.set()
-            await _ended(polling)
+            await ended(polling)
             raise
         if not locked:
             raise LogUnavailable(f"the log was not free within {timeout} s")
@@ -321,7 +287,7 @@ class JsonlLog:
         except OSError as error:
             self._refuse(error)
         except asyncio.CancelledError:
-            await _ended(writing)
+            await ended(writing)
             with suppress(OSError):  # Then recovery finds the lines past the mark, and keeps them.
                 os.ftruncate(self._file, self._offset)
             raise

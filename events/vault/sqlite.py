@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from events.errors import VaultUnavailable
+from events.threads import ended
 
 _T = TypeVar("_T")
 
@@ -66,8 +67,13 @@ class SqliteVault:
             with self._lock, self._db:
                 return work(self._db)
 
+        running = asyncio.get_running_loop().run_in_executor(None, locked)
         try:
-            return await asyncio.to_thread(locked)
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # A key must not be stored any more once the caller has let go of the log's lock.
+            await ended(running)
+            raise
         except sqlite3.Error as error:
             raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
 

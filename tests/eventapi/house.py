@@ -181,7 +181,7 @@ class House:
             _random.randbytes,
         )
         self.journal = Journal(
-            self.log, self.vault, environment, limits, lambda: self.fenced.append(True)
+            self.log, self.vault, environment, limits, on_fence=lambda: self.fenced.append(True)
         )
 
     async def register(self, name: str) -> Outcome:

@@ -13,10 +13,19 @@ import pytest
 from eventapi.batch import Outcome
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
+from eventapi.commands.sessions import EndSession, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Limits
-from events.errors import Invalid, LogUnavailable, NotFound, Overloaded, UsernameTaken
+from events.errors import (
+    Invalid,
+    LogUnavailable,
+    NotFound,
+    Overloaded,
+    Unauthenticated,
+    UsernameTaken,
+)
 from events.items import Content
+from events.sessions import Device
 from projections.items import Item
 from projections.state import State
 from projections.users import User
@@ -361,5 +370,28 @@ def test_an_outcome_is_what_a_replay_reads(storage: Storage) -> None:
                 cast("Item", outcomes[1].entity)
             )
             assert await house.sums() == (live.digest(), live.checksum())
+
+    asyncio.run(run())
+
+
+def test_a_wish_is_refused_once_its_session_has_ended(storage: Storage) -> None:
+    """Also where the session was good when the wish came, and in the same batch."""
+
+    async def run() -> None:
+        async with opened(storage) as house:
+            ann = await house.register("ann")
+            assert isinstance(ann.entity, User)
+            hashed = ann.entity.password_hash
+            login = StartSession(1, hashed, "s", "secret", at(9_000), Device())
+            await house.journal.execute(login)
+            await house.journal.execute(CreateItem(1, Content("a")), session="s")
+            answers = await asyncio.gather(
+                house.journal.execute(EndSession(1, "s", "logout")),
+                house.journal.execute(CreateItem(1, Content("b")), session="s"),
+                return_exceptions=True,
+            )
+            assert isinstance(answers[0], Outcome)
+            assert isinstance(answers[1], Unauthenticated)
+            assert (await house.state()).position == 4
 
     asyncio.run(run())

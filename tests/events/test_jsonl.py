@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from events import files
 from events.errors import ConfigurationError, LogFenced, LogUnavailable, StorageFull
 from events.log import jsonl
 from events.log.jsonl import JsonlLog
@@ -76,7 +77,8 @@ async def test_new_directories_are_synced_into_the_ones_above_them(
 ) -> None:
     """A power cut must not take the directory away, and the log with it."""
     synced: list[Path] = []
-    monkeypatch.setattr(jsonl, "sync_directory", synced.append)
+    for module in (files, jsonl):
+        monkeypatch.setattr(module, "sync_directory", synced.append)
     top = path.parent
     async with opened(top / "a" / "b" / "events.jsonl"):
         assert synced == [top, top / "a", top / "a" / "b"]

@@ -18,7 +18,7 @@ from unittest import mock
 import msgspec
 from litestar.types import ASGIApp
 
-from eventapi import app, batch, journal
+from eventapi import app, batch, journal, storage
 from events.log import jsonl
 from events.log.mark import Mark
 from events.log.port import Head
@@ -50,7 +50,7 @@ def stale_reads() -> ASGIApp:
             self._looked = time.monotonic()
             return await super().state()
 
-    _plant(app, "Journal", Stale)
+    _plant(storage, "Journal", Stale)
     return app.create_app()
 
 
@@ -68,7 +68,7 @@ def early_answers() -> ASGIApp:
             await super().append(lines, head)
 
     _plant(journal, "Batch", Early)
-    _plant(app, "JsonlLog", Slow)
+    _plant(storage, "JsonlLog", Slow)
     return app.create_app()
 
 
@@ -92,8 +92,8 @@ def skewed_clocks() -> ASGIApp:
         moment = time.gmtime(4e9 + offset - time.time())
         return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", moment)
 
-    environment = msgspec.structs.replace(app.SYSTEM, now=now)
-    return app.create_app(parts=app.Parts(environment=environment))
+    environment = msgspec.structs.replace(storage.SYSTEM, now=now)
+    return app.create_app(parts=storage.Parts(environment=environment))
 
 
 def mortal() -> ASGIApp:

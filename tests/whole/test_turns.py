@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 
-from eventapi.app import SYSTEM
 from eventapi.journal import Journal, Limits
+from eventapi.storage import SYSTEM
 from events.vault.memory import MemoryVault
 from tests.events.stories import append, opened
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 from click.testing import CliRunner, Result
 
-from eventapi.app import opened_journal
 from eventapi.batch import Outcome
 from eventapi.cli.main import program
 from eventapi.commands.command import Command
 from eventapi.settings import Settings
+from eventapi.storage import opened_journal
 
 PROGRAM = [sys.executable, "-m", "eventapi"]
 PATIENCE = 30.0

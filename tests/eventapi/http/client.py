@@ -15,9 +15,10 @@ import httpx
 import msgspec
 from argon2 import PasswordHasher
 
-from eventapi.app import Parts, create_app
+from eventapi.app import create_app
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
+from eventapi.storage import Parts
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault

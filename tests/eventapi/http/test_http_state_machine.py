@@ -24,8 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventapi.app import open_log, open_vault
 from eventapi.journal import Journal
+from eventapi.storage import open_log, open_vault
 from events.errors import NotFound
 from projections.items import Item
 from projections.state import State
@@ -71,7 +71,7 @@ class OverHttp(RuleBasedStateMachine):
     def _start(self) -> None:
         log, vault = open_log(self._settings), open_vault(self._settings)
         self._api = Api(self._settings, log=log, vault=vault)
-        with mock.patch("eventapi.app.Journal", self._noted):
+        with mock.patch("eventapi.storage.Journal", self._noted):
             self._api.__enter__()
 
     def _noted(self, *args: Any, **kwargs: Any) -> Journal:

@@ -10,10 +10,10 @@ import httpx
 import jwt
 import pytest
 
-from eventapi.app import SYSTEM
 from eventapi.commands.command import Command
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.journal import Journal
+from eventapi.storage import SYSTEM
 from events.users import Profile
 from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
 

@@ -12,9 +12,9 @@ import httpx
 import jwt
 import pytest
 
-from eventapi.app import SYSTEM
 from eventapi.commands.users import DisableUser
 from eventapi.journal import Journal
+from eventapi.storage import SYSTEM
 from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem
 
 

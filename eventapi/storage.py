@@ -1,0 +1,85 @@
+"""Which log, vault and snapshots the settings mean: the wiring of everything but HTTP.
+
+Commands that read stand on this alone, and so start without a web framework.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+
+from eventapi.batch import Environment
+from eventapi.journal import Journal
+from eventapi.security.passwords import Passwords
+from eventapi.settings import Settings
+from events.errors import ConfigurationError
+from events.log.jsonl import JsonlLog
+from events.log.port import EventLog
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from projections.replay import Progress
+from projections.snapshots import Snapshots
+
+SYSTEM = Environment(
+    now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    new_uuid=lambda: str(uuid.uuid4()),
+    random_bytes=secrets.token_bytes,
+)
+"""The real clock and the real randomness."""
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be plugged in; what is left out is made from the settings."""
+
+    log: EventLog | None = None
+    vault: Vault | None = None
+    passwords: Passwords | None = None
+    environment: Environment = SYSTEM
+
+
+DEFAULT = Parts()
+
+
+def open_log(settings: Settings) -> EventLog:
+    """The log that the settings name; raises `ConfigurationError` and `DamagedLog`."""
+    if "://" in (settings.log or ""):
+        raise ConfigurationError("EVENTAPI_LOG: this version keeps its log in a file only")
+    return JsonlLog(settings.log_path)
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The vault beside the log; raises `VaultUnavailable`."""
+    return SqliteVault(settings.log_path.parent / "vault.sqlite")
+
+
+def open_snapshots(settings: Settings) -> Snapshots:
+    """The snapshots beside the log."""
+    return Snapshots(settings.log_path.parent / "snapshots")
+
+
+@asynccontextmanager
+async def opened_journal(
+    settings: Settings,
+    parts: Parts = DEFAULT,
+    progress: Progress | None = None,
+    on_fence: Callable[[], None] = lambda: None,
+) -> AsyncIterator[tuple[Journal, EventLog]]:
+    """A started journal and its log, closed at the end.
+
+    ``on_fence`` is called when nothing may be written before a restart. Raises `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    """
+    async with AsyncExitStack() as stack:
+        log = parts.log or open_log(settings)
+        stack.push_async_callback(log.close)
+        vault = parts.vault or open_vault(settings)
+        stack.push_async_callback(vault.close)
+        snapshots = open_snapshots(settings)
+        journal = Journal(log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots)
+        stack.push_async_callback(journal.close)
+        await journal.start(progress)
+        yield journal, log
