@@ -210,8 +210,8 @@ def decode(
         position += 1
         try:
             parsed = _decode_line(line)
-            hashed = sha256(previous + line[:-_TAIL_BYTES])
-            if hashed.hexdigest() != parsed.hash or line[_HASH_FROM:_HASH_TO] != _HASH_MEMBER:
+            previous = sha256(previous + line[:-_TAIL_BYTES]).digest()
+            if previous.hex() != parsed.hash or line[_HASH_FROM:_HASH_TO] != _HASH_MEMBER:
                 raise ValueError("its hash does not continue the chain")
             if parsed.id != str(position):
                 raise ValueError(f"its id is {parsed.id!r}")
@@ -222,7 +222,6 @@ def decode(
                 _open(event, cipher, f"{parsed.source}|{parsed.type}|{parsed.subject}".encode())
         except (ValueError, RecursionError) as error:
             raise _refusal(error, line, position, end) from None
-        previous = hashed.digest()
         end += len(line) + 1
         record = Record(
             position,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+from binascii import a2b_base64, b2a_base64
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,7 +28,7 @@ class Keyring(dict[str, AESGCM]):
 def seal(cipher: AESGCM, nonce: bytes, clear: bytes, context: bytes) -> str:
     """base64url, unpadded, of nonce ‖ ciphertext ‖ tag, bound to ``context``."""
     box = nonce + cipher.encrypt(nonce, clear, context)
-    return binascii.b2a_base64(box, newline=False).translate(_TO_URL).rstrip(b"=").decode()
+    return b2a_base64(box, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
@@ -36,7 +36,7 @@ def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
 
     Raises `ValueError` where the text, the key or the context is not that of the sealing.
     """
-    box = binascii.a2b_base64(sealed.encode().translate(_FROM_URL) + b"==")
+    box = a2b_base64(sealed.encode().translate(_FROM_URL) + b"==")
     try:
         return cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], context)
     except InvalidTag:

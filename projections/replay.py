@@ -46,11 +46,13 @@ async def open_records(
 
 def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None:
     """Fold records in that the state does not have yet, and forget the keys of the erased."""
-    for record in records:
-        if record.position > state.position:
-            state.apply(record)
-            if type(record.event) is UserErased:
-                keyring.pop(record.subject, None)
+    if not records:
+        return
+    apply = state.apply
+    for record in records[max(state.position + 1 - records[0].position, 0) :]:
+        apply(record)
+        if type(record.event) is UserErased:
+            keyring.pop(record.subject, None)
 
 
 @contextmanager
