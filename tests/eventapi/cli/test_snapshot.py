@@ -1,0 +1,56 @@
+"""``eventapi snapshot``, by itself and by a server that takes one when it is due."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from eventapi.settings import Settings
+from eventapi.storage import open_snapshots
+from events.items import Content
+from projections.snapshots import Snapshots
+from tests.eventapi.cli.running import run, running, written
+from tests.given import profile
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> Snapshots:
+    items = [CreateItem(1, Content(f"item {number}")) for number in range(10)]
+    written(tmp_path / "data", RegisterUser(profile("ann")), *items)
+    return open_snapshots(Settings(data=str(tmp_path / "data")))
+
+
+def test_a_snapshot_is_taken_and_told_of(snapshots: Snapshots, tmp_path: Path) -> None:
+    ended = run(tmp_path, "--data", "data", "snapshot", "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["position"] == 11
+    assert snapshots.usable_position() == 11
+    assert told["bytes"] == sum(file.stat().st_size for file in tmp_path.rglob("*.snapshot"))
+
+
+def test_a_second_process_does_not_take_one_at_the_same_time(
+    snapshots: Snapshots, tmp_path: Path
+) -> None:
+    with snapshots.locked():
+        ended = run(tmp_path, "--data", "data", "snapshot")
+    assert ended.code == 1
+    assert "another process is taking a snapshot" in ended.err
+    assert snapshots.positions() == []
+
+
+def test_a_server_takes_one_when_it_is_due(snapshots: Snapshots, tmp_path: Path) -> None:
+    arguments = ("serve", "--port", "0", "--data", "data")
+    with running(tmp_path, *arguments, EVENTAPI_SNAPSHOT_EVERY="10") as server:
+        deadline = time.monotonic() + PATIENCE
+        while snapshots.usable_position() < 11 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert server.stop().code == 0
+    assert snapshots.usable_position() == 11

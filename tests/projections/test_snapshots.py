@@ -1,0 +1,262 @@
+"""A snapshot changes how long a start takes, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.errors import DamagedLog
+from events.log.memory import MemoryLog
+from events.record import Record
+from events.sealing import Keyring
+from events.users import UserErased
+from projections import snapshots as module
+from projections.replay import replay
+from projections.snapshots import Snapshots
+from projections.state import State
+from tests.given import Happened, created, registered, started
+from tests.projections.strategies import sound_histories
+from tests.projections.written import Written, erased_users, key_of, write
+
+STORY = [
+    registered(1, "ann"),
+    registered(2, "bob"),
+    created(1, 1, "a secret of ann"),
+    created(2, 2, "a secret of bob"),
+    started("s1", 1),
+    created(3, 1, "more of ann"),
+]
+
+_random = Random(7)
+
+
+def sums(state: State) -> tuple[str, str, int, bytes]:
+    return state.digest(), state.checksum(), state.position, state.last.hash
+
+
+def keyring_of(written: Written) -> Keyring:
+    keyring = Keyring()
+    for subject in written.keys:
+        keyring.add(subject, key_of(subject))
+    return keyring
+
+
+def replayed(
+    written: Written,
+    snapshots: Snapshots | None,
+    *,
+    log: MemoryLog | None = None,
+    position: int | None = None,
+    time: str | None = None,
+    destroyed: set[str] | None = None,
+) -> State:
+    """What a start from snapshots comes to, or one without any."""
+
+    async def run() -> State:
+        vault = await written.vault(destroyed or set())
+        source = log or written.log
+        return await replay(
+            source, Keyring(), vault, snapshots=snapshots, position=position, time=time
+        )
+
+    return asyncio.run(run())
+
+
+def take(snapshots: Snapshots, written: Written, position: int | None = None) -> None:
+    """Take a snapshot at a position, or at the end."""
+    state = replayed(written, None, position=position)
+    snapshots.write(state, keyring_of(written), _random.randbytes)
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> Snapshots:
+    return Snapshots(tmp_path / "snapshots")
+
+
+def files(snapshots: Snapshots) -> list[Path]:
+    return sorted(snapshots._directory.glob("*.snapshot"))
+
+
+@given(sound_histories(), st.data())
+def test_a_snapshot_and_the_tail_come_to_what_the_whole_log_comes_to(
+    history: list[Happened], data: st.DataObject
+) -> None:
+    written = write(history)
+    gone = erased_users(replayed(written, None))
+    at = data.draw(st.integers(0, len(history)))
+    with tempfile.TemporaryDirectory() as directory:
+        kept = Snapshots(Path(directory))
+        if at:
+            take(kept, written, at)
+        for destroyed in (set(), gone):
+            expected = replayed(written, None, destroyed=destroyed)
+            assert sums(replayed(written, kept, destroyed=destroyed)) == sums(expected)
+
+
+def test_the_start_is_really_from_the_snapshot(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write(STORY)
+    take(snapshots, written, 5)
+    folded: list[int] = []
+    apply = State.apply
+
+    def counted(self: State, record: Record) -> object:
+        folded.append(record.position)
+        return apply(self, record)
+
+    monkeypatch.setattr(State, "apply", counted)
+    replayed(written, snapshots)
+    assert folded == [6]
+
+
+@pytest.mark.parametrize("reaches", [3, 5, None])
+def test_a_state_at_a_position_starts_from_no_later_snapshot(
+    snapshots: Snapshots, reaches: int | None
+) -> None:
+    written = write(STORY)
+    take(snapshots, written, 2)
+    take(snapshots, written, 5)
+    expected = sums(replayed(written, None, position=reaches))
+    assert sums(replayed(written, snapshots, position=reaches)) == expected
+
+
+def test_a_state_at_a_time_starts_from_no_later_snapshot(snapshots: Snapshots) -> None:
+    written = write(STORY)
+    take(snapshots, written, 2)
+    take(snapshots, written, 5)
+    time = written.records[2].time
+    assert replayed(written, snapshots, time=time).position == 3
+
+
+def test_a_snapshot_with_any_byte_changed_is_passed_over(
+    snapshots: Snapshots, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = write(STORY)
+    take(snapshots, written)
+    (file,) = files(snapshots)
+    whole = file.read_bytes()
+    for at in range(0, len(whole), 7):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert snapshots.newest(keyring_of(written), position=99) is None
+    assert "is passed over: it is damaged" in caplog.text
+    assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
+
+
+def test_a_snapshot_of_any_shorter_length_is_passed_over(snapshots: Snapshots) -> None:
+    written = write(STORY)
+    take(snapshots, written)
+    (file,) = files(snapshots)
+    whole = file.read_bytes()
+    for length in range(0, len(whole), 5):
+        file.write_bytes(whole[:length])
+        assert snapshots.newest(keyring_of(written), position=99) is None
+
+
+def test_a_snapshot_of_other_code_is_passed_over(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write(STORY)
+    take(snapshots, written)
+    assert snapshots.usable_position() == len(STORY)
+    monkeypatch.setattr(module, "code_version", lambda: "another")
+    assert snapshots.newest(keyring_of(written), position=99) is None
+    assert snapshots.usable_position() == 0
+
+
+def test_a_snapshot_of_another_log_is_passed_over(
+    snapshots: Snapshots, caplog: pytest.LogCaptureFixture
+) -> None:
+    take(snapshots, write([registered(1, "eve"), *STORY[1:]]))
+    written = write(STORY)
+    with caplog.at_level(logging.WARNING):
+        assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
+    assert "it is of another log" in caplog.text
+
+
+def test_an_older_snapshot_serves_where_the_newer_is_damaged(snapshots: Snapshots) -> None:
+    written = write(STORY)
+    take(snapshots, written, 3)
+    take(snapshots, written, 5)
+    files(snapshots)[1].write_bytes(b"damaged")
+    state = snapshots.newest(keyring_of(written), position=99)
+    assert state is not None
+    assert state.position == 3
+
+
+def test_damage_below_a_snapshot_still_refuses_the_start(snapshots: Snapshots) -> None:
+    """A cache must not hide what is wrong with the truth."""
+    written = write(STORY)
+    take(snapshots, written, 5)
+    lines = list(written.lines)
+    lines[1] = lines[1].replace(b"users/2", b"users/3", 1)
+    with pytest.raises(DamagedLog) as refusal:
+        replayed(written, snapshots, log=MemoryLog(lines, written.log.head))
+    assert refusal.value.position == 2
+    assert refusal.value.offset == len(lines[0]) + 1
+
+
+def test_what_users_typed_is_in_no_snapshot_in_clear(snapshots: Snapshots) -> None:
+    written = write(STORY)
+    take(snapshots, written)
+    content = files(snapshots)[0].read_bytes()
+    for typed in (b"ann@", b"Bob", b"example.org", b"secret of ann", b"hash of", b"curl"):
+        assert typed not in content
+    state = snapshots.newest(keyring_of(written), position=99)
+    assert state is not None
+    assert state.items.by_id[1].title == "a secret of ann"
+
+
+def test_an_erasure_reaches_a_snapshot_taken_before(snapshots: Snapshots) -> None:
+    written = write([*STORY, ("users/1", UserErased())])
+    take(snapshots, written, 6)
+    keyring = keyring_of(written)
+    del keyring["users/1"]
+    state = snapshots.newest(keyring, position=99)
+    assert state is not None
+    assert state.items.by_id[1].title == ""
+    assert state.users.by_id[1].username == ""
+    assert state.users.by_id[2].username == "bob"
+    live = replayed(written, None)
+    assert sums(replayed(written, snapshots, destroyed={"users/1"})) == sums(live)
+
+
+def test_only_the_newest_two_are_kept(snapshots: Snapshots) -> None:
+    written = write(STORY)
+    for position in (1, 3, 5):
+        take(snapshots, written, position)
+    assert snapshots.positions() == [5, 3]
+
+
+def test_only_one_process_takes_a_snapshot_at_a_time(snapshots: Snapshots) -> None:
+    with snapshots.locked() as alone:
+        assert alone
+        assert snapshots.is_locked()
+        with snapshots.locked() as also:
+            assert not also
+    assert not snapshots.is_locked()
+
+
+def test_receipts_outlive_a_snapshot(snapshots: Snapshots) -> None:
+    written = write(STORY)
+    state = replayed(written, None)
+    record = msgspec.structs.replace(
+        written.records[2], idempotencykey="key", requesthash="sealed", sealedfor="users/1"
+    )
+    state.receipts.add(record, state.items.by_id[1])
+    snapshots.write(state, keyring_of(written), _random.randbytes)
+    restored = snapshots.newest(keyring_of(written), position=99)
+    assert restored is not None
+    receipt = restored.receipts.valid("key", record.time)
+    assert receipt is not None
+    assert receipt.entity == state.items.by_id[1]
+    assert receipt.record.requesthash == "sealed"
+    assert sums(restored) == sums(state)
