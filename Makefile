@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	$(BIN)/eventapi serve
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .

@@ -229,8 +229,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if key is None:
             detail = "Idempotency-Key must be 1 to 255 visible characters, quoted or bare"
             raise Invalid(Fault("", detail))
-        condition = self.header(b"if-match") or ""
-        parts = (self.method, self.scope["path"], condition)
+        match, none_match = conditions(self.scope["headers"])
+        parts = (self.method, self.scope["path"], match or "", none_match or "")
         request = hashlib.sha256("\0".join(parts).encode() + b"\0" + await self.content())
         return Once(hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest())
 

@@ -1,0 +1,119 @@
+"""Idempotency-Key over HTTP: the first answer again, byte for byte, and no second event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem
+
+KEY = {"idempotency-key": '"0b71a3fa-d0a1-4b0e-8a51-3f4c1f6a4f0e"'}
+
+
+def same(first: httpx.Response, second: httpx.Response) -> bool:
+    """Whether two answers are the same but for their request ids."""
+    ours = {"x-request-id", "date"}
+    headers = [
+        [(name, value) for name, value in answer.headers.multi_items() if name not in ours]
+        for answer in (first, second)
+    ]
+    parts = (first.status_code, first.content), (second.status_code, second.content)
+    return parts[0] == parts[1] and headers[0] == headers[1]
+
+
+def test_a_create_that_is_sent_twice_makes_one_item(ann: Caller, prefix: str) -> None:
+    me = ann.under(prefix)
+    first = me.post("/items", json={"title": "once"}, headers=KEY)
+    second = me.post("/items", json={"title": "once"}, headers=KEY)
+    assert same(first, second)
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert "once" in me.get("/items").text
+    assert me.get("/items").text.count("once") == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_change_that_is_sent_twice_happens_once(ann: Caller, prefix: str, method: str) -> None:
+    """Also a deletion: its second answer is the first one's, not that there is no such item."""
+    me = ann.under(prefix)
+    number = me.create()
+    how: dict[str, Any] = {} if method == "DELETE" else {"json": {"title": "changed"}}
+    first = me.request(method, f"/items/{number}", headers=KEY, **how)
+    assert first.status_code < 300
+    assert same(first, me.request(method, f"/items/{number}", headers=KEY, **how))
+
+
+def test_a_retry_with_a_condition_that_the_first_one_outdated_is_answered_as_the_first(
+    ann: Caller,
+) -> None:
+    number = ann.create()
+    headers = KEY | {"if-match": ann.get(f"/items/{number}").headers["etag"]}
+    first = ann.patch(f"/items/{number}", json={"title": "new"}, headers=headers)
+    assert first.status_code == 200
+    assert same(first, ann.patch(f"/items/{number}", json={"title": "new"}, headers=headers))
+
+
+def test_a_registration_that_is_sent_twice_makes_one_account(api: Api) -> None:
+    body = {"username": "once", "email": "once@example.org", "password": PASSWORD}
+    first = api.request("POST", "/auth/register", json=body, headers=KEY)
+    assert first.status_code == 200
+    assert same(first, api.request("POST", "/auth/register", json=body, headers=KEY))
+    other = body | {"password": "another password"}
+    assert_problem(
+        api.request("POST", "/auth/register", json=other, headers=KEY),
+        422,
+        "idempotency-key-reused",
+    )
+
+
+def test_a_key_with_another_request_is_refused_and_nothing_happens(ann: Caller) -> None:
+    ann.post("/items", json={"title": "one"}, headers=KEY)
+    again = ann.post("/items", json={"title": "two"}, headers=KEY)
+    assert_problem(again, 422, "idempotency-key-reused")
+    assert len(ann.get("/items").json()) == 1
+
+
+def test_quoted_or_bare_is_the_same_key(ann: Caller) -> None:
+    bare = {"idempotency-key": KEY["idempotency-key"].strip('"')}
+    first = ann.post("/items", json={"title": "one"}, headers=KEY)
+    assert same(first, ann.post("/items", json={"title": "one"}, headers=bare))
+
+
+def test_keys_of_two_users_are_two_keys(ann: Caller, bob: Caller) -> None:
+    first = ann.post("/items", json={"title": "one"}, headers=KEY).json()
+    second = bob.post("/items", json={"title": "one"}, headers=KEY).json()
+    assert first["id"] != second["id"]
+
+
+def test_without_a_key_every_request_counts(ann: Caller) -> None:
+    for _ in range(2):
+        ann.post("/items", json={"title": "one"})
+    assert len(ann.get("/items").json()) == 2
+
+
+def test_a_refused_request_leaves_the_key_free(ann: Caller) -> None:
+    assert_problem(ann.patch("/items/999999", json={}, headers=KEY), 404, "not-found")
+    assert ann.post("/items", json={"title": "one"}, headers=KEY).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["", '""', "a" * 256, '"' + "a" * 256 + '"', "tab\tkey", '"open'])
+def test_a_key_of_another_form_is_refused(ann: Caller, key: str) -> None:
+    answer = ann.post("/items", json={"title": "one"}, headers={"idempotency-key": key})
+    assert_problem(answer, 422, "validation-failed")
+
+
+@pytest.mark.parametrize("key", ["a", "a" * 255, '"' + "a" * 255 + '"', '"with a space"'])
+def test_a_key_of_the_right_form_is_taken(ann: Caller, key: str) -> None:
+    answer = ann.post("/items", json={"title": "one"}, headers={"idempotency-key": key})
+    assert answer.status_code == 200
+
+
+def test_of_two_same_requests_at_once_one_takes_effect(ann: Caller) -> None:
+    how = {"token": ann.token, "json": {"title": "one"}, "headers": KEY}
+    answers = ann.api.together([("POST", "/items", dict(how)), ("POST", "/items", dict(how))])
+    assert len(ann.get("/items").json()) == 1
+    for answer in answers:
+        if answer.status_code != 200:
+            assert_problem(answer, 409, "request-in-progress")
+    assert 200 in {answer.status_code for answer in answers}
