@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             )
             for request in requests:
                 request.services = services
-            async with _taking_snapshots(settings, journal):
+            async with _taking_snapshots(settings, parts, journal):
                 yield
         passwords.close()
 
@@ -113,8 +113,10 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
 
 
 @asynccontextmanager
-async def _taking_snapshots(settings: Settings, journal: Journal) -> AsyncIterator[None]:
-    if not settings.snapshot_every:
+async def _taking_snapshots(
+    settings: Settings, parts: Parts, journal: Journal
+) -> AsyncIterator[None]:
+    if not settings.snapshot_every or parts.log is not None:
         yield
         return
     options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]

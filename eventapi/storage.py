@@ -34,10 +34,14 @@ SYSTEM = Environment(
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be plugged in; what is left out is made from the settings."""
+    """What can be plugged in; what is left out is made from the settings.
+
+    Snapshots belong to a log, so those of the settings are not used with another log.
+    """
 
     log: EventLog | None = None
     vault: Vault | None = None
+    snapshots: Snapshots | None = None
     passwords: Passwords | None = None
     environment: Environment = SYSTEM
 
@@ -78,7 +82,9 @@ async def opened_journal(
         stack.push_async_callback(log.close)
         vault = parts.vault or open_vault(settings)
         stack.push_async_callback(vault.close)
-        snapshots = open_snapshots(settings)
+        snapshots = parts.snapshots
+        if parts.log is None:
+            snapshots = snapshots or open_snapshots(settings)
         journal = Journal(log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots)
         stack.push_async_callback(journal.close)
         await journal.start(progress)

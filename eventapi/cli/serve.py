@@ -29,7 +29,7 @@ from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
 from eventapi.security.tokens import check_secret
 from eventapi.settings import Settings
-from eventapi.storage import Parts, open_log, opened_journal
+from eventapi.storage import Parts, open_log, open_snapshots, opened_journal
 from events.errors import ConfigurationError, known_error
 
 APP: Final = "eventapi.app:create_app"
@@ -275,7 +275,9 @@ async def _pre_flight(settings: Settings) -> None:
     """Open the journal and close it again; raises what every worker would."""
     log = open_log(settings)
     with progress_bar("Reading the log", log.position) as progress:
-        async with opened_journal(settings, Parts(log=log), progress):
+        async with opened_journal(
+            settings, Parts(log=log, snapshots=open_snapshots(settings)), progress
+        ):
             pass
 
 

@@ -20,7 +20,8 @@ _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, If-Match, If-None-Match, Min-Event-Position, X-Request-ID",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
+        b"Min-Event-Position, X-Request-ID",
     ),
     (b"access-control-max-age", b"600"),
 ]
