@@ -115,7 +115,7 @@ def test_a_preflight_is_told_all_that_may_be_sent(open_api: Api, path: str) -> N
     names = set(answer.headers["access-control-allow-headers"].lower().split(", "))
     assert names == {
         *("authorization", "content-type", "if-match", "if-none-match"),
-        *("min-event-position", "x-request-id"),
+        *("idempotency-key", "min-event-position", "x-request-id"),
     }
     assert "access-control-allow-credentials" not in answer.headers
 
