@@ -104,7 +104,7 @@ def mortal() -> ASGIApp:
         _die_at("before the write")
         if _is_due("half-written"):
             pwrite(descriptor, bytes(data)[: len(data) // 2], offset)
-        _die_at("half-written")
+            _die_at("half-written")
         return pwrite(descriptor, data, offset)
 
     def dying_fdatasync(descriptor: int) -> None:
