@@ -80,6 +80,23 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def _let_go(descriptor: int) -> None:
+    """Unlock a file; where that fails, what was done under the lock is done all the same."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        logger.critical("a lock of the log was not let go of: %s", error.strerror)
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Around what is done with the files, and refuses nothing that was already done."""
+    try:
+        yield
+    except OSError as error:
+        raise LogUnavailable(f"the log cannot be used: {error.strerror}") from error
+
+
 class JsonlLog:
     """Lines in a file, shared by any number of processes on one machine."""
 
@@ -140,16 +157,17 @@ class JsonlLog:
         raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
 
     async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        if end - start <= _SMALL_BYTES:
-            yield os.pread(self._file, end - start, start)
-            return
-        async with aiofiles.open(self.path, "rb", buffering=0) as file:
-            await file.seek(start)
-            while start < end and (chunk := await file.read(min(CHUNK_BYTES, end - start))):
-                start += len(chunk)
-                # Handed on in pieces, for what is made of one then stays in the processor's cache.
-                for at in range(0, len(chunk), PIECE_BYTES):
-                    yield chunk[at : at + PIECE_BYTES]
+        with _reachable():
+            if end - start <= _SMALL_BYTES:
+                yield os.pread(self._file, end - start, start)
+                return
+            async with aiofiles.open(self.path, "rb", buffering=0) as file:
+                await file.seek(start)
+                while start < end and (chunk := await file.read(min(CHUNK_BYTES, end - start))):
+                    start += len(chunk)
+                    # Handed on in pieces: what is made of one then stays in the processor's cache.
+                    for at in range(0, len(chunk), PIECE_BYTES):
+                        yield chunk[at : at + PIECE_BYTES]
 
     def _nearest(self, position: int) -> tuple[int, int]:
         """The nearest known place at or before a position, as (position, byte offset)."""
@@ -176,12 +194,13 @@ class JsonlLog:
             raise LogUnavailable(f"the log was not free within {timeout} s") from None
         try:
             try:
-                await self._flock(deadline, timeout)
-                self._check_fence()
-                self._recover()
+                with _reachable():
+                    await self._flock(deadline, timeout)
+                    self._check_fence()
+                    self._recover()
                 yield self
             finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+                _let_go(self._lock_file)
         finally:
             self._mutex.release()
 
@@ -192,8 +211,8 @@ class JsonlLog:
         lock is theirs. So a busy process, which is back for the lock in no time, does not overtake
         the one that waits for it.
         """
-        if _locked(self._file) and _locked(self._lock_file):
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        if _locked(self._file) and self._locked_in_turn():
+            _let_go(self._file)
             return
         # Polled in a thread, because a blocking flock could not be given up in time, and the
         # event loop's clock is too coarse for how short a lock is held.
@@ -209,6 +228,14 @@ class JsonlLog:
         if not locked:
             raise LogUnavailable(f"the log was not free within {timeout} s")
 
+    def _locked_in_turn(self) -> bool:
+        """Lock the log if nobody has it; the turn is kept, save where there is no locking at all."""
+        try:
+            return _locked(self._lock_file)
+        except OSError:
+            _let_go(self._file)
+            raise
+
     def _poll_flock(self, deadline: float, given_up: threading.Event) -> bool:
         pause = _TURN_PAUSE_SECONDS
         try:
@@ -220,7 +247,7 @@ class JsonlLog:
                 pause = _LOCK_PAUSE_SECONDS
             return True
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            _let_go(self._file)
 
     def _check_fence(self) -> None:
         if self._mark.fence != self._fence:
@@ -331,5 +358,6 @@ class JsonlLog:
     async def close(self) -> None:
         self._thread.shutdown(wait=True)
         self._mark.close()
-        os.close(self._lock_file)
-        os.close(self._file)
+        for descriptor in (self._lock_file, self._file):
+            with suppress(OSError):  # All that was acknowledged is synced.
+                os.close(descriptor)

@@ -17,6 +17,7 @@ every publication: after a power cut it may lag behind the log, never run ahead 
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import struct
@@ -31,6 +32,8 @@ import msgspec
 
 from events.errors import DamagedLog
 from events.log.port import Head
+
+logger = logging.getLogger("events.log")
 
 _PAGE = 4096
 _MAGIC = b"eventapi-mark-1\n"
@@ -172,8 +175,14 @@ class Mark:
         self._page.flush()
 
     def close(self) -> None:
-        """Unmap the page, handing it to the disk first."""
+        """Unmap the page, handing it to the disk first.
+
+        If the disk does not take it, the next start finds a mark that lags, as after a power cut.
+        """
         self._words.release()
         self._view.release()
-        self._page.flush()
+        try:
+            self._page.flush()
+        except OSError as error:
+            logger.warning("the mark was not synced: %s", error.strerror)
         self._page.close()
