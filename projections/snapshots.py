@@ -134,7 +134,12 @@ class Snapshots:
 
         Whether it stands on the log at hand is for the caller to see: by ``last.hash``.
         """
-        for taken in self.positions():
+        try:
+            positions = self.positions()
+        except OSError as reason:
+            logger.warning("the snapshots are passed over: %s", reason)
+            return None
+        for taken in positions:
             if taken > position:
                 continue
             path = self._path(taken)

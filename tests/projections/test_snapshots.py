@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import tempfile
 from pathlib import Path
@@ -260,3 +261,17 @@ def test_receipts_outlive_a_snapshot(snapshots: Snapshots) -> None:
     assert receipt.entity == state.items.by_id[1]
     assert receipt.record.requesthash == "sealed"
     assert sums(restored) == sums(state)
+
+
+def test_a_directory_that_cannot_be_read_is_passed_over(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = write(STORY)
+    take(snapshots, written)
+
+    def fail(_: Snapshots) -> list[int]:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(Snapshots, "positions", fail)
+    assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
+    assert "the snapshots are passed over" in caplog.text
