@@ -18,10 +18,14 @@ needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace: apt-get 
 
 
 @contextmanager
-def traced(pid: int, output: Path, *expressions: str) -> Iterator[None]:
-    """Record the system calls of a process in all of its threads, or meddle with them."""
+def traced(pid: int, output: Path, *expressions: str, paths: bool = False) -> Iterator[None]:
+    """Record the system calls of a process in all of its threads, or meddle with them.
+
+    With ``paths``, descriptors are shown with what they are open on.
+    """
     chosen = [word for expression in expressions for word in ("-e", expression)]
-    command = [STRACE or "strace", "-f", "-s", "4096", *chosen, "-o", str(output), "-p", str(pid)]
+    options = ["-f", "-s", "4096", *(["-y"] if paths else []), *chosen]
+    command = [STRACE or "strace", *options, "-o", str(output), "-p", str(pid)]
     said = output.with_suffix(".said")
     with said.open("wb") as file:
         tracer = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL)
@@ -31,7 +35,7 @@ def traced(pid: int, output: Path, *expressions: str) -> Iterator[None]:
             if tracer.poll() is not None:
                 pytest.skip(f"strace may not look at other processes: {said.read_text()}")
             assert time.monotonic() < deadline, "strace has not attached"
-            time.sleep(0.02)
+            time.sleep(0.005)
         yield
     finally:
         tracer.terminate()

@@ -1,0 +1,79 @@
+"""A sample of all fault points, and the controls of the ledger that judges them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.proving.faults.calls import Call, Kind
+from tests.proving.faults.ledger import Ledger
+from tests.proving.faults.shim import GCC
+from tests.whole.server import ROOT
+from tests.whole.strace import needs_strace
+from tests.whole.written import Line, Log
+
+EVERY = 211
+"""A prime, so that a sample has something of every call and every fault."""
+
+SECONDS = 120
+
+
+@needs_strace
+@pytest.mark.skipif(GCC is None, reason="needs gcc: apt-get install gcc")
+def test_no_fault_of_a_sample_loses_or_invents_anything() -> None:
+    """No false acknowledgement, no loss, no start on damage, no traceback, and an end in time."""
+    command = [sys.executable, "-m", "tests.proving.faults", "--every", str(EVERY)]
+    ran = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    tried = next(line for line in ran.stdout.splitlines() if "tried" in line)
+    assert int(tried.split()[-1].replace(",", "")) > 40
+
+
+def log_of(*requests: str) -> Log:
+    lines = [
+        Line(position=position, type="", subject="", actor="", requestid=request)
+        for position, request in enumerate(requests, 1)
+    ]
+    return Log(lines, [])
+
+
+@pytest.mark.parametrize(
+    ("said", "log", "wrong"),
+    [
+        (["sent a 1", "acked a 1"], log_of("a"), None),
+        (["sent a 1"], log_of("a"), None),
+        (["sent a 1"], log_of(), None),
+        (["sent a 1", "refused a StorageFull"], log_of(), None),
+        (["sent a 1", "acked a 1"], log_of(), "lost"),
+        (["sent a 1", "acked a 1"], log_of("", "a"), "lost"),
+        (["sent a 1", "acked a 1"], log_of("a", "a"), "lost"),
+        (["sent a 1", "refused a StorageFull"], log_of("a"), "invented"),
+        ([], log_of("a"), "invented"),
+        (["sent a 1"], log_of("a", "a"), "halved"),
+        (["sent a 2"], log_of("a"), "halved"),
+        ([], Log([], ["the chain is broken at position 1"]), "chain"),
+    ],
+)
+def test_the_ledger_finds_what_is_wrong_and_nothing_else(
+    said: list[str], log: Log, wrong: str | None
+) -> None:
+    found = Ledger(said).wrongs(log)
+    assert [text.partition(":")[0] for text in found] == ([wrong] if wrong else [])
+
+
+def test_a_traceback_is_noted() -> None:
+    assert Ledger(["traceback OSError()"]).tracebacks == ["OSError()"]
+
+
+def test_every_fault_of_a_call_has_its_injection() -> None:
+    """Two kinds are for writes alone; a death after a call is one at the next."""
+    call = Call("pwrite64", 3, "", 2, ("fdatasync", 7))
+    assert set(call.faults()) == set(Kind)
+    assert call.injection(Kind.ENOSPC_ON)[1] == "inject=pwrite64:error=ENOSPC:when=3+"
+    assert call.injection(Kind.KILL_AFTER)[1] == "inject=fdatasync:signal=KILL:when=7"
+    last = Call("close", 1, "")
+    assert set(Kind) - set(last.faults()) == {Kind.SHORT, Kind.SHORT_ON, Kind.KILL_AFTER}
