@@ -51,7 +51,11 @@ async def register(request: ApiRequest) -> Reply:
         command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
         outcome = await request.execute(command, _NOBODY)
     content = request.version.user(_user(outcome))
-    return request.written(outcome, content, request.version.created_status)
+    status = request.version.created_status
+    if status != 201:
+        return request.written(outcome, content, status)
+    location = request.path_to("/auth/me").encode()
+    return request.written(outcome, content, status, (b"location", location))
 
 
 async def login(request: ApiRequest) -> Reply:
@@ -135,6 +139,7 @@ def _user(outcome: Outcome) -> User:
 
 def endpoints(version: ApiVersion) -> list[Endpoint]:
     """The endpoints of accounts and sessions, in a version's shapes."""
+    where = ("Event-Position",) + (("Location",) if version.created_status == 201 else ())
     return [
         Endpoint(
             method="POST",
@@ -146,7 +151,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             body=Registration,
             headers=("Idempotency-Key",),
             answers={version.created_status: version.user_type},
-            answer_headers=("Event-Position",),
+            answer_headers=where,
             errors=("username-taken", "email-taken", "validation-failed"),
         ),
         Endpoint(

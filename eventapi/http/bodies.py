@@ -111,11 +111,14 @@ class Credentials(Body, frozen=True):
 
 
 class PasswordGrant(msgspec.Struct, frozen=True):
-    """A login as the OAuth 2.0 password form (RFC 6749, section 4.3); other fields are ignored."""
+    """A login as the OAuth 2.0 password form (RFC 6749, section 4.3); other fields are ignored.
+
+    A grant type without a value is one that was left out (section 3.2).
+    """
 
     username: str
     password: str
-    grant_type: Literal["password"] = "password"
+    grant_type: Literal["password", ""] = "password"
 
 
 class ProfilePatch(Body, frozen=True):

@@ -31,7 +31,7 @@ async def create_item(request: ApiRequest) -> Reply:
     status = request.version.created_status
     if status != 201:
         return _item_written(request, outcome, user.username)
-    location = request.path_to(f"/{_item(outcome).id}").encode()
+    location = request.path_to(f"/items/{_item(outcome).id}").encode()
     return _item_written(request, outcome, user.username, status, (b"location", location))
 
 
@@ -134,7 +134,7 @@ def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
     parameters: dict[str, str | int] = {"limit": query.limit, "after": last, "order": query.order}
     if query.q is not UNSET:
         parameters["q"] = query.q
-    return request.path_to(f"?{urlencode(parameters)}")
+    return request.path_to(f"/items?{urlencode(parameters)}")
 
 
 def endpoints(version: ApiVersion) -> list[Endpoint]:
@@ -172,10 +172,10 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=get_item,
             summary="Read an item",
             tag="items",
-            headers=("If-None-Match",),
+            headers=("If-None-Match", "If-Match"),
             answers={200: version.item_type, 304: None},
             answer_headers=("ETag",),
-            errors=("not-found",),
+            errors=("not-found", "precondition-failed"),
         ),
         Endpoint(
             method="PUT",
@@ -184,7 +184,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Replace an item's content",
             tag="items",
             body=ItemBody,
-            headers=("If-Match", "Idempotency-Key"),
+            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
             errors=("not-found", "precondition-failed", "validation-failed"),
@@ -197,7 +197,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             tag="items",
             body=ItemPatch,
             media_types=sorted(PATCH_TYPES),
-            headers=("If-Match", "Idempotency-Key"),
+            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
             errors=("not-found", "precondition-failed", "validation-failed"),
@@ -208,7 +208,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=delete_item,
             summary="Delete an item",
             tag="items",
-            headers=("If-Match", "Idempotency-Key"),
+            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={204: None},
             answer_headers=("Event-Position",),
             errors=("not-found", "precondition-failed"),

@@ -23,7 +23,8 @@ _ON_WRITE = ("storage-full",)
 _HEADERS = {
     "If-Match": "The entity tags that the item may have; with another one the answer is 412.",
     "Idempotency-Key": "A key of your own, quoted or bare: same requests have one effect only.",
-    "If-None-Match": "The entity tags that you have already; the answer to one of them is 304.",
+    "If-None-Match": "The entity tags that you have already; the answer to one of them is 304, "
+    "and to a write 412.",
     "Min-Event-Position": "Answer from a state at this position of the log or later.",
     "X-Request-ID": "An id of your own for this request, a token of up to 128 characters.",
 }
@@ -35,7 +36,7 @@ _ANSWER_HEADERS = {
     "ETag": "The entity tag of the item's version.",
     "Event-Position": "The position in the log of the event that was written.",
     "Link": 'Where the next page is, as `rel="next"`, when there is one.',
-    "Location": "Where the new item is.",
+    "Location": "Where the new item or account is.",
     "Retry-After": "After how many seconds to try again.",
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "X-Request-ID": "The id of the request.",

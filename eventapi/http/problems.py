@@ -65,7 +65,8 @@ PROBLEMS = {
             "malformed-body",
             400,
             "Malformed request",
-            "The body is not the JSON, or the request not the HTTP, that it claims to be. Correct it before trying again.",
+            "The body is not the JSON, or the request not the HTTP, that it claims to be. "
+            "Correct it before trying again.",
         ),
         ProblemType(
             "unauthenticated",
@@ -114,7 +115,8 @@ PROBLEMS = {
             "precondition-failed",
             412,
             "Precondition failed",
-            "The item is at another version than If-Match named. Read it again, then decide.",
+            "The item is at another version than If-Match named, or at one that If-None-Match did. "
+            "Read it again, then decide.",
         ),
         ProblemType(
             "body-too-large", 413, "Body too large", "The body is larger than this server takes."

@@ -44,7 +44,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_DEPTH = 32
 """How deep a body may be nested."""
 
-_MAX_FORM_FIELDS = 16
+_MAX_FORM_FIELDS = 64
 _WAIT_STEP_SECONDS = 0.01
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
@@ -106,13 +106,13 @@ class ApiRequest(litestar.Request[None, None, Any]):
     async def authenticated(self) -> tuple[State, User, str]:
         """The state, the user whose access token this is, and the session's id.
 
-        Raises `Unauthenticated` (RFC 6750).
+        Raises `Unauthenticated` (RFC 6750): a bad token at once, whatever else was asked for.
         """
-        state = await self.state()
         scheme, _, token = (self.header(b"authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(NO_TOKEN)
         claims = self.services.tokens.claims(token, time.time())
+        state = await self.state()
         session = state.sessions.by_id.get(claims.sid)
         user = None if session is None else state.users.by_id.get(session.user)
         if user is None or user.disabled or user.username != claims.sub:
@@ -155,14 +155,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
         try:
             text = (await self.content()).decode()
             pairs = parse_qsl(
-                text,
-                keep_blank_values=True,
-                strict_parsing=True,
-                errors="strict",
-                max_num_fields=_MAX_FORM_FIELDS,
+                text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS
             )
         except ValueError:
-            raise ProblemError("malformed-body", "the body is not a form in UTF-8") from None
+            detail = f"the body is not a form in UTF-8 of at most {_MAX_FORM_FIELDS} fields"
+            raise ProblemError("malformed-body", detail) from None
         return _converted(pairs, kind)
 
     def query_as(self, kind: type[T]) -> T:
@@ -178,7 +175,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
                 max_num_fields=_MAX_FORM_FIELDS,
             )
         except ValueError:
-            raise Invalid(Fault("", "the query is not UTF-8")) from None
+            detail = f"the query is not in UTF-8 with at most {_MAX_FORM_FIELDS} fields"
+            raise Invalid(Fault("", detail)) from None
         return _converted(pairs, kind)
 
     def item_number(self) -> int:
@@ -210,10 +208,12 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise PreconditionFailed(f"the item is at version {item.version}")
         return is_known(none_match, item.version)
 
-    def path_to(self, rest: str = "") -> str:
-        """The request's path and something behind it, as the client sees them."""
+    def path_to(self, place: str) -> str:
+        """A place of this API as the client sees it, under the prefix that the request came by."""
         path: str = self.scope["path"]
-        return f"{self.scope.get('root_path', '')}{path}{rest}"
+        prefixes = (prefix for prefix in self.version.prefixes if path.startswith(f"{prefix}/"))
+        prefix = max(prefixes, key=len, default="")
+        return f"{self.scope.get('root_path', '')}{prefix}{place}"
 
     # What is done
 

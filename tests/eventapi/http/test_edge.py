@@ -246,6 +246,12 @@ def test_a_position_that_does_not_come_in_time_is_a_503(ann: Caller) -> None:
     assert answer.headers["retry-after"] == "1"
 
 
+def test_who_is_not_let_in_is_not_made_to_wait(ann: Caller) -> None:
+    """Else anybody could have the server look for a position that does not come."""
+    future = {"min-event-position": str(ann.api.log.position + 1)}
+    assert_problem(ann.get("/items", token=None, headers=future), 401, "unauthenticated")
+
+
 def test_a_position_is_waited_for(ann: Caller) -> None:
     future = {"min-event-position": str(ann.api.log.position + 1)}
     how = {"token": ann.token}

@@ -196,8 +196,18 @@ def test_the_version_differences_are_told(document: dict[str, Any]) -> None:
         for prefix in PREFIXES
     }
     assert created == {"": ["200"], "/api/v1": ["200"], "/api/v2": ["201"]}
-    location = document["paths"]["/api/v2/items"]["post"]["responses"]["201"]["headers"]
-    assert "Location" in location
+    for path in ("/items", "/auth/register"):
+        made = document["paths"][f"/api/v2{path}"]["post"]["responses"]["201"]
+        assert "Location" in made["headers"]
+
+
+def test_conditions_are_listed_wherever_they_are_looked_at(document: dict[str, Any]) -> None:
+    """Also those that are rarely sent: If-Match to read, If-None-Match to write."""
+    for prefix in PREFIXES:
+        for operation in document["paths"][f"{prefix}/items/{{item_id}}"].values():
+            names = {parameter["name"] for parameter in operation["parameters"]}
+            assert {"If-Match", "If-None-Match"} <= names
+            assert "412" in operation["responses"]
 
 
 def test_what_is_answered_is_what_is_documented(ann: Caller, document: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ def test_register_answers_the_user_in_the_shape_of_the_version(
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["event-position"] == "1"
+    assert answer.headers.get("location") == (f"{prefix}/auth/me" if status == 201 else None)
     user = answer.json()
     assert list(user) == members
     assert (user["username"], user["full_name"], user["disabled"]) == ("ann", None, False)
