@@ -163,7 +163,7 @@ def _config(
         reload=reload,
         reload_dirs=watched if reload else None,
         loop="uvloop",
-        http="httptools",
+        http="eventapi.http.protocol:ProblemProtocol",
         ws="none",
         lifespan="on",
         access_log=False,

@@ -65,7 +65,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
-                _complete(scope, headers, request_id)
+                complete(scope, headers, request_id)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             await send(message)
@@ -104,8 +104,8 @@ def _inspect(scope: HTTPScope) -> tuple[bytes | None, bool]:
     return request_id, too_large or size > MAX_HEADER_BYTES
 
 
-def _complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
-    """Put on an answer what belongs on every one."""
+def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
+    """Put on an answer what belongs on every one, cross-origin headers aside."""
     headers.append((b"x-request-id", request_id))
     headers += _SECURITY
     headers.append(_DOCS_POLICY if scope["path"].startswith("/docs") else _API_POLICY)

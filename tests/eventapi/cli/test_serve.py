@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -63,6 +64,28 @@ def test_it_serves_and_stops_when_asked_to(tmp_path: Path, workers: str) -> None
     assert "Traceback" not in ended.err
     assert (tmp_path / "mine" / "events.jsonl").stat().st_size > 0
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_no_http_is_answered_with_a_problem(tmp_path: Path, workers: str) -> None:
+    """By the protocol itself, which is to do as the app does; and the next connection is served."""
+    with running(tmp_path, "serve", "--port", "0", "--workers", workers) as server:
+        address = httpx.URL(address_of(server))
+        for nonsense in (b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n"):
+            with socket.create_connection((address.host, address.port or 0)) as connection:
+                connection.sendall(nonsense)
+                answer = connection.makefile("rb").read()
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 ")
+            fields = dict(line.split(": ", 1) for line in head.decode().splitlines()[1:])
+            assert fields["content-type"] == "application/problem+json"
+            assert fields["x-content-type-options"] == "nosniff"
+            assert fields["connection"] == "close"
+            assert int(fields["content-length"]) == len(body)
+            problem = json.loads(body)
+            assert (problem["type"], problem["status"]) == ("/problems/malformed-body", 400)
+            assert problem["request_id"] == fields["x-request-id"]
+        assert httpx.get(f"{address}/health/live").status_code == 200
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
