@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
@@ -15,28 +15,42 @@ from events.errors import ConfigurationError
 
 PREFIX = "EVENTAPI_"
 
+_RATE = r"^(off|[1-9][0-9]*/(second|minute|hour|day))$"
+_ORIGIN = r"^(\*|null|[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@*\s]+/?)$"
+_RULES = {
+    _RATE: "must be N/second, N/minute, N/hour, N/day or off",
+    _ORIGIN: "must be origins such as https://app.example:8443, separated by commas, or *",
+}
+"""What each pattern means to an operator."""
+
+Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1)]
-Rate = Annotated[str, Meta(pattern=r"^(off|[1-9][0-9]*/(second|minute|hour|day))$")]
+Minutes = Annotated[int, Meta(ge=1, le=525_600)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+Rate = Annotated[str, Meta(pattern=_RATE)]
+Origin = Annotated[str, Meta(pattern=_ORIGIN)]
 
 SECRET = frozenset({"SECRET_KEY"})
 """Shown as stars; of addresses only the password is."""
 
-_PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)")
+_PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
 
 
 class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
     """Everything an operator may choose.
 
     ``log`` is a path or a database URL, by default ``events.jsonl`` in ``data``; ``rate_limit`` and
-    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; lists are separated by commas.
+    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; lists are separated by commas;
+    words such as those of ``log_level`` may stand in any case. A token lives for a year and a
+    session for a century at most.
     """
 
-    data: str = "./data"
-    log: str | None = None
+    data: Text = "./data"
+    log: Text | None = None
     secret_key: str | None = None
-    access_token_minutes: Positive = 30
-    refresh_token_days: Positive = 30
-    cors_origins: tuple[str, ...] = ()
+    access_token_minutes: Minutes = 30
+    refresh_token_days: Days = 30
+    cors_origins: tuple[Origin, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     redis_url: str | None = None
     rate_limit: Rate = "6000/minute"
@@ -81,7 +95,7 @@ def _masked(name: str, value: Any) -> str:
     if name in SECRET:
         return "********"
     text = ",".join(value) if isinstance(value, list | tuple) else str(value)
-    return _PASSWORD_IN_URL.sub(r"\1********", text) if "://" in text else text
+    return _PASSWORD_IN_URL.sub(r"\1\2********", text) if "://" in text else text
 
 
 def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Loaded:
@@ -102,19 +116,26 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Loaded:
                 raise ConfigurationError(f"{variable} (from {origin}) is no setting of eventapi")
             texts[name] = text
             origins[name] = origin
-    lists = {
-        name.upper() for name, hint in get_type_hints(Settings).items() if hint == tuple[str, ...]
-    }
+    kinds = {name.upper(): get_origin(hint) for name, hint in get_type_hints(Settings).items()}
     values: dict[str, Any] = {}
     for name, text in texts.items():
-        values[name] = _split(text) if name in lists else text
+        values[name] = _value(text, kinds[name])
         try:
             msgspec.convert({name: values[name]}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            reason = str(error).partition(" - at ")[0]
+            reason = _reason(str(error))
             raise ConfigurationError(f"{PREFIX}{name} (from {origins[name]}): {reason}") from None
     return Loaded(msgspec.convert(values, Settings, strict=False), origins)
 
 
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _value(text: str, kind: Any) -> str | list[str]:
+    if kind is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text.lower() if kind is Literal else text
+
+
+def _reason(message: str) -> str:
+    """Msgspec's message, without the place and with a pattern in words."""
+    reason = message.partition(" - at ")[0]
+    # msgspec prints the pattern as Python's `repr` does.
+    return next((rule for pattern, rule in _RULES.items() if repr(pattern) in reason), reason)

@@ -53,6 +53,8 @@ def open_log(settings: Settings) -> EventLog:
     """The log that the settings name; raises `ConfigurationError` and `DamagedLog`."""
     if "://" in (settings.log or ""):
         raise ConfigurationError("EVENTAPI_LOG: this version keeps its log in a file only")
+    if not settings.log_path.name:
+        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
     return JsonlLog(settings.log_path)
 
 
@@ -75,7 +77,8 @@ async def opened_journal(
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """A started journal and its log, closed at the end.
 
-    ``on_fence`` is called when nothing may be written before a restart. Raises `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    ``on_fence`` is called when nothing may be written before a restart. Raises
+    `ConfigurationError`, `LogError` and `VaultUnavailable`.
     """
     async with AsyncExitStack() as stack:
         log = parts.log or open_log(settings)

@@ -169,6 +169,7 @@ async def _described(line: _Members, keys: _Keys) -> str:
 @click.command()
 @click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=0))
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("--json", is_flag=True, expose_value=False, help="As without it: lines are JSON.")
 @settings_options
 def tail(count: int, follow: bool) -> None:
     """Print the last lines as they stand, byte for byte."""

@@ -39,7 +39,11 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("TRUSTED_PROXIES", "", ()),
         ("RATE_LIMIT", "off", "off"),
         ("RATE_LIMIT_LOGIN", "5/second", "5/second"),
+        ("CORS_ORIGINS", "*", ("*",)),
+        ("CORS_ORIGINS", "http://localhost:3000/", ("http://localhost:3000/",)),
         ("LOG_LEVEL", "debug", "debug"),
+        ("LOG_LEVEL", "WARNING", "warning"),
+        ("LOG_FORMAT", "JSON", "json"),
         ("METRICS", "off", "off"),
         ("SNAPSHOT_EVERY", "0", 0),
     ],
@@ -56,12 +60,19 @@ def test_a_value_is_taken(name: str, text: str, value: object) -> None:
         ("ACCESS_TOKEN_MINUTES", "0"),
         ("ACCESS_TOKEN_MINUTES", "-5"),
         ("ACCESS_TOKEN_MINUTES", "soon"),
+        ("ACCESS_TOKEN_MINUTES", "9" * 20),
+        ("REFRESH_TOKEN_DAYS", "1000000000"),
+        ("DATA", ""),
+        ("LOG", ""),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "https://good.example,https://app.example/page"),
+        ("CORS_ORIGINS", "https://*.app.example"),
         ("REFRESH_TOKEN_DAYS", "1.5"),
         ("MAX_BODY_BYTES", ""),
         ("RATE_LIMIT", "many"),
         ("RATE_LIMIT", "0/minute"),
         ("RATE_LIMIT_LOGIN", "5/fortnight"),
-        ("LOG_LEVEL", "INFO"),
+        ("LOG_LEVEL", "verbose"),
         ("LOG_FORMAT", "xml"),
         ("METRICS", "true"),
         ("SNAPSHOT_EVERY", "-1"),
@@ -71,6 +82,22 @@ def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         loaded(**{name: text})
     assert str(refused.value).startswith(f"EVENTAPI_{name} (from environment): ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("RATE_LIMIT", "many", "N/minute"),
+        ("RATE_LIMIT_LOGIN", "5/fortnight", "N/minute"),
+        ("CORS_ORIGINS", "app.example", "https://app.example:8443"),
+    ],
+)
+def test_a_form_is_told_in_words(name: str, text: str, words: str) -> None:
+    """An operator is not to read a regular expression."""
+    with pytest.raises(ConfigurationError) as refused:
+        loaded(**{name: text})
+    assert words in str(refused.value)
+    assert "^" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["NONSENSE", "data", "DATA_", ""])
@@ -114,6 +141,8 @@ def test_secrets_are_masked() -> None:
     assert values["EVENTAPI_REDIS_URL"] == "redis://:********@cache:6379/0"
     assert values["EVENTAPI_LOG"] == "postgresql://eventapi:********@db/events"
     assert "hunter2" not in str(shown)
+    queried = loaded(LOG="postgresql://db/events?user=a&password=hunter2&sslmode=require").shown()
+    assert "postgresql://db/events?user=a&password=********&sslmode=require" in str(queried)
 
 
 def test_every_setting_is_shown_once() -> None:

@@ -69,6 +69,7 @@ def test_raw_lines_are_the_bytes_of_the_log(data: Path) -> None:
     assert invoke(data, "log", "export").stdout_bytes == log_of(data)
     last = b"".join(log_of(data).splitlines(keepends=True)[-2:])
     assert invoke(data, "log", "tail", "-n", "2").stdout_bytes == last
+    assert invoke(data, "log", "tail", "-n", "2", "--json").stdout_bytes == last
     assert invoke(data, "log", "tail").stdout_bytes == log_of(data)
     assert invoke(data, "log", "tail", "-n", "0").stdout_bytes == b""
 
@@ -99,6 +100,14 @@ def test_nothing_shown_moves_the_cursor(data: Path) -> None:
 
 def test_open_and_json_exclude_each_other(data: Path) -> None:
     assert invoke(data, "log", "show", "--open", "--json").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["log", "show"], ["log", "verify"], ["state", "show"]])
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_directory_is_no_log(tmp_path: Path, command: Sequence[str], place: str) -> None:
+    result = invoke(tmp_path, *command, "--log", place)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("eventapi: ")
 
 
 @pytest.mark.parametrize(
