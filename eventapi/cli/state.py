@@ -80,10 +80,15 @@ def _counted(counts: dict[str, int]) -> str:
 
 @state.command()
 @_at
+@_json
 @settings_options
-def digest(at: int | str | None) -> None:
+def digest(at: int | str | None, as_json: bool) -> None:
     """Print the public digest of the state, which anyone can recompute from the log alone."""
-    click.echo(asyncio.run(_keyless_state(loaded().settings, at)).digest())
+    found = asyncio.run(_keyless_state(loaded().settings, at))
+    if as_json:
+        print_json({"position": found.position, "digest": found.digest()})
+    else:
+        click.echo(found.digest())
 
 
 async def _keyless_state(settings: Settings, at: int | str | None) -> State:

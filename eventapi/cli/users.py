@@ -96,8 +96,11 @@ def _listed(user: User, state: State) -> Listed:
 @click.argument("email")
 @click.option("--full-name", help="What the user is called.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
-def create(username: str, email: str, full_name: str | None, password_stdin: bool) -> None:
+def create(
+    username: str, email: str, full_name: str | None, password_stdin: bool, as_json: bool
+) -> None:
     """Make an account; the password is asked for."""
     settings = loaded().settings
     password = _piped_password() if password_stdin else _typed_password()
@@ -109,8 +112,11 @@ def create(username: str, email: str, full_name: str | None, password_stdin: boo
         raise AnswerIsNo(f"{place}: {complaint(error)}") from None
     check_password(checked.password, "/password")
     profile = Profile(checked.username, normal_email(checked.email), "", checked.full_name)
-    number = asyncio.run(_register(settings, profile, checked.password))
-    click.echo(f"users/{number} is {printable(profile.username)}")
+    user, state = asyncio.run(_registered(settings, profile, checked.password))
+    if as_json:
+        print_json(_listed(user, state))
+    else:
+        click.echo(f"{user.subject} is {printable(user.username)}")
 
 
 def _piped_password() -> str:
@@ -126,7 +132,7 @@ def _typed_password() -> str:
     return password
 
 
-async def _register(settings: Settings, profile: Profile, password: str) -> int:
+async def _registered(settings: Settings, profile: Profile, password: str) -> tuple[User, State]:
     passwords = Passwords()
     try:
         password_hash = await passwords.hash(password)
@@ -135,5 +141,6 @@ async def _register(settings: Settings, profile: Profile, password: str) -> int:
     profile = msgspec.structs.replace(profile, password_hash=password_hash)
     async with opened_journal(settings) as (journal, _):
         outcome = await journal.execute(RegisterUser(profile, actor=operator()))
+        state = await journal.state()
     assert isinstance(outcome.entity, User)  # noqa: S101 - for the type checker
-    return outcome.entity.id
+    return outcome.entity, state

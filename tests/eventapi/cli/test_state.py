@@ -73,6 +73,11 @@ def test_what_is_no_point_of_the_log(data: Path, at: str) -> None:
     assert invoke(data, "state", "digest", f"--at={at}").exit_code == 2
 
 
+def test_a_program_is_told_where_the_digest_stands(data: Path) -> None:
+    told = json.loads(invoke(data, "state", "digest", "--json", "--at", "2").stdout)
+    assert told == {"position": 2, "digest": shown(data, "--at", "2")["digest"]}
+
+
 @pytest.mark.parametrize("command", [["state", "digest"], ["state", "show"]])
 def test_no_key_is_needed(data: Path, tmp_path: Path, command: Sequence[str]) -> None:
     """Anyone can recompute the digest from the log alone."""

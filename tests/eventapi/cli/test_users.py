@@ -42,6 +42,13 @@ def test_a_user_is_made_by_the_operator(tmp_path: Path) -> None:
     assert (user["status"], user["roles"], user["items"]) == ("enabled", [], 0)
 
 
+def test_a_program_is_told_of_the_user_as_the_list_shows_them(tmp_path: Path) -> None:
+    arguments = ("ann", "ann@example.org", "--password-stdin", "--json")
+    result = invoke(tmp_path, "users", "create", *arguments, typed=GOOD)
+    assert result.exit_code == 0, result.stderr
+    assert [json.loads(result.stdout)] == listed(tmp_path)
+
+
 def test_the_password_is_asked_for_twice(tmp_path: Path) -> None:
     arguments = ("users", "create", "ann", "ann@example.org")
     result = invoke(tmp_path, *arguments, typed=f"{GOOD}\nanother\n{GOOD}\n{GOOD}\n")
