@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -70,7 +71,10 @@ def configure(settings: Settings) -> None:
 
 
 def line_writer(settings: Settings) -> Callable[[bytes], None]:
-    """Where whole lines go when there are too many of them for `logging`."""
+    """Where whole lines go when there are too many of them for `logging`.
+
+    One that cannot be written, to a full disk or a closed pipe, is dropped: requests go on.
+    """
     descriptors = [sys.stderr.fileno()]
     if settings.log_file:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -78,6 +82,7 @@ def line_writer(settings: Settings) -> Callable[[bytes], None]:
 
     def write(line: bytes) -> None:
         for descriptor in descriptors:
-            os.write(descriptor, line)
+            with suppress(OSError):
+                os.write(descriptor, line)
 
     return write
