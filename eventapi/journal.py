@@ -193,9 +193,9 @@ class Journal:
     ) -> list[Outcome]:
         """Decide and write commands that stand or fall together; returns when they are durable.
 
-        With ``session``, only if that session goes on when it is their turn. Raises `Refusal` where the rules say no, `Overloaded` where too much is queued, `LogError`
-        and `VaultUnavailable` where nothing could be written. Whatever is raised, nothing was
-        acknowledged.
+        With ``session``, only if that session goes on when it is their turn. Raises `Refusal` where
+        the rules say no, `Overloaded` where too much is queued, `LogError` and `VaultUnavailable`
+        where nothing could be written. Whatever is raised, nothing was acknowledged.
         """
         if self._task is None or self._closing:
             raise LogUnavailable("the journal is not open")
