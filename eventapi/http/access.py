@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 from litestar.types import Scope
+from msgspec import UNSET, UnsetType
 
 from eventapi.http.problems import request_id_of
 
@@ -16,18 +17,18 @@ AccessLog = Callable[[Scope, int, float], None]
 """Called with the scope, the status and the seconds that the request took."""
 
 
-class Access(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A request, as the log tells of it; ``user`` is a user's number."""
+class Access(msgspec.Struct, frozen=True, gc=False):
+    """A request, as the log tells of it; ``user`` is the number of who was let in."""
 
     time: str
+    level: str
+    logger: str
     method: str
     route: str
     status: int
     milliseconds: float
     request_id: str
-    user: int = 0
-    level: str = "info"
-    logger: str = "eventapi.access"
+    user: int | UnsetType
 
 
 def access_log(write: Callable[[bytes], None], as_json: bool) -> AccessLog:
@@ -39,14 +40,14 @@ def access_log(write: Callable[[bytes], None], as_json: bool) -> AccessLog:
         stamp = f"{stamp}.{int(now % 1 * 1_000_000):06}Z"
         route = str(scope.get("path_template", "-"))
         method = str(scope.get("method", "-"))
-        user = scope.get("user") or 0
+        user = scope.get("user") or UNSET
         request_id = request_id_of(scope)
         milliseconds = round(seconds * 1000, 3)
         if as_json:
-            entry = Access(stamp, method, route, status, milliseconds, request_id, user)
-            write(_encode(entry) + b"\n")
+            what = method, route, status, milliseconds, request_id, user
+            write(_encode(Access(stamp, "info", "eventapi.access", *what)) + b"\n")
         else:
-            who = f" user={user}" if user else ""
+            who = "" if user is UNSET else f" user={user}"
             write(
                 f"{stamp} {status} {method} {route} {milliseconds} ms"
                 f" request_id={request_id}{who}\n".encode()

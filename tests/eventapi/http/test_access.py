@@ -1,0 +1,53 @@
+"""The access log: one line a request, of the route and never the path."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.eventapi.http.client import Api, quiet_settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "server.log"
+
+
+def logging_api(file: Path, form: str) -> Api:
+    return Api(quiet_settings(log_level="info", log_format=form, log_file=str(file)))
+
+
+def test_a_line_for_programs_has_every_member(file: Path) -> None:
+    with logging_api(file, "json") as api:
+        ann = api.caller("ann")
+        answer = ann.get("/api/v2/items/7", headers={"x-request-id": "mine"})
+        assert answer.status_code == 404
+        api.request("GET", "/health/live")
+    entries: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(entries) == 4
+    _, _, read, live = entries
+    members = ["time", "level", "logger", "method", "route", "status", "milliseconds", "request_id"]
+    assert list(read) == [*members, "user"]
+    assert list(live) == members
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", read["time"])
+    assert (read["level"], read["logger"]) == ("info", "eventapi.access")
+    assert (read["method"], read["status"]) == ("GET", 404)
+    assert read["route"].startswith("/api/v2/items/{")
+    assert (read["request_id"], read["user"]) == ("mine", 1)
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize(
+    "path", ["/items/ann%0a%0dfake", "/%e2%80%a8ann", "/nowhere/ann", "/items?q=ann", "//ann"]
+)
+def test_what_was_typed_is_not_in_the_log(file: Path, form: str, path: str) -> None:
+    with logging_api(file, form) as api:
+        api.request("GET", path)
+    text = file.read_text()
+    assert text.count("\n") == len(text.splitlines()) == 1
+    assert "ann" not in text
+    assert "GET" in text
