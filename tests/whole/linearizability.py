@@ -64,18 +64,28 @@ class Verdict(msgspec.Struct):
         return "\n".join((table, *self.findings))
 
 
-def judge(operations: Collection[Operation], log: Log, killed: Collection[int] = ()) -> Verdict:
+def judge(
+    operations: Collection[Operation],
+    log: Log,
+    killed: Collection[int] = (),
+    excused: Collection[int] = (),
+) -> Verdict:
     """Compare what clients saw with what the log says.
 
     All writes on items whose request id is not empty must be among the operations. A connection
-    may break only where the process at its other end was ``killed``.
+    may break only where the process at its other end was ``killed``. Answers with an ``excused``
+    status are no errors, but must have had no effect.
     """
-    return _Judge(operations, log, killed).verdict
+    return _Judge(operations, log, killed, excused).verdict
 
 
 class _Judge:
     def __init__(
-        self, operations: Collection[Operation], log: Log, killed: Collection[int]
+        self,
+        operations: Collection[Operation],
+        log: Log,
+        killed: Collection[int],
+        excused: Collection[int],
     ) -> None:
         self.verdict = Verdict(_figures(operations), Counter(), [])
         self._lines = log.lines
@@ -85,7 +95,7 @@ class _Judge:
         self._ends = [0, *(line.end for line in log.lines)]
         self._begun = self._begins(operations)
         self._written = self._ledger(operations)
-        self._errors(operations, killed)
+        self._errors(operations, killed, excused)
         self._sweep(operations)
 
     def _begins(self, operations: Iterable[Operation]) -> list[int]:
@@ -142,10 +152,13 @@ class _Judge:
         if not right:
             self.verdict.blame(Guilt.MISTOLD, f"{operation} is {line}")
 
-    def _errors(self, operations: Iterable[Operation], killed: Collection[int]) -> None:
+    def _errors(
+        self, operations: Iterable[Operation], killed: Collection[int], excused: Collection[int]
+    ) -> None:
         for operation in operations:
             broken = operation.fate is Fate.UNKNOWN and operation.worker not in killed
-            if operation.failed or broken:
+            failed = operation.failed and operation.status not in excused
+            if failed or broken:
                 self.verdict.blame(Guilt.ERRORS, str(operation))
 
     def _sweep(self, operations: Iterable[Operation]) -> None:

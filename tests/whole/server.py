@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,8 +57,15 @@ def free_port() -> int:
 class Server:
     """A server over a data directory, as a context: up on entry, ended on exit."""
 
-    def __init__(self, data: Path, workers: int = 4, command: Command = by_uvicorn) -> None:
+    def __init__(
+        self,
+        data: Path,
+        workers: int = 4,
+        command: Command = by_uvicorn,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.data = data
+        self._settings = settings
         self.workers = workers
         self.port = free_port()
         self._command = [sys.executable, *command(self.port, workers)]
@@ -82,6 +89,16 @@ class Server:
         return self._output.read_text(errors="replace")
 
     def __enter__(self) -> Self:
+        self.launch()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def launch(self) -> None:
+        """Start the server, again if it was started before, and wait for nothing."""
         self.data.mkdir(parents=True, exist_ok=True)
         ours = {name: text for name, text in os.environ.items() if name[:9] != "EVENTAPI_"}
         settings = {
@@ -90,8 +107,9 @@ class Server:
             "EVENTAPI_RATE_LIMIT_LOGIN": "off",
             "EVENTAPI_LOG_LEVEL": "warning",
             "PYTHONPATH": str(ROOT),
+            **self._settings,
         }
-        with self._output.open("wb") as output:
+        with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self.data,
@@ -100,12 +118,6 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        try:
-            self.wait_until_ready()
-        except BaseException:
-            self.kill()
-            raise
-        return self
 
     def __exit__(
         self,
@@ -174,6 +186,12 @@ class Server:
             self.terminate()
         return self.wait(seconds)
 
+    def kill_supervisor(self) -> None:
+        """End the process that was started, and no other."""
+        assert self._process is not None, "the server is not started"
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
     def kill(self) -> None:
         """End every process of the server at once, as a power cut would."""
         assert self._process is not None, "the server is not started"
@@ -185,18 +203,19 @@ class Server:
             for worker in workers:
                 with suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGKILL)
-            _wait_for_end(workers)
+            wait_for_end(workers)
 
 
-def _wait_for_end(pids: set[int]) -> None:
+def wait_for_end(pids: set[int]) -> None:
+    """Return when none of these processes runs; raises `TimeoutError`."""
     deadline = time.monotonic() + STOP_SECONDS
-    while any(_is_running(pid) for pid in pids):
+    while any(is_running(pid) for pid in pids):
         if time.monotonic() > deadline:
             raise TimeoutError(f"of the processes {pids} some do not end")
         time.sleep(_PAUSE_SECONDS)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     stat = _read(Path(f"/proc/{pid}/stat"))
     return bool(stat) and stat.rpartition(b")")[2].split()[0] != b"Z"

@@ -200,7 +200,7 @@ class Workload:
         self, operation: Operation, connection: Connection, account: Account
     ) -> Connection | None:
         """Carry an operation out and note what comes of it; the connection, if it still is one."""
-        method, path = _target(operation)
+        method, path = target(operation)
         headers = {
             "Authorization": account.authorization,
             "X-Request-ID": operation.requestid,
@@ -224,7 +224,7 @@ class Workload:
         return connection
 
 
-def _target(operation: Operation) -> tuple[str, str]:
+def target(operation: Operation) -> tuple[str, str]:
     """Method and path: single reads in version 1, the rest in version 2, which shows versions."""
     one = f"/items/{operation.item}"
     return {

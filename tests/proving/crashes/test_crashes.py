@@ -1,0 +1,20 @@
+"""A few cycles of the crash loop; `make prove` has thousands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.proving.crashes.campaign import run_directory
+from tests.proving.crashes.incidents import Incident
+
+PLANNED = (Incident.STOP, Incident.START, Incident.SNAPSHOT)
+
+
+def test_nothing_is_lost_doubled_or_invented_by_crashes(tmp_path: Path) -> None:
+    """Every write of clients that retry has exactly one effect, and there is an order of it all."""
+    totals = run_directory(tmp_path / "data", PLANNED, 1)
+    assert not totals.guilt.total(), f"{totals}"
+    assert totals.counts["cycles"] == len(PLANNED)
+    assert totals.counts["writes acknowledged"] > 100, f"{totals}"
+    assert totals.counts["writes of clients that retry"] > 10, f"{totals}"
+    assert totals.counts["operations searched"] > 500, f"{totals}"
