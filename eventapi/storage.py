@@ -5,11 +5,14 @@ Commands that read stand on this alone, and so start without a web framework.
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -24,6 +27,8 @@ from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.replay import Progress
 from projections.snapshots import Snapshots
+
+logger = logging.getLogger("eventapi.storage")
 
 SYSTEM = Environment(
     now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -47,6 +52,32 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = Parts()
+
+
+_IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+def warn_if_in_memory(settings: Settings) -> None:
+    """Say so where the log lies on a file system that is gone with the power."""
+    kind = file_system(settings.log_path.parent)
+    if kind in _IN_MEMORY:
+        logger.warning("the data directory is on %s: nothing there survives a power cut", kind)
+
+
+def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The type of the file system that a directory is on, or will be; empty where nobody tells."""
+    place, longest, found = directory.resolve(), -1, ""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, escaped, kind, *_ = line.split()
+        # Blanks and backslashes are told in octal; of two mounts on one place the later one counts.
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped)
+        if place.is_relative_to(point) and len(point) >= longest:
+            longest, found = len(point), kind
+    return found
 
 
 def open_log(settings: Settings) -> EventLog:
