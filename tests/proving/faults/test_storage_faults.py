@@ -1,0 +1,178 @@
+"""What a whole server does when its disk is full, limited, read-only, in memory, or without power."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from events.log.verify import verify
+from tests.proving.faults.asking import Person, newcomer
+from tests.proving.faults.disks import (
+    cut_power,
+    filled,
+    loop_disk,
+    make_image,
+    make_read_only,
+    memory_disk,
+)
+from tests.whole.client import Answer, BrokenError
+from tests.whole.server import Server, by_serve
+from tests.whole.written import read_log
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+CUTS = 3
+LOAD_SECONDS = 0.7
+CLIENTS = 8
+
+
+def assert_full(answer: Answer) -> None:
+    """Refused for want of room."""
+    assert (answer.status, answer.json()["type"]) == (507, "/problems/storage-full"), answer
+
+
+async def write_until_full(person: Person) -> list[str]:
+    """Write until there is no room any more; the titles that were acknowledged."""
+    acknowledged = []
+    for number in range(10_000):
+        title = f"{number} {'x' * 150}"
+        answer = await person.write(title)
+        if answer.status != 200:
+            assert_full(answer)
+            return acknowledged
+        acknowledged.append(title)
+    raise AssertionError("the disk is never full")
+
+
+def test_a_full_disk_refuses_writes_answers_reads_and_heals_by_itself(tmp_path: Path) -> None:
+    """And that it is a disk in memory is told once, at the start."""
+
+    async def run(server: Server) -> list[str]:
+        async with newcomer(server) as person:
+            people = await person.at_each_worker(server)
+            with filled(server.data):
+                acknowledged = await write_until_full(person)
+                for someone in people:
+                    assert_full(await someone.write("no room"))
+                    assert await someone.titles() == acknowledged
+            for number, someone in enumerate(people):
+                assert (await someone.write(f"room {number}")).status == 200
+                acknowledged.append(f"room {number}")
+            assert await person.titles() == acknowledged
+            return acknowledged
+
+    with memory_disk(tmp_path / "disk", "2m") as disk:
+        with Server(disk, 2, by_serve) as server:
+            workers = server.worker_pids()
+            acknowledged = asyncio.run(run(server))
+            assert server.worker_pids() == workers, "a worker was restarted"
+            assert server.stop() == 0
+        log = read_log(server.log)
+        assert verify(server.log).ok
+        assert [line.personal["title"] for line in log.lines if line.item] == acknowledged
+        warning = "the data directory is on tmpfs: nothing there survives a power cut"
+        assert server.output.count(warning) == 1
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk_too(tmp_path: Path) -> None:
+    async def run(server: Server) -> list[str]:
+        async with newcomer(server) as person:
+            assert (await person.write("before")).status == 200
+            _, hard = resource.prlimit(person.worker, resource.RLIMIT_FSIZE)
+            # In the middle of a line to come: its first part is written, and must go again.
+            limit = server.log.stat().st_size + 20_000
+            resource.prlimit(person.worker, resource.RLIMIT_FSIZE, (limit, hard))
+            acknowledged = ["before", *await write_until_full(person)]
+            assert await person.titles() == acknowledged
+            resource.prlimit(person.worker, resource.RLIMIT_FSIZE, (hard, hard))
+            assert (await person.write("after")).status == 200
+            return [*acknowledged, "after"]
+
+    with Server(tmp_path / "data", 1, by_serve) as server:
+        acknowledged = asyncio.run(run(server))
+        assert server.stop() == 0
+    log = read_log(server.log)
+    assert not log.faults
+    assert [line.personal["title"] for line in log.lines if line.item] == acknowledged
+
+
+def test_a_disk_that_turns_read_only_refuses_writes_and_answers_reads(tmp_path: Path) -> None:
+    """As ext4 does it after an error; mounted anew, all that was acknowledged is there."""
+
+    async def run(server: Server) -> None:
+        async with newcomer(server) as person:
+            for title in ("first", "second"):
+                assert (await person.write(title)).status == 200
+            make_read_only(server.data)
+            for _ in range(3):
+                answer = await person.write("third")
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1"), answer
+                assert await person.titles() == ["first", "second"]
+
+    image, point = tmp_path / "image", tmp_path / "disk"
+    make_image(image, 16)
+    with loop_disk(image, point):
+        with Server(point, 1, by_serve) as server:
+            asyncio.run(run(server))
+            server.kill()
+        assert "Traceback" not in server.output
+    with loop_disk(image, point):
+        with Server(point, 1, by_serve) as server:
+            assert server.stop() == 0
+        titles = [line.personal["title"] for line in read_log(server.log).lines if line.item]
+    assert titles == ["first", "second"]
+
+
+async def write_without_end(person: Person, name: str, sent: Counter[str]) -> list[str]:
+    """Write until the server is gone; the titles that were acknowledged, and all that were sent."""
+    acknowledged: list[str] = []
+    while True:
+        title = f"{name}-{len(acknowledged)}"
+        sent[title] += 1
+        try:
+            answer = await person.write(title)
+        except BrokenError:
+            return acknowledged
+        if answer.status != 200:
+            assert answer.status == 503, answer
+            return acknowledged
+        acknowledged.append(title)
+
+
+def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
+    image, point = tmp_path / "image", tmp_path / "disk"
+    make_image(image, 64)
+    acknowledged: list[str] = []
+    sent: Counter[str] = Counter()
+
+    async def run(server: Server, cycle: int) -> None:
+        async with newcomer(server, f"person{cycle}") as person:
+            writing = [
+                write_without_end(await person.again(server), f"{cycle}-{number}", sent)
+                for number in range(CLIENTS)
+            ]
+            clients = asyncio.gather(*writing)
+            await asyncio.sleep(LOAD_SECONDS)
+            cut_power(point)
+            for done in await clients:
+                acknowledged.extend(done)
+
+    for cycle in range(CUTS):
+        with loop_disk(image, point), Server(point, 2, by_serve) as server:
+            asyncio.run(run(server, cycle))
+            server.kill()
+    with loop_disk(image, point):
+        with Server(point, 1, by_serve) as server:
+            assert server.stop() == 0
+        log = read_log(server.log)
+        assert not log.faults
+        assert verify(server.log).ok
+    found = Counter(line.personal["title"] for line in log.lines if line.item)
+    assert len(acknowledged) > 10 * CUTS
+    assert not [title for title in acknowledged if found[title] != 1], "lost or doubled"
+    assert not found - sent, "invented"
