@@ -97,6 +97,7 @@ class Batch:
 
     def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
         self._draft = state.draft()
+        self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
         self._time = max(environment.now(), state.last.time)
@@ -169,11 +170,12 @@ class Batch:
             wish.requestid,
         )
         nonce = self._environment.random_bytes(NONCE_BYTES)
+        behind = self._behind if draft.position > self._behind else None
         at_hand = new_keys or keys
         try:
             if wish.once is not None:
                 record = self._with_receipt(record, wish.once, at_hand)
-            line, digest = encode(record, draft.last.hash, at_hand, nonce, remaining)
+            line, digest = encode(record, draft.last.hash, at_hand, nonce, remaining, behind=behind)
         except KeyError:
             raise VaultUnavailable(f"the key of {record.sealedfor} is missing") from None
         except ValueError as error:

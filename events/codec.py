@@ -78,6 +78,7 @@ class Line(msgspec.Struct, gc=False):
     sealedfor: str = ""
     requestid: str = ""
     remaining: str = "0"
+    behind: str = ""
     idempotencykey: str = ""
     requesthash: str = ""
 
@@ -106,12 +107,19 @@ def _with_personal(event: _E, personal: Personal | str | None) -> _E:
 
 
 def encode(
-    record: Record, previous: bytes, keyring: Keyring, nonce: bytes, remaining: int = 0
+    record: Record,
+    previous: bytes,
+    keyring: Keyring,
+    nonce: bytes,
+    remaining: int = 0,
+    *,
+    behind: int | None = None,
 ) -> tuple[bytes, bytes]:
     """The line of a record, without its newline, and its 32-byte hash.
 
     ``record.hash`` is not looked at. ``nonce`` is 12 random bytes, used if there is anything to
-    seal. ``remaining`` counts the records after this one that stand or fall with it. Raises
+    seal. ``remaining`` counts the records after this one that stand or fall with it. ``behind`` is
+    the position where the log ended when others before this one began to be written with it. Raises
     `KeyError` where ``sealedfor`` has no key at hand and `ValueError` where the line would be
     longer than `MAX_LINE_BYTES`.
     """
@@ -137,6 +145,8 @@ def encode(
         members.append(("requesthash", record.requesthash))
     if remaining:
         members.append(("remaining", str(remaining)))
+    if behind is not None:
+        members.append(("behind", str(behind)))
     if record.sealedfor:
         members.append(("sealedfor", record.sealedfor))
     members.append(("data", event))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,10 +18,15 @@ def sync_directory(path: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Make a directory, and the ones above it that are missing, and make their entries durable."""
-    if not path.is_dir():
-        make_directory(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(path.parent)
+    if path.is_dir():
+        # Whoever made it may have died before its entry was synced. Where it cannot be synced,
+        # because not even listing what is above is allowed, it was none of us.
+        with suppress(PermissionError):
+            sync_directory(path.parent)
+        return
+    make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
 
 
 def write_durably(path: Path, content: bytes) -> None:

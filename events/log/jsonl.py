@@ -8,14 +8,19 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
    the new offset in the mark. Nobody reads past the mark, so nobody reads what is not durable.
 3. A process that dies between the two leaves bytes past the mark. Whoever locks next finds the
    file longer than the mark and recovers before anything else: whole, chained lines are kept,
-   synced and published; a torn rest is moved to ``quarantine/`` and cut off.
+   synced and published; a torn rest is moved to ``quarantine/`` and cut off. They are written once
+   more before they are synced: the one who died may have died of a sync that failed.
 4. Where bytes below the mark are gone, or a whole record follows a damaged one, nothing is changed
-   and nothing is started.
+   and nothing is started; unless they are of one batch, of which the disk wrote the end before the
+   beginning when the power was cut. Then no line of it was acknowledged; see
+   `events.log.recovery`.
 5. After a failed ``fdatasync`` the kernel may call the next one a success without having written
    anything. So there is no second try: the fence goes up in the mark, every process that was
    running refuses to write for ever, and the next start cuts back to the mark, below which
-   everything was synced before.
-6. A write that found no room is cut back to the mark and refused; the next one may succeed.
+   everything was synced before. A sync that fails in a recovery fences too, but costs no lines: a
+   mark lags after a power cut, and the lines past it may have been acknowledged.
+6. A write that found no room is cut back to the mark and refused; the next one may succeed. The
+   cut is synced, or what was refused could be back after a power cut.
 7. A task that is cancelled while its append is being written waits for the write to end, cuts it
    off again and only then lets the lock go: nobody else may find a writer at work.
 """
@@ -118,6 +123,7 @@ class JsonlLog:
             reason = f"the log {path} cannot be opened for writing: {error.strerror}"
             raise ConfigurationError(reason) from error
         self._fence = self._mark.fence
+        self._is_settled = False
         self._mutex = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._index_positions = [0]
@@ -265,12 +271,14 @@ class JsonlLog:
             )
         try:
             if self._mark.needs_recovery:
-                self._renew_last_page(published.offset)
+                self._renew(max(published.offset - _PAGE, 0), published.offset)
                 self._cut(published.offset, size)
-                with self._fencing():
-                    self._mark.set_recovered()
             elif size > published.offset:
                 published = self._adopt_tail(published, size)
+            if not self._is_settled:
+                with self._fencing():
+                    self._mark.set_recovered()
+                self._is_settled = True
         except OSError as error:
             self._refuse(error)
         if self._mark.position != published.head.position:
@@ -283,7 +291,8 @@ class JsonlLog:
         with open(self._file, "rb", closefd=False) as file:
             file.seek(published.offset)
             tail = examine(file, published.offset, published.head)
-        self._cut(tail.offset, size)
+        self._renew(published.offset, tail.offset)
+        self._cut(tail.offset, size, keep_tail=True)
         if tail.head != published.head:
             logger.warning(
                 "%d bytes that were never published are kept", tail.offset - published.offset
@@ -291,12 +300,22 @@ class JsonlLog:
             self._mark.publish(tail.offset, tail.head)
         return Published(tail.offset, tail.head)
 
-    def _renew_last_page(self, end: int) -> None:
-        """Write the page in front of ``end`` again: the failed sync may have torn it on the disk."""
-        start = max(end - _PAGE, 0)
-        os.pwrite(self._file, os.pread(self._file, end - start, start), start)
+    def _renew(self, start: int, end: int) -> None:
+        """Write these bytes again: a sync that failed may have torn them, or left them, unwritten.
 
-    def _cut(self, offset: int, size: int) -> None:
+        The kernel takes what it failed to write for written, and the next sync would pass it over.
+        """
+        for at in range(start, end, CHUNK_BYTES):
+            self._write_all(os.pread(self._file, min(CHUNK_BYTES, end - at), at), at)
+
+    def _write_all(self, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file, view, offset)
+            view = view[written:]
+            offset += written
+
+    def _cut(self, offset: int, size: int, *, keep_tail: bool = False) -> None:
         """Move what stands behind ``offset`` to the quarantine, and sync the file."""
         if size > offset:
             quarantine = self.path.parent / "quarantine"
@@ -305,7 +324,7 @@ class JsonlLog:
             write_durably(kept, os.pread(self._file, size - offset, offset))
             os.ftruncate(self._file, offset)
             logger.warning("a torn tail of %d bytes was cut off, see %s", size - offset, kept)
-        with self._fencing():
+        with self._fencing(keep_tail=keep_tail):
             os.fdatasync(self._file)
 
     async def append(self, lines: Sequence[bytes], head: Head) -> None:
@@ -328,26 +347,23 @@ class JsonlLog:
 
     def _write(self, data: bytes) -> None:
         """Write all of ``data`` at the end and sync it, or leave the file as it was."""
-        view = memoryview(data)
-        offset = self._offset
         try:
-            while view:
-                written = os.pwrite(self._file, view, offset)
-                view = view[written:]
-                offset += written
+            self._write_all(data, self._offset)
         except OSError:
             os.ftruncate(self._file, self._offset)
+            with self._fencing():
+                os.fdatasync(self._file)
             raise
         with self._fencing():
             os.fdatasync(self._file)
 
     @contextmanager
-    def _fencing(self) -> Iterator[None]:
+    def _fencing(self, *, keep_tail: bool = False) -> Iterator[None]:
         """Around a sync: there is no second try after one that failed."""
         try:
             yield
         except OSError as error:
-            self._mark.raise_fence()
+            self._mark.raise_fence(keep_tail=keep_tail)
             raise LogFenced(f"a sync of the log failed: {error.strerror}") from error
 
     def _refuse(self, error: OSError) -> NoReturn:

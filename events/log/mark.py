@@ -145,8 +145,8 @@ class Mark:
 
     @property
     def needs_recovery(self) -> bool:
-        """Whether a sync failed and no restart has cleaned up since."""
-        return self._words[_FENCE] != self._words[_RECOVERED]
+        """Whether the sync of an append failed and no restart has cleaned up since."""
+        return self._words[_FENCE] > self._words[_RECOVERED]
 
     def read(self) -> Published:
         """The newest publication; raises `DamagedLog` where no slot holds it."""
@@ -161,15 +161,23 @@ class Mark:
         self._page[at : at + _SLOT_BYTES] = body + _CRC.pack(zlib.crc32(body))
         self._words[_POSITION] = head.position
 
-    def raise_fence(self) -> None:
-        """Tell every process that a sync failed."""
+    def raise_fence(self, *, keep_tail: bool = False) -> None:
+        """Tell every process that a sync failed.
+
+        With ``keep_tail`` the next start does not cut back to the mark, which may lag: what stands
+        past it may have been acknowledged before the power was cut.
+        """
+        if keep_tail:
+            # First, so that who dies between the two leaves nothing that asks for a cut.
+            self._words[_RECOVERED] = self._words[_FENCE] + 1
         self._words[_FENCE] += 1
 
     def set_recovered(self) -> None:
-        """Tell the processes that start from now on that the failure is cleaned up.
+        """Tell the processes that start from now on that every failure is cleaned up.
 
         Synced, because a start after a power cut would otherwise clean up once more, and cut off
-        what was appended since. Raises `OSError`.
+        what was appended since. So every process does this before it appends for the first time:
+        another one may have died after the store and before the sync. Raises `OSError`.
         """
         self._words[_RECOVERED] = self._words[_FENCE]
         self._page.flush()

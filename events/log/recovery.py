@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from events.codec import check_link, parse
+from events.codec import Line, check_link, parse
 from events.errors import DamagedLog
 from events.log.port import Head
 
@@ -30,33 +30,48 @@ def _continues(line: bytes, head: Head) -> tuple[Head, int]:
     return Head(head.position + 1, digest), int(parsed.remaining)
 
 
-def _is_record(line: bytes) -> bool:
-    """Whether the bytes are some whole record, wherever it belongs."""
+def _record(line: bytes) -> Line | None:
+    """The record that the bytes are, wherever it belongs, if they are a whole one."""
     try:
-        parse(line.strip(b"\0\n"))
+        return parse(line.strip(b"\0\n"))
     except ValueError:
+        return None
+
+
+def _is_of_batch(record: Line, position: int) -> bool:
+    """Whether what is due at ``position`` was written with a record that comes later."""
+    if not (record.behind.isdecimal() and record.id.isdecimal()):
         return False
-    return True
+    return int(record.behind) < position < int(record.id)
 
 
 def examine(lines: Iterable[bytes], offset: int, head: Head) -> Tail:
     """Judge the lines (with their newlines) that stand from byte ``offset`` on, behind ``head``.
 
     Whole, chained lines are kept, for they may have been acknowledged; of lines that stand or fall
-    together, all or none. What is broken off at the end is torn. Raises `DamagedLog` where a
-    whole record follows a damaged one: that is no torn write, and nothing may be cut.
+    together, all or none. What is broken off at the end is torn.
+
+    So is a batch with a hole: blocks that were not written when the power was cut read as NUL bytes,
+    of which a line has none, and whole records of the same batch may follow. The batch was not
+    acknowledged, or all of it would be on the disk. Raises `DamagedLog` where a whole record of
+    another batch follows a damaged one, or where nothing is missing but something is wrong: that is
+    no torn write, and nothing may be cut.
     """
     kept = Tail(offset, head)
     damage: DamagedLog | None = None
+    has_hole = False
     for line in lines:
         if damage is not None:
-            if _is_record(line):
+            has_hole = has_hole or b"\0" in line
+            record = _record(line)
+            if record is not None and not (has_hole and _is_of_batch(record, damage.position)):
                 raise damage
             continue
         try:
             head, remaining = _continues(line, head)
         except ValueError as error:
             damage = DamagedLog(str(error), position=head.position + 1, offset=offset)
+            has_hole = b"\0" in line
             continue
         offset += len(line)
         if remaining == 0:

@@ -158,6 +158,8 @@ def test_commands_that_stand_or_fall_together_are_one_append(storage: Storage) -
             assert (await house.state()).last == outcomes[-1].record
         remaining = [json.loads(line).get("remaining") for line in await storage.lines()]
         assert remaining == ["2", "1", None]
+        behind = [json.loads(line).get("behind") for line in await storage.lines()]
+        assert behind == [None, "0", "0"]
 
     asyncio.run(run())
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.codec import MAX_LINE_BYTES, Upcast, decode, encode, open_seal
+from events.codec import MAX_LINE_BYTES, Upcast, decode, encode, open_seal, parse
 from events.errors import DamagedLog, UnknownEvent
 from events.items import Content, ItemCreated, ItemDeleted
 from events.record import GENESIS, START, Personal, Record
@@ -101,6 +101,12 @@ def test_the_members_stand_in_their_order_without_spaces() -> None:
     ]
     assert line == json.dumps(members, separators=(",", ":")).encode()
     assert members["hash"] == digest.hex()
+
+
+def test_a_line_says_behind_which_position_its_batch_was_written() -> None:
+    line, _ = encode(_created(), GENESIS, EVERYBODY, NONCE, behind=0)
+    assert json.loads(line)["behind"] == "0"
+    assert parse(line).behind == "0"
 
 
 def test_what_is_not_there_is_left_out() -> None:

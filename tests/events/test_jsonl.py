@@ -81,7 +81,17 @@ async def test_new_directories_are_synced_into_the_ones_above_them(
         monkeypatch.setattr(module, "sync_directory", synced.append)
     top = path.parent
     async with opened(top / "a" / "b" / "events.jsonl"):
-        assert synced == [top, top / "a", top / "a" / "b"]
+        assert synced == [top.parent, top, top / "a", top / "a" / "b"]
+
+
+@in_event_loop
+async def test_a_directory_is_synced_that_another_made_and_may_not_have_lived_to_sync(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    async with opened(path):
+        assert synced == [path.parent.parent]
 
 
 @in_event_loop
@@ -252,10 +262,10 @@ async def test_a_start_after_a_failed_sync_writes_the_page_before_the_mark_again
 
 
 @in_event_loop
-async def test_control_without_the_fence_another_process_would_publish_what_never_reached_the_disk(
+async def test_control_without_the_fence_another_process_would_publish_what_was_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Mark, "raise_fence", lambda _: None)
+    monkeypatch.setattr(Mark, "raise_fence", lambda *_, **__: None)
     async with opened(path) as log, opened(path) as other:
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _failing(errno.EIO))

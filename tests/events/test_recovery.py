@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from events.codec import decode
+from events.codec import decode, encode
 from events.errors import DamagedLog, MissingEvents
+from events.items import ItemDeleted
 from events.log import recovery
 from events.log.mark import Published, peek
 from events.log.port import Head
 from events.log.recovery import examine
 from events.log.verify import verify
+from events.record import Record
 from events.sealing import Keyring
 from tests.events.stories import (
     EMPTY,
+    SOURCE,
+    TIME,
     append,
     everything,
     in_event_loop,
@@ -242,6 +246,57 @@ async def test_a_whole_line_behind_nul_bytes_is_no_torn_write(path: Path) -> Non
     _lay(path, joined(LINES[:22]) + torn + joined(LINES[23:24]), published=20)
     refusal = await _refused(path)
     assert (refusal.position, refusal.offset) == (23, len(joined(LINES[:22])))
+
+
+def _batch(count: int) -> list[bytes]:
+    """Lines that were written together behind 22 others."""
+    lines: list[bytes] = []
+    head = HEADS[22]
+    for number in range(23, 23 + count):
+        record = Record(number, SOURCE, f"items/{number}", TIME, "users/1", ItemDeleted())
+        line, digest = encode(record, head.hash, Keyring(), bytes(12), behind=22 if lines else None)
+        lines.append(line)
+        head = Head(number, digest)
+    return lines
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+@in_event_loop
+async def test_a_batch_with_a_hole_was_never_acknowledged_and_is_cut(
+    path: Path, first: int
+) -> None:
+    """The disk wrote its end before its beginning, and lost its power in between."""
+    batch = _batch(6)
+    content = joined(LINES[:22])
+    start = len(content + joined(batch[:first])) + 20
+    hole = bytearray(content + joined(batch))
+    hole[start : start + 300] = bytes(300)
+    _lay(path, bytes(hole), published=20)
+    async with opened(path) as log:
+        assert (await recover(log)).position == 22 + first
+    assert path.read_bytes() == joined(LINES[:22] + batch[:first])
+
+
+@pytest.mark.parametrize("where", [21, 22, 24])
+@in_event_loop
+async def test_a_batch_in_which_something_is_wrong_and_nothing_missing_is_no_torn_write(
+    path: Path, where: int
+) -> None:
+    lines = LINES[:22] + _batch(6)
+    content = bytearray(joined(lines))
+    content[len(joined(lines[:where])) + 30] ^= 1
+    _lay(path, bytes(content), published=20)
+    assert (await _refused(path)).position == where + 1
+
+
+@in_event_loop
+async def test_a_hole_in_an_earlier_batch_is_no_torn_write(path: Path) -> None:
+    """The later batch would not have been written before the earlier one was synced."""
+    content = bytearray(joined(LINES[:22] + _batch(6)))
+    start = len(joined(LINES[:21])) + 30
+    content[start : start + 10] = bytes(10)
+    _lay(path, bytes(content), published=20)
+    assert (await _refused(path)).position == 22
 
 
 @in_event_loop

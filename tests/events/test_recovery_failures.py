@@ -12,6 +12,7 @@ from events.errors import LogFenced, StorageFull
 from events.log.jsonl import JsonlLog
 from events.log.mark import Mark
 from tests.events.stories import (
+    append,
     everything,
     in_event_loop,
     joined,
@@ -63,7 +64,7 @@ async def test_a_tail_is_durable_in_the_quarantine_before_it_is_cut_off(
         for name in ("fsync", "rename", "ftruncate", "fdatasync"):
             note(name)
         await recover(log)
-    assert calls == ["fsync", "rename", "fsync", "ftruncate", "fdatasync"]
+    assert calls == ["fsync", "fsync", "rename", "fsync", "ftruncate", "fdatasync"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "ftruncate", "fdatasync"])
@@ -107,20 +108,80 @@ async def test_a_recovery_without_room_for_the_quarantine_changes_nothing_until_
         assert await recover(log) == AT_25
 
 
-@pytest.mark.parametrize("content", [joined(LINES), joined(LINES[:25]) + b"torn"])
+@pytest.mark.parametrize("whole", [25, 30])
 @in_event_loop
-async def test_a_sync_that_fails_in_recovery_has_no_second_try_either(
-    path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+async def test_a_sync_that_fails_in_recovery_costs_no_line_that_the_mark_may_not_know_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    """The second would be called a success, and publish what is not on the disk."""
-    _lay(path, content)
+    """After a power cut the mark lags, and what stands past it may have been acknowledged."""
+    _lay(path, joined(LINES[:whole]) + b"torn")
     async with opened(path) as log:
         await _fail_to_sync(log, monkeypatch)
         with pytest.raises(LogFenced):
             await recover(log)
         assert log.position == 20
     async with opened(path) as log:
-        assert await recover(log) == AT_20
+        assert (await recover(log)).position == whole
+
+
+@in_event_loop
+async def test_lines_past_the_mark_are_written_again_before_they_are_synced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their writer may have died of a sync that failed, and the next would pass them over."""
+    written: list[tuple[int, bytes]] = []
+    real = os.pwrite
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        written.append((offset, bytes(data)))
+        return real(descriptor, data, offset)
+
+    _lay(path, joined(LINES))
+    async with opened(path) as log:
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        assert (await recover(log)).position == 30
+    assert written == [(len(joined(LINES[:20])), joined(LINES[20:]))]
+
+
+@in_event_loop
+async def test_who_starts_syncs_the_mark_before_it_appends(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who cleaned up after a failed sync may have died before that was synced."""
+    calls: list[str] = []
+    monkeypatch.setattr(Mark, "set_recovered", lambda _: calls.append("mark"))
+    monkeypatch.setattr(os, "fdatasync", lambda _: calls.append("log"))
+    async with opened(path) as log:
+        await append(log)
+        await append(log)
+    assert calls == ["mark", "log", "log"]
+
+
+@in_event_loop
+async def test_a_write_without_room_is_cut_off_for_good_before_it_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could bring back what was refused."""
+    calls: list[str] = []
+    room = [100]
+    real_pwrite, real_sync = os.pwrite, os.fdatasync
+
+    def pwrite(descriptor: int, data: memoryview, offset: int) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "full")
+        return real_pwrite(descriptor, data[: room.pop()], offset)
+
+    def fdatasync(descriptor: int) -> None:
+        calls.append(f"sync at {os.fstat(descriptor).st_size}")
+        real_sync(descriptor)
+
+    async with opened(path) as log:
+        await recover(log)
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        with pytest.raises(StorageFull):
+            await append(log)
+    assert calls == ["sync at 0"]
 
 
 @in_event_loop
@@ -130,9 +191,13 @@ async def test_a_mark_that_cannot_be_synced_after_a_failed_sync_is_another_faile
     def fail(_: Mark) -> None:
         raise OSError(errno.EIO, "broken")
 
-    _lay(path, joined(LINES))
+    _lay(path, joined(LINES[:20]))
     async with opened(path) as log:
-        await _fail_to_sync(log, monkeypatch)
+        await recover(log)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fdatasync", _raise_eio)
+            with pytest.raises(LogFenced):
+                await append(log)
     async with opened(path) as log:
         with monkeypatch.context() as broken:
             broken.setattr(Mark, "set_recovered", fail)
@@ -143,10 +208,11 @@ async def test_a_mark_that_cannot_be_synced_after_a_failed_sync_is_another_faile
 
 
 async def _fail_to_sync(log: JsonlLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: int) -> None:
-        raise OSError(errno.EIO, "broken")
-
     with monkeypatch.context() as broken:
-        broken.setattr(os, "fdatasync", fail)
+        broken.setattr(os, "fdatasync", _raise_eio)
         with pytest.raises(LogFenced):
             await recover(log)
+
+
+def _raise_eio(_: int) -> None:
+    raise OSError(errno.EIO, "broken")
