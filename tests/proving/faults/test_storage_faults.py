@@ -38,7 +38,7 @@ def assert_full(answer: Answer) -> None:
 
 async def write_until_full(person: Person) -> list[str]:
     """Write until there is no room any more; the titles that were acknowledged."""
-    acknowledged = []
+    acknowledged: list[str] = []
     for number in range(10_000):
         title = f"{number} {'x' * 150}"
         answer = await person.write(title)

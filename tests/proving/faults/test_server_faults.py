@@ -1,0 +1,129 @@
+"""What a whole server does when a worker stands still, or its supervisor is gone.
+
+A clock that runs backwards and SIGTERM under load are in tests/whole/test_workers.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tests.proving.faults.asking import Person, newcomer, written_in_the_end
+from tests.whole.client import Answer
+from tests.whole.server import Server, by_serve, wait_for_end
+from tests.whole.strace import needs_strace, traced
+from tests.whole.written import read_log
+
+STOP_AT_THE_SYNC = ("trace=fdatasync", "inject=fdatasync:signal=STOP:when=1")
+"""The write is begun and the lock is held by then."""
+
+LOCK_SECONDS = 5.0
+"""How long a write waits for the lock."""
+
+AT_MOST_SECONDS = 3.0
+"""How much later the answer may be on a busy machine."""
+
+STOPPED = {"T", "t"}
+
+
+def state_of(pid: int) -> str:
+    """The state of a process, one letter."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def until_stopped(pid: int) -> None:
+    deadline = time.monotonic() + AT_MOST_SECONDS
+    while state_of(pid) not in STOPPED:
+        assert time.monotonic() < deadline, "the worker was not stopped"
+        await asyncio.sleep(0.01)
+
+
+@needs_strace
+def test_a_worker_that_stands_still_with_the_lock_holds_up_writes_only(data: Path) -> None:
+    """The others answer 503 in bounded time and read on; when it goes on, so does everything."""
+
+    async def run(server: Server) -> None:
+        async with newcomer(server) as person:
+            stopped, other = await person.at_each_worker(server)
+            assert (await other.write("before")).status == 200
+            with traced(stopped.worker, data.with_name("calls"), *STOP_AT_THE_SYNC):
+                held_up = asyncio.create_task(stopped.write("held up"))
+                try:
+                    await until_stopped(stopped.worker)
+                    answer = await _refused_in_time(other)
+                    assert await other.titles() == ["before"]
+                finally:
+                    os.kill(stopped.worker, signal.SIGCONT)
+                assert answer.headers["retry-after"] == "1"
+                assert (await held_up).status == 200
+            assert (await other.write("after")).status == 200
+            for someone in (stopped, other):
+                assert await someone.titles() == ["before", "held up", "after"]
+
+    with Server(data, 2, by_serve) as server:
+        asyncio.run(run(server))
+        assert server.stop() == 0
+    assert not read_log(server.log).faults
+
+
+async def _refused_in_time(person: Person) -> Answer:
+    """A write that nobody can do now."""
+    began = time.monotonic()
+    answer = await person.write("in vain")
+    assert time.monotonic() - began < LOCK_SECONDS + AT_MOST_SECONDS
+    assert (answer.status, answer.json()["type"]) == (503, "/problems/log-unavailable"), answer
+    return answer
+
+
+def test_workers_without_a_supervisor_do_no_harm(data: Path) -> None:
+    """They go on, and so does a new server beside them; both are one."""
+
+    async def run(old: Server, new: Server) -> None:
+        async with newcomer(old) as person:
+            with new:
+                late = await person.again(new)
+                assert (await person.write("by an orphan")).status == 200
+                assert await late.titles() == ["by an orphan"]
+                assert (await late.write("by a new worker")).status == 200
+                assert await person.titles() == ["by an orphan", "by a new worker"]
+
+    old, new = Server(data, 2, by_serve), Server(data, 2, by_serve)
+    with old:
+        orphans = old.worker_pids()
+        old.kill_supervisor()
+        try:
+            asyncio.run(run(old, new))
+        finally:
+            for orphan in orphans:
+                with suppress(ProcessLookupError):
+                    os.kill(orphan, signal.SIGKILL)
+            wait_for_end(orphans)
+    log = read_log(old.log)
+    assert not log.faults
+    assert sum(line.type == "item.created" for line in log.lines) == 2
+
+
+def test_a_worker_that_is_stopped_for_a_while_catches_up(data: Path) -> None:
+    """It holds no lock: nobody waits for it, and it answers nothing that is out of date."""
+
+    async def run(server: Server) -> None:
+        async with newcomer(server) as person:
+            stopped, other = await person.at_each_worker(server)
+            os.kill(stopped.worker, signal.SIGSTOP)
+            try:
+                assert (await other.write("meanwhile")).status == 200
+                reading = asyncio.create_task(stopped.titles())
+                await asyncio.sleep(0.2)
+                assert not reading.done()
+            finally:
+                os.kill(stopped.worker, signal.SIGCONT)
+            assert await reading == ["meanwhile"]
+            await written_in_the_end(server, person, "after")
+
+    with Server(data, 2, by_serve) as server:
+        asyncio.run(run(server))
+        assert server.stop() == 0
