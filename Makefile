@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format bench install clean
+.PHONY: run test check format bench prove install clean
 
 run: $(VENV)/.installed
 	$(BIN)/eventapi serve
@@ -22,6 +22,19 @@ check: $(VENV)/.installed-check
 format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Every fault there is, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 SECONDS=10` is minutes.
+CYCLES ?= 2000
+SEEDS ?= 100000
+EVERY ?= 1
+SECONDS ?= 60
+
+prove: $(VENV)/.installed-test
+	$(BIN)/python -m tests.proving.simulation --seeds 0..$(SEEDS)
+	$(BIN)/python -m tests.proving.torn
+	$(BIN)/python -m tests.proving.faults --every $(EVERY)
+	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
+	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.run

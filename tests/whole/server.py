@@ -22,6 +22,8 @@ APP = "eventapi.app:create_app"
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 _PAUSE_SECONDS = 0.02
+_STANDING = {b"T", b"Z", b""}
+"""States in which a process starts no others."""
 
 Command = Callable[[int, int], Sequence[str]]
 """From a port and a number of workers to the arguments of a process that serves there."""
@@ -186,24 +188,28 @@ class Server:
             self.terminate()
         return self.wait(seconds)
 
-    def kill_supervisor(self) -> None:
-        """End the process that was started, and no other."""
+    def kill_supervisor(self) -> set[int]:
+        """End the process that was started, and no other; the workers that are left."""
         assert self._process is not None, "the server is not started"
+        if self._process.poll() is not None:
+            return set()
+        # Stopped first: it may be about to start a worker that nobody would know of.
+        self._process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _state(self.pid) not in _STANDING and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS / 10)
+        workers = self.worker_pids() - {self.pid}
         self._process.kill()
         self._process.wait(STOP_SECONDS)
+        return workers
 
     def kill(self) -> None:
         """End every process of the server at once, as a power cut would."""
-        assert self._process is not None, "the server is not started"
-        if self._process.poll() is None:
-            # The parent first, or it would start new workers for the ones that are gone.
-            workers = self.worker_pids() - {self.pid}
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
-            for worker in workers:
-                with suppress(ProcessLookupError):
-                    os.kill(worker, signal.SIGKILL)
-            wait_for_end(workers)
+        workers = self.kill_supervisor()
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        wait_for_end(workers)
 
 
 def wait_for_end(pids: set[int]) -> None:
@@ -217,8 +223,13 @@ def wait_for_end(pids: set[int]) -> None:
 
 def is_running(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
+    return _state(pid) not in {b"", b"Z"}
+
+
+def _state(pid: int) -> bytes:
+    """The state of a process, one letter; nothing when it has gone."""
     stat = _read(Path(f"/proc/{pid}/stat"))
-    return bool(stat) and stat.rpartition(b")")[2].split()[0] != b"Z"
+    return stat.rpartition(b")")[2].split()[0] if stat else b""
 
 
 def _read(path: Path) -> bytes:

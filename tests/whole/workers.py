@@ -14,6 +14,7 @@ from statistics import quantiles
 
 import msgspec
 
+from tests.proving.machine import taken_on
 from tests.whole.history import READS, Fate, Operation
 from tests.whole.linearizability import Verdict, judge
 from tests.whole.server import Command, Server, by_serve, by_uvicorn
@@ -114,6 +115,7 @@ def main() -> int:
             seed=chosen.seed,
         )
         trial = _tried(servers, load, chosen.kill)
+    print(taken_on(Path.cwd()))  # noqa: T201 - as below
     print(trial)  # noqa: T201 - the table is what it is for
     return 1 if trial.verdict.guilt else 0
 

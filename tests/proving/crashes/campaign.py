@@ -17,7 +17,7 @@ from tests.proving.crashes.retrying import Retried, Stubborn
 from tests.proving.crashes.search import search
 from tests.whole.history import Operation
 from tests.whole.linearizability import Guilt, judge
-from tests.whole.server import Server, by_serve
+from tests.whole.server import Command, Server, by_serve
 from tests.whole.workload import Load, Workload
 from tests.whole.written import read_log
 
@@ -62,10 +62,12 @@ def incidents(dice: random.Random) -> Iterator[Incident]:
         yield from dice.sample(list(Incident), len(Incident))
 
 
-def run_directory(data: Path, planned: Sequence[Incident], seed: int) -> Totals:
+def run_directory(
+    data: Path, planned: Sequence[Incident], seed: int, command: Command = by_serve
+) -> Totals:
     """Incidents on one growing directory, one after another, then the judgement."""
     totals = Totals()
-    server = Server(data, WORKERS, by_serve, SETTINGS)
+    server = Server(data, WORKERS, command, SETTINGS)
     scene = Scene(server, random.Random(seed))
     load = Load([server.port], server.log, WORKERS, CLIENTS, seconds=1.0, seed=seed)
     try:

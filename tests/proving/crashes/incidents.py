@@ -82,8 +82,7 @@ def _workers(scene: Scene) -> None:
 
 def _supervisor(scene: Scene) -> None:
     """Its workers go on for a moment, without it."""
-    orphans = scene.server.worker_pids()
-    scene.server.kill_supervisor()
+    orphans = scene.server.kill_supervisor()
     time.sleep(scene.dice.random())
     for orphan in orphans:
         _kill(orphan)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.proving.crashes.campaign import run_directory
 from tests.proving.crashes.incidents import Incident
+from tests.whole.linearizability import Guilt
+from tests.whole.server import uvicorn_of
 
 PLANNED = (Incident.STOP, Incident.START, Incident.SNAPSHOT)
 
@@ -18,3 +20,10 @@ def test_nothing_is_lost_doubled_or_invented_by_crashes(tmp_path: Path) -> None:
     assert totals.counts["writes acknowledged"] > 100, f"{totals}"
     assert totals.counts["writes of clients that retry"] > 10, f"{totals}"
     assert totals.counts["operations searched"] > 500, f"{totals}"
+
+
+def test_a_server_that_answers_too_early_is_found(tmp_path: Path) -> None:
+    """The control: the same campaign, on a server that acknowledges before it writes."""
+    command = uvicorn_of("tests.whole.planted:early_answers")
+    totals = run_directory(tmp_path / "data", [Incident.WORKERS], 1, command)
+    assert totals.guilt[Guilt.LOST] or totals.guilt[Guilt.FUTURE], f"{totals}"

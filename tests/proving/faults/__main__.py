@@ -23,6 +23,22 @@ from tests.proving.faults.case import Case, Result, run_case
 from tests.proving.faults.scenarios import Scenario, scenarios
 from tests.proving.machine import taken_on
 
+SHARE = 50
+"""How many cases a process does before it is given others."""
+
+WRONGS = {
+    "lost": "acknowledgements that the log does not bear out",
+    "invented": "refused or unsent writes that are in the log",
+    "halved": "writes of several events of which some are there",
+    "chain": "faults of the chain",
+    "started": "starts on damaged truth",
+    "a fold": "states that are not what the log adds up to",
+    "traceback": "tracebacks",
+    "no end": "runs without an end in time",
+    "missed": "faults that met another call",
+}
+"""By how a finding begins."""
+
 SHOWN = 20
 """How many findings are told in full."""
 
@@ -73,10 +89,10 @@ def _all(found: Sequence[Scenario], every: int, room: Path) -> Iterator[tuple[st
         shares: list[tuple[str, Future[list[Result]]]] = []
         for scenario in found:
             cases = scenario.cases()[::every]
-            for start in range(0, len(cases), 50):
+            for start in range(0, len(cases), SHARE):
                 place = room / f"share-{len(shares)}"
                 place.mkdir()
-                part = cases[start : start + 50]
+                part = cases[start : start + SHARE]
                 shares.append((scenario.name, pool.submit(_share, scenario, part, place)))
         for name, share in shares:
             for result in share.result():
@@ -102,8 +118,8 @@ def main() -> int:
     for scenario in found:
         points = len(scenario.cases())
         _print(f"{scenario.name:<24}{len(scenario.calls):>6} calls{points:>8,} fault points")
-    _print(f"{'fault points in all':<36}{sum(len(one.cases()) for one in found):>10,}")
-    _print(f"{'fault points tried':<36}{figures.answers.total():>10,}")
+    _print(f"{'fault points in all':<52}{sum(len(one.cases()) for one in found):>8,}")
+    _print(f"{'fault points tried':<52}{figures.answers.total():>8,}")
     for guilt in (
         "lost",
         "invented",

@@ -18,6 +18,9 @@ _RESULT = re.compile(r" = (?P<result>-?\d+)")
 _OF_THE_MARK = frozenset({"msync"})
 """Calls that name no file, and are made on one alone."""
 
+_OF_MEMORY = frozenset({"brk", "mmap", "munmap", "mremap", "mprotect", "madvise"})
+"""Calls that the allocator makes in one run and not in another: nobody is killed at those."""
+
 _WRITES = frozenset({"write", "pwrite64"})
 
 
@@ -42,7 +45,7 @@ _SHORTS = {Kind.SHORT, Kind.SHORT_ON}
 class Call(msgspec.Struct, frozen=True):
     """The ``nth`` call of its name in a run, from 1; ``written`` counts the writes up to it.
 
-    ``following`` is the call after it, of whatever name: who dies there dies after this one.
+    ``following`` is the call after it, save those for memory: who dies there dies after this one.
     """
 
     name: str
@@ -92,10 +95,11 @@ def calls_on(directory: Path, trace: Iterable[str]) -> list[Call]:
             continue
         name = match["name"]
         counts[name] += 1
-        if due:
+        if due and name not in _OF_MEMORY:
+            due = False
             found[-1] = msgspec.structs.replace(found[-1], following=(name, counts[name]))
-        due = is_on(directory, name, line)
-        if due:
+        if is_on(directory, name, line):
+            due = True
             nth_write = 0
             if name in _WRITES and _result(line) >= 2:
                 written += 1

@@ -93,8 +93,7 @@ def test_workers_without_a_supervisor_do_no_harm(data: Path) -> None:
 
     old, new = Server(data, 2, by_serve), Server(data, 2, by_serve)
     with old:
-        orphans = old.worker_pids()
-        old.kill_supervisor()
+        orphans = old.kill_supervisor()
         try:
             asyncio.run(run(old, new))
         finally:
