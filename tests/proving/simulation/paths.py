@@ -1,0 +1,132 @@
+"""Paths and files on a simulated disk, as far as the log asks for them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.proving.simulation.disk import Folder, Node
+
+if TYPE_CHECKING:
+    from tests.proving.simulation.calls import Calls
+
+
+def lookup(root: Folder, parts: tuple[str, ...]) -> Node | None:
+    """What stands at a path, if anything."""
+    node: Node | None = root
+    for part in parts:
+        if not isinstance(node, Folder):
+            return None
+        node = node.entries.get(part)
+    return node
+
+
+class Path:
+    """What ``pathlib.Path`` is on a real disk."""
+
+    def __init__(self, calls: Calls, *parts: str) -> None:
+        self._calls = calls
+        self.parts = parts
+
+    def __str__(self) -> str:
+        return "/" + "/".join(self.parts)
+
+    def __truediv__(self, name: str) -> Path:
+        return Path(self._calls, *self.parts, name)
+
+    @property
+    def name(self) -> str:
+        return self.parts[-1]
+
+    @property
+    def parent(self) -> Path:
+        return Path(self._calls, *self.parts[:-1])
+
+    def with_name(self, name: str) -> Path:
+        return self.parent / name
+
+    def folder(self) -> Folder:
+        """The directory in which it stands, or is to stand."""
+        folder = lookup(self._calls.machine.root, self.parts[:-1])
+        if not isinstance(folder, Folder):
+            raise FileNotFoundError(errno.ENOENT, "no such directory")
+        return folder
+
+    def _look(self) -> Node | None:
+        self._calls.machine.step(f"stat {self}")
+        return lookup(self._calls.machine.root, self.parts)
+
+    def exists(self) -> bool:
+        return self._look() is not None
+
+    def is_dir(self) -> bool:
+        return isinstance(self._look(), Folder)
+
+    def mkdir(self, mode: int, *, exist_ok: bool) -> None:
+        assert exist_ok
+        if self._look() is None:
+            self.folder().change({self.name: Folder()})
+
+    def rename(self, target: Path) -> None:
+        node = self._look()
+        self._calls.machine.step(f"rename {self}")
+        self.folder().change({self.name: None, target.name: node})
+
+    def unlink(self) -> None:
+        self._calls.machine.step(f"unlink {self}")
+        self.folder().change({self.name: None})
+
+    def temporary_name(self, prefix: str) -> Path:
+        """A path in this directory that nothing has."""
+        return self / f"{prefix}.{self._calls.machine.random.getrandbits(40):x}"
+
+    def hardlink_to(self, name: str) -> None:
+        self._calls.machine.step(f"link {self}")
+        folder = self.folder()
+        if self.name in folder.entries:
+            raise FileExistsError(errno.EEXIST, "it exists")
+        folder.change({self.name: folder.entries[name]})
+
+    @contextmanager
+    def open(self, mode: str) -> Iterator[OpenFile]:
+        calls = self._calls
+        flags = calls.O_CREAT if mode == "wb" else calls.O_RDWR
+        descriptor = calls.open(self, flags)
+        if mode == "wb" and calls.fstat(descriptor).st_size:
+            calls.ftruncate(descriptor, 0)
+        yield OpenFile(calls, descriptor, self.name)
+        calls.close(descriptor)
+
+
+class OpenFile:
+    """A file that is written from its beginning."""
+
+    def __init__(self, calls: Calls, descriptor: int, name: str) -> None:
+        self._calls = calls
+        self._descriptor = descriptor
+        self._buffer = b""
+        self.name = name
+
+    def write(self, data: bytes) -> None:
+        self._buffer += data
+
+    def flush(self) -> None:
+        offset = 0
+        while offset < len(self._buffer):
+            offset += self._calls.pwrite(self._descriptor, self._buffer[offset:], offset)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+
+@contextmanager
+def temporary_file(*, dir: Path, prefix: str) -> Iterator[OpenFile]:  # noqa: A002  # as tempfile has it
+    """A file of a name of its own, which is gone at the end."""
+    path = dir.temporary_name(prefix)
+    try:
+        with path.open("wb") as file:
+            yield file
+    finally:
+        path.unlink()

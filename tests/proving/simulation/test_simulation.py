@@ -1,0 +1,64 @@
+"""The short form of the simulation: some seeds, and the planted bugs that it must find."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.proving.simulation.planted import PLANTED
+from tests.proving.simulation.run import run
+
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "240"))
+BLOCK = 40
+
+SUBTLE = {
+    "sync only the directories one made",
+    "forget that lines stand together",
+    "trust the cache of the dead",
+    "refuse a batch with a hole",
+    "do not sync what was cleaned up",
+}
+"""What takes a rare coincidence to be seen, and so many seeds."""
+
+MANY, FEW = 400, 60
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_every_promise_is_kept_whatever_happens(first: int) -> None:
+    failures = [
+        f"--one {result.seed}: {result.failure}"
+        for result in map(run, range(first, first + BLOCK))
+        if result.failure
+    ]
+    assert failures == []
+
+
+@pytest.mark.parametrize("name", sorted(PLANTED))
+def test_control_a_planted_bug_is_found(name: str) -> None:
+    seeds = range(MANY if name in SUBTLE else FEW)
+    assert any(run(seed, PLANTED[name]()).failure for seed in seeds)
+
+
+def test_an_integer_replays_a_life_call_by_call() -> None:
+    first, again = run(11, keep_trace=True), run(11, keep_trace=True)
+    assert first.trace
+    assert first == again
+    assert run(12).fingerprint != first.fingerprint
+
+
+def test_a_life_does_not_depend_on_how_a_process_hashes() -> None:
+    """Or a failure could not be replayed by another one."""
+    command = [sys.executable, "-m", "tests.proving.simulation", "--one", "11"]
+    environment = os.environ | {"PYTHONHASHSEED": "77"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert run(11).fingerprint in done.stdout
+
+
+def test_the_faults_do_happen() -> None:
+    """A simulation in which nothing goes wrong proves nothing."""
+    counts = sum((run(seed).counts for seed in range(40)), start=type(run(0).counts)())
+    for name in ("kills", "power cuts", "failed syncs", "disk full", "short writes", "starts"):
+        assert counts[name] > 0, name
