@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ APP = "eventapi.app:create_app"
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+_PORTS = (10_000, 32_000)
 _PAUSE_SECONDS = 0.02
 _STANDING = {b"T", b"Z", b""}
 """States in which a process starts no others."""
@@ -49,11 +51,16 @@ def by_serve(port: int, workers: int) -> Sequence[str]:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that nobody listens on.
+
+    Not one that the system gives to whoever connects: while the server is down, a client that
+    tries again and again would in the end be given the very port, and be connected to itself.
+    """
+    while True:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
