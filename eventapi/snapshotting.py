@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -36,17 +37,25 @@ async def keep_taking(
 
 
 async def _take(options: Sequence[str]) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "eventapi", *options, "snapshot"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
+    process = start_taking(options)
     try:
-        code = await process.wait()
+        code = await asyncio.to_thread(process.wait)
     except asyncio.CancelledError:
         process.terminate()
-        await process.wait()
+        await asyncio.to_thread(process.wait)
         raise
     if code != 0:
         logger.warning("the process that takes snapshots ended with code %d", code)
+
+
+def start_taking(options: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start the process that takes one snapshot.
+
+    Not with the loop's own means: uvloop hands the listening socket on to its children, and one
+    that outlives a killed server would keep the port from the next.
+    """
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", "eventapi", *options, "snapshot"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
