@@ -81,7 +81,7 @@ def _say(text: str) -> None:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # as above
 
 
 if __name__ == "__main__":
