@@ -120,20 +120,11 @@ def main() -> int:
         _print(f"{scenario.name:<24}{len(scenario.calls):>6} calls{points:>8,} fault points")
     _print(f"{'fault points in all':<52}{sum(len(one.cases()) for one in found):>8,}")
     _print(f"{'fault points tried':<52}{figures.answers.total():>8,}")
-    for guilt in (
-        "lost",
-        "invented",
-        "halved",
-        "chain",
-        "started",
-        "traceback",
-        "no end",
-        "missed",
-    ):
-        count = sum(f": {guilt}" in wrong for wrong in figures.wrongs)
-        _print(f"{guilt:<36}{count:>10,}")
-    _print(f"{'wrong in all':<36}{len(figures.wrongs):>10,}")
-    _print(f"{'seconds':<36}{time.monotonic() - started:>10,.0f}")
+    for beginning, meaning in WRONGS.items():
+        count = sum(f": {beginning}" in wrong for wrong in figures.wrongs)
+        _print(f"{meaning:<52}{count:>8,}")
+    _print(f"{'wrong in all':<52}{len(figures.wrongs):>8,}")
+    _print(f"{'seconds':<52}{time.monotonic() - started:>8,.0f}")
     return 1 if figures.wrongs else 0
 
 
