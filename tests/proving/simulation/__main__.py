@@ -44,16 +44,22 @@ def _campaign(seeds: range) -> int:
     counts: Counter[str] = Counter()
     failures: list[Result] = []
     started = time.monotonic()
-    for number, seed in enumerate(seeds, 1):
-        result = run(seed)
+    done = 0
+    for seed in seeds:
+        try:
+            result = run(seed)
+        except KeyboardInterrupt:
+            break
+        done += 1
         counts += result.counts
         if result.failure:
             failures.append(result)
-        if number % 1000 == 0:
-            _note(f"{number} seeds, {len(failures)} failures")
+            _note(f"--one {result.seed}: {result.failure}")
+        if done % 1000 == 0:
+            _note(f"{done} seeds, {len(failures)} failures")
     seconds = time.monotonic() - started
-    _row("seeds", len(seeds))
-    _row("seeds a second", round(len(seeds) / seconds, 1))
+    _row("seeds", done)
+    _row("seeds a second", round(done / seconds, 1))
     for name, count in sorted(counts.items()):
         _row(name, count)
     _row("failures", len(failures))

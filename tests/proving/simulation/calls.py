@@ -80,7 +80,8 @@ class Calls:
         machine, content = self.machine, bytes(data)
         machine.step(f"pwrite {len(content)} at {offset}")
         file = self._file(descriptor)
-        if self._starved or machine.fails(machine.faults.full):
+        is_starved = self._starved and machine.faults.short > 0
+        if is_starved or machine.fails(machine.faults.full):
             self._starved = False
             machine.counts["disk full"] += 1
             raise OSError(errno.ENOSPC, "no space left")
