@@ -23,15 +23,16 @@ format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Every fault there is, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 SECONDS=10` is minutes.
+# Every fault there is, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10` is minutes.
 CYCLES ?= 2000
 SEEDS ?= 100000
 EVERY ?= 1
+STRIDE ?= 1
 SECONDS ?= 60
 
 prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.proving.simulation --seeds 0..$(SEEDS)
-	$(BIN)/python -m tests.proving.torn
+	$(BIN)/python -m tests.proving.torn --stride $(STRIDE)
 	$(BIN)/python -m tests.proving.faults --every $(EVERY)
 	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
 	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
