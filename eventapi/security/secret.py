@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
+from events.files import make_directory
 
 
 def secret_key(given: str | None, data: Path) -> str:
@@ -20,7 +21,7 @@ def secret_key(given: str | None, data: Path) -> str:
         return given
     path = data / "secret.key"
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        make_directory(data)
         if not path.exists():
             _make(path)
         kept = path.read_text(encoding="ascii").strip()

@@ -82,3 +82,8 @@ def test_a_key_that_cannot_be_made_or_read_is_told_with_its_path(tmp_path: Path)
     (tmp_path / "secret.key").write_bytes(b"\xff" * 40)
     with pytest.raises(ConfigurationError, match=r"secret\.key"):
         secret_key(None, tmp_path)
+
+
+def test_a_new_data_directory_is_nobody_elses_to_look_into(tmp_path: Path) -> None:
+    secret_key(None, tmp_path / "new" / "data")
+    assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700
