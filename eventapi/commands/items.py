@@ -11,9 +11,6 @@ from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, Item
 from projections.items import Item
 from projections.state import State
 
-AnyVersion = None
-"""A wish that does not care at which version it finds the item."""
-
 
 class CreateItem(msgspec.Struct, frozen=True):
     """Make an item of the caller's own."""
@@ -62,7 +59,7 @@ class UpdateItem(msgspec.Struct, frozen=True):
     item: int
     title: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
-    versions: frozenset[int] | None = AnyVersion
+    versions: frozenset[int] | None = None
 
     def decide(self, state: State) -> Decision:
         item = owned_item(state, self.caller, self.item)
@@ -77,7 +74,7 @@ class DeleteItem(msgspec.Struct, frozen=True):
 
     caller: int
     item: int
-    versions: frozenset[int] | None = AnyVersion
+    versions: frozenset[int] | None = None
 
     def decide(self, state: State) -> Decision:
         item = owned_item(state, self.caller, self.item)

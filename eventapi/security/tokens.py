@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -108,8 +107,3 @@ def _check_canonical(token: str) -> None:
 def refresh_hash(secret: str) -> str:
     """What the log keeps of a refresh token's secret: SHA-256, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def is_refresh_secret(secret: str, stored: str) -> bool:
-    """Whether this is the secret that was hashed, compared in constant time."""
-    return hmac.compare_digest(refresh_hash(secret), stored)
