@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -61,6 +63,22 @@ def _end_soon() -> None:
     asyncio.get_running_loop().call_later(FLUSH_SECONDS, os._exit, FENCED)
 
 
+def _end_with_supervisor() -> None:
+    """End this process, gracefully, as soon as its supervisor is gone, however that went.
+
+    A worker that is left behind would keep the port, and nobody would replace it.
+    """
+    supervisor, loop = multiprocessing.parent_process(), asyncio.get_running_loop()
+    if supervisor is None:
+        return
+
+    def end() -> None:
+        loop.remove_reader(supervisor.sentinel)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(supervisor.sentinel, end)
+
+
 def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGIApp:
     """The ASGI application; without settings, they come from the environment.
 
@@ -77,6 +95,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        _end_with_supervisor()
         passwords = parts.passwords or Passwords()
         tokens = Tokens(
             secret_key(settings.secret_key, settings.data_path),

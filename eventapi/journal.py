@@ -90,7 +90,7 @@ class Journal:
     async def start(self, progress: Progress | None = None) -> None:
         """Fold the log, recover its tail, and finish erasures that a crash cut short.
 
-        Raises `LogError`, `VaultUnavailable` and `UnknownEvent`; then nothing may be served.
+        Raises `LogError`, `StorageFull` and `VaultUnavailable`; then nothing may be served.
         """
         self._state = await replay(
             self._log,
@@ -194,8 +194,9 @@ class Journal:
         """Decide and write commands that stand or fall together; returns when they are durable.
 
         With ``session``, only if that session goes on when it is their turn. Raises `Refusal` where
-        the rules say no, `Overloaded` where too much is queued, `LogError` and `VaultUnavailable`
-        where nothing could be written. Whatever is raised, nothing was acknowledged.
+        the rules say no, `Overloaded` where too much is queued, `StorageFull`, `LogError` and
+        `VaultUnavailable` where nothing could be written. Whatever is raised, nothing was
+        acknowledged.
         """
         if self._task is None or self._closing:
             raise LogUnavailable("the journal is not open")

@@ -16,10 +16,10 @@
     │   ├── RequestInProgress   the first request with this key has no answer yet
     │   └── Invalid             input of the wrong shape, with the places where
     ├── Overloaded              a bounded queue is full; try again later
+    ├── StorageFull             no room left, in the log or the vault; reads go on
     ├── LogError                the log cannot do what was asked of it
     │   ├── LogUnavailable      not reached, or not locked, in time
     │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
-    │   ├── StorageFull         no room left; reads go on
     │   ├── DamagedLog          bytes that are not what was written
     │   │   └── MissingEvents   acknowledged events are gone
     │   └── UnknownEvent        written by a newer version of this program
@@ -99,6 +99,10 @@ class Overloaded(EventapiError):
     """A bounded queue is full; the caller may try again after some seconds."""
 
 
+class StorageFull(EventapiError):
+    """The disk, quota or file-size limit is reached; the log is as it was."""
+
+
 class LogError(EventapiError):
     """The log cannot do what was asked of it."""
 
@@ -109,10 +113,6 @@ class LogUnavailable(LogError):
 
 class LogFenced(LogError):
     """A sync failed, so nobody may write or trust cached bytes until a restart recovers."""
-
-
-class StorageFull(LogError):
-    """The disk, quota or file-size limit is reached; the log is as it was."""
 
 
 class DamagedLog(LogError):

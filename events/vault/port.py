@@ -17,7 +17,8 @@ class Vault(Protocol):
 
     Atomicity: a `put` of several keys stores all of them or none.
 
-    Every method raises `VaultUnavailable` where the store cannot be reached or written.
+    Every method raises `VaultUnavailable` where the store cannot be reached or written, and
+    `StorageFull` where it has no room.
     """
 
     async def put(self, keys: Mapping[str, bytes]) -> None:

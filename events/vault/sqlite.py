@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from events.errors import VaultUnavailable
+from events.errors import StorageFull, VaultUnavailable
 from events.threads import ended
 
 _T = TypeVar("_T")
@@ -75,6 +75,8 @@ class SqliteVault:
             await ended(running)
             raise
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise StorageFull("no room for the vault") from error
             raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
 
     async def put(self, keys: Mapping[str, bytes]) -> None:

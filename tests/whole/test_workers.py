@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.whole.client import Answer, Connection
 from tests.whole.linearizability import Guilt
-from tests.whole.server import Command, Server, by_serve, uvicorn_of
+from tests.whole.server import Command, Server, by_serve, uvicorn_of, wait_for_end
 from tests.whole.workers import Trial, try_out
 from tests.whole.workload import Load, Workload
 from tests.whole.written import read_log
@@ -120,8 +120,26 @@ async def _write(server: Server, count: int, name: str = "somebody") -> Sequence
 def test_what_is_in_flight_at_sigterm_is_answered(data: Path, command: Command) -> None:
     """Writes that wait for the log when the server is told to end are written and answered."""
     with Server(data, 2, command) as server:
-        answers = asyncio.run(_terminate_in_flight(server))
+        answers = asyncio.run(_end_in_flight(server, server.terminate))
         assert server.wait(STOP_SECONDS) == 0
+    _assert_written(server, answers)
+
+
+def test_workers_end_with_their_supervisor(data: Path, command: Command) -> None:
+    """Killed, it tells them nothing; they answer what they have, and let go of the port."""
+    orphans: set[int] = set()
+    with Server(data, 2, command) as server:
+        answers = asyncio.run(
+            _end_in_flight(server, lambda: orphans.update(server.kill_supervisor()))
+        )
+        wait_for_end(orphans)
+        assert len(orphans) == 2
+        server.launch()
+        server.wait_until_ready()
+    _assert_written(server, answers)
+
+
+def _assert_written(server: Server, answers: Sequence[Answer]) -> None:
     log = read_log(server.log)
     assert not log.faults
     positions = {line.position for line in log.lines if line.type == "item.created"}
@@ -129,8 +147,8 @@ def test_what_is_in_flight_at_sigterm_is_answered(data: Path, command: Command) 
     assert len(positions) == 24
 
 
-async def _terminate_in_flight(server: Server) -> Sequence[Answer]:
-    """Hold the log's lock, so that the writes cannot be done before the server is told to end."""
+async def _end_in_flight(server: Server, end: Callable[[], None]) -> Sequence[Answer]:
+    """Hold the log's lock, so that the writes cannot be done before the server is to end."""
     account = await Workload(load_on(server, clients=0)).account("somebody")
     connections = [await Connection.open(server.port) for _ in range(24)]
     headers = {"Authorization": account.authorization}
@@ -144,7 +162,7 @@ async def _terminate_in_flight(server: Server) -> Sequence[Answer]:
             )
         )
         await asyncio.sleep(0.5)
-        server.terminate()
+        end()
         await asyncio.sleep(1.0)
         assert not writes.done(), "the lock did not hold the writes up"
     finally:

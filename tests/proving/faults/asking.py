@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from tests.whole.client import Answer, BrokenError, Connection
 from tests.whole.server import Server
-from tests.whole.workload import Account, Load, Workload
+from tests.whole.workload import PASSWORD, Account, Load, Workload
 
 SECONDS = 20.0
 
@@ -31,6 +31,11 @@ class Person:
     async def write(self, title: str) -> Answer:
         """Make an item."""
         return await self._ask("POST", {"title": title})
+
+    async def register(self, name: str) -> Answer:
+        """Make an account for somebody else."""
+        body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+        return await self.connection.request("POST", "/auth/register", body)
 
     async def titles(self) -> list[str]:
         """The titles of all items, of which the answer must tell."""

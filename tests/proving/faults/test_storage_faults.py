@@ -61,6 +61,7 @@ def test_a_full_disk_refuses_writes_answers_reads_and_heals_by_itself(tmp_path: 
                 for someone in people:
                     assert_full(await someone.write("no room"))
                     assert await someone.titles() == acknowledged
+                assert_full(await person.register("nobody"))
             for number, someone in enumerate(people):
                 assert (await someone.write(f"room {number}")).status == 200
                 acknowledged.append(f"room {number}")

@@ -121,7 +121,7 @@ class World:
         except DamagedLog as error:
             self._fail(ViolationError(f"it refuses to start: {error}"))
             return
-        except (LogError, ConfigurationError, OSError) as error:
+        except (LogError, StorageFull, ConfigurationError, OSError) as error:
             self.machine.counts[f"starts refused: {type(error).__name__}"] += 1
             return
         self.machine.counts["starts"] += 1
