@@ -38,22 +38,29 @@ class LineFormatter(logging.Formatter):
 def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
     """A line for programs."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return _encode({"time": stamp, "level": level, "logger": name, **fields}).decode()
+    line = _encode({"time": stamp, "level": level, "logger": name, **fields}).decode()
+    return line.translate(_IN_JSON)
 
 
 def console_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
-    """A line for people; a message comes plain, and only a traceback may take more lines."""
+    """A line for people; a message comes plain, and only a traceback may take more lines.
+
+    Those are indented, so that nothing in it can pass for a line of its own.
+    """
     rest = dict(fields)
     message = str(rest.pop("message", "")).translate(_ONE_LINE)
-    traceback = rest.pop("traceback", None)
-    words = "".join(f" {key}={value}" for key, value in rest.items())
+    traceback = str(rest.pop("traceback", "")).split("\n")
+    words = "".join(f" {key}={value}" for key, value in rest.items()).translate(_ONE_LINE)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     line = f"{stamp} {level:<8} {name}: {message}{words}"
-    return f"{line}\n{traceback}" if traceback else line
+    more = [f"\n    {part.translate(_ONE_LINE)}" for part in traceback if part]
+    return "".join((line, *more))
 
 
 _ONE_LINE = {ordinal: f"\\x{ordinal:02x}" for ordinal in (*range(32), *range(127, 160))}
 _ONE_LINE |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_IN_JSON = {ordinal: f"\\u{ordinal:04x}" for ordinal in (*range(127, 160), 0x2028, 0x2029)}
+"""What JSON lets stand in a string, and many a reader takes for the end of a line."""
 
 
 def configure(settings: Settings) -> None:

@@ -16,10 +16,12 @@ from events.errors import ConfigurationError
 PREFIX = "EVENTAPI_"
 
 _RATE = r"^(off|[1-9][0-9]*/(second|minute|hour|day))$"
-_ORIGIN = r"^(\*|null|[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@*\s]+/?)$"
+_ORIGIN = (
+    r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://([A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?)$"
+)
 _RULES = {
     _RATE: "must be N/second, N/minute, N/hour, N/day or off",
-    _ORIGIN: "must be origins such as https://app.example:8443, separated by commas, or *",
+    _ORIGIN: "must be origins such as https://app.example:8443, separated by commas, or * alone",
 }
 """What each pattern means to an operator."""
 
@@ -62,6 +64,10 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     sentry_dsn: str | None = None
     metrics: Literal["on", "off"] = "on"
     snapshot_every: Annotated[int, Meta(ge=0)] = 100_000
+
+    def __post_init__(self) -> None:
+        if "*" in self.cors_origins and len(self.cors_origins) > 1:
+            raise ValueError(_RULES[_ORIGIN])
 
     @property
     def data_path(self) -> Path:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -27,6 +29,8 @@ from eventapi import logs
 from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
+from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
+from eventapi.http.tls import tls_context
 from eventapi.security.tokens import check_secret
 from eventapi.settings import Settings
 from eventapi.storage import Parts, open_log, open_snapshots, opened_journal, warn_if_in_memory
@@ -34,6 +38,7 @@ from events.errors import ConfigurationError, known_error
 
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
+OPEN_FILES: Final = 4 * MAX_CONNECTIONS
 GRACE_SECONDS: Final = 10
 """How long a request may still take once the server is asked to stop."""
 
@@ -86,6 +91,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
     os.environ.update(flags())  # Workers are processes of their own and load their own settings.
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)
+    _raise_file_limit()
     bound = _bind(host, port)
     logs.configure(settings)
     warn_if_in_memory(settings)
@@ -105,6 +111,15 @@ def serve(  # noqa: PLR0917 - click passes them by name
         _supervise(config, bound, settings, announce)
     else:
         _run(config, bound, announce)
+
+
+def _raise_file_limit() -> None:
+    """Every connection is an open file, and the usual limit of 1,024 is meant for `select`."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _check_secret(settings: Settings) -> None:
@@ -163,7 +178,7 @@ def _config(
         workers=workers,
         reload=reload,
         reload_dirs=watched if reload else None,
-        loop="uvloop",
+        loop="eventapi.http.tls:Loop",
         http="eventapi.http.protocol:ProblemProtocol",
         ws="none",
         lifespan="on",
@@ -174,10 +189,12 @@ def _config(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         backlog=BACKLOG,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=HEALTH_SECONDS,
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
+        ssl_context_factory=None if ssl_certfile is None else tls_context,
     )
 
 

@@ -14,7 +14,8 @@ from eventapi.http.reply import Headers
 
 _EXPOSED = (
     b"access-control-expose-headers",
-    b"Allow, ETag, Event-Position, Link, Location, Retry-After, WWW-Authenticate, X-Request-ID",
+    b"Allow, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    b"WWW-Authenticate, X-Request-ID",
 )
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
@@ -32,7 +33,7 @@ class Cors:
     """The origins of a setting, ``*`` for any; ``null``, which is anybody's, is never let in."""
 
     def __init__(self, origins: Iterable[str]) -> None:
-        listed = {origin.rstrip("/").lower().encode() for origin in origins}
+        listed = {_as_sent(origin) for origin in origins}
         self._any = b"*" in listed
         self._listed = listed - {b"null", b"*"}
 
@@ -51,6 +52,16 @@ class Cors:
             return None
         asked = _header(scope, b"access-control-request-method")
         return None if asked is None else list(_PREFLIGHT)
+
+
+def _as_sent(origin: str) -> bytes:
+    """An origin as browsers write it: in lower case, without a port that goes without saying."""
+    scheme, _, host = origin.rstrip("/").lower().partition("://")
+    host = host.removesuffix(_USUAL_PORTS.get(scheme, "/"))
+    return f"{scheme}://{host}".encode() if host else scheme.encode()
+
+
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
 def _header(scope: HTTPScope, name: bytes) -> bytes | None:

@@ -6,7 +6,6 @@ there here: the request id, the security headers, and a line in the access log.
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 
@@ -15,16 +14,10 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from eventapi.http.access import AccessLog
 from eventapi.http.cors import Cors
-from eventapi.http.problems import ProblemError, problem_reply
+from eventapi.http.message import inspect
+from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Headers, Reply
 from events.errors import NotFound
-
-MAX_HEADERS = 100
-MAX_HEADER_BYTES = 32_768
-MAX_AUTHORIZATION_BYTES = 8_192 + len("Bearer ")
-
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-"""RFC 9110, section 5.6.2."""
 
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -39,6 +32,8 @@ _DOCS_POLICY = (
     b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
 )
 _NO_STORE = (b"cache-control", b"no-store")
+_ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
+"""RFC 6797; told over TLS only, to this server or to a trusted proxy in front of it."""
 
 
 class Edge:
@@ -55,7 +50,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given, too_large = _inspect(scope)
+        given, refusal = inspect(scope)
         request_id = given or secrets.token_hex(16).encode()
         scope["request_id"] = request_id.decode()  # type: ignore[typeddict-unknown-key]  # ours
         status = 0
@@ -71,11 +66,14 @@ class Edge:
             await send(message)
 
         try:
+            # A protocol of ours says in the scope what is wrong with what it could not parse.
+            if "refusal" in scope:
+                raise scope["refusal"]  # type: ignore[typeddict-item]  # ours
+            if refusal is not None:
+                raise refusal
             # Litestar takes doubled slashes for one, which a rule in front may not.
             if "//" in scope["path"]:
                 raise NotFound("there is nothing at this path")
-            if too_large:
-                raise ProblemError("headers-too-large", "the header fields are too large")
             app = self._app if self._cors is None else self._preflight(scope, self._cors)
             await app(scope, receive, send_with_headers)
         except Exception as error:
@@ -90,20 +88,6 @@ class Edge:
         return self._app if headers is None else Reply(204, headers)
 
 
-def _inspect(scope: HTTPScope) -> tuple[bytes | None, bool]:
-    """The request id that the client gave, if it is good, and whether its headers are too large."""
-    headers = scope["headers"]
-    request_id, size = None, 0
-    too_large = len(headers) > MAX_HEADERS  # type: ignore[arg-type]  # a list
-    for name, value in headers:
-        size += len(name) + len(value)
-        if name == b"x-request-id" and _TOKEN.fullmatch(value):
-            request_id = value
-        elif name == b"authorization" and len(value) > MAX_AUTHORIZATION_BYTES:
-            too_large = True
-    return request_id, too_large or size > MAX_HEADER_BYTES
-
-
 def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
     """Put on an answer what belongs on every one, cross-origin headers aside."""
     headers.append((b"x-request-id", request_id))
@@ -111,3 +95,5 @@ def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
     headers.append(_DOCS_POLICY if scope["path"].startswith("/docs") else _API_POLICY)
     if not any(name == b"cache-control" for name, _ in headers):
         headers.append(_NO_STORE)
+    if scope["scheme"] == "https":
+        headers.append(_ONLY_TLS)

@@ -14,7 +14,13 @@ from eventapi.http.problems import PROBLEMS, Problem
 _COMPONENTS = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 
-_ALWAYS = ("malformed-body", "headers-too-large", "internal-error")
+_ALWAYS = (
+    "malformed-body",
+    "request-timeout",
+    "uri-too-long",
+    "headers-too-large",
+    "internal-error",
+)
 _WITH_STATE = ("validation-failed", "log-unavailable", "overloaded")
 _WITH_BODY = ("unsupported-media-type", "body-too-large")
 _ONCE = ("request-in-progress", "idempotency-key-reused")

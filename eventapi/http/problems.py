@@ -106,6 +106,12 @@ PROBLEMS = {
             "Another account has this email address, without regard to case.",
         ),
         ProblemType(
+            "request-timeout",
+            408,
+            "Request timeout",
+            "The request did not arrive in time. Send it again, on another connection.",
+        ),
+        ProblemType(
             "request-in-progress",
             409,
             "Request in progress",
@@ -121,6 +127,7 @@ PROBLEMS = {
         ProblemType(
             "body-too-large", 413, "Body too large", "The body is larger than this server takes."
         ),
+        ProblemType("uri-too-long", 414, "URI too long", "The path and query are too long."),
         ProblemType(
             "unsupported-media-type",
             415,
@@ -272,6 +279,9 @@ def _headers(error: Exception, kind: ProblemType) -> Headers:
         reason = b' error="invalid_token"' if str(error) != NO_TOKEN else b""
         challenge = b"Bearer" + (reason if kind.slug == "unauthenticated" else b"")
         headers.append((b"www-authenticate", challenge))
+    if kind.status == 413:
+        # The rest of the body is not waited for (RFC 9110, section 15.5.14).
+        headers.append((b"connection", b"close"))
     if kind.status == 503:
         headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
     if isinstance(error, HTTPException) and error.headers:

@@ -1,30 +1,397 @@
-"""What is answered to bytes that are no HTTP: a problem document, as to every other error.
+"""HTTP/1.1 on a socket: uvicorn's protocol on httptools, with deadlines, limits and good manners.
 
-Uvicorn answers those by itself, before there is a request that the app could see.
+What cannot be parsed, or does not come in time, becomes a request with a ``refusal`` in its scope:
+so it is answered in its turn, by the edge, as every other one. See docs/decisions/transport.md.
 """
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+from enum import Enum
+from math import inf
 from typing import Any
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from eventapi.http.edge import complete
-from eventapi.http.problems import ProblemError, problem_reply
+from eventapi.http.message import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_TARGET_BYTES,
+    malformed,
+    too_large,
+    too_long,
+)
+from eventapi.http.problems import ProblemError
+from events.errors import Overloaded
+
+HEAD_SECONDS = 10.0
+"""From the first byte of a request, or from connecting, to the end of its header."""
+
+BODY_SECONDS = 20.0
+"""From the first byte of a request to the end of its body, and longer at `MIN_RATE`."""
+
+MIN_RATE = 1_024
+"""Bytes a second; who sends a body, or takes an answer, more slowly is let go."""
+
+IDLE_SECONDS = 75
+"""Between requests. Longer than the 60 s of usual load balancers, which are to close first."""
+
+TAKE_SECONDS = 20.0
+"""How often it is looked at whether a client takes its answer at `MIN_RATE`."""
+
+LINGER_SECONDS = 3.0
+"""How long is read on, after the last answer, so that the client can read that first."""
+
+MAX_CONNECTIONS = 16_384
+"""To one process; who comes then is told so. 10,000 that wait are within it."""
+
+_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 4 * MAX_HEADERS + 64
+"""As much as a head within the limits can have; the exact limits are `inspect`'s."""
+
+_PIECE_BYTES = 2_048
+"""As much as is parsed before it is asked whether to go on: few requests fit into it."""
+
+_DRAIN_BYTES = 262_144
+"""As much of a body as is thrown away after its answer, for the sake of the connection."""
+
+_ALLOW = (b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
+
+
+class _Stage(Enum):
+    """What the parser is in the middle of."""
+
+    BETWEEN = 0
+    HEAD = 1
+    BODY = 2
+
+
+class _Flow(FlowControl):
+    """While ``hold`` is set, nobody may go on reading: what was read is not parsed yet."""
+
+    hold = False
+
+    def resume_reading(self) -> None:
+        if not self.hold:
+            super().resume_reading()
+
+
+class _Outlet:
+    """The transport as answers see it: their closing it is only the start of the end."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, protocol: ProblemProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.end
+
+
+class _Cycle(RequestResponseCycle):
+    """A request and its answer; ``error`` is what went wrong with the rest of the body."""
+
+    error: ProblemError | None = None
+
+    async def receive(self) -> Any:
+        if self.error is None:
+            message = await super().receive()
+        if self.error is not None:
+            raise self.error
+        return message
+
+    async def send_500_response(self) -> None:
+        # Only a request that was cancelled comes here: what became of it, nobody knows.
+        self.transport.close()
 
 
 class ProblemProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol on httptools, with its one answer of its own made ours."""
+    """One connection."""
 
-    def send_400_response(self, msg: str) -> None:
-        request_id = secrets.token_hex(16)
-        scope: Any = {"type": "http", "path": "", "request_id": request_id}
-        error = ProblemError("malformed-body", "what came is no HTTP/1.1 request")
-        reply = problem_reply(error, scope)
-        complete(scope, reply.headers, request_id.encode())
-        length = (b"content-length", b"%d" % len(reply.body))
-        headers = (*self.server_state.default_headers, *reply.headers, length)
-        fields = [b"%s: %s\r\n" % field for field in (*headers, (b"connection", b"close"))]
-        self.transport.write(b"".join((STATUS_LINE[reply.status], *fields, b"\r\n", reply.body)))
-        self.transport.close()
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._stage = _Stage.BETWEEN
+        self._running: _Cycle | None = None
+        self._held = b""  # Read, and not parsed while requests before it wait.
+        self._over = False  # Nothing more is parsed.
+        self._ending = False  # Nothing more is answered.
+        self._problem: ProblemError | None = None
+        self._steps = 0  # Messages begun and parts of bodies seen.
+        self._silent = 0  # Bytes parsed since the last step.
+        self._got = 0  # Bytes of this body.
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = inf
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow: FlowControl = _Flow(transport)
+        self._outlet: Any = _Outlet(self)
+        self._since = self.loop.time()
+        if len(self.connections) > (self.limit_concurrency or MAX_CONNECTIONS):
+            self._refuse(Overloaded("there are too many connections"))
+        else:
+            self._wake(self._since + HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over = self._ending = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self.pipeline.clear()
+        self._held = b""
+        super().connection_lost(exc)
+
+    def end(self) -> None:
+        """Close, once what was answered has gone out.
+
+        A socket that is closed with input unread is reset, and the client may never see its answer:
+        so what it still sends is read for a while, and thrown away (RFC 9112, section 9.6).
+        """
+        if self._ending:
+            return
+        now = self.loop.time()
+        whole = self._stage is _Stage.BETWEEN and not (self._over or self._held or self.pipeline)
+        self._over = self._ending = True
+        self._since = self._unsent_since = now
+        self._unsent = self.transport.get_write_buffer_size()
+        self.pipeline.clear()
+        self._held = b""
+        if whole:
+            self.transport.close()
+        else:
+            self._release()
+            if self.transport.can_write_eof() and not self.transport.is_closing():
+                self.transport.write_eof()
+        self._wake(now + LINGER_SECONDS)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent_since = self.loop.time()
+        self._wake(self._unsent_since + TAKE_SECONDS)
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        if self.pipeline or self._held:
+            self._held += data
+            self._hold()
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Parse until the end, an error, or too many requests that wait."""
+        at, end = 0, len(data)
+        while at < end and not self._over:
+            piece = data if end <= _PIECE_BYTES else data[at : at + _PIECE_BYTES]
+            steps = self._steps
+            try:
+                self.parser.feed_data(piece)
+                at += len(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                # Nothing else is spoken here: the request is one as any other (RFC 9110, 7.8).
+                at += upgrade.args[0]
+            except httptools.HttpParserError:
+                self._refuse(self._problem or malformed("what came is no HTTP/1.1 request"))
+                return
+            self._silent = self._silent + len(piece) if steps == self._steps else 0
+            if self._silent > _HEAD_BYTES:
+                self._refuse(too_long() if len(self.url) > MAX_TARGET_BYTES else too_large())
+            elif self.pipeline:
+                self._held = data[at:]
+                self._hold()
+                return
+        if self._stage is not _Stage.BETWEEN:
+            self._wake(self._due())
+
+    def _hold(self) -> None:
+        self.flow.pause_reading()
+        self.flow.hold = True  # type: ignore[attr-defined]  # a _Flow
+
+    def _release(self) -> None:
+        self.flow.hold = False  # type: ignore[attr-defined]  # a _Flow
+        self.flow.resume_reading()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._stage = _Stage.HEAD
+        self._steps += 1
+        self._since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        method = self.parser.get_method()
+        scope: Any = self.scope
+        scope["method"] = method.decode("ascii")
+        scope["http_version"] = version
+        if version not in {"1.1", "1.0"}:
+            raise self._wrong(malformed(f"HTTP/{version} is not spoken here"))
+        if method == b"CONNECT":
+            raise self._wrong(ProblemError("method-not-allowed", "this is no proxy", [_ALLOW]))
+        if b"#" in self.url:
+            raise self._wrong(malformed("a target has no fragment"))
+        target = httptools.parse_url(self.url)
+        raw_path = target.path or b"/"
+        path = raw_path.decode("ascii")
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
+        scope["query_string"] = target.query or b""
+        # What comes behind the body is no part of the head (RFC 9110, section 6.5.1).
+        self.headers = []
+        self._stage = _Stage.BODY
+        keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        self._enqueue(keep_alive, self.expect_100_continue and version == "1.1")
+
+    def _wrong(self, problem: ProblemError) -> ProblemError:
+        """The problem, which the parser is to stop at; it does not hand on what is raised."""
+        self._problem = problem
+        return problem
+
+    def on_body(self, body: bytes) -> None:
+        self._steps += 1
+        self._got += len(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            if self._got > _DRAIN_BYTES:
+                self.end()
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._stage = _Stage.BETWEEN
+        self._got = 0
+        if self.cycle.response_complete:
+            self._since = self.loop.time()
+        else:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    # What is answered
+
+    def _enqueue(self, keep_alive: bool, expect_100_continue: bool = False) -> None:
+        cycle = self.cycle = _Cycle(
+            scope=self.scope,
+            transport=self._outlet,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if self._running is None:
+            self._running = cycle
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.pipeline.appendleft((cycle, self.app))
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        self._running = None
+        if self._ending:
+            return
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._running = cycle  # type: ignore[assignment]  # of ours
+            self._start_asgi_task(cycle, app)
+        if not self.pipeline:
+            held, self._held = self._held, b""
+            if held:
+                self._parse(held)
+            if not self.pipeline:
+                self._release()
+        if self._running is None:
+            if self._stage is not _Stage.BODY:
+                self._since = self.loop.time()
+            self._wake(self._due())
+
+    def _refuse(self, problem: Exception) -> None:
+        """Answer what cannot be taken, after all that came before it, and then nothing more."""
+        self._over = True
+        if self._stage is _Stage.BODY:
+            cycle = self.cycle
+            if cycle.response_complete:
+                self.end()
+                return
+            cycle.scope["refusal"] = problem  # type: ignore[typeddict-unknown-key]  # ours
+            cycle.error = problem  # type: ignore[attr-defined]  # a _Cycle
+            cycle.keep_alive = False
+            cycle.message_event.set()
+            return
+        if self._stage is _Stage.BETWEEN:
+            super().on_message_begin()
+        scope: Any = self.scope
+        scope |= {"path": "", "raw_path": b"", "query_string": b"", "refusal": problem}
+        scope.setdefault("method", "-")
+        self._enqueue(keep_alive=False)
+
+    # Deadlines
+
+    def _due(self) -> float:
+        """When what is under way must be done; while an answer is, that is not the client's."""
+        if self._stage is _Stage.BODY:
+            return self._since + BODY_SECONDS + self._got / MIN_RATE
+        if self._running is not None:
+            return inf
+        if self._stage is _Stage.HEAD or self.cycle is None:
+            return self._since + HEAD_SECONDS
+        return self._since + self.timeout_keep_alive
+
+    def _wake(self, due: float) -> None:
+        """Look after the connection at that time at the latest."""
+        if due < self._alarm:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._alarm = due
+            self._timer = self.loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._alarm, self._timer = inf, None
+        now = self.loop.time()
+        if self._ending or self.flow.write_paused:
+            self._look_after_sending(now)
+            return
+        due = self._due()
+        if self.flow.read_paused and due <= now:
+            due = now + BODY_SECONDS  # It is not the client who is slow.
+        if due > now:
+            self._wake(due)
+        elif self._stage is _Stage.BETWEEN or self._over:
+            self.end()
+        else:
+            self._refuse(ProblemError("request-timeout", "the request did not come in time"))
+
+    def _look_after_sending(self, now: float) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent:
+            wait = self._unsent_since + TAKE_SECONDS
+            if now >= wait:
+                if self._unsent - unsent < TAKE_SECONDS * MIN_RATE:
+                    self.transport.abort()
+                    return
+                self._unsent, self._unsent_since = unsent, now
+                wait = now + TAKE_SECONDS
+            self._wake(wait)
+        elif not self._ending:
+            self._wake(max(self._due(), now + 1))
+        elif self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self.transport.close()
+            self._wake(now + LINGER_SECONDS)

@@ -1,0 +1,81 @@
+"""What the head of a request must be, whoever parsed it: RFC 9112, and limits of our own."""
+
+from __future__ import annotations
+
+import re
+
+from litestar.types import HTTPScope
+
+from eventapi.http.problems import ProblemError
+from eventapi.http.reply import Headers
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32_768
+MAX_AUTHORIZATION_BYTES = 8_192 + len("Bearer ")
+MAX_TARGET_BYTES = 8_192
+"""RFC 9110, section 4.1, asks for 8,000 at least."""
+
+CLOSE: Headers = [(b"connection", b"close")]
+"""On the refusal of a message of which it is not sure where it ends (RFC 9112, section 9.6)."""
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+"""RFC 9110, section 5.6.2."""
+
+_HOST = re.compile(
+    rb"([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(:[0-9]{0,5})?"
+    rb"|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{0,5})?"
+)
+"""RFC 9110, section 7.2, without the literals of IP versions to come, and without empty names."""
+
+
+def inspect(scope: HTTPScope) -> tuple[bytes | None, ProblemError | None]:
+    """The request id that the client gave, if it is good, and why the request is refused, if so."""
+    headers, version = scope["headers"], scope["http_version"]
+    request_id, refusal, hosts, size = None, None, 0, 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name in _CHECKS:
+            hosts += name == b"host"
+            refusal = _CHECKS[name](value, version) or refusal
+        elif name == b"x-request-id" and _TOKEN.fullmatch(value):
+            request_id = value
+    if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:  # type: ignore[arg-type]  # a list
+        refusal = too_large()
+    elif len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        refusal = too_long()
+    elif hosts != 1 and (hosts or version == "1.1"):
+        refusal = malformed("a request has one Host")  # RFC 9112, section 3.2.
+    return request_id, refusal
+
+
+def _host(value: bytes, _: str) -> ProblemError | None:
+    return None if _HOST.fullmatch(value) else malformed("the Host is not a host")
+
+
+def _coding(value: bytes, version: str) -> ProblemError | None:
+    """RFC 9112, sections 6.1 and 7; in HTTP/1.0 it would be read in two ways."""
+    if value.lower() == b"chunked" and version != "1.0":
+        return None
+    return malformed("the only transfer coding is chunked, in HTTP/1.1")
+
+
+def _authorization(value: bytes, _: str) -> ProblemError | None:
+    return too_large() if len(value) > MAX_AUTHORIZATION_BYTES else None
+
+
+_CHECKS = {b"host": _host, b"transfer-encoding": _coding, b"authorization": _authorization}
+
+
+def malformed(detail: str) -> ProblemError:
+    """The refusal of what is no HTTP; the connection is of no use after it."""
+    return ProblemError("malformed-body", detail, CLOSE)
+
+
+def too_large() -> ProblemError:
+    """The refusal of a head with too much in it."""
+    return ProblemError("headers-too-large", "the header fields are too many or too large")
+
+
+def too_long() -> ProblemError:
+    """The refusal of a target that goes on and on."""
+    return ProblemError("uri-too-long", f"path and query have {MAX_TARGET_BYTES} bytes at most")
