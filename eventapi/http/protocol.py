@@ -7,7 +7,6 @@ so it is answered in its turn, by the edge, as every other one. See docs/decisio
 from __future__ import annotations
 
 import asyncio
-from enum import Enum
 from math import inf
 from typing import Any
 from urllib.parse import unquote
@@ -60,12 +59,8 @@ _DRAIN_BYTES = 262_144
 _ALLOW = (b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
 
 
-class _Stage(Enum):
-    """What the parser is in the middle of."""
-
-    BETWEEN = 0
-    HEAD = 1
-    BODY = 2
+_BETWEEN, _HEAD, _BODY = range(3)
+"""What the parser is in the middle of; an Enum's members take longer to look up."""
 
 
 class _Flow(FlowControl):
@@ -90,11 +85,18 @@ class _Outlet:
 
 
 class _Cycle(RequestResponseCycle):
-    """A request and its answer; ``error`` is what went wrong with the rest of the body."""
+    """A request and its answer.
+
+    ``error`` is what went wrong with the rest of the body; ``stays`` is whether the connection is
+    to be kept once the client was told to go on.
+    """
 
     error: ProblemError | None = None
+    stays = False
 
     async def receive(self) -> Any:
+        if self.waiting_for_100_continue:
+            self.keep_alive = self.stays
         if self.error is None:
             message = await super().receive()
         if self.error is not None:
@@ -111,7 +113,10 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._stage = _Stage.BETWEEN
+        self.url = b""
+        self._stage = _BETWEEN
+        self._upgrading = False  # The parser leaves off behind a head.
+        self._restarting = False
         self._running: _Cycle | None = None
         self._held = b""  # Read, and not parsed while requests before it wait.
         self._over = False  # Nothing more is parsed.
@@ -120,7 +125,8 @@ class ProblemProtocol(HttpToolsProtocol):
         self._steps = 0  # Messages begun and parts of bodies seen.
         self._silent = 0  # Bytes parsed since the last step.
         self._got = 0  # Bytes of this body.
-        self._since = 0.0
+        self._is_new = False
+        self._since = 0.0  # The start of what is waited for.
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = inf
         self._unsent = 0
@@ -158,7 +164,7 @@ class ProblemProtocol(HttpToolsProtocol):
         if self._ending:
             return
         now = self.loop.time()
-        whole = self._stage is _Stage.BETWEEN and not (self._over or self._held or self.pipeline)
+        whole = self._stage == _BETWEEN and not (self._over or self._held or self.pipeline)
         self._over = self._ending = True
         self._since = self._unsent_since = now
         self._unsent = self.transport.get_write_buffer_size()
@@ -193,26 +199,49 @@ class ProblemProtocol(HttpToolsProtocol):
         """Parse until the end, an error, or too many requests that wait."""
         at, end = 0, len(data)
         while at < end and not self._over:
-            piece = data if end <= _PIECE_BYTES else data[at : at + _PIECE_BYTES]
+            piece = data[at : at + _PIECE_BYTES]  # Of bytes this is no copy where it is all.
             steps = self._steps
             try:
                 self.parser.feed_data(piece)
                 at += len(piece)
             except httptools.HttpParserUpgrade as upgrade:
-                # Nothing else is spoken here: the request is one as any other (RFC 9110, 7.8).
                 at += upgrade.args[0]
+                self._restart()
             except httptools.HttpParserError:
                 self._refuse(self._problem or malformed("what came is no HTTP/1.1 request"))
                 return
             self._silent = self._silent + len(piece) if steps == self._steps else 0
             if self._silent > _HEAD_BYTES:
-                self._refuse(too_long() if len(self.url) > MAX_TARGET_BYTES else too_large())
+                self._refuse(self._too_much())
             elif self.pipeline:
                 self._held = data[at:]
                 self._hold()
                 return
-        if self._stage is not _Stage.BETWEEN:
+        if self._stage != _BETWEEN:
+            if self._is_new:
+                self._is_new = False
+                self._since = self.loop.time()
             self._wake(self._due())
+
+    def _too_much(self) -> ProblemError:
+        if self._stage != _HEAD:
+            return malformed("there is too much between the parts of the body")
+        return too_long() if len(self.url) > MAX_TARGET_BYTES else too_large()
+
+    def _restart(self) -> None:
+        """Have the body parsed of a request that asks for another protocol.
+
+        That may be ignored (RFC 9110, section 7.8), but the parser goes no further than the head:
+        what comes next would be taken for a request. So another parser is told of such a body.
+        """
+        framing = b"content-length: 0"
+        for name, value in self.cycle.scope["headers"]:
+            if name in {b"content-length", b"transfer-encoding"}:
+                framing = name + b": " + value
+        self.parser = httptools.HttpRequestParser(self)
+        self._restarting, self._upgrading = True, False
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+        self._restarting = False
 
     def _hold(self) -> None:
         self.flow.pause_reading()
@@ -223,12 +252,16 @@ class ProblemProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def on_message_begin(self) -> None:
+        if self._restarting:
+            return
         super().on_message_begin()
-        self._stage = _Stage.HEAD
+        self._stage = _HEAD
         self._steps += 1
-        self._since = self.loop.time()
+        self._is_new = True
 
     def on_headers_complete(self) -> None:
+        if self._restarting:
+            return
         version = self.parser.get_http_version()
         method = self.parser.get_method()
         scope: Any = self.scope
@@ -248,7 +281,8 @@ class ProblemProtocol(HttpToolsProtocol):
         scope["query_string"] = target.query or b""
         # What comes behind the body is no part of the head (RFC 9110, section 6.5.1).
         self.headers = []
-        self._stage = _Stage.BODY
+        self._stage = _BODY
+        self._upgrading = self.parser.should_upgrade()
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
         self._enqueue(keep_alive, self.expect_100_continue and version == "1.1")
 
@@ -271,7 +305,9 @@ class ProblemProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        self._stage = _Stage.BETWEEN
+        if self._upgrading:
+            return
+        self._stage = _BETWEEN
         self._got = 0
         if self.cycle.response_complete:
             self._since = self.loop.time()
@@ -281,20 +317,23 @@ class ProblemProtocol(HttpToolsProtocol):
 
     # What is answered
 
-    def _enqueue(self, keep_alive: bool, expect_100_continue: bool = False) -> None:
-        cycle = self.cycle = _Cycle(
-            scope=self.scope,
-            transport=self._outlet,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
+    def _enqueue(self, keep_alive: bool, expects: bool = False) -> None:
+        self.cycle = cycle = _Cycle(
+            self.scope,
+            self._outlet,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            False,  # We keep an access log of our own.
+            self.server_state.default_headers,
+            asyncio.Event(),
+            expects,
+            # Who was not told to go on may send the body or not (RFC 9110, section 10.1.1).
+            keep_alive and not expects,
+            self.on_response_complete,
         )
+        if expects:
+            cycle.stays = keep_alive
         if self._running is None:
             self._running = cycle
             self._start_asgi_task(cycle, self.app)
@@ -306,6 +345,16 @@ class ProblemProtocol(HttpToolsProtocol):
         self._running = None
         if self._ending:
             return
+        if self.pipeline or self._held or self.flow.read_paused:
+            self._go_on()
+        if self._running is None:
+            if self._stage != _BODY:
+                self._since = self.loop.time()
+            if self._stage != _BETWEEN or self._alarm == inf:
+                self._wake(self._due())
+
+    def _go_on(self) -> None:
+        """Take the next request of those that came together."""
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._running = cycle  # type: ignore[assignment]  # of ours
@@ -316,15 +365,11 @@ class ProblemProtocol(HttpToolsProtocol):
                 self._parse(held)
             if not self.pipeline:
                 self._release()
-        if self._running is None:
-            if self._stage is not _Stage.BODY:
-                self._since = self.loop.time()
-            self._wake(self._due())
 
     def _refuse(self, problem: Exception) -> None:
         """Answer what cannot be taken, after all that came before it, and then nothing more."""
         self._over = True
-        if self._stage is _Stage.BODY:
+        if self._stage == _BODY:
             cycle = self.cycle
             if cycle.response_complete:
                 self.end()
@@ -334,7 +379,7 @@ class ProblemProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             cycle.message_event.set()
             return
-        if self._stage is _Stage.BETWEEN:
+        if self._stage == _BETWEEN:
             super().on_message_begin()
         scope: Any = self.scope
         scope |= {"path": "", "raw_path": b"", "query_string": b"", "refusal": problem}
@@ -345,11 +390,11 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def _due(self) -> float:
         """When what is under way must be done; while an answer is, that is not the client's."""
-        if self._stage is _Stage.BODY:
+        if self._stage == _BODY:
             return self._since + BODY_SECONDS + self._got / MIN_RATE
         if self._running is not None:
             return inf
-        if self._stage is _Stage.HEAD or self.cycle is None:
+        if self._stage == _HEAD or self.cycle is None:
             return self._since + HEAD_SECONDS
         return self._since + self.timeout_keep_alive
 
@@ -372,7 +417,7 @@ class ProblemProtocol(HttpToolsProtocol):
             due = now + BODY_SECONDS  # It is not the client who is slow.
         if due > now:
             self._wake(due)
-        elif self._stage is _Stage.BETWEEN or self._over:
+        elif self._stage == _BETWEEN or self._over:
             self.end()
         else:
             self._refuse(ProblemError("request-timeout", "the request did not come in time"))

@@ -1,0 +1,144 @@
+"""Raw sockets: what is sent is what was written, and an answer is read as the standard has it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+PATIENCE = 10.0
+
+HOST = b"Host: test\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer; ``fields`` are all header fields, their names in lower case."""
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+
+    def all(self, name: str) -> list[str]:
+        """The values of a header."""
+        return [value for key, value in self.fields if key == name]
+
+    def json(self) -> Any:
+        """The decoded body."""
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The slug of the problem that this is, having checked that it is one (RFC 9457)."""
+        assert self.all("content-type") == ["application/problem+json"], self
+        document = self.json()
+        assert document["status"] == self.status, self
+        assert [document["request_id"]] == self.all("x-request-id"), self
+        return str(document["type"]).removeprefix("/problems/")
+
+
+class Wire:
+    """A connection to a server on the loopback, as a context."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        plain = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket = plain if tls is None else tls.wrap_socket(plain, server_hostname="localhost")
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
+
+    def send(self, *parts: bytes) -> None:
+        """Send bytes, as they are."""
+        self.socket.sendall(b"".join(parts))
+
+    def answer(self, method: str = "GET") -> Answer:
+        """The next final answer; raises `EOFError` where the connection ends before it does."""
+        while True:
+            head = self._until(b"\r\n\r\n").decode("latin-1")
+            first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+            version, status, _ = first.split(" ", 2)
+            assert version == "HTTP/1.1", first
+            if int(status) >= 200:
+                break
+        fields = [(name.lower(), value) for name, value in (line.split(": ", 1) for line in lines)]
+        length = next((int(value) for name, value in fields if name == "content-length"), 0)
+        body = b"" if method == "HEAD" else self._exactly(length)
+        return Answer(int(status), fields, body)
+
+    def interim(self) -> bytes:
+        """The next whole header, whatever it is."""
+        return self._until(b"\r\n\r\n")
+
+    def rest(self) -> bytes:
+        """All until the server closes; a reset is an error, for it may cost an answer."""
+        found = [self._buffer]
+        self._buffer = b""
+        while part := self.socket.recv(65_536):
+            found.append(part)
+        return b"".join(found)
+
+    def is_closed(self) -> bool:
+        """Whether the server has closed by now, or does within the patience, saying no more."""
+        return self.rest() == b""
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._buffer:
+            self._more()
+        head, _, self._buffer = self._buffer.partition(mark)
+        return head + mark
+
+    def _exactly(self, length: int) -> bytes:
+        while len(self._buffer) < length:
+            self._more()
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return body
+
+    def _more(self) -> None:
+        part = self.socket.recv(65_536)
+        if not part:
+            raise EOFError(f"the server closed after {self._buffer!r}")
+        self._buffer += part
+
+
+def request(line: str, *fields: str, body: bytes = b"") -> bytes:
+    """A request; Host is there unless it is given, and nothing else is added."""
+    if not any(field.lower().startswith("host:") for field in fields):
+        fields = ("Host: test", *fields)
+    head = "\r\n".join((line, *fields, "", ""))
+    return head.encode("latin-1") + body
+
+
+def asked(port: int, *parts: bytes, tls: ssl.SSLContext | None = None) -> Answer:
+    """The answer to bytes on a connection of their own."""
+    with Wire(port, tls) as wire:
+        wire.send(*parts)
+        return wire.answer()
+
+
+def json_request(method: str, path: str, content: object, *fields: str) -> bytes:
+    """A request with a body of JSON."""
+    body = json.dumps(content).encode()
+    kind = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    return request(f"{method} {path} HTTP/1.1", *kind, *fields, body=body)
+
+
+def login(port: int, name: str) -> str:
+    """A new user's Authorization field."""
+    user = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
+    assert asked(port, json_request("POST", "/auth/register", user)).status == 200
+    known = {"username": name, "password": "correct horse"}
+    answer = asked(port, json_request("POST", "/auth/login", known))
+    return f"Authorization: Bearer {answer.json()['access_token']}"
