@@ -45,6 +45,7 @@ class Faults(msgspec.Struct, frozen=True):
     sync: float = 0.0
     full: float = 0.0
     short: float = 0.0
+    vault: float = 0.0
 
 
 class Process:
@@ -55,6 +56,7 @@ class Process:
         self.dead = False
         self.descriptors: dict[int, Node] = {}
         self.loop: AbstractEventLoop | None = None
+        self.on_death: Callable[[], None] = lambda: None
         self.tasks: list[Task[Any]] = []
         self.generators: list[AsyncGenerator[Any, Any]] = []
 
@@ -80,7 +82,6 @@ class Machine:
         self.root = Folder()
         self.trace: list[str] | None = None
         self.is_halted = False
-        self.on_death: Callable[[], None] = lambda: None
         self.strands: list[Strand] = []
         self._sum = sha256()
         self._hub = getcurrent()
@@ -199,7 +200,7 @@ class Machine:
             self.strands.remove(strand)
         if strand.process.dead:
             self.reap(strand.process)
-            self.on_death()
+            strand.process.on_death()
 
     def _resume(self, strand: Strand, error: BaseException | None = None) -> None:
         self._current = strand
