@@ -81,6 +81,7 @@ class Calls:
     def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
         machine, content = self.machine, bytes(data)
         machine.step(f"pwrite {len(content)} at {offset}")
+        machine.stall()
         file = self._file(descriptor)
         is_starved = self._starved and machine.faults.short > 0
         if is_starved or machine.fails(machine.faults.full):
@@ -95,6 +96,7 @@ class Calls:
         if half:
             file.write(content[:half], offset)
             machine.step("pwrite, half-way")
+            machine.stall()
         file.write(content[half:], offset + half)
         machine.step("pwritten")
         return len(content)
@@ -106,6 +108,7 @@ class Calls:
 
     def fdatasync(self, descriptor: int) -> None:
         self.machine.step("fdatasync", risk=10)
+        self.machine.stall()
         self._sync(self._file(descriptor))
 
     def fsync(self, descriptor: int) -> None:

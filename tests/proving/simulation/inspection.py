@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from events.errors import DamagedLog
@@ -15,8 +14,8 @@ from tests.proving.simulation.machine import Faults
 from tests.proving.simulation.paths import lookup
 from tests.proving.simulation.workload import World
 
-_TYPED = re.compile(rb"wish \d|user-\d", re.IGNORECASE)
-"""How everything begins that clients type."""
+_TYPED = (b"wish ", b"@example.org")
+"""What stands in everything that clients type, and cannot stand in base64."""
 
 
 def inspect(world: World) -> None:
@@ -45,7 +44,7 @@ def rot_snapshots(world: World) -> None:
     folder = lookup(world.machine.root, SNAPSHOTS)
     if isinstance(folder, Folder):
         for file in folder.entries.values():
-            if isinstance(file, File) and file.platter and world.machine.random.random() < 0.2:
+            if isinstance(file, File) and file.platter and world.machine.random.random() < 0.4:
                 file.rot(world.machine.random)
                 world.machine.counts["snapshots damaged"] += 1
 
@@ -87,7 +86,7 @@ async def _compare_all(world: World) -> None:
 def _check_files(world: World) -> None:
     """Nothing that was typed lies anywhere but sealed."""
     for name, file in _files(world.machine.root, ""):
-        if _TYPED.search(file.cache) or _TYPED.search(file.platter):
+        if any(text in file.cache or text in file.platter for text in _TYPED):
             raise ViolationError(f"{name} says in clear what was typed")
 
 

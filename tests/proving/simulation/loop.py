@@ -19,9 +19,6 @@ from tests.proving.simulation.machine import (
     Strand,
 )
 
-MAX_DELAY_SECONDS = 0.01
-"""How late a thread may begin."""
-
 
 class Executor:
     """Threads of a simulated process: as many jobs at a time as there are workers."""
@@ -161,9 +158,7 @@ class Loop(asyncio.AbstractEventLoop):
     def _start_job(self, executor: Executor) -> None:
         if executor.waiting and executor.running < executor.workers:
             executor.running += 1
-            random = self._machine.random
-            delay = random.uniform(0, MAX_DELAY_SECONDS) if random.random() < 0.05 else 0.0
-            self._machine.spawn(self._process, executor.waiting.popleft(), delay)
+            self._machine.spawn(self._process, executor.waiting.popleft())
 
     def _wake(self, callback: Callable[..., None], *args: Any) -> None:
         self.call_soon(callback, *args)

@@ -45,6 +45,7 @@ class Faults(msgspec.Struct, frozen=True):
     sync: float = 0.0
     full: float = 0.0
     short: float = 0.0
+    slow: float = 0.0
     vault: float = 0.0
 
 
@@ -83,7 +84,7 @@ class Machine:
         self.trace: list[str] | None = None
         self.is_halted = False
         self.strands: list[Strand] = []
-        self._sum = sha256()
+        self._notes: list[str] = []
         self._hub = getcurrent()
         self._current: Strand | None = None
         self._power_is_cut = False
@@ -93,7 +94,7 @@ class Machine:
     @property
     def fingerprint(self) -> str:
         """Tells one run from another by every call that was made, and when."""
-        return self._sum.hexdigest()[:16]
+        return sha256(";".join(self._notes).encode()).hexdigest()[:16]
 
     @property
     def process(self) -> Process:
@@ -134,6 +135,8 @@ class Machine:
             raise StuckError(f"no end after {MAX_STEPS} steps")
         chance = self.random.random()
         faults = self.faults
+        if faults.switch <= chance <= 1 - (faults.kill + faults.power) * risk:
+            return
         if chance < faults.switch:
             if self.random.random() < faults.stop:
                 self.counts["stops"] += 1
@@ -150,7 +153,7 @@ class Machine:
             raise KilledError
 
     def _note(self, process: int, call: str) -> None:
-        self._sum.update(f"{process}{call};".encode())
+        self._notes.append(f"{process}{call}")
         if self.trace is not None:
             self.trace.append(f"{self.now:10.5f}  process {process}: {call}")
 
@@ -169,6 +172,12 @@ class Machine:
 
     def fails(self, chance: float) -> bool:
         return chance > 0 and self.random.random() < chance
+
+    def stall(self) -> None:
+        """The disk may take its time."""
+        if self.fails(self.faults.slow):
+            self.counts["stalls"] += 1
+            self.sleep_until(self.now + self.random.uniform(0, 0.005))
 
     # From outside
 

@@ -10,6 +10,7 @@ from unittest import mock
 import msgspec
 
 from eventapi import snapshotting
+from projections.replay import _collector_paused
 from tests.proving.simulation.calls import Calls, operating_system
 from tests.proving.simulation.findings import findings
 from tests.proving.simulation.inspection import inspect, rot_snapshots
@@ -41,6 +42,7 @@ def faults_of(random: Random) -> Faults:
         sync=some(0, 0, 0.02, 0.1),
         full=some(0, 0, 0.03),
         short=some(0, 0, 0.1),
+        slow=some(0, 0.02, 0.1),
         vault=some(0, 0, 0.01),
     )
 
@@ -57,7 +59,8 @@ def run(
         machine, calls, wishes=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
     )
     with (
-        operating_system(calls, pieces=random.choice((700, 5000, 1 << 20))),
+        _collector_paused(),
+        operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
         mock.patch.object(snapshotting, "_take", world.start_taking),
         findings(machine),
         bug or nullcontext(),

@@ -31,8 +31,8 @@ class SimulatedVault(MemoryVault):
         """Whose keys there are, for whoever judges and takes no time."""
         return set(self._keys)
 
-    def _reach(self, call: str) -> None:
-        self._machine.step(call)
+    def _reach(self, call: str, risk: int = 1) -> None:
+        self._machine.step(call, risk)
         if self._machine.fails(self._machine.faults.vault):
             self._machine.counts["vault failures"] += 1
             raise VaultDownError("the vault cannot be reached")
@@ -42,7 +42,7 @@ class SimulatedVault(MemoryVault):
         await asyncio.sleep(0)
 
     async def put(self, keys: Mapping[str, bytes]) -> None:
-        self._reach("vault put")
+        self._reach("vault put", risk=20)
         await super().put(keys)
         await self._answer()
 
@@ -60,6 +60,6 @@ class SimulatedVault(MemoryVault):
 
     async def destroy(self, subjects: Collection[str]) -> None:
         if subjects:
-            self._reach("vault destroy")
+            self._reach("vault destroy", risk=50)
             await super().destroy(subjects)
             await self._answer()

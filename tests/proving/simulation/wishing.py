@@ -48,7 +48,7 @@ class Wishing:
         self._erasable: list[int] = []
         self._items: list[tuple[int, int]] = []
         self._big = random.random() < 0.5
-        self._erasures = random.choice((0.0, 0.02, 0.1))
+        self._erasures = random.choice((0.0, 0.05, 0.2))
 
     def learn(self, wish: Wish, entity: Entity) -> None:
         """A client was told what became of its wish."""

@@ -56,7 +56,7 @@ class World:
         self._clients = random.choice((1, 3, 6))
         self._snapshot_every = random.choice((0, 4, 15))
         self._hang_ups = random.choice((0.0, 0.0, 0.1))
-        self._tear_downs = random.choice((0.0, 0.0, 0.05))
+        self._tear_downs = random.choice((0.0, 0.0, 0.8))
 
     @property
     def is_over(self) -> bool:
@@ -123,19 +123,28 @@ class World:
         self.machine.counts["starts"] += 1
         self.ledger.is_finished(journal._state, self.vault.subjects)
         clients = [asyncio.create_task(self._client(journal, gone)) for _ in range(self._clients)]
-        keeper = None
+        others = []
         if self._snapshot_every:
             taking = keep_taking(journal, self.snapshots, self._snapshot_every, ())
-            keeper = asyncio.create_task(taking)
+            others.append(asyncio.create_task(taking))
+        if self._random.random() < self._tear_downs:
+            others.append(asyncio.create_task(self._tear_down(journal, gone)))
         await asyncio.wait(clients)
-        if keeper is not None:
-            keeper.cancel()
+        for task in others:
+            task.cancel()
         await journal.close()
         self._check_ended(journal)
         try:
             await log.close()
         except OSError:
             self.machine.counts["failed closes"] += 1
+
+    async def _tear_down(self, journal: Journal, gone: asyncio.Event) -> None:
+        """At any time, what the end of an event loop does to what still runs in it."""
+        await asyncio.sleep(self._random.uniform(0, 0.02))
+        gone.set()
+        if journal._task is not None:
+            self.machine.counts["writers cancelled"] += journal._task.cancel()
 
     def _check_ended(self, journal: Journal) -> None:
         writer = journal._task
@@ -183,10 +192,6 @@ class World:
                     await asyncio.sleep(random.uniform(0, 0.002))
                 if random.random() < 0.02:
                     self._calls.clock_offset += random.uniform(-3000, 3000)
-                if random.random() < self._tear_downs and journal._task is not None:
-                    # What the end of an event loop does to what still runs in it.
-                    self.machine.counts["writers cancelled"] += journal._task.cancel()
-                    gone.set()
         except Exception as error:
             self.fail(error)
 
