@@ -237,6 +237,31 @@ def test_damage_below_a_snapshot_still_refuses_the_start(snapshots: Snapshots) -
     assert refusal.value.offset == len(lines[0]) + 1
 
 
+def test_what_a_killed_process_left_behind_is_removed(snapshots: Snapshots) -> None:
+    """Each would take as much room as a snapshot, for ever."""
+    written = write(STORY)
+    take(snapshots, written, 3)
+    left = snapshots._directory / "4.snapshot.tmp"
+    left.write_bytes(b"the beginning of a snapsh")
+    take(snapshots, written, 5)
+    assert not left.exists()
+
+
+def test_a_snapshot_that_cannot_be_written_takes_no_room(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write(STORY)
+    take(snapshots, written, 3)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no space"):
+        take(snapshots, written, 5)
+    assert [file.name for file in snapshots._directory.iterdir()] == ["3.snapshot"]
+
+
 def test_what_users_typed_is_in_no_snapshot_in_clear(snapshots: Snapshots) -> None:
     written = write(STORY)
     take(snapshots, written)
