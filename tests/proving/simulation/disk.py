@@ -79,7 +79,7 @@ class File:
     def rot(self, random: Random) -> None:
         """Damage what lies on the platter: cut off, a sector of zeros, or a bit that flipped."""
         at = random.randrange(len(self.platter))
-        match random.randrange(3):
+        match random.randrange(5):
             case 0:
                 del self.platter[at:]
             case 1:

@@ -301,6 +301,7 @@ PLANTED: Mapping[str, Bug] = {
     "do not sync what was cleaned up": _instead(Mark, "set_recovered", _recovered_unsynced),
     "forget the receipts": _instead(Receipts, "add", _nothing),
     "use a snapshot past the mark": _snapshot_past_the_mark,
+    "use a snapshot newer than the keys": _instead(Snapshots, "newest", _newest_of_all),
     "do not check a snapshot's sum": _instead(snapshots, "_opened", _opened_unchecked),
     "write a snapshot in clear": _instead(snapshots, "replace", _not_blanked),
     "forget the receipts in a snapshot": _instead(snapshots, "_box", _box_of_less),

@@ -24,6 +24,7 @@ SUBTLE = {
     "finish no erasure at a start",
     "let a cancelled append leave a hole",
     "ignore a failed directory sync",
+    "use a snapshot newer than the keys",
 }
 """What takes a rare coincidence to be seen, and so many seeds."""
 

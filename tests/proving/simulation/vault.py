@@ -39,7 +39,8 @@ class SimulatedVault(MemoryVault):
 
     async def _answer(self) -> None:
         self._machine.step("vault answers")
-        await asyncio.sleep(0)
+        random = self._machine.random
+        await asyncio.sleep(random.uniform(0, 0.02) if random.random() < 0.1 else 0)
 
     async def put(self, keys: Mapping[str, bytes]) -> None:
         self._reach("vault put", risk=20)

@@ -48,6 +48,7 @@ class Wishing:
         self._erasable: list[int] = []
         self._items: list[tuple[int, int]] = []
         self._big = random.random() < 0.5
+        self._registrations = random.choice((0.05, 0.2))
         self._erasures = random.choice((0.0, 0.05, 0.2))
 
     def learn(self, wish: Wish, entity: Entity) -> None:
@@ -81,7 +82,7 @@ class Wishing:
 
     def _new(self, number: int) -> Wish:
         random = self._random
-        if not self._names or random.random() < 0.05:
+        if not self._names or random.random() < self._registrations:
             return self._maybe_once(self._registration(number))
         if self._erasable and random.random() < self._erasures:
             user = self._erasable.pop(random.randrange(len(self._erasable)))

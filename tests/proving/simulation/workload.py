@@ -29,6 +29,7 @@ from events.sealing import Keyring
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from tests.proving.simulation.calls import WALL_CLOCK, Calls
+from tests.proving.simulation.disk import File
 from tests.proving.simulation.ledger import LOG, SNAPSHOTS, Ledger, ViolationError, Wish
 from tests.proving.simulation.loop import new_loop
 from tests.proving.simulation.machine import Machine
@@ -54,7 +55,7 @@ class World:
         self._processes = processes
         self._limits = Limits(batch=random.choice((1, 3, 16)), lock_timeout=5.0)
         self._clients = random.choice((1, 3, 6))
-        self._snapshot_every = random.choice((0, 4, 15))
+        self._snapshot_every = random.choice((0, 3, 12))
         self._hang_ups = random.choice((0.0, 0.0, 0.1))
         self._tear_downs = random.choice((0.0, 0.0, 0.8))
 
@@ -128,7 +129,7 @@ class World:
             taking = keep_taking(journal, self.snapshots, self._snapshot_every, ())
             others.append(asyncio.create_task(taking))
         if self._random.random() < self._tear_downs:
-            others.append(asyncio.create_task(self._tear_down(journal, gone)))
+            others.append(asyncio.create_task(self._tear_down(log, journal, gone)))
         await asyncio.wait(clients)
         for task in others:
             task.cancel()
@@ -139,9 +140,14 @@ class World:
         except OSError:
             self.machine.counts["failed closes"] += 1
 
-    async def _tear_down(self, journal: Journal, gone: asyncio.Event) -> None:
-        """At any time, what the end of an event loop does to what still runs in it."""
+    async def _tear_down(self, log: JsonlLog, journal: Journal, gone: asyncio.Event) -> None:
+        """What the end of an event loop does to what runs in it, if it can be while it writes."""
         await asyncio.sleep(self._random.uniform(0, 0.02))
+        lock = cast("File", self.machine.process.descriptors[log._lock_file])
+        for _ in range(100):
+            if lock.locked_by == log._lock_file:
+                break
+            await asyncio.sleep(0.0003)
         gone.set()
         if journal._task is not None:
             self.machine.counts["writers cancelled"] += journal._task.cancel()
