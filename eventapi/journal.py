@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -31,6 +32,7 @@ from events.errors import (
 )
 from events.log.port import Appender, EventLog, Head
 from events.sealing import Keyring
+from events.users import UserErased
 from events.vault.port import Vault
 from projections.replay import Progress, apply_all, open_records, replay
 from projections.snapshots import Snapshots
@@ -53,6 +55,9 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 DEFAULT_LIMITS = Limits()
+
+RETRY_SECONDS = 1.0
+"""After how long keys are destroyed that could not be at once."""
 
 
 class Journal:
@@ -86,6 +91,7 @@ class Journal:
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._running: set[str] = set()
+        self._doomed: set[str] = set()
 
     async def start(self, progress: Progress | None = None) -> None:
         """Fold the log, recover its tail, and finish erasures that a crash cut short.
@@ -216,12 +222,29 @@ class Journal:
                     size = min(len(self._queue), self._limits.batch)
                     await self._commit([self._queue.popleft() for _ in range(size)])
                 else:
-                    self._filled.clear()
-                    await self._filled.wait()
+                    await self._wait_for_more()
         finally:
             self._closing = True
             for wish in self._queue:
                 _answer(wish, LogUnavailable("the journal has stopped"))
+
+    async def _wait_for_more(self) -> None:
+        self._filled.clear()
+        if not self._doomed:
+            await self._filled.wait()
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._filled.wait(), RETRY_SECONDS)
+        await self._destroy_keys()
+
+    async def _destroy_keys(self) -> None:
+        """Destroy the keys of the erased; what fails now is tried again, at the latest at a start."""
+        try:
+            await self._vault.destroy(self._doomed)
+        except EventapiError as error:
+            logger.warning("keys of erased users are not destroyed yet: %s", error)
+        else:
+            self._doomed.clear()
 
     async def _commit(self, wishes: Sequence[Wish]) -> None:
         try:
@@ -259,6 +282,11 @@ class Journal:
             await appender.append(batch.lines, Head(last.position, last.hash))
             self._keyring.update(batch.keys)
             apply_all(batch.records, self._state, self._keyring)
+            self._doomed |= {
+                record.subject for record in batch.records if type(record.event) is UserErased
+            }
+            if self._doomed:
+                await self._destroy_keys()
         return batch.answers
 
     def _check_head(self, appender: Appender) -> None:

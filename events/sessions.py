@@ -22,7 +22,7 @@ class SessionStarted(Event, frozen=True, gc=False):
     """A user logged in.
 
     ``user`` is a user's number, ``expires_at`` RFC 3339, ``refresh_hash`` the SHA-256 of the
-    refresh token's secret, in hex: the secret itself is random, so its hash tells nothing.
+    refresh token's secret, in hex: nobody can guess the secret, so its hash tells nothing.
     """
 
     type: ClassVar[str] = "session.started"
@@ -33,7 +33,10 @@ class SessionStarted(Event, frozen=True, gc=False):
 
 
 class SessionRefreshed(Event, frozen=True, gc=False):
-    """The refresh token was spent and another one given out."""
+    """The refresh token was spent and another one given out.
+
+    Or the same one once more, where ``refresh_hash`` is as before: two tabs had raced.
+    """
 
     type: ClassVar[str] = "session.refreshed"
     expires_at: str
@@ -42,7 +45,8 @@ class SessionRefreshed(Event, frozen=True, gc=False):
 
 
 class SessionEnded(Event, frozen=True, gc=False):
-    """The session's tokens are good no more."""
+    """The session's tokens are good no more; with ``everywhere``, nor are any of its user's."""
 
     type: ClassVar[str] = "session.ended"
     reason: EndReason
+    everywhere: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 
 import msgspec
@@ -12,7 +13,10 @@ from projections.overlay import Overlay
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A session as it stands; ``user`` is a user's number, times are RFC 3339."""
+    """A session as it stands; ``user`` is a user's number, times are RFC 3339.
+
+    ``generation`` counts the refresh tokens that are spent, the last of them at ``refreshed_at``.
+    """
 
     id: str
     user: int
@@ -22,18 +26,22 @@ class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
     started_at: str
     expires_at: str
     version: int
+    refreshed_at: str = ""
+    generation: int = 0
 
 
 class Sessions:
-    """Sessions that have not ended, by identifier, with an index by user."""
+    """Sessions that have not ended, by identifier in the order of use, with an index by user."""
 
     def __init__(
         self,
-        by_id: MutableMapping[str, Session],
-        ids_by_user: MutableMapping[int, frozenset[str]],
+        by_id: MutableMapping[str, Session] | None = None,
+        ids_by_user: MutableMapping[int, frozenset[str]] | None = None,
     ) -> None:
-        self.by_id = by_id
-        self.ids_by_user = ids_by_user
+        self.by_id: MutableMapping[str, Session] = OrderedDict() if by_id is None else by_id
+        self.ids_by_user: MutableMapping[int, frozenset[str]] = (
+            {} if ids_by_user is None else ids_by_user
+        )
 
     def draft(self) -> Sessions:
         """A copy-on-write copy."""
@@ -51,7 +59,7 @@ class Sessions:
             event.expires_at,
             record.position,
         )
-        self.by_id[session.id] = session
+        self._use(session)
         others = self.ids_by_user.get(event.user, frozenset())
         self.ids_by_user[event.user] = others | {session.id}
         return session
@@ -60,17 +68,29 @@ class Sessions:
         session = self.by_id.get(record.subject.partition("/")[2])
         if session is None:
             return None
+        is_spent = event.refresh_hash != session.refresh_hash
         session = msgspec.structs.replace(
             session,
             refresh_hash=event.refresh_hash,
             expires_at=event.expires_at,
             version=record.position,
+            refreshed_at=record.time if is_spent else session.refreshed_at,
+            generation=session.generation + is_spent,
         )
-        self.by_id[session.id] = session
+        self._use(session)
         return session
 
-    def ended(self, record: Record, _: SessionEnded) -> None:
-        self._end(record.subject.partition("/")[2])
+    def _use(self, session: Session) -> None:
+        """Put a session behind all others."""
+        self.by_id.pop(session.id, None)
+        self.by_id[session.id] = session
+
+    def ended(self, record: Record, event: SessionEnded) -> None:
+        number = record.subject.partition("/")[2]
+        session = self.by_id.get(number)
+        if event.everywhere and session is not None:
+            self.end_all(session.user)
+        self._end(number)
 
     def end_all(self, user: int, keep: str | None = None) -> None:
         """End the sessions of a user, but for one."""

@@ -285,6 +285,7 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
         end=header.end,
     )
     receipts: list[Receipt] = []
+    sessions: list[Session] = []
     for owned in body.owned:
         cipher = keyring.get(owned.user.subject)
         # Blank where the key is destroyed since: then the records that follow erase the user.
@@ -293,6 +294,9 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
             _fill(owned, box)
             receipts += (_receipt(kept, header.source, owned.user.subject) for kept in box.receipts)
         _take_in(state, owned)
+        sessions += owned.sessions
+    for session in sorted(sessions, key=lambda session: session.version):
+        state.sessions.by_id[session.id] = session
     for receipt in sorted(receipts, key=lambda receipt: receipt.record.position):
         state.receipts.by_key[receipt.record.idempotencykey] = receipt
     for tombstone in body.deleted:
@@ -332,8 +336,6 @@ def _take_in(state: State, owned: _Owned) -> None:
             force_setattr(item, "updated_at", item.created_at)  # One string for both.
         state.items.by_id[item.id] = item
         state.items.by_owner.add(user.id, item.id)
-    for session in owned.sessions:
-        state.sessions.by_id[session.id] = session
     if owned.sessions:
         ids = frozenset(session.id for session in owned.sessions)
         state.sessions.ids_by_user[user.id] = ids

@@ -51,7 +51,7 @@ class State:
     @classmethod
     def empty(cls) -> State:
         """The state before the first record."""
-        return cls(Users({}, {}, {}), Items({}, {}, OwnerIndex()), Sessions({}, {}), Receipts())
+        return cls(Users({}, {}, {}), Items({}, {}, OwnerIndex()), Sessions(), Receipts())
 
     @property
     def position(self) -> int:

@@ -1,9 +1,10 @@
-"""``eventapi users``: look at accounts, and make them."""
+"""``eventapi users``: look at accounts, make them, and say what they may do."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import get_args
 
 import click
 import msgspec
@@ -12,12 +13,20 @@ from eventapi.cli.failures import AnswerIsNo, complaint
 from eventapi.cli.opening import opened_log, operator, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
-from eventapi.commands.users import RegisterUser
+from eventapi.commands.command import Command
+from eventapi.commands.users import (
+    DisableUser,
+    EnableUser,
+    EraseUser,
+    GrantRole,
+    RegisterUser,
+    RevokeRole,
+)
 from eventapi.http.bodies import Registration, check_password, normal_email
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
 from eventapi.storage import open_vault, opened_journal
-from events.users import Profile
+from events.users import Profile, Role
 from projections.state import State
 from projections.users import User
 
@@ -38,7 +47,7 @@ class Listed(msgspec.Struct, frozen=True):
 @click.group()
 @settings_options
 def users() -> None:
-    """Look at accounts, and make them."""
+    """Look at accounts, make them, and say what they may do."""
 
 
 @users.command("list")
@@ -144,3 +153,65 @@ async def _registered(settings: Settings, profile: Profile, password: str) -> tu
         state = await journal.state()
     assert isinstance(outcome.entity, User)  # noqa: S101 - for the type checker
     return outcome.entity, state
+
+
+_role = click.argument("role", type=click.Choice(get_args(Role)))
+_username = click.argument("username")
+
+
+@users.command()
+@_username
+@_role
+@settings_options
+def grant(username: str, role: Role) -> None:
+    """Give a user a role."""
+    _carry_out(GrantRole(username, role, operator()))
+    click.echo(f"{printable(username)} has the role {role}")
+
+
+@users.command()
+@_username
+@_role
+@settings_options
+def revoke(username: str, role: Role) -> None:
+    """Take a role away from a user."""
+    _carry_out(RevokeRole(username, role, operator()))
+    click.echo(f"{printable(username)} has the role {role} no more")
+
+
+@users.command()
+@_username
+@settings_options
+def disable(username: str) -> None:
+    """Lock a user out; all of their sessions end at once."""
+    _carry_out(DisableUser(username, operator()))
+    click.echo(f"{printable(username)} is locked out")
+
+
+@users.command()
+@_username
+@settings_options
+def enable(username: str) -> None:
+    """Let a user in again."""
+    _carry_out(EnableUser(username, operator()))
+    click.echo(f"{printable(username)} may log in")
+
+
+@users.command()
+@_username
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options
+def erase(username: str, yes: bool) -> None:
+    """Erase a user and all that is theirs, for good: from backups of the log, too."""
+    if not yes:
+        click.confirm(f"Erase {printable(username)} for good?", abort=True, err=True)
+    _carry_out(EraseUser(username, operator()))
+    click.echo(f"{printable(username)} is erased")
+
+
+def _carry_out(command: Command) -> None:
+    async def run(settings: Settings) -> None:
+        async with opened_journal(settings) as (journal, _):
+            await journal.execute(command)
+
+    asyncio.run(run(loaded().settings))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from eventapi.commands.command import Decision
-from events.errors import AccountDisabled, InvalidCredentials, Unauthenticated
-from events.sessions import Device, EndReason, SessionEnded, SessionStarted
+from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
+from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
 from projections.state import State
 
 
@@ -34,16 +34,49 @@ class StartSession(msgspec.Struct, frozen=True):
         return Decision(f"sessions/{self.session}", event, user.subject, user.subject)
 
 
+class RefreshSession(msgspec.Struct, frozen=True):
+    """Spend a session's refresh token, which was found to be genuine, for another one.
+
+    ``generation`` is the token's, ``refresh_hash`` that of the one behind it. The last token that
+    was spent is good again if that was not before ``grace_from``: two tabs may race, and both get
+    the same successor. Any older one was stolen, from its owner or by its owner: nobody can tell,
+    so the session ends (RFC 9700, section 4.14.2).
+    """
+
+    session: str
+    generation: int
+    refresh_hash: str
+    expires_at: str
+    now: str
+    grace_from: str
+
+    def decide(self, state: State) -> Decision:
+        session = state.sessions.by_id.get(self.session)
+        if (
+            session is None
+            or session.expires_at <= self.now
+            or self.generation > session.generation
+        ):
+            raise Unauthenticated("the session has ended")
+        subject, actor = f"sessions/{session.id}", f"users/{session.user}"
+        if self.generation == session.generation:
+            return Decision(subject, SessionRefreshed(self.expires_at, self.refresh_hash), actor)
+        if self.generation + 1 == session.generation and session.refreshed_at >= self.grace_from:
+            return Decision(subject, SessionRefreshed(self.expires_at, session.refresh_hash), actor)
+        return Decision(subject, SessionEnded("reuse"), actor)
+
+
 class EndSession(msgspec.Struct, frozen=True):
-    """End a session of the caller's."""
+    """End a session of the caller's; with ``everywhere``, all of them."""
 
     caller: int
     session: str
     reason: EndReason
+    everywhere: bool = False
 
     def decide(self, state: State) -> Decision:
         session = state.sessions.by_id.get(self.session)
         if session is None or session.user != self.caller:
-            raise Unauthenticated("the session has ended")
-        actor = f"users/{self.caller}"
-        return Decision(f"sessions/{session.id}", SessionEnded(self.reason), actor)
+            raise NotFound("there is no such session")
+        event = SessionEnded(self.reason, self.everywhere)
+        return Decision(f"sessions/{session.id}", event, f"users/{self.caller}")

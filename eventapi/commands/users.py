@@ -6,14 +6,19 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
-from events.errors import EmailTaken, NotFound, UsernameTaken
+from events.errors import EmailTaken, InvalidCredentials, NotFound, UsernameTaken
 from events.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
+    Role,
     UserDisabled,
+    UserEnabled,
+    UserErased,
     UserPasswordChanged,
     UserRegistered,
+    UserRoleGranted,
+    UserRoleRevoked,
     UserUpdated,
 )
 from projections.state import State
@@ -73,17 +78,101 @@ class RehashPassword(msgspec.Struct, frozen=True):
         return Decision(user.subject, event, user.subject, user.subject)
 
 
+class ChangePassword(msgspec.Struct, frozen=True):
+    """Set a new password, and end every session but the one it is done in.
+
+    ``replaces`` is the hash that the old password was checked against, outside the lock.
+    """
+
+    user: int
+    replaces: str
+    password_hash: str
+    session: str
+
+    def decide(self, state: State) -> Decision:
+        user = _existing(state, self.user)
+        _check_password(user, self.replaces)
+        event = UserPasswordChanged(
+            "changed", self.session, personal=PasswordHash(self.password_hash)
+        )
+        return Decision(user.subject, event, user.subject, user.subject)
+
+
 class DisableUser(msgspec.Struct, frozen=True):
-    """Lock a user out."""
+    """Lock a user out, and end all of their sessions."""
 
     username: str
     actor: str
 
     def decide(self, state: State) -> Decision:
-        user = state.users.named(self.username)
-        if user is None:
-            raise NotFound(f"there is no user {self.username!r}")
-        return Decision(user.subject, UserDisabled(), self.actor)
+        return Decision(_named(state, self.username).subject, UserDisabled(), self.actor)
+
+
+class EnableUser(msgspec.Struct, frozen=True):
+    """Let a user in again."""
+
+    username: str
+    actor: str
+
+    def decide(self, state: State) -> Decision:
+        return Decision(_named(state, self.username).subject, UserEnabled(), self.actor)
+
+
+class GrantRole(msgspec.Struct, frozen=True):
+    """Give a user a role."""
+
+    username: str
+    role: Role
+    actor: str
+
+    def decide(self, state: State) -> Decision:
+        return Decision(
+            _named(state, self.username).subject, UserRoleGranted(self.role), self.actor
+        )
+
+
+class RevokeRole(msgspec.Struct, frozen=True):
+    """Take a role away from a user."""
+
+    username: str
+    role: Role
+    actor: str
+
+    def decide(self, state: State) -> Decision:
+        return Decision(
+            _named(state, self.username).subject, UserRoleRevoked(self.role), self.actor
+        )
+
+
+class EraseUser(msgspec.Struct, frozen=True):
+    """Erase an account with all that is the user's; the journal destroys the key next.
+
+    ``password_hash`` is the one that the user's password was checked against, where it was they
+    who asked.
+    """
+
+    username: str
+    actor: str
+    password_hash: str | None = None
+
+    def decide(self, state: State) -> Decision:
+        user = _named(state, self.username)
+        if self.password_hash is not None:
+            _check_password(user, self.password_hash)
+        return Decision(user.subject, UserErased(), self.actor)
+
+
+def _check_password(user: User, password_hash: str) -> None:
+    """The password was checked outside the lock: it must not have been changed meanwhile."""
+    if user.password_hash != password_hash:
+        raise InvalidCredentials("the password is wrong")
+
+
+def _named(state: State, username: str) -> User:
+    user = state.users.named(username)
+    if user is None:
+        raise NotFound(f"there is no user {username!r}")
+    return user
 
 
 def _existing(state: State, number: int) -> User:

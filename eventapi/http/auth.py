@@ -6,13 +6,22 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from eventapi.batch import Outcome
-from eventapi.commands.sessions import EndSession, StartSession
-from eventapi.commands.users import RegisterUser, RehashPassword, UpdateProfile
+from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
+from eventapi.commands.users import (
+    ChangePassword,
+    EraseUser,
+    RegisterUser,
+    RehashPassword,
+    UpdateProfile,
+)
 from eventapi.http.bodies import (
     MAX_PASSWORD_BYTES,
+    Confirmation,
     Credentials,
+    PasswordChange,
     PasswordGrant,
     ProfilePatch,
+    RefreshGrant,
     Registration,
     check_password,
     normal_email,
@@ -20,16 +29,20 @@ from eventapi.http.bodies import (
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import FORM_TYPE, PATCH_TYPES, ApiRequest
-from eventapi.http.views import ApiVersion, TokenPair
-from eventapi.security.tokens import refresh_hash
-from events.errors import InvalidCredentials
+from eventapi.http.views import ApiVersion, SessionView, TokenPair, session_view
+from eventapi.security.tokens import Refresh
+from events.errors import InvalidCredentials, NotFound, Unauthenticated
 from events.sessions import Device
 from events.users import Profile
+from projections.sessions import Session
 from projections.users import User
 
 _WRONG = "the username or the password is wrong"
+_NOT_IT = "the password is wrong"
 _SESSION_BYTES = 16
-_SECRET_BYTES = 32
+_GRACE = timedelta(seconds=10)
+"""For how long a spent refresh token is good again: two tabs may race."""
+
 _MAX_AGENT = 256
 _NOBODY = ""
 """Whose idempotency keys they are that come without a user."""
@@ -88,32 +101,125 @@ async def _checked_user(request: ApiRequest, username: str, password: str) -> Us
 
 async def _start_session(request: ApiRequest, user: User) -> Reply:
     services = request.services
-    session = services.environment.random_bytes(_SESSION_BYTES).hex()
-    secret = services.environment.random_bytes(_SECRET_BYTES).hex()
-    expires = datetime.now(UTC) + timedelta(seconds=services.refresh_seconds)
+    refresh = Refresh(services.environment.random_bytes(_SESSION_BYTES).hex(), 0)
     client = request.scope["client"]
     agent = request.header(b"user-agent")
     command = StartSession(
         user.id,
         user.password_hash,
-        session,
-        refresh_hash(secret),
-        expires.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        refresh.session,
+        services.tokens.refresh_hash(refresh),
+        _time(datetime.now(UTC) + timedelta(seconds=services.refresh_seconds)),
         Device(client[0] if client else None, agent[:_MAX_AGENT] if agent else None),
     )
     outcome = await services.journal.execute(command, request.id)
-    token = services.tokens.issue(user.username, session, int(time.time()))
-    pair = TokenPair(token, "bearer", services.tokens.lifetime, f"{session}.{secret}")
+    return _token_pair(request, outcome, user.username, refresh)
+
+
+def _token_pair(request: ApiRequest, outcome: Outcome, username: str, refresh: Refresh) -> Reply:
+    tokens = request.services.tokens
+    token = tokens.issue(username, refresh.session, int(time.time()))
+    pair = TokenPair(token, "bearer", tokens.lifetime, tokens.refresh_token(refresh))
     return request.written(outcome, pair, 200, _NO_STORE)
+
+
+def _time(moment: datetime) -> str:
+    """A moment in the form of a record's time."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def refresh(request: ApiRequest) -> Reply:
+    """Spend a refresh token for another one, and an access token."""
+    body = await request.body_as(RefreshGrant)
+    services = request.services
+    spent = services.tokens.refresh_claims(body.refresh_token)
+    now = datetime.now(UTC)
+    command = RefreshSession(
+        spent.session,
+        spent.generation,
+        services.tokens.refresh_hash(Refresh(spent.session, spent.generation + 1)),
+        _time(now + timedelta(seconds=services.refresh_seconds)),
+        _time(now),
+        _time(now - _GRACE),
+    )
+    # Refused without a write where it can be: who is turned away may well come again and again.
+    command.decide(await request.state())
+    outcome = await services.journal.execute(command, request.id)
+    session = outcome.entity
+    user = isinstance(session, Session) and (await request.state()).users.by_id.get(session.user)
+    if not isinstance(session, Session) or not isinstance(user, User):
+        raise Unauthenticated("the refresh token was spent before, so its session has ended")
+    return _token_pair(request, outcome, user.username, Refresh(session.id, session.generation))
 
 
 async def logout(request: ApiRequest) -> Reply:
     """End this session; its tokens stop working at once."""
     _, user, session = await request.authenticated()
-    outcome = await request.services.journal.execute(
-        EndSession(user.id, session, "logout"), request.id
-    )
+    return await _end(request, EndSession(user.id, session, "logout"))
+
+
+async def _end(request: ApiRequest, command: EndSession) -> Reply:
+    _, _, session = await request.authenticated()
+    journal = request.services.journal
+    return request.written(await journal.execute(command, request.id, session=session), None)
+
+
+async def list_sessions(request: ApiRequest) -> Reply:
+    """List your sessions, the newest first."""
+    state, user, current = await request.authenticated()
+    now = _time(datetime.now(UTC))
+    own = (state.sessions.by_id[number] for number in state.sessions.ids_by_user[user.id])
+    live = sorted((one for one in own if one.expires_at > now), key=_newest_first, reverse=True)
+    return json_reply([session_view(session, current) for session in live])
+
+
+def _newest_first(session: Session) -> tuple[str, str]:
+    return session.started_at, session.id
+
+
+async def end_session(request: ApiRequest) -> Reply:
+    """End one of your sessions; its tokens stop working at once."""
+    state, user, _ = await request.authenticated()
+    number = request.path_params["session_id"]
+    if number not in state.sessions.ids_by_user[user.id]:
+        raise NotFound("there is no such session")
+    return await _end(request, EndSession(user.id, number, "revoked"))
+
+
+async def end_sessions(request: ApiRequest) -> Reply:
+    """End all of your sessions, this one too."""
+    _, user, session = await request.authenticated()
+    return await _end(request, EndSession(user.id, session, "revoked", everywhere=True))
+
+
+async def change_password(request: ApiRequest) -> Reply:
+    """Change your password; every other session ends."""
+    _, user, session = await request.authenticated()
+    body = await request.body_as(PasswordChange)
+    check_password(body.new_password, "/new_password")
+    await _confirm(request, user, body.current_password)
+    password_hash = await request.services.passwords.hash(body.new_password)
+    command = ChangePassword(user.id, user.password_hash, password_hash, session)
+    outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, None)
+
+
+async def erase_me(request: ApiRequest) -> Reply:
+    """Erase your account and all that is in it, for good."""
+    _, user, session = await request.authenticated()
+    body = await request.body_as(Confirmation)
+    await _confirm(request, user, body.password)
+    command = EraseUser(user.username, user.subject, user.password_hash)
+    outcome = await request.services.journal.execute(command, request.id, session=session)
+    return request.written(outcome, None)
+
+
+async def _confirm(request: ApiRequest, user: User, password: str) -> None:
+    """Raise `InvalidCredentials` unless this is the user's password."""
+    if len(password.encode()) > MAX_PASSWORD_BYTES:
+        raise InvalidCredentials(_NOT_IT)
+    if not await request.services.passwords.verify(user.password_hash, password):
+        raise InvalidCredentials(_NOT_IT)
 
 
 async def get_me(request: ApiRequest) -> Reply:
@@ -195,5 +301,66 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             answers={200: version.user_type},
             answer_headers=("Event-Position",),
             errors=("email-taken", "validation-failed"),
+        ),
+        Endpoint(
+            method="DELETE",
+            path="/auth/me",
+            handler=erase_me,
+            summary="Erase your account",
+            tag="auth",
+            body=Confirmation,
+            answers={204: None},
+            answer_headers=("Event-Position",),
+            errors=("invalid-credentials", "validation-failed"),
+        ),
+        Endpoint(
+            method="POST",
+            path="/auth/refresh",
+            handler=refresh,
+            summary="Renew your tokens",
+            tag="auth",
+            authenticated=False,
+            body=RefreshGrant,
+            answers={200: TokenPair},
+            answer_headers=("Event-Position",),
+            errors=("unauthenticated", "validation-failed"),
+        ),
+        Endpoint(
+            method="POST",
+            path="/auth/password",
+            handler=change_password,
+            summary="Change your password",
+            tag="auth",
+            body=PasswordChange,
+            answers={204: None},
+            answer_headers=("Event-Position",),
+            errors=("invalid-credentials", "validation-failed"),
+        ),
+        Endpoint(
+            method="GET",
+            path="/auth/sessions",
+            handler=list_sessions,
+            summary="List your sessions",
+            tag="auth",
+            answers={200: list[SessionView]},
+        ),
+        Endpoint(
+            method="DELETE",
+            path="/auth/sessions",
+            handler=end_sessions,
+            summary="End all of your sessions",
+            tag="auth",
+            answers={204: None},
+            answer_headers=("Event-Position",),
+        ),
+        Endpoint(
+            method="DELETE",
+            path="/auth/sessions/{session_id:str}",
+            handler=end_session,
+            summary="End one of your sessions",
+            tag="auth",
+            answers={204: None},
+            answer_headers=("Event-Position",),
+            errors=("not-found",),
         ),
     ]

@@ -88,6 +88,12 @@ Description = Annotated[
 ]
 
 
+Password = Annotated[
+    str, Meta(max_length=MAX_PASSWORD_BYTES, extra_json_schema={"format": "password"})
+]
+"""One that may be right or wrong."""
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of what is sent as JSON."""
 
@@ -105,9 +111,7 @@ class Credentials(Body, frozen=True):
     """A login; nothing is said here of what a password looks like, lest it tell who may exist."""
 
     username: Annotated[str, Meta(max_length=254)]
-    password: Annotated[
-        str, Meta(max_length=MAX_PASSWORD_BYTES, extra_json_schema={"format": "password"})
-    ]
+    password: Password
 
 
 class PasswordGrant(msgspec.Struct, frozen=True):
@@ -119,6 +123,25 @@ class PasswordGrant(msgspec.Struct, frozen=True):
     username: str
     password: str
     grant_type: Literal["password", ""] = "password"
+
+
+class RefreshGrant(Body, frozen=True):
+    """A refresh token, to be spent."""
+
+    refresh_token: Annotated[str, Meta(max_length=256)]
+
+
+class PasswordChange(Body, frozen=True):
+    """A new password, and the one that stands."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+class Confirmation(Body, frozen=True):
+    """The password once more, for what cannot be undone."""
+
+    password: Password
 
 
 class ProfilePatch(Body, frozen=True):

@@ -45,6 +45,7 @@ _INTEGER_HEADERS = {"Event-Position", "Retry-After"}
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _PATH_SCHEMAS = {
     "item_id": {"type": "integer", "minimum": 1, "maximum": 10**19 - 1},
+    "session_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "slug": {"type": "string", "enum": list(PROBLEMS)},
 }
 _PROBLEM_TYPE = "application/problem+json"

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from events.users import Role
 from projections.items import Item
+from projections.sessions import Session
 from projections.users import User
 
 Time = Annotated[
@@ -81,6 +82,29 @@ class TokenPair(msgspec.Struct, frozen=True, gc=False):
     token_type: Literal["bearer"]
     expires_in: int
     refresh_token: str
+
+
+class SessionView(msgspec.Struct, frozen=True, gc=False):
+    """A session; ``current`` is the one that asks."""
+
+    id: str
+    started_at: Time
+    expires_at: Time
+    address: str | None
+    user_agent: str | None
+    current: bool
+
+
+def session_view(session: Session, current: str) -> SessionView:
+    """A session as its user sees it; ``current`` is the identifier of the one that asks."""
+    return SessionView(
+        session.id,
+        session.started_at,
+        session.expires_at,
+        session.address,
+        session.user_agent,
+        session.id == current,
+    )
 
 
 class ApiVersion(msgspec.Struct, frozen=True):

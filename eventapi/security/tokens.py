@@ -1,9 +1,16 @@
-"""Access tokens: JSON Web Tokens (RFC 7519, with the care of RFC 8725), HS256."""
+"""Access tokens: JSON Web Tokens (RFC 7519, with the care of RFC 8725), HS256.
+
+A refresh token names its session and its generation, under a signature (HMAC, RFC 2104) that makes
+it genuine. So one that was spent long ago is known for what it is, and one that was made up tells
+nothing and ends nobody's session.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
+import re
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -43,6 +50,16 @@ class Claims(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     sid: str
 
 
+_REFRESH = re.compile(r"([0-9a-f]{32})\.(0|[1-9][0-9]{0,8})\.([0-9a-f]{64})")
+
+
+class Refresh(msgspec.Struct, frozen=True):
+    """What a refresh token says: of which session it is, and how many were spent before it."""
+
+    session: str
+    generation: int
+
+
 def check_secret(secret: str) -> None:
     """Raise `ConfigurationError` for a key that is short, well known or hardly random."""
     if len(secret.encode()) < MIN_KEY_BYTES:
@@ -78,6 +95,27 @@ class Tokens:
             raise Unauthenticated("the access token has expired")
         return claims
 
+    def refresh_token(self, refresh: Refresh) -> str:
+        """The refresh token of a session and a generation; there is only one."""
+        return f"{_said(refresh)}.{self._refresh_secret(refresh)}"
+
+    def refresh_hash(self, refresh: Refresh) -> str:
+        """What the log keeps of a refresh token: the SHA-256 of its secret, in hex."""
+        return hashlib.sha256(self._refresh_secret(refresh).encode()).hexdigest()
+
+    def refresh_claims(self, token: str) -> Refresh:
+        """What a genuine refresh token says, be it spent or not; raises `Unauthenticated`."""
+        parts = _REFRESH.fullmatch(token)
+        if parts is not None:
+            refresh = Refresh(parts[1], int(parts[2]))
+            if hmac.compare_digest(self._refresh_secret(refresh), parts[3]):
+                return refresh
+        raise Unauthenticated("the refresh token is not good")
+
+    def _refresh_secret(self, refresh: Refresh) -> str:
+        message = f"refresh.{_said(refresh)}".encode()
+        return hmac.digest(self._secret.encode(), message, "sha256").hex()
+
     def _verify(self, token: str) -> Claims:
         try:
             _check_canonical(token)
@@ -104,6 +142,5 @@ def _check_canonical(token: str) -> None:
             raise ValueError("not canonical")
 
 
-def refresh_hash(secret: str) -> str:
-    """What the log keeps of a refresh token's secret: SHA-256, in hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _said(refresh: Refresh) -> str:
+    return f"{refresh.session}.{refresh.generation}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from eventapi.commands.sessions import EndSession, StartSession
-from events.errors import AccountDisabled, InvalidCredentials, Unauthenticated
-from events.sessions import Device, EndReason, SessionEnded, SessionStarted
+from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
+from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
+from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
 from events.users import (
     PasswordHash,
     UserDisabled,
@@ -80,6 +80,55 @@ def test_a_session_is_ended_by_its_user(reason: EndReason) -> None:
 def test_a_session_that_is_not_the_callers_or_has_ended_cannot_be_ended(
     story: tuple[Happened, ...],
 ) -> None:
-    refusal = given(*story).when(EndSession(1, "s1", "logout")).refused(Unauthenticated)
-    unknown = given().when(EndSession(1, "s1", "logout")).refused(Unauthenticated)
+    refusal = given(*story).when(EndSession(1, "s1", "logout")).refused(NotFound)
+    unknown = given().when(EndSession(1, "s1", "logout")).refused(NotFound)
     assert str(refusal) == str(unknown)
+
+
+def spend(generation: int, now: int = 100) -> RefreshSession:
+    return RefreshSession("s1", generation, "new", at(9_999), at(now), at(now - 10))
+
+
+FIRST = ("sessions/s1", SessionRefreshed(at(9_500), "first"))
+SECOND = ("sessions/s1", SessionRefreshed(at(9_600), "second"))
+
+
+def test_a_refresh_token_is_spent_for_the_next_one() -> None:
+    decision = (
+        given(ANN, started("s1", 1))
+        .when(spend(0))
+        .then("sessions/s1", SessionRefreshed(at(9_999), "new"))
+    )
+    assert (decision.actor, decision.sealedfor) == ("users/1", "")
+
+
+def test_the_last_spent_token_is_good_again_for_a_short_time() -> None:
+    again = SessionRefreshed(at(9_999), "first")
+    given(ANN, started("s1", 1), FIRST).when(spend(0, now=13)).then("sessions/s1", again)
+    given(ANN, started("s1", 1), FIRST).when(spend(0, now=14)).then(
+        "sessions/s1", SessionEnded("reuse")
+    )
+
+
+def test_a_token_spent_before_that_ends_the_session_at_once() -> None:
+    given(ANN, started("s1", 1), FIRST, SECOND).when(spend(0, now=5)).then(
+        "sessions/s1", SessionEnded("reuse")
+    )
+
+
+def test_a_grace_does_not_begin_anew_with_its_use() -> None:
+    again = ("sessions/s1", SessionRefreshed(at(9_600), "first"))
+    given(ANN, started("s1", 1), FIRST, again).when(spend(0, now=14)).then(
+        "sessions/s1", SessionEnded("reuse")
+    )
+
+
+def test_an_unknown_an_ended_and_an_expired_session_are_not_refreshed() -> None:
+    given(ANN).when(spend(0)).refused(Unauthenticated)
+    ended = ("sessions/s1", SessionEnded("logout"))
+    given(ANN, started("s1", 1), ended).when(spend(0)).refused(Unauthenticated)
+    given(ANN, started("s1", 1)).when(spend(0, now=9_000)).refused(Unauthenticated)
+
+
+def test_a_token_that_was_never_given_out_is_refused() -> None:
+    given(ANN, started("s1", 1)).when(spend(1)).refused(Unauthenticated)

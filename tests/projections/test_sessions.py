@@ -63,3 +63,9 @@ def test_what_happens_to_an_ended_session_changes_none(event: Event) -> None:
     before = state_of(ANN, started("s1", 1))
     state = state_of(ANN, started("s1", 1), ("sessions/s7", event))
     assert state.sessions.by_id == before.sessions.by_id
+
+
+def test_an_end_everywhere_is_one_of_all_sessions_of_that_user() -> None:
+    ended = ("sessions/s1", SessionEnded("revoked", everywhere=True))
+    story = (ANN, registered(2, "bob"), started("s1", 1), started("s2", 1), started("s3", 2))
+    assert set(state_of(*story, ended).sessions.by_id) == {"s3"}

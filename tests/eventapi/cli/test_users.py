@@ -100,3 +100,75 @@ def test_the_hash_is_made_as_the_server_makes_it(tmp_path: Path) -> None:
     ended = run(tmp_path, "users", "create", "ann", "ann@example.org", "--password-stdin")
     assert (ended.code, ended.out) == (1, b"")
     assert "password: " in ended.err
+
+
+@pytest.fixture
+def ann(tmp_path: Path) -> Path:
+    """A data directory in which there is a user."""
+    made = invoke(
+        tmp_path, "users", "create", "ann", "ann@example.org", "--password-stdin", typed=GOOD
+    )
+    assert made.exit_code == 0, made.stderr
+    return tmp_path
+
+
+def last_line(data: Path) -> dict[str, object]:
+    line: dict[str, object] = json.loads((data / "events.jsonl").read_bytes().splitlines()[-1])
+    return line
+
+
+def test_roles_are_granted_and_revoked(ann: Path) -> None:
+    for role in ("auditor", "operator"):
+        assert invoke(ann, "users", "grant", "ANN", role).exit_code == 0
+    assert listed(ann)[0]["roles"] == ["auditor", "operator"]
+    line = last_line(ann)
+    assert (line["type"], line["data"]) == ("user.role_granted", {"role": "operator"})
+    assert str(line["actor"]).startswith("operator/")
+    assert invoke(ann, "users", "revoke", "ann", "auditor").exit_code == 0
+    assert listed(ann)[0]["roles"] == ["operator"]
+
+
+def test_a_user_is_locked_out_and_let_in_again(ann: Path) -> None:
+    assert invoke(ann, "users", "disable", "ann").exit_code == 0
+    assert listed(ann)[0]["status"] == "disabled"
+    assert invoke(ann, "users", "enable", "ann").exit_code == 0
+    assert listed(ann)[0]["status"] == "enabled"
+    assert last_line(ann)["type"] == "user.enabled"
+
+
+def test_an_erased_user_is_gone_and_so_is_their_key(ann: Path) -> None:
+    assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 0
+    assert listed(ann) == []
+    assert last_line(ann)["type"] == "user.erased"
+    assert invoke(ann, "log", "verify").exit_code == 0
+    assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 1
+
+
+def test_an_erasure_is_asked_for_twice(ann: Path) -> None:
+    assert invoke(ann, "users", "erase", "ann", typed="n\n").exit_code != 0
+    assert len(listed(ann)) == 1
+    assert invoke(ann, "users", "erase", "ann", typed="y\n").exit_code == 0
+    assert listed(ann) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("grant", "bob", "auditor"),
+        ("revoke", "bob", "auditor"),
+        ("disable", "bob"),
+        ("enable", "bob"),
+        ("erase", "bob", "--yes"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_of_a_user_who_is_not_there_nothing_can_be_done(
+    ann: Path, arguments: tuple[str, ...]
+) -> None:
+    result = invoke(ann, "users", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no user 'bob'" in result.stderr
+
+
+def test_a_role_that_is_none_is_misuse(ann: Path) -> None:
+    assert invoke(ann, "users", "grant", "ann", "king").exit_code == 2
