@@ -34,7 +34,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.proving.simulation --seeds 0..$(SEEDS)
 	$(BIN)/python -m tests.proving.torn --stride $(STRIDE)
 	$(BIN)/python -m tests.proving.faults --every $(EVERY)
-	POWER_CUTS=1 $(BIN)/pytest tests/proving/faults/test_storage_faults.py
+	$(BIN)/pytest tests/proving/faults/test_storage_faults.py
 	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
 	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 

@@ -6,6 +6,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+TEMPORARY = ".tmp"
+"""How the name of a file ends that is not whole yet; who died left it behind."""
+
 
 def sync_directory(path: Path) -> None:
     """Make the entries of a directory durable."""
@@ -31,10 +34,15 @@ def make_directory(path: Path) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a new file so that after a crash it is whole or absent: temp, fsync, rename, fsync."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        with suppress(OSError):  # Or every new try on a full disk would make it fuller.
+            temporary.unlink()
+        raise
     sync_directory(path.parent)

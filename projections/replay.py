@@ -86,8 +86,9 @@ async def replay(
     with _collector_paused():
         state = State.empty()
         if snapshots is not None:
-            keys = await _all_keys(vault)
+            # Before the keys are read: a snapshot of later users would be believed without theirs.
             upto = log.position if position is None else min(position, log.position)
+            keys = await _all_keys(vault)
             found = snapshots.newest(keys, position=upto, time=time)
             if found is not None and await _stands_on(log, found, progress):
                 state = found

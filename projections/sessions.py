@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
-from itertools import takewhile
 
 import msgspec
 
@@ -60,7 +59,7 @@ class Sessions:
             event.expires_at,
             record.position,
         )
-        self._use(record, session)
+        self._use(session)
         others = self.ids_by_user.get(event.user, frozenset())
         self.ids_by_user[event.user] = others | {session.id}
         return session
@@ -78,19 +77,13 @@ class Sessions:
             refreshed_at=record.time if is_spent else session.refreshed_at,
             generation=session.generation + is_spent,
         )
-        self._use(record, session)
+        self._use(session)
         return session
 
-    def _use(self, record: Record, session: Session) -> None:
-        """Put a session behind all others, and let go of those that have expired by then."""
+    def _use(self, session: Session) -> None:
+        """Put a session behind all others."""
         self.by_id.pop(session.id, None)
         self.by_id[session.id] = session
-
-        def is_over(number: str) -> bool:
-            return number != session.id and self.by_id[number].expires_at <= record.time
-
-        for number in list(takewhile(is_over, self.by_id)):
-            self._end(number)
 
     def ended(self, record: Record, event: SessionEnded) -> None:
         number = record.subject.partition("/")[2]

@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
-from events.files import make_directory, write_durably
+from events.files import TEMPORARY, make_directory, write_durably
 from events.record import START, Event, Record
 from events.sealing import NONCE_BYTES, Keyring
 from projections.items import Item, Tombstone
@@ -178,7 +178,10 @@ class Snapshots:
             return not alone
 
     def write(self, state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) -> int:
-        """Keep a state, whole or not at all; returns the size in bytes. Raises `OSError`."""
+        """Keep a state, whole or not at all; returns the size in bytes. Raises `OSError`.
+
+        Nobody else may write meanwhile, see `locked`.
+        """
         last = state.last
         header = Header(
             _FORMAT,
@@ -193,6 +196,8 @@ class Snapshots:
         make_directory(self._directory)
         path = self._path(last.position)
         content += sha256(content).digest()
+        for left_behind in self._directory.glob(f"*{TEMPORARY}"):
+            left_behind.unlink(missing_ok=True)
         write_durably(path, content)
         for position in self.positions()[KEPT:]:
             self._path(position).unlink(missing_ok=True)

@@ -65,12 +65,6 @@ def test_what_happens_to_an_ended_session_changes_none(event: Event) -> None:
     assert state.sessions.by_id == before.sessions.by_id
 
 
-def test_sessions_that_expired_leave_memory_with_the_next_use() -> None:
-    short = ("sessions/s1", SessionStarted(1, at(3), "secret", personal=None))
-    state = state_of(ANN, short, started("s2", 1))
-    assert set(state.sessions.by_id) == state.sessions.ids_by_user[1] == {"s2"}
-
-
 def test_an_end_everywhere_is_one_of_all_sessions_of_that_user() -> None:
     ended = ("sessions/s1", SessionEnded("revoked", everywhere=True))
     story = (ANN, registered(2, "bob"), started("s1", 1), started("s2", 1), started("s3", 2))

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from events.errors import DamagedLog
 from events.log.memory import MemoryLog
+from events.log.port import Head
 from events.record import Record
 from events.sealing import Keyring
 from events.users import UserErased
+from events.vault.memory import MemoryVault
 from projections import snapshots as module
 from projections.replay import replay
 from projections.snapshots import Snapshots
@@ -183,6 +185,36 @@ def test_a_snapshot_of_another_log_is_passed_over(
     assert "it is of another log" in caplog.text
 
 
+def test_a_snapshot_with_users_who_came_after_the_keys_were_read_is_not_used(
+    snapshots: Snapshots,
+) -> None:
+    """Their names would be missing as if they were erased."""
+    written = write([registered(1, "ann"), registered(2, "bob"), created(1, 2), created(2, 1)])
+    taken = replayed(written, None, position=3)
+    log = MemoryLog(written.lines[:1], Head(1, written.records[0].hash))
+
+    class Vault(MemoryVault):
+        """While its answer is under way, others register, and take a snapshot."""
+
+        async def all(self) -> dict[str, bytes]:
+            keys = await super().all()
+            if log.position == 1:
+                await self.put(written.keys)
+                async with log.exclusive(1) as appender:
+                    await appender.append(written.lines[1:3], Head(3, written.records[2].hash))
+                snapshots.write(taken, keyring_of(written), _random.randbytes)
+                async with log.exclusive(1) as appender:
+                    await appender.append(written.lines[3:], Head(4, written.records[3].hash))
+            return keys
+
+    async def run() -> State:
+        vault = Vault()
+        await vault.put({"users/1": written.keys["users/1"]})
+        return await replay(log, Keyring(), vault, snapshots=snapshots)
+
+    assert sums(asyncio.run(run())) == sums(replayed(written, None))
+
+
 def test_an_older_snapshot_serves_where_the_newer_is_damaged(snapshots: Snapshots) -> None:
     written = write(STORY)
     take(snapshots, written, 3)
@@ -203,6 +235,31 @@ def test_damage_below_a_snapshot_still_refuses_the_start(snapshots: Snapshots) -
         replayed(written, snapshots, log=MemoryLog(lines, written.log.head))
     assert refusal.value.position == 2
     assert refusal.value.offset == len(lines[0]) + 1
+
+
+def test_what_a_killed_process_left_behind_is_removed(snapshots: Snapshots) -> None:
+    """Each would take as much room as a snapshot, for ever."""
+    written = write(STORY)
+    take(snapshots, written, 3)
+    left = snapshots._directory / "4.snapshot.tmp"
+    left.write_bytes(b"the beginning of a snapsh")
+    take(snapshots, written, 5)
+    assert not left.exists()
+
+
+def test_a_snapshot_that_cannot_be_written_takes_no_room(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write(STORY)
+    take(snapshots, written, 3)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no space"):
+        take(snapshots, written, 5)
+    assert [file.name for file in snapshots._directory.iterdir()] == ["3.snapshot"]
 
 
 def test_what_users_typed_is_in_no_snapshot_in_clear(snapshots: Snapshots) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,9 @@ _LOSE_THE_JOURNAL = 2
 """``FS_IOC_SHUTDOWN`` of linux/fs.h: what is in memory only is lost, as in a power cut."""
 
 _BLOCK = bytes(4096)
+
+_BUSY_SECONDS = 20.0
+_PAUSE_SECONDS = 0.02
 
 
 def _run(*command: str) -> None:
@@ -40,10 +44,18 @@ def memory_disk(point: Path, size: str) -> Iterator[Path]:
 
 
 def unmount(point: Path) -> None:
-    """Take a disk away, even while somebody still has a file on it open."""
-    subprocess.run(["umount", str(point)], capture_output=True, timeout=60, check=False)
-    if point.is_mount():
-        subprocess.run(["umount", "-l", str(point)], timeout=60, check=True)
+    """Take a disk away as soon as nobody has a file on it open any more; raises `TimeoutError`.
+
+    Not before: who mounts the image again meanwhile is given the disk as it was, without power and
+    all. A process that was killed, or a helper of one, holds its files for a moment longer.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while point.is_mount():
+        subprocess.run(["umount", str(point)], capture_output=True, timeout=60, check=False)
+        if time.monotonic() > deadline:
+            subprocess.run(["umount", "-l", str(point)], timeout=60, check=True)
+            raise TimeoutError(f"somebody does not let go of {point}")
+        time.sleep(_PAUSE_SECONDS)
 
 
 def make_image(image: Path, mebibytes: int) -> None:

@@ -9,12 +9,11 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from tests.proving.faults.asking import Person, newcomer, written_in_the_end
 from tests.whole.client import Answer
-from tests.whole.server import Server, by_serve, wait_for_end
+from tests.whole.server import Server, by_serve
 from tests.whole.strace import needs_strace, traced
 from tests.whole.written import read_log
 
@@ -77,33 +76,6 @@ async def _refused_in_time(person: Person) -> Answer:
     assert time.monotonic() - began < LOCK_SECONDS + AT_MOST_SECONDS
     assert (answer.status, answer.json()["type"]) == (503, "/problems/log-unavailable"), answer
     return answer
-
-
-def test_workers_without_a_supervisor_do_no_harm(data: Path) -> None:
-    """They go on, and so does a new server beside them; both are one."""
-
-    async def run(old: Server, new: Server) -> None:
-        async with newcomer(old) as person:
-            with new:
-                late = await person.again(new)
-                assert (await person.write("by an orphan")).status == 200
-                assert await late.titles() == ["by an orphan"]
-                assert (await late.write("by a new worker")).status == 200
-                assert await person.titles() == ["by an orphan", "by a new worker"]
-
-    old, new = Server(data, 2, by_serve), Server(data, 2, by_serve)
-    with old:
-        orphans = old.kill_supervisor()
-        try:
-            asyncio.run(run(old, new))
-        finally:
-            for orphan in orphans:
-                with suppress(ProcessLookupError):
-                    os.kill(orphan, signal.SIGKILL)
-            wait_for_end(orphans)
-    log = read_log(old.log)
-    assert not log.faults
-    assert sum(line.type == "item.created" for line in log.lines) == 2
 
 
 def test_a_worker_that_is_stopped_for_a_while_catches_up(data: Path) -> None:

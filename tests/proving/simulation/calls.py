@@ -15,12 +15,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 
+from eventapi import snapshotting
 from events import files
 from events.log import jsonl, mark
+from projections import snapshots
 from tests.proving.simulation.disk import File, Folder, Node
 from tests.proving.simulation.loop import Executor
 from tests.proving.simulation.machine import KilledError, Machine
-from tests.proving.simulation.paths import Path, lookup, temporary_file
+from tests.proving.simulation.paths import OpenFile, Path, lookup, temporary_file
 
 WALL_CLOCK = 1_767_225_600.0
 """The first second of 2026."""
@@ -79,6 +81,7 @@ class Calls:
     def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
         machine, content = self.machine, bytes(data)
         machine.step(f"pwrite {len(content)} at {offset}")
+        machine.stall()
         file = self._file(descriptor)
         is_starved = self._starved and machine.faults.short > 0
         if is_starved or machine.fails(machine.faults.full):
@@ -93,6 +96,7 @@ class Calls:
         if half:
             file.write(content[:half], offset)
             machine.step("pwrite, half-way")
+            machine.stall()
         file.write(content[half:], offset + half)
         machine.step("pwritten")
         return len(content)
@@ -104,6 +108,7 @@ class Calls:
 
     def fdatasync(self, descriptor: int) -> None:
         self.machine.step("fdatasync", risk=10)
+        self.machine.stall()
         self._sync(self._file(descriptor))
 
     def fsync(self, descriptor: int) -> None:
@@ -111,6 +116,9 @@ class Calls:
         node = self._node(descriptor)
         if isinstance(node, File):
             self._sync(node)
+        elif self.machine.fails(self.machine.faults.sync):
+            self.machine.counts["failed syncs of directories"] += 1
+            raise OSError(errno.EIO, "input/output error")
         else:
             node.sync()
             self.machine.step("directory synced")
@@ -132,7 +140,8 @@ class Calls:
 
     # fcntl, time
 
-    def flock(self, descriptor: int, operation: int) -> None:
+    def flock(self, target: int | OpenFile, operation: int) -> None:
+        descriptor = target if isinstance(target, int) else target.fileno()
         self.machine.step("unlock" if operation == self.LOCK_UN else "flock")
         file = self._file(descriptor)
         if operation == self.LOCK_UN:
@@ -256,9 +265,9 @@ class View:
 
 @contextmanager
 def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
-    """Let the modules of the log ask the simulated machine; ``pieces`` is how much is read at once.
+    """Let the modules of log and snapshots ask the simulated machine.
 
-    The sizes are small, so that a short log has all that a long one has.
+    ``pieces`` is how much of the log is read at once. The sizes are small, so that a short log has all that a long one has.
     """
     fcntl = SimpleNamespace(
         flock=calls.flock, LOCK_EX=calls.LOCK_EX, LOCK_NB=calls.LOCK_NB, LOCK_UN=calls.LOCK_UN
@@ -276,6 +285,9 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (jsonl, "CHUNK_BYTES"): pieces,
         (jsonl, "PIECE_BYTES"): max(pieces // 3, 1),
         (jsonl, "_INDEX_EVERY"): 4,
+        (snapshots, "fcntl"): fcntl,
+        (snapshotting, "LOOK_SECONDS"): 0.005,
+        (snapshotting, "random"): calls.machine.random,
         (mark, "os"): calls,
         (mark, "time"): time,
         (mark, "mmap"): SimpleNamespace(mmap=calls.map),

@@ -4,7 +4,8 @@ Processes see the cache. Only what was synced is sure to be on the platter; at a
 is there in part: whole, not at all, in any order of pages or sectors, with NUL bytes where a size
 was extended and its blocks were not written. Entries of a directory are the same until it is
 synced. A sync that fails forgets what it did not write: the next one has nothing left to do and
-says that all is well, as ext4 does.
+says that all is well, as ext4 does. Entries are not forgotten so: they are in the file system's own
+journal, and the next sync of the directory that succeeds has them.
 """
 
 from __future__ import annotations
@@ -74,6 +75,20 @@ class File:
         self.cache = bytearray(self.platter)
         self.locked_by = 0
         self._forget()
+
+    def rot(self, random: Random) -> None:
+        """Damage what lies on the platter: cut off, a sector of zeros, or a bit that flipped."""
+        at = random.randrange(len(self.platter))
+        match random.randrange(5):
+            case 0:
+                del self.platter[at:]
+            case 1:
+                start = at // SECTOR * SECTOR
+                end = min(start + SECTOR, len(self.platter))
+                self.platter[start:end] = bytes(end - start)
+            case _:
+                self.platter[at] ^= 1 << random.randrange(8)
+        self.cache = bytearray(self.platter)
 
     def _forget(self) -> None:
         self._versions.clear()

@@ -10,7 +10,14 @@ from contextvars import Context
 from heapq import heappop, heappush
 from typing import Any
 
-from tests.proving.simulation.machine import FOR_EVER, KilledError, Machine, Process, Strand
+from tests.proving.simulation.machine import (
+    FOR_EVER,
+    STEP_SECONDS,
+    KilledError,
+    Machine,
+    Process,
+    Strand,
+)
 
 
 class Executor:
@@ -18,11 +25,15 @@ class Executor:
 
     def __init__(self, workers: int = 1, thread_name_prefix: str = "") -> None:
         self.workers = workers
+        self.machine: Machine | None = None
         self.running = 0
         self.waiting: deque[Callable[[], None]] = deque()
 
     def shutdown(self, wait: bool = True) -> None:
-        """Nothing is left to wait for: a log is closed by the one that awaited its jobs."""
+        """Wait for what was begun, in place, as a thread does."""
+        assert wait
+        while self.running and self.machine is not None:
+            self.machine.sleep_until(self.machine.now + STEP_SECONDS)
 
 
 class Loop(asyncio.AbstractEventLoop):
@@ -36,8 +47,14 @@ class Loop(asyncio.AbstractEventLoop):
         self._strand: Strand | None = None
         process.loop = self
 
-    def start(self, main: Callable[[], Coroutine[Any, Any, None]], delay: float) -> None:
+    def start(
+        self,
+        main: Callable[[], Coroutine[Any, Any, None]],
+        delay: float = 0.0,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         """Run a coroutine to its end, in a new strand; then the process is gone."""
+        self._process.on_death = on_death
         self._strand = self._machine.spawn(self._process, lambda: self._run(main), delay)
 
     def _run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -133,6 +150,7 @@ class Loop(asyncio.AbstractEventLoop):
             executor.running -= 1
             self._start_job(executor)
 
+        executor.machine = self._machine
         executor.waiting.append(job)
         self._start_job(executor)
         return future

@@ -45,6 +45,8 @@ class Faults(msgspec.Struct, frozen=True):
     sync: float = 0.0
     full: float = 0.0
     short: float = 0.0
+    slow: float = 0.0
+    vault: float = 0.0
 
 
 class Process:
@@ -55,6 +57,7 @@ class Process:
         self.dead = False
         self.descriptors: dict[int, Node] = {}
         self.loop: AbstractEventLoop | None = None
+        self.on_death: Callable[[], None] = lambda: None
         self.tasks: list[Task[Any]] = []
         self.generators: list[AsyncGenerator[Any, Any]] = []
 
@@ -80,9 +83,8 @@ class Machine:
         self.root = Folder()
         self.trace: list[str] | None = None
         self.is_halted = False
-        self.on_death: Callable[[], None] = lambda: None
         self.strands: list[Strand] = []
-        self._sum = sha256()
+        self._notes: list[str] = []
         self._hub = getcurrent()
         self._current: Strand | None = None
         self._power_is_cut = False
@@ -92,7 +94,7 @@ class Machine:
     @property
     def fingerprint(self) -> str:
         """Tells one run from another by every call that was made, and when."""
-        return self._sum.hexdigest()[:16]
+        return sha256(";".join(self._notes).encode()).hexdigest()[:16]
 
     @property
     def process(self) -> Process:
@@ -133,6 +135,8 @@ class Machine:
             raise StuckError(f"no end after {MAX_STEPS} steps")
         chance = self.random.random()
         faults = self.faults
+        if faults.switch <= chance <= 1 - (faults.kill + faults.power) * risk:
+            return
         if chance < faults.switch:
             if self.random.random() < faults.stop:
                 self.counts["stops"] += 1
@@ -149,7 +153,7 @@ class Machine:
             raise KilledError
 
     def _note(self, process: int, call: str) -> None:
-        self._sum.update(f"{process}{call};".encode())
+        self._notes.append(f"{process}{call}")
         if self.trace is not None:
             self.trace.append(f"{self.now:10.5f}  process {process}: {call}")
 
@@ -168,6 +172,12 @@ class Machine:
 
     def fails(self, chance: float) -> bool:
         return chance > 0 and self.random.random() < chance
+
+    def stall(self) -> None:
+        """The disk may take its time."""
+        if self.fails(self.faults.slow):
+            self.counts["stalls"] += 1
+            self.sleep_until(self.now + self.random.uniform(0, 0.005))
 
     # From outside
 
@@ -199,7 +209,7 @@ class Machine:
             self.strands.remove(strand)
         if strand.process.dead:
             self.reap(strand.process)
-            self.on_death()
+            strand.process.on_death()
 
     def _resume(self, strand: Strand, error: BaseException | None = None) -> None:
         self._current = strand

@@ -1,10 +1,12 @@
-"""Paths and files on a simulated disk, as far as the log asks for them."""
+"""Paths and files on a simulated disk, as far as the log and the snapshots ask for them."""
 
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from tests.proving.simulation.disk import Folder, Node
@@ -41,6 +43,10 @@ class Path:
         return self.parts[-1]
 
     @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
     def parent(self) -> Path:
         return Path(self._calls, *self.parts[:-1])
 
@@ -74,9 +80,20 @@ class Path:
         self._calls.machine.step(f"rename {self}")
         self.folder().change({self.name: None, target.name: node})
 
-    def unlink(self) -> None:
+    def unlink(self, *, missing_ok: bool = False) -> None:
         self._calls.machine.step(f"unlink {self}")
-        self.folder().change({self.name: None})
+        if self.name in self.folder().entries:
+            self.folder().change({self.name: None})
+        elif not missing_ok:
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+
+    def glob(self, pattern: str) -> list[Path]:
+        folder = self._look()
+        return [self / name for name in getattr(folder, "entries", ()) if fnmatch(name, pattern)]
+
+    def read_bytes(self) -> bytes:
+        with self.open("rb") as file:
+            return file.read()
 
     def temporary_name(self, prefix: str) -> Path:
         """A path in this directory that nothing has."""
@@ -92,16 +109,18 @@ class Path:
     @contextmanager
     def open(self, mode: str) -> Iterator[OpenFile]:
         calls = self._calls
-        flags = calls.O_CREAT if mode == "wb" else calls.O_RDWR
+        flags = {"wb": calls.O_CREAT, "r+b": calls.O_RDWR, "rb": calls.O_RDONLY}[mode]
         descriptor = calls.open(self, flags)
-        if mode == "wb" and calls.fstat(descriptor).st_size:
-            calls.ftruncate(descriptor, 0)
-        yield OpenFile(calls, descriptor, self.name)
-        calls.close(descriptor)
+        try:
+            if mode == "wb" and calls.fstat(descriptor).st_size:
+                calls.ftruncate(descriptor, 0)
+            yield OpenFile(calls, descriptor, self.name)
+        finally:
+            calls.close(descriptor)
 
 
 class OpenFile:
-    """A file that is written from its beginning."""
+    """A file that is written, or read, from its beginning and at once."""
 
     def __init__(self, calls: Calls, descriptor: int, name: str) -> None:
         self._calls = calls
@@ -116,6 +135,13 @@ class OpenFile:
         offset = 0
         while offset < len(self._buffer):
             offset += self._calls.pwrite(self._descriptor, self._buffer[offset:], offset)
+
+    def read(self) -> bytes:
+        return self._calls.pread(self._descriptor, sys.maxsize, 0)
+
+    def readline(self, limit: int) -> bytes:
+        line, newline, _ = self._calls.pread(self._descriptor, limit, 0).partition(b"\n")
+        return line + newline
 
     def fileno(self) -> int:
         return self._descriptor

@@ -5,10 +5,14 @@ Each is a small change of the real code, by name, for as long as its context is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, cast
 from unittest import mock
+
+import msgspec
 
 from eventapi import batch, journal
 from events import files
@@ -16,9 +20,17 @@ from events.log import jsonl, recovery
 from events.log.jsonl import JsonlLog
 from events.log.mark import Mark, Published
 from events.log.port import Head
+from projections import replay, snapshots
+from projections.items import Item
 from projections.receipts import Receipts
 from projections.replay import apply_all
+from projections.snapshots import Snapshots
 from projections.state import State
+from projections.users import User
+from tests.proving.simulation import workload
+from tests.proving.simulation.ledger import Wish
+from tests.proving.simulation.wishing import Erase
+from tests.proving.simulation.workload import World
 
 Bug = Callable[[], AbstractContextManager[object]]
 
@@ -167,8 +179,104 @@ async def _stale_state(self: journal.Journal) -> State:
     return self._state
 
 
+class _Ahead:
+    """A log that is read to the end of its file, published or not."""
+
+    def __init__(self, log: JsonlLog) -> None:
+        self._log = log
+        self.position = sys.maxsize
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        return _read_all(self._log, after, upto)
+
+
+async def _replay_ahead(log: JsonlLog, *args: Any, **options: Any) -> State:
+    return await replay.replay(cast("Any", _Ahead(log)), *args, **options)
+
+
+def _newest_of_all(self: Snapshots, keyring: Any, *, position: int, **_: Any) -> State | None:
+    return _real_newest(self, keyring, position=max(self.positions(), default=position))
+
+
+async def _stands_anyway(*_: object) -> bool:
+    return True
+
+
+@contextmanager
+def _snapshot_past_the_mark() -> Iterator[None]:
+    """Take a snapshot of what is not published, and believe it; each guard alone is enough."""
+    with (
+        mock.patch.object(workload, "replay", _replay_ahead),
+        mock.patch.object(Snapshots, "newest", _newest_of_all),
+        mock.patch.object(replay, "_stands_on", _stands_anyway),
+    ):
+        yield
+
+
+def _opened_unchecked(content: bytes) -> Any:
+    line, _, body = content[:-32].partition(b"\n")
+    return snapshots._decode_header(line), snapshots._decode_body(body)
+
+
+def _not_blanked(entity: Any, **changes: Any) -> Any:
+    """A snapshot's entities as they are, with what was typed."""
+    is_typed = isinstance(entity, User | Item)
+    return entity if is_typed else msgspec.structs.replace(entity, **changes)
+
+
+def _box_of_less(user: Any, items: Any, sessions: Any, _: object) -> Any:
+    return _real_box(user, items, sessions, [])
+
+
+async def _destroy_first(world: World, journal: journal.Journal, wish: Wish) -> Any:
+    """Destroy the key, and only then write that the user is erased."""
+    if isinstance(wish.commands[0], Erase):
+        await world.vault.destroy([f"users/{wish.user}"])
+    return await _real_fulfil(world, journal, wish)
+
+
+async def _finish_nothing(_: journal.Journal) -> None:
+    """An erasure that was cut short stays so."""
+
+
+async def _append_and_go(log: JsonlLog, lines: Sequence[bytes], head: Head) -> None:
+    """Whoever is cancelled lets go of the lock at once, while the thread still writes."""
+    data = b"\n".join((*lines, b""))
+    await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
+    log._offset, log.head = log._offset + len(data), head
+    log._mark.publish(log._offset, head)
+
+
+def _answer_who_is_gone(wish: batch.Wish, answer: Any) -> None:
+    """Answer without a look at whether somebody still waits."""
+    if isinstance(answer, Exception):
+        if not wish.answer.done():
+            wish.answer.set_exception(answer)
+    else:
+        wish.answer.set_result(answer)
+
+
+def _sync_perhaps(path: Any) -> None:
+    with suppress(OSError):
+        _real_sync_directory(path)
+
+
+@contextmanager
+def _ignore_directory_syncs() -> Iterator[None]:
+    """Call a failed sync of a directory a success."""
+    with (
+        mock.patch.object(files, "sync_directory", _sync_perhaps),
+        mock.patch.object(jsonl, "sync_directory", _sync_perhaps),
+    ):
+        yield
+
+
 _real_continues = recovery._continues
 _real_catch_up = journal.Journal._catch_up
+_real_newest = Snapshots.newest
+_real_box = snapshots._box
+_real_fulfil = World.fulfil
+_real_sync_directory = files.sync_directory
 
 PLANTED: Mapping[str, Bug] = {
     "acknowledge before the sync": _instead(journal, "Batch", _AnsweredEarly),
@@ -192,5 +300,15 @@ PLANTED: Mapping[str, Bug] = {
     "refuse a batch with a hole": _instead(recovery, "_is_of_batch", lambda *_: False),
     "do not sync what was cleaned up": _instead(Mark, "set_recovered", _recovered_unsynced),
     "forget the receipts": _instead(Receipts, "add", _nothing),
+    "use a snapshot past the mark": _snapshot_past_the_mark,
+    "use a snapshot newer than the keys": _instead(Snapshots, "newest", _newest_of_all),
+    "do not check a snapshot's sum": _instead(snapshots, "_opened", _opened_unchecked),
+    "write a snapshot in clear": _instead(snapshots, "replace", _not_blanked),
+    "forget the receipts in a snapshot": _instead(snapshots, "_box", _box_of_less),
+    "destroy the key before the event": _instead(World, "fulfil", _destroy_first),
+    "finish no erasure at a start": _instead(journal.Journal, "_finish_erasures", _finish_nothing),
+    "let a cancelled append leave a hole": _instead(JsonlLog, "append", _append_and_go),
+    "answer who has hung up": _instead(journal, "_answer", _answer_who_is_gone),
+    "ignore a failed directory sync": _ignore_directory_syncs,
 }
 """What is wrong, by what one would say of it."""

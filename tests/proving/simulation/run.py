@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
+from unittest import mock
 
 import msgspec
 
+from eventapi import snapshotting
+from projections.replay import _collector_paused
 from tests.proving.simulation.calls import Calls, operating_system
-from tests.proving.simulation.loop import new_loop
+from tests.proving.simulation.findings import findings
+from tests.proving.simulation.inspection import inspect, rot_snapshots
 from tests.proving.simulation.machine import Faults, Machine
 from tests.proving.simulation.workload import World
 
@@ -38,6 +42,8 @@ def faults_of(random: Random) -> Faults:
         sync=some(0, 0, 0.02, 0.1),
         full=some(0, 0, 0.03),
         short=some(0, 0, 0.1),
+        slow=some(0, 0.02, 0.1),
+        vault=some(0, 0, 0.01),
     )
 
 
@@ -52,7 +58,13 @@ def run(
     world = World(
         machine, calls, wishes=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
     )
-    with operating_system(calls, pieces=random.choice((700, 5000, 1 << 20))), bug or nullcontext():
+    with (
+        _collector_paused(),
+        operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
+        mock.patch.object(snapshotting, "_take", world.start_taking),
+        findings(machine),
+        bug or nullcontext(),
+    ):
         try:
             _live(machine, world)
         except Exception as error:
@@ -64,22 +76,10 @@ def run(
 
 
 def _live(machine: Machine, world: World) -> None:
-    machine.on_death = world.replace_one
     world.start_all()
     while machine.run():
         machine.cut_power()
+        rot_snapshots(world)
         if not world.is_over:
             world.start_all()
-    for _ in range(2):
-        if machine.random.random() < 0.6:
-            machine.cut_power()
-        _inspect(machine, world)
-
-
-def _inspect(machine: Machine, world: World) -> None:
-    """A last start, at which nothing happens any more."""
-    if not machine.is_halted:
-        machine.faults = Faults()
-        machine.on_death = lambda: None
-        new_loop(machine).start(world.inspect, 0)
-        machine.run()
+    inspect(world)
