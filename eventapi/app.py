@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -24,6 +24,7 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
+from eventapi.expiry import keep_ending
 from eventapi.http import auth, docs, health, items, openapi
 from eventapi.http.access import AccessLog, access_log, no_access_log
 from eventapi.http.cors import Cors
@@ -36,7 +37,7 @@ from eventapi.http.services import Details, Services
 from eventapi.http.views import V1, V2
 from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
-from eventapi.security.secret import secret_key
+from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.snapshotting import keep_taking
@@ -98,7 +99,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         _end_with_supervisor()
         passwords = parts.passwords or Passwords()
         tokens = Tokens(
-            secret_key(settings.secret_key, settings.data_path),
+            secret_keys(settings.secret_key, settings.data_path),
             settings.access_token_minutes * 60,
         )
         async with opened_journal(settings, parts, on_fence=_end_soon) as (journal, log):
@@ -112,7 +113,10 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             )
             for request in requests:
                 request.services = services
-            async with _taking_snapshots(settings, parts, journal):
+            async with (
+                _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
+                _taking_snapshots(settings, parts, journal),
+            ):
                 yield
         passwords.close()
 
@@ -140,7 +144,13 @@ async def _taking_snapshots(
         return
     options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]
     every, snapshots = settings.snapshot_every, open_snapshots(settings)
-    task = asyncio.create_task(keep_taking(journal, snapshots, every, options), name="snapshots")
+    async with _kept_running(keep_taking(journal, snapshots, every, options), "snapshots"):
+        yield
+
+
+@asynccontextmanager
+async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ from eventapi import logs
 from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
-from eventapi.security.tokens import check_secret
+from eventapi.security.secret import given_keys
 from eventapi.settings import Settings
 from eventapi.storage import Parts, open_log, open_snapshots, opened_journal, warn_if_in_memory
 from events.errors import ConfigurationError, known_error
@@ -110,7 +110,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
 def _check_secret(settings: Settings) -> None:
     try:
         if settings.secret_key is not None:
-            check_secret(settings.secret_key)
+            given_keys(settings.secret_key)
     except ConfigurationError as error:
         raise Misuse(f"EVENTAPI_{error}") from None
 
