@@ -27,15 +27,19 @@ from eventapi import logs
 from eventapi.expiry import keep_ending
 from eventapi.http import auth, docs, health, items, openapi
 from eventapi.http.access import AccessLog, access_log, no_access_log
+from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
+from eventapi.http.limits import LimitParts, Limits
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
 from eventapi.http.services import Details, Services
 from eventapi.http.views import V1, V2
 from eventapi.journal import Journal
+from eventapi.limits.counts import Counts, RedisCounts
+from eventapi.limits.table import Table
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
@@ -93,23 +97,27 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             raise SystemExit(CANNOT_START) from None
         logs.configure(settings)
     requests = [ApiRequest.bound(version) for version in (V1, V2)]
+    limits = Limits(settings)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         _end_with_supervisor()
         passwords = parts.passwords or Passwords()
-        tokens = Tokens(
-            secret_keys(settings.secret_key, settings.data_path),
-            settings.access_token_minutes * 60,
-        )
-        async with opened_journal(settings, parts, on_fence=_end_soon) as (journal, log):
+        secrets = secret_keys(settings.secret_key, settings.data_path)
+        tokens = Tokens(secrets, settings.access_token_minutes * 60)
+        async with (
+            _counts(settings, parts, secrets[0]) as counts,
+            opened_journal(settings, parts, on_fence=_end_soon) as (journal, log),
+        ):
+            limits.parts = LimitParts(counts, tokens, journal)
             services = Services(
                 journal,
                 passwords,
                 tokens,
                 parts.environment,
                 settings.refresh_token_days * 86_400,
-                _health(settings, journal, log),
+                _health(settings, journal, log, counts),
+                limits,
             )
             for request in requests:
                 request.services = services
@@ -132,7 +140,25 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
     if settings.log_level in {"debug", "info"}:
         log = access_log(logs.line_writer(settings), settings.log_format == "json")
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    return Edge(_plain_startup(app), log, cors)
+    edge = Edge(_plain_startup(app), log, limits, cors)
+    return Addresses(edge, settings.trusted_proxies)
+
+
+@asynccontextmanager
+async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterator[Counts]:
+    """Counts of every process on the data directory; of this one, where the log is in memory."""
+    path = settings.data_path / "limits.table" if parts.log is None else None
+    table = Table(path, secret)
+    try:
+        url = settings.redis_url
+        counts = RedisCounts(table, url) if url else Counts(table)
+    except BaseException:
+        table.close()
+        raise
+    try:
+        yield counts
+    finally:
+        await counts.close()
 
 
 @asynccontextmanager
@@ -185,7 +211,7 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
     return problem_reply(error, request.scope)
 
 
-def _health(settings: Settings, journal: Journal, log: EventLog) -> Details:
+def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts) -> Details:
     started = time.monotonic()
 
     def details() -> Mapping[str, Any]:
@@ -194,6 +220,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog) -> Details:
             "queued": journal.queued,
             "disk_free_bytes": _room(settings.log_path.parent),
             "uptime_seconds": round(time.monotonic() - started, 3),
+            "redis": counts.redis,
             "process": os.getpid(),
             "version": version_of("eventapi"),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,13 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     sentry_dsn: str | None = None
     metrics: Literal["on", "off"] = "on"
     snapshot_every: Annotated[int, Meta(ge=0)] = 100_000
+
+    def __post_init__(self) -> None:
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"must be addresses or networks: {error}") from None
 
     @property
     def data_path(self) -> Path:

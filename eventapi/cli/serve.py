@@ -154,7 +154,6 @@ def _config(
     ssl_certfile: Path | None,
     ssl_keyfile: Path | None,
 ) -> uvicorn.Config:
-    proxies = list(settings.trusted_proxies)
     root = Path(__file__).resolve().parent.parent.parent
     watched = [str(root / package) for package in ("events", "projections", "eventapi")]
     return uvicorn.Config(
@@ -171,8 +170,7 @@ def _config(
         log_config=None,
         log_level="warning",
         server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies,
+        proxy_headers=False,  # The app sees to that, whoever serves it.
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=HEALTH_SECONDS,

@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from eventapi.http.access import AccessLog
 from eventapi.http.cors import Cors
+from eventapi.http.limits import Limits, fields
 from eventapi.http.problems import ProblemError, problem_reply
 from eventapi.http.reply import Headers, Reply
 from events.errors import NotFound
@@ -44,9 +45,12 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Edge:
     """Wraps an ASGI app; only HTTP requests are touched."""
 
-    def __init__(self, app: ASGIApp, access_log: AccessLog, cors: Cors | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, access_log: AccessLog, limits: Limits, cors: Cors | None = None
+    ) -> None:
         self._app = app
         self._access_log = access_log
+        self._limits = limits
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,16 +70,20 @@ class Edge:
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
                 complete(scope, headers, request_id)
+                headers += fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             await send(message)
 
         try:
+            one_too_many = await self._limits.check(scope)
             # Litestar takes doubled slashes for one, which a rule in front may not.
             if "//" in scope["path"]:
                 raise NotFound("there is nothing at this path")
             if too_large:
                 raise ProblemError("headers-too-large", "the header fields are too large")
+            if one_too_many is not None:
+                raise one_too_many
             app = self._app if self._cors is None else self._preflight(scope, self._cors)
             await app(scope, receive, send_with_headers)
         except Exception as error:

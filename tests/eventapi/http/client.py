@@ -179,8 +179,9 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 def quiet_settings(**given: Any) -> Settings:
-    """Settings that keep the secret in memory and the access log silent."""
-    return Settings(**{"secret_key": SECRET, "log_level": "warning"} | given)
+    """Settings that keep the secret in memory and the access log silent, and limit nobody."""
+    quiet = {"secret_key": SECRET, "log_level": "warning"}
+    return Settings(**quiet | {"rate_limit": "off", "rate_limit_login": "off"} | given)
 
 
 def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
