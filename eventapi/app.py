@@ -31,7 +31,7 @@ from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
-from eventapi.http.limits import LimitParts, Limits
+from eventapi.http.limits import Limits
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
@@ -109,7 +109,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             _counts(settings, parts, secrets[0]) as counts,
             opened_journal(settings, parts, on_fence=_end_soon) as (journal, log),
         ):
-            limits.parts = LimitParts(counts, tokens, journal)
+            limits.start(counts, tokens, journal)
             services = Services(
                 journal,
                 passwords,
@@ -126,6 +126,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 _taking_snapshots(settings, parts, journal),
             ):
                 yield
+            await limits.close()
         passwords.close()
 
     app = Litestar(

@@ -41,7 +41,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     """Everything an operator may choose.
 
     ``log`` is a path or a database URL, by default ``events.jsonl`` in ``data``; ``rate_limit`` and
-    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; lists are separated by commas;
+    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; ``trusted_proxies`` are addresses or
+    networks; lists are separated by commas;
     words such as those of ``log_level`` may stand in any case. A token lives for a year and a
     session for a century at most.
     """

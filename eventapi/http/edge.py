@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from eventapi.http.access import AccessLog
 from eventapi.http.cors import Cors
-from eventapi.http.limits import Limits, fields
+from eventapi.http.limits import Limits
 from eventapi.http.problems import ProblemError, problem_reply
 from eventapi.http.reply import Headers, Reply
 from events.errors import NotFound
@@ -70,7 +70,7 @@ class Edge:
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
                 complete(scope, headers, request_id)
-                headers += fields(scope)
+                headers += self._limits.fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             await send(message)

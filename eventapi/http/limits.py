@@ -6,8 +6,9 @@ The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
+from typing import cast
 
-import msgspec
 from litestar.types import HTTPScope
 
 from eventapi.http.addresses import caller_address
@@ -15,6 +16,7 @@ from eventapi.http.identity import bearer, user_of
 from eventapi.http.problems import ProblemError
 from eventapi.http.reply import Headers
 from eventapi.journal import Journal
+from eventapi.limits.batches import LARGE, Batches
 from eventapi.limits.counts import Counts
 from eventapi.limits.rate import Rate, Window, rate_of
 from eventapi.security.tokens import Tokens
@@ -32,22 +34,28 @@ _FAILURES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
 """How often a password may be wrong before the next is not looked at for a while."""
 
 
-class LimitParts(msgspec.Struct, frozen=True):
-    """What the limits work with once the app has started."""
-
-    counts: Counts
-    tokens: Tokens
-    journal: Journal
-
-
 class Limits:
-    """The limits of an app, from its settings; ``parts`` are put in at start-up."""
+    """The limits of an app, from its settings; what it stands on is told at start-up."""
 
-    parts: LimitParts
+    _counts: Counts
+    _tokens: Tokens
+    _journal: Journal
+    _batches: Batches | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._caller = rate_of("caller", settings.rate_limit)
         self._login = rate_of("login", settings.rate_limit_login)
+
+    def start(self, counts: Counts, tokens: Tokens, journal: Journal) -> None:
+        """Before any request."""
+        self._counts, self._tokens, self._journal = counts, tokens, journal
+        if self._caller is not None and self._caller.limit >= LARGE:
+            self._batches = Batches(counts, self._caller, self._key_of)
+
+    async def close(self) -> None:
+        """After the last."""
+        if self._batches is not None:
+            await self._batches.close()
 
     async def check(self, scope: HTTPScope) -> ProblemError | None:
         """Count a request; the refusal, if it is one too many."""
@@ -55,8 +63,11 @@ class Limits:
         if path in _UNLIMITED:
             return None
         problem = None
-        if self._caller is not None:
-            problem = await self._count(scope, self._caller, await self._who(scope))
+        if self._batches is not None and not self._batches.near:
+            scope["uncounted"] = True  # type: ignore[typeddict-unknown-key]  # ours
+        elif self._caller is not None:
+            key = await self._key_of((bearer(scope), caller_address(scope)))
+            problem = await self._count(scope, self._caller, key)
         if (
             problem is None
             and self._login is not None
@@ -67,24 +78,41 @@ class Limits:
         return problem
 
     async def _count(self, scope: HTTPScope, rate: Rate, key: str) -> ProblemError | None:
-        window = await self.parts.counts.add(rate, key)
+        window = await self._counts.add(rate, key)
         _note(scope, rate, window)
         if window.count <= rate.limit:
             return None
         return _refusal(window, "there were too many requests")
 
-    async def _who(self, scope: HTTPScope) -> str:
-        """The user whose good token this is, else the address."""
-        token = bearer(scope)
+    async def _key_of(self, caller: Hashable) -> str:
+        """What counts a caller: a user's number, or a token and an address."""
+        if isinstance(caller, int):
+            return f"user {caller}"
+        token, address = cast("tuple[str | None, str]", caller)
         if token is not None:
             try:
-                claims = self.parts.tokens.claims(token, time.time())
-                user = user_of(await self.parts.journal.state(), claims)
+                claims = self._tokens.claims(token, time.time())
+                user = user_of(await self._journal.state(), claims)
             except EventapiError:
                 user = None
             if user is not None:
                 return f"user {user.id}"
-        return caller_address(scope)
+        return address
+
+    def fields(self, scope: HTTPScope) -> Headers:
+        """The RateLimit fields of an answer that is being given; here it is counted, if not before.
+
+        Who is far from a limit is told nothing of it.
+        """
+        if self._batches is not None and "uncounted" in scope:
+            user = scope.get("user")  # Who was let in is known by now.
+            self._batches.add(user or (bearer(scope), caller_address(scope)))
+        noted: list[tuple[Rate, Window]] | None = scope.get("limits")  # type: ignore[assignment]
+        if noted is None:
+            return []
+        policies = b", ".join([b'"%b";q=%d;w=%d' % _policy(rate) for rate, _ in noted])
+        left = b", ".join([b'"%b";r=%d;t=%d' % _left(rate, window) for rate, window in noted])
+        return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
 
     async def check_failures(self, scope: HTTPScope, what: str) -> None:
         """Raise `ProblemError` where passwords for ``what`` were wrong too often.
@@ -94,7 +122,7 @@ class Limits:
         if self._login is None:
             return
         for rate in _FAILURES:
-            window = await self.parts.counts.look(rate, what)
+            window = await self._counts.look(rate, what)
             if window.count >= rate.limit:
                 raise _failed_too_often(scope, rate, window)
 
@@ -106,7 +134,7 @@ class Limits:
         """
         if self._login is None:
             return
-        windows = [(rate, await self.parts.counts.add(rate, what)) for rate in _FAILURES]
+        windows = [(rate, await self._counts.add(rate, what)) for rate in _FAILURES]
         for rate, window in windows:
             if window.count > rate.limit:
                 raise _failed_too_often(scope, rate, window)
@@ -116,8 +144,8 @@ class Limits:
         if self._login is None:
             return
         for rate in _FAILURES:
-            if (await self.parts.counts.look(rate, what)).count:
-                await self.parts.counts.clear(rate, what)
+            if (await self._counts.look(rate, what)).count:
+                await self._counts.clear(rate, what)
 
 
 def _failed_too_often(scope: HTTPScope, rate: Rate, window: Window) -> ProblemError:
@@ -132,16 +160,6 @@ def _refusal(window: Window, detail: str) -> ProblemError:
 def _note(scope: HTTPScope, rate: Rate, window: Window) -> None:
     """Remember in the scope what the answer is to tell."""
     scope.setdefault("limits", []).append((rate, window))  # type: ignore[typeddict-item]  # ours
-
-
-def fields(scope: HTTPScope) -> Headers:
-    """The RateLimit fields of an answer."""
-    noted: list[tuple[Rate, Window]] | None = scope.get("limits")  # type: ignore[assignment]
-    if noted is None:
-        return []
-    policies = b", ".join([b'"%b";q=%d;w=%d' % _policy(rate) for rate, _ in noted])
-    left = b", ".join([b'"%b";r=%d;t=%d' % _left(rate, window) for rate, window in noted])
-    return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
 
 
 def _policy(rate: Rate) -> tuple[bytes, int, int]:

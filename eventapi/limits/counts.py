@@ -41,9 +41,9 @@ class Counts:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def add(self, rate: Rate, key: str) -> Window:
-        """Count once more what a key does."""
-        return self._table.add(f"{rate.name} {key}", rate.seconds)
+    async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
+        """Count what a key has done."""
+        return self._table.add(f"{rate.name} {key}", rate.seconds, times)
 
     async def look(self, rate: Rate, key: str) -> Window:
         """How often it was done."""
@@ -94,14 +94,14 @@ class RedisCounts(Counts):
         self._search: asyncio.Task[None] | None = None
         self.redis = "ok"
 
-    async def add(self, rate: Rate, key: str) -> Window:
+    async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
         name = _name(rate, key)
 
         async def there() -> Window:
-            count = await self._storage.incr(name, rate.seconds)
-            return Window(count, await self._left(name, rate, is_new=count == 1))
+            count = await self._storage.incr(name, rate.seconds, times)
+            return Window(count, await self._left(name, rate, is_new=count == times))
 
-        return await self._tried(there, lambda: super(RedisCounts, self).add(rate, key))
+        return await self._tried(there, lambda: super(RedisCounts, self).add(rate, key, times))
 
     async def look(self, rate: Rate, key: str) -> Window:
         name = _name(rate, key)

@@ -61,8 +61,8 @@ class Table:
         self._file, self._map = _opened(path)
         self._found = lru_cache(_REMEMBERED)(self._find)
 
-    def add(self, key: str, seconds: int) -> Window:
-        """Count once more in the key's window, which is ``seconds`` long."""
+    def add(self, key: str, seconds: int, times: int = 1) -> Window:
+        """Count so many times more in the key's window, which is ``seconds`` long."""
         bucket, tag = self._found(key)
         with self._locked():
             now = self._clock()
@@ -70,8 +70,8 @@ class Table:
             left = end - now
             if not 0 < left <= seconds:
                 count, left = 0, float(seconds)
-            _SLOT.pack_into(self._map, slot, now + left, count + 1)
-        return Window(count + 1, left)
+            _SLOT.pack_into(self._map, slot, now + left, count + times)
+        return Window(count + times, left)
 
     def look(self, key: str, seconds: int) -> Window:
         """The key's window as it is."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 from eventapi.http.addresses import caller_address
+from eventapi.limits.batches import PAUSE_SECONDS
 from tests.eventapi.http.client import PASSWORD, PREFIXES, Api, assert_problem, quiet_settings
 
 
 @contextmanager
-def limited(rate: str = "off", login: str = "off", **settings: object) -> Iterator[Api]:
+def limited(rate: str = "off", login: str = "off", **settings: Any) -> Iterator[Api]:
     """An app with limits."""
     with Api(quiet_settings(rate_limit=rate, rate_limit_login=login, **settings)) as api:
         yield api
@@ -95,6 +98,21 @@ def test_both_limits_are_told_where_both_count() -> None:
         assert answer.headers["ratelimit"] == '"caller";r=8;t=1, "login";r=3;t=3600'
 
 
+def test_a_large_limit_is_kept_exactly_and_told_of_from_its_half_on() -> None:
+    with limited("2000/minute") as api:
+        ann = api.caller()
+        answers = []
+        for number in range(2_010):
+            # An unknown path counts for the user all the same.
+            answers.append(ann.get("/nowhere" if number % 7 else "/items"))
+            if number % 50 == 0:
+                api.run(asyncio.sleep(PAUSE_SECONDS * 2))
+        assert [answer.status_code == 429 for answer in answers] == [False] * 2_000 + [True] * 10
+        assert "ratelimit" not in answers[900].headers
+        assert answers[1_200].headers["ratelimit"].startswith('"caller";r=799;t=')
+        assert ann.api.request("GET", "/items").status_code == 401
+
+
 def test_off_is_off() -> None:
     with limited() as api:
         answer = api.request("GET", "/items")
@@ -114,14 +132,15 @@ def test_off_is_off() -> None:
     ],
 )
 def test_an_ipv6_network_is_one_address(host: str, counted: str) -> None:
-    assert caller_address({"client": (host, 1)}) == counted  # type: ignore[typeddict-item]
+    scope: Any = {"client": (host, 1)}
+    assert caller_address(scope) == counted
 
 
 # Wrong passwords
 
 
-def guess(api: Api, name: str, password: str = "a wrong password") -> httpx.Response:
-    return api.login(name, password)
+def guess(api: Api, name: str) -> httpx.Response:
+    return api.login(name, "a wrong password")
 
 
 def test_after_five_wrong_passwords_not_even_the_right_one_is_looked_at() -> None:

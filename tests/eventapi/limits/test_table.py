@@ -18,6 +18,8 @@ SECRET = "a secret key for tests: 0123456789abcdef"
 
 
 class Clock:
+    """A clock that a test sets."""
+
     now = 1_000.0
 
     def __call__(self) -> float:
