@@ -16,9 +16,11 @@ import msgspec
 from argon2 import PasswordHasher
 
 from eventapi.app import create_app
+from eventapi.commands.command import Command
+from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
-from eventapi.storage import Parts
+from eventapi.storage import SYSTEM, Parts
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault
@@ -176,6 +178,20 @@ class Caller(msgspec.Struct, frozen=True):
         assert answer.status_code in {200, 201}, answer.text
         number: int = answer.json()["id"]
         return number
+
+
+def elsewhere(api: Api, *commands: Command) -> None:
+    """Write commands beside the app, through a journal of another process."""
+
+    async def write() -> None:
+        journal = Journal(api.log, api.vault, SYSTEM)
+        await journal.start()
+        try:
+            await journal.execute_all(list(commands))
+        finally:
+            await journal.close()
+
+    api.run(write())
 
 
 def quiet_settings(**given: Any) -> Settings:
