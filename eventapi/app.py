@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -24,19 +24,24 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
+from eventapi.expiry import keep_ending
 from eventapi.http import auth, docs, health, items, openapi
 from eventapi.http.access import AccessLog, access_log, no_access_log
+from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
+from eventapi.http.limits import Limits
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
 from eventapi.http.services import Details, Services
 from eventapi.http.views import V1, V2
 from eventapi.journal import Journal
+from eventapi.limits.counts import Counts, RedisCounts
+from eventapi.limits.table import Table
 from eventapi.security.passwords import Passwords
-from eventapi.security.secret import secret_key
+from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.snapshotting import keep_taking
@@ -92,28 +97,36 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             raise SystemExit(CANNOT_START) from None
         logs.configure(settings)
     requests = [ApiRequest.bound(version) for version in (V1, V2)]
+    limits = Limits(settings)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         _end_with_supervisor()
         passwords = parts.passwords or Passwords()
-        tokens = Tokens(
-            secret_key(settings.secret_key, settings.data_path),
-            settings.access_token_minutes * 60,
-        )
-        async with opened_journal(settings, parts, on_fence=_end_soon) as (journal, log):
+        secrets = secret_keys(settings.secret_key, settings.data_path)
+        tokens = Tokens(secrets, settings.access_token_minutes * 60)
+        async with (
+            _counts(settings, parts, secrets[0]) as counts,
+            opened_journal(settings, parts, on_fence=_end_soon) as (journal, log),
+        ):
+            limits.start(counts, tokens, journal)
             services = Services(
                 journal,
                 passwords,
                 tokens,
                 parts.environment,
                 settings.refresh_token_days * 86_400,
-                _health(settings, journal, log),
+                _health(settings, journal, log, counts),
+                limits,
             )
             for request in requests:
                 request.services = services
-            async with _taking_snapshots(settings, parts, journal):
+            async with (
+                _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
+                _taking_snapshots(settings, parts, journal),
+            ):
                 yield
+            await limits.close()
         passwords.close()
 
     app = Litestar(
@@ -128,7 +141,25 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
     if settings.log_level in {"debug", "info"}:
         log = access_log(logs.line_writer(settings), settings.log_format == "json")
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    return Edge(_plain_startup(app), log, cors)
+    edge = Edge(_plain_startup(app), log, limits, cors)
+    return Addresses(edge, settings.trusted_proxies)
+
+
+@asynccontextmanager
+async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterator[Counts]:
+    """Counts of every process on the data directory; of this one, where the log is in memory."""
+    path = settings.data_path / "limits.table" if parts.log is None else None
+    table = Table(path, secret)
+    try:
+        url = settings.redis_url
+        counts = RedisCounts(table, url) if url else Counts(table)
+    except BaseException:
+        table.close()
+        raise
+    try:
+        yield counts
+    finally:
+        await counts.close()
 
 
 @asynccontextmanager
@@ -140,7 +171,13 @@ async def _taking_snapshots(
         return
     options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]
     every, snapshots = settings.snapshot_every, open_snapshots(settings)
-    task = asyncio.create_task(keep_taking(journal, snapshots, every, options), name="snapshots")
+    async with _kept_running(keep_taking(journal, snapshots, every, options), "snapshots"):
+        yield
+
+
+@asynccontextmanager
+async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
     try:
         yield
     finally:
@@ -175,7 +212,7 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
     return problem_reply(error, request.scope)
 
 
-def _health(settings: Settings, journal: Journal, log: EventLog) -> Details:
+def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts) -> Details:
     started = time.monotonic()
 
     def details() -> Mapping[str, Any]:
@@ -184,6 +221,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog) -> Details:
             "queued": journal.queued,
             "disk_free_bytes": _room(settings.log_path.parent),
             "uptime_seconds": round(time.monotonic() - started, 3),
+            "redis": counts.redis,
             "process": os.getpid(),
             "version": version_of("eventapi"),
         }

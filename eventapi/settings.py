@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +43,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     """Everything an operator may choose.
 
     ``log`` is a path or a database URL, by default ``events.jsonl`` in ``data``; ``rate_limit`` and
-    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; lists are separated by commas;
+    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; ``trusted_proxies`` are addresses or
+    networks; lists are separated by commas;
     words such as those of ``log_level`` may stand in any case. A token lives for a year and a
     session for a century at most.
     """
@@ -68,6 +70,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     def __post_init__(self) -> None:
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
             raise ValueError(_RULES[_ORIGIN])
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"must be addresses or networks: {error}") from None
 
     @property
     def data_path(self) -> Path:

@@ -8,7 +8,7 @@ from msgspec import field
 
 from events.record import Event, Personal
 
-EndReason = Literal["logout", "revoked", "reuse"]
+EndReason = Literal["logout", "revoked", "reuse", "expired"]
 
 
 class Device(Personal, frozen=True, gc=False):

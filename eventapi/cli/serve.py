@@ -31,7 +31,7 @@ from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
 from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
-from eventapi.security.tokens import check_secret
+from eventapi.security.secret import given_keys
 from eventapi.settings import Settings
 from eventapi.storage import Parts, open_log, open_snapshots, opened_journal, warn_if_in_memory
 from events.errors import ConfigurationError, known_error
@@ -125,7 +125,7 @@ def _raise_file_limit() -> None:
 def _check_secret(settings: Settings) -> None:
     try:
         if settings.secret_key is not None:
-            check_secret(settings.secret_key)
+            given_keys(settings.secret_key)
     except ConfigurationError as error:
         raise Misuse(f"EVENTAPI_{error}") from None
 
@@ -169,7 +169,6 @@ def _config(
     ssl_certfile: Path | None,
     ssl_keyfile: Path | None,
 ) -> uvicorn.Config:
-    proxies = list(settings.trusted_proxies)
     root = Path(__file__).resolve().parent.parent.parent
     watched = [str(root / package) for package in ("events", "projections", "eventapi")]
     return uvicorn.Config(
@@ -186,8 +185,7 @@ def _config(
         log_config=None,
         log_level="warning",
         server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies,
+        proxy_headers=False,  # The app sees to that, whoever serves it.
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,

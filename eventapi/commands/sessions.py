@@ -66,6 +66,19 @@ class RefreshSession(msgspec.Struct, frozen=True):
         return Decision(subject, SessionEnded("reuse"), actor)
 
 
+class ExpireSession(msgspec.Struct, frozen=True):
+    """End a session that was not used until ``now``; the server's own act."""
+
+    session: str
+    now: str
+
+    def decide(self, state: State) -> Decision:
+        session = state.sessions.by_id.get(self.session)
+        if session is None or session.expires_at > self.now:
+            raise NotFound("there is no such session")
+        return Decision(f"sessions/{session.id}", SessionEnded("expired"), "operator/eventapi")
+
+
 class EndSession(msgspec.Struct, frozen=True):
     """End a session of the caller's; with ``everywhere``, all of them."""
 

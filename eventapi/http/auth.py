@@ -14,6 +14,7 @@ from eventapi.commands.users import (
     RehashPassword,
     UpdateProfile,
 )
+from eventapi.http.addresses import caller_address
 from eventapi.http.bodies import (
     MAX_PASSWORD_BYTES,
     Confirmation,
@@ -35,7 +36,7 @@ from events.errors import InvalidCredentials, NotFound, Unauthenticated
 from events.sessions import Device
 from events.users import Profile
 from projections.sessions import Session
-from projections.users import User
+from projections.users import User, folded
 
 _WRONG = "the username or the password is wrong"
 _NOT_IT = "the password is wrong"
@@ -85,11 +86,10 @@ async def login(request: ApiRequest) -> Reply:
 async def _checked_user(request: ApiRequest, username: str, password: str) -> User:
     """The user whose credentials these are; raises `InvalidCredentials`."""
     services = request.services
-    if len(password.encode()) > MAX_PASSWORD_BYTES:
-        raise InvalidCredentials(_WRONG)
     user = (await request.state()).users.named(username)
     stored = None if user is None else user.password_hash
-    if not await services.passwords.verify(stored, password) or user is None:
+    what = f"{caller_address(request.scope)} {folded(username)}"
+    if not await _matches(request, what, stored, password) or user is None:
         raise InvalidCredentials(_WRONG)
     if not user.disabled and services.passwords.needs_rehash(user.password_hash):
         renewed = await services.passwords.hash(password)
@@ -97,6 +97,23 @@ async def _checked_user(request: ApiRequest, username: str, password: str) -> Us
         outcome = await services.journal.execute(command, request.id)
         return _user(outcome)
     return user
+
+
+async def _matches(request: ApiRequest, what: str, stored: str | None, password: str) -> bool:
+    """Whether this is the password; ``what`` counts the wrong ones, and raises `ProblemError`.
+
+    Asked before, so that no work is done for nothing; and after, so that a right password among
+    many that come at once is not found out.
+    """
+    limits = request.services.limits
+    await limits.check_failures(request.scope, what)
+    fits = len(password.encode()) <= MAX_PASSWORD_BYTES
+    if fits and await request.services.passwords.verify(stored, password):
+        await limits.check_failures(request.scope, what)
+        await limits.succeeded(what)
+        return True
+    await limits.failed(request.scope, what)
+    return False
 
 
 async def _start_session(request: ApiRequest, user: User) -> Reply:
@@ -197,7 +214,7 @@ async def change_password(request: ApiRequest) -> Reply:
     _, user, session = await request.authenticated()
     body = await request.body_as(PasswordChange)
     check_password(body.new_password, "/new_password")
-    await _confirm(request, user, body.current_password)
+    await _confirm(request, user, session, body.current_password)
     password_hash = await request.services.passwords.hash(body.new_password)
     command = ChangePassword(user.id, user.password_hash, password_hash, session)
     outcome = await request.services.journal.execute(command, request.id, session=session)
@@ -208,17 +225,19 @@ async def erase_me(request: ApiRequest) -> Reply:
     """Erase your account and all that is in it, for good."""
     _, user, session = await request.authenticated()
     body = await request.body_as(Confirmation)
-    await _confirm(request, user, body.password)
+    await _confirm(request, user, session, body.password)
     command = EraseUser(user.username, user.subject, user.password_hash)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, None)
 
 
-async def _confirm(request: ApiRequest, user: User, password: str) -> None:
-    """Raise `InvalidCredentials` unless this is the user's password."""
-    if len(password.encode()) > MAX_PASSWORD_BYTES:
-        raise InvalidCredentials(_NOT_IT)
-    if not await request.services.passwords.verify(user.password_hash, password):
+async def _confirm(request: ApiRequest, user: User, session: str, password: str) -> None:
+    """Raise `InvalidCredentials` unless this is the user's password.
+
+    Wrong ones are counted by session, so who stole one cannot go on guessing with it, and who
+    guesses at the login keeps nobody from changing a password.
+    """
+    if not await _matches(request, f"session {session}", user.password_hash, password):
         raise InvalidCredentials(_NOT_IT)
 
 

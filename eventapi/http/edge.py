@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from eventapi.http.access import AccessLog
 from eventapi.http.cors import Cors
+from eventapi.http.limits import Limits
 from eventapi.http.message import inspect
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Headers, Reply
@@ -39,9 +40,12 @@ _ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
 class Edge:
     """Wraps an ASGI app; only HTTP requests are touched."""
 
-    def __init__(self, app: ASGIApp, access_log: AccessLog, cors: Cors | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, access_log: AccessLog, limits: Limits, cors: Cors | None = None
+    ) -> None:
         self._app = app
         self._access_log = access_log
+        self._limits = limits
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,11 +65,13 @@ class Edge:
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
                 complete(scope, headers, request_id)
+                headers += self._limits.fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             await send(message)
 
         try:
+            one_too_many = await self._limits.check(scope)
             # A protocol of ours says in the scope what is wrong with what it could not parse.
             if "refusal" in scope:
                 raise scope["refusal"]  # type: ignore[typeddict-item]  # ours
@@ -74,6 +80,8 @@ class Edge:
             # Litestar takes doubled slashes for one, which a rule in front may not.
             if "//" in scope["path"]:
                 raise NotFound("there is nothing at this path")
+            if one_too_many is not None:
+                raise one_too_many
             app = self._app if self._cors is None else self._preflight(scope, self._cors)
             await app(scope, receive, send_with_headers)
         except Exception as error:

@@ -21,7 +21,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ``answers`` maps a status to the type of its body, or ``None`` for an empty one; ``errors`` are
     slugs, beside those that every endpoint has; ``headers`` names headers of the request that
     matter, ``answer_headers`` those of the successful answer; ``reads_state`` is whether it can be
-    asked to wait for a position of the log.
+    asked to wait for a position of the log; ``limited`` is whether the limits of
+    `eventapi.http.limits` count it.
     """
 
     method: Method
@@ -40,6 +41,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     answer_media_type: str = "application/json"
     errors: Sequence[str] = ()
     reads_state: bool = True
+    limited: bool = True
 
     def route(self) -> HTTPRouteHandler:
         """Litestar's handler; what answers GET answers HEAD."""

@@ -22,7 +22,7 @@ class Health(msgspec.Struct, frozen=True):
     """How the server is doing.
 
     ``position`` is that of the log, ``lag`` how many of its records are not folded in yet,
-    ``queued`` how many writes wait.
+    ``queued`` how many writes wait. While Redis is lost, requests are counted without it.
     """
 
     position: int
@@ -30,6 +30,7 @@ class Health(msgspec.Struct, frozen=True):
     queued: int
     disk_free_bytes: Annotated[int | None, Meta(description="Room where the log lies.")]
     uptime_seconds: float
+    redis: Annotated[Literal["ok", "lost"] | None, Meta(description="Where there is one.")]
     process: int
     version: str
     status: Literal["ok"] = "ok"
@@ -72,6 +73,7 @@ def endpoints() -> list[Endpoint]:
             authenticated=False,
             answers={200: kind},
             reads_state=handler is not live,
+            limited=False,
         )
         for path, handler, summary, kind in pages
     ]

@@ -43,11 +43,14 @@ _ANSWER_HEADERS = {
     "Event-Position": "The position in the log of the event that was written.",
     "Link": 'Where the next page is, as `rel="next"`, when there is one.',
     "Location": "Where the new item or account is.",
+    "RateLimit": "What is left of the limits in `RateLimit-Policy`, as `r`, and for how many seconds, as `t`.",
+    "RateLimit-Policy": "The limits that count this request: `q` requests in `w` seconds.",
     "Retry-After": "After how many seconds to try again.",
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "X-Request-ID": "The id of the request.",
 }
 _INTEGER_HEADERS = {"Event-Position", "Retry-After"}
+_LIMITS = ("RateLimit", "RateLimit-Policy")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _PATH_SCHEMAS = {
     "item_id": {"type": "integer", "minimum": 1, "maximum": 10**19 - 1},
@@ -63,6 +66,10 @@ Users and their items. Every change is one immutable event in a log.
 Every error is a problem document (RFC 9457) whose `type` says at that address what it means. A path
 that is not listed here is answered with 404 `not-found`, a method that is not with 405
 `method-not-allowed` and the methods of the path in `Allow`; so is `OPTIONS`, with 204.
+
+How often a caller may ask is limited, by user, or without a good token by address; logging in,
+registering and refreshing also by address alone. Whoever asks too often is answered with 429
+`rate-limited` and told in `Retry-After` when to come back. Health is not limited.
 """
 
 
@@ -180,6 +187,9 @@ def _responses(method: str, endpoint: Endpoint, by_type: dict[str, Any]) -> dict
         )
         text = f"`{slug}`: {kind.meaning}"
         answer["description"] = f"{answer['description']} {text}".strip()
+    if endpoint.limited:
+        for response in responses.values():
+            response["headers"] |= _headers(_LIMITS)
     if method == "HEAD":
         for response in responses.values():
             response.pop("content", None)
@@ -199,6 +209,8 @@ def _slugs(endpoint: Endpoint) -> set[str]:
         slugs |= set(_ONCE)
     if endpoint.method != "GET":
         slugs |= set(_ON_WRITE)
+    if endpoint.limited:
+        slugs.add("rate-limited")
     return slugs
 
 

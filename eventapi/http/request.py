@@ -19,6 +19,7 @@ from eventapi.batch import Once, Outcome
 from eventapi.commands.command import Command
 from eventapi.http.bodies import PATTERNS
 from eventapi.http.conditional import accepted_versions, conditions, is_known
+from eventapi.http.identity import bearer, user_of
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.services import Services
@@ -108,14 +109,13 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
         Raises `Unauthenticated` (RFC 6750): a bad token at once, whatever else was asked for.
         """
-        scheme, _, token = (self.header(b"authorization") or "").partition(" ")
-        if scheme.lower() != "bearer":
+        token = bearer(self.scope)
+        if token is None:
             raise Unauthenticated(NO_TOKEN)
         claims = self.services.tokens.claims(token, time.time())
         state = await self.state()
-        session = state.sessions.by_id.get(claims.sid)
-        user = None if session is None else state.users.by_id.get(session.user)
-        if user is None or user.disabled or user.username != claims.sub:
+        user = user_of(state, claims)
+        if user is None:
             raise Unauthenticated("the session has ended")
         self.scope["user"] = user.id
         self._session_id = claims.sid

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from eventapi.batch import Environment
+from eventapi.http.limits import Limits
 from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.security.tokens import Tokens
@@ -24,4 +25,5 @@ class Services(msgspec.Struct, frozen=True):
     environment: Environment
     refresh_seconds: int
     health: Details
+    limits: Limits
     wait_seconds: float = 2.0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import bcrypt
@@ -18,6 +20,9 @@ T = TypeVar("T")
 
 BCRYPT_BYTES = 72
 """All that bcrypt ever sees of a password; hashes imported from elsewhere were made that way."""
+
+NICENESS = 10
+"""Of the threads that hash: a read that comes meanwhile does not wait for a core."""
 
 OWASP_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """OWASP's recommendation for argon2id: 19 MiB, two passes, one lane."""
@@ -34,7 +39,7 @@ class Passwords:
     ) -> None:
         """``workers`` threads hash at a time, and ``queue`` more callers may wait."""
         self._hasher = hasher
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password")
+        self._threads = ThreadPoolExecutor(workers, "password", _give_way)
         self._room = workers + queue
         self._dummy = hasher.hash("no user has this password")
 
@@ -78,6 +83,12 @@ class Passwords:
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _give_way() -> None:
+    """Let whoever answers requests go before this thread, which hashes for a long time."""
+    with suppress(OSError):  # Only Linux knows a thread by itself.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _is_bcrypt(stored: str) -> bool:

@@ -11,8 +11,10 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import jwt
 import msgspec
@@ -71,10 +73,14 @@ def check_secret(secret: str) -> None:
 class Tokens:
     """Issues and verifies access tokens."""
 
-    def __init__(self, secret: str, lifetime: int) -> None:
-        """``lifetime`` is in seconds; raises `ConfigurationError` for a bad secret."""
-        check_secret(secret)
-        self._secret = secret
+    def __init__(self, secrets: Sequence[str], lifetime: int) -> None:
+        """The first secret signs, all of them verify; ``lifetime`` is in seconds.
+
+        Raises `ConfigurationError` for a bad secret.
+        """
+        for secret in secrets:
+            check_secret(secret)
+        self._secrets = tuple(secrets)
         self.lifetime = lifetime
         # A signature does not change its mind, so a verified token is remembered; everything
         # that time or an event can change is checked at every use.
@@ -83,7 +89,7 @@ class Tokens:
     def issue(self, username: str, session: str, now: int) -> str:
         """A token for a session, good from ``now`` (seconds since 1970)."""
         claims = Claims(username, now + self.lifetime, now, "access", session)
-        return jwt.encode(msgspec.to_builtins(claims), self._secret, algorithm="HS256")
+        return jwt.encode(msgspec.to_builtins(claims), self._secrets[0], algorithm="HS256")
 
     def claims(self, token: str, now: float) -> Claims:
         """What a good token says; raises `Unauthenticated`.
@@ -97,39 +103,42 @@ class Tokens:
 
     def refresh_token(self, refresh: Refresh) -> str:
         """The refresh token of a session and a generation; there is only one."""
-        return f"{_said(refresh)}.{self._refresh_secret(refresh)}"
+        return f"{_said(refresh)}.{_refresh_secret(self._secrets[0], refresh)}"
 
     def refresh_hash(self, refresh: Refresh) -> str:
         """What the log keeps of a refresh token: the SHA-256 of its secret, in hex."""
-        return hashlib.sha256(self._refresh_secret(refresh).encode()).hexdigest()
+        return hashlib.sha256(_refresh_secret(self._secrets[0], refresh).encode()).hexdigest()
 
     def refresh_claims(self, token: str) -> Refresh:
         """What a genuine refresh token says, be it spent or not; raises `Unauthenticated`."""
         parts = _REFRESH.fullmatch(token)
         if parts is not None:
             refresh = Refresh(parts[1], int(parts[2]))
-            if hmac.compare_digest(self._refresh_secret(refresh), parts[3]):
+            genuine = (_refresh_secret(secret, refresh) for secret in self._secrets)
+            if any(hmac.compare_digest(one, parts[3]) for one in genuine):
                 return refresh
         raise Unauthenticated("the refresh token is not good")
-
-    def _refresh_secret(self, refresh: Refresh) -> str:
-        message = f"refresh.{_said(refresh)}".encode()
-        return hmac.digest(self._secret.encode(), message, "sha256").hex()
 
     def _verify(self, token: str) -> Claims:
         try:
             _check_canonical(token)
-            decoded = jwt.decode_complete(
-                token,
-                self._secret,
-                algorithms=["HS256"],
-                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
-            )
+            decoded = self._decoded(token)
             if decoded["header"] != {"alg": "HS256", "typ": "JWT"}:
                 raise Unauthenticated("the access token is not good")
             return msgspec.convert(decoded["payload"], Claims)
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise Unauthenticated("the access token is not good") from None
+
+    def _decoded(self, token: str) -> dict[str, Any]:
+        for secret in self._secrets:
+            with suppress(jwt.InvalidSignatureError):
+                return jwt.decode_complete(
+                    token,
+                    secret,
+                    algorithms=["HS256"],
+                    options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+                )
+        raise jwt.InvalidSignatureError
 
 
 def _check_canonical(token: str) -> None:
@@ -140,6 +149,10 @@ def _check_canonical(token: str) -> None:
         bits = base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
         if base64.urlsafe_b64encode(bits).rstrip(b"=") != part:
             raise ValueError("not canonical")
+
+
+def _refresh_secret(secret: str, refresh: Refresh) -> str:
+    return hmac.digest(secret.encode(), f"refresh.{_said(refresh)}".encode(), "sha256").hex()
 
 
 def _said(refresh: Refresh) -> str:

@@ -22,7 +22,7 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
 6. A write that found no room is cut back to the mark and refused; the next one may succeed. The
    cut is synced, or what was refused could be back after a power cut.
 7. A task that is cancelled while its append is being written waits for the write to end, cuts it
-   off again and only then lets the lock go: nobody else may find a writer at work.
+   off again as in 6 and only then lets the lock go: nobody else may find a writer at work.
 """
 
 from __future__ import annotations
@@ -337,8 +337,11 @@ class JsonlLog:
             self._refuse(error)
         except asyncio.CancelledError:
             await ended(writing)
-            with suppress(OSError):  # Then recovery finds the lines past the mark, and keeps them.
-                os.ftruncate(self._file, self._offset)
+            if writing.exception() is None:
+                with suppress(
+                    OSError
+                ):  # Then recovery finds the lines past the mark, and keeps them.
+                    self._take_back()
             raise
         self._offset += len(data)
         self.head = head
@@ -350,10 +353,14 @@ class JsonlLog:
         try:
             self._write_all(data, self._offset)
         except OSError:
-            os.ftruncate(self._file, self._offset)
-            with self._fencing():
-                os.fdatasync(self._file)
+            self._take_back()
             raise
+        with self._fencing():
+            os.fdatasync(self._file)
+
+    def _take_back(self) -> None:
+        """Cut off what was written since the last append."""
+        os.ftruncate(self._file, self._offset)
         with self._fencing():
             os.fdatasync(self._file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
+from eventapi.commands.sessions import EndSession, ExpireSession, RefreshSession, StartSession
 from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
 from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
 from events.users import (
@@ -132,3 +132,11 @@ def test_an_unknown_an_ended_and_an_expired_session_are_not_refreshed() -> None:
 
 def test_a_token_that_was_never_given_out_is_refused() -> None:
     given(ANN, started("s1", 1)).when(spend(1)).refused(Unauthenticated)
+
+
+def test_a_session_expires_when_its_time_is_over_and_not_before() -> None:
+    before, over = ExpireSession("s1", at(8_999)), ExpireSession("s1", at(9_000))
+    given(ANN, started("s1", 1)).when(before).refused(NotFound)
+    decision = given(ANN, started("s1", 1)).when(over).then("sessions/s1", SessionEnded("expired"))
+    assert decision.actor == "operator/eventapi"
+    given(ANN).when(over).refused(NotFound)

@@ -70,6 +70,8 @@ def test_a_value_is_taken(name: str, text: str, value: object) -> None:
         ("REFRESH_TOKEN_DAYS", "1.5"),
         ("MAX_BODY_BYTES", ""),
         ("RATE_LIMIT", "many"),
+        ("TRUSTED_PROXIES", "*"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,proxy.example"),
         ("RATE_LIMIT", "0/minute"),
         ("RATE_LIMIT_LOGIN", "5/fortnight"),
         ("LOG_LEVEL", "verbose"),

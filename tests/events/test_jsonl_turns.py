@@ -86,6 +86,26 @@ async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
 
 
 @in_event_loop
+async def test_what_a_cancelled_append_takes_back_stays_away_after_a_power_cut(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it could be back behind another write of the same length, half of one and half of other."""
+    async with opened(path) as log:
+        await append(log, 2)
+        sync = _SlowSync(monkeypatch)
+        task = asyncio.create_task(append(log, 2))
+        await sync.cancel_meanwhile(task)
+        sync.may_end.set()
+        synced_sizes: list[int] = []
+        monkeypatch.setattr(
+            os, "fdatasync", lambda file: synced_sizes.append(os.fstat(file).st_size)
+        )
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert synced_sizes == [path.stat().st_size]
+
+
+@in_event_loop
 async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,9 +16,11 @@ import msgspec
 from argon2 import PasswordHasher
 
 from eventapi.app import create_app
+from eventapi.commands.command import Command
+from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
-from eventapi.storage import Parts
+from eventapi.storage import SYSTEM, Parts
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault
@@ -178,9 +180,24 @@ class Caller(msgspec.Struct, frozen=True):
         return number
 
 
+def elsewhere(api: Api, *commands: Command) -> None:
+    """Write commands beside the app, through a journal of another process."""
+
+    async def write() -> None:
+        journal = Journal(api.log, api.vault, SYSTEM)
+        await journal.start()
+        try:
+            await journal.execute_all(list(commands))
+        finally:
+            await journal.close()
+
+    api.run(write())
+
+
 def quiet_settings(**given: Any) -> Settings:
-    """Settings that keep the secret in memory and the access log silent."""
-    return Settings(**{"secret_key": SECRET, "log_level": "warning"} | given)
+    """Settings that keep the secret in memory and the access log silent, and limit nobody."""
+    quiet = {"secret_key": SECRET, "log_level": "warning"}
+    return Settings(**quiet | {"rate_limit": "off", "rate_limit_login": "off"} | given)
 
 
 def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_an_error_beyond_the_app_is_a_plain_500_too(
     async def fail(*_: object) -> None:
         raise BrokenError
 
-    monkeypatch.setattr(api.edge, "_app", fail)
+    monkeypatch.setattr(api.edge._app, "_app", fail)  # that of the edge itself
     answer = api.request("GET", "/items")
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["x-frame-options"] == "DENY"

@@ -10,12 +10,11 @@ import httpx
 import jwt
 import pytest
 
-from eventapi.commands.command import Command
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.journal import Journal
 from eventapi.storage import SYSTEM
 from events.users import Profile
-from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
+from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem, elsewhere
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -161,20 +160,6 @@ def test_a_password_is_never_cut(new_api: Api) -> None:
     assert new_api.login("careful", password[:72]).status_code == 401
     assert new_api.login("careful", password[:-1]).status_code == 401
     assert new_api.login("careful", password + "x").status_code == 401
-
-
-def elsewhere(api: Api, *commands: Command) -> None:
-    """Write commands beside the app, through a journal of another process."""
-
-    async def write() -> None:
-        journal = Journal(api.log, api.vault, SYSTEM)
-        await journal.start()
-        try:
-            await journal.execute_all(list(commands))
-        finally:
-            await journal.close()
-
-    api.run(write())
 
 
 def old_profile(password_hash: str) -> Profile:

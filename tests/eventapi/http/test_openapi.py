@@ -222,10 +222,21 @@ def test_what_is_answered_is_what_is_documented(ann: Caller, document: dict[str,
         value = answer.json() if media_type == "application/json" else answer.text
         whole = {"components": document["components"], "allOf": [schema]}
         jsonschema_rs.validate(whole, value)
-        optional = {"Link", "ETag"} if path.endswith("/items") else set()
+        optional = {"RateLimit", "RateLimit-Policy"}  # Nobody is limited here.
+        optional |= {"Link", "ETag"} if path.endswith("/items") else set()
         assert set(response["headers"]) - optional <= {
             name for name in response["headers"] if name in answer.headers
         }
+
+
+def test_every_operation_may_be_one_too_many_but_those_of_health(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if "/health" in path:
+                assert "429" not in operation["responses"]
+                continue
+            fields = set(operation["responses"]["429"]["headers"])
+            assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= fields
 
 
 def test_control_a_wrong_answer_would_be_seen(document: dict[str, Any]) -> None:

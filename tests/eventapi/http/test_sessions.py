@@ -85,7 +85,7 @@ def test_a_token_before_the_last_spent_one_has_no_grace(api: Api, ann: Caller) -
 
 def test_whoever_makes_a_token_up_ends_nobodys_session(api: Api, ann: Caller) -> None:
     session, generation, secret = ann.tokens["refresh_token"].split(".")
-    stranger = Tokens("another " + SECRET, 60)
+    stranger = Tokens(["another " + SECRET], 60)
     made_up = [
         f"{session}.{generation}.{'0' * 64}",
         f"{session}.{generation}.{secret.upper()}",
@@ -110,7 +110,7 @@ def test_whoever_makes_a_token_up_ends_nobodys_session(api: Api, ann: Caller) ->
 def test_a_token_of_the_future_is_refused(api: Api, ann: Caller) -> None:
     """It is genuine where a log was put back from an older backup."""
     session = ann.tokens["refresh_token"].split(".")[0]
-    token = Tokens(SECRET, 60).refresh_token(Refresh(session, 7))
+    token = Tokens([SECRET], 60).refresh_token(Refresh(session, 7))
     assert_problem(refresh(api, token), 401, "unauthenticated")
     assert is_in(api, ann.token)
 

@@ -13,9 +13,7 @@ import jwt
 import pytest
 
 from eventapi.commands.users import DisableUser
-from eventapi.journal import Journal
-from eventapi.storage import SYSTEM
-from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem
+from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem, elsewhere
 
 
 def me(api: Api, authorization: str | None) -> httpx.Response:
@@ -255,13 +253,7 @@ def test_a_token_that_was_verified_before_is_still_checked(api: Api, ann: Caller
 def test_a_disabled_user_is_out_at_once(api: Api, ann: Caller) -> None:
     assert ann.get("/auth/me").status_code == 200
 
-    async def disable() -> None:
-        journal = Journal(api.log, api.vault, SYSTEM)
-        await journal.start()
-        await journal.execute(DisableUser(ann.name, "operator/test"))
-        await journal.close()
-
-    api.run(disable())
+    elsewhere(api, DisableUser(ann.name, "operator/test"))
     assert_refused(api, ann.token)
 
 

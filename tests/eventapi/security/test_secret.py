@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from eventapi.security import secret as module
-from eventapi.security.secret import secret_key
-from eventapi.security.tokens import MIN_KEY_BYTES, Tokens
-from events.errors import ConfigurationError
+from eventapi.security.secret import secret_keys
+from eventapi.security.tokens import MIN_KEY_BYTES, Refresh, Tokens
+from events.errors import ConfigurationError, Unauthenticated
 
 GOOD = "0123456789abcdef0123456789abcdef"
+OLD = "fedcba9876543210fedcba9876543210"
 
 
 def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
-    assert secret_key(GOOD, tmp_path / "data") == GOOD
+    assert secret_keys(GOOD, tmp_path / "data") == [GOOD]
     assert not (tmp_path / "data").exists()
 
 
@@ -36,54 +37,83 @@ def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
 )
 def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        secret_key(key, tmp_path)
+        secret_keys(key, tmp_path)
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        Tokens(key, 60)
+        Tokens([key], 60)
     (tmp_path / "secret.key").write_text(key)
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        secret_key(None, tmp_path)
+        secret_keys(None, tmp_path)
 
 
 def test_a_refusal_does_not_tell_the_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        secret_key("hunter2-hunter2", tmp_path)
+        secret_keys("hunter2-hunter2", tmp_path)
     assert "hunter2" not in str(refusal.value)
 
 
 def test_a_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
     data = tmp_path / "deep" / "data"
-    made = secret_key(None, data)
-    assert len(made.encode()) >= MIN_KEY_BYTES
-    assert secret_key(None, data) == made
+    made = secret_keys(None, data)
+    assert len(made) == 1
+    assert len(made[0].encode()) >= MIN_KEY_BYTES
+    assert secret_keys(None, data) == made
     assert [path.name for path in data.iterdir()] == ["secret.key"]
     assert stat.S_IMODE((data / "secret.key").stat().st_mode) == 0o600
-    assert secret_key(None, tmp_path / "other") != made
+    assert secret_keys(None, tmp_path / "other") != made
 
 
 def test_who_comes_second_gets_the_key_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = secret_key(None, tmp_path)
+    first = secret_keys(None, tmp_path)
     monkeypatch.setattr(Path, "exists", lambda _: False)
     module._make(tmp_path / "secret.key")
-    assert secret_key(None, tmp_path) == first
+    assert secret_keys(None, tmp_path) == first
 
 
 def test_many_at_once_get_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
-        keys = set(threads.map(lambda _: secret_key(None, tmp_path), range(32)))
+        keys = {
+            tuple(kept) for kept in threads.map(lambda _: secret_keys(None, tmp_path), range(32))
+        }
     assert len(keys) == 1
 
 
 def test_a_key_that_cannot_be_made_or_read_is_told_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="file"):
-        secret_key(None, tmp_path / "file")
+        secret_keys(None, tmp_path / "file")
     (tmp_path / "secret.key").write_bytes(b"\xff" * 40)
     with pytest.raises(ConfigurationError, match=r"secret\.key"):
-        secret_key(None, tmp_path)
+        secret_keys(None, tmp_path)
 
 
 def test_a_new_data_directory_is_nobody_elses_to_look_into(tmp_path: Path) -> None:
-    secret_key(None, tmp_path / "new" / "data")
+    secret_keys(None, tmp_path / "new" / "data")
     assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700
+
+
+def test_old_keys_stand_behind_the_one_that_signs(tmp_path: Path) -> None:
+    assert secret_keys(f"{GOOD} , {OLD}", tmp_path) == [GOOD, OLD]
+    (tmp_path / "secret.key").write_text(f"{GOOD}\n{OLD}\n")
+    assert secret_keys(None, tmp_path) == [GOOD, OLD]
+
+
+@pytest.mark.parametrize("old", ["", "short", "a" * 64])
+def test_an_old_key_is_not_weak_either(tmp_path: Path, old: str) -> None:
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        secret_keys(f"{GOOD},{old}", tmp_path)
+
+
+def test_a_token_of_an_old_key_is_good_until_the_key_is_taken_away() -> None:
+    refresh = Refresh("5e" * 16, 3)
+    before, between, after = Tokens([OLD], 60), Tokens([GOOD, OLD], 60), Tokens([GOOD], 60)
+    token, renewed = before.issue("ann", "5e" * 16, 0), between.issue("ann", "5e" * 16, 0)
+    assert between.claims(token, 1).sub == "ann"
+    assert between.refresh_claims(before.refresh_token(refresh)) == refresh
+    assert after.claims(renewed, 1).sub == "ann"
+    assert after.refresh_claims(between.refresh_token(refresh)) == refresh
+    with pytest.raises(Unauthenticated):
+        after.claims(token, 1)
+    with pytest.raises(Unauthenticated):
+        after.refresh_claims(before.refresh_token(refresh))

@@ -1,0 +1,48 @@
+"""Ending the sessions that expired, so that they leave memory: on every process, by an event each.
+
+A fold cannot do it by the time of the log: once a clock was far ahead, that time stays there, and
+every session that is started later would be over at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from eventapi.commands.sessions import ExpireSession
+from eventapi.journal import Journal
+from events.errors import EventapiError, Refusal
+
+logger = logging.getLogger("eventapi.expiry")
+
+LOOK_SECONDS: Final = 60.0
+"""How long it is between two looks, on average: workers do not look all at once."""
+
+AT_ONCE: Final = 100
+
+
+async def keep_ending(journal: Journal, now: Callable[[], str]) -> None:
+    """End expired sessions until cancelled; ``now`` is a time in the form of a record's."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
+        try:
+            while await end_expired(journal, now()):
+                pass
+        except (EventapiError, OSError) as error:
+            logger.warning("expired sessions were not ended: %s", error)
+
+
+async def end_expired(journal: Journal, now: str) -> int:
+    """End some of the sessions unused for longest, if they have expired; returns how many."""
+    unused = islice((await journal.state()).sessions.by_id.values(), AT_ONCE)
+    commands = [ExpireSession(one.id, now) for one in unused if one.expires_at <= now]
+    ended = await asyncio.gather(*map(journal.execute, commands), return_exceptions=True)
+    for outcome in ended:
+        # Another process may have been faster.
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Refusal):
+            raise outcome
+    return len(commands)

@@ -1,0 +1,30 @@
+"""Who calls, by the access token that the request brings."""
+
+from __future__ import annotations
+
+from litestar.types import HTTPScope
+
+from eventapi.security.tokens import Claims
+from projections.state import State
+from projections.users import User
+
+
+def bearer(scope: HTTPScope) -> str | None:
+    """The token of the Authorization header (RFC 6750); of several headers, of the last."""
+    found = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            found = value
+    if found is None:
+        return None
+    scheme, _, token = found.decode("latin-1").partition(" ")
+    return token if scheme.lower() == "bearer" else None
+
+
+def user_of(state: State, claims: Claims) -> User | None:
+    """The user whose token says this, if its session goes on and the user is enabled."""
+    session = state.sessions.by_id.get(claims.sid)
+    user = None if session is None else state.users.by_id.get(session.user)
+    if user is None or user.disabled or user.username != claims.sub:
+        return None
+    return user

@@ -1,0 +1,170 @@
+"""Rate limits: how often who may ask, and what they are told of it.
+
+The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import cast
+
+from litestar.types import HTTPScope
+
+from eventapi.http.addresses import caller_address
+from eventapi.http.identity import bearer, user_of
+from eventapi.http.problems import ProblemError
+from eventapi.http.reply import Headers
+from eventapi.journal import Journal
+from eventapi.limits.batches import LARGE, Batches
+from eventapi.limits.counts import Counts
+from eventapi.limits.rate import Rate, Window, rate_of
+from eventapi.security.tokens import Tokens
+from eventapi.settings import Settings
+from events.errors import EventapiError
+
+_STRICT = ("/auth/login", "/auth/register", "/auth/refresh")
+"""Ends of paths, for a server may be mounted anywhere."""
+
+_PROBES = ("/health", "/health/live", "/health/ready", "/metrics")
+_UNLIMITED = frozenset(prefix + probe for prefix in ("", "/api/v1", "/api/v2") for probe in _PROBES)
+"""What watches the server asks without end, and is not to be told that the server is down."""
+
+_FAILURES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
+"""How often a password may be wrong before the next is not looked at for a while."""
+
+
+class Limits:
+    """The limits of an app, from its settings; what it stands on is told at start-up."""
+
+    _counts: Counts
+    _tokens: Tokens
+    _journal: Journal
+    _batches: Batches | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        self._caller = rate_of("caller", settings.rate_limit)
+        self._login = rate_of("login", settings.rate_limit_login)
+
+    def start(self, counts: Counts, tokens: Tokens, journal: Journal) -> None:
+        """Before any request."""
+        self._counts, self._tokens, self._journal = counts, tokens, journal
+        if self._caller is not None and self._caller.limit >= LARGE:
+            self._batches = Batches(counts, self._caller, self._key_of)
+
+    async def close(self) -> None:
+        """After the last."""
+        if self._batches is not None:
+            await self._batches.close()
+
+    async def check(self, scope: HTTPScope) -> ProblemError | None:
+        """Count a request; the refusal, if it is one too many."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in _UNLIMITED:
+            return None
+        problem = None
+        if self._batches is not None and not self._batches.near:
+            scope["uncounted"] = True  # type: ignore[typeddict-unknown-key]  # ours
+        elif self._caller is not None:
+            key = await self._key_of((bearer(scope), caller_address(scope)))
+            problem = await self._count(scope, self._caller, key)
+        if (
+            problem is None
+            and self._login is not None
+            and scope["method"] == "POST"
+            and path.rstrip("/").endswith(_STRICT)
+        ):
+            problem = await self._count(scope, self._login, caller_address(scope))
+        return problem
+
+    async def _count(self, scope: HTTPScope, rate: Rate, key: str) -> ProblemError | None:
+        window = await self._counts.add(rate, key)
+        _note(scope, rate, window)
+        if window.count <= rate.limit:
+            return None
+        return _refusal(window, "there were too many requests")
+
+    async def _key_of(self, caller: Hashable) -> str:
+        """What counts a caller: a user's number, or a token and an address."""
+        if isinstance(caller, int):
+            return f"user {caller}"
+        token, address = cast("tuple[str | None, str]", caller)
+        if token is not None:
+            try:
+                claims = self._tokens.claims(token, time.time())
+                user = user_of(await self._journal.state(), claims)
+            except EventapiError:
+                user = None
+            if user is not None:
+                return f"user {user.id}"
+        return address
+
+    def fields(self, scope: HTTPScope) -> Headers:
+        """The RateLimit fields of an answer that is being given; here it is counted, if not before.
+
+        Who is far from a limit is told nothing of it.
+        """
+        if self._batches is not None and "uncounted" in scope:
+            user = scope.get("user")  # Who was let in is known by now.
+            self._batches.add(user or (bearer(scope), caller_address(scope)))
+        noted: list[tuple[Rate, Window]] | None = scope.get("limits")  # type: ignore[assignment]
+        if noted is None:
+            return []
+        policies = b", ".join([b'"%b";q=%d;w=%d' % _policy(rate) for rate, _ in noted])
+        left = b", ".join([b'"%b";r=%d;t=%d' % _left(rate, window) for rate, window in noted])
+        return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
+
+    async def check_failures(self, scope: HTTPScope, what: str) -> None:
+        """Raise `ProblemError` where passwords for ``what`` were wrong too often.
+
+        Where logins are not limited, nor is this.
+        """
+        if self._login is None:
+            return
+        for rate in _FAILURES:
+            window = await self._counts.look(rate, what)
+            if window.count >= rate.limit:
+                raise _failed_too_often(scope, rate, window)
+
+    async def failed(self, scope: HTTPScope, what: str) -> None:
+        """Count a wrong password; raises `ProblemError` as if it had not been looked at.
+
+        That is where others for the same were looked at meanwhile: of any number that come at
+        once, as many are answered as of those that come in turn.
+        """
+        if self._login is None:
+            return
+        windows = [(rate, await self._counts.add(rate, what)) for rate in _FAILURES]
+        for rate, window in windows:
+            if window.count > rate.limit:
+                raise _failed_too_often(scope, rate, window)
+
+    async def succeeded(self, what: str) -> None:
+        """Forget the wrong passwords before a right one."""
+        if self._login is None:
+            return
+        for rate in _FAILURES:
+            if (await self._counts.look(rate, what)).count:
+                await self._counts.clear(rate, what)
+
+
+def _failed_too_often(scope: HTTPScope, rate: Rate, window: Window) -> ProblemError:
+    _note(scope, rate, window)
+    return _refusal(window, "the password was wrong too often")
+
+
+def _refusal(window: Window, detail: str) -> ProblemError:
+    return ProblemError("rate-limited", detail, [(b"retry-after", b"%d" % window.wait)])
+
+
+def _note(scope: HTTPScope, rate: Rate, window: Window) -> None:
+    """Remember in the scope what the answer is to tell."""
+    scope.setdefault("limits", []).append((rate, window))  # type: ignore[typeddict-item]  # ours
+
+
+def _policy(rate: Rate) -> tuple[bytes, int, int]:
+    return rate.name.encode(), rate.limit, rate.seconds
+
+
+def _left(rate: Rate, window: Window) -> tuple[bytes, int, int]:
+    return rate.name.encode(), max(0, rate.limit - window.count), window.wait

@@ -1,0 +1,172 @@
+"""Where it is counted: in the machine's table, or in Redis for all machines while that is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any, Literal, TypeVar
+
+from eventapi.limits.rate import Rate, Window
+from eventapi.limits.table import Table
+from events.errors import ConfigurationError
+
+T = TypeVar("T")
+
+logger = logging.getLogger("eventapi.limits")
+
+TIMEOUT_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+"""After how long Redis is looked for again; requests never wait for that."""
+
+_REMEMBERED = 10_000
+_SCHEMES = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "unix": "redis+unix",
+    "valkey": "redis",
+    "valkeys": "rediss",
+}
+
+
+class Counts:
+    """Counts of one process's table; `close` at the end."""
+
+    redis: Literal["ok", "lost"] | None = None
+    """Whether Redis counts, ``ok`` or ``lost``; ``None`` without it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
+        """Count what a key has done."""
+        return self._table.add(f"{rate.name} {key}", rate.seconds, times)
+
+    async def look(self, rate: Rate, key: str) -> Window:
+        """How often it was done."""
+        return self._table.look(f"{rate.name} {key}", rate.seconds)
+
+    async def clear(self, rate: Rate, key: str) -> None:
+        """Forget what was counted."""
+        self._table.clear(f"{rate.name} {key}")
+
+    async def close(self) -> None:
+        """Let go of what is held."""
+        self._table.close()
+
+
+class RedisCounts(Counts):
+    """Counts of Redis or Valkey; while that is lost, those of the table."""
+
+    def __init__(self, table: Table, url: str) -> None:
+        """Raises `ConfigurationError` for an address that is none; connects only when needed."""
+        super().__init__(table)
+        # Their import takes a quarter of a second, which nobody without Redis is to wait for.
+        from limits.aio.storage import RedisStorage  # noqa: PLC0415
+        from redis.asyncio.retry import Retry  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.exceptions import RedisError  # noqa: PLC0415
+
+        scheme, _, place = url.partition("://")
+        # A command that is sent again after a time-out may count twice, so none is.
+        options: dict[str, Any] = {
+            "socket_timeout": TIMEOUT_SECONDS,
+            "socket_connect_timeout": TIMEOUT_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        try:
+            self._storage = RedisStorage(
+                f"async+{_SCHEMES[scheme]}://{place}",
+                implementation="redispy",
+                key_prefix="eventapi",
+                **options,
+            )
+        except (KeyError, ValueError):
+            known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+            raise ConfigurationError(
+                f"EVENTAPI_REDIS_URL must be an address that begins with {known}"
+            ) from None
+        self._errors: tuple[type[Exception], ...] = (RedisError, OSError)
+        self._ends: dict[str, float] = {}
+        self._search: asyncio.Task[None] | None = None
+        self.redis = "ok"
+
+    async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
+        name = _name(rate, key)
+
+        async def there() -> Window:
+            count = await self._storage.incr(name, rate.seconds, times)
+            return Window(count, await self._left(name, rate, is_new=count == times))
+
+        return await self._tried(there, lambda: super(RedisCounts, self).add(rate, key, times))
+
+    async def look(self, rate: Rate, key: str) -> Window:
+        name = _name(rate, key)
+
+        async def there() -> Window:
+            count = await self._storage.get(name)
+            left = await self._left(name, rate) if count else float(rate.seconds)
+            return Window(count, left)
+
+        return await self._tried(there, lambda: super(RedisCounts, self).look(rate, key))
+
+    async def clear(self, rate: Rate, key: str) -> None:
+        await self._tried(
+            lambda: self._storage.clear(_name(rate, key)),
+            lambda: super(RedisCounts, self).clear(rate, key),
+        )
+
+    async def close(self) -> None:
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.wait([self._search])
+        client: Any = self._storage.bridge
+        await client.storage.aclose()
+        await super().close()
+
+    async def _left(self, name: str, rate: Rate, *, is_new: bool = False) -> float:
+        """The seconds until a window ends; Redis is only asked for those that began elsewhere."""
+        now = time.monotonic()
+        end = now + rate.seconds if is_new else self._ends.get(name, 0.0)
+        if end <= now:
+            end = now + await self._storage.get_expiry(name) - time.time()
+        if len(self._ends) >= _REMEMBERED:
+            self._ends.clear()
+        self._ends[name] = end
+        return min(end - now, rate.seconds)
+
+    async def _tried(
+        self, there: Callable[[], Awaitable[T]], here: Callable[[], Awaitable[T]]
+    ) -> T:
+        if self._search is None:
+            try:
+                async with asyncio.timeout(2 * TIMEOUT_SECONDS):
+                    return await there()
+            except self._errors as error:
+                self._lose(error)
+        return await here()
+
+    def _lose(self, error: Exception) -> None:
+        if self._search is None:
+            logger.warning("Redis is lost, so limits are counted by this machine alone: %s", error)
+            self.redis = "lost"
+            self._search = asyncio.create_task(self._find_again(), name="redis")
+
+    async def _find_again(self) -> None:
+        """Not by a ping: what answers that may still be read-only, or full."""
+        found = False
+        while not found:
+            await asyncio.sleep(RETRY_SECONDS)
+            with suppress(*self._errors):
+                found = await self._storage.incr("probe", 1) > 0
+        logger.warning("Redis is back, and counts again")
+        self.redis, self._search = "ok", None
+
+
+def _name(rate: Rate, key: str) -> str:
+    """A key's name in Redis, the same on every machine; whose it is can hardly be read from it."""
+    text = f"{rate.name} {rate.limit}/{rate.seconds} {key}"
+    return blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()

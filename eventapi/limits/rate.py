@@ -1,0 +1,37 @@
+"""How often something may be done, and how often it was."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import msgspec
+
+_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """``limit`` times in a window of ``seconds``, which begins with the first time."""
+
+    name: str
+    limit: int
+    seconds: int
+
+
+class Window(msgspec.Struct, frozen=True, gc=False):
+    """``count`` times in the window that ends in ``seconds``."""
+
+    count: int
+    seconds: float
+
+    @property
+    def wait(self) -> int:
+        """After how many whole seconds it is over; 1 at least."""
+        return max(1, ceil(self.seconds))
+
+
+def rate_of(name: str, text: str) -> Rate | None:
+    """The rate of a setting, ``N/second|minute|hour|day``; ``None`` for ``off``."""
+    if text == "off":
+        return None
+    limit, _, unit = text.partition("/")
+    return Rate(name, int(limit), _SECONDS[unit])

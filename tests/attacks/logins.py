@@ -1,0 +1,167 @@
+"""``python -m tests.attacks.logins``: what a login tells by its time, and what logins cost others.
+
+Prints the area under the ROC curve (0.5: nothing can be told) of who would tell known users from
+unknown ones by the time of a refused login; the rate of logins as a share of what bare argon2 does
+on the same cores; and the p99 of reading an item while others log in, as a multiple of its p99 in
+quiet. All in rounds by turns, against one server of our own on the loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from eventapi.security.passwords import OWASP_HASHER
+from tests.whole.client import Answer, Connection
+from tests.whole.server import Server, by_serve
+
+PASSWORD = "correct horse battery staple"
+ROUNDS = 5
+READ_PAUSE_SECONDS = 0.002
+
+
+def roc_area(some: Sequence[float], others: Sequence[float]) -> float:
+    """The chance that one of ``others`` is greater than one of ``some``, ties half (Mann-Whitney)."""
+    ranked = sorted([(value, 0) for value in some] + [(value, 1) for value in others])
+    greater = ties = seen = at = 0.0
+    while at < len(ranked):
+        end = at = int(at)
+        while end < len(ranked) and ranked[end][0] == ranked[at][0]:
+            end += 1
+        here = sum(kind for _, kind in ranked[at:end])
+        greater += here * seen
+        ties += here * (end - at - here)
+        seen += end - at - here
+        at = end
+    return (greater + ties / 2) / (len(some) * len(others))
+
+
+async def _register(connection: Connection, name: str) -> None:
+    body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+    answer = await connection.request("POST", "/auth/register", body)
+    assert answer.status == 200, answer
+
+
+async def _log_in(connection: Connection, name: str, password: str) -> Answer:
+    body = {"username": name, "password": password}
+    return await connection.request("POST", "/auth/login", body)
+
+
+async def tell_apart(port: int, samples: int) -> float:
+    """The area for as many refused logins of each kind, in an order by chance."""
+    connection = await Connection.open(port)
+    await _register(connection, "known-user")
+    kinds = [name for name in ("known-user", "no-such-one") for _ in range(samples)]
+    random.shuffle(kinds)
+    times: dict[str, list[float]] = {name: [] for name in set(kinds)}
+    for name in kinds:
+        started = time.perf_counter()
+        answer = await _log_in(connection, name, "a wrong password")
+        times[name].append(time.perf_counter() - started)
+        assert answer.status == 401, answer
+    connection.close()
+    return roc_area(times["no-such-one"], times["known-user"])
+
+
+def _bare(seconds: float) -> float:
+    """Verifications a second by argon2 alone, a thread for each core."""
+    stored = OWASP_HASHER.hash(PASSWORD)
+    end = time.perf_counter() + seconds
+
+    def verify() -> int:
+        for done in count(1):
+            OWASP_HASHER.verify(stored, PASSWORD)
+            if time.perf_counter() >= end:
+                return done
+        raise AssertionError
+
+    cores = os.cpu_count() or 1
+    started = time.perf_counter()
+    with ThreadPoolExecutor(cores) as threads:
+        done = sum(threads.map(lambda _: verify(), range(cores)))
+    return done / (time.perf_counter() - started)
+
+
+async def _logins(port: int, seconds: float) -> float:
+    """Logins a second of as many clients as keep every core busy."""
+    end = time.perf_counter() + seconds
+
+    async def client() -> int:
+        connection = await Connection.open(port)
+        done = 0
+        while time.perf_counter() < end:
+            answer = await _log_in(connection, "known-user", PASSWORD)
+            assert answer.status == 200, answer
+            done += 1
+        connection.close()
+        return done
+
+    started = time.perf_counter()
+    done = sum(await asyncio.gather(*(client() for _ in range(2 * (os.cpu_count() or 1)))))
+    return done / (time.perf_counter() - started)
+
+
+async def _reads(port: int, seconds: float) -> float:
+    """The p99 of reading an item, in seconds, by one client who does not hurry."""
+    connection = await Connection.open(port)
+    answer = await _log_in(connection, "known-user", PASSWORD)
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    item = (await connection.request("POST", "/items", {"title": "read"}, headers)).json()["id"]
+    end = time.perf_counter() + seconds
+    times: list[float] = []
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        answer = await connection.request("GET", f"/items/{item}", None, headers)
+        times.append(time.perf_counter() - started)
+        assert answer.status == 200, answer
+        await asyncio.sleep(READ_PAUSE_SECONDS)
+    connection.close()
+    return sorted(times)[len(times) * 99 // 100]
+
+
+async def _both(port: int, seconds: float) -> tuple[float, float]:
+    return await asyncio.gather(_reads(port, seconds), _logins(port, seconds))
+
+
+async def costs(port: int, seconds: float) -> tuple[float, float]:
+    """Medians over the rounds: the rate of logins over the bare one, the p99 over the quiet one."""
+    rates, pauses = [], []
+    for _ in range(ROUNDS):
+        rates.append(await _logins(port, seconds) / _bare(seconds))
+        quiet = await _reads(port, seconds)
+        busy, _ = await _both(port, seconds)
+        pauses.append(busy / quiet)
+    return median(rates), median(pauses)
+
+
+def main() -> int:
+    """The exit status: 1 where the time tells who exists."""
+    parser = argparse.ArgumentParser(prog="python -m tests.attacks.logins", description=__doc__)
+    parser.add_argument("--samples", type=int, default=5000, help="refused logins of each kind")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement of a round")
+    options = parser.parse_args()
+    with TemporaryDirectory() as directory, Server(Path(directory) / "data", 1, by_serve) as server:
+        area = asyncio.run(tell_apart(server.port, options.samples))
+        _say(f"area under the ROC curve, {options.samples:,} of each kind", area)
+        rate, pause = asyncio.run(costs(server.port, options.seconds))
+        _say("logins, of what bare argon2 does", rate)
+        _say("p99 of reads while others log in, of the quiet one", pause)
+    return abs(area - 0.5) > 0.02
+
+
+def _say(name: str, value: float) -> None:
+    print(f"{name:60}{value:8.3f}", flush=True)  # noqa: T201  # it prints its figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""Nothing secret comes out where it does not belong, and what is erased is nowhere.
+
+A real server is given values that stand nowhere else, and everything it keeps and says is searched.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.whole.server import ROOT, Server, by_serve
+
+KEY = "canary-key-0123456789-canary-key-0123456789"
+PASSWORD = "canary-password-7312"
+TYPED = {
+    "username": "canaryname",
+    "email": "canary.mail@example.org",
+    "full_name": "Canary Fullname",
+    "title": "canary title 5521",
+    "description": "canary description 9917",
+    "agent": "canary-agent/4.4",
+}
+
+
+class Client:
+    """Sends requests, and keeps every answer that is not meant for the one who knows the secret."""
+
+    def __init__(self, port: int) -> None:
+        self._root = f"http://127.0.0.1:{port}"
+        self.token = ""
+        self.heard = b""
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, private: bool = False, **headers: str
+    ) -> Any:
+        """The decoded answer; ``private`` ones are for who asked, and not searched."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode() if body else None
+        named = {"User-Agent": TYPED["agent"], "Content-Type": "application/json"} | headers
+        if self.token and "Authorization" not in headers:
+            named["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(self._root + path, data, named, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+                head, content = str(answer.headers).encode(), answer.read()
+        except urllib.error.HTTPError as error:
+            head, content = str(error.headers).encode(), error.read()
+        if not private:
+            self.heard += head + content
+        try:
+            return json.loads(content) if content else None
+        except ValueError:
+            return content
+
+    def live(self) -> dict[str, str]:
+        """Use everything: an account, its sessions, items, and all that can be refused."""
+        account = {name: TYPED[name] for name in ("username", "email", "full_name")}
+        item = {name: TYPED[name] for name in ("title", "description")}
+        self.ask("POST", "/auth/register", account | {"password": PASSWORD}, private=True)
+        tokens = self.ask(
+            "POST",
+            "/auth/login",
+            {"username": TYPED["username"], "password": PASSWORD},
+            private=True,
+        )
+        self.token = tokens["access_token"]
+        made = self.ask("POST", "/api/v2/items", item, private=True)
+        self.ask("GET", f"/items?q={quote(TYPED['title'])}", private=True)
+        self.ask("GET", "/auth/sessions", private=True)
+        renewed = self.ask(
+            "POST", "/auth/refresh", {"refresh_token": tokens["refresh_token"]}, private=True
+        )
+        # A name that is taken is said again to who has just typed it.
+        self.ask("POST", "/auth/register", account | {"password": PASSWORD}, private=True)
+        # From here on nobody asks for anything that is theirs.
+        self.ask("POST", "/auth/register", account | {"password": PASSWORD, "roles": [PASSWORD]})
+        self.ask("POST", "/auth/login", {"username": "nobody", "password": PASSWORD})
+        self.ask("POST", "/auth/login", {"username": 7, "password": [PASSWORD]})
+        self.ask("POST", "/auth/login", f'{{"password": "{PASSWORD}", '.encode())
+        self.ask("POST", "/auth/refresh", {"refresh_token": renewed["refresh_token"] + "x"})
+        self.ask("POST", "/auth/password", {"current_password": PASSWORD, "new_password": "x"})
+        self.ask("GET", f"/items/{PASSWORD}")
+        self.ask("GET", f"/{PASSWORD}", Authorization=f"Bearer {self.token}x")
+        self.ask("GET", "/auth/me", Authorization=f"Bearer {KEY}")
+        self.ask("GET", "/items?limit=" + PASSWORD)
+        self.ask("PUT", f"/items/{made['id']}", {"title": [TYPED["title"]]})
+        self.ask("GET", f"/items/{made['id']}", Authorization="Bearer ")
+        for path in ("/health", "/health/ready", "/openapi.json", "/metrics", "/docs", "/"):
+            self.ask("GET", path, Authorization="Bearer ")
+        return {
+            "access token": tokens["access_token"],
+            "refresh token": tokens["refresh_token"],
+            "renewed access token": renewed["access_token"],
+            "renewed refresh token": renewed["refresh_token"],
+        }
+
+
+def spellings(value: str) -> Iterator[bytes]:
+    """The value as it may stand in a file: plain, in hex, in base64 at any offset, in a URL."""
+    plain = value.encode()
+    yield from (plain, plain.hex().encode(), quote(value).encode(), value.upper().encode())
+    for skipped in range(3):
+        # Neither the first nor the last letter: neighbours shine through there.
+        inner = base64.b64encode(b"\0" * skipped + plain)[4 if skipped else 0 : -4]
+        yield from (inner, inner.replace(b"+", b"-").replace(b"/", b"_"))
+
+
+def found(places: Mapping[str, bytes], values: Mapping[str, str]) -> list[str]:
+    """Which value stands where."""
+    return [
+        f"{name} in {place}"
+        for place, content in places.items()
+        for name, value in values.items()
+        if any(spelling in content for spelling in spellings(value))
+    ]
+
+
+def files(server: Server) -> dict[str, bytes]:
+    """Every file that the server keeps, by name, and all that it said."""
+    kept = {
+        str(path.relative_to(server.data)): path.read_bytes()
+        for path in server.data.rglob("*")
+        if path.is_file()
+    }
+    return kept | {"its output": server.output.encode()}
+
+
+def program(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The result of one of our commands on the server's data."""
+    return subprocess.run(
+        [sys.executable, "-m", "eventapi", "--data", str(server.data), *arguments],
+        cwd=server.data.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_secret_is_kept_or_said(tmp_path: Path, log_format: str) -> None:
+    settings = {
+        "EVENTAPI_SECRET_KEY": KEY,
+        "EVENTAPI_LOG_LEVEL": "debug",
+        "EVENTAPI_LOG_FORMAT": log_format,
+        "EVENTAPI_LOG_FILE": str(tmp_path / "data" / "server.log"),
+    }
+    with Server(tmp_path / "data", 2, by_serve, settings) as server:
+        client = Client(server.port)
+        secrets = {"key": KEY, "password": PASSWORD} | client.live()
+        program(server, "snapshot")
+        places = files(server) | {"what anybody may hear": client.heard}
+        assert found(places, secrets) == []
+        assert found(places, {"argon2": "$argon2"}) == []
+        assert found(places, TYPED) == []
+        # The controls: the request is in the log, and a search finds what is there.
+        assert "/auth/login" in server.output
+        assert found({"place": f"a {KEY}".encode()}, {"key": KEY}) == ["key in place"]
+        assert found({"place": base64.b64encode(f"a{KEY}".encode())}, {"key": KEY})
+
+
+def test_what_is_erased_is_nowhere(tmp_path: Path) -> None:
+    """Not in the log, a copy of it, the snapshots, the vault, the quarantine, the own log output."""
+    settings = {
+        "EVENTAPI_LOG_LEVEL": "debug",
+        "EVENTAPI_LOG_FILE": str(tmp_path / "data" / "server.log"),
+    }
+    server = Server(tmp_path / "data", 2, by_serve, settings)
+    with server:
+        client = Client(server.port)
+        client.live()
+        assert program(server, "snapshot").returncode == 0
+    torn = server.log.read_bytes().splitlines(keepends=True)[1]
+    with server.log.open("ab") as log:
+        log.write(torn[: len(torn) // 2])
+    with server:
+        before = server.log.read_bytes()
+        client.ask("DELETE", "/auth/me", {"password": PASSWORD})
+    kept = files(server) | {"a copy of the log": before}
+    assert {Path(name).suffix for name in kept} >= {".jsonl", ".sqlite", ".snapshot", ".log"}
+    assert any("quarantine" in name for name in kept)
+    assert found(kept, TYPED) == []
+    assert server.log.read_bytes().startswith(before)
+    assert b'"user.erased"' in server.log.read_bytes()[len(before) :]
+    assert program(server, "log", "verify").returncode == 0
+    for command in (("log", "show"), ("state", "show"), ("log", "export", "--format", "db-json")):
+        said = program(server, *command)
+        assert said.returncode == 0, said.stderr
+        assert found({" ".join(command): said.stdout.encode()}, TYPED) == []
+
+
+def test_control_before_the_erasure_it_can_be_read(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 1, by_serve) as server:
+        Client(server.port).live()
+        said = program(server, "log", "export", "--format", "db-json").stdout.encode()
+        assert len(found({"the export": said}, TYPED)) == len(TYPED) - 1  # It has no sessions.
