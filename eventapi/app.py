@@ -45,7 +45,7 @@ from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.snapshotting import keep_taking
-from eventapi.storage import DEFAULT, Parts, open_snapshots, opened_journal
+from eventapi.storage import DEFAULT, Parts, open_snapshots, opened_journal, warn_if_in_memory
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 
@@ -96,6 +96,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
         logs.configure(settings)
+        warn_if_in_memory(settings)
     requests = [ApiRequest.bound(version) for version in (V1, V2)]
     limits = Limits(settings)
 

@@ -33,7 +33,7 @@ from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
 from eventapi.security.secret import given_keys
 from eventapi.settings import Settings
-from eventapi.storage import Parts, open_log, open_snapshots, opened_journal, warn_if_in_memory
+from eventapi.storage import Parts, open_log, open_snapshots, opened_journal
 from events.errors import ConfigurationError, known_error
 
 APP: Final = "eventapi.app:create_app"
@@ -94,7 +94,6 @@ def serve(  # noqa: PLR0917 - click passes them by name
     _raise_file_limit()
     bound = _bind(host, port)
     logs.configure(settings)
-    warn_if_in_memory(settings)
     config = _config(settings, workers, reload, ssl_certfile, ssl_keyfile)
     scheme = "http" if ssl_certfile is None else "https"
     address = f"{scheme}://{_shown(host)}:{bound.getsockname()[1]}"

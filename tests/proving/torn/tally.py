@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from tests.proving.torn.cases import CASES, Cases
@@ -13,6 +14,10 @@ from tests.proving.torn.others import mark_cases, snapshot_cases
 
 COLUMNS = ("cases", "whole", "torn", "damaged", "wrong", "dropped")
 """``dropped``: published lines that were not kept, and nothing was said."""
+
+
+Row = Callable[[], Iterable[tuple[Verdict, Verdict, int]]]
+"""Right answer, given answer and how many lines were published, case by case."""
 
 
 def tallied(verdicts: Iterable[tuple[Verdict, Verdict, int]]) -> Counter[str]:
@@ -42,15 +47,18 @@ def of_files(
         yield history.right_answer(content, marked), given, marked
 
 
-def table(history: History, directory: Path, stride: int) -> Iterator[tuple[str, Counter[str]]]:
-    """A row for each thing that is done."""
-    for name, cases in CASES.items():
-        yield name, tallied(of_log(history, cases, stride))
-    for number, (name, cases) in enumerate(CASES.items()):
-        files = of_files(directory / str(number), history, cases, stride * 797)
-        yield f"{name}, as a file", tallied(files)
+def rows(history: History, directory: Path, stride: int) -> Mapping[str, Row]:
+    """What is counted, for each thing that is done."""
     count = len(history.lines)
-    marks = mark_cases(directory / "mark", history, stride)
-    yield "the mark", tallied((right, given, count) for right, given in marks)
-    snapshots = snapshot_cases(directory / "snapshots", stride)
-    yield "a snapshot", tallied((right, given, 0) for right, given in snapshots)
+    found: dict[str, Row] = {}
+    for number, (name, cases) in enumerate(CASES.items()):
+        room = directory / str(number)
+        found[name] = partial(of_log, history, cases, stride)
+        found[f"{name}, as a file"] = partial(of_files, room, history, cases, stride * 797)
+    found["the mark"] = lambda: (
+        (right, given, count) for right, given in mark_cases(directory / "mark", history, stride)
+    )
+    found["a snapshot"] = lambda: (
+        (right, given, 0) for right, given in snapshot_cases(directory / "snapshots", stride)
+    )
+    return found
