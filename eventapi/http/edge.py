@@ -71,17 +71,7 @@ class Edge:
             await send(message)
 
         try:
-            one_too_many = await self._limits.check(scope)
-            # A protocol of ours says in the scope what is wrong with what it could not parse.
-            if "refusal" in scope:
-                raise scope["refusal"]  # type: ignore[typeddict-item]  # ours
-            if refusal is not None:
-                raise refusal
-            # Litestar takes doubled slashes for one, which a rule in front may not.
-            if "//" in scope["path"]:
-                raise NotFound("there is nothing at this path")
-            if one_too_many is not None:
-                raise one_too_many
+            await self._check(scope, refusal)
             app = self._app if self._cors is None else self._preflight(scope, self._cors)
             await app(scope, receive, send_with_headers)
         except Exception as error:
@@ -90,6 +80,20 @@ class Edge:
             await problem_reply(error, scope)(scope, receive, send_with_headers)
         finally:
             self._access_log(scope, status, time.perf_counter() - started)
+
+    async def _check(self, scope: HTTPScope, refusal: Exception | None) -> None:
+        """Raise what is wrong with a request; whatever that is, the request counts."""
+        one_too_many = await self._limits.check(scope)
+        # A protocol of ours says in the scope what is wrong with what it could not parse.
+        if "refusal" in scope:
+            raise scope["refusal"]  # type: ignore[typeddict-item]  # ours
+        if refusal is not None:
+            raise refusal
+        # Litestar takes doubled slashes for one, which a rule in front may not.
+        if "//" in scope["path"]:
+            raise NotFound("there is nothing at this path")
+        if one_too_many is not None:
+            raise one_too_many
 
     def _preflight(self, scope: HTTPScope, cors: Cors) -> ASGIApp:
         headers = cors.preflight(scope)

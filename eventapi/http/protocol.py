@@ -76,11 +76,12 @@ class _Flow(FlowControl):
 class _Outlet:
     """The transport as answers see it: their closing it is only the start of the end."""
 
-    __slots__ = ("close", "is_closing", "write")
+    __slots__ = ("close", "get_extra_info", "is_closing", "write")
 
     def __init__(self, protocol: ProblemProtocol) -> None:
         self.write = protocol.transport.write
         self.is_closing = protocol.transport.is_closing
+        self.get_extra_info = protocol.transport.get_extra_info
         self.close = protocol.end
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> No
         deaf.sendall(request("GET /items HTTP/1.1", field) * 50)
         time.sleep(3)
         taken = 0
-        with pytest.raises(ConnectionResetError):
+        with suppress(ConnectionResetError):
             while part := deaf.recv(65_536):
                 taken += len(part)
         assert taken < 15_000_000

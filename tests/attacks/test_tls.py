@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -55,12 +56,10 @@ def certificate(directory: Path) -> tuple[Path, Path]:
 
 
 class Tls:
-    """A server with a certificate that is trusted by ``context``."""
+    """A server with a certificate, and a client's context that trusts it."""
 
-    def __init__(self, server: Server, file: Path) -> None:
-        self.server = server
-        self.port = server.port
-        self.file = file
+    def __init__(self, port: int, file: Path) -> None:
+        self.port = port
         self.context = ssl.create_default_context(cafile=file)
 
 
@@ -68,22 +67,28 @@ class TlsServer(Server):
     """One that is up when its port takes connections: its health is not asked without TLS."""
 
     def wait_until_ready(self, seconds: float = 30.0) -> None:
-        super_deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+        deadline = time.monotonic() + seconds
         while "serves https" not in self.output:
-            assert datetime.now(UTC) < super_deadline, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
-    """A server over TLS, in a hurry."""
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """A server over TLS, in a hurry: its port and its certificate."""
     directory = tmp_path_factory.mktemp("tls")
     cert, key = certificate(directory)
     options = ("--ssl-certfile", str(cert), "--ssl-keyfile", str(key))
     command = quick(*options)
     with TlsServer(directory / "data", 1, command, {VARIABLE: SHORT}) as server:
-        yield Tls(server, cert)
+        yield server.port, cert
         assert server.stop() == 0
         assert "Traceback" not in server.output
+
+
+@pytest.fixture
+def tls(serving: tuple[int, Path]) -> Tls:
+    return Tls(*serving)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -106,7 +111,7 @@ def test_versions_that_are_broken_are_not_spoken(tls: Tls, version: ssl.TLSVersi
         warnings.simplefilter("ignore", DeprecationWarning)
         tls.context.minimum_version = tls.context.maximum_version = version
     tls.context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|protocol version|alert"):
+    with pytest.raises(ssl.SSLError):
         Wire(tls.port, tls.context)
 
 
@@ -144,14 +149,8 @@ def test_http_on_this_port_is_refused_cleanly(tls: Tls) -> None:
     for _ in range(3):
         with Wire(tls.port) as wire:
             wire.send(LIVE)
-            with pytest.raises(ConnectionResetError) if False else _nothing():
-                assert b"HTTP/" not in wire.rest()
+            assert b"HTTP/" not in wire.rest()
     assert asked(tls.port, LIVE, tls=tls.context).status == 200
-
-
-class _nothing:  # noqa: N801 - a context manager of one use
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02"])
