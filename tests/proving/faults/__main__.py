@@ -20,6 +20,7 @@ import msgspec
 
 from tests.proving.faults import shim
 from tests.proving.faults.case import Case, Result, run_case
+from tests.proving.faults.planted import PLANTED
 from tests.proving.faults.scenarios import Scenario, scenarios
 from tests.proving.machine import taken_on
 
@@ -99,15 +100,36 @@ def _all(found: Sequence[Scenario], every: int, room: Path) -> Iterator[tuple[st
                 yield name, result
 
 
+def _planted(every: int, room: Path) -> int:
+    """Plant each bug, and tell by what it is found; 1 where one is not."""
+    _print(f"{'planted bug':<40}{'tried':>8}{'found':>8}  first finding")
+    missed = 0
+    for number, (name, bug) in enumerate(PLANTED.items()):
+        place = room / f"bug-{number}"
+        place.mkdir()
+        figures = Figures()
+        with bug():
+            for scenario, result in _all(scenarios(place), every, place):
+                figures.take(scenario, result)
+        first = figures.wrongs[0].splitlines()[0] if figures.wrongs else "none"
+        tried = figures.answers.total()
+        _print(f"{name:<40}{tried:>8,}{len(figures.wrongs):>8,}  {first[:110]}")
+        missed += not figures.wrongs
+    return 1 if missed else 0
+
+
 def main() -> int:
     """Run the campaign and print its figures; 1 where anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="only every so many-th fault point")
+    parser.add_argument("--planted", action="store_true", help="how often bugs are found")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         room = Path(directory)
         if not shim.is_loaded():
             return shim.run_with_shim(room)
+        if chosen.planted:
+            return _planted(chosen.every, room)
         started = time.monotonic()
         found = scenarios(room)
         figures = Figures()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.proving.faults.calls import Call, Kind
+from tests.proving.faults.case import run_case
 from tests.proving.faults.ledger import Ledger
+from tests.proving.faults.planted import PLANTED
+from tests.proving.faults.scenarios import scenarios
 from tests.proving.faults.shim import GCC
 from tests.whole.server import ROOT
 from tests.whole.strace import needs_strace
@@ -31,6 +35,33 @@ def test_no_fault_of_a_sample_loses_or_invents_anything() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     tried = next(line for line in ran.stdout.splitlines() if "tried" in line)
     assert int(tried.split()[-1].replace(",", "")) > 40
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("bug", "scenario", "call", "kind"),
+    [
+        ("tell an error as it comes", "a start", "pwrite64", Kind.EIO),
+        ("write without the key", "a new directory", "pwrite64", Kind.EIO),
+        ("acknowledge before the sync", "a new directory", "fdatasync", Kind.EIO),
+        ("publish before the sync", "a new directory", "fdatasync", Kind.EIO),
+        ("drop the fence, and trust the cache", "a failed sync", "flock", Kind.EINTR),
+        ("apply before the append", "a start", "pwrite64", Kind.EIO),
+        ("do not recover", "a torn tail", "flock", Kind.EINTR),
+        ("cut below the mark", "a torn tail", "flock", Kind.EINTR),
+    ],
+)
+def test_control_a_planted_bug_is_found(
+    tmp_path: Path, bug: str, scenario: str, call: str, kind: Kind
+) -> None:
+    with PLANTED[bug]():
+        found = next(one for one in scenarios(tmp_path) if one.name == scenario)
+        cases = [case for case in found.cases() if (case.call.name, case.kind) == (call, kind)]
+        results = (
+            run_case(tmp_path / "case", found.base, found.said, found.wishes, case)
+            for case in cases
+        )
+        assert any(result.wrongs for result in results)
 
 
 def log_of(*requests: str) -> Log:

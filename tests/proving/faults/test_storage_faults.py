@@ -23,7 +23,7 @@ from tests.proving.faults.disks import (
     memory_disk,
 )
 from tests.whole.client import Answer, BrokenError
-from tests.whole.server import Server, by_serve
+from tests.whole.server import Server, by_serve, uvicorn_of
 from tests.whole.written import read_log
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -162,27 +162,28 @@ async def write_without_end(person: Person, name: str, ledger: Ledger) -> None:
             ledger.acknowledged.append(title)
 
 
+async def write_until_power_cut(server: Server, name: str, ledger: Ledger) -> None:
+    """Have many clients write, and cut the power off under them."""
+    enough = len(ledger.acknowledged) + WRITES
+    ledger.has_power = True
+    async with newcomer(server, name) as person, asyncio.TaskGroup() as clients:
+        for number in range(CLIENTS):
+            client = await person.again(server)
+            clients.create_task(write_without_end(client, f"{name}-{number}", ledger))
+        async with asyncio.timeout(LOAD_SECONDS):
+            while len(ledger.acknowledged) < enough:  # noqa: ASYNC110 - clients do not count
+                await asyncio.sleep(0.005)
+        ledger.has_power = False
+        cut_power(server.data)
+
+
 def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
     image, point = tmp_path / "image", tmp_path / "disk"
     make_image(image, 64)
     ledger = Ledger()
-
-    async def run(server: Server, cycle: int) -> None:
-        enough = len(ledger.acknowledged) + WRITES
-        ledger.has_power = True
-        async with newcomer(server, f"person{cycle}") as person, asyncio.TaskGroup() as clients:
-            for number in range(CLIENTS):
-                client = await person.again(server)
-                clients.create_task(write_without_end(client, f"{cycle}-{number}", ledger))
-            async with asyncio.timeout(LOAD_SECONDS):
-                while len(ledger.acknowledged) < enough:  # noqa: ASYNC110 - clients do not count
-                    await asyncio.sleep(0.005)
-            ledger.has_power = False
-            cut_power(point)
-
     for cycle in range(CUTS):
         with loop_disk(image, point), Server(point, 2, by_serve) as server:
-            asyncio.run(run(server, cycle))
+            asyncio.run(write_until_power_cut(server, f"person{cycle}", ledger))
             server.kill()
     with loop_disk(image, point):
         with Server(point, 1, by_serve) as server:
@@ -194,3 +195,16 @@ def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
     assert len(ledger.acknowledged) >= WRITES * CUTS
     assert not [title for title in ledger.acknowledged if found[title] != 1], "lost or doubled"
     assert not found - ledger.sent, "invented"
+
+
+def test_control_a_server_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
+    image, point = tmp_path / "image", tmp_path / "disk"
+    make_image(image, 64)
+    ledger = Ledger()
+    command = uvicorn_of("tests.whole.planted:no_sync")
+    with loop_disk(image, point), Server(point, 2, command) as server:
+        asyncio.run(write_until_power_cut(server, "person", ledger))
+        server.kill()
+    with loop_disk(image, point):
+        lines = server.log.read_bytes().count(b"\n")
+    assert lines < len(ledger.acknowledged)

@@ -35,11 +35,12 @@ from tests.proving.simulation.workload import World
 Bug = Callable[[], AbstractContextManager[object]]
 
 
-def _instead(place: object, name: str, value: object) -> Bug:
+def instead(place: object, name: str, value: object) -> Bug:
+    """A bug that is something else in a name's place."""
     return lambda: mock.patch.object(place, name, value)
 
 
-def _nothing(*_: object, **__: object) -> None:
+def nothing(*_: object, **__: object) -> None:
     """What is left out."""
 
 
@@ -143,8 +144,8 @@ def _make_directory_once(path: Any) -> None:
 def _forget_names() -> Iterator[None]:
     """Never sync a directory."""
     with (
-        mock.patch.object(files, "sync_directory", _nothing),
-        mock.patch.object(jsonl, "sync_directory", _nothing),
+        mock.patch.object(files, "sync_directory", nothing),
+        mock.patch.object(jsonl, "sync_directory", nothing),
     ):
         yield
 
@@ -159,7 +160,7 @@ def _reuse_numbers() -> Iterator[None]:
 
     with (
         mock.patch.object(journal.Journal, "_catch_up", lag),
-        mock.patch.object(journal.Journal, "_check_head", _nothing),
+        mock.patch.object(journal.Journal, "_check_head", nothing),
         mock.patch.object(journal.Journal, "state", _stale_state),
     ):
         yield
@@ -169,8 +170,8 @@ def _reuse_numbers() -> Iterator[None]:
 def _drop_the_fence() -> Iterator[None]:
     """After a failed sync somebody else syncs what is in the cache; one guard alone is enough."""
     with (
-        mock.patch.object(Mark, "raise_fence", _nothing),
-        mock.patch.object(JsonlLog, "_renew", _nothing),
+        mock.patch.object(Mark, "raise_fence", nothing),
+        mock.patch.object(JsonlLog, "_renew", nothing),
     ):
         yield
 
@@ -279,36 +280,36 @@ _real_fulfil = World.fulfil
 _real_sync_directory = files.sync_directory
 
 PLANTED: Mapping[str, Bug] = {
-    "acknowledge before the sync": _instead(journal, "Batch", _AnsweredEarly),
-    "skip the sync": _instead(JsonlLog, "_write", _write_unsynced),
-    "publish before the sync": _instead(JsonlLog, "_write", _publish_early),
-    "try a failed sync again": _instead(JsonlLog, "_write", _sync_twice),
+    "acknowledge before the sync": instead(journal, "Batch", _AnsweredEarly),
+    "skip the sync": instead(JsonlLog, "_write", _write_unsynced),
+    "publish before the sync": instead(JsonlLog, "_write", _publish_early),
+    "try a failed sync again": instead(JsonlLog, "_write", _sync_twice),
     "drop the fence, and trust the cache": _drop_the_fence,
     "forget the directory sync": _forget_names,
-    "sync only the directories one made": _instead(jsonl, "make_directory", _make_directory_once),
-    "read past the mark": _instead(JsonlLog, "read", _read_all),
-    "apply before the append": _instead(journal.Journal, "_write", _apply_early),
-    "lose the draft": _instead(State, "draft", lambda state: state),
-    "read what is at hand": _instead(journal.Journal, "state", _stale_state),
+    "sync only the directories one made": instead(jsonl, "make_directory", _make_directory_once),
+    "read past the mark": instead(JsonlLog, "read", _read_all),
+    "apply before the append": instead(journal.Journal, "_write", _apply_early),
+    "lose the draft": instead(State, "draft", lambda state: state),
+    "read what is at hand": instead(journal.Journal, "state", _stale_state),
     "use a position twice": _reuse_numbers,
-    "take no lock": _instead(jsonl, "_locked", lambda _: True),
-    "do not recover": _instead(JsonlLog, "_recover", _recover_by_the_lines),
-    "cut all that is past the mark": _instead(JsonlLog, "_adopt_tail", _cut_to_the_mark),
-    "cut below the mark": _instead(JsonlLog, "_adopt_tail", _cut_below_the_mark),
-    "forget that lines stand together": _instead(recovery, "_continues", _line_by_line),
-    "trust the cache of the dead": _instead(JsonlLog, "_renew", _nothing),
-    "refuse a batch with a hole": _instead(recovery, "_is_of_batch", lambda *_: False),
-    "do not sync what was cleaned up": _instead(Mark, "set_recovered", _recovered_unsynced),
-    "forget the receipts": _instead(Receipts, "add", _nothing),
+    "take no lock": instead(jsonl, "_locked", lambda _: True),
+    "do not recover": instead(JsonlLog, "_recover", _recover_by_the_lines),
+    "cut all that is past the mark": instead(JsonlLog, "_adopt_tail", _cut_to_the_mark),
+    "cut below the mark": instead(JsonlLog, "_adopt_tail", _cut_below_the_mark),
+    "forget that lines stand together": instead(recovery, "_continues", _line_by_line),
+    "trust the cache of the dead": instead(JsonlLog, "_renew", nothing),
+    "refuse a batch with a hole": instead(recovery, "_is_of_batch", lambda *_: False),
+    "do not sync what was cleaned up": instead(Mark, "set_recovered", _recovered_unsynced),
+    "forget the receipts": instead(Receipts, "add", nothing),
     "use a snapshot past the mark": _snapshot_past_the_mark,
-    "use a snapshot newer than the keys": _instead(Snapshots, "newest", _newest_of_all),
-    "do not check a snapshot's sum": _instead(snapshots, "_opened", _opened_unchecked),
-    "write a snapshot in clear": _instead(snapshots, "replace", _not_blanked),
-    "forget the receipts in a snapshot": _instead(snapshots, "_box", _box_of_less),
-    "destroy the key before the event": _instead(World, "fulfil", _destroy_first),
-    "finish no erasure at a start": _instead(journal.Journal, "_finish_erasures", _finish_nothing),
-    "let a cancelled append leave a hole": _instead(JsonlLog, "append", _append_and_go),
-    "answer who has hung up": _instead(journal, "_answer", _answer_who_is_gone),
+    "use a snapshot newer than the keys": instead(Snapshots, "newest", _newest_of_all),
+    "do not check a snapshot's sum": instead(snapshots, "_opened", _opened_unchecked),
+    "write a snapshot in clear": instead(snapshots, "replace", _not_blanked),
+    "forget the receipts in a snapshot": instead(snapshots, "_box", _box_of_less),
+    "destroy the key before the event": instead(World, "fulfil", _destroy_first),
+    "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
+    "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
+    "answer who has hung up": instead(journal, "_answer", _answer_who_is_gone),
     "ignore a failed directory sync": _ignore_directory_syncs,
 }
 """What is wrong, by what one would say of it."""
