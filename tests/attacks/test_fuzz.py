@@ -1,0 +1,75 @@
+"""A few thousand made-up requests, and the controls of who judges their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.attacks.fuzz import fuzz, wrong_with
+from tests.attacks.raw import Answer
+from tests.attacks.requests import Maker
+
+FIELDS = [
+    ("x-request-id", "r"),
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'"),
+]
+PROBLEM = ("content-type", "application/problem+json")
+NOT_FOUND = b'{"type":"/problems/not-found","status":404,"request_id":"r"}'
+
+RIGHT = Answer(404, [*FIELDS, PROBLEM], NOT_FOUND)
+
+
+def test_no_made_up_request_breaks_anything(tmp_path: Path) -> None:
+    figures = fuzz(tmp_path, 4_000, seed=1, clients=1)
+    assert figures.failures == []
+    assert figures.requests == 4_000
+    assert figures.broken > 40
+    assert len(figures.operations) > 80
+    assert {
+        200,
+        201,
+        204,
+        304,
+        400,
+        401,
+        404,
+        405,
+        412,
+        415,
+        422,
+    } - figures.statuses.keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, ""),
+        ({"status": 500}, "a failure of the server"),
+        ({"fields": [*FIELDS[1:], PROBLEM]}, "not one x-request-id"),
+        ({"fields": [*FIELDS, FIELDS[1], PROBLEM]}, "not one x-content-type-options"),
+        ({"fields": FIELDS}, "a document that is none"),
+        ({"body": b""}, "a document that is none"),
+        ({"body": NOT_FOUND[:-1]}, "a document that is none"),
+        ({"body": NOT_FOUND.replace(b'"r"', b'"s"')}, "a document that is none"),
+        ({"body": NOT_FOUND.replace(b"404", b"403")}, "a document that is none"),
+        ({"body": NOT_FOUND.replace(b"not-", b"no-")}, "a problem nobody knows"),
+    ],
+)
+def test_control_an_answer_that_is_wrong_is_found(change: dict[str, object], wrong: str) -> None:
+    assert wrong_with(msgspec.structs.replace(RIGHT, **change), "GET") == wrong
+
+
+def test_requests_are_the_same_from_the_same_dice() -> None:
+    document: Mapping[str, Any] = {
+        "paths": {"/items/{id}": {"get": {}, "put": {"requestBody": {"content": {}}}}}
+    }
+    one, same, other = (Maker(Random(seed), document, ["token"]) for seed in (1, 1, 2))
+    made = [one.make() for _ in range(50)]
+    assert made == [same.make() for _ in range(50)]
+    assert made != [other.make() for _ in range(50)]
