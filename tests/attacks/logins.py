@@ -22,12 +22,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from eventapi.security.passwords import OWASP_HASHER
-from tests.whole.client import Answer, Connection
+from tests.attacks.reader import PASSWORD, USER, log_in, p99_of_reads, register
+from tests.whole.client import Connection
 from tests.whole.server import Server, by_serve
 
-PASSWORD = "correct horse battery staple"
 ROUNDS = 5
-READ_PAUSE_SECONDS = 0.002
 
 
 def roc_area(some: Sequence[float], others: Sequence[float]) -> float:
@@ -46,31 +45,20 @@ def roc_area(some: Sequence[float], others: Sequence[float]) -> float:
     return (greater + ties / 2) / (len(some) * len(others))
 
 
-async def _register(connection: Connection, name: str) -> None:
-    body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
-    answer = await connection.request("POST", "/auth/register", body)
-    assert answer.status == 200, answer
-
-
-async def _log_in(connection: Connection, name: str, password: str) -> Answer:
-    body = {"username": name, "password": password}
-    return await connection.request("POST", "/auth/login", body)
-
-
 async def tell_apart(port: int, samples: int) -> float:
     """The area for as many refused logins of each kind, in an order by chance."""
     connection = await Connection.open(port)
-    await _register(connection, "known-user")
-    kinds = [name for name in ("known-user", "no-such-one") for _ in range(samples)]
+    await register(connection, USER)
+    kinds = [name for name in (USER, "no-such-one") for _ in range(samples)]
     random.shuffle(kinds)
     times: dict[str, list[float]] = {name: [] for name in set(kinds)}
     for name in kinds:
         started = time.perf_counter()
-        answer = await _log_in(connection, name, "a wrong password")
+        answer = await log_in(connection, name, "a wrong password")
         times[name].append(time.perf_counter() - started)
         assert answer.status == 401, answer
     connection.close()
-    return roc_area(times["no-such-one"], times["known-user"])
+    return roc_area(times["no-such-one"], times[USER])
 
 
 def _bare(seconds: float) -> float:
@@ -100,7 +88,7 @@ async def _logins(port: int, seconds: float) -> float:
         connection = await Connection.open(port)
         done = 0
         while time.perf_counter() < end:
-            answer = await _log_in(connection, "known-user", PASSWORD)
+            answer = await log_in(connection, USER, PASSWORD)
             assert answer.status == 200, answer
             done += 1
         connection.close()
@@ -111,26 +99,8 @@ async def _logins(port: int, seconds: float) -> float:
     return done / (time.perf_counter() - started)
 
 
-async def _reads(port: int, seconds: float) -> float:
-    """The p99 of reading an item, in seconds, by one client who does not hurry."""
-    connection = await Connection.open(port)
-    answer = await _log_in(connection, "known-user", PASSWORD)
-    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-    item = (await connection.request("POST", "/items", {"title": "read"}, headers)).json()["id"]
-    end = time.perf_counter() + seconds
-    times: list[float] = []
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        answer = await connection.request("GET", f"/items/{item}", None, headers)
-        times.append(time.perf_counter() - started)
-        assert answer.status == 200, answer
-        await asyncio.sleep(READ_PAUSE_SECONDS)
-    connection.close()
-    return sorted(times)[len(times) * 99 // 100]
-
-
 async def _both(port: int, seconds: float) -> tuple[float, float]:
-    return await asyncio.gather(_reads(port, seconds), _logins(port, seconds))
+    return await asyncio.gather(p99_of_reads(port, seconds), _logins(port, seconds))
 
 
 async def costs(port: int, seconds: float) -> tuple[float, float]:
@@ -138,7 +108,7 @@ async def costs(port: int, seconds: float) -> tuple[float, float]:
     rates, pauses = [], []
     for _ in range(ROUNDS):
         rates.append(await _logins(port, seconds) / _bare(seconds))
-        quiet = await _reads(port, seconds)
+        quiet = await p99_of_reads(port, seconds)
         busy, _ = await _both(port, seconds)
         pauses.append(busy / quiet)
     return median(rates), median(pauses)
