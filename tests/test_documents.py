@@ -1,0 +1,34 @@
+"""What the documents point at is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_FILE = re.compile(r"`((?:eventapi|events|projections|tests|docs|benchmarks)/[\w./-]+)")
+_MODULE = re.compile(r"python -m ((?:tests|benchmarks)[\w.]+)")
+
+
+def pointed_at(document: Path) -> set[Path]:
+    """The files that a document names."""
+    text = document.read_text()
+    links = {document.parent / target for target in _LINK.findall(text)}
+    files = {ROOT / name for name in _FILE.findall(text)}
+    modules = {ROOT / name.replace(".", "/") for name in _MODULE.findall(text)}
+    return links | files | {path if path.is_dir() else path.with_suffix(".py") for path in modules}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_document_names_exists(document: Path) -> None:
+    assert [path for path in sorted(pointed_at(document)) if not path.exists()] == []
+
+
+def test_control_names_are_found() -> None:
+    found = {str(path.relative_to(ROOT)) for path in pointed_at(ROOT / "docs" / "security.md")}
+    assert {"tests/attacks/fuzz.py", "tests/attacks/test_tls.py"} <= found
