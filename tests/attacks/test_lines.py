@@ -21,8 +21,6 @@ DESCRIPTIONS = [f"one{text}{FORGED}" for text in ("\n", "\u2028", "\u2029", "\\n
 def test_a_line_of_the_access_log_is_a_request(tmp_path: Path, log_format: str) -> None:
     settings = {"EVENTAPI_LOG_LEVEL": "info", "EVENTAPI_LOG_FORMAT": log_format}
     with Server(tmp_path / "data", 1, by_serve, settings) as server:
-        asked(server.port, request("GET /health/live HTTP/1.1"))
-        before = server.output
         for text in BREAKS:
             path = quote(f"/items/{text}{FORGED}")
             raw = f"{text}{FORGED}".encode().decode("latin-1")
@@ -32,8 +30,8 @@ def test_a_line_of_the_access_log_is_a_request(tmp_path: Path, log_format: str) 
             asked(server.port, request("GET / HTTP/1.1", f"User-Agent: u{raw}"))
             asked(server.port, request(f"GET /{raw} HTTP/1.1"))
         assert server.stop() == 0
-        lines = server.output.removeprefix(before).splitlines()
-    said = [line for line in lines if "request_id" in line]
+        lines = server.output.splitlines()
+    said = [line for line in lines if "request_id" in line and "/health" not in line]
     assert len(said) == 5 * len(BREAKS)
     assert not [line for line in lines if FORGED in line]
     if log_format == "json":
