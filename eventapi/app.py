@@ -40,6 +40,7 @@ from eventapi.http.views import V1, V2
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
+from eventapi.past import Past
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
@@ -118,6 +119,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 parts.environment,
                 settings.refresh_token_days * 86_400,
                 _health(settings, journal, log, counts),
+                Past(log, journal.keyring),
                 limits,
             )
             for request in requests:

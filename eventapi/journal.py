@@ -93,6 +93,11 @@ class Journal:
         self._running: set[str] = set()
         self._doomed: set[str] = set()
 
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of all users in the state; to look, not to touch."""
+        return self._keyring
+
     async def start(self, progress: Progress | None = None) -> None:
         """Fold the log, recover its tail, and finish erasures that a crash cut short.
 

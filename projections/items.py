@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator, MutableMapping, Sequence
 
@@ -91,20 +92,75 @@ class DraftOwnerIndex(OwnerIndex):
         return [*self._base[owner], *super().drop(owner)]
 
 
+_SPARE = 1024
+
+
+class Lives:
+    """Of every event of an item the position of the one before it, 8 bytes an event.
+
+    So an item's whole life can be followed backwards from its version.
+    """
+
+    def __init__(self, content: bytes = b"") -> None:
+        self._before = array("Q")
+        self._before.frombytes(content)
+
+    def add(self, position: int, before: int) -> None:
+        """Remember what came before the event at a position."""
+        try:
+            self._before[position] = before
+        except IndexError:
+            missing = position + position // 8 + _SPARE - len(self._before)
+            self._before.frombytes(bytes(missing * self._before.itemsize))
+            self._before[position] = before
+
+    def of(self, version: int) -> list[int]:
+        """The positions of an item's events up to a version, oldest first."""
+        positions = []
+        while version:
+            positions.append(version)
+            version = self._before[version] if version < len(self._before) else 0
+        positions.reverse()
+        return positions
+
+    def __bytes__(self) -> bytes:
+        return self._before.tobytes()
+
+
+class DraftLives(Lives):
+    """Those of a draft, which nobody asks for."""
+
+    def add(self, position: int, before: int) -> None:
+        """Remember nothing."""
+
+
 class Items:
-    """Live items by number; of deleted ones only tombstones."""
+    """Live items by number; of deleted ones only tombstones.
+
+    ``ever`` has all items that an owner has ever made, the deleted ones too.
+    """
 
     def __init__(
         self,
         by_id: MutableMapping[int, Item],
         deleted: MutableMapping[int, Tombstone],
         by_owner: OwnerIndex,
+        ever: OwnerIndex,
+        lives: Lives,
+        *,
         last_id: int = 0,
     ) -> None:
         self.by_id = by_id
         self.deleted = deleted
         self.by_owner = by_owner
+        self.ever = ever
+        self.lives = lives
         self.last_id = last_id
+
+    @classmethod
+    def empty(cls) -> Items:
+        """No items."""
+        return cls({}, {}, OwnerIndex(), OwnerIndex(), Lives())
 
     def draft(self) -> Items:
         """A copy-on-write copy."""
@@ -112,12 +168,18 @@ class Items:
             Overlay(self.by_id),
             Overlay(self.deleted),
             DraftOwnerIndex(self.by_owner),
-            self.last_id,
+            DraftOwnerIndex(self.ever),
+            DraftLives(),
+            last_id=self.last_id,
         )
+
+    def known(self, number: int) -> Item | Tombstone | None:
+        """An item, or what is left of it."""
+        return self.by_id.get(number) or self.deleted.get(number)
 
     def is_used(self, number: int) -> bool:
         """Whether an item of that number exists or existed."""
-        return number in self.by_id or number in self.deleted
+        return self.known(number) is not None
 
     def created(self, record: Record, event: ItemCreated) -> Item:
         content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
@@ -132,6 +194,7 @@ class Items:
         )
         self.by_id[item.id] = item
         self.by_owner.add(item.owner, item.id)
+        self.ever.add(item.owner, item.id)
         self.last_id = max(self.last_id, item.id)
         return item
 
@@ -140,6 +203,7 @@ class Items:
         item = self.by_id.get(entity_number(record.subject))
         if item is None:
             return None
+        self.lives.add(record.position, item.version)
         item = Item(
             item.id,
             item.title if changes.title is UNSET else changes.title,
@@ -156,6 +220,7 @@ class Items:
         item = self.by_id.get(entity_number(record.subject))
         if item is not None:
             self.by_owner.remove(item.owner, item.id)
+            self.lives.add(record.position, item.version)
             self._bury(item, record.position)
 
     def _bury(self, item: Item, position: int) -> None:
@@ -165,9 +230,10 @@ class Items:
     def restored(self, record: Record, event: ItemRestored) -> Item | None:
         content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
         number = entity_number(record.subject)
-        before = self.by_id.get(number) or self.deleted.get(number)
+        before = self.known(number)
         if before is None:
             return None
+        self.lives.add(record.position, before.version)
         if self.deleted.pop(number, None):
             self.by_owner.add(before.owner, number)
         item = Item(
@@ -184,6 +250,7 @@ class Items:
 
     def erase_owner(self, owner: int, position: int) -> None:
         """Delete everything an owner has."""
+        self.ever.drop(owner)
         for number in self.by_owner.drop(owner):
             item = self.by_id.get(number)
             if item is not None and item.owner == owner:

@@ -28,7 +28,7 @@ from msgspec.structs import force_setattr, replace
 from events.files import TEMPORARY, make_directory, write_durably
 from events.record import START, Event, Record
 from events.sealing import NONCE_BYTES, Keyring
-from projections.items import Item, Tombstone
+from projections.items import Item, Lives, Tombstone
 from projections.receipts import Receipt
 from projections.sessions import Session
 from projections.state import State
@@ -41,7 +41,7 @@ KEPT = 2
 
 _SUFFIX = ".snapshot"
 _SUM_BYTES = 32
-_FORMAT = 1
+_FORMAT = 2
 _MAX_HEADER_BYTES = 4096
 
 
@@ -94,6 +94,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True, gc=False):
     last_item: int
     owned: list[_Owned]
     deleted: list[Tombstone]
+    lives: bytes
 
 
 class _RefusedError(Exception):
@@ -247,7 +248,8 @@ def _body(state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) 
             )
         )
     deleted = list(state.items.deleted.values())
-    return _Body(state.users.last_id, state.items.last_id, owned, deleted)
+    lives = bytes(state.items.lives)
+    return _Body(state.users.last_id, state.items.last_id, owned, deleted, lives)
 
 
 def _box(user: User, items: list[Item], sessions: list[Session], receipts: list[Receipt]) -> _Box:
@@ -301,6 +303,8 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
         state.receipts.by_key[receipt.record.idempotencykey] = receipt
     for tombstone in body.deleted:
         state.items.deleted[tombstone.id] = tombstone
+        state.items.ever.add(tombstone.owner, tombstone.id)
+    state.items.lives = Lives(body.lives)
     state.users.last_id, state.items.last_id = body.last_user, body.last_item
     return state
 
@@ -336,6 +340,7 @@ def _take_in(state: State, owned: _Owned) -> None:
             force_setattr(item, "updated_at", item.created_at)  # One string for both.
         state.items.by_id[item.id] = item
         state.items.by_owner.add(user.id, item.id)
+        state.items.ever.add(user.id, item.id)
     if owned.sessions:
         ids = frozenset(session.id for session in owned.sessions)
         state.sessions.ids_by_user[user.id] = ids

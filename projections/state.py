@@ -12,7 +12,7 @@ from events import items as item_events
 from events import sessions as session_events
 from events import users as user_events
 from events.record import START, Event, Record, entity_number
-from projections.items import Items, OwnerIndex
+from projections.items import Items
 from projections.receipts import Entity, Receipts
 from projections.sessions import Sessions
 from projections.users import Users
@@ -51,7 +51,7 @@ class State:
     @classmethod
     def empty(cls) -> State:
         """The state before the first record."""
-        return cls(Users({}, {}, {}), Items({}, {}, OwnerIndex()), Sessions(), Receipts())
+        return cls(Users({}, {}, {}), Items.empty(), Sessions(), Receipts())
 
     @property
     def position(self) -> int:

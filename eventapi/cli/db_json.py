@@ -24,11 +24,11 @@ from argon2.exceptions import InvalidHashError
 from msgspec import Meta
 
 from eventapi.cli.failures import complaint
-from eventapi.cli.times import naive, record_time
 from eventapi.commands.command import Command
 from eventapi.commands.items import ImportItem
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.http.bodies import Description, Email, FullName, Title, Username, normal_email
+from eventapi.times import naive, record_time
 from events.errors import Invalid
 from events.items import Content
 from events.users import Profile

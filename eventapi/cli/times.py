@@ -1,39 +1,12 @@
-"""Times as people and files write them, and as records have them."""
+"""Points of the log on the command line."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
-_DATE_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
-)
-_POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
-
-
-def record_time(text: str, *, zone_needed: bool) -> str:
-    """A time in a record's form: RFC 3339 in UTC with microseconds and ``Z``.
-
-    Without a zone it is UTC, if that is allowed. Raises `ValueError`.
-    """
-    match = _DATE_TIME.fullmatch(text)
-    if match is None or (zone_needed and not match["zone"]):
-        kind = "an RFC 3339 time" if zone_needed else "an ISO 8601 date and time"
-        raise ValueError(f"{text!r} is not {kind}")
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment
-    except (ValueError, OverflowError):
-        raise ValueError(f"there is no time {text!r}") from None
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
-def naive(time: str) -> str:
-    """A record's time without its zone, and without a fraction that is zero."""
-    return datetime.fromisoformat(time).replace(tzinfo=None).isoformat()
+from eventapi.times import point_of
 
 
 class At(click.ParamType[int | str]):
@@ -47,10 +20,8 @@ class At(click.ParamType[int | str]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
-        if _POSITION.fullmatch(value):
-            return int(value)
         try:
-            return record_time(value, zone_needed=True)
+            return point_of(value)
         except ValueError as error:
             self.fail(f"{error} and no position", param, ctx)
 

@@ -7,8 +7,15 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
-from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
-from projections.items import Item
+from events.items import (
+    Content,
+    ContentChanges,
+    ItemCreated,
+    ItemDeleted,
+    ItemRestored,
+    ItemUpdated,
+)
+from projections.items import Item, Tombstone
 from projections.state import State
 
 
@@ -82,6 +89,26 @@ class DeleteItem(msgspec.Struct, frozen=True):
         return Decision(f"items/{item.id}", ItemDeleted(), f"users/{self.caller}")
 
 
+class RestoreItem(msgspec.Struct, frozen=True):
+    """Give an item, deleted or not, the content that it had at position ``as_of``.
+
+    ``versions`` are those that the caller accepts, or any.
+    """
+
+    caller: int
+    item: int
+    as_of: int
+    content: Content
+    versions: frozenset[int] | None = None
+
+    def decide(self, state: State) -> Decision:
+        item = known_item(state, self.caller, self.item)
+        _check_version(item, self.versions)
+        actor = f"users/{self.caller}"
+        event = ItemRestored(self.as_of, personal=self.content)
+        return Decision(f"items/{item.id}", event, actor, actor)
+
+
 def owned_item(state: State, caller: int, number: int) -> Item:
     """The caller's item; whether another one's exists is not told. Raises `NotFound`."""
     item = state.items.by_id.get(number)
@@ -90,6 +117,14 @@ def owned_item(state: State, caller: int, number: int) -> Item:
     return item
 
 
-def _check_version(item: Item, versions: frozenset[int] | None) -> None:
+def known_item(state: State, caller: int, number: int) -> Item | Tombstone:
+    """The caller's item, or what is left of it; raises `NotFound`."""
+    item = state.items.known(number)
+    if item is None or item.owner != caller:
+        raise NotFound("there is no such item")
+    return item
+
+
+def _check_version(item: Item | Tombstone, versions: frozenset[int] | None) -> None:
     if versions is not None and item.version not in versions:
         raise PreconditionFailed(f"the item is at version {item.version}")

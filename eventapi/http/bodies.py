@@ -165,6 +165,28 @@ class ItemPatch(Body, frozen=True):
     description: Description | UnsetType | None = UNSET
 
 
+Point = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="A position of the log, or an RFC 3339 time.",
+        examples=["17", "2026-01-02T03:04:05Z"],
+    ),
+]
+
+
+class Restoration(Body, frozen=True):
+    """Which content to bring back; by default that of before the deletion."""
+
+    as_of: Annotated[int, Meta(ge=0, le=2**63 - 1)] | Point | UnsetType = UNSET
+
+
+class ItemQuery(msgspec.Struct, frozen=True):
+    """At which point of the past to look."""
+
+    as_of: Point | UnsetType = UNSET
+
+
 class ListQuery(msgspec.Struct, frozen=True):
     """How to list items; nothing may be null, or msgspec would take the text ``null`` for it."""
 
@@ -181,6 +203,7 @@ class ListQuery(msgspec.Struct, frozen=True):
         ]
         | UnsetType
     ) = UNSET
+    as_of: Point | UnsetType = UNSET
 
 
 # Else addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).

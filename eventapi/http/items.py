@@ -5,20 +5,31 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import UNSET
 
 from eventapi.batch import Outcome
-from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem, owned_item
-from eventapi.http.bodies import ItemBody, ItemPatch, ListQuery
+from eventapi.commands.items import (
+    CreateItem,
+    DeleteItem,
+    RestoreItem,
+    UpdateItem,
+    known_item,
+    owned_item,
+)
+from eventapi.http.bodies import ItemBody, ItemPatch, ItemQuery, ListQuery, Restoration
 from eventapi.http.conditional import etag
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
-from eventapi.http.views import ApiVersion
-from events.items import Content
-from projections.items import Item
+from eventapi.http.views import ApiVersion, Change
+from eventapi.times import point_of
+from events.errors import Fault, Invalid
+from events.items import Content, ContentChanges
+from events.record import Record
+from projections.items import Item, Tombstone
 from projections.state import State
 
 
@@ -39,6 +50,10 @@ async def list_items(request: ApiRequest) -> Reply:
     """List the caller's items, by number."""
     state, user, _ = await request.authenticated()
     query = request.query_as(ListQuery)
+    if query.as_of is not UNSET:
+        ever = state.items.ever[user.id]
+        items = [item for item in map(state.items.known, ever) if item is not None]
+        state = await _past(request, state, query.as_of, items)
     found = list(islice(_matching(state, user.id, query), query.limit + 1))
     page, more = found[: query.limit], len(found) > query.limit
     following = _following(request, query, page[-1].id) if more else None
@@ -51,7 +66,11 @@ async def list_items(request: ApiRequest) -> Reply:
 async def get_item(request: ApiRequest) -> Reply:
     """Read an item."""
     state, user, _ = await request.authenticated()
-    item = owned_item(state, user.id, request.item_number())
+    number = request.item_number()
+    query = request.query_as(ItemQuery)
+    if query.as_of is not UNSET:
+        state = await _past(request, state, query.as_of, [known_item(state, user.id, number)])
+    item = owned_item(state, user.id, number)
     tag = (b"etag", etag(item.version))
     if request.is_known(item):
         return Reply(304, [tag])
@@ -77,6 +96,72 @@ async def delete_item(request: ApiRequest) -> Reply:
         versions = request.accepted_versions(owned_item(state, user.id, number))
         outcome = await request.execute(DeleteItem(user.id, number, versions), user.subject)
     return request.written(outcome, None)
+
+
+async def item_history(request: ApiRequest) -> Reply:
+    """List every change of an item, oldest first, also once it is deleted."""
+    state, user, _ = await request.authenticated()
+    item = known_item(state, user.id, request.item_number())
+    life = await request.services.past.life(item, state)
+    return json_reply([_change(record) for record in life])
+
+
+async def restore_item(request: ApiRequest) -> Reply:
+    """Undo a deletion, or bring an earlier content back."""
+    state, user, _ = await request.authenticated()
+    body = Restoration()
+    if await request.content():
+        body = await request.body_as(Restoration)
+    number = request.item_number()
+    outcome = await request.first_outcome(user.subject)
+    if outcome is None:
+        command = await _restoration(request, state, user.id, number, body)
+        outcome = await request.execute(command, user.subject)
+    return _item_written(request, outcome, user.username)
+
+
+async def _restoration(
+    request: ApiRequest, state: State, caller: int, number: int, body: Restoration
+) -> RestoreItem:
+    known = known_item(state, caller, number)
+    versions = request.accepted_versions(known)
+    if body.as_of is not UNSET:
+        position = await _position(request, state, body.as_of)
+    elif isinstance(known, Tombstone):
+        position = known.version - 1
+        # What comes in between may not be undone as well.
+        versions = versions or frozenset({known.version})
+    else:
+        raise Invalid(Fault("/as_of", "is required: the item is not deleted"))
+    past = await request.services.past.at(position, [known], state)
+    then = past.items.by_id.get(number)
+    if then is None:
+        raise Invalid(Fault("/as_of", f"there was no such item at position {position}"))
+    return RestoreItem(caller, number, position, Content(then.title, then.description), versions)
+
+
+async def _past(
+    request: ApiRequest, state: State, as_of: str, items: Sequence[Item | Tombstone]
+) -> State:
+    position = await _position(request, state, as_of)
+    return await request.services.past.at(position, items, state)
+
+
+async def _position(request: ApiRequest, state: State, as_of: int | str) -> int:
+    try:
+        point = as_of if isinstance(as_of, int) else point_of(as_of)
+    except ValueError as error:
+        raise Invalid(Fault("/as_of", f"{error} and no position")) from None
+    return await request.services.past.position(point, state)
+
+
+def _change(record: Record) -> Change:
+    personal = getattr(record.event, "personal", None)
+    changes = ContentChanges()
+    if isinstance(personal, Content | ContentChanges):
+        changes = ContentChanges(title=personal.title, description=personal.description)
+    kind: Any = record.event.type
+    return Change(record.position, record.time, kind, record.actor, changes)
 
 
 async def _update(
@@ -134,6 +219,8 @@ def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
     parameters: dict[str, str | int] = {"limit": query.limit, "after": last, "order": query.order}
     if query.q is not UNSET:
         parameters["q"] = query.q
+    if query.as_of is not UNSET:
+        parameters["as_of"] = query.as_of
     return request.path_to(f"/items?{urlencode(parameters)}")
 
 
@@ -172,10 +259,32 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=get_item,
             summary="Read an item",
             tag="items",
+            query=ItemQuery,
             headers=("If-None-Match", "If-Match"),
             answers={200: version.item_type, 304: None},
             answer_headers=("ETag",),
-            errors=("not-found", "precondition-failed"),
+            errors=("not-found", "precondition-failed", "validation-failed"),
+        ),
+        Endpoint(
+            method="GET",
+            path=f"{one}/history",
+            handler=item_history,
+            summary="List every change of an item",
+            tag="items",
+            answers={200: list[Change]},
+            errors=("not-found",),
+        ),
+        Endpoint(
+            method="POST",
+            path=f"{one}/restore",
+            handler=restore_item,
+            summary="Undo a deletion, or bring an earlier content back",
+            tag="items",
+            body=Restoration,
+            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
+            answers={200: version.item_type},
+            answer_headers=("ETag", "Event-Position"),
+            errors=("not-found", "precondition-failed", "validation-failed"),
         ),
         Endpoint(
             method="PUT",

@@ -32,7 +32,7 @@ from events.errors import (
     PreconditionFailed,
     Unauthenticated,
 )
-from projections.items import Item
+from projections.items import Item, Tombstone
 from projections.state import State
 from projections.users import User
 
@@ -186,7 +186,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise NotFound("there is no such item")
         return int(text)
 
-    def accepted_versions(self, item: Item) -> frozenset[int] | None:
+    def accepted_versions(self, item: Item | Tombstone) -> frozenset[int] | None:
         """The versions at which a write may find the item: those of If-Match, or ``None`` for any.
 
         ``item`` is the caller's, as it stands. Raises `PreconditionFailed` where If-None-Match

@@ -10,6 +10,7 @@ import msgspec
 from eventapi.batch import Environment
 from eventapi.http.limits import Limits
 from eventapi.journal import Journal
+from eventapi.past import Past
 from eventapi.security.passwords import Passwords
 from eventapi.security.tokens import Tokens
 
@@ -25,5 +26,6 @@ class Services(msgspec.Struct, frozen=True):
     environment: Environment
     refresh_seconds: int
     health: Details
+    past: Past
     limits: Limits
     wait_seconds: float = 2.0

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from events.items import ContentChanges
 from events.users import Role
 from projections.items import Item
 from projections.sessions import Session
@@ -66,6 +67,16 @@ class ItemV2(msgspec.Struct, frozen=True, gc=False):
     created_at: Time
     updated_at: Time
     version: Version
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """A change of an item: ``changes`` has the values that it set."""
+
+    position: Version
+    time: Time
+    type: Literal["item.created", "item.updated", "item.deleted", "item.restored"]
+    actor: str
+    changes: ContentChanges
 
 
 class PageV2(msgspec.Struct, frozen=True, gc=False):

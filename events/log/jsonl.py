@@ -34,7 +34,7 @@ import logging
 import os
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
@@ -65,7 +65,7 @@ PIECE_BYTES: Final = 1 << 17
 _SMALL_BYTES: Final = 1 << 16
 """Up to here a read is done in place: the bytes were written a moment ago and are in memory."""
 
-_INDEX_EVERY: Final = 4096
+_INDEX_EVERY: Final = 256
 """Positions between two entries of the offset index."""
 
 _TURN_PAUSE_SECONDS: Final = 0.0005
@@ -149,7 +149,8 @@ class JsonlLog:
             return
         position, offset = self._nearest(after)
         rest = b""
-        async with aclosing(self._chunks(offset, published.offset)) as chunks:
+        end = self._beyond(last, published.offset)
+        async with aclosing(self._chunks(offset, end)) as chunks:
             async for chunk in chunks:
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()
@@ -180,6 +181,11 @@ class JsonlLog:
         at = bisect_right(self._index_positions, position) - 1
         found = (self._index_positions[at], self._index_offsets[at])
         return self._cursor if found[0] < self._cursor[0] <= position else found
+
+    def _beyond(self, position: int, end: int) -> int:
+        """Where a read up to a position may stop: what is known to be behind it, or the end."""
+        at = bisect_left(self._index_positions, position)
+        return self._index_offsets[at] if at < len(self._index_offsets) else end
 
     def _remember(self, position: int, offset: int) -> None:
         if position >= self._index_positions[-1] + _INDEX_EVERY:

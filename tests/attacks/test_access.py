@@ -57,6 +57,8 @@ ACCESS: Mapping[tuple[str, str], Rule] = {
     ("POST", "/items"): Rule(Access.SESSION, _ITEM),
     ("GET", "/items"): Rule(Access.SESSION),
     ("GET", "/items/{item_id}"): Rule(Access.OWNER),
+    ("GET", "/items/{item_id}/history"): Rule(Access.OWNER),
+    ("POST", "/items/{item_id}/restore"): Rule(Access.OWNER, {"as_of": "2999-01-01T00:00:00Z"}),
     ("PUT", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
     ("PATCH", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
     ("DELETE", "/items/{item_id}"): Rule(Access.OWNER),

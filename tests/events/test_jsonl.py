@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,28 @@ async def test_the_index_of_offsets_leads_to_any_range(
         for after in (30, 0, 47, 9, 10, 11, -1, 25):
             for upto in (None, 3, 10, 31, 48):
                 assert await everything(log, after, upto) == lines[max(after, 0) : upto]
+
+
+@in_event_loop
+async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as log:
+        lines = await append(log, 5_000)
+    async with opened(path) as log:
+        assert await everything(log) == lines
+        read = 0
+        chunks = log._chunks
+
+        def counted(start: int, end: int) -> AsyncGenerator[bytes, None]:
+            nonlocal read
+            read += end - start
+            return chunks(start, end)
+
+        monkeypatch.setattr(log, "_chunks", counted)
+        for position in (1, 2, 257, 2_500, 4_999, 5_000):
+            assert await everything(log, position - 1, position) == [lines[position - 1]]
+        assert read < 6 * 4 * jsonl.PIECE_BYTES < path.stat().st_size
 
 
 # No room, and other refusals of a write

@@ -1,0 +1,84 @@
+"""The past of items, from the lines of the log that are theirs and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
+
+from events.codec import decode
+from events.errors import Fault, Invalid
+from events.log.port import EventLog
+from events.record import START, Record
+from events.sealing import Keyring
+from projections.items import Item, Tombstone
+from projections.state import State
+
+_GAP = 32
+"""Up to how many lines between two that are wanted it is cheaper to read on than to read anew."""
+
+_HASH = slice(-66, -2)
+"""Where in a line its hash stands."""
+
+
+class Past:
+    """What was, of what is or was in a state."""
+
+    def __init__(self, log: EventLog, keyring: Keyring) -> None:
+        """``keyring`` has the keys of all users in the states that are asked about."""
+        self._log = log
+        self._keyring = keyring
+
+    async def position(self, point: int | str, state: State) -> int:
+        """The position that a point of the log means: itself, or the last one by that time.
+
+        Raises `Invalid` for a position that the state has not come to.
+        """
+        if isinstance(point, int):
+            if point > state.position:
+                raise Invalid(Fault("/as_of", f"the log ends at position {state.position}"))
+            return point
+        # Times never go back in a log, so it can be searched in halves.
+        low, high = 0, state.position
+        if state.last.time <= point:
+            return high
+        while low < high:
+            middle = (low + high + 1) // 2
+            record = (await self._records([middle]))[0]
+            low, high = (middle, high) if record.time <= point else (low, middle - 1)
+        return low
+
+    async def life(self, item: Item | Tombstone, state: State) -> list[Record]:
+        """All records of an item, oldest first; their ``end`` is not told."""
+        return await self._records(state.items.lives.of(item.version))
+
+    async def at(self, position: int, items: Iterable[Item | Tombstone], state: State) -> State:
+        """The state of these items, and of nothing else, as it was at a position."""
+        lives = state.items.lives
+        positions = [one for item in items for one in lives.of(item.version) if one <= position]
+        past = State.empty()
+        for record in await self._records(sorted(positions)):
+            past.apply(record)
+        return past
+
+    async def _records(self, positions: Sequence[int]) -> list[Record]:
+        """The records at these positions, which ascend."""
+        wanted, records = set(positions), []
+        for first, last in _runs(positions):
+            lines = [line async for run in self._log.read(first - 2, last) for line in run]
+            before = START
+            if first > 1:
+                digest = bytes.fromhex(lines.pop(0)[_HASH].decode())
+                before = replace(START, position=first - 1, hash=digest)
+            found = decode(lines, self._keyring, before)
+            records += [replace(record, end=0) for record in found if record.position in wanted]
+        return records
+
+
+def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches without a gap that is worth it, each as its first and last position."""
+    start = 0
+    for end in range(1, len(positions) + 1):
+        if end == len(positions) or positions[end] > positions[end - 1] + _GAP:
+            yield positions[start], positions[end - 1]
+            start = end

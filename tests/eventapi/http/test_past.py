@@ -1,0 +1,206 @@
+"""Time travel: history, ``as_of`` and restore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eventapi.commands.items import DeleteItem
+from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
+
+
+class Told:
+    """An item with a past: made, changed twice, deleted; and the positions of that."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        made = caller.post("/items", json={"title": "one", "description": "first"})
+        self.number = made.json()["id"]
+        self.path = f"/items/{self.number}"
+        changes = [
+            made,
+            caller.request("PUT", self.path, json={"title": "two"}),
+            caller.patch(self.path, json={"description": "third"}),
+            caller.request("DELETE", self.path),
+        ]
+        self.made, self.put, self.patched, self.deleted = (
+            int(answer.headers["event-position"]) for answer in changes
+        )
+
+
+@pytest.fixture
+def told(ann: Caller, prefix: str) -> Told:
+    return Told(ann.under(prefix))
+
+
+def test_a_history_has_every_change_oldest_first_also_after_the_deletion(told: Told) -> None:
+    history = told.caller.get(f"{told.path}/history").json()
+    me = history[0]["actor"]
+    assert me.startswith("users/")
+    assert [(one["position"], one["type"], one["actor"], one["changes"]) for one in history] == [
+        (told.made, "item.created", me, {"title": "one", "description": "first"}),
+        (told.put, "item.updated", me, {"title": "two", "description": None}),
+        (told.patched, "item.updated", me, {"description": "third"}),
+        (told.deleted, "item.deleted", me, {}),
+    ]
+    times = [one["time"] for one in history]
+    assert times == sorted(times)
+
+
+def test_an_item_is_shown_as_it_stood_at_a_position(told: Told) -> None:
+    def contents(position: int) -> tuple[Any, ...]:
+        answer = told.caller.get(f"{told.path}?as_of={position}")
+        if answer.status_code == 404:
+            return ("not-found",)
+        assert answer.headers["etag"] == f'"{max(p for p in versions if p <= position)}"'
+        return (answer.json()["title"], answer.json()["description"])
+
+    versions = (told.made, told.put, told.patched)
+    assert contents(0) == contents(told.made - 1) == contents(told.deleted) == ("not-found",)
+    assert contents(told.made) == ("one", "first")
+    assert contents(told.put) == ("two", None)
+    assert contents(told.patched) == contents(told.deleted - 1) == ("two", "third")
+
+
+def test_an_item_is_shown_as_it_stood_at_a_time(told: Told) -> None:
+    history = told.caller.get(f"{told.path}/history").json()
+    then = told.caller.get(f"{told.path}?as_of={history[1]['time']}")
+    assert then.json()["title"] == "two"
+    assert told.caller.get(told.path, params={"as_of": "2001-01-01T00:00:00+01:00"}).is_error
+    assert told.caller.get(f"{told.path}?as_of=2999-01-01T00:00:00Z").status_code == 404
+
+
+def test_a_list_is_shown_as_it_was(ann: Caller, prefix: str) -> None:
+    caller = ann.under(prefix)
+    first, second = caller.create("first"), caller.create("second")
+    before = int(
+        caller.patch(f"/items/{first}", json={"title": "changed"}).headers["event-position"]
+    )
+    caller.request("DELETE", f"/items/{second}")
+    caller.create("third")
+
+    def titles(query: str) -> list[str]:
+        page = caller.get(f"/items?{query}").json()
+        return [item["title"] for item in (page if isinstance(page, list) else page["items"])]
+
+    assert titles("") == ["changed", "third"]
+    assert titles(f"as_of={before}") == ["changed", "second"]
+    assert titles(f"as_of={before - 1}") == ["first", "second"]
+    assert titles(f"as_of={before - 1}&order=desc&q=FIR") == ["first"]
+    assert titles("as_of=0") == []
+    answer = caller.get(f"/items?as_of={before}&limit=1")
+    assert f"as_of={before}" in answer.headers["link"]
+
+
+@pytest.mark.parametrize(
+    "point", ["-1", "", "now", "01", "1.0", "2026-01-01", "2026-01-01T00:00:00", "9" * 18, "x" * 41]
+)
+def test_a_point_that_is_none_or_is_not_yet_is_refused(ann: Caller, point: str) -> None:
+    number = ann.create()
+    for path in (f"/items/{number}", "/items"):
+        problem = assert_problem(ann.get(path, params={"as_of": point}), 422, "validation-failed")
+        assert problem["errors"][0]["pointer"] == "/as_of"
+
+
+def test_a_deletion_is_undone(told: Told) -> None:
+    answer = told.caller.post(f"{told.path}/restore")
+    assert answer.status_code == 200
+    assert (answer.json()["title"], answer.json()["description"]) == ("two", "third")
+    position = int(answer.headers["event-position"])
+    assert answer.headers["etag"] == f'"{position}"'
+    assert told.caller.get(told.path).json() == answer.json()
+    history = told.caller.get(f"{told.path}/history").json()
+    assert (history[-1]["position"], history[-1]["type"]) == (position, "item.restored")
+    assert history[-1]["changes"] == {"title": "two", "description": "third"}
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_an_earlier_content_is_brought_back(ann: Caller, deleted: bool) -> None:
+    told = Told(ann)
+    if not deleted:
+        ann.post(f"{told.path}/restore")
+    for as_of in (told.made, str(told.made)):
+        answer = ann.post(f"{told.path}/restore", json={"as_of": as_of})
+        assert (answer.json()["title"], answer.json()["description"]) == ("one", "first")
+
+
+def test_a_restored_item_is_listed_and_its_past_goes_on(told: Told) -> None:
+    told.caller.post(f"{told.path}/restore", json={"as_of": told.made})
+    told.caller.request("DELETE", told.path)
+    answer = told.caller.post(f"{told.path}/restore", json={})
+    assert answer.json()["title"] == "one"
+    assert len(told.caller.get(f"{told.path}/history").json()) == 7
+
+
+def test_a_restore_of_what_was_not_there_is_refused(ann: Caller) -> None:
+    told = Told(ann)
+    for as_of in (0, told.made - 1, told.deleted):
+        body = {"as_of": as_of}
+        problem = assert_problem(
+            ann.post(f"{told.path}/restore", json=body), 422, "validation-failed"
+        )
+        assert problem["errors"][0]["pointer"] == "/as_of"
+
+
+def test_a_live_item_is_restored_to_a_named_point_only(ann: Caller) -> None:
+    number = ann.create()
+    hows: list[dict[str, Any]] = [{}, {"json": {}}]
+    for how in hows:
+        assert_problem(ann.post(f"/items/{number}/restore", **how), 422, "validation-failed")
+
+
+@pytest.mark.parametrize("as_of", [-1, 1.0, True, None, [], "", 2**63, {"x": 1}])
+def test_a_restore_has_a_point_or_nothing(ann: Caller, as_of: object) -> None:
+    told = Told(ann)
+    answer = ann.post(f"{told.path}/restore", json={"as_of": as_of})
+    assert_problem(answer, 422, "validation-failed")
+
+
+def test_a_restore_keeps_conditions(ann: Caller) -> None:
+    told = Told(ann)
+    other = ann.post(f"{told.path}/restore", headers={"If-Match": '"1"'})
+    assert_problem(other, 412, "precondition-failed")
+    right = ann.post(f"{told.path}/restore", headers={"If-Match": f'"{told.deleted}"'})
+    assert right.status_code == 200
+
+
+def test_a_restore_has_its_effect_once(ann: Caller) -> None:
+    told = Told(ann)
+    headers = {"Idempotency-Key": "restore-once"}
+    first, again = (ann.post(f"{told.path}/restore", headers=headers) for _ in range(2))
+    assert first.status_code == again.status_code == 200
+    assert first.headers["event-position"] == again.headers["event-position"]
+    assert first.json() == again.json()
+
+
+def test_what_others_had_is_not_there(ann: Caller, bob: Caller) -> None:
+    told = Told(ann)
+    for answer in (
+        bob.get(f"{told.path}/history"),
+        bob.get(f"{told.path}?as_of={told.made}"),
+        bob.post(f"{told.path}/restore", json={"as_of": told.made}),
+        bob.get("/items/99999999/history"),
+    ):
+        assert_problem(answer, 404, "not-found")
+    assert bob.get(f"/items?as_of={told.made}").json() == []
+
+
+def test_who_is_erased_leaves_no_past_for_who_takes_the_name(new_api: Api) -> None:
+    ann = new_api.caller("ann")
+    told = Told(ann)
+    ann.request("DELETE", "/auth/me", json={"password": "correct horse battery staple"})
+    other = new_api.caller("ann")
+    assert_problem(other.get(f"{told.path}/history"), 404, "not-found")
+    assert other.get(f"/items?as_of={told.patched}").json() == []
+
+
+def test_the_past_is_up_to_date_with_other_processes(new_api: Api) -> None:
+    ann = new_api.caller()
+    number = ann.create("here")
+    owner = int(ann.get(f"/items/{number}/history").json()[0]["actor"].removeprefix("users/"))
+    elsewhere(new_api, DeleteItem(owner, number))
+    assert [one["type"] for one in ann.get(f"/items/{number}/history").json()] == [
+        "item.created",
+        "item.deleted",
+    ]

@@ -1,0 +1,114 @@
+"""The past of an item is what a fold of the log up to there comes to, and reads only its lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from eventapi.past import Past, _runs
+from events.errors import Invalid
+from events.log.memory import MemoryLog
+from events.log.port import Head
+from events.sealing import Keyring
+from projections.state import State
+from tests.given import Happened, at, created, folded_records, records_of, registered
+from tests.projections.strategies import sound_histories
+from tests.projections.written import Written, key_of, write
+
+
+class CountingLog(MemoryLog):
+    """A log that counts the lines that were read of it."""
+
+    lines_read = 0
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        async for lines in super().read(after, upto):
+            self.lines_read += len(lines)
+            yield lines
+
+
+def past_of(written: Written) -> tuple[Past, CountingLog]:
+    log = CountingLog(written.lines, Head(len(written.lines), written.records[-1].hash))
+    keyring = Keyring()
+    for subject in written.keys:
+        keyring.add(subject, key_of(subject))
+    return Past(log, keyring), log
+
+
+@given(sound_histories(), st.data())
+def test_the_past_is_a_fold_of_the_log_up_to_there(
+    history: list[Happened], data: st.DataObject
+) -> None:
+    written = write(history)
+    if not written.records:
+        return
+    state = folded_records(written.records)
+    past, _ = past_of(written)
+    position = data.draw(st.integers(0, state.position))
+    then = folded_records(written.records[:position])
+    for user in state.users.by_id.values():
+        if user.status == "erased":
+            continue
+        ever = [state.items.known(number) for number in state.items.ever[user.id]]
+        items = [item for item in ever if item is not None]
+        found = asyncio.run(past.at(position, items, state))
+        assert [found.items.by_id[number] for number in found.items.by_owner[user.id]] == [
+            then.items.by_id[number] for number in then.items.by_owner[user.id]
+        ]
+        for item in items:
+            life = asyncio.run(past.life(item, state))
+            subject = f"items/{item.id}"
+            assert [replace(one, end=0) for one in life] == [
+                replace(one, end=0) for one in written.records if one.subject == subject
+            ]
+
+
+@given(sound_histories(), st.integers(-2, 40))
+def test_a_time_means_the_last_position_by_then(history: list[Happened], second: int) -> None:
+    written = write(history)
+    if not written.records:
+        return
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+    found = asyncio.run(past.position(at(second), state))
+    assert found == sum(record.time <= at(second) for record in written.records)
+
+
+def test_a_position_that_is_not_yet_is_refused() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+    state = folded_records(records_of([registered(1, "ann")]))
+    assert asyncio.run(past.position(1, state)) == 1
+    with pytest.raises(Invalid):
+        asyncio.run(past.position(2, state))
+
+
+def test_what_is_read_does_not_depend_on_how_long_the_log_is() -> None:
+    def read_of(others: int) -> int:
+        history = [registered(1, "ann"), created(1, 1)]
+        history += [created(number, 1) for number in range(2, others)]
+        written = write(history)
+        past, log = past_of(written)
+        state: State = folded_records(written.records)
+        item = state.items.by_id[1]
+        assert len(asyncio.run(past.life(item, state))) == 1
+        return log.lines_read
+
+    assert read_of(10) == read_of(200) == 2
+
+
+@pytest.mark.parametrize(
+    ("positions", "runs"),
+    [
+        ([], []),
+        ([5], [(5, 5)]),
+        ([1, 2, 3], [(1, 3)]),
+        ([1, 33, 66], [(1, 33), (66, 66)]),
+    ],
+)
+def test_near_positions_are_read_in_one(positions: list[int], runs: list[tuple[int, int]]) -> None:
+    assert list(_runs(positions)) == runs
