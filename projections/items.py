@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 from msgspec import UNSET
@@ -96,14 +97,15 @@ _SPARE = 1024
 
 
 class Lives:
-    """Of every event of an item the position of the one before it, 8 bytes an event.
+    """Of every event of an item the position of the one before it, and what was ever deleted.
 
-    So an item's whole life can be followed backwards from its version.
+    So an item's whole life can be followed backwards from its version, at 8 bytes an event.
     """
 
     def __init__(self, content: bytes = b"") -> None:
         self._before = array("Q")
         self._before.frombytes(content)
+        self._buried: dict[int, set[int]] = {}
 
     def add(self, position: int, before: int) -> None:
         """Remember what came before the event at a position."""
@@ -123,6 +125,18 @@ class Lives:
         positions.reverse()
         return positions
 
+    def bury(self, owner: int, number: int) -> None:
+        """Remember that an item was deleted, be it restored or not."""
+        self._buried.setdefault(owner, set()).add(number)
+
+    def buried(self, owner: int) -> AbstractSet[int]:
+        """The items of an owner that were ever deleted."""
+        return self._buried.get(owner, frozenset())
+
+    def forget(self, owner: int) -> None:
+        """Forget whose they were."""
+        self._buried.pop(owner, None)
+
     def __bytes__(self) -> bytes:
         return self._before.tobytes()
 
@@ -133,19 +147,18 @@ class DraftLives(Lives):
     def add(self, position: int, before: int) -> None:
         """Remember nothing."""
 
+    def bury(self, owner: int, number: int) -> None:
+        """Remember nothing."""
+
 
 class Items:
-    """Live items by number; of deleted ones only tombstones.
-
-    ``ever`` has all items that an owner has ever made, the deleted ones too.
-    """
+    """Live items by number; of deleted ones only tombstones."""
 
     def __init__(
         self,
         by_id: MutableMapping[int, Item],
         deleted: MutableMapping[int, Tombstone],
         by_owner: OwnerIndex,
-        ever: OwnerIndex,
         lives: Lives,
         *,
         last_id: int = 0,
@@ -153,14 +166,13 @@ class Items:
         self.by_id = by_id
         self.deleted = deleted
         self.by_owner = by_owner
-        self.ever = ever
         self.lives = lives
         self.last_id = last_id
 
     @classmethod
     def empty(cls) -> Items:
         """No items."""
-        return cls({}, {}, OwnerIndex(), OwnerIndex(), Lives())
+        return cls({}, {}, OwnerIndex(), Lives())
 
     def draft(self) -> Items:
         """A copy-on-write copy."""
@@ -168,7 +180,6 @@ class Items:
             Overlay(self.by_id),
             Overlay(self.deleted),
             DraftOwnerIndex(self.by_owner),
-            DraftOwnerIndex(self.ever),
             DraftLives(),
             last_id=self.last_id,
         )
@@ -176,6 +187,11 @@ class Items:
     def known(self, number: int) -> Item | Tombstone | None:
         """An item, or what is left of it."""
         return self.by_id.get(number) or self.deleted.get(number)
+
+    def ever(self, owner: int) -> list[Item | Tombstone]:
+        """All that an owner has ever made, by number, or what is left of it."""
+        numbers = sorted(self.lives.buried(owner) | set(self.by_owner[owner]))
+        return [item for number in numbers if (item := self.known(number)) is not None]
 
     def is_used(self, number: int) -> bool:
         """Whether an item of that number exists or existed."""
@@ -194,7 +210,6 @@ class Items:
         )
         self.by_id[item.id] = item
         self.by_owner.add(item.owner, item.id)
-        self.ever.add(item.owner, item.id)
         self.last_id = max(self.last_id, item.id)
         return item
 
@@ -226,6 +241,7 @@ class Items:
     def _bury(self, item: Item, position: int) -> None:
         del self.by_id[item.id]
         self.deleted[item.id] = Tombstone(item.id, item.owner, item.created_at, position)
+        self.lives.bury(item.owner, item.id)
 
     def restored(self, record: Record, event: ItemRestored) -> Item | None:
         content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
@@ -250,11 +266,11 @@ class Items:
 
     def erase_owner(self, owner: int, position: int) -> None:
         """Delete everything an owner has."""
-        self.ever.drop(owner)
         for number in self.by_owner.drop(owner):
             item = self.by_id.get(number)
             if item is not None and item.owner == owner:
                 self._bury(item, position)
+        self.lives.forget(owner)
 
     def digest_lines(self) -> Iterator[str]:
         """What of the table needs no key, a line an item, by number."""

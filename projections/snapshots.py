@@ -301,10 +301,10 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
         state.sessions.by_id[session.id] = session
     for receipt in sorted(receipts, key=lambda receipt: receipt.record.position):
         state.receipts.by_key[receipt.record.idempotencykey] = receipt
+    state.items.lives = Lives(body.lives)
     for tombstone in body.deleted:
         state.items.deleted[tombstone.id] = tombstone
-        state.items.ever.add(tombstone.owner, tombstone.id)
-    state.items.lives = Lives(body.lives)
+        state.items.lives.bury(tombstone.owner, tombstone.id)
     state.users.last_id, state.items.last_id = body.last_user, body.last_item
     return state
 
@@ -340,7 +340,6 @@ def _take_in(state: State, owned: _Owned) -> None:
             force_setattr(item, "updated_at", item.created_at)  # One string for both.
         state.items.by_id[item.id] = item
         state.items.by_owner.add(user.id, item.id)
-        state.items.ever.add(user.id, item.id)
     if owned.sessions:
         ids = frozenset(session.id for session in owned.sessions)
         state.sessions.ids_by_user[user.id] = ids

@@ -51,9 +51,7 @@ async def list_items(request: ApiRequest) -> Reply:
     state, user, _ = await request.authenticated()
     query = request.query_as(ListQuery)
     if query.as_of is not UNSET:
-        ever = state.items.ever[user.id]
-        items = [item for item in map(state.items.known, ever) if item is not None]
-        state = await _past(request, state, query.as_of, items)
+        state = await _past(request, state, query.as_of, state.items.ever(user.id))
     found = list(islice(_matching(state, user.id, query), query.limit + 1))
     page, more = found[: query.limit], len(found) > query.limit
     following = _following(request, query, page[-1].id) if more else None

@@ -54,8 +54,7 @@ def test_the_past_is_a_fold_of_the_log_up_to_there(
     for user in state.users.by_id.values():
         if user.status == "erased":
             continue
-        ever = [state.items.known(number) for number in state.items.ever[user.id]]
-        items = [item for item in ever if item is not None]
+        items = state.items.ever(user.id)
         found = asyncio.run(past.at(position, items, state))
         assert [found.items.by_id[number] for number in found.items.by_owner[user.id]] == [
             then.items.by_id[number] for number in then.items.by_owner[user.id]
