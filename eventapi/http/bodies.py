@@ -23,11 +23,18 @@ _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 _NO_NUL: Final = r"^[^\u0000]*$"
 _USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
 
+_POINT: Final = (
+    r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    r"([Zz]|[+\-]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
+)
+
 PATTERNS: Final = {
     _ONE_LINE: "must be one line without control characters",
     _TITLE: "must be one line without control characters, and not blank",
     _TEXT: "must have no control characters but tab and newline",
     _NO_NUL: "must not have NUL in it",
+    _POINT: "must be a position or an RFC 3339 time",
     _USERNAME: "must be made of ASCII letters, digits, `_`, `.` and `-`",
 }
 """What each pattern means to whoever meets it."""
@@ -169,6 +176,7 @@ Point = Annotated[
     str,
     Meta(
         max_length=40,
+        pattern=_POINT,
         description="A position of the log, or an RFC 3339 time.",
         examples=["17", "2026-01-02T03:04:05Z"],
     ),

@@ -26,7 +26,7 @@ from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion, Change
 from eventapi.times import point_of
-from events.errors import Fault, Invalid
+from events.errors import Fault, Invalid, NotFound
 from events.items import Content, ContentChanges
 from events.record import Record
 from projections.items import Item, Tombstone
@@ -134,7 +134,7 @@ async def _restoration(
     past = await request.services.past.at(position, [known], state)
     then = past.items.by_id.get(number)
     if then is None:
-        raise Invalid(Fault("/as_of", f"there was no such item at position {position}"))
+        raise NotFound(f"there was no such item at position {position}")
     return RestoreItem(caller, number, position, Content(then.title, then.description), versions)
 
 

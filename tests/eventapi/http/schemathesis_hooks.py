@@ -45,9 +45,12 @@ class LoginAnew(_Login):
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Keep good headers from leading to answers that are right but look wrong.
 
-    A position that the log is far from reaching would be waited for in vain, and a key that an
-    earlier request had would be refused.
+    A position that the log is far from reaching would be waited for in vain, or is not yet, and a
+    key that an earlier request had would be refused.
     """
+    query = case.query or {}
+    if str(query.get("as_of")).isdecimal():
+        query["as_of"] = "0"
     headers = case.headers or {}
     if str(headers.get("Min-Event-Position")).isdecimal():
         headers["Min-Event-Position"] = "0"

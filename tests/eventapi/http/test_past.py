@@ -136,11 +136,11 @@ def test_a_restored_item_is_listed_and_its_past_goes_on(told: Told) -> None:
 def test_a_restore_of_what_was_not_there_is_refused(ann: Caller) -> None:
     told = Told(ann)
     for as_of in (0, told.made - 1, told.deleted):
-        body = {"as_of": as_of}
-        problem = assert_problem(
-            ann.post(f"{told.path}/restore", json=body), 422, "validation-failed"
-        )
-        assert problem["errors"][0]["pointer"] == "/as_of"
+        answer = ann.post(f"{told.path}/restore", json={"as_of": as_of})
+        assert_problem(answer, 404, "not-found")
+    answer = ann.post(f"{told.path}/restore", json={"as_of": 10**9})
+    problem = assert_problem(answer, 422, "validation-failed")
+    assert problem["errors"][0]["pointer"] == "/as_of"
 
 
 def test_a_live_item_is_restored_to_a_named_point_only(ann: Caller) -> None:
