@@ -1,28 +1,48 @@
-"""Whoever has the contract can check a log, in any language: here in some lines for Node."""
+"""Whoever has docs/log-format.md can check and fold a log, in any language: here by a replayer for Node."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
+from events.codec import decode
+from events.sealing import Keyring
+from projections.state import State
+from tests.given import Happened
+from tests.projections.strategies import sound_histories
+from tests.projections.written import write
 from tests.whole.server import ROOT, Server
 from tests.whole.workers import try_out
 from tests.whole.workload import Load
 
-VERIFIER = ROOT / "docs" / "verify-chain.mjs"
+REPLAYER = ROOT / "docs" / "replay.mjs"
+FORMAT = ROOT / "docs" / "log-format.md"
+GOLDEN = ROOT / "tests" / "data" / "golden-v1.jsonl"
 NODE = shutil.which("node")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs node: apt-get install nodejs")
 
 
-def verify(log: Path) -> subprocess.CompletedProcess[str]:
-    """Run the verifier on a file."""
-    arguments = [NODE or "node", str(VERIFIER), str(log)]
+def node(log: Path, position: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the replayer on a file, up to a position."""
+    arguments = [NODE or "node", str(REPLAYER), str(log)]
+    arguments += [] if position is None else [str(position)]
     return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
+
+
+def ours(lines: list[bytes]) -> str:
+    """What the replayer is to print of these lines."""
+    state = State.empty()
+    for record in decode(lines, Keyring()):
+        state.apply(record)
+    return f"{state.position} {state.last.hash.hex()} {state.digest()}\n"
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +55,42 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return server.log
 
 
-def test_node_confirms_a_log_that_a_server_wrote(log: Path) -> None:
+def test_node_comes_to_the_same_of_a_log_that_a_server_wrote(log: Path) -> None:
     lines = log.read_bytes().splitlines()
-    head = lines[-1][-66:-2].decode()
-    found = verify(log)
-    assert found.stdout == f"{len(lines)} lines, head {head}\n", found.stderr
+    found = node(log)
+    assert found.stdout == ours(lines), found.stderr
     assert found.returncode == 0
+    half = len(lines) // 2
+    assert node(log, half).stdout == ours(lines[:half])
+
+
+@given(sound_histories(max_size=60))
+@settings(max_examples=40, deadline=None)
+def test_node_comes_to_the_same_of_any_history(history: list[Happened]) -> None:
+    """Of every event there is, in any order that commands let happen."""
+    lines = write(history).lines
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(b"".join(line + b"\n" for line in lines))
+        file.flush()
+        found = node(Path(file.name))
+    assert found.stdout == ours(lines), found.stderr
+
+
+def vectors() -> list[tuple[int, str, str]]:
+    """The test vectors of the document."""
+    rows = re.findall(
+        r"^\| (\d+) \| ([0-9a-f]{64}) \| ([0-9a-f]{64}) \|$", FORMAT.read_text(), re.MULTILINE
+    )
+    return [(int(position), head, digest) for position, head, digest in rows]
+
+
+def test_the_vectors_of_the_document_are_right_here_and_in_node() -> None:
+    assert len(vectors()) == 3
+    lines = GOLDEN.read_bytes().splitlines()
+    for position, head, digest in vectors():
+        expected = f"{position} {head} {digest}\n"
+        assert ours(lines[:position]) == expected
+        assert node(GOLDEN, position).stdout == expected
 
 
 def flipped_bit(content: bytes) -> bytes:
@@ -71,7 +121,7 @@ def test_node_finds_damage(log: Path, tmp_path: Path, damage: Callable[[bytes], 
     """The control: it names the line and says no."""
     damaged = tmp_path / "events.jsonl"
     damaged.write_bytes(damage(log.read_bytes()))
-    found = verify(damaged)
+    found = node(damaged)
     assert found.returncode == 1
     assert found.stderr.startswith("line "), found.stderr
     assert not found.stdout
