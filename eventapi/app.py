@@ -216,7 +216,7 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
 
 
 def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts) -> Details:
-    started = time.monotonic()
+    started, version = time.monotonic(), version_of("eventapi")
 
     def details() -> Mapping[str, Any]:
         return {
@@ -226,7 +226,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
             "process": os.getpid(),
-            "version": version_of("eventapi"),
+            "version": version,
         }
 
     return details

@@ -332,6 +332,7 @@ def _fill(owned: _Owned, box: _Box) -> None:
 def _take_in(state: State, owned: _Owned) -> None:
     user = owned.user
     state.users.by_id[user.id] = user
+    state.users.note_hash(user)
     if user.username:
         state.users.ids_by_name[folded(user.username)] = user.id
         state.users.ids_by_email[folded(user.email)] = user.id

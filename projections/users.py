@@ -22,6 +22,7 @@ from events.users import (
     UserRoleGranted,
     UserRoleRevoked,
     UserUpdated,
+    is_bcrypt,
 )
 from projections.overlay import Overlay
 
@@ -78,6 +79,7 @@ class Users:
         self.ids_by_name = ids_by_name
         self.ids_by_email = ids_by_email
         self.last_id = last_id
+        self._with_bcrypt: set[int] = set()
 
     def draft(self) -> Users:
         """A copy-on-write copy."""
@@ -98,6 +100,19 @@ class Users:
         number = self.ids_by_email.get(folded(email))
         return None if number is None else self.by_id[number]
 
+    def note_hash(self, user: User) -> None:
+        """Remember which kind of password hash a user has."""
+        if is_bcrypt(user.password_hash):
+            self._with_bcrypt.add(user.id)
+        else:
+            self._with_bcrypt.discard(user.id)
+
+    def some_bcrypt_hash(self) -> str | None:
+        """The password hash of some user that is of bcrypt, if there is any; a draft knows none."""
+        for number in self._with_bcrypt:
+            return self.by_id[number].password_hash
+        return None
+
     def registered(self, record: Record, event: UserRegistered) -> User:
         profile = event.personal if isinstance(event.personal, Profile) else _UNREADABLE
         user = User(
@@ -114,6 +129,7 @@ class Users:
         )
         self.by_id[user.id] = user
         self.last_id = max(self.last_id, user.id)
+        self.note_hash(user)
         if user.username:
             self.ids_by_name[folded(user.username)] = user.id
             self.ids_by_email[folded(user.email)] = user.id
@@ -134,7 +150,10 @@ class Users:
     def password_changed(self, record: Record, event: UserPasswordChanged) -> User | None:
         if not isinstance(event.personal, PasswordHash):
             return self._replace(record)
-        return self._replace(record, password_hash=event.personal.password_hash)
+        user = self._replace(record, password_hash=event.personal.password_hash)
+        if user is not None:
+            self.note_hash(user)
+        return user
 
     def disabled(self, record: Record, _: UserDisabled) -> User | None:
         return self._replace(record, status="disabled")
@@ -156,6 +175,7 @@ class Users:
             return None
         self.ids_by_name.pop(folded(user.username), None)
         self.ids_by_email.pop(folded(user.email), None)
+        self._with_bcrypt.discard(user.id)
         return self._replace(
             record,
             username="",

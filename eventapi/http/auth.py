@@ -80,26 +80,40 @@ async def login(request: ApiRequest) -> Reply:
     else:
         body = await request.body_as(Credentials)
     user = await _checked_user(request, body.username, body.password)
-    return await _start_session(request, user)
+    try:
+        return await _start_session(request, user)
+    except InvalidCredentials:
+        # Another login of theirs has renewed the hash meanwhile, or the password was changed.
+        user = await _checked_user(request, body.username, body.password)
+        return await _start_session(request, user)
 
 
 async def _checked_user(request: ApiRequest, username: str, password: str) -> User:
     """The user whose credentials these are; raises `InvalidCredentials`."""
     services = request.services
-    user = (await request.state()).users.named(username)
+    users = (await request.state()).users
+    user = users.named(username)
     stored = None if user is None else user.password_hash
     what = f"{caller_address(request.scope)} {folded(username)}"
-    if not await _matches(request, what, stored, password) or user is None:
+    if (
+        not await _matches(request, what, stored, password, users.some_bcrypt_hash())
+        or user is None
+    ):
         raise InvalidCredentials(_WRONG)
     if not user.disabled and services.passwords.needs_rehash(user.password_hash):
         renewed = await services.passwords.hash(password)
         command = RehashPassword(user.id, user.password_hash, renewed)
-        outcome = await services.journal.execute(command, request.id)
+        try:
+            outcome = await services.journal.execute(command, request.id)
+        except NotFound:  # Renewed by another login of theirs, or changed.
+            return await _checked_user(request, username, password)
         return _user(outcome)
     return user
 
 
-async def _matches(request: ApiRequest, what: str, stored: str | None, password: str) -> bool:
+async def _matches(
+    request: ApiRequest, what: str, stored: str | None, password: str, decoy: str | None = None
+) -> bool:
     """Whether this is the password; ``what`` counts the wrong ones, and raises `ProblemError`.
 
     Asked before, so that no work is done for nothing; and after, so that a right password among
@@ -108,7 +122,7 @@ async def _matches(request: ApiRequest, what: str, stored: str | None, password:
     limits = request.services.limits
     await limits.check_failures(request.scope, what)
     fits = len(password.encode()) <= MAX_PASSWORD_BYTES
-    if fits and await request.services.passwords.verify(stored, password):
+    if fits and await request.services.passwords.verify(stored, password, decoy):
         await limits.check_failures(request.scope, what)
         await limits.succeeded(what)
         return True

@@ -127,7 +127,7 @@ class PasswordGrant(msgspec.Struct, frozen=True):
     A grant type without a value is one that was left out (section 3.2).
     """
 
-    username: str
+    username: Annotated[str, Meta(max_length=254)]
     password: str
     grant_type: Literal["password", ""] = "password"
 

@@ -60,11 +60,11 @@ class Limits:
     async def check(self, scope: HTTPScope) -> ProblemError | None:
         """Count a request; the refusal, if it is one too many."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in _UNLIMITED:
+        if path in _UNLIMITED and scope["method"] in {"GET", "HEAD"}:
             return None
         problem = None
         if self._batches is not None and not self._batches.near:
-            scope["uncounted"] = True  # type: ignore[typeddict-unknown-key]  # ours
+            self._batches.add((bearer(scope), caller_address(scope)))
         elif self._caller is not None:
             key = await self._key_of((bearer(scope), caller_address(scope)))
             problem = await self._count(scope, self._caller, key)
@@ -85,9 +85,7 @@ class Limits:
         return _refusal(window, "there were too many requests")
 
     async def _key_of(self, caller: Hashable) -> str:
-        """What counts a caller: a user's number, or a token and an address."""
-        if isinstance(caller, int):
-            return f"user {caller}"
+        """What counts a caller, who is a token and an address."""
         token, address = cast("tuple[str | None, str]", caller)
         if token is not None:
             try:
@@ -100,13 +98,7 @@ class Limits:
         return address
 
     def fields(self, scope: HTTPScope) -> Headers:
-        """The RateLimit fields of an answer that is being given; here it is counted, if not before.
-
-        Who is far from a limit is told nothing of it.
-        """
-        if self._batches is not None and "uncounted" in scope:
-            user = scope.get("user")  # Who was let in is known by now.
-            self._batches.add(user or (bearer(scope), caller_address(scope)))
+        """The RateLimit fields of an answer; who is far from a limit is told nothing of it."""
         noted: list[tuple[Rate, Window]] | None = scope.get("limits")  # type: ignore[assignment]
         if noted is None:
             return []

@@ -7,6 +7,7 @@ so it is answered in its turn, by the edge, as every other one. See docs/decisio
 from __future__ import annotations
 
 import asyncio
+import resource
 from math import inf
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import is_ssl
 
 from eventapi.http.message import (
     MAX_HEADER_BYTES,
@@ -46,6 +48,12 @@ LINGER_SECONDS = 3.0
 
 MAX_CONNECTIONS = 16_384
 """To one process; who comes then is told so. 10,000 that wait are within it."""
+
+MAX_UNTAKEN_BYTES = 128 * 1_048_576
+"""Of answers that one process keeps for clients that do not take them."""
+
+_RESERVED_DESCRIPTORS = 64
+"""Of those that a process may have, what is kept for files: the log, the vault, a snapshot."""
 
 _HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 4 * MAX_HEADERS + 64
 """As much as a head within the limits can have; the exact limits are `inspect`'s."""
@@ -109,6 +117,30 @@ class _Cycle(RequestResponseCycle):
         self.transport.close()
 
 
+_untaken: dict[ProblemProtocol, None] = {}
+"""Connections with an answer that is not taken yet, in the order in which they stopped taking."""
+
+
+def _let_go_of_the_slowest() -> None:
+    """Keep within bounds what is kept for those who do not take it."""
+    unsent = {one: one.transport.get_write_buffer_size() for one in _untaken}
+    total = sum(unsent.values())
+    for one, size in unsent.items():
+        if total <= MAX_UNTAKEN_BYTES:
+            return
+        del _untaken[one]
+        one.transport.abort()
+        total -= size
+
+
+def _most_connections() -> int:
+    """As many as there are descriptors for, and some for files."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(descriptors - _RESERVED_DESCRIPTORS, 1))
+
+
 class ProblemProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -132,6 +164,8 @@ class ProblemProtocol(HttpToolsProtocol):
         self._alarm = inf
         self._unsent = 0
         self._unsent_since = 0.0
+        self._at_end = False  # The client has said that it sends nothing more.
+        self._is_ssl = False
 
     # The connection
 
@@ -139,8 +173,9 @@ class ProblemProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow: FlowControl = _Flow(transport)
         self._outlet: Any = _Outlet(self)
+        self._is_ssl = is_ssl(transport)
         self._since = self.loop.time()
-        if len(self.connections) > (self.limit_concurrency or MAX_CONNECTIONS):
+        if len(self.connections) > (self.limit_concurrency or _most_connections()):
             self._refuse(Overloaded("there are too many connections"))
         else:
             self._wake(self._since + HEAD_SECONDS)
@@ -154,7 +189,15 @@ class ProblemProtocol(HttpToolsProtocol):
             self._running.message_event.set()
         self.pipeline.clear()
         self._held = b""
+        _untaken.pop(self, None)
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Answer what is under way before closing, although nothing more comes."""
+        if self._stage != _BETWEEN or self._running is None or self._is_ssl:
+            return False
+        self._at_end = True
+        return True
 
     def end(self) -> None:
         """Close, once what was answered has gone out.
@@ -184,6 +227,12 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unsent = self.transport.get_write_buffer_size()
         self._unsent_since = self.loop.time()
         self._wake(self._unsent_since + TAKE_SECONDS)
+        _untaken[self] = None
+        _let_go_of_the_slowest()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        _untaken.pop(self, None)
 
     # What comes in
 
@@ -203,11 +252,7 @@ class ProblemProtocol(HttpToolsProtocol):
             piece = data[at : at + _PIECE_BYTES]  # Of bytes this is no copy where it is all.
             steps = self._steps
             try:
-                self.parser.feed_data(piece)
-                at += len(piece)
-            except httptools.HttpParserUpgrade as upgrade:
-                at += upgrade.args[0]
-                self._restart()
+                at += self._feed(piece)
             except httptools.HttpParserError:
                 self._refuse(self._problem or malformed("what came is no HTTP/1.1 request"))
                 return
@@ -223,6 +268,15 @@ class ProblemProtocol(HttpToolsProtocol):
                 self._is_new = False
                 self._since = self.loop.time()
             self._wake(self._due())
+
+    def _feed(self, piece: bytes) -> int:
+        """Parse a piece up to its end, or to that of a head that asks for another protocol."""
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._restart()
+            return int(upgrade.args[0])
+        return len(piece)
 
     def _too_much(self) -> ProblemError:
         if self._stage != _HEAD:
@@ -348,7 +402,9 @@ class ProblemProtocol(HttpToolsProtocol):
             return
         if self.pipeline or self._held or self.flow.read_paused:
             self._go_on()
-        if self._running is None:
+        if self._at_end and self._running is None:
+            self.end()
+        elif self._running is None:
             if self._stage != _BODY:
                 self._since = self.loop.time()
             if self._stage != _BETWEEN or self._alarm == inf:

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from events.errors import Overloaded
+from events.users import is_bcrypt
 
 T = TypeVar("T")
 
@@ -47,29 +48,37 @@ class Passwords:
         """The argon2id hash; raises `Overloaded`."""
         return await self._run(lambda: self._hasher.hash(password))
 
-    async def verify(self, stored: str | None, password: str) -> bool:
+    async def verify(self, stored: str | None, password: str, decoy: str | None = None) -> bool:
         """Whether the password is that of the stored hash; raises `Overloaded`.
 
-        Without a stored hash as much work is done, so that time does not tell who exists.
+        Without a stored hash as much work is done, so that time does not tell who exists. Where
+        some are of bcrypt, which takes another time, ``decoy`` is one of those: then a wrong
+        password is given the work of both kinds.
         """
-        return await self._run(lambda: self._matches(stored, password))
+        return await self._run(lambda: self._matches(stored, password, decoy))
 
     def needs_rehash(self, stored: str) -> bool:
         """Whether the hash was made in a way that is not today's."""
-        return _is_bcrypt(stored) or self._hasher.check_needs_rehash(stored)
+        return is_bcrypt(stored) or self._hasher.check_needs_rehash(stored)
 
-    def _matches(self, stored: str | None, password: str) -> bool:
-        if stored is not None and _is_bcrypt(stored):
+    def _matches(self, stored: str | None, password: str, decoy: str | None) -> bool:
+        fits = self._fits(stored or self._dummy, password) and bool(stored)
+        if not fits and decoy is not None:
+            self._fits(self._dummy if is_bcrypt(stored or "") else decoy, password)
+        return fits
+
+    def _fits(self, stored: str, password: str) -> bool:
+        if is_bcrypt(stored):
             secret = password.encode()[:BCRYPT_BYTES]
             try:
                 return b"\0" not in secret and bcrypt.checkpw(secret, stored.encode())
             except ValueError:  # not a hash, for all its beginning
                 return False
         try:
-            self._hasher.verify(stored or self._dummy, password)
+            self._hasher.verify(stored, password)
         except (Argon2Error, InvalidHashError):
             return False
-        return bool(stored)
+        return True
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._room <= 0:
@@ -89,7 +98,3 @@ def _give_way() -> None:
     """Let whoever answers requests go before this thread, which hashes for a long time."""
     with suppress(OSError):  # Only Linux knows a thread by itself.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def _is_bcrypt(stored: str) -> bool:
-    return stored.startswith(("$2a$", "$2b$", "$2y$"))

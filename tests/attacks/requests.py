@@ -59,6 +59,7 @@ _KINDS = (
 _FIELDS = (
     *("Accept", "Accept-Encoding", "If-Match", "If-None-Match", "Idempotency-Key", "Origin"),
     *("Range", "Cookie", "Content-Encoding", "X-Forwarded-For", "X-Request-ID", "User-Agent"),
+    *("Upgrade", "Connection", "Expect", "Transfer-Encoding", "Content-Length", "Trailer"),
     *("X-HTTP-Method-Override", "Forwarded", "Access-Control-Request-Method", "Referer", "TE"),
 )
 _SCHEMES = ("Bearer", "bearer", "Basic", "Digest", "", "Bearer Bearer")

@@ -5,13 +5,16 @@ The server's deadlines are those of `eventapi.http.protocol`, only shorter.
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from eventapi.http import protocol
 from tests.attacks.quick import VARIABLE, quick
 from tests.attacks.raw import HOST, LIVE, Wire, asked, json_request, login, request
 from tests.attacks.test_transport import assert_secure
@@ -156,6 +159,35 @@ def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> No
             while part := deaf.recv(65_536):
                 taken += len(part)
         assert taken < 15_000_000
+
+
+def test_what_is_kept_for_who_does_not_take_it_is_bounded(tmp_path: Path) -> None:
+    """Who stopped taking first is let go; who came last is still answered."""
+    changes = {VARIABLE: "protocol.MAX_UNTAKEN_BYTES=20000000"}
+    with Server(tmp_path / "data", 1, quick(), changes) as server:
+        field = login(server.port, "hoarder")
+        for _ in range(500):
+            item = {"title": "x", "description": "𝒜" * 5_000}
+            assert asked(server.port, json_request("POST", "/items", item, field)).status == 200
+        deaf = [Wire(server.port) for _ in range(6)]
+        try:
+            for wire in deaf:
+                wire.send(request("GET /items?limit=1000 HTTP/1.1", field))
+                wire.socket.recv(1)
+            with pytest.raises((EOFError, ConnectionResetError)):
+                deaf[0]._exactly(10_000_000)
+            assert len(deaf[-1]._exactly(9_000_000)) == 9_000_000
+        finally:
+            for wire in deaf:
+                wire.socket.close()
+
+
+def test_there_are_descriptors_for_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"now": (300, 300)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
+    assert protocol._most_connections() == 300 - 64
+    limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    assert protocol._most_connections() == protocol.MAX_CONNECTIONS
 
 
 def test_others_are_served_meanwhile(port: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.attacks.raw import HOST, LIVE, Answer, Wire, asked, json_request, login, request
@@ -360,6 +362,35 @@ def test_an_upgrade_is_not_made(port: int, fields: tuple[str, ...]) -> None:
         wire.send(head, b'1\r\n{\r\n10\r\n"title":"three"}\r\n', LAST, LIVE)
         assert wire.answer().json()["title"] == "three"
         assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: gzip", "Transfer-Encoding: chunked, x"])
+def test_an_upgrade_with_a_body_nobody_can_read_is_refused(port: int, framing: str) -> None:
+    with Wire(port) as wire:
+        wire.send(request("POST /x HTTP/1.1", "Connection: Upgrade", "Upgrade: x", framing))
+        answer = wire.answer()
+        assert (answer.status, answer.problem) == (400, "malformed-body")
+        assert wire.is_closed()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_sends_nothing_more_is_still_answered(port: int, count: int) -> None:
+    """A client may close its own direction once it has asked (RFC 9112, section 9.6)."""
+    field = login(port, f"half-closed-{count}")
+    with Wire(port) as wire:
+        wire.send(*[json_request("POST", "/items", {"title": "x"}, field)] * count)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert [wire.answer().status for _ in range(count)] == [200] * count
+        assert wire.is_closed()
+
+
+def test_who_goes_away_in_the_middle_of_a_body_gets_nothing(port: int) -> None:
+    field = login(port, "gone")
+    with Wire(port) as wire:
+        kind = ("Content-Type: application/json", "Content-Length: 50")
+        wire.send(request("POST /items HTTP/1.1", field, *kind, body=b"{"))
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.rest() == b""
 
 
 def test_the_body_of_an_upgrade_is_no_request(port: int) -> None:

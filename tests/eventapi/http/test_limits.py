@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,6 +111,51 @@ def test_a_large_limit_is_kept_exactly_and_told_of_from_its_half_on() -> None:
         assert "ratelimit" not in answers[900].headers
         assert answers[1_200].headers["ratelimit"].startswith('"caller";r=799;t=')
         assert ann.api.request("GET", "/items").status_code == 401
+
+
+def test_requests_under_way_count_for_a_large_limit_as_well() -> None:
+    """Or any number could be begun, and then ended at once."""
+    with limited("2000/minute") as api:
+        ann = api.caller()
+        statuses: list[int] = []
+        let_go = asyncio.Event()
+        head = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/items",
+            "raw_path": b"/items",
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "client": ("127.0.0.1", 1),
+            "headers": [
+                (b"host", b"test"),
+                (b"content-type", b"application/json"),
+                (b"authorization", f"Bearer {ann.token}".encode()),
+            ],
+        }
+
+        async def receive() -> dict[str, Any]:
+            await let_go.wait()
+            return {"type": "http.request", "body": b'{"title":"x"}', "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        async def storm() -> None:
+            requests = []
+            for number in range(2_300):
+                requests.append(asyncio.create_task(api.edge(dict(head), receive, send)))
+                if number % 100 == 0:
+                    await asyncio.sleep(PAUSE_SECONDS)
+            let_go.set()
+            await asyncio.gather(*requests)
+
+        api.run(storm())
+        assert statuses.count(200) == 2_000
+        assert statuses.count(429) == 300
 
 
 def test_off_is_off() -> None:

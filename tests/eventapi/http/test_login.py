@@ -229,6 +229,48 @@ def test_as_much_work_is_done_for_who_does_not_exist(
     assert len(parameters) == 1
 
 
+@pytest.mark.parametrize("name", ["someone", "old", "nobody"])
+def test_while_hashes_of_two_kinds_stand_a_wrong_password_costs_both(
+    new_api: Api, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An imported user would else be told from one who does not exist by the time."""
+    new_api.register("someone")
+    elsewhere(new_api, RegisterUser(old_profile(bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode())))
+    checked: list[str] = []
+    verify, check = type(new_api.hasher).verify, bcrypt.checkpw
+
+    def argon2(hasher: object, stored: str, password: str) -> bool:
+        checked.append("argon2")
+        return verify(hasher, stored, password)  # type: ignore[arg-type]  # the hasher
+
+    def old(password: bytes, stored: bytes) -> bool:
+        checked.append("bcrypt")
+        return check(password, stored)
+
+    monkeypatch.setattr(type(new_api.hasher), "verify", argon2)
+    monkeypatch.setattr(bcrypt, "checkpw", old)
+    assert new_api.login(name, "wrong").status_code == 401
+    assert sorted(checked) == ["argon2", "bcrypt"]
+    assert new_api.login("old", "x").status_code == 200
+    checked.clear()
+    new_api.login(name, "wrong")
+    assert checked == ["argon2"], "none of the old kind is left"
+
+
+def test_right_logins_at_once_of_an_imported_user_are_all_let_in(new_api: Api) -> None:
+    elsewhere(new_api, RegisterUser(old_profile(bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode())))
+    body = {"username": "old", "password": "x"}
+    answers = new_api.together([("POST", "/auth/login", {"json": body})] * 12)
+    assert [answer.status_code for answer in answers] == [200] * 12
+
+
+def test_a_name_that_is_far_too_long_is_refused_in_both_shapes(api: Api) -> None:
+    """It would be remembered for a while, to count wrong passwords."""
+    name = "n" * 255
+    assert_problem(api.login(name), 422, "validation-failed")
+    assert_problem(by_form(api, f"username={name}&password=x"), 422, "validation-failed")
+
+
 def test_many_logins_at_once_are_answered_or_told_to_come_back(new_api: Api) -> None:
     new_api.register("popular")
     body = {"username": "popular", "password": PASSWORD}
