@@ -112,16 +112,15 @@ def test_a_second_head_is_late_as_the_first(wire: Wire) -> None:
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("dripping", [False, True])
-def test_a_body_that_does_not_come_is_late(
-    port: int, wire: Wire, framing: str, dripping: bool
-) -> None:
+def test_a_body_that_does_not_come_is_late(port: int, framing: str, dripping: bool) -> None:
     """R.U.D.Y.: a byte now and then is far below the least rate."""
     field = login(port, f"late-{len(framing)}-{dripping}")
     kind = "Content-Type: application/json"
-    wire.send(request("POST /items HTTP/1.1", kind, framing, field))
-    if dripping:
-        drip(wire, b" " * 100 if framing[0] == "C" else b"1\r\n \r\n" * 20)
-    assert_late(wire)
+    with Wire(port) as wire:
+        wire.send(request("POST /items HTTP/1.1", kind, framing, field))
+        if dripping:
+            drip(wire, b" " * 100 if framing[0] == "C" else b"1\r\n \r\n" * 20)
+        assert_late(wire)
 
 
 def test_the_rest_of_a_body_that_nobody_wanted_is_not_waited_for(wire: Wire) -> None:
@@ -131,16 +130,17 @@ def test_the_rest_of_a_body_that_nobody_wanted_is_not_waited_for(wire: Wire) -> 
     assert wire.is_closed()
 
 
-def test_control_a_body_that_comes_at_a_fair_rate_is_taken(port: int, wire: Wire) -> None:
+def test_control_a_body_that_comes_at_a_fair_rate_is_taken(port: int) -> None:
     """It takes longer than the deadline alone, as it may at 1 KiB a second."""
     field = login(port, "fair")
     body = b'{"title":"x"}' + b" " * 40_000
     kind = ("Content-Type: application/json", f"Content-Length: {len(body)}")
-    wire.send(request("POST /items HTTP/1.1", *kind, field))
-    for start in range(0, len(body), 4_000):
-        time.sleep(0.12)
-        wire.send(body[start : start + 4_000])
-    assert wire.answer().status == 200
+    with Wire(port) as wire:
+        wire.send(request("POST /items HTTP/1.1", *kind, field))
+        for start in range(0, len(body), 4_000):
+            time.sleep(0.12)
+            wire.send(body[start : start + 4_000])
+        assert wire.answer().status == 200
 
 
 def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> None:

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.proving.faults.asking import Person, newcomer, written_in_the_end
+from tests.proving.faults.asking import SECONDS, Person, newcomer, written_in_the_end
 from tests.whole.client import Answer
 from tests.whole.server import Server, by_serve
 from tests.whole.strace import needs_strace, traced
@@ -26,17 +26,13 @@ LOCK_SECONDS = 5.0
 AT_MOST_SECONDS = 3.0
 """How much later the answer may be on a busy machine."""
 
-STOPPED = {"T", "t"}
+STOPPED = "--- stopped by SIGSTOP ---"
+"""What is written of a thread that stands still; a traced one also does so for every call."""
 
 
-def state_of(pid: int) -> str:
-    """The state of a process, one letter."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-async def until_stopped(pid: int) -> None:
-    deadline = time.monotonic() + AT_MOST_SECONDS
-    while state_of(pid) not in STOPPED:
+async def until_stopped(calls: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while STOPPED not in calls.read_text():
         assert time.monotonic() < deadline, "the worker was not stopped"
         await asyncio.sleep(0.01)
 
@@ -49,10 +45,11 @@ def test_a_worker_that_stands_still_with_the_lock_holds_up_writes_only(data: Pat
         async with newcomer(server) as person:
             stopped, other = await person.at_each_worker(server)
             assert (await other.write("before")).status == 200
-            with traced(stopped.worker, data.with_name("calls"), *STOP_AT_THE_SYNC):
+            calls = data.with_name("calls")
+            with traced(stopped.worker, calls, *STOP_AT_THE_SYNC):
                 held_up = asyncio.create_task(stopped.write("held up"))
                 try:
-                    await until_stopped(stopped.worker)
+                    await until_stopped(calls)
                     answer = await _refused_in_time(other)
                     assert await other.titles() == ["before"]
                 finally:
