@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from heapq import nlargest
 
 from eventapi.batch import Outcome
 from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
@@ -41,6 +42,7 @@ from projections.users import User, folded
 _WRONG = "the username or the password is wrong"
 _NOT_IT = "the password is wrong"
 _SESSION_BYTES = 16
+_MAX_SESSIONS = 1_000
 _GRACE = timedelta(seconds=10)
 """For how long a spent refresh token is good again: two tabs may race."""
 
@@ -196,11 +198,11 @@ async def _end(request: ApiRequest, command: EndSession) -> Reply:
 
 
 async def list_sessions(request: ApiRequest) -> Reply:
-    """List your sessions, the newest first."""
+    """List your sessions, the newest first, 1,000 at most."""
     state, user, current = await request.authenticated()
     now = _time(datetime.now(UTC))
     own = (state.sessions.by_id[number] for number in state.sessions.ids_by_user[user.id])
-    live = sorted((one for one in own if one.expires_at > now), key=_newest_first, reverse=True)
+    live = nlargest(_MAX_SESSIONS, (one for one in own if one.expires_at > now), key=_newest_first)
     return json_reply([session_view(session, current) for session in live])
 
 

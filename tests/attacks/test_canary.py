@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -169,8 +171,24 @@ def test_no_secret_is_kept_or_said(tmp_path: Path, log_format: str) -> None:
         assert found({"place": base64.b64encode(f"a{KEY}".encode())}, {"key": KEY})
 
 
+def key_of_the_first_user(server: Server) -> bytes:
+    """What opens all that is sealed for them."""
+    with closing(sqlite3.connect(server.data / "vault.sqlite")) as vault:
+        [(key,)] = vault.execute("SELECT key FROM keys WHERE subject = 'users/1'")
+    assert isinstance(key, bytes)
+    return key
+
+
+def places_of(key: bytes, places: Mapping[str, bytes]) -> list[str]:
+    """Where a key stands, as it is."""
+    return [place for place, content in places.items() if key in content]
+
+
 def test_what_is_erased_is_nowhere(tmp_path: Path) -> None:
-    """Not in the log, a copy of it, the snapshots, the vault, the quarantine, the own log output."""
+    """Not in the log, a copy of it, the snapshots, the vault, the quarantine, the own log output.
+
+    What is sealed there stays, so the key must be nowhere too, while the workers still run.
+    """
     settings = {
         "EVENTAPI_LOG_LEVEL": "debug",
         "EVENTAPI_LOG_FILE": str(tmp_path / "data" / "server.log"),
@@ -184,8 +202,10 @@ def test_what_is_erased_is_nowhere(tmp_path: Path) -> None:
     with server.log.open("ab") as log:
         log.write(torn[: len(torn) // 2])
     with server:
-        before = server.log.read_bytes()
+        before, key = server.log.read_bytes(), key_of_the_first_user(server)
+        assert places_of(key, files(server)) == ["vault.sqlite"]
         client.ask("DELETE", "/auth/me", {"password": PASSWORD})
+        assert places_of(key, files(server)) == []
     kept = files(server) | {"a copy of the log": before}
     assert {Path(name).suffix for name in kept} >= {".jsonl", ".sqlite", ".snapshot", ".log"}
     assert any("quarantine" in name for name in kept)

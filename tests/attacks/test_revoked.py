@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.eventapi.cli.running import clean_environment
-from tests.proving.faults.asking import Person, newcomer
+from tests.proving.faults.asking import SECONDS, Person, newcomer
 from tests.whole.client import Connection
 from tests.whole.server import Command, Server, by_serve, uvicorn_of
 from tests.whole.workload import PASSWORD
@@ -64,14 +65,24 @@ async def let_in_after(server: Server, end: End) -> int:
         async with newcomer(server, name) as person:
             people = await person.at_each_worker(server)
             for one in people:
-                await one.titles()
+                await until_let_in(one)
             await end(server, person, name)
-            headers = {"Authorization": person.account.authorization}
-            answers = await asyncio.gather(
-                *(one.connection.request("GET", "/items", None, headers) for one in people)
-            )
-            still += sum(answer.status != 401 for answer in answers)
+            still += sum(await asyncio.gather(*(is_let_in(one) for one in people)))
     return still
+
+
+async def is_let_in(person: Person) -> bool:
+    headers = {"Authorization": person.account.authorization}
+    answer = await person.connection.request("GET", "/items", None, headers)
+    assert answer.status in {200, 401}, answer
+    return answer.status == 200
+
+
+async def until_let_in(person: Person) -> None:
+    """A worker that looks only now and then comes to know of the session late, too."""
+    deadline = time.monotonic() + SECONDS
+    while not await is_let_in(person):
+        assert time.monotonic() < deadline, "the worker does not know the session"
 
 
 def found(directory: Path, command: Command, end: End) -> int:

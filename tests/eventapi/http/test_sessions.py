@@ -162,6 +162,15 @@ def test_sessions_are_listed_newest_first(api: Api, ann: Caller, prefix: str) ->
     assert listed[0]["started_at"] < listed[0]["expires_at"]
 
 
+def test_the_newest_of_many_sessions_are_listed(
+    api: Api, ann: Caller, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_MAX_SESSIONS", 2)
+    newer = [api.login(ann.name).json()["refresh_token"].split(".")[0] for _ in range(3)]
+    listed = ann.under(prefix).get("/auth/sessions").json()
+    assert [one["id"] for one in listed] == newer[:0:-1]
+
+
 def test_one_session_is_ended_from_another(api: Api, ann: Caller, prefix: str) -> None:
     other = api.login(ann.name).json()
     number = other["refresh_token"].split(".")[0]
