@@ -13,11 +13,13 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from litestar import Litestar, Router
@@ -25,7 +27,8 @@ from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.expiry import keep_ending
-from eventapi.http import auth, docs, health, items, openapi
+from eventapi.feed import Feed
+from eventapi.http import audit, auth, docs, feeds, health, items, openapi, transparency
 from eventapi.http.access import AccessLog, access_log, no_access_log
 from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
@@ -46,7 +49,14 @@ from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.snapshotting import keep_taking
-from eventapi.storage import DEFAULT, Parts, open_snapshots, opened_journal, warn_if_in_memory
+from eventapi.storage import (
+    DEFAULT,
+    Parts,
+    open_checkpoints,
+    open_snapshots,
+    opened_journal,
+    warn_if_in_memory,
+)
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 
@@ -112,6 +122,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             opened_journal(settings, parts, on_fence=_end_soon) as (journal, log),
         ):
             limits.start(counts, tokens, journal)
+            feed = Feed(log)
             services = Services(
                 journal,
                 passwords,
@@ -119,12 +130,15 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 parts.environment,
                 settings.refresh_token_days * 86_400,
                 _health(settings, journal, log, counts),
-                Past(log, journal.keyring),
+                Past(log, journal.keyring, journal.vault, journal.snapshots),
+                feed,
+                open_checkpoints(settings, log, parts),
                 limits,
             )
             for request in requests:
                 request.services = services
             async with (
+                _closing_at_a_signal(feed),
                 _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
             ):
@@ -146,6 +160,30 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     edge = Edge(_plain_startup(app), log, limits, cors)
     return Addresses(edge, settings.trusted_proxies)
+
+
+@asynccontextmanager
+async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
+    """End the streams when the process is asked to end: the server waits for its connections."""
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, Any] = {}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(feed.close)
+        before[signal.Signals(number)](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # What is not set by a server in Python is not for us to replace.
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:
+                signal.signal(number, handler)
+        feed.close()
 
 
 @asynccontextmanager
@@ -201,7 +239,10 @@ def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
         version = request.version
         endpoints = [
             *auth.endpoints(version),
+            *feeds.endpoints(),
             *items.endpoints(version),
+            *audit.endpoints(),
+            *transparency.endpoints(),
             *health.endpoints(),
         ]
         for prefix in version.prefixes:

@@ -77,9 +77,9 @@ class Journal:
 
         ``snapshots`` make a start faster.
         """
-        self._snapshots = snapshots
+        self.snapshots = snapshots
         self._log = log
-        self._vault = vault
+        self.vault = vault
         self._environment = environment
         self._limits = limits
         self._on_fence = on_fence
@@ -106,8 +106,8 @@ class Journal:
         self._state = await replay(
             self._log,
             self._keyring,
-            self._vault,
-            snapshots=self._snapshots,
+            self.vault,
+            snapshots=self.snapshots,
             progress=progress,
         )
         exclusive = self._log.exclusive(self._limits.start_timeout)
@@ -120,7 +120,7 @@ class Journal:
     async def _finish_erasures(self) -> None:
         users = self._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        await self._vault.destroy(erased & (await self._vault.all()).keys())
+        await self.vault.destroy(erased & (await self.vault.all()).keys())
         lost = [
             user.subject
             for user in users
@@ -159,7 +159,7 @@ class Journal:
 
     async def _catch_up(self) -> None:
         async for lines in self._log.read(self._state.position):
-            records = await open_records(lines, self._state, self._keyring, self._vault)
+            records = await open_records(lines, self._state, self._keyring, self.vault)
             apply_all(records, self._state, self._keyring)
 
     async def first_outcome(self, once: Once | None) -> Outcome | None:
@@ -245,7 +245,7 @@ class Journal:
     async def _destroy_keys(self) -> None:
         """Destroy the keys of the erased; what fails now is tried again, at the latest at a start."""
         try:
-            await self._vault.destroy(self._doomed)
+            await self.vault.destroy(self._doomed)
         except EventapiError as error:
             logger.warning("keys of erased users are not destroyed yet: %s", error)
         else:
@@ -282,7 +282,7 @@ class Journal:
             batch.take(wish)
         if batch.lines:
             if batch.keys:
-                await self._vault.put(batch.keys.raw)
+                await self.vault.put(batch.keys.raw)
             last = batch.records[-1]
             await appender.append(batch.lines, Head(last.position, last.hash))
             self._keyring.update(batch.keys)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
 from events.codec import decode
-from events.errors import Fault, Invalid
+from events.errors import Fault, Invalid, Overloaded
 from events.log.port import EventLog
 from events.record import START, Record
 from events.sealing import Keyring
+from events.vault.port import Vault
 from projections.items import Item, Tombstone
+from projections.replay import replay
+from projections.snapshots import Snapshots
 from projections.state import State
 
 _GAP = 32
@@ -21,13 +26,23 @@ _HASH = slice(-66, -2)
 """Where in a line its hash stands."""
 
 
+_WAITING = 8
+"""So many may wait for a whole state of the past; each takes the memory of another one."""
+
+
 class Past:
     """What was, of what is or was in a state."""
 
-    def __init__(self, log: EventLog, keyring: Keyring) -> None:
+    def __init__(
+        self, log: EventLog, keyring: Keyring, vault: Vault, snapshots: Snapshots | None
+    ) -> None:
         """``keyring`` has the keys of all users in the states that are asked about."""
         self._log = log
         self._keyring = keyring
+        self._vault = vault
+        self._snapshots = snapshots
+        self._folding = asyncio.Lock()
+        self._wanted = 0
 
     async def position(self, point: int | str, state: State) -> int:
         """The position that a point of the log means: itself, or the last one by that time.
@@ -44,25 +59,51 @@ class Past:
             return high
         while low < high:
             middle = (low + high + 1) // 2
-            record = (await self._records([middle]))[0]
+            record = (await self.records([middle]))[0]
             low, high = (middle, high) if record.time <= point else (low, middle - 1)
         return low
 
     async def life(self, item: Item | Tombstone, state: State) -> list[Record]:
         """All records of an item, oldest first; their ``end`` is not told."""
-        return await self._records(state.items.lives.of(item.version))
+        return await self.records(state.items.lives.of(item.version))
 
     async def at(self, position: int, items: Iterable[Item | Tombstone], state: State) -> State:
         """The state of these items, and of nothing else, as it was at a position."""
         lives = state.items.lives
         positions = [one for item in items for one in lives.of(item.version) if one <= position]
         past = State.empty()
-        for record in await self._records(sorted(positions)):
+        for record in await self.records(sorted(positions)):
             past.apply(record)
         return past
 
-    async def _records(self, positions: Sequence[int]) -> list[Record]:
-        """The records at these positions, which ascend."""
+    @asynccontextmanager
+    async def whole(self, position: int) -> AsyncIterator[State]:
+        """All of the state as it was at a position, from the nearest snapshot on; one at a time.
+
+        Raises `Overloaded`, and what `replay` raises.
+        """
+        if self._wanted >= _WAITING:
+            raise Overloaded("too many states of the past are asked for")
+        self._wanted += 1
+        try:
+            async with self._folding:
+                yield await replay(
+                    self._log,
+                    Keyring(),
+                    self._vault,
+                    position=position,
+                    snapshots=self._snapshots,
+                )
+        finally:
+            self._wanted -= 1
+
+    async def line(self, position: int) -> bytes:
+        """The line at a position, which there is."""
+        (line,) = [line async for run in self._log.read(position - 1, position) for line in run]
+        return line
+
+    async def records(self, positions: Sequence[int]) -> list[Record]:
+        """The records at these positions, which ascend; where they end is not told."""
         wanted, records = set(positions), []
         for first, last in _runs(positions):
             lines = [line async for run in self._log.read(first - 2, last) for line in run]

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from eventapi.batch import Environment
+from eventapi.checkpoints import Checkpoints
 from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
@@ -27,6 +28,7 @@ from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.replay import Progress
 from projections.snapshots import Snapshots
+from projections.tree import Tree
 
 logger = logging.getLogger("eventapi.storage")
 
@@ -92,6 +94,13 @@ def open_log(settings: Settings) -> EventLog:
 def open_vault(settings: Settings) -> Vault:
     """The vault beside the log; raises `VaultUnavailable`."""
     return SqliteVault(settings.log_path.parent / "vault.sqlite")
+
+
+def open_checkpoints(settings: Settings, log: EventLog, parts: Parts = DEFAULT) -> Checkpoints:
+    """The checkpoints beside the log; for a log that is plugged in they are kept in memory."""
+    path = settings.log_path
+    key = path.with_name(f"{path.name}.key") if parts.log is None else None
+    return Checkpoints(Tree(log), key)
 
 
 def open_snapshots(settings: Settings) -> Snapshots:

@@ -22,6 +22,7 @@
     │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
     │   ├── DamagedLog          bytes that are not what was written
     │   │   └── MissingEvents   acknowledged events are gone
+    │   ├── DivergedLog         not the log whose checkpoint was signed
     │   └── UnknownEvent        written by a newer version of this program
     ├── VaultUnavailable        the keys cannot be read or written
     └── ConfigurationError      a setting, or a data directory, that cannot be used
@@ -132,6 +133,10 @@ class DamagedLog(LogError):
 
 class MissingEvents(DamagedLog):
     """The log is shorter than what has been acknowledged."""
+
+
+class DivergedLog(LogError):
+    """The log does not continue what a checkpoint of it says; no other is signed."""
 
 
 class UnknownEvent(LogError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,23 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
+
+
+def make_private(path: Path, content: bytes) -> None:
+    """Make a file with mode 0600, whole or not at all; where there is one by now, that one stays."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        with suppress(FileExistsError):
+            os.link(temporary, path)  # Unlike a rename, it lets the first one win.
+    finally:
+        temporary.unlink()
     sync_directory(path.parent)
 
 

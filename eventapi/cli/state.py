@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from typing import get_args
 
 import click
 import msgspec
@@ -16,9 +14,9 @@ from eventapi.cli.output import print_fields, print_json
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
 from eventapi.storage import open_vault
+from eventapi.summary import summary_of
 from events.vault.memory import MemoryVault
 from projections.state import State
-from projections.users import Status
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -48,29 +46,17 @@ def state() -> None:
 def show(at: int | str | None, as_json: bool) -> None:
     """Show counts and the digest of the state."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
-    statuses = Counter(user.status for user in found.users.by_id.values())
-    users = {status: statuses[status] for status in get_args(Status)}
-    items = {"live": len(found.items.by_id), "deleted": len(found.items.deleted)}
-    sessions = len(found.sessions.by_id)
+    summary = summary_of(found)
     if as_json:
-        print_json(
-            {
-                "position": found.position,
-                "time": found.last.time or None,
-                "users": users,
-                "items": items,
-                "sessions": sessions,
-                "digest": found.digest(),
-            }
-        )
+        print_json(summary)
         return
     print_fields(
-        position=found.position,
-        time=found.last.time or "-",
-        users=_counted(users),
-        items=_counted(items),
-        sessions=sessions,
-        digest=found.digest(),
+        position=summary.position,
+        time=summary.time or "-",
+        users=_counted(summary.users),
+        items=_counted(msgspec.structs.asdict(summary.items)),
+        sessions=summary.sessions,
+        digest=summary.digest,
     )
 
 

@@ -195,6 +195,40 @@ class ItemQuery(msgspec.Struct, frozen=True):
     as_of: Point | UnsetType = UNSET
 
 
+After = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+
+
+class StateQuery(msgspec.Struct, frozen=True):
+    """At which point of the past to look."""
+
+    as_of: Point | UnsetType = UNSET
+
+
+class FeedQuery(msgspec.Struct, frozen=True):
+    """From where to follow; by default from now on."""
+
+    after: After | UnsetType = UNSET
+
+
+_Member = Annotated[str, Meta(max_length=300, pattern=_NO_NUL)]
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    """Which events of the log to read."""
+
+    after: After = 0
+    limit: (
+        Annotated[
+            int,
+            Meta(ge=1, le=1000, description="How many at most; of lines, by default all."),
+        ]
+        | UnsetType
+    ) = UNSET
+    type: _Member | UnsetType = UNSET
+    subject: _Member | UnsetType = UNSET
+    actor: _Member | UnsetType = UNSET
+
+
 class ListQuery(msgspec.Struct, frozen=True):
     """How to list items; nothing may be null, or msgspec would take the text ``null`` for it."""
 

@@ -20,7 +20,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     ``answers`` maps a status to the type of its body, or ``None`` for an empty one; ``errors`` are
     slugs, beside those that every endpoint has; ``headers`` names headers of the request that
-    matter, ``answer_headers`` those of the successful answer; ``reads_state`` is whether it can be
+    matter, ``other_media_types`` what else can be asked for with Accept, ``answer_headers`` those of the successful answer; ``reads_state`` is whether it can be
     asked to wait for a position of the log; ``limited`` is whether the limits of
     `eventapi.http.limits` count it.
     """
@@ -39,6 +39,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: Sequence[str] = ()
     answer_headers: Sequence[str] = ()
     answer_media_type: str = "application/json"
+    other_media_types: Sequence[str] = ()
     errors: Sequence[str] = ()
     reads_state: bool = True
     limited: bool = True

@@ -24,10 +24,9 @@ from eventapi.http.conditional import etag
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
-from eventapi.http.views import ApiVersion, Change
-from eventapi.times import point_of
+from eventapi.http.views import ApiVersion, Change, changes_of
 from events.errors import Fault, Invalid, NotFound
-from events.items import Content, ContentChanges
+from events.items import Content
 from events.record import Record
 from projections.items import Item, Tombstone
 from projections.state import State
@@ -124,7 +123,7 @@ async def _restoration(
     known = known_item(state, caller, number)
     versions = request.accepted_versions(known)
     if body.as_of is not UNSET:
-        position = await _position(request, state, body.as_of)
+        position = await request.point(state, body.as_of)
     elif isinstance(known, Tombstone):
         position = known.version - 1
         # What comes in between may not be undone as well.
@@ -141,25 +140,13 @@ async def _restoration(
 async def _past(
     request: ApiRequest, state: State, as_of: str, items: Sequence[Item | Tombstone]
 ) -> State:
-    position = await _position(request, state, as_of)
+    position = await request.point(state, as_of)
     return await request.services.past.at(position, items, state)
 
 
-async def _position(request: ApiRequest, state: State, as_of: int | str) -> int:
-    try:
-        point = as_of if isinstance(as_of, int) else point_of(as_of)
-    except ValueError as error:
-        raise Invalid(Fault("/as_of", f"{error} and no position")) from None
-    return await request.services.past.position(point, state)
-
-
 def _change(record: Record) -> Change:
-    personal = getattr(record.event, "personal", None)
-    changes = ContentChanges()
-    if isinstance(personal, Content | ContentChanges):
-        changes = ContentChanges(title=personal.title, description=personal.description)
     kind: Any = record.event.type
-    return Change(record.position, record.time, kind, record.actor, changes)
+    return Change(record.position, record.time, kind, record.actor, changes_of(record))
 
 
 async def _update(

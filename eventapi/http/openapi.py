@@ -31,11 +31,13 @@ _HEADERS = {
     "Idempotency-Key": "A key of your own, quoted or bare: same requests have one effect only.",
     "If-None-Match": "The entity tags that you have already; the answer to one of them is 304, "
     "and to a write 412.",
+    "Last-Event-ID": "The position that was come to; it wins over `after`.",
     "Min-Event-Position": "Answer from a state at this position of the log or later.",
     "X-Request-ID": "An id of your own for this request, a token of up to 128 characters.",
 }
 _HEADER_SCHEMAS = {
     "Idempotency-Key": {"pattern": '^("[ !#-~]{1,255}"|[!#-~]{1,255})$'},
+    "Last-Event-ID": {"pattern": "^(0|[1-9][0-9]{0,17})?$"},
     "Min-Event-Position": {"pattern": "^(0|[1-9][0-9]{0,18})$"},
 }
 _ANSWER_HEADERS = {
@@ -53,6 +55,10 @@ _INTEGER_HEADERS = {"Event-Position", "Retry-After"}
 _LIMITS = ("RateLimit", "RateLimit-Policy")
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _PATH_SCHEMAS = {
+    "level": {"type": "integer", "minimum": 0, "maximum": 63},
+    "place": {"type": "string", "pattern": r"^(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[1-9][0-9]{0,2})?$"},
+    "position": {"type": "integer", "minimum": 1, "maximum": 10**19 - 1},
+    "size": {"type": "integer", "minimum": 0, "maximum": 10**19 - 1},
     "item_id": {"type": "integer", "minimum": 1, "maximum": 10**19 - 1},
     "session_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "slug": {"type": "string", "enum": list(PROBLEMS)},
@@ -93,7 +99,9 @@ def document(endpoints: Sequence[tuple[str, Endpoint]], version: str) -> dict[st
             "description": _DESCRIPTION,
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("auth", "items", "health", "documentation")],
+        "tags": [
+            {"name": name} for name in ("auth", "items", "audit", "log", "health", "documentation")
+        ],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -174,6 +182,7 @@ def _responses(method: str, endpoint: Endpoint, by_type: dict[str, Any]) -> dict
         }
         if kind is not None:
             content = {endpoint.answer_media_type: {"schema": by_type[_key(kind)]}}
+            content |= {name: {"schema": {"type": "string"}} for name in endpoint.other_media_types}
             responses[str(status)]["content"] = content
     for slug in sorted(_slugs(endpoint), key=list(PROBLEMS).index):
         kind = PROBLEMS[slug]

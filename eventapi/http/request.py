@@ -24,8 +24,10 @@ from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.services import Services
 from eventapi.http.views import ApiVersion
+from eventapi.times import point_of
 from events.errors import (
     Fault,
+    Forbidden,
     Invalid,
     LogUnavailable,
     NotFound,
@@ -40,6 +42,8 @@ T = TypeVar("T")
 
 JSON_TYPES = frozenset({"application/json"})
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
+EVENT_STREAM = "text/event-stream"
+NDJSON = "application/x-ndjson"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 MAX_DEPTH = 32
@@ -54,6 +58,10 @@ _MISSING = re.compile(r"missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
 _PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
 _PATH = re.compile(r" - at `\$(?:\.)?(.*)`$")
+
+
+class _QueryToken(msgspec.Struct, frozen=True):
+    access_token: str | None = None
 
 
 class ApiRequest(litestar.Request[None, None, Any]):
@@ -109,7 +117,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
         Raises `Unauthenticated` (RFC 6750): a bad token at once, whatever else was asked for.
         """
-        token = bearer(self.scope)
+        token = bearer(self.scope) or self._query_token()
         if token is None:
             raise Unauthenticated(NO_TOKEN)
         claims = self.services.tokens.claims(token, time.time())
@@ -121,7 +129,46 @@ class ApiRequest(litestar.Request[None, None, Any]):
         self._session_id = claims.sid
         return state, user, claims.sid
 
+    def _query_token(self) -> str | None:
+        """The token in the query (RFC 6750, section 2.3), of an event stream alone.
+
+        A browser's EventSource can send it nowhere else.
+        """
+        if (
+            b"access_token=" not in self.scope["query_string"]
+            or EVENT_STREAM not in self.accepted()
+        ):
+            return None
+        return self.query_as(_QueryToken).access_token
+
+    async def auditor(self) -> tuple[State, User]:
+        """The state and the user, who is an auditor; raises `Unauthenticated` and `Forbidden`."""
+        state, user, _ = await self.authenticated()
+        if "auditor" not in user.roles:
+            raise Forbidden("this is for auditors")
+        return state, user
+
     # What it says
+
+    def accepted(self) -> frozenset[str]:
+        """The media types of Accept, whatever their weights."""
+        accept = self.header(b"accept") or ""
+        return frozenset(part.partition(";")[0].strip().lower() for part in accept.split(","))
+
+    def position(self, state: State, name: str = "position") -> int:
+        """The position in the path; raises `NotFound` where the state has not come to it."""
+        text = self.path_params[name]
+        if not _NUMBER.fullmatch(text) or int(text) > state.position:
+            raise NotFound("there is no such event")
+        return int(text)
+
+    async def point(self, state: State, as_of: int | str) -> int:
+        """The position that a point of the log means; raises `Invalid`."""
+        try:
+            point = as_of if isinstance(as_of, int) else point_of(as_of)
+        except ValueError as error:
+            raise Invalid(Fault("/as_of", f"{error} and no position")) from None
+        return await self.services.past.position(point, state)
 
     def media_type(self) -> str:
         """The declared media type; raises `ProblemError` where its charset is not UTF-8."""

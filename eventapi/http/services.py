@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from eventapi.batch import Environment
+from eventapi.checkpoints import Checkpoints
+from eventapi.feed import Feed
 from eventapi.http.limits import Limits
 from eventapi.journal import Journal
 from eventapi.past import Past
@@ -27,5 +29,7 @@ class Services(msgspec.Struct, frozen=True):
     refresh_seconds: int
     health: Details
     past: Past
+    feed: Feed
+    checkpoints: Checkpoints
     limits: Limits
     wait_seconds: float = 2.0

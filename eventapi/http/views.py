@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from events.items import ContentChanges
+from events.items import Content, ContentChanges
+from events.record import Record
 from events.users import Role
 from projections.items import Item
 from projections.sessions import Session
@@ -77,6 +78,44 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     type: Literal["item.created", "item.updated", "item.deleted", "item.restored"]
     actor: str
     changes: ContentChanges
+
+
+class ItemChange(msgspec.Struct, frozen=True, gc=False):
+    """A change of one of the caller's items."""
+
+    position: Version
+    time: Time
+    type: str
+    actor: str
+    item: Id
+    changes: ContentChanges
+
+
+def changes_of(record: Record) -> ContentChanges:
+    """The values that an event of an item set."""
+    personal = getattr(record.event, "personal", None)
+    if isinstance(personal, Content | ContentChanges):
+        return ContentChanges(title=personal.title, description=personal.description)
+    return ContentChanges()
+
+
+class EventPage(msgspec.Struct, frozen=True, gc=False):
+    """Records as they stand in the log, and where the next page is."""
+
+    items: list[Any]
+    next: str | None
+
+
+class OpenedEvent(msgspec.Struct, frozen=True, gc=False):
+    """A record as it stands in the log, what is sealed in it, and that it is there.
+
+    ``personal`` is null where nothing is sealed or the key is destroyed; ``proof`` is a
+    C2SP tlog-proof.
+    """
+
+    record: Any
+    personal: dict[str, Any] | None
+    proof: str
 
 
 class PageV2(msgspec.Struct, frozen=True, gc=False):

@@ -6,14 +6,13 @@ changed without ending anybody's session.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
-from events.files import make_directory
+from events.files import make_directory, make_private
 
 
 def secret_keys(given: str | None, data: Path) -> Sequence[str]:
@@ -29,7 +28,7 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
     try:
         make_directory(data)
         if not path.exists():
-            _make(path)
+            make_private(path, secrets.token_urlsafe(48).encode())
         kept = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
@@ -47,19 +46,3 @@ def _checked(keys: Sequence[str]) -> Sequence[str]:
     for key in keys or [""]:
         check_secret(key)
     return keys
-
-
-def _make(path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, secrets.token_urlsafe(48).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(temporary, path)  # Unlike a rename, it lets the first one win.
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()

@@ -23,6 +23,8 @@ class Access(Enum):
 
     ANYBODY = "whoever asks, with whatever token"
     SESSION = "who is logged in, about what is theirs"
+    AUDITOR = "auditors"
+    READER = "the owner of the thing in the path, and auditors"
     OWNER = "the owner of the thing in the path; to others it is not there"
 
 
@@ -62,6 +64,16 @@ ACCESS: Mapping[tuple[str, str], Rule] = {
     ("PUT", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
     ("PATCH", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
     ("DELETE", "/items/{item_id}"): Rule(Access.OWNER),
+    ("GET", "/items/events"): Rule(Access.SESSION),
+    ("GET", "/audit/events"): Rule(Access.AUDITOR),
+    ("GET", "/audit/events/{position}"): Rule(Access.AUDITOR),
+    ("GET", "/audit/state"): Rule(Access.AUDITOR),
+    ("GET", "/log/checkpoint"): Rule(Access.ANYBODY),
+    ("GET", "/log/key"): Rule(Access.ANYBODY),
+    ("GET", "/log/consistency/{size}"): Rule(Access.ANYBODY),
+    ("GET", "/log/tile/{level}/{place}"): Rule(Access.ANYBODY),
+    ("GET", "/log/tile/entries/{place}"): Rule(Access.AUDITOR),
+    ("GET", "/log/proof/{position}"): Rule(Access.READER),
 }
 
 
@@ -76,16 +88,27 @@ class Operation(msgspec.Struct, frozen=True):
         plain = self.path.removeprefix("/api/v1").removeprefix("/api/v2")
         return ACCESS["GET" if self.method == "HEAD" else self.method, plain]
 
+    @property
+    def makes_an_item(self) -> bool:
+        """Whether `asked` needs an event to ask about."""
+        return "{item_id}" in self.path or "{position}" in self.path
+
     def asked(self, api: Api, owner: Caller, token: str | None) -> httpx.Response:
         """The answer to somebody's wish to do it to a thing of the owner's."""
-        path = self.path.replace("{slug}", "not-found")
+        path = self.path.replace("{slug}", "not-found").replace("{size}", "1")
+        path = path.replace("{level}/{place}", "0/000.p/1").replace("{place}", "000.p/1")
         if "{item_id}" in path:
             path = path.replace("{item_id}", str(owner.create()))
         if "{session_id}" in path:
             (session,) = owner.get("/auth/sessions").json()
             path = path.replace("{session_id}", session["id"])
+        if "{position}" in path:
+            owner.create()
+            path = path.replace("{position}", str(api.log.position))
         body = {} if self.rule.body is None else {"json": self.rule.body}
-        return api.request(self.method, path, token=token, **body)
+        # What streams has no end; its head says the same.
+        method = "HEAD" if path.endswith("/items/events") else self.method
+        return api.request(method, path, token=token, **body)
 
 
 def _documented() -> list[Operation]:
@@ -163,6 +186,7 @@ def operator(api: Api) -> str:
 Somebody = Callable[[Api], str | None]
 OUTSIDERS: list[Somebody] = [nobody, guesser, refresher, gone, disabled, erased]
 INSIDERS: list[Somebody] = [user, auditor, operator]
+INSIDE = (Access.SESSION, Access.OWNER, Access.READER, Access.AUDITOR)
 
 
 def test_every_operation_has_its_rule() -> None:
@@ -171,38 +195,48 @@ def test_every_operation_has_its_rule() -> None:
     assert {one.path[: len("/api/v1")] for one in DOCUMENTED} >= {"/api/v1", "/api/v2"}
 
 
-@pytest.mark.parametrize("operation", those_for(Access.SESSION, Access.OWNER), ids=names)
+@pytest.mark.parametrize("operation", those_for(*INSIDE), ids=names)
 @pytest.mark.parametrize("somebody", OUTSIDERS)
 def test_who_is_not_logged_in_is_asked_to(
     api: Api, operation: Operation, somebody: Somebody
 ) -> None:
     owner = api.caller()
     token = somebody(api)
-    before = api.log.position + ("{item_id}" in operation.path)
+    before = api.log.position + operation.makes_an_item
     answer = operation.asked(api, owner, token)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
-    if operation.method != "HEAD":
+    if answer.request.method != "HEAD":
         assert_problem(answer, 401, "unauthenticated")
     assert api.log.position == before
 
 
-@pytest.mark.parametrize("operation", those_for(Access.OWNER), ids=names)
-@pytest.mark.parametrize("somebody", INSIDERS)
+@pytest.mark.parametrize(
+    ("somebody", "operation"),
+    [
+        (somebody, operation)
+        for somebody in INSIDERS
+        for operation in those_for(Access.OWNER, Access.READER)
+        if somebody is not auditor or operation.rule.access is Access.OWNER
+    ],
+    ids=lambda one: names(one) if isinstance(one, Operation) else one.__name__,
+)
 def test_what_is_anothers_is_not_there_whatever_role_one_has(
     api: Api, operation: Operation, somebody: Somebody
 ) -> None:
     owner = api.caller()
     token = somebody(api)
-    before = api.log.position + ("{item_id}" in operation.path)
+    before = api.log.position + operation.makes_an_item
     answer = operation.asked(api, owner, token)
     assert answer.status_code == 404
-    if operation.method != "HEAD":
+    if answer.request.method != "HEAD":
         assert_problem(answer, 404, "not-found")
     assert api.log.position == before
 
 
-@pytest.mark.parametrize("operation", those_for(Access.SESSION, Access.OWNER), ids=names)
+@pytest.mark.parametrize(
+    "operation", those_for(Access.SESSION, Access.OWNER, Access.READER), ids=names
+)
 def test_the_owner_may(api: Api, operation: Operation) -> None:
     owner = api.caller()
     assert operation.asked(api, owner, owner.token).is_success
@@ -220,6 +254,22 @@ def test_everybody_may_with_what_is_theirs(
     answer = operation.asked(api, owner, somebody(api))
     assert answer.is_success
     assert owner.name not in answer.text
+
+
+@pytest.mark.parametrize("operation", those_for(Access.AUDITOR), ids=names)
+@pytest.mark.parametrize("somebody", [user, operator])
+def test_what_is_for_auditors_is_for_nobody_else(
+    api: Api, operation: Operation, somebody: Somebody
+) -> None:
+    answer = operation.asked(api, api.caller(), somebody(api))
+    assert answer.status_code == 403
+    if answer.request.method != "HEAD":
+        assert_problem(answer, 403, "forbidden")
+
+
+@pytest.mark.parametrize("operation", those_for(Access.AUDITOR, Access.READER), ids=names)
+def test_auditors_may(api: Api, operation: Operation) -> None:
+    assert operation.asked(api, api.caller(), auditor(api)).is_success
 
 
 @pytest.mark.parametrize("operation", those_for(Access.ANYBODY), ids=names)

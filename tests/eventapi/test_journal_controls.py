@@ -45,7 +45,7 @@ async def failed_append(storage: Storage) -> None:
 async def take_step(step: str, owner: Any, batch: Any, appender: Appender) -> None:
     """One step of a write; a batch in which all was refused has none but answers."""
     if step == "put" and batch.keys:
-        await owner._vault.put(batch.keys.raw)
+        await owner.vault.put(batch.keys.raw)
     elif step == "append" and batch.records:
         last = batch.records[-1]
         await appender.append(batch.lines, Head(last.position, last.hash))

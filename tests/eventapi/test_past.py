@@ -15,6 +15,7 @@ from events.errors import Invalid
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.sealing import Keyring
+from events.vault.memory import MemoryVault
 from projections.state import State
 from tests.given import Happened, at, created, folded_records, records_of, registered
 from tests.projections.strategies import sound_histories
@@ -37,7 +38,7 @@ def past_of(written: Written) -> tuple[Past, CountingLog]:
     keyring = Keyring()
     for subject in written.keys:
         keyring.add(subject, key_of(subject))
-    return Past(log, keyring), log
+    return Past(log, keyring, MemoryVault(), None), log
 
 
 @given(sound_histories(), st.data())

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.security import secret as module
 from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import MIN_KEY_BYTES, Refresh, Tokens
 from events.errors import ConfigurationError, Unauthenticated
+from events.files import make_private
 
 GOOD = "0123456789abcdef0123456789abcdef"
 OLD = "fedcba9876543210fedcba9876543210"
@@ -67,7 +67,7 @@ def test_who_comes_second_gets_the_key_of_the_first(
 ) -> None:
     first = secret_keys(None, tmp_path)
     monkeypatch.setattr(Path, "exists", lambda _: False)
-    module._make(tmp_path / "secret.key")
+    make_private(tmp_path / "secret.key", b"another")
     assert secret_keys(None, tmp_path) == first
 
 

@@ -71,7 +71,7 @@ def findings(machine: Machine) -> Iterator[None]:
     async def finish_erasures(journal: Journal) -> None:
         users = journal._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        left = erased & journal._vault.subjects  # type: ignore[attr-defined]  # it is simulated
+        left = erased & journal.vault.subjects  # type: ignore[attr-defined]  # it is simulated
         await _finish_erasures(journal)
         counts["found: a key of an erased user"] += bool(left)
 

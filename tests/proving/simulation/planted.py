@@ -95,7 +95,7 @@ async def _apply_early(self: journal.Journal, wishes: Any, appender: Any) -> Any
     for wish in wishes:
         decided.take(wish)
     if decided.lines:
-        await self._vault.put(decided.keys.raw)
+        await self.vault.put(decided.keys.raw)
         self._keyring.update(decided.keys)
         apply_all(decided.records, self._state, self._keyring)
         last = decided.records[-1]

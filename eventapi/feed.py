@@ -1,0 +1,112 @@
+"""Following the log: who waits for its next event is told, whichever process wrote it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from events.log.port import EventLog
+
+_POLL_SECONDS: Final = 0.02
+"""Other processes tell of their events in shared memory, at which somebody has to look."""
+
+_ENVELOPE: Final = re.compile(
+    rb'\{"specversion":"1\.0","id":"\d+","source":"[^"]*","type":("[^"]*"),"subject":("[^"]*"),'
+    rb'"time":"[^"]*","actor":("(?:[^"\\]|\\.)*")'
+)
+"""The members of a line stand in one order, so these are found without decoding it."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which events are wanted, by their members in JSON; ``None`` is any."""
+
+    type: bytes | None = None
+    subject: bytes | None = None
+    actor: bytes | None = None
+
+    @classmethod
+    def of(cls, *wanted: str | None) -> Selection:
+        """From type, subject and actor in clear."""
+        return cls(*(None if one is None else msgspec.json.encode(one) for one in wanted))
+
+    @property
+    def is_all(self) -> bool:
+        """Whether everything is wanted."""
+        return self == _ALL
+
+    def takes(self, line: bytes) -> bool:
+        """Whether a line is wanted."""
+        found = _ENVELOPE.match(line)
+        wanted = (self.type, self.subject, self.actor)
+        return found is not None and all(
+            one is None or one == there for one, there in zip(wanted, found.groups(), strict=True)
+        )
+
+
+_ALL = Selection()
+
+
+def kind_of(line: bytes) -> str:
+    """The type of the event on a whole line."""
+    found = _ENVELOPE.match(line)
+    assert found is not None  # noqa: S101 - every published line is one
+    kind: str = msgspec.json.decode(found[1])
+    return kind
+
+
+class Feed:
+    """The lines of a log, from any position on, and word of new ones."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._moved = asyncio.Event()
+        self._waiting = 0
+        self._watching: asyncio.Task[None] | None = None
+        self.closed = False
+
+    def close(self) -> None:
+        """Wake all who wait: nobody is to follow any more."""
+        self.closed = True
+        self._moved.set()
+
+    async def moved(self, position: int, seconds: float) -> bool:
+        """Whether the log goes beyond a position within so many seconds; at once if it is closed."""
+        if self._log.position > position or self.closed:
+            return self._log.position > position
+        self._waiting += 1
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch(), name="feed")
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), seconds)
+        finally:
+            self._waiting -= 1
+        return self._log.position > position
+
+    async def _watch(self) -> None:
+        seen = self._log.position
+        while self._waiting and not self.closed:
+            await asyncio.sleep(_POLL_SECONDS)
+            if self._log.position != seen:
+                seen = self._log.position
+                moved, self._moved = self._moved, asyncio.Event()
+                moved.set()
+
+    async def lines(
+        self, after: int, upto: int, wanted: Selection = _ALL
+    ) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+        """Wanted lines behind a position with theirs, in runs; a run may be empty."""
+        position = after
+        async for run in self._log.read(after, upto):
+            numbered = zip(count(position + 1), run, strict=False)
+            position += len(run)
+            if wanted.is_all:
+                yield list(numbered)
+            else:
+                yield [(at, line) for at, line in numbered if wanted.takes(line)]

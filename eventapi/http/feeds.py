@@ -1,0 +1,136 @@
+"""Server-sent events (WHATWG HTML, section 9.2): changes as they happen, from any position on.
+
+The id of an event is its position, so a client that comes back with ``Last-Event-ID`` goes on
+where it was, at whichever worker: nothing is lost at the seam, and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+from msgspec import UNSET
+
+from eventapi.http.bodies import FeedQuery
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.reply import Reply, encode
+from eventapi.http.request import EVENT_STREAM, ApiRequest
+from eventapi.http.stream import Stream
+from eventapi.http.views import ItemChange, changes_of
+from events.errors import Fault, Forbidden, Invalid, Unauthenticated
+from events.record import entity_number
+from projections.state import State
+from projections.users import User
+
+HEARTBEAT_SECONDS = 15.0
+"""How often something is said where nothing happens, lest somebody in between hang up."""
+
+_AT_ONCE = 256
+_POSITION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+_HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
+"""The second asks proxies of nginx's kind to hand on at once."""
+
+Caller = Callable[[], Awaitable[tuple[State, User]]]
+Source = Callable[[State, User, int], AsyncIterator[bytes]]
+"""The events behind a position that are in a state."""
+
+
+def event(position: int, kind: str, data: bytes) -> bytes:
+    """One event; the data is of one line."""
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (position, kind.encode(), data)
+
+
+def resumed_after(request: ApiRequest) -> int | None:
+    """The position that the client has come to, if it says so; raises `Invalid`."""
+    last = request.header(b"last-event-id")
+    if not last:
+        return None
+    if not _POSITION.fullmatch(last):
+        raise Invalid(Fault("", "Last-Event-ID must be a position"))
+    return int(last)
+
+
+def followed(request: ApiRequest, after: int, caller: Caller, source: Source) -> Stream:
+    """What comes behind a position, and then whatever happens, while the caller may see it."""
+    return Stream(list(_HEADERS), _followed(request, after, caller, source))
+
+
+async def _followed(
+    request: ApiRequest, after: int, caller: Caller, source: Source
+) -> AsyncGenerator[bytes, None]:
+    feed = request.services.feed
+    yield b"retry: 1000\n\n"
+    said = time.monotonic()
+    while not feed.closed:
+        try:
+            state, user = await caller()
+        except (Unauthenticated, Forbidden):
+            return
+        # Read before anything suspends: the state moves on, and what it gains comes next time.
+        position = state.position
+        async for part in source(state, user, after):
+            yield part
+            said = time.monotonic()
+        after = max(after, position)
+        left = said + HEARTBEAT_SECONDS - time.monotonic()
+        if left <= 0:
+            yield b":\n\n"
+            said = time.monotonic()
+        else:
+            await feed.moved(after, left)
+
+
+async def item_events(request: ApiRequest) -> Reply:
+    """Follow the changes of your items as they happen."""
+    state, _, _ = await request.authenticated()
+    query = request.query_as(FeedQuery)
+    after = resumed_after(request)
+    if after is None:
+        after = state.position if query.after is UNSET else query.after
+
+    async def caller() -> tuple[State, User]:
+        found, user, _ = await request.authenticated()
+        return found, user
+
+    async def source(state: State, user: User, after: int) -> AsyncIterator[bytes]:
+        # All positions first: the state may move on while records are read.
+        positions = sorted(
+            position
+            for item in state.items.ever(user.id)
+            if item.version > after
+            for position in state.items.lives.of(item.version)
+            if position > after
+        )
+        past = request.services.past
+        for start in range(0, len(positions), _AT_ONCE):
+            for record in await past.records(positions[start : start + _AT_ONCE]):
+                change = ItemChange(
+                    record.position,
+                    record.time,
+                    record.event.type,
+                    record.actor,
+                    entity_number(record.subject),
+                    changes_of(record),
+                )
+                yield event(record.position, record.event.type, encode(change))
+
+    return followed(request, after, caller, source)
+
+
+def endpoints() -> list[Endpoint]:
+    """The endpoint of the caller's items."""
+    return [
+        Endpoint(
+            method="GET",
+            path="/items/events",
+            handler=item_events,
+            summary="Follow the changes of your items",
+            tag="items",
+            query=FeedQuery,
+            headers=("Last-Event-ID",),
+            answers={200: ItemChange},
+            answer_media_type=EVENT_STREAM,
+            errors=("validation-failed",),
+        )
+    ]

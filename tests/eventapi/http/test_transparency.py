@@ -1,0 +1,138 @@
+"""The log as a transparency log: checkpoints, tiles and proofs, and who may have them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from eventapi.commands.users import GrantRole
+from events.merkle import EMPTY_ROOT, is_consistent, leaf_hash, root_from_inclusion, root_of
+from events.notes import Consistency, Inclusion, Note, TreeHead, Verifier
+from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
+
+EVENTS = 260
+"""A whole tile and a part of another one."""
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    with Api() as running:
+        caller = running.caller("somebody")
+        while running.log.position < EVENTS:
+            caller.create()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lines(api: Api) -> list[bytes]:
+    async def read() -> list[bytes]:
+        return [line async for run in api.log.read(0, EVENTS) for line in run]
+
+    return asyncio.run(read())
+
+
+def head_of(api: Api) -> TreeHead:
+    note = Note.of(api.request("GET", "/log/checkpoint").text)
+    assert Verifier.of(api.request("GET", "/log/key").text).has_signed(note)
+    return TreeHead.of(note)
+
+
+def test_an_empty_log_has_a_checkpoint_too() -> None:
+    with Api() as api:
+        head = head_of(api)
+        assert (head.size, head.root) == (0, EMPTY_ROOT)
+        assert api.request("GET", "/log/consistency/0").status_code == 200
+
+
+def test_a_checkpoint_is_of_all_that_is_acknowledged(api: Api, lines: list[bytes]) -> None:
+    head = head_of(api)
+    assert head.size == api.log.position
+    leaves = [leaf_hash(line) for line in lines]
+    proof = Consistency.of(api.request("GET", f"/log/consistency/{EVENTS}").text)
+    assert is_consistent(EVENTS, head.size, root_of(leaves), head.root, proof.hashes)
+    api.caller("one-more")
+    assert head_of(api).size == head.size + 2
+
+
+def test_tiles_have_the_hashes_of_the_lines(api: Api, lines: list[bytes]) -> None:
+    leaves = [leaf_hash(line) for line in lines]
+    for path, hashes in {
+        "0/000": leaves[:256],
+        "0/001.p/4": leaves[256:260],
+        "0/000.p/255": leaves[:255],
+        "1/000.p/1": [root_of(leaves[:256])],
+    }.items():
+        answer = api.request("GET", f"/log/tile/{path}")
+        assert answer.content == b"".join(hashes)
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("0/001", "0/002", "1/000", "2/000.p/1", "64/000", "00/000", "x/000", "0/0", "0/0000"),
+        *("0/x000/000", "0/000.p/0", "0/000.p/256", "0/000.p/01", "0/000.p/", "0/x001", "0/"),
+        *("0/x999/x999/x999/x999/x999/999", "0/000.p/999"),
+    ],
+)
+def test_there_is_no_such_tile(api: Api, path: str) -> None:
+    assert_problem(api.request("GET", f"/log/tile/{path}"), 404, "not-found")
+
+
+def test_entries_are_lines_behind_their_lengths(api: Api, lines: list[bytes]) -> None:
+    auditor = api.caller()
+    elsewhere(api, GrantRole(auditor.name, "auditor", "operator/test"))
+    for path, some in {"000": lines[:256], "001.p/4": lines[256:260]}.items():
+        answer = auditor.get(f"/log/tile/entries/{path}")
+        assert answer.content == b"".join(
+            bytes([len(line) >> 8, len(line) & 255]) + line for line in some
+        )
+        assert answer.headers["cache-control"].startswith("private")
+    assert_problem(auditor.get("/log/tile/entries/001"), 404, "not-found")
+
+
+def test_a_write_has_its_receipt(api: Api) -> None:
+    ann = api.caller()
+    answer = ann.post("/items", json={"title": "a title"})
+    position = int(answer.headers["event-position"])
+    proof = Inclusion.of(ann.get(f"/log/proof/{position}").text)
+    head = TreeHead.of(proof.checkpoint)
+
+    async def line() -> bytes:
+        return (await anext(aiter(api.log.read(position - 1, position))))[0]
+
+    leaf = leaf_hash(asyncio.run(line()))
+    assert root_from_inclusion(position - 1, head.size, leaf, proof.hashes) == head.root
+
+
+def test_what_is_anothers_is_not_there_nor_what_is_not(api: Api) -> None:
+    ann, bob = api.caller(), api.caller()
+    number = ann.create()
+    mine = api.log.position
+    assert ann.get(f"/log/proof/{mine}").status_code == 200
+    hidden = assert_problem(bob.get(f"/log/proof/{mine}"), 404, "not-found")
+    absent = assert_problem(bob.get(f"/log/proof/{mine + 999}"), 404, "not-found")
+    assert hidden | {"request_id": ""} == absent | {"request_id": ""}
+    assert ann.request("DELETE", f"/items/{number}").status_code == 204
+    assert ann.get(f"/log/proof/{api.log.position}").status_code == 200
+
+
+@pytest.mark.parametrize("size", ["x", "-1", "01", "99999"])
+def test_there_was_no_such_size(api: Api, size: str) -> None:
+    assert_problem(api.request("GET", f"/log/consistency/{size}"), 404, "not-found")
+
+
+def test_a_caller_speaks_to_either_version(api: Api) -> None:
+    texts = {api.request("GET", f"{prefix}/log/key").text for prefix in ("", "/api/v1", "/api/v2")}
+    assert len(texts) == 1
+
+
+def test_control_a_changed_line_is_found(api: Api, lines: list[bytes]) -> None:
+    ann: Caller = api.caller()
+    proof = Inclusion.of(ann.get(f"/log/proof/{api.log.position}").text)
+    head = TreeHead.of(proof.checkpoint)
+    other = leaf_hash(lines[0] + b" ")
+    assert root_from_inclusion(proof.index, head.size, other, proof.hashes) != head.root

@@ -1,0 +1,211 @@
+"""Followers of the log see every event once and in order, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.eventapi.cli.running import clean_environment
+from tests.whole.server import Command, Server, by_serve, by_uvicorn
+from tests.whole.workload import PASSWORD
+
+SECONDS = 60.0
+KILLS = 4
+WRITES = 400
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A server-sent event."""
+
+    id: int
+    event: str
+    data: Any
+
+
+class Account:
+    """Somebody who asks one request after the other, and again where there was no answer."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.token = ""
+        body = {"username": name, "password": PASSWORD}
+        self.ask("POST", "/auth/register", body | {"email": f"{name}@example.org"})
+        self.token = self.ask("POST", "/auth/login", body)["access_token"]
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=SECONDS)
+
+    def headers(self, **more: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {} | more
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            connection = self.connect()
+            try:
+                content = None if body is None else json.dumps(body)
+                headers = self.headers() | {"Content-Type": "application/json"}
+                connection.request(method, path, content, headers)
+                answer = connection.getresponse()
+                if answer.status < 300:
+                    return json.loads(answer.read() or b"null")
+                assert answer.status == 503, answer.read()
+            except (OSError, http.client.HTTPException):
+                assert time.monotonic() < deadline, "nobody answers"
+            finally:
+                connection.close()
+            time.sleep(0.05)
+
+    def grant(self, role: str) -> None:
+        command = [sys.executable, "-m", "eventapi", "--data", str(self.server.data)]
+        command += ["users", "grant", self.name, role]
+        subprocess.run(command, check=True, capture_output=True, env=clean_environment())
+
+
+def events(lines: Iterator[bytes]) -> Iterator[Event]:
+    """The events of a stream that are whole."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if line == b"\n" and "data" in fields:
+            yield Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+        fields = fields | {name: value} if line != b"\n" else {}
+
+
+class Follower(threading.Thread):
+    """Follows a stream like a browser does: where it breaks off, it goes on behind the last one."""
+
+    def __init__(self, account: Account, path: str, after: int) -> None:
+        super().__init__(daemon=True)
+        self.account = account
+        self.path = path
+        self.after = after
+        self.seen: list[Event] = []
+        self.connections = 0
+        self.is_over = False
+
+    def run(self) -> None:
+        while not self.is_over:
+            connection = self.account.connect()
+            try:
+                headers = self.account.headers() | {
+                    "Accept": "text/event-stream",
+                    "Last-Event-ID": str(self.seen[-1].id if self.seen else self.after),
+                }
+                connection.request("GET", self.path, headers=headers)
+                answer = connection.getresponse()
+                if answer.status != 200:
+                    continue
+                self.connections += 1
+                for event in events(iter(answer.readline, b"")):
+                    self.seen.append(event)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+            finally:
+                connection.close()
+
+    def wait_for(self, position: int) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not self.seen or self.seen[-1].id < position:
+            assert time.monotonic() < deadline, (len(self.seen), position)
+            time.sleep(0.02)
+        self.is_over = True
+
+
+def test_followers_see_everything_once_and_in_order_while_workers_are_killed(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path / "data", 2, by_serve) as server:
+        writer, other, auditor = (Account(server, name) for name in ("writer", "other", "auditor"))
+        auditor.grant("auditor")
+        everything = Follower(auditor, "/audit/events", 0)
+        own = Follower(writer, "/items/events", 0)
+        deletions = Follower(auditor, "/audit/events?type=item.deleted", 0)
+        followers = [everything, own, deletions]
+        for follower in followers:
+            follower.start()
+        for number in range(WRITES):
+            item = writer.ask("POST", "/items", {"title": f"title {number}"})
+            other.ask("POST", "/items", {"title": "another's"})
+            if number % 5 == 0:
+                writer.ask("PATCH", f"/items/{item['id']}", {"title": "changed"})
+            if number % (WRITES // KILLS) == WRITES // KILLS - 1:
+                os.kill(min(server.worker_pids()), signal.SIGKILL)
+        last = writer.ask("POST", "/items", {"title": "the last"})
+        writer.ask("DELETE", f"/items/{last['id']}")
+        lines = server.log.read_bytes().splitlines()
+        for follower in followers:
+            follower.wait_for(len(lines))
+        assert server.stop() == 0
+    records = [json.loads(line) for line in lines]
+    assert [event.id for event in everything.seen] == list(range(1, len(lines) + 1))
+    assert [event.data for event in everything.seen] == records
+    mine = [one for one in records if one["actor"] == "users/1" and one["subject"][:5] == "items"]
+    assert [(event.id, event.event) for event in own.seen] == [
+        (int(one["id"]), one["type"]) for one in mine
+    ]
+    titles = {event.data["changes"].get("title") for event in own.seen}
+    assert {"title 0", "changed", "the last"} <= titles
+    assert "another's" not in titles
+    assert [event.id for event in deletions.seen] == [len(lines)]
+    assert everything.connections > 1
+
+
+@pytest.mark.parametrize("command", [by_serve, by_uvicorn])
+def test_a_server_that_is_asked_to_end_does_not_wait_for_followers(
+    tmp_path: Path, command: Command
+) -> None:
+    with Server(tmp_path / "data", 1, command) as server:
+        ann = Account(server, "ann")
+        connection = ann.connect()
+        connection.request("GET", "/items/events", headers=ann.headers())
+        answer = connection.getresponse()
+        assert answer.readline() == b"retry: 1000\n"
+        # Uvicorn by itself ends by the signal that it was sent.
+        assert server.stop() in {0, -signal.SIGTERM}
+        assert answer.read().strip() == b""
+        answer.close()
+        connection.close()
+        assert "Traceback" not in server.output
+
+
+def test_who_is_logged_out_follows_no_more(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 2, by_serve) as server:
+        ann = Account(server, "ann")
+        connection = ann.connect()
+        # As a browser's EventSource has to, which sends no headers of ours.
+        connection.request(
+            "GET",
+            f"/items/events?access_token={ann.token}",
+            headers={"Accept": "text/event-stream"},
+        )
+        answer = connection.getresponse()
+        assert answer.status == 200
+        item = ann.ask("POST", "/items", {"title": "x"})
+        assert next(events(iter(answer.readline, b""))).data["item"] == item["id"]
+        ann.ask("POST", "/auth/logout")
+        assert answer.read() == b""
+        connection.close()
+        assert ann.token not in server.output
+
+
+def test_a_token_in_the_query_is_for_streams_alone(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 1, by_serve) as server:
+        ann = Account(server, "ann")
+        connection = ann.connect()
+        connection.request("GET", f"/auth/me?access_token={ann.token}")
+        assert connection.getresponse().status == 401
+        connection.close()
