@@ -1,4 +1,4 @@
-"""``eventapi log``: look at the log, check it, and bring data in and out."""
+"""``eventapi log``: look at the log, check and prove it, and bring data in and out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _COMMANDS = {
     "show": "eventapi.cli.show:show",
     "tail": "eventapi.cli.show:tail",
     "verify": "eventapi.cli.verify:verify_log",
+    "checkpoint": "eventapi.cli.prove:checkpoint",
+    "prove": "eventapi.cli.prove:prove",
     "export": "eventapi.cli.transfer:export_log",
     "import": "eventapi.cli.transfer:import_file",
 }
@@ -19,4 +21,4 @@ _COMMANDS = {
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 @settings_options
 def log() -> None:
-    """Look at the log, check it, and bring data in and out."""
+    """Look at the log, check and prove it, and bring data in and out."""

@@ -1,0 +1,78 @@
+"""``eventapi log checkpoint`` and ``log prove``: signed heads of the log, and proofs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TextIO
+
+import click
+
+from eventapi.checkpoints import Checkpoints
+from eventapi.cli.failures import AnswerIsNo
+from eventapi.cli.opening import opened_log
+from eventapi.cli.options import loaded, settings_options
+from eventapi.storage import open_checkpoints
+from events.errors import DivergedLog
+
+
+@click.command()
+@click.option("--key", is_flag=True, help="Print the key that checks the signature instead.")
+@click.option(
+    "--cosigned",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="Keep the signatures of witnesses under the current checkpoint, which FILE is.",
+)
+@settings_options
+def checkpoint(key: bool, cosigned: TextIO | None) -> None:
+    """Print the signed head of the log: a C2SP checkpoint.
+
+    Nothing is signed that contradicts what was signed before.
+    """
+
+    async def work(checkpoints: Checkpoints) -> str:
+        if key:
+            return f"{checkpoints.verifier.vkey}\n"
+        if cosigned is not None:
+            return str(await checkpoints.cosign(cosigned.read()))
+        return str(await checkpoints.current())
+
+    click.echo(_asked(work), nl=False)
+
+
+@click.command()
+@click.argument("position", type=click.IntRange(min=1), required=False)
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    metavar="SIZE",
+    help="Prove that the log continues what its first SIZE events were.",
+)
+@settings_options
+def prove(position: int | None, since: int | None) -> None:
+    """Prove that the event at POSITION is in the log: a C2SP tlog-proof."""
+    if (position is None) == (since is None):
+        raise click.UsageError("either POSITION or --since is wanted")
+
+    async def work(checkpoints: Checkpoints) -> str:
+        size = await checkpoints.tree.grow()
+        if position is not None and position > size:
+            raise AnswerIsNo(f"there is no position {position} yet: the log ends at {size}")
+        if position is not None:
+            return str(await checkpoints.inclusion(position))
+        return str(await checkpoints.consistency(since or 0))
+
+    click.echo(_asked(work), nl=False)
+
+
+def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
+    async def run() -> str:
+        settings = loaded().settings
+        async with opened_log(settings) as log:
+            return await work(open_checkpoints(settings, log))
+
+    try:
+        return asyncio.run(run())
+    except DivergedLog as error:
+        raise AnswerIsNo(str(error)) from None

@@ -1,0 +1,97 @@
+"""``eventapi log checkpoint`` and ``log prove``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from events.items import Content
+from events.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
+from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
+from tests.eventapi.cli.running import invoke, written
+from tests.given import profile
+
+WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    items = [CreateItem(1, Content(f"item {number}")) for number in range(9)]
+    written(folder, RegisterUser(profile("ann")), *items)
+    return folder
+
+
+def lines_of(data: Path) -> list[bytes]:
+    return (data / "events.jsonl").read_bytes().splitlines()
+
+
+def told(data: Path, *arguments: str) -> str:
+    result = invoke(data, "log", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(data: Path, *arguments: str) -> tuple[int, str]:
+    result = invoke(data, "log", *arguments)
+    assert not result.stdout
+    return result.exit_code, result.stderr
+
+
+def test_the_checkpoint_is_of_the_whole_log_and_signed(data: Path) -> None:
+    note = Note.of(told(data, "checkpoint"))
+    head = TreeHead.of(note)
+    assert (head.size, head.root) == (10, root_of([leaf_hash(line) for line in lines_of(data)]))
+    assert Verifier.of(told(data, "checkpoint", "--key")).has_signed(note)
+    assert told(data, "checkpoint") == str(note)
+
+
+def test_every_event_is_proven(data: Path) -> None:
+    for position, line in enumerate(lines_of(data), 1):
+        proof = Inclusion.of(told(data, "prove", str(position)))
+        head = TreeHead.of(proof.checkpoint)
+        found = root_from_inclusion(position - 1, head.size, leaf_hash(line), proof.hashes)
+        assert found == head.root
+
+
+def test_that_the_log_grew_is_proven(data: Path) -> None:
+    before = TreeHead.of(Note.of(told(data, "checkpoint")))
+    written(data, CreateItem(1, Content("one more")))
+    proof = Consistency.of(told(data, "prove", "--since", "10"))
+    after = TreeHead.of(proof.checkpoint)
+    assert is_consistent(10, 11, before.root, after.root, proof.hashes)
+
+
+def test_what_cannot_be_proven_is_told(data: Path) -> None:
+    assert refused(data, "prove", "11") == (
+        1,
+        "eventapi: there is no position 11 yet: the log ends at 10\n",
+    )
+    assert refused(data, "prove", "--since", "11")[0] == 1
+    for arguments in ((), ("0",), ("x",), ("1", "--since", "1")):
+        assert refused(data, "prove", *arguments)[0] == 2
+
+
+def test_a_log_that_was_put_back_is_not_signed(data: Path) -> None:
+    told(data, "checkpoint")
+    lines = lines_of(data)
+    (data / "events.jsonl").write_bytes(b"".join(line + b"\n" for line in lines[:7]))
+    (data / "events.jsonl.mark").unlink()
+    code, said = refused(data, "checkpoint")
+    assert code == 1
+    assert "10 events was signed, but the log has 7" in said
+
+
+def test_what_a_witness_signs_is_kept(data: Path, tmp_path: Path) -> None:
+    note = Note.of(told(data, "checkpoint"))
+    cosigned = Note(note.text, [*note.signatures, *WITNESS.sign(note.text).signatures])
+    file = tmp_path / "cosigned"
+    file.write_text(str(cosigned))
+    assert told(data, "checkpoint", "--cosigned", str(file)) == str(cosigned)
+    assert told(data, "checkpoint") == str(cosigned)
+    written(data, CreateItem(1, Content("one more")))
+    told(data, "checkpoint")
+    assert refused(data, "checkpoint", "--cosigned", str(file))[0] == 1
