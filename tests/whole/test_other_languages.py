@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from events.codec import decode
+from events.merkle import leaf_hash, root_of
 from events.sealing import Keyring
 from projections.state import State
 from tests.given import Happened
@@ -76,21 +77,24 @@ def test_node_comes_to_the_same_of_any_history(history: list[Happened]) -> None:
     assert found.stdout == ours(lines), found.stderr
 
 
-def vectors() -> list[tuple[int, str, str]]:
+def vectors() -> list[tuple[int, str, str, str]]:
     """The test vectors of the document."""
     rows = re.findall(
-        r"^\| (\d+) \| ([0-9a-f]{64}) \| ([0-9a-f]{64}) \|$", FORMAT.read_text(), re.MULTILINE
+        r"^\| (\d+) \| ([0-9a-f]{64}) \| ([0-9a-f]{64}) \| ([0-9a-f]{64}) \|$",
+        FORMAT.read_text(),
+        re.MULTILINE,
     )
-    return [(int(position), head, digest) for position, head, digest in rows]
+    return [(int(position), head, root, digest) for position, head, root, digest in rows]
 
 
 def test_the_vectors_of_the_document_are_right_here_and_in_node() -> None:
     assert len(vectors()) == 3
     lines = GOLDEN.read_bytes().splitlines()
-    for position, head, digest in vectors():
+    for position, head, root, digest in vectors():
         expected = f"{position} {head} {digest}\n"
         assert ours(lines[:position]) == expected
         assert node(GOLDEN, position).stdout == expected
+        assert root_of([leaf_hash(line) for line in lines[:position]]).hex() == root
 
 
 def flipped_bit(content: bytes) -> bytes:
