@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from itertools import count
@@ -69,6 +70,8 @@ class Feed:
         self._waiting = 0
         self._watching: asyncio.Task[None] | None = None
         self.closed = False
+        self.followers: Counter[int] = Counter()
+        """How many streams whoever has open at this process, by the number of the user."""
 
     def close(self) -> None:
         """Wake all who wait: nobody is to follow any more."""

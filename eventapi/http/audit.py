@@ -39,21 +39,22 @@ async def list_events(request: ApiRequest) -> Reply:
     )
     accepted = request.accepted()
     if EVENT_STREAM in accepted:
-        return _live(request, query, wanted)
+        return await _live(request, query, wanted)
     if NDJSON in accepted:
         headers = [(b"content-type", NDJSON.encode())]
         return Stream(headers, _all(request, query, wanted, state.position))
     return await _page(request, query, wanted, state.position)
 
 
-def _live(request: ApiRequest, query: EventsQuery, wanted: Selection) -> Reply:
+async def _live(request: ApiRequest, query: EventsQuery, wanted: Selection) -> Reply:
     async def source(state: State, _: User, after: int) -> AsyncIterator[bytes]:
         async for run in request.services.feed.lines(after, state.position, wanted):
             if run:
                 yield b"".join(event(position, kind_of(line), line) for position, line in run)
 
     after = resumed_after(request)
-    return followed(request, query.after if after is None else after, request.auditor, source)
+    after = query.after if after is None else after
+    return await followed(request, after, request.auditor, source)
 
 
 async def _all(

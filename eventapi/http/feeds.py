@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 
 from msgspec import UNSET
 
@@ -18,13 +19,16 @@ from eventapi.http.reply import Reply, encode
 from eventapi.http.request import EVENT_STREAM, ApiRequest
 from eventapi.http.stream import Stream
 from eventapi.http.views import ItemChange, changes_of
-from events.errors import Fault, Forbidden, Invalid, Unauthenticated
+from events.errors import Fault, Forbidden, Invalid, Overloaded, Unauthenticated
 from events.record import entity_number
 from projections.state import State
 from projections.users import User
 
 HEARTBEAT_SECONDS = 15.0
 """How often something is said where nothing happens, lest somebody in between hang up."""
+
+MAX_STREAMS = 16
+"""How many a user may have open at a process: each of them looks at every change."""
 
 _AT_ONCE = 256
 _POSITION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
@@ -51,9 +55,29 @@ def resumed_after(request: ApiRequest) -> int | None:
     return int(last)
 
 
-def followed(request: ApiRequest, after: int, caller: Caller, source: Source) -> Stream:
-    """What comes behind a position, and then whatever happens, while the caller may see it."""
-    return Stream(list(_HEADERS), _followed(request, after, caller, source))
+async def followed(request: ApiRequest, after: int, caller: Caller, source: Source) -> Stream:
+    """What comes behind a position, and then whatever happens, while the caller may see it.
+
+    Raises `Overloaded` where they follow too much already.
+    """
+    _, user = await caller()
+    followers = request.services.feed.followers
+    if followers[user.id] >= MAX_STREAMS:
+        raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
+    parts = _followed(request, after, caller, source)
+
+    async def counted() -> AsyncGenerator[bytes, None]:
+        followers[user.id] += 1
+        try:
+            async with aclosing(parts):
+                async for part in parts:
+                    yield part
+        finally:
+            followers[user.id] -= 1
+            if not followers[user.id]:
+                del followers[user.id]
+
+    return Stream(list(_HEADERS), counted())
 
 
 async def _followed(
@@ -115,7 +139,7 @@ async def item_events(request: ApiRequest) -> Reply:
                 )
                 yield event(record.position, record.event.type, encode(change))
 
-    return followed(request, after, caller, source)
+    return await followed(request, after, caller, source)
 
 
 def endpoints() -> list[Endpoint]:

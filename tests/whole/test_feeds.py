@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from eventapi.http.feeds import MAX_STREAMS
 from tests.eventapi.cli.running import clean_environment
 from tests.whole.server import Command, Server, by_serve, by_uvicorn
 from tests.whole.workload import PASSWORD
@@ -200,6 +202,39 @@ def test_who_is_logged_out_follows_no_more(tmp_path: Path) -> None:
         assert answer.read() == b""
         connection.close()
         assert ann.token not in server.output
+
+
+def test_one_has_only_so_many_streams_open(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 1, by_serve) as server:
+        ann, bob = Account(server, "ann"), Account(server, "bob")
+
+        def opened(account: Account) -> tuple[http.client.HTTPConnection, int]:
+            connection = account.connect()
+            connection.request("GET", "/items/events", headers=account.headers())
+            answer = connection.getresponse()
+            if answer.status == 200:
+                answer.readline()  # It has begun, and so is counted.
+            return connection, answer.status
+
+        with ExitStack() as open_ones:
+            statuses = []
+            for _ in range(MAX_STREAMS + 1):
+                connection, status = opened(ann)
+                open_ones.callback(connection.close)
+                statuses.append(status)
+            assert statuses == [200] * MAX_STREAMS + [503]
+            connection, status = opened(bob)
+            open_ones.callback(connection.close)
+            assert status == 200
+            open_ones.pop_all().close()
+        deadline = time.monotonic() + SECONDS
+        while True:
+            connection, status = opened(ann)
+            connection.close()
+            if status == 200:
+                break
+            assert time.monotonic() < deadline, "what is closed is still counted"
+            time.sleep(0.05)
 
 
 def test_a_token_in_the_query_is_for_streams_alone(tmp_path: Path) -> None:
