@@ -42,6 +42,33 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     return row[0]
 
 
+class Frontier:
+    """The right edge of a tree that grows: so many hashes as ``size`` has bits that are set."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._whole: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Take in the hash of the next leaf."""
+        size, digest = self.size, leaf
+        while size & 1:
+            digest = node_hash(self._whole.pop(), digest)
+            size >>= 1
+        self._whole.append(digest)
+        self.size += 1
+
+    @property
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        if not self._whole:
+            return EMPTY_ROOT
+        found = self._whole[-1]
+        for left in self._whole[-2::-1]:
+            found = node_hash(left, found)
+        return found
+
+
 def split(size: int) -> int:
     """How many of two or more leaves are on the left: the largest power of two below ``size``."""
     return 1 << (size - 1).bit_length() - 1

@@ -3,37 +3,102 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.request import urlopen
 
 import click
 import msgspec
 
-from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure
+from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
 from events.log.verify import Finding, Report, verify
+from events.notes import Note, TreeHead, Verifier
+
+_SECONDS = 30.0
+_MOST_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
 
 
 @click.command("verify")
 @click.argument(
     "path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
+@click.option(
+    "--checkpoint",
+    metavar="FILE|URL",
+    help="A checkpoint that the log must continue, such as http://SERVER/log/checkpoint.",
+)
+@click.option("--key", metavar="VKEY", help="The verifier key that must have signed it.")
+@click.option(
+    "--prefix-of",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A log that must begin with this one, byte for byte.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 @click.pass_context
-def verify_log(context: click.Context, path: Path | None, as_json: bool) -> None:
+def verify_log(
+    context: click.Context,
+    path: Path | None,
+    *,
+    checkpoint: str | None,
+    key: str | None,
+    prefix_of: Path | None,
+    as_json: bool,
+) -> None:
     """Check the log, or the one at PATH, line by line; it is only read.
 
     Every damage is named with its position and byte offset, and the exit code is 1.
     """
     path = path or _log_of(loaded().settings)
+    head = _head_of(checkpoint, key)
     with progress_bar("Verifying", path.stat().st_size) as progress:
-        report = verify(path, progress=progress)
+        report = verify(path, checkpoint=head, progress=progress)
+    if prefix_of is not None:
+        _check_prefix(path, report.bytes, prefix_of)
     if as_json:
         print_json({"ok": report.ok, **msgspec.to_builtins(report)})
     else:
         _tell(path, report)
     context.exit(DONE if report.ok else ANSWER_IS_NO)
+
+
+def _head_of(checkpoint: str | None, key: str | None) -> TreeHead | None:
+    """What a checkpoint says, which that key must have signed, if it is given."""
+    if checkpoint is None:
+        if key is not None:
+            raise click.UsageError("--key is the key of a --checkpoint")
+        return None
+    try:
+        if checkpoint.startswith(("http://", "https://")):
+            with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
+                content = answer.read(_MOST_BYTES).decode()
+        else:
+            content = Path(checkpoint).read_text(encoding="utf-8")
+        note = Note.of(content)
+        head = TreeHead.of(note)
+        verifier = None if key is None else Verifier.of(key)
+    except (OSError, ValueError) as error:
+        raise Failure(f"the checkpoint {checkpoint} cannot be used: {error}") from None
+    if verifier is not None and not verifier.has_signed(note):
+        raise AnswerIsNo(f"the checkpoint {checkpoint} is not signed by {verifier.name}")
+    return head
+
+
+def _check_prefix(path: Path, size: int, longer: Path) -> None:
+    """Raise `AnswerIsNo` where a file does not begin with so many bytes of this one."""
+    with path.open("rb") as ours, longer.open("rb") as theirs:
+        at = 0
+        while at < size:
+            one = ours.read(min(_CHUNK_BYTES, size - at))
+            other = theirs.read(len(one))
+            if one != other:
+                pairs = enumerate(zip(one, other, strict=False))
+                at += next((same for same, (a, b) in pairs if a != b), len(other))
+                raise AnswerIsNo(f"{longer} is another log than {path} from byte {at} on")
+            at += len(one)
 
 
 def _log_of(settings: Settings) -> Path:

@@ -21,16 +21,18 @@ import msgspec
 from events.codec import MAX_LINE_BYTES, Line, decode, link, parse
 from events.errors import DamagedLog, UnknownEvent
 from events.log.mark import Published, peek
+from events.merkle import Frontier, leaf_hash
+from events.notes import TreeHead
 from events.record import START, Record
 from events.sealing import Keyring
 
-Kind = Literal["damaged", "gap", "mark", "missing", "torn-tail", "unknown-event"]
+Kind = Literal["checkpoint", "damaged", "gap", "mark", "missing", "torn-tail", "unknown-event"]
 """What can be wrong.
 
 ``damaged``: a line is not what was written. ``gap``: lines are missing in between. ``missing``:
 the file is shorter than what was published. ``torn-tail``: the end is no whole line, or not yet
 published. ``unknown-event``: a whole line of a newer version. ``mark``: the mark is no mark, or
-speaks of another log.
+speaks of another log. ``checkpoint``: the file is not the log whose checkpoint was signed.
 """
 
 MAX_FINDINGS = 100
@@ -79,8 +81,15 @@ class Report(msgspec.Struct, frozen=True):
         return all(finding.kind in harmless for finding in self.findings)
 
 
-def verify(path: Path, *, progress: Callable[[int], None] | None = None) -> Report:
+def verify(
+    path: Path,
+    *,
+    checkpoint: TreeHead | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
     """Check the log file at ``path``, beside which a mark may lie; reads and nothing else.
+
+    With a checkpoint, the file must be that log, or one that continues it.
 
     ``progress`` is called with the number of bytes judged so far, now and then. Raises `OSError`
     where the file cannot be read.
@@ -89,16 +98,21 @@ def verify(path: Path, *, progress: Callable[[int], None] | None = None) -> Repo
         # Asked before the mark: what then stands past the mark was not published meanwhile.
         size = os.fstat(file.fileno()).st_size
         check = _Check(path.with_name(path.name + ".mark"))
+        tree = Frontier()
         end = size if check.published is None else check.published.offset
         for count, (offset, line) in enumerate(_lines(file, end)):
             if line.endswith(b"\n"):
                 check.take(line[:-1], offset)
+                if checkpoint is not None and tree.size < checkpoint.size:
+                    tree.add(leaf_hash(line[:-1]))
             else:
                 check.take_broken(line, offset)
             if progress is not None and count % _PROGRESS_EVERY == 0:
                 progress(offset)
         judged = file.tell()
     check.compare_with_mark(judged, size)
+    if checkpoint is not None:
+        check.compare_with_checkpoint(tree, checkpoint)
     if progress is not None:
         progress(judged)
     head = Reached(check.good.position, check.good.hash.hex())
@@ -229,6 +243,16 @@ class _Check:
         if size > end:
             detail = f"{size - end} bytes past the mark: in flight, or left by a crash"
             self._find("torn-tail", head.position + 1, end, detail)
+
+    def compare_with_checkpoint(self, tree: Frontier, checkpoint: TreeHead) -> None:
+        """Whether this is the log of a checkpoint, as far as that goes."""
+        detail = ""
+        if tree.size < checkpoint.size:
+            detail = f"the checkpoint is of {checkpoint.size} events, the file has {tree.size}"
+        elif tree.root != checkpoint.root:
+            detail = f"the first {checkpoint.size} events are not those of the checkpoint"
+        if detail:
+            self._find("checkpoint", min(tree.size, checkpoint.size), 0, detail)
 
 
 def _as_stated(line: Line) -> Record:

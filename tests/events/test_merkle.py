@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from events.merkle import (
     EMPTY_ROOT,
+    Frontier,
     consistency_ranges,
     inclusion_ranges,
     is_consistent,
@@ -60,6 +61,10 @@ def test_known_hashes() -> None:
 @given(SIZES)
 def test_the_root_is_the_tree_hash(size: int) -> None:
     assert root_of(LEAVES[:size]) == mth(LEAVES[:size])
+    frontier = Frontier()
+    for leaf in LEAVES[:size]:
+        frontier.add(leaf)
+    assert (frontier.size, frontier.root) == (size, mth(LEAVES[:size]))
 
 
 @given(SIZES.filter(bool), st.data())

@@ -95,3 +95,62 @@ def test_what_a_witness_signs_is_kept(data: Path, tmp_path: Path) -> None:
     written(data, CreateItem(1, Content("one more")))
     told(data, "checkpoint")
     assert refused(data, "checkpoint", "--cosigned", str(file))[0] == 1
+
+
+def verified(path: Path, *options: str) -> tuple[int, str]:
+    result = invoke(path.parent, "log", "verify", str(path), *options)
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def signed(data: Path) -> Path:
+    """The checkpoint of the log, in a file."""
+    file = data.parent / "checkpoint"
+    file.write_text(told(data, "checkpoint"))
+    return file
+
+
+def test_a_log_that_continues_a_checkpoint_is_verified(data: Path, signed: Path) -> None:
+    key = told(data, "checkpoint", "--key").strip()
+    log = data / "events.jsonl"
+    assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 0
+    written(data, CreateItem(1, Content("one more")))
+    assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 0
+    assert verified(log, "--checkpoint", signed.as_uri())[0] == 3
+
+
+def test_a_log_that_does_not_is_found(data: Path, signed: Path) -> None:
+    """Although its chain is whole: somebody wrote all of it anew, or cut it."""
+    other = data.parent / "other"
+    written(other, RegisterUser(profile("ann")), *[CreateItem(1, Content("x"))] * 9)
+    code, said = verified(other / "events.jsonl", "--checkpoint", str(signed))
+    assert code == 1
+    assert "checkpoint at position 10" in said
+    assert "the first 10 events are not those of the checkpoint" in said
+    short = data.parent / "short.jsonl"
+    short.write_bytes(b"".join(line + b"\n" for line in lines_of(data)[:7]))
+    code, said = verified(short, "--checkpoint", str(signed))
+    assert code == 1
+    assert "the checkpoint is of 10 events, the file has 7" in said
+
+
+def test_a_checkpoint_of_somebody_else_is_no_proof(data: Path, signed: Path) -> None:
+    log = data / "events.jsonl"
+    code, said = verified(log, "--checkpoint", str(signed), "--key", WITNESS.verifier.vkey)
+    assert code == 1
+    assert "is not signed by" in said
+    for key in ("nonsense", "a+b+c"):
+        assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 3
+    assert verified(log, "--key", WITNESS.verifier.vkey)[0] == 2
+    assert verified(log, "--checkpoint", str(log))[0] == 3
+    assert verified(log, "--checkpoint", "http://127.0.0.1:1/log/checkpoint")[0] == 3
+
+
+def test_a_backup_is_a_prefix_of_the_log(data: Path) -> None:
+    log, backup = data / "events.jsonl", data.parent / "backup.jsonl"
+    backup.write_bytes(log.read_bytes())
+    written(data, CreateItem(1, Content("one more")))
+    assert verified(backup, "--prefix-of", str(log))[0] == 0
+    code, said = verified(log, "--prefix-of", str(backup))
+    assert code == 1
+    assert f"from byte {backup.stat().st_size} on" in said
