@@ -43,28 +43,32 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
 
 
 class Frontier:
-    """The right edge of a tree that grows: so many hashes as ``size`` has bits that are set."""
+    """The right edge of a tree that grows: the roots of its largest whole subtrees.
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._whole: list[bytes] = []
+    ``subtrees`` has height and root of each, from left to right; of a tree's later part, which
+    begins at leaf ``start``, the same, for another frontier to take in.
+    """
 
-    def add(self, leaf: bytes) -> None:
-        """Take in the hash of the next leaf."""
-        size, digest = self.size, leaf
-        while size & 1:
-            digest = node_hash(self._whole.pop(), digest)
-            size >>= 1
-        self._whole.append(digest)
-        self.size += 1
+    def __init__(self, start: int = 0) -> None:
+        self.size = start
+        self.subtrees: list[tuple[int, bytes]] = []
+
+    def add(self, digest: bytes, height: int = 0) -> None:
+        """Take in the hash of the next leaf, or the root of the next subtree of a height."""
+        index = self.size >> height
+        self.size += 1 << height
+        while index & 1 and self.subtrees and self.subtrees[-1][0] == height:
+            digest = node_hash(self.subtrees.pop()[1], digest)
+            index, height = index >> 1, height + 1
+        self.subtrees.append((height, digest))
 
     @property
     def root(self) -> bytes:
         """The root over all leaves so far."""
-        if not self._whole:
+        if not self.subtrees:
             return EMPTY_ROOT
-        found = self._whole[-1]
-        for left in self._whole[-2::-1]:
+        (_, found), *others = reversed(self.subtrees)
+        for _, left in others:
             found = node_hash(left, found)
         return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,14 @@ def test_what_a_document_names_exists(document: Path) -> None:
 def test_control_names_are_found() -> None:
     found = {str(path.relative_to(ROOT)) for path in pointed_at(ROOT / "docs" / "security.md")}
     assert {"tests/attacks/fuzz.py", "tests/attacks/test_tls.py"} <= found
+
+
+def test_the_example_of_tests_of_your_own_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL
+    )
+    (tmp_path / "test_rules.py").write_text(example)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_rules.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert "3 passed" in ran.stdout

@@ -12,7 +12,7 @@ nothing is left of a line, the next whole record is taken at its word.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -21,25 +21,29 @@ import msgspec
 from events.codec import MAX_LINE_BYTES, Line, decode, link, parse
 from events.errors import DamagedLog, UnknownEvent
 from events.log.mark import Published, peek
+from events.log.scan import Question, Sealed, Stretch, scan
 from events.merkle import Frontier, leaf_hash
 from events.notes import TreeHead
 from events.record import START, Record
 from events.sealing import Keyring
+from events.users import UserErased
 
-Kind = Literal["checkpoint", "damaged", "gap", "mark", "missing", "torn-tail", "unknown-event"]
+Kind = Literal[
+    "checkpoint", "damaged", "gap", "key", "mark", "missing", "torn-tail", "unknown-event"
+]
 """What can be wrong.
 
 ``damaged``: a line is not what was written. ``gap``: lines are missing in between. ``missing``:
 the file is shorter than what was published. ``torn-tail``: the end is no whole line, or not yet
 published. ``unknown-event``: a whole line of a newer version. ``mark``: the mark is no mark, or
 speaks of another log. ``checkpoint``: the file is not the log whose checkpoint was signed.
+``key``: somebody who is not erased has no key, so it is not the vault that belongs to this log.
 """
 
 MAX_FINDINGS = 100
 """So many are listed; the others are only counted."""
 
 _LONGEST = MAX_LINE_BYTES + len(b"\n")
-_NO_KEYS = Keyring()
 _PROGRESS_EVERY = 4096
 
 
@@ -85,44 +89,55 @@ def verify(
     path: Path,
     *,
     checkpoint: TreeHead | None = None,
+    keys: Mapping[str, bytes] | None = None,
     progress: Callable[[int], None] | None = None,
+    processes: int | None = None,
 ) -> Report:
     """Check the log file at ``path``, beside which a mark may lie; reads and nothing else.
 
-    With a checkpoint, the file must be that log, or one that continues it.
+    With a checkpoint, the file must be that log, or one that continues it. With the keys of the
+    vault, by user (``users/7``), every seal must open whose key is there, and only the erased may
+    have none. ``processes`` is how many work, by default one for every core.
 
     ``progress`` is called with the number of bytes judged so far, now and then. Raises `OSError`
     where the file cannot be read.
     """
+    progress = progress or _no_progress
+    question = Question(checkpoint.size if checkpoint else 0, keys)
     with path.open("rb") as file:
         # Asked before the mark: what then stands past the mark was not published meanwhile.
         size = os.fstat(file.fileno()).st_size
-        check = _Check(path.with_name(path.name + ".mark"))
-        tree = Frontier()
-        end = size if check.published is None else check.published.offset
-        for count, (offset, line) in enumerate(_lines(file, end)):
+        check = _Check(path.with_name(path.name + ".mark"), question)
+        end = size if check.published is None else min(check.published.offset, size)
+        # What is whole goes fast; from the first stretch on that is not, every line is looked at.
+        for stretch in scan(path, end, question, processes or len(os.sched_getaffinity(0))):
+            check.take_stretch(stretch)
+            progress(stretch.last.end)
+        file.seek(check.good.end)
+        for count, (offset, line) in enumerate(_lines(file, check.good.end, end)):
             if line.endswith(b"\n"):
                 check.take(line[:-1], offset)
-                if checkpoint is not None and tree.size < checkpoint.size:
-                    tree.add(leaf_hash(line[:-1]))
             else:
                 check.take_broken(line, offset)
-            if progress is not None and count % _PROGRESS_EVERY == 0:
+            if count % _PROGRESS_EVERY == 0:
                 progress(offset)
         judged = file.tell()
     check.compare_with_mark(judged, size)
+    check.compare_with_erasures()
     if checkpoint is not None:
-        check.compare_with_checkpoint(tree, checkpoint)
-    if progress is not None:
-        progress(judged)
+        check.compare_with_checkpoint(checkpoint)
+    progress(judged)
     head = Reached(check.good.position, check.good.hash.hex())
     marked = check.published is not None
     return Report(check.lines, judged, head, marked, check.findings, check.left_off)
 
 
-def _lines(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
-    """Offsets and lines up to byte ``end``; of a line that is too long, its beginning."""
-    offset = 0
+def _no_progress(_: int) -> None:
+    """Nobody watches."""
+
+
+def _lines(file: BinaryIO, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Offsets and lines from one byte up to another; of a line that is too long, its beginning."""
     while offset < end and (line := file.readline(min(_LONGEST, end - offset))):
         yield offset, line
         offset += len(line)
@@ -134,8 +149,14 @@ def _lines(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
 class _Check:
     """One pass over a log."""
 
-    def __init__(self, mark: Path) -> None:
+    def __init__(self, mark: Path, question: Question) -> None:
         self.lines = 0
+        self._question = question
+        self._keyring = Keyring()
+        for subject, key in (question.keys or {}).items():
+            self._keyring.add(subject, key)
+        self._sealed = Sealed()
+        self._tree = Frontier()
         self.findings: list[Finding] = []
         self.left_off = 0
         self.good = START
@@ -156,12 +177,24 @@ class _Check:
         else:
             self.left_off += 1
 
+    def take_stretch(self, stretch: Stretch) -> None:
+        """Take in lines that are known to be whole."""
+        self.lines += stretch.last.position - stretch.before.position
+        self.good = stretch.last
+        self._position = stretch.last.position
+        self._before = (stretch.last,)
+        self._sealed.add(stretch.sealed)
+        for height, digest in stretch.subtrees:
+            self._tree.add(digest, height)
+
     def take(self, line: bytes, offset: int) -> None:
         """Judge a line that had its newline."""
+        if self._tree.size < self._question.leaves:
+            self._tree.add(leaf_hash(line))
         reason = "it is no event"
         for last in self._before:
             try:
-                (record,) = decode((line,), _NO_KEYS, last)
+                (record,) = decode((line,), self._keyring, last)
             except DamagedLog as error:
                 reason = error.reason
                 continue
@@ -188,6 +221,10 @@ class _Check:
         if record.time < before.time:
             detail = f"its time {record.time} is earlier than {before.time} before it"
             self._find("damaged", record.position, offset, detail)
+        if self._question.keys is not None and record.sealedfor not in self._keyring:
+            is_erasure = type(record.event) is UserErased
+            place = record.position, offset
+            self._sealed.take(record.sealedfor, record.subject, is_erasure, place)
         self.lines += 1
         self.good = record
         self._position = record.position
@@ -244,8 +281,16 @@ class _Check:
             detail = f"{size - end} bytes past the mark: in flight, or left by a crash"
             self._find("torn-tail", head.position + 1, end, detail)
 
-    def compare_with_checkpoint(self, tree: Frontier, checkpoint: TreeHead) -> None:
+    def compare_with_erasures(self) -> None:
+        """Whether nobody but the erased is without a key."""
+        for subject in sorted(self._sealed.lines.keys() - self._sealed.erased):
+            position, offset = self._sealed.lines[subject]
+            detail = f"there is no key for {subject}, who is not erased"
+            self._find("key", position, offset, detail)
+
+    def compare_with_checkpoint(self, checkpoint: TreeHead) -> None:
         """Whether this is the log of a checkpoint, as far as that goes."""
+        tree = self._tree
         detail = ""
         if tree.size < checkpoint.size:
             detail = f"the checkpoint is of {checkpoint.size} events, the file has {tree.size}"

@@ -15,6 +15,7 @@ from eventapi.batch import Environment, Outcome
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import DEFAULT_LIMITS, Journal, Limits
+from eventapi.testing.given import at, profile
 from events.items import Content
 from events.log.jsonl import JsonlLog
 from events.log.memory import MemoryLog
@@ -23,7 +24,6 @@ from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.state import State
-from tests.given import at, profile
 
 Kind = Literal["memory", "jsonl"]
 

@@ -8,9 +8,9 @@ import pytest
 
 from eventapi.batch import Outcome
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from events.errors import EventapiError, StorageFull, UsernameTaken
 from tests.eventapi.house import House, Storage, opened
-from tests.given import profile
 
 
 async def a_failed_write_leaves_memory_as_it_was(

@@ -19,11 +19,11 @@ from eventapi.batch import Environment
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Journal
+from eventapi.testing.given import profile
 from events.errors import UsernameTaken
 from events.items import Content
 from events.log.jsonl import JsonlLog
 from events.vault.sqlite import SqliteVault
-from tests.given import profile
 
 WRITERS = 8
 """How many writes a process has under way at the same time."""

@@ -7,10 +7,10 @@ from msgspec import UNSET
 
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, ImportItem, UpdateItem
+from eventapi.testing.given import Happened, at, created, given, registered
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
 from events.users import UserDisabled, UserErased
-from tests.given import Happened, at, created, given, registered
 
 ANN, BOB = registered(1, "ann"), registered(2, "bob")
 ITEM = created(1, 1)

@@ -7,13 +7,12 @@ import pytest
 
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import SOURCE, Given, Happened, at, given, profile, registered
+from eventapi.testing.strategies import commands, sound_histories
 from events.codec import PERSONAL, VOCABULARY
 from events.errors import Refusal
 from events.record import Record
 from projections.state import State
-from tests.eventapi.strategies import commands
-from tests.given import SOURCE, Given, Happened, at, given, profile, registered
-from tests.projections.strategies import sound_histories
 
 
 def answer(state: State, command: Command) -> Decision | str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventapi.commands.sessions import EndSession, ExpireSession, RefreshSession, StartSession
+from eventapi.testing.given import Happened, at, given, registered, started
 from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
 from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
 from events.users import (
@@ -14,7 +15,6 @@ from events.users import (
     UserErased,
     UserPasswordChanged,
 )
-from tests.given import Happened, at, given, registered, started
 
 ANN, BOB = registered(1, "ann"), registered(2, "bob")
 DEVICE = Device("::1", "curl")

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from eventapi.commands.command import Command
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
+from eventapi.testing.given import at, given, profile, registered
 from events.errors import EmailTaken, NotFound, UsernameTaken
 from events.users import (
     PasswordHash,
@@ -17,7 +18,6 @@ from events.users import (
     UserRegistered,
     UserUpdated,
 )
-from tests.given import at, given, profile, registered
 
 ANN, BOB = registered(1, "ann"), registered(2, "bob")
 ERASED = ("users/1", UserErased())

@@ -9,10 +9,10 @@ import pytest
 
 from eventapi.commands.sessions import StartSession
 from eventapi.expiry import AT_ONCE, end_expired
+from eventapi.testing.given import at
 from events.errors import LogUnavailable
 from events.sessions import Device
 from tests.eventapi.house import House, Storage, opened
-from tests.given import at
 
 
 async def _log_in(house: House, name: str, expires_at: str) -> None:

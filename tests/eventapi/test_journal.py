@@ -16,6 +16,7 @@ from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.sessions import EndSession, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Limits
+from eventapi.testing.given import at, profile
 from events.errors import (
     Invalid,
     LogUnavailable,
@@ -30,7 +31,6 @@ from projections.items import Item
 from projections.state import State
 from projections.users import User
 from tests.eventapi.house import Kind, Storage, opened
-from tests.given import at, profile
 
 
 @pytest.fixture(params=["memory", "jsonl"])

@@ -13,6 +13,7 @@ from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Limits
+from eventapi.testing.given import profile
 from events.errors import (
     DamagedLog,
     EventapiError,
@@ -32,7 +33,6 @@ from tests.eventapi.journal_checks import (
     registered_names,
     the_key_of_a_failed_registration_disturbs_no_other_journal,
 )
-from tests.given import profile
 
 
 @pytest.fixture(params=["memory", "jsonl"])

@@ -15,14 +15,13 @@ from eventapi.batch import Outcome
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser, UpdateProfile
+from eventapi.testing.given import profile
+from eventapi.testing.strategies import commands, contents, emails, numbers, profiles, texts
 from events.errors import EventapiError, StorageFull
 from events.items import Content
 from events.users import Profile
 from projections.state import State
 from tests.eventapi.house import House, Storage, opened
-from tests.eventapi.strategies import commands, emails, numbers
-from tests.given import profile
-from tests.projections.strategies import contents, profiles, texts
 
 Answer = list[str]
 """What commands that stand or fall together came to, in words that every adapter must agree on."""

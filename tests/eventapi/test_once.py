@@ -12,10 +12,10 @@ import pytest
 from eventapi.batch import Once, Outcome
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from events.errors import IdempotencyKeyReused, RequestInProgress, StorageFull
 from events.items import Content
 from tests.eventapi.house import House, Kind, Storage, opened
-from tests.given import profile
 
 KEY = Once("a" * 64, b"r" * 32)
 OTHER_REQUEST = Once(KEY.key, b"s" * 32)

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventapi.past import Past, _runs
+from eventapi.testing.given import Happened, at, created, folded_records, records_of, registered
+from eventapi.testing.strategies import sound_histories
+from eventapi.testing.written import Written, key_of, write
 from events.errors import Invalid
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from projections.state import State
-from tests.given import Happened, at, created, folded_records, records_of, registered
-from tests.projections.strategies import sound_histories
-from tests.projections.written import Written, key_of, write
 
 
 class CountingLog(MemoryLog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eventapi.testing.given import at, created, records_of, registered, state_of
 from events.items import (
     Content,
     ContentChanges,
@@ -15,7 +16,6 @@ from events.items import (
 from events.record import Event
 from events.users import UserErased
 from projections.items import Item, Tombstone
-from tests.given import at, created, records_of, registered, state_of
 
 ANN = registered(1, "ann")
 ITEM = created(1, 1)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from eventapi.testing.given import created, records_of, registered
 from events.record import Record
 from events.users import UserErased
 from projections.state import State
-from tests.given import created, records_of, registered
 
 DAY = 86_400
 

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventapi.testing.given import Happened, at, created, folded_records, registered, started
+from eventapi.testing.strategies import sound_histories
+from eventapi.testing.written import Written, erased_users, write
 from events.errors import DamagedLog
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -16,9 +19,6 @@ from events.users import UserErased
 from events.vault.memory import MemoryVault
 from projections.replay import replay
 from projections.state import State
-from tests.given import Happened, at, created, folded_records, registered, started
-from tests.projections.strategies import sound_histories
-from tests.projections.written import Written, erased_users, write
 
 STORY = [
     registered(1, "ann"),

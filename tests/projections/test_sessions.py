@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from eventapi.testing.given import at, registered, started, state_of
 from events.record import Event
 from events.sessions import EndReason, SessionEnded, SessionRefreshed, SessionStarted
 from events.users import UserErased
 from projections.sessions import Session
-from tests.given import at, registered, started, state_of
 
 ANN = registered(1, "ann")
 

@@ -14,6 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventapi.testing.given import Happened, created, registered, started
+from eventapi.testing.strategies import sound_histories
+from eventapi.testing.written import Written, erased_users, key_of, write
 from events.errors import DamagedLog
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -25,9 +28,6 @@ from projections import snapshots as module
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
-from tests.given import Happened, created, registered, started
-from tests.projections.strategies import sound_histories
-from tests.projections.written import Written, erased_users, key_of, write
 
 STORY = [
     registered(1, "ann"),

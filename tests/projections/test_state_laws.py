@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventapi.testing.given import Happened, folded_records, records_of, registered
+from eventapi.testing.strategies import sound_histories, wild_histories
+from eventapi.testing.written import write
 from events.codec import VOCABULARY, decode
 from events.record import Event
 from events.sealing import Keyring
 from projections.state import State
-from tests.given import Happened, folded_records, records_of, registered
-from tests.projections.strategies import sound_histories, wild_histories
-from tests.projections.written import write
 
 
 def sums(state: State) -> tuple[str, str]:

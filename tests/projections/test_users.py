@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import UNSET
 
+from eventapi.testing.given import at, created, profile, registered, started, state_of
 from events.record import Event
 from events.users import (
     PasswordHash,
@@ -19,7 +20,6 @@ from events.users import (
     UserUpdated,
 )
 from projections.users import User
-from tests.given import at, created, profile, registered, started, state_of
 
 ANN = registered(1, "ann")
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import median
 
 from eventapi.past import Past
+from eventapi.testing.given import Happened, registered
+from eventapi.testing.written import write
 from events.items import (
     Content,
     ContentChanges,
@@ -31,8 +33,6 @@ from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from projections.replay import replay
 from projections.state import State
-from tests.given import Happened, registered
-from tests.projections.written import write
 
 USERS = 20
 LIFE = 10

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from eventapi.testing.given import Happened
+from eventapi.testing.strategies import sound_histories
+from eventapi.testing.written import write
 from events.codec import decode
 from events.merkle import leaf_hash, root_of
 from events.sealing import Keyring
 from projections.state import State
-from tests.given import Happened
-from tests.projections.strategies import sound_histories
-from tests.projections.written import write
 from tests.whole.server import ROOT, Server
 from tests.whole.workers import try_out
 from tests.whole.workload import Load

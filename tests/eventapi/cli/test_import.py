@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from eventapi.cli import db_json
 from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from events.items import Content
 from tests.eventapi.cli.running import invoke, run, running, written
-from tests.given import profile
 
 BCRYPT = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"
 ARGON2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(

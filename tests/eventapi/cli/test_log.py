@@ -13,9 +13,9 @@ import pytest
 
 from eventapi.commands.items import CreateItem, UpdateItem
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from events.items import Content
 from tests.eventapi.cli.running import PROGRAM, clean_environment, invoke, run, running, written
-from tests.given import profile
 
 ANN, BEN = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
 

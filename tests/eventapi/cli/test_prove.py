@@ -8,11 +8,11 @@ import pytest
 
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from events.items import Content
 from events.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
 from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
 from tests.eventapi.cli.running import invoke, written
-from tests.given import profile
 
 WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
 

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from tests.eventapi.cli.running import Running, invoke, run, running, written
-from tests.given import profile
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 

@@ -12,10 +12,10 @@ from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.settings import Settings
 from eventapi.storage import open_snapshots
+from eventapi.testing.given import profile
 from events.items import Content
 from projections.snapshots import Snapshots
 from tests.eventapi.cli.running import run, running, written
-from tests.given import profile
 
 PATIENCE = 30.0
 

@@ -10,9 +10,9 @@ import pytest
 
 from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import DisableUser, RegisterUser
+from eventapi.testing.given import profile, state_of
 from events.items import Content
 from tests.eventapi.cli.running import invoke, written
-from tests.given import profile, state_of
 
 EMPTY = state_of().digest()
 

@@ -11,9 +11,9 @@ from argon2 import PasswordHasher
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.security import passwords
+from eventapi.testing.given import profile
 from events.items import Content
 from tests.eventapi.cli.running import invoke, run, written
-from tests.given import profile
 
 GOOD = "correct horse"
 

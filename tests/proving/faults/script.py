@@ -21,6 +21,7 @@ from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Journal, Limits
+from eventapi.testing.given import at, profile
 from events.errors import EventapiError
 from events.items import Content
 from events.log.jsonl import JsonlLog
@@ -29,7 +30,6 @@ from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
 from projections.replay import replay
 from projections.snapshots import Snapshots
-from tests.given import at, profile
 
 Say = Callable[[str], None]
 

@@ -11,6 +11,7 @@ from eventapi.batch import Once
 from eventapi.commands.command import Decision
 from eventapi.commands.items import CreateItem, UpdateItem
 from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
 from events.errors import NotFound
 from events.items import Content
 from events.users import UserErased
@@ -18,7 +19,6 @@ from projections.items import Item
 from projections.receipts import Entity
 from projections.state import State
 from projections.users import User
-from tests.given import profile
 from tests.proving.simulation.ledger import Ledger, Wish
 
 SIZES = (3, 3, 40, 400, 1500)

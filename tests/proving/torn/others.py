@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from eventapi.testing.given import created, registered, state_of
 from events.errors import DamagedLog
 from events.log import mark
 from events.log.mark import Mark, Published, peek
 from events.sealing import Keyring
 from projections.snapshots import Snapshots
 from projections.state import State
-from tests.given import created, registered, state_of
 from tests.proving.torn.history import History, Verdict
 
 WORD = 8

@@ -1,4 +1,7 @@
-"""Histories for Hypothesis: wild ones that make no sense, and sound ones such as commands write."""
+"""What Hypothesis makes tests of: commands, events and whole histories, over few names and numbers.
+
+Few, so that they meet: the same name is taken twice, the same item is changed and deleted.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from eventapi.commands.command import Command
+from eventapi.commands.items import CreateItem, DeleteItem, ImportItem, UpdateItem
+from eventapi.commands.sessions import EndSession, StartSession
+from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
+from eventapi.testing.given import Happened, at, records_of
 from events.items import (
     Content,
     ContentChanges,
@@ -33,14 +41,13 @@ from events.users import (
     UserUpdated,
 )
 from projections.state import State
-from tests.given import Happened, at, records_of
 
 NAMES = ("ann", "Ann", "bob", "BOB", "eve")
 EMAILS = ("a@example.org", "A@example.org", "b@example.org", "c@example.org")
 SESSIONS = ("s1", "s2", "s3")
 ROLES: tuple[Role, ...] = ("auditor", "operator")
 
-numbers = st.integers(0, 4)
+_any_numbers = st.integers(0, 4)
 texts = st.text(max_size=3)
 Hidden = st.SearchStrategy[str | None]
 
@@ -90,24 +97,26 @@ def _user_events(hidden: Hidden) -> st.SearchStrategy[Event]:
 
 def _item_events(hidden: Hidden) -> st.SearchStrategy[Event]:
     return st.one_of(
-        st.builds(ItemCreated, numbers, created_at=created_at, personal=contents | hidden),
+        st.builds(ItemCreated, _any_numbers, created_at=created_at, personal=contents | hidden),
         st.builds(ItemUpdated, personal=content_changes | hidden),
         st.just(ItemDeleted()),
-        st.builds(ItemRestored, numbers, personal=contents | hidden),
+        st.builds(ItemRestored, _any_numbers, personal=contents | hidden),
     )
 
 
 def _session_events(hidden: Hidden) -> st.SearchStrategy[Event]:
     return st.one_of(
-        st.builds(SessionStarted, numbers, st.just(at(9_000)), texts, personal=devices | hidden),
+        st.builds(
+            SessionStarted, _any_numbers, st.just(at(9_000)), texts, personal=devices | hidden
+        ),
         st.builds(SessionRefreshed, st.just(at(9_999)), texts, personal=devices | hidden),
         st.builds(SessionEnded, st.sampled_from(("logout", "revoked", "reuse"))),
     )
 
 
 wild_happenings: st.SearchStrategy[Happened] = st.one_of(
-    st.tuples(numbers.map("users/{}".format), _user_events(unknown)),
-    st.tuples(numbers.map("items/{}".format), _item_events(unknown)),
+    st.tuples(_any_numbers.map("users/{}".format), _user_events(unknown)),
+    st.tuples(_any_numbers.map("items/{}".format), _item_events(unknown)),
     st.tuples(sessions.map("sessions/{}".format), _session_events(unknown)),
 )
 """Any known event about anything: unknown numbers, double deletions, unreadable values."""
@@ -169,19 +178,55 @@ class _Guide:
         return (f"users/{number}", event) if holder is None or holder.id == number else None
 
 
-_readable_events = (
+events: st.SearchStrategy[Event] = (
     _user_events(st.nothing()) | _item_events(st.nothing()) | _session_events(st.nothing())
 )
+"""Any event of the vocabulary, its personal values in clear."""
 
 
 @st.composite
 def sound_histories(draw: st.DrawFn, *, max_size: int = 40) -> list[Happened]:
     """What commands that keep the rules could have written, every value readable."""
     guide = _Guide()
-    steps = st.tuples(_readable_events, st.integers(0, 5))
+    steps = st.tuples(events, st.integers(0, 5))
     guide.take(UserRegistered(personal=draw(profiles)), 0)
     # A list of its own accord is mostly short, and little happens in a short history.
     size = draw(st.integers(0, max_size))
     for event, pick in draw(st.lists(steps, min_size=size, max_size=size)):
         guide.take(event, pick)
     return guide.history
+
+
+numbers = st.integers(1, 4)
+names = st.sampled_from(NAMES)
+emails = st.sampled_from(EMAILS)
+versions = st.none() | st.frozensets(st.integers(1, 12), max_size=4)
+
+commands: st.SearchStrategy[Command] = st.one_of(
+    st.builds(RegisterUser, profiles),
+    st.builds(UpdateProfile, numbers, st.just(UNSET) | emails, st.just(UNSET) | st.none() | texts),
+    st.builds(RehashPassword, numbers, texts, texts),
+    st.builds(DisableUser, names, st.just("operator/root")),
+    st.builds(StartSession, numbers, texts, sessions, texts, st.just(at(9_000)), devices),
+    st.builds(EndSession, numbers, sessions, st.just("logout")),
+    st.builds(CreateItem, numbers, contents),
+    st.builds(
+        ImportItem,
+        names,
+        contents,
+        st.just(at(-9)),
+        numbers,
+        numbers,
+        st.just("operator/x"),
+    ),
+    st.builds(
+        UpdateItem,
+        numbers,
+        numbers,
+        st.just(UNSET) | texts,
+        st.just(UNSET) | st.none() | texts,
+        versions,
+    ),
+    st.builds(DeleteItem, numbers, numbers, versions),
+)
+"""Commands of every kind, most of which the rules refuse in most states."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from eventapi.testing.given import Happened, records_of
 from events.codec import encode
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -13,7 +14,6 @@ from events.record import START, Personal, Record, entity_number
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from projections.state import State
-from tests.given import Happened, records_of
 
 
 class Written(msgspec.Struct, frozen=True):

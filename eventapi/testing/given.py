@@ -44,14 +44,17 @@ def profile(name: str, *, email: str | None = None, password_hash: str | None = 
 
 
 def registered(number: int, name: str) -> Happened:
+    """A user has registered."""
     return f"users/{number}", UserRegistered(personal=profile(name))
 
 
 def created(number: int, owner: int, title: str = "a title") -> Happened:
+    """An item was created."""
     return f"items/{number}", ItemCreated(owner, personal=Content(title, "a description"))
 
 
 def started(session: str, user: int) -> Happened:
+    """Somebody has logged in."""
     event = SessionStarted(user, at(9_000), f"secret of {session}", personal=Device("::1", "curl"))
     return f"sessions/{session}", event
 
