@@ -1,4 +1,4 @@
-"""``eventapi log``: look at the log, check and prove it, and bring data in and out."""
+"""``eventapi log``: look at the log, check, prove and copy it, and bring data in and out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _COMMANDS = {
     "verify": "eventapi.cli.verify:verify_log",
     "checkpoint": "eventapi.cli.prove:checkpoint",
     "prove": "eventapi.cli.prove:prove",
+    "copy": "eventapi.cli.copy:copy_log",
+    "restore": "eventapi.cli.restore:restore",
     "export": "eventapi.cli.transfer:export_log",
     "import": "eventapi.cli.transfer:import_file",
 }
@@ -21,4 +23,4 @@ _COMMANDS = {
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 @settings_options
 def log() -> None:
-    """Look at the log, check and prove it, and bring data in and out."""
+    """Look at the log, check, prove and copy it, and bring data in and out."""

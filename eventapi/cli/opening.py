@@ -6,6 +6,7 @@ import os
 import pwd
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from eventapi.cli.failures import AnswerIsNo, Failure
@@ -41,6 +42,15 @@ async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
 
 
 @asynccontextmanager
+async def closing(vault: Vault) -> AsyncIterator[Vault]:
+    """A vault, closed at the end."""
+    try:
+        yield vault
+    finally:
+        await vault.close()
+
+
+@asynccontextmanager
 async def reading(
     log: EventLog, after: int = 0, upto: int | None = None
 ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
@@ -64,6 +74,18 @@ async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> 
         raise AnswerIsNo(f"there is no position {position} yet: the log ends at {log.position}")
     with progress_bar("Replaying", log.position if position is None else position) as progress:
         return await replay(log, Keyring(), vault, position=position, time=time, progress=progress)
+
+
+def log_in(place: str) -> str:
+    """The log that a file or a directory means."""
+    if "://" in place or not (place.endswith("/") or Path(place).is_dir()):
+        return place
+    return str(Path(place) / "events.jsonl")
+
+
+def checkpoint_beside(path: Path) -> Path:
+    """The file of the checkpoint of a log."""
+    return path.with_name(f"{path.name}.checkpoint")
 
 
 def operator() -> str:

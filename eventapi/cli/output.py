@@ -36,9 +36,11 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def print_fields(**fields: object) -> None:
-    """One value a line behind its name."""
+    """One value a line behind its name; what is ``None`` is left out."""
     width = max(map(len, fields)) + 2
     for name, value in fields.items():
+        if value is None:
+            continue
         click.echo(f"{name.replace('_', ' '):<{width}}{printable(str(value))}")
 
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import opened_log
+from eventapi.cli.opening import closing, opened_log
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.settings import Settings
@@ -48,14 +48,11 @@ async def _take(settings: Settings) -> Taken:
         with snapshots.locked() as alone:
             if not alone:
                 raise AnswerIsNo("another process is taking a snapshot")
-            vault = open_vault(settings)
             keyring = Keyring()
-            try:
+            async with closing(open_vault(settings)) as vault:
                 with progress_bar("Replaying", log.position) as progress:
                     state = await replay(
                         log, keyring, vault, snapshots=snapshots, progress=progress
                     )
-            finally:
-                await vault.close()
             size = snapshots.write(state, keyring, secrets.token_bytes)
     return Taken(state.position, size, round(time.perf_counter() - started, 3))

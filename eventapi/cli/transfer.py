@@ -16,7 +16,7 @@ import msgspec
 from eventapi.batch import Outcome
 from eventapi.cli import db_json
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.opening import opened_log, operator, reading, state_at
+from eventapi.cli.opening import closing, opened_log, operator, reading, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
@@ -180,9 +180,5 @@ async def _export_lines(settings: Settings, out: BinaryIO) -> None:
 
 
 async def _export_db(settings: Settings, out: BinaryIO) -> None:
-    async with opened_log(settings) as log:
-        vault = open_vault(settings)
-        try:
-            out.write(db_json.write(await state_at(log, vault)))
-        finally:
-            await vault.close()
+    async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
+        out.write(db_json.write(await state_at(log, vault)))

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo, complaint
-from eventapi.cli.opening import opened_log, operator, state_at
+from eventapi.cli.opening import closing, opened_log, operator, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.commands.command import Command
@@ -79,12 +79,8 @@ def list_users(as_json: bool) -> None:
 
 
 async def _state(settings: Settings) -> State:
-    async with opened_log(settings) as log:
-        vault = open_vault(settings)
-        try:
-            return await state_at(log, vault)
-        finally:
-            await vault.close()
+    async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
+        return await state_at(log, vault)
 
 
 def _listed(user: User, state: State) -> Listed:

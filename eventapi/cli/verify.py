@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure
+from eventapi.cli.opening import closing
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
@@ -59,8 +60,10 @@ def verify_log(
     """
     settings = loaded().settings
     path = path or _log_of(settings)
-    head = head_of(checkpoint, key)
-    report = checked(path, head, settings if seals else None)
+    if checkpoint is None and key is not None:
+        raise click.UsageError("--key is the key of a --checkpoint")
+    head = None if checkpoint is None else head_of(checkpoint, key)
+    report = _checked_with_vault(path, head, settings) if seals else checked(path, head, None)
     if prefix_of is not None:
         _check_prefix(path, report.bytes, prefix_of)
     if as_json:
@@ -70,37 +73,31 @@ def verify_log(
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
-def checked(path: Path, head: TreeHead | None, vault_of: Settings | None = None) -> Report:
-    """What the check of a log finds, against a checkpoint and the vault of these settings."""
+def checked(path: Path, head: TreeHead | None, keys: Mapping[str, bytes] | None) -> Report:
+    """What the check of a log finds, against a checkpoint and the keys of a vault."""
+    with progress_bar("Verifying", path.stat().st_size) as progress:
+        return verify(path, checkpoint=head, keys=keys, progress=progress)
 
-    def report(keys: Mapping[str, bytes] | None) -> Report:
-        with progress_bar("Verifying", path.stat().st_size) as progress:
-            return verify(path, checkpoint=head, keys=keys, progress=progress)
 
-    if vault_of is None:
-        return report(None)
-    keys = asyncio.run(_keys(vault_of))
-    found = report(keys)
-    if any(finding.kind == "key" for finding in found.findings):
+def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -> Report:
+    keys = asyncio.run(_keys(settings))
+    report = checked(path, head, keys)
+    if any(finding.kind == "key" for finding in report.findings):
         # Somebody may have registered since; who was erased since is among the first keys.
-        found = report({**asyncio.run(_keys(vault_of)), **keys})
-    return found
+        report = checked(path, head, {**asyncio.run(_keys(settings)), **keys})
+    return report
 
 
 async def _keys(settings: Settings) -> Mapping[str, bytes]:
-    vault = open_vault(settings)
-    try:
+    async with closing(open_vault(settings)) as vault:
         return await vault.all()
-    finally:
-        await vault.close()
 
 
-def head_of(checkpoint: str | None, key: str | None) -> TreeHead | None:
-    """What a checkpoint says, which that key must have signed, if it is given."""
-    if checkpoint is None:
-        if key is not None:
-            raise click.UsageError("--key is the key of a --checkpoint")
-        return None
+def head_of(checkpoint: str, key: str | None) -> TreeHead:
+    """What a checkpoint in a file or at a URL says, which that key must have signed, if given.
+
+    Raises `Failure` and `AnswerIsNo`.
+    """
     try:
         if checkpoint.startswith(("http://", "https://")):
             with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
@@ -141,7 +138,7 @@ def _log_of(settings: Settings) -> Path:
 
 def _tell(path: Path, report: Report) -> None:
     for finding in report.findings:
-        click.echo(_sentence(finding))
+        click.echo(sentence(finding))
     if report.left_off:
         click.echo(f"and {report.left_off} more")
     verdict = "is whole" if report.ok else "is DAMAGED"
@@ -149,6 +146,7 @@ def _tell(path: Path, report: Report) -> None:
     click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
 
 
-def _sentence(finding: Finding) -> str:
+def sentence(finding: Finding) -> str:
+    """A finding in words."""
     place = f"position {finding.position}, byte offset {finding.offset}"
     return f"{finding.kind} at {place}: {printable(finding.detail)}"

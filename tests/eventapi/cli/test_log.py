@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from eventapi.commands.items import CreateItem, UpdateItem
-from eventapi.commands.users import RegisterUser
+from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
 from events.items import Content
 from tests.eventapi.cli.running import PROGRAM, clean_environment, invoke, run, running, written
@@ -192,6 +194,39 @@ def test_damage_is_named_with_its_place(data: Path) -> None:
     (finding,) = json.loads(told.stdout)["findings"]
     assert (finding["position"], finding["offset"]) == (3, offset)
     assert log_of(data) == b"".join(lines)
+
+
+def test_seals_are_opened_with_the_keys_of_the_vault(data: Path) -> None:
+    assert invoke(data, "log", "verify", "--seals").exit_code == 0
+    written(data, EraseUser("ben", "users/2"))
+    assert invoke(data, "log", "verify", "--seals").exit_code == 0
+
+
+def _swap_keys(vault: sqlite3.Connection) -> None:
+    vault.execute("UPDATE keys SET key = randomblob(32) WHERE subject = 'users/2'")
+
+
+def _lose_key(vault: sqlite3.Connection) -> None:
+    vault.execute("UPDATE keys SET key = zeroblob(32) WHERE subject = 'users/2'")
+
+
+@pytest.mark.parametrize(
+    ("harm", "finding"),
+    [
+        (_swap_keys, "damaged at position 2, byte offset {}: the seal is broken"),
+        (_lose_key, "key at position 2, byte offset {}: there is no key for users/2"),
+    ],
+    ids=["another key", "no key"],
+)
+def test_a_vault_that_does_not_belong_to_the_log_is_found(
+    data: Path, harm: Callable[[sqlite3.Connection], None], finding: str
+) -> None:
+    with closing(sqlite3.connect(data / "vault.sqlite")) as vault, vault:
+        harm(vault)
+    assert invoke(data, "log", "verify").exit_code == 0
+    result = invoke(data, "log", "verify", "--seals")
+    assert result.exit_code == 1
+    assert finding.format(log_of(data).index(b"\n") + 1) in result.stdout
 
 
 def test_a_file_to_verify_must_be_there(data: Path) -> None:

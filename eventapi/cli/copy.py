@@ -1,0 +1,116 @@
+"""``eventapi log copy``: a backup beside a running server, checked and with its checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import msgspec
+
+from eventapi.cli.failures import AnswerIsNo, Misuse
+from eventapi.cli.opening import LOCK_SECONDS, checkpoint_beside, closing, log_in, opened_log
+from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.verify import checked, sentence
+from eventapi.settings import Settings
+from eventapi.storage import open_checkpoints, open_log, open_vault
+from events.errors import DivergedLog
+from events.files import make_directory, write_durably
+from events.log.copy import copy
+from events.log.port import EventLog
+from events.notes import Note, TreeHead
+from events.vault.sqlite import SqliteVault
+
+_TRIES = 3
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """A copy that was checked: ``root`` is that of the checkpoint beside it, where there is one."""
+
+    path: str
+    events: int
+    new: int
+    bytes: int
+    root: str | None
+    keys: int | None
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("copy")
+@click.argument("places", metavar="[FROM] TO", nargs=-1, required=True)
+@click.option("--vault", metavar="FILE", type=_FILE, help="Bring a copy of the keys up to date.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@settings_options
+def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
+    """Copy the log, beside a running server, to the file or directory TO, and check the copy.
+
+    What TO has of it stays, so that only what is new is written. The checkpoint is laid beside it.
+    A log is worthless without the keys to it; with --vault they are kept too, in a FILE for another
+    place than the log: whoever has both can read what users typed, and who is erased is forgotten
+    there when FILE is brought up to date the next time.
+    """
+    if len(places) > 2:
+        raise click.UsageError("at most FROM and TO are wanted")
+    settings = loaded().settings
+    *sources, to = places
+    target = msgspec.structs.replace(settings, log=log_in(to))
+    source = msgspec.structs.replace(settings, log=log_in(sources[0])) if sources else settings
+    if target.log_path.resolve() == source.log_path.resolve():
+        raise Misuse(f"{to} is the log itself")
+    try:
+        copied = asyncio.run(_copy(source, target, vault, is_own=not sources))
+    except DivergedLog as error:
+        raise AnswerIsNo(str(error)) from None
+    print_json(copied) if as_json else print_fields(**msgspec.structs.asdict(copied))
+
+
+async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_own: bool) -> Copied:
+    new = 0
+    async with opened_log(source) as log:
+        for _ in range(_TRIES):
+            note = await _note_of(source, log, is_own=is_own)
+            upto = log.position if note is None else TreeHead.of(note).size
+            new += await _copy_lines(log, target, upto)
+            keys = None if vault is None else await _copy_keys(source, vault)
+            report = checked(target.log_path, None if note is None else TreeHead.of(note), keys)
+            # Who was erased between the two is not yet so in the copy of the log: once more.
+            if all(finding.kind != "key" for finding in report.findings):
+                break
+    if not report.ok:
+        raise AnswerIsNo(f"the copy is not whole: {sentence(report.findings[0])}")
+    if note is not None:
+        write_durably(checkpoint_beside(target.log_path), str(note).encode())
+    root = None if note is None else TreeHead.of(note).root.hex()
+    counted = None if keys is None else len(keys)
+    return Copied(str(target.log_path), upto, new, report.bytes, root, counted)
+
+
+async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
+    copied = open_log(target)
+    try:
+        with progress_bar("Copying", upto) as progress:
+            return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
+    finally:
+        await copied.close()
+
+
+async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
+    """The checkpoint of a log: of our own one that is signed now, else what lies beside it."""
+    if is_own:
+        return await open_checkpoints(source, log).current()
+    kept = checkpoint_beside(source.log_path)
+    return Note.of(kept.read_text(encoding="utf-8")) if kept.exists() else None
+
+
+async def _copy_keys(source: Settings, path: Path) -> Mapping[str, bytes]:
+    """Give a vault the keys of another, and destroy there what is destroyed here."""
+    make_directory(path.parent)
+    async with closing(open_vault(source)) as theirs, closing(SqliteVault(path)) as ours:
+        keys, before = await theirs.all(), await ours.all()
+        await ours.put({name: key for name, key in keys.items() if before.get(name) != key})
+        await ours.destroy(before.keys() - keys.keys())
+    return keys
