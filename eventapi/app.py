@@ -53,6 +53,7 @@ from eventapi.storage import (
     DEFAULT,
     Parts,
     open_checkpoints,
+    open_rebuilds,
     open_snapshots,
     opened_journal,
     warn_if_in_memory,
@@ -258,6 +259,7 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
 
 def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts) -> Details:
     started, version = time.monotonic(), version_of("eventapi")
+    rebuilds = open_rebuilds(settings)
 
     def details() -> Mapping[str, Any]:
         return {
@@ -266,6 +268,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
             "disk_free_bytes": _room(settings.log_path.parent),
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
+            "rebuilding": rebuilds.now(),
             "process": os.getpid(),
             "version": version,
         }

@@ -19,6 +19,7 @@ import msgspec
 from eventapi.batch import Environment
 from eventapi.checkpoints import Checkpoints
 from eventapi.journal import Journal
+from eventapi.rebuilding import Rebuilds
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
 from events.errors import ConfigurationError
@@ -26,7 +27,7 @@ from events.log.jsonl import JsonlLog
 from events.log.port import EventLog
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from projections.replay import Progress
+from projections.replay import Progress, both
 from projections.snapshots import Snapshots
 from projections.tree import Tree
 
@@ -108,6 +109,11 @@ def open_snapshots(settings: Settings) -> Snapshots:
     return Snapshots(settings.log_path.parent / "snapshots")
 
 
+def open_rebuilds(settings: Settings) -> Rebuilds:
+    """Where who folds the log tells how far."""
+    return Rebuilds(settings.log_path.parent / "rebuilding")
+
+
 @asynccontextmanager
 async def opened_journal(
     settings: Settings,
@@ -130,5 +136,6 @@ async def opened_journal(
             snapshots = snapshots or open_snapshots(settings)
         journal = Journal(log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots)
         stack.push_async_callback(journal.close)
-        await journal.start(progress)
+        with open_rebuilds(settings).told(log.position) as told:
+            await journal.start(both(told, progress) if progress else told)
         yield journal, log

@@ -204,6 +204,11 @@ class Snapshots:
             self._path(position).unlink(missing_ok=True)
         return len(content)
 
+    def remove(self) -> None:
+        """Remove all there are; the next start folds from zero."""
+        for position in self.positions():
+            self._path(position).unlink(missing_ok=True)
+
     def _path(self, position: int) -> Path:
         return self._directory / f"{position}{_SUFFIX}"
 

@@ -16,7 +16,7 @@ from eventapi.storage import open_log
 from events.log.port import EventLog
 from events.sealing import Keyring
 from events.vault.port import Vault
-from projections.replay import replay
+from projections.replay import Progress, both, replay
 from projections.state import State
 
 LOCK_SECONDS: Final = 5.0
@@ -63,16 +63,20 @@ async def reading(
             await runs.aclose()
 
 
-async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
-    """The state at a position, at a time in a record's form, or now.
+async def state_at(
+    log: EventLog, vault: Vault, at: int | str | None = None, *, told: Progress | None = None
+) -> State:
+    """The state at a position, at a time in a record's form, or now; folded from zero.
 
+    ``told`` is called with the position reached, as is the bar on a terminal.
     Raises `AnswerIsNo` for a position that does not exist, and what `replay` raises.
     """
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None
     if position is not None and position > log.position:
         raise AnswerIsNo(f"there is no position {position} yet: the log ends at {log.position}")
-    with progress_bar("Replaying", log.position if position is None else position) as progress:
+    with progress_bar("Replaying", log.position if position is None else position) as bar:
+        progress = both(bar, told) if told else bar
         return await replay(log, Keyring(), vault, position=position, time=time, progress=progress)
 
 

@@ -24,6 +24,7 @@ import click
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from eventapi import logs
 from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
@@ -250,6 +251,8 @@ class _Supervisor(Multiprocess):
     ) -> None:
         super().__init__(config, sockets)
         self._announce: Callable[[], None] | None = announce
+        self._retiring: list[Process] = []
+        self._successor: Process | None = None
         self.was_interrupted = False
 
     @property
@@ -263,6 +266,42 @@ class _Supervisor(Multiprocess):
         if self._announce is not None and not self.should_exit.is_set() and any(ready):
             self._announce()
             self._announce = None
+
+        if not self.should_exit.is_set():
+            self._replace_retiring()
+
+    def handle_hup(self) -> None:
+        """Replace every worker, one after another, however long the new ones fold the log."""
+        self._retiring = list(self.processes)
+
+    def _replace_retiring(self) -> None:
+        """Go on with that, without waiting: signals and dead workers must be seen meanwhile."""
+        successor = self._successor
+        # Who died since was replaced already.
+        self._retiring = [process for process in self._retiring if process in self.processes]
+        if successor is None and self._retiring:
+            self._successor = Process(self.config, self.sockets)
+            self._successor.start()
+        elif successor is not None and not successor.process.is_alive():
+            _uvicorn_log.error("a new worker could not start: the old ones go on")
+            self._retiring, self._successor = [], None
+        elif successor is not None and successor.is_ready(timeout=1):
+            self._successor = None
+            if self._retiring:
+                retired = self._retiring.pop(0)
+                self.processes[self.processes.index(retired)] = successor
+                retired.terminate()
+                retired.join()
+            else:
+                successor.terminate()
+                successor.join()
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        if self._successor is not None:
+            # It serves nobody yet, and would fold the log to its end before it ends.
+            self._successor.kill()
+            self._successor.join()
 
     def handle_int(self) -> None:
         self.was_interrupted = True

@@ -8,25 +8,30 @@ import time
 import click
 import msgspec
 
-from eventapi.cli.opening import opened_log, state_at
+from eventapi.cli.failures import AnswerIsNo
+from eventapi.cli.opening import closing, opened_log, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
-from eventapi.storage import open_vault
+from eventapi.storage import open_rebuilds, open_snapshots, open_vault
 from eventapi.summary import summary_of
+from events.sealing import Keyring
 from events.vault.memory import MemoryVault
+from projections.replay import replay
 from projections.state import State
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """The figures of a replay from zero."""
+    """The figures of a fold from zero, and whether a start from ``snapshot`` comes to the same."""
 
     events: int
     seconds: float
     events_per_second: int
     digest: str
     checksum: str
+    snapshot: int | None
+    equal: bool
 
 
 _at = click.option("--at", type=AT, help="A position or an RFC 3339 time; by default now.")
@@ -87,27 +92,49 @@ async def _keyless_state(settings: Settings, at: int | str | None) -> State:
 @_json
 @settings_options
 def rebuild(as_json: bool) -> None:
-    """Replay the whole log from zero, and tell how long it took and what came of it."""
+    """Fold the whole log from zero, beside a running server, and compare what comes of it.
+
+    Digest and checksum must be those of the state that a server starts with: from the newest
+    snapshot and the events behind it. If they are not, the snapshots are removed, and the exit code
+    is 1.
+    """
     figures = asyncio.run(_rebuild(loaded().settings))
     if as_json:
         print_json(figures)
     else:
         print_fields(**msgspec.structs.asdict(figures))
+    if not figures.equal:
+        raise AnswerIsNo(
+            f"the snapshot at {figures.snapshot} was wrong: the snapshots are removed, and servers "
+            "that started from them are to be restarted"
+        )
 
 
 async def _rebuild(settings: Settings) -> Rebuilt:
-    async with opened_log(settings) as log:
-        vault = open_vault(settings)
-        try:
-            started = time.perf_counter()
-            rebuilt = await state_at(log, vault)
-            seconds = time.perf_counter() - started
-        finally:
-            await vault.close()
+    snapshots = open_snapshots(settings)
+    async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
+        upto = log.position
+        # The same keys for both, or an erasure in between would look like a difference.
+        keys = MemoryVault()
+        await keys.put(await vault.all())
+        started = time.perf_counter()
+        with open_rebuilds(settings).told(upto) as told:
+            rebuilt = await state_at(log, keys, upto, told=told)
+        seconds = time.perf_counter() - started
+        digest, checksum = rebuilt.digest(), rebuilt.checksum()
+        taken = next((one for one in snapshots.positions() if one <= upto), None)
+        equal = True
+        if taken is not None:
+            served = await replay(log, Keyring(), keys, position=upto, snapshots=snapshots)
+            equal = (served.digest(), served.checksum()) == (digest, checksum)
+    if not equal:
+        snapshots.remove()
     return Rebuilt(
-        rebuilt.position,
+        upto,
         round(seconds, 3),
-        round(rebuilt.position / max(seconds, 1e-6)),
-        rebuilt.digest(),
-        rebuilt.checksum(),
+        round(upto / max(seconds, 1e-6)),
+        digest,
+        checksum,
+        taken,
+        equal,
     )

@@ -10,6 +10,7 @@ from msgspec import Meta
 from eventapi.http.endpoint import Endpoint, Handler
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import ApiRequest
+from eventapi.rebuilding import Rebuilding
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -22,7 +23,8 @@ class Health(msgspec.Struct, frozen=True):
     """How the server is doing.
 
     ``position`` is that of the log, ``lag`` how many of its records are not folded in yet,
-    ``queued`` how many writes wait. While Redis is lost, requests are counted without it.
+    ``queued`` how many writes wait, ``rebuilding`` who else is folding the log at the moment, such
+    as a worker that starts. While Redis is lost, requests are counted without it.
     """
 
     position: int
@@ -31,6 +33,7 @@ class Health(msgspec.Struct, frozen=True):
     disk_free_bytes: Annotated[int | None, Meta(description="Room where the log lies.")]
     uptime_seconds: float
     redis: Annotated[Literal["ok", "lost"] | None, Meta(description="Where there is one.")]
+    rebuilding: list[Rebuilding]
     process: int
     version: str
     status: Literal["ok"] = "ok"

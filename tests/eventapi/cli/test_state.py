@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from eventapi.commands.items import CreateItem, DeleteItem
-from eventapi.commands.users import DisableUser, RegisterUser
+from eventapi.commands.users import DisableUser, EraseUser, RegisterUser
+from eventapi.settings import Settings
+from eventapi.storage import open_snapshots, opened_journal
 from eventapi.testing.given import profile, state_of
 from events.items import Content
 from tests.eventapi.cli.running import invoke, written
@@ -96,3 +101,41 @@ def test_a_rebuild_gives_its_figures(data: Path) -> None:
     assert told["digest"] == shown(data)["digest"]
     assert len(told["checksum"]) == 64
     assert told["digest"] in invoke(data, "rebuild").stdout
+
+
+def _tampered(data: Path) -> None:
+    """Keep a snapshot of what never was, sound in itself."""
+    settings = Settings(data=str(data))
+
+    async def write() -> None:
+        async with opened_journal(settings) as (journal, _):
+            state = await journal.state()
+            item = state.items.by_id[2]
+            state.items.by_id[2] = msgspec.structs.replace(item, title="never written")
+            open_snapshots(settings).write(state, journal.keyring, secrets.token_bytes)
+
+    asyncio.run(write())
+
+
+def test_a_rebuild_compares_with_what_a_server_starts_from(data: Path) -> None:
+    assert json.loads(invoke(data, "rebuild", "--json").stdout)["snapshot"] is None
+    assert invoke(data, "snapshot").exit_code == 0
+    written(data, CreateItem(1, Content("behind the snapshot")))
+    told = json.loads(invoke(data, "rebuild", "--json").stdout)
+    assert (told["events"], told["snapshot"], told["equal"]) == (7, 6, True)
+
+
+def test_a_wrong_snapshot_is_found_and_removed(data: Path) -> None:
+    _tampered(data)
+    result = invoke(data, "rebuild", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["equal"] is False
+    assert "the snapshot at 6 was wrong" in result.stderr
+    assert not list((data / "snapshots").glob("*.snapshot"))
+    assert invoke(data, "rebuild").exit_code == 0
+
+
+def test_erasures_are_no_difference(data: Path) -> None:
+    assert invoke(data, "snapshot").exit_code == 0
+    written(data, EraseUser("ann", "users/1"))
+    assert invoke(data, "rebuild").exit_code == 0
