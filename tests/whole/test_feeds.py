@@ -11,21 +11,24 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from eventapi.commands.users import RegisterUser
 from eventapi.http.feeds import MAX_STREAMS
-from tests.eventapi.cli.running import clean_environment
+from eventapi.testing.given import profile
+from tests.eventapi.cli.running import clean_environment, written_together
 from tests.whole.server import Command, Server, by_serve, by_uvicorn
 from tests.whole.workload import PASSWORD
 
 SECONDS = 60.0
 KILLS = 4
 WRITES = 400
+MANY = 20_000
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -164,6 +167,35 @@ def test_followers_see_everything_once_and_in_order_while_workers_are_killed(
     assert "another's" not in titles
     assert [event.id for event in deletions.seen] == [len(lines)]
     assert everything.connections > 1
+
+
+def test_raw_lines_come_once_and_in_order_while_workers_are_killed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    users = [RegisterUser(profile(f"user{number}")) for number in range(MANY)]
+    written_together(data, users)
+    with Server(data, 2, by_serve) as server:
+        auditor, writer = Account(server, "auditor"), Account(server, "writer")
+        auditor.grant("auditor")
+        kills = 0
+        seen: list[bytes] = []
+        while kills < KILLS or len(seen) < len(server.log.read_bytes().splitlines()):
+            connection = auditor.connect()
+            accept = {"Accept": "application/x-ndjson"}
+            # A last line without its newline was cut off, and comes again.
+            with suppress(OSError, http.client.HTTPException):
+                path = f"/audit/events?after={len(seen)}"
+                connection.request("GET", path, headers=auditor.headers() | accept)
+                answer = connection.getresponse()
+                while answer.status == 200 and (line := answer.readline()).endswith(b"\n"):
+                    seen.append(line[:-1])
+                    if kills < KILLS and len(seen) > (kills + 1) * MANY // (KILLS + 1):
+                        kills += 1
+                        for pid in server.worker_pids():
+                            os.kill(pid, signal.SIGKILL)
+            connection.close()
+            if kills < KILLS:
+                writer.ask("POST", "/items", {"title": "meanwhile"})
+        assert seen == server.log.read_bytes().splitlines()
 
 
 @pytest.mark.parametrize("command", [by_serve, by_uvicorn])

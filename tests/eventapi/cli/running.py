@@ -116,3 +116,13 @@ def written(data: Path, *commands: Command) -> list[Outcome]:
             return [await journal.execute(command) for command in commands]
 
     return asyncio.run(write())
+
+
+def written_together(data: Path, commands: Sequence[Command]) -> None:
+    """Write what commands come to in one go."""
+
+    async def write() -> None:
+        async with opened_journal(Settings(data=str(data))) as (journal, _):
+            await journal.execute_all(commands)
+
+    asyncio.run(write())
