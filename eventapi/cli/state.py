@@ -112,6 +112,7 @@ def rebuild(as_json: bool) -> None:
 
 async def _rebuild(settings: Settings) -> Rebuilt:
     snapshots = open_snapshots(settings)
+    taken = snapshots.usable_position() or None
     async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
         upto = log.position
         # The same keys for both, or an erasure in between would look like a difference.
@@ -122,7 +123,6 @@ async def _rebuild(settings: Settings) -> Rebuilt:
             rebuilt = await state_at(log, keys, upto, told=told)
         seconds = time.perf_counter() - started
         digest, checksum = rebuilt.digest(), rebuilt.checksum()
-        taken = next((one for one in snapshots.positions() if one <= upto), None)
         equal = True
         if taken is not None:
             served = await replay(log, Keyring(), keys, position=upto, snapshots=snapshots)
