@@ -13,7 +13,7 @@ from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.opening import LOCK_SECONDS, checkpoint_beside, closing, log_in, opened_log
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
-from eventapi.cli.verify import checked, sentence
+from eventapi.cli.verify import checked, note_at, sentence
 from eventapi.settings import Settings
 from eventapi.storage import open_checkpoints, open_log, open_vault
 from events.errors import DivergedLog
@@ -103,7 +103,7 @@ async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | N
     if is_own:
         return await open_checkpoints(source, log).current()
     kept = checkpoint_beside(source.log_path)
-    return Note.of(kept.read_text(encoding="utf-8")) if kept.exists() else None
+    return note_at(str(kept)) if kept.exists() else None
 
 
 async def _copy_keys(source: Settings, path: Path) -> Mapping[str, bytes]:

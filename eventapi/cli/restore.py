@@ -89,7 +89,12 @@ def _check_place(path: Path) -> None:
 def _own_key(settings: Settings) -> str | None:
     """The verifier key of the data directory, where there is one."""
     kept = settings.log_path.with_name(f"{settings.log_path.name}.key")
-    return Signer.of(kept.read_text(encoding="ascii")).verifier.vkey if kept.exists() else None
+    try:
+        return Signer.of(kept.read_text(encoding="ascii")).verifier.vkey
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Failure(f"the log's key {kept} cannot be used: {error}") from None
 
 
 async def _restore(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -98,6 +99,19 @@ def head_of(checkpoint: str, key: str | None) -> TreeHead:
 
     Raises `Failure` and `AnswerIsNo`.
     """
+    note = note_at(checkpoint)
+    if key is not None:
+        try:
+            verifier = Verifier.of(key)
+        except ValueError as error:
+            raise Failure(str(error)) from None
+        if not verifier.has_signed(note):
+            raise AnswerIsNo(f"the checkpoint {checkpoint} is not signed by {verifier.name}")
+    return TreeHead.of(note)
+
+
+def note_at(checkpoint: str) -> Note:
+    """The checkpoint in a file or at a URL; raises `Failure`."""
     try:
         if checkpoint.startswith(("http://", "https://")):
             with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
@@ -105,13 +119,10 @@ def head_of(checkpoint: str, key: str | None) -> TreeHead:
         else:
             content = Path(checkpoint).read_text(encoding="utf-8")
         note = Note.of(content)
-        head = TreeHead.of(note)
-        verifier = None if key is None else Verifier.of(key)
-    except (OSError, ValueError) as error:
+        TreeHead.of(note)
+    except (OSError, ValueError, HTTPException) as error:
         raise Failure(f"the checkpoint {checkpoint} cannot be used: {error}") from None
-    if verifier is not None and not verifier.has_signed(note):
-        raise AnswerIsNo(f"the checkpoint {checkpoint} is not signed by {verifier.name}")
-    return head
+    return note
 
 
 def _check_prefix(path: Path, size: int, longer: Path) -> None:

@@ -140,6 +140,23 @@ def test_keys_are_copied_and_forgotten_with_the_erased(
     assert key not in kept.read_bytes()
 
 
+def test_a_checkpoint_beside_a_copy_that_is_none_is_told(
+    data: Path, backup: Path, tmp_path: Path
+) -> None:
+    (backup / "events.jsonl.checkpoint").write_bytes(b"\xff no checkpoint")
+    code, said = refused(data, "copy", str(backup), str(tmp_path / "other.jsonl"))
+    assert (code, "cannot be used" in said) == (3, True)
+    code, said = refused(tmp_path / "new", "restore", str(backup))
+    assert (code, "cannot be used" in said) == (3, True)
+
+
+def test_a_key_of_the_log_that_is_none_is_told(data: Path, backup: Path, tmp_path: Path) -> None:
+    (data / "events.jsonl").rename(tmp_path / "lost")
+    (data / "events.jsonl.key").write_text("rubbish")
+    code, said = refused(data, "restore", str(backup))
+    assert (code, "cannot be used" in said) == (3, True)
+
+
 def test_what_is_no_place_for_a_copy_is_refused(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     written(other, RegisterUser(profile("eve")))
