@@ -68,7 +68,7 @@ def asking(server: Server) -> Iterator[tuple[list[Any], list[object]]]:
         while not done.is_set():
             try:
                 answers.append(server.health())
-            except http.client.RemoteDisconnected:
+            except ConnectionResetError:
                 pass  # Accepted by a worker that ended: who serves HTTP/1.1 may do so.
             except (OSError, http.client.HTTPException) as error:
                 failures.append(error)
