@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
@@ -82,8 +83,20 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
         return Path(self.data)
 
     @property
+    def is_database(self) -> bool:
+        """Whether the log is in a database."""
+        return "://" in (self.log or "")
+
+    @property
     def log_path(self) -> Path:
-        """Where the JSON-lines log lies."""
+        """Where the JSON-lines log lies; what else is kept beside it has a name that begins so.
+
+        Nothing lies there itself where the log is in a database.
+        """
+        if self.log is not None and self.is_database:
+            # The password may change, and so may how the connection is made; the database is the same.
+            address = _PASSWORD_IN_URL.sub(r"\1\2", self.log.partition("?")[0])
+            return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
         return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
 
 

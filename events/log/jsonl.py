@@ -105,6 +105,8 @@ def _reachable() -> Iterator[None]:
 class JsonlLog:
     """Lines in a file, shared by any number of processes on one machine."""
 
+    lost_for: Final = 0.0
+
     def __init__(self, path: Path) -> None:
         """Open the log, making it where there is none.
 
