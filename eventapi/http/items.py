@@ -127,7 +127,8 @@ async def _restoration(
     elif isinstance(known, Tombstone):
         position = known.version - 1
         # What comes in between may not be undone as well.
-        versions = versions or frozenset({known.version})
+        if versions is None:
+            versions = frozenset({known.version})
     else:
         raise Invalid(Fault("/as_of", "is required: the item is not deleted"))
     past = await request.services.past.at(position, [known], state)

@@ -159,8 +159,9 @@ def test_a_restore_has_a_point_or_nothing(ann: Caller, as_of: object) -> None:
 
 def test_a_restore_keeps_conditions(ann: Caller) -> None:
     told = Told(ann)
-    other = ann.post(f"{told.path}/restore", headers={"If-Match": '"1"'})
-    assert_problem(other, 412, "precondition-failed")
+    for tag in ('"1"', f'W/"{told.deleted}"', '"never given out"'):
+        other = ann.post(f"{told.path}/restore", headers={"If-Match": tag})
+        assert_problem(other, 412, "precondition-failed")
     right = ann.post(f"{told.path}/restore", headers={"If-Match": f'"{told.deleted}"'})
     assert right.status_code == 200
 
