@@ -93,6 +93,16 @@ def test_a_list_is_shown_as_it_was(ann: Caller, prefix: str) -> None:
     assert f"as_of={before}" in answer.headers["link"]
 
 
+@pytest.mark.parametrize("fraction", ["", ".5", ".123456789"])
+def test_a_time_may_have_any_form_of_the_rfc(ann: Caller, fraction: str) -> None:
+    number = ann.create()
+    for time in (f"2999-01-01T00:00:00{fraction}Z", f"2999-01-01t00:00:00{fraction}z"):
+        for path in (f"/items/{number}", "/items"):
+            assert ann.get(path, params={"as_of": time}).status_code == 200
+        answer = ann.post(f"/items/{number}/restore", json={"as_of": time})
+        assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     "point", ["-1", "", "now", "01", "1.0", "2026-01-01", "2026-01-01T00:00:00", "9" * 18, "x" * 41]
 )
