@@ -64,12 +64,12 @@ async def followed(request: ApiRequest, after: int, caller: Caller, source: Sour
     followers = request.services.feed.followers
     if followers[user.id] >= MAX_STREAMS:
         raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
-    parts = _followed(request, after, caller, source)
 
     async def counted() -> AsyncGenerator[bytes, None]:
         followers[user.id] += 1
         try:
-            async with aclosing(parts):
+            yield b""
+            async with aclosing(_followed(request, after, caller, source)) as parts:
                 async for part in parts:
                     yield part
         finally:
@@ -77,7 +77,9 @@ async def followed(request: ApiRequest, after: int, caller: Caller, source: Sour
             if not followers[user.id]:
                 del followers[user.id]
 
-    return Stream(list(_HEADERS), counted())
+    parts = counted()
+    await anext(parts)  # From here on it counts, before anybody else is looked at.
+    return Stream(list(_HEADERS), parts)
 
 
 async def _followed(
@@ -86,23 +88,25 @@ async def _followed(
     feed = request.services.feed
     yield b"retry: 1000\n\n"
     said = time.monotonic()
-    while not feed.closed:
-        try:
+    try:
+        while not feed.closed:
             state, user = await caller()
-        except (Unauthenticated, Forbidden):
-            return
-        # Read before anything suspends: the state moves on, and what it gains comes next time.
-        position = state.position
-        async for part in source(state, user, after):
-            yield part
-            said = time.monotonic()
-        after = max(after, position)
-        left = said + HEARTBEAT_SECONDS - time.monotonic()
-        if left <= 0:
-            yield b":\n\n"
-            said = time.monotonic()
-        else:
-            await feed.moved(after, left)
+            # Read before anything suspends: the state moves on, and what it gains comes next time.
+            position = state.position
+            async for part in source(state, user, after):
+                # Asked anew: to read it, and to take what came before, may have taken a while.
+                await caller()
+                yield part
+                said = time.monotonic()
+            after = max(after, position)
+            left = said + HEARTBEAT_SECONDS - time.monotonic()
+            if left <= 0:
+                yield b":\n\n"
+                said = time.monotonic()
+            else:
+                await feed.moved(after, left)
+    except (Unauthenticated, Forbidden):
+        return
 
 
 async def item_events(request: ApiRequest) -> Reply:

@@ -1,0 +1,123 @@
+"""Streams while they are under way: who may not see any more gets no more, and how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from eventapi.commands.users import EraseUser, GrantRole, RevokeRole
+from eventapi.http.feeds import MAX_STREAMS
+from events.log.memory import MemoryLog
+from tests.eventapi.http.client import Api, Caller, elsewhere, written_elsewhere
+
+LINES, LIVE = "application/x-ndjson", "text/event-stream"
+
+
+class SlowLog(MemoryLog):
+    """A log that is read line by line, like a long one that is taken slowly."""
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        async for lines in super().read(after, upto):
+            for line in lines:
+                yield [line]
+
+
+class Taker:
+    """Takes a stream part by part, as an ASGI server does, and stays until it ends."""
+
+    def __init__(self, caller: Caller, path: str, accept: str) -> None:
+        self.caller = caller
+        self.body = b""
+        self.status = 0
+        self.is_whole = False
+        headers = {"host": "test", "authorization": f"Bearer {caller.token}", "accept": accept}
+        self._scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("test", 80),
+            "state": {},
+        }
+
+    async def take(self, then: Callable[[], Awaitable[object]]) -> None:
+        """Take it to its end; ``then`` is done once the first events have come."""
+        gone = asyncio.Event()
+        is_done = False
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal is_done
+            self.status = message.get("status", self.status)
+            self.body += message.get("body", b"")
+            self.is_whole = message.get("more_body") is False
+            if not is_done and b"user.registered" in self.body:
+                is_done = True
+                await then()
+
+        await self.caller.api.edge(self._scope, receive, send)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with Api(log=SlowLog()) as running:
+        yield running
+
+
+@pytest.fixture
+def auditor(api: Api) -> Caller:
+    caller = api.caller("auditor")
+    elsewhere(api, GrantRole(caller.name, "auditor", "operator/test"))
+    for _ in range(10):
+        caller.create()
+    return caller
+
+
+def ends(auditor: Caller) -> dict[str, Callable[[], Awaitable[object]]]:
+    api, name = auditor.api, auditor.name
+    return {
+        "logged out": lambda: api.ask("POST", "/auth/logout", auditor.token),
+        "no auditor any more": lambda: written_elsewhere(
+            api, RevokeRole(name, "auditor", "operator/test")
+        ),
+        "erased": lambda: written_elsewhere(api, EraseUser(name, "operator/test")),
+    }
+
+
+@pytest.mark.parametrize("accept", [LINES, LIVE])
+@pytest.mark.parametrize("how", ["logged out", "no auditor any more", "erased"])
+def test_who_may_not_see_any_more_gets_no_more(auditor: Caller, accept: str, how: str) -> None:
+    """Also in the middle of what was there when the stream began."""
+    taker = Taker(auditor, "/audit/events", accept)
+    auditor.api.run(asyncio.wait_for(taker.take(ends(auditor)[how]), 10))
+    assert taker.status == 200
+    assert taker.body.count(b"user.registered") == 1 + (accept == LIVE)
+    assert b"item.created" not in taker.body
+    # Of lines it could not be told otherwise that there are more.
+    assert taker.is_whole == (accept == LIVE)
+
+
+def test_streams_that_begin_at_once_are_counted_too(auditor: Caller) -> None:
+    api = auditor.api
+
+    async def begun() -> list[int]:
+        takers = [Taker(auditor, "/audit/events", LIVE) for _ in range(MAX_STREAMS + 4)]
+        logout = ends(auditor)["logged out"]
+        await asyncio.wait_for(asyncio.gather(*(taker.take(logout) for taker in takers)), 10)
+        return [taker.status for taker in takers]
+
+    statuses = api.run(begun())
+    assert sorted(statuses) == [200] * MAX_STREAMS + [503] * 4
