@@ -61,6 +61,14 @@ def kind_of(line: bytes) -> str:
     return kind
 
 
+def subject_of(line: bytes) -> str:
+    """What the event on a whole line is about."""
+    found = _ENVELOPE.match(line)
+    assert found is not None  # noqa: S101 - every published line is one
+    subject: str = msgspec.json.decode(found[2])
+    return subject
+
+
 class Feed:
     """The lines of a log, from any position on, and word of new ones."""
 

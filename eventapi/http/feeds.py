@@ -13,6 +13,7 @@ from contextlib import aclosing
 
 from msgspec import UNSET
 
+from eventapi.feed import Feed, subject_of
 from eventapi.http.bodies import FeedQuery
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, encode
@@ -31,6 +32,9 @@ MAX_STREAMS = 16
 """How many a user may have open at a process: each of them looks at every change."""
 
 _AT_ONCE = 256
+_FEW = 1000
+"""Up to how many lines it is cheaper to look at than at all items of somebody who has many."""
+
 _POSITION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
 """The second asks proxies of nginx's kind to hand on at once."""
@@ -122,14 +126,10 @@ async def item_events(request: ApiRequest) -> Reply:
         return found, user
 
     async def source(state: State, user: User, after: int) -> AsyncIterator[bytes]:
-        # All positions first: the state may move on while records are read.
-        positions = sorted(
-            position
-            for item in state.items.ever(user.id)
-            if item.version > after
-            for position in state.items.lives.of(item.version)
-            if position > after
-        )
+        if state.position - after > _FEW:
+            positions = _changes_of(state, user, after)
+        else:
+            positions = await _changes_among(request.services.feed, state, user, after)
         past = request.services.past
         for start in range(0, len(positions), _AT_ONCE):
             for record in await past.records(positions[start : start + _AT_ONCE]):
@@ -144,6 +144,32 @@ async def item_events(request: ApiRequest) -> Reply:
                 yield event(record.position, record.event.type, encode(change))
 
     return await followed(request, after, caller, source)
+
+
+def _changes_of(state: State, user: User, after: int) -> list[int]:
+    """The positions behind one of what happened to a user's items, by looking at all of these."""
+    return sorted(
+        position
+        for item in state.items.ever(user.id)
+        if item.version > after
+        for position in state.items.lives.of(item.version)
+        if position > after
+    )
+
+
+async def _changes_among(feed: Feed, state: State, user: User, after: int) -> list[int]:
+    """The same, by looking at all lines behind the position.
+
+    Of those there are few as long as somebody follows; items, they may have any number.
+    """
+    return [
+        position
+        async for run in feed.lines(after, state.position)
+        for position, line in run
+        if (subject := subject_of(line)).startswith("items/")
+        and (item := state.items.known(entity_number(subject))) is not None
+        and item.owner == user.id
+    ]
 
 
 def endpoints() -> list[Endpoint]:
