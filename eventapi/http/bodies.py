@@ -220,7 +220,11 @@ class EventsQuery(msgspec.Struct, frozen=True):
     limit: (
         Annotated[
             int,
-            Meta(ge=1, le=1000, description="How many at most; of lines, by default all."),
+            Meta(
+                ge=1,
+                le=1000,
+                description="How many at most; of lines, by default all. What is live has no end.",
+            ),
         ]
         | UnsetType
     ) = UNSET

@@ -292,6 +292,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Undo a deletion, or bring an earlier content back",
             tag="items",
             body=Restoration,
+            body_required=False,
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
