@@ -50,6 +50,9 @@ MAX_DEPTH = 32
 """How deep a body may be nested."""
 
 _MAX_FORM_FIELDS = 64
+_STREAMED = "/events"
+"""How the paths end that may be answered by a stream of events."""
+
 _WAIT_STEP_SECONDS = 0.01
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
@@ -135,8 +138,10 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
         A browser's EventSource can send it nowhere else.
         """
-        if b"access_token=" not in self.scope["query_string"] or not self.accepted().get(
-            EVENT_STREAM
+        if (
+            b"access_token=" not in self.scope["query_string"]
+            or not self.scope["path"].endswith(_STREAMED)
+            or not self.accepted().get(EVENT_STREAM)
         ):
             return None
         return self.query_as(_QueryToken).access_token

@@ -12,7 +12,13 @@ from eventapi.commands.users import EraseUser, GrantRole, RevokeRole
 from eventapi.http.feeds import MAX_STREAMS
 from events.log.memory import MemoryLog
 from projections.items import Item, Items, Tombstone
-from tests.eventapi.http.client import Api, Caller, elsewhere, written_elsewhere
+from tests.eventapi.http.client import (
+    Api,
+    Caller,
+    assert_problem,
+    elsewhere,
+    written_elsewhere,
+)
 
 Doing = Callable[[], Awaitable[object]]
 Step = tuple[bytes, Doing]
@@ -174,3 +180,18 @@ def test_who_follows_does_not_pay_for_what_they_have_with_every_event(
     steps = ((b"retry", then), (b"mine", ends(ann)["logged out"]))
     api.run(asyncio.wait_for(taker.take(*steps), 10))
     assert looked_through == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/auth/me"), ("GET", "/items"), ("POST", "/items"), ("GET", "/audit/state")],
+)
+def test_a_token_in_the_query_is_for_streams_alone(auditor: Caller, method: str, path: str) -> None:
+    """Whatever else is asked for as one."""
+    how: dict[str, Any] = {"params": {"access_token": auditor.token}, "headers": {"accept": LIVE}}
+    assert_problem(auditor.api.request(method, path, **how), 401, "unauthenticated")
+    assert auditor.api.request("HEAD", "/items/events", **how).status_code == 200
+    assert auditor.api.request("HEAD", "/api/v2/audit/events", **how).status_code == 200
+    how["headers"] = {"accept": LINES}
+    answer = auditor.api.request("HEAD", "/audit/events", **how)
+    assert answer.status_code == 401
