@@ -138,6 +138,7 @@ def endpoints() -> list[Endpoint]:
             authenticated=False,
             answers={200: str},
             answer_media_type="text/plain",
+            errors=("log-unavailable",),
             reads_state=False,
         ),
         Endpoint(
