@@ -151,7 +151,7 @@ def _operation(
         if endpoint.form is not None:
             form = by_type[_key(endpoint.form)]
             content["application/x-www-form-urlencoded"] = {"schema": form}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": endpoint.body_required, "content": content}
     return operation
 
 
