@@ -69,6 +69,8 @@ def restore(
     settings = loaded().settings
     source = Path(log_in(str(place)))
     beside = checkpoint_beside(source)
+    if not source.is_file():
+        raise Failure(f"there is no log at {source}")
     if checkpoint is None and not beside.exists():
         raise Failure(f"there is no checkpoint {beside}: name one that proves the copy")
     _check_place(settings.log_path)

@@ -75,7 +75,12 @@ def verify_log(
 
 
 def checked(path: Path, head: TreeHead | None, keys: Mapping[str, bytes] | None) -> Report:
-    """What the check of a log finds, against a checkpoint and the keys of a vault."""
+    """What the check of a log finds, against a checkpoint and the keys of a vault.
+
+    Raises `Failure` for a pipe or a device: that has no end to begin with, and is not read twice.
+    """
+    if not path.is_file():
+        raise Failure(f"{path} is no regular file: keep it in one, and verify that")
     with progress_bar("Verifying", path.stat().st_size) as progress:
         return verify(path, checkpoint=head, keys=keys, progress=progress)
 
@@ -117,7 +122,8 @@ def note_at(checkpoint: str) -> Note:
             with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
                 content = answer.read(_MOST_BYTES).decode()
         else:
-            content = Path(checkpoint).read_text(encoding="utf-8")
+            with Path(checkpoint).open("rb") as file:
+                content = file.read(_MOST_BYTES).decode()
         note = Note.of(content)
         TreeHead.of(note)
     except (OSError, ValueError, HTTPException) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -303,6 +304,18 @@ def test_a_log_without_a_user_s_key_is_not_restored(backup: Path, tmp_path: Path
     code, said = refused(tmp_path / "new", "restore", str(backup))
     assert (code, "there is no key for users/1, who is not erased" in said) == (1, True)
     assert not (tmp_path / "new" / "events.jsonl").exists()
+
+
+def test_what_is_no_log_is_not_restored(backup: Path, tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for, for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
+    signed = str(backup / "events.jsonl.checkpoint")
+    for place in ("pipe", "empty"):
+        options = (str(tmp_path / place), "--checkpoint", signed)
+        code, said = refused(tmp_path / "new", "restore", *options)
+        assert (code, said.startswith("eventapi: there is no log at ")) == (3, True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_log_that_is_there_is_not_replaced(data: Path, backup: Path, tmp_path: Path) -> None:
