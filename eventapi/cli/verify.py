@@ -66,7 +66,7 @@ def verify_log(
     head = None if checkpoint is None else head_of(checkpoint, key)
     report = _checked_with_vault(path, head, settings) if seals else checked(path, head, None)
     if prefix_of is not None:
-        _check_prefix(path, report.bytes, prefix_of)
+        report = _compared(path, report, prefix_of)
     if as_json:
         print_json({"ok": report.ok, **msgspec.to_builtins(report)})
     else:
@@ -131,18 +131,25 @@ def note_at(checkpoint: str) -> Note:
     return note
 
 
-def _check_prefix(path: Path, size: int, longer: Path) -> None:
-    """Raise `AnswerIsNo` where a file does not begin with so many bytes of this one."""
+def _compared(path: Path, report: Report, longer: Path) -> Report:
+    """The report of a log, and whether a longer one begins with all of it that was judged."""
+    at = position = offset = 0
     with path.open("rb") as ours, longer.open("rb") as theirs:
-        at = 0
-        while at < size:
-            one = ours.read(min(_CHUNK_BYTES, size - at))
+        while one := ours.read(min(_CHUNK_BYTES, report.bytes - at)):
             other = theirs.read(len(one))
+            same = one
             if one != other:
                 pairs = enumerate(zip(one, other, strict=False))
-                at += next((same for same, (a, b) in pairs if a != b), len(other))
-                raise AnswerIsNo(f"{longer} is another log than {path} from byte {at} on")
-            at += len(one)
+                same = one[: next((index for index, (a, b) in pairs if a != b), len(other))]
+            position += same.count(b"\n")
+            if b"\n" in same:
+                offset = at + same.rindex(b"\n") + 1
+            at += len(same)
+            if one != other:
+                detail = f"from byte {at} on {longer} is another log"
+                found = Finding("prefix", position + 1, offset, detail)
+                return msgspec.structs.replace(report, findings=[*report.findings, found])
+    return report
 
 
 def _log_of(settings: Settings) -> Path:

@@ -29,7 +29,15 @@ from events.sealing import Keyring
 from events.users import UserErased
 
 Kind = Literal[
-    "checkpoint", "damaged", "gap", "key", "mark", "missing", "torn-tail", "unknown-event"
+    "checkpoint",
+    "damaged",
+    "gap",
+    "key",
+    "mark",
+    "missing",
+    "prefix",
+    "torn-tail",
+    "unknown-event",
 ]
 """What can be wrong.
 
@@ -38,6 +46,7 @@ the file is shorter than what was published. ``torn-tail``: the end is no whole 
 published. ``unknown-event``: a whole line of a newer version. ``mark``: the mark is no mark, or
 speaks of another log. ``checkpoint``: the file is not the log whose checkpoint was signed.
 ``key``: somebody who is not erased has no key, so it is not the vault that belongs to this log.
+``prefix``: a longer log, which somebody compared it with, does not begin with it.
 """
 
 MAX_FINDINGS = 100

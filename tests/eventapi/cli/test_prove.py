@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,20 @@ def test_a_backup_is_a_prefix_of_the_log(data: Path) -> None:
     code, said = verified(log, "--prefix-of", str(backup))
     assert code == 1
     assert f"from byte {backup.stat().st_size} on" in said
+
+
+def test_where_a_backup_is_another_log_stands_beside_its_damage(data: Path) -> None:
+    backup = data.parent / "backup.jsonl"
+    content = bytearray((data / "events.jsonl").read_bytes())
+    at = content.index(b"items/3")
+    content[at] ^= 1
+    backup.write_bytes(content)
+    code, said = verified(backup, "--json", "--prefix-of", str(data / "events.jsonl"))
+    report = json.loads(said)
+    assert (code, report["ok"]) == (1, False)
+    damage, difference = report["findings"]
+    position, offset = content.count(b"\n", 0, at) + 1, content.rindex(b"\n", 0, at) + 1
+    assert (damage["kind"], damage["position"], damage["offset"]) == ("damaged", position, offset)
+    assert (difference["kind"], difference["position"]) == ("prefix", position)
+    assert difference["offset"] == offset
+    assert f"from byte {at} on" in difference["detail"]
