@@ -71,7 +71,10 @@ def test_what_cannot_be_proven_is_told(data: Path) -> None:
         1,
         "eventapi: there is no position 11 yet: the log ends at 10\n",
     )
-    assert refused(data, "prove", "--since", "11")[0] == 1
+    assert refused(data, "prove", "--since", "11") == (
+        1,
+        "eventapi: the checkpoint is of 10 events\n",
+    )
     for arguments in ((), ("0",), ("x",), ("1", "--since", "1")):
         assert refused(data, "prove", *arguments)[0] == 2
 
@@ -96,6 +99,10 @@ def test_what_a_witness_signs_is_kept(data: Path, tmp_path: Path) -> None:
     written(data, CreateItem(1, Content("one more")))
     told(data, "checkpoint")
     assert refused(data, "checkpoint", "--cosigned", str(file))[0] == 1
+    for nonsense in (b"", b"no checkpoint", b"\xff\xfe"):
+        file.write_bytes(nonsense)
+        code, said = refused(data, "checkpoint", "--cosigned", str(file))
+        assert (code, said.startswith("eventapi: ")) == (1, True)
 
 
 def verified(path: Path, *options: str) -> tuple[int, str]:
