@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import click
 import msgspec
 
-from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure
+from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misuse
 from eventapi.cli.opening import closing
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
@@ -102,14 +102,14 @@ async def _keys(settings: Settings) -> Mapping[str, bytes]:
 def head_of(checkpoint: str, key: str | None) -> TreeHead:
     """What a checkpoint in a file or at a URL says, which that key must have signed, if given.
 
-    Raises `Failure` and `AnswerIsNo`.
+    Raises `Failure`, `Misuse` for a key that is none, and `AnswerIsNo`.
     """
     note = note_at(checkpoint)
     if key is not None:
         try:
             verifier = Verifier.of(key)
         except ValueError as error:
-            raise Failure(str(error)) from None
+            raise Misuse(str(error)) from None
         if not verifier.has_signed(note):
             raise AnswerIsNo(f"the checkpoint {checkpoint} is not signed by {verifier.name}")
     return TreeHead.of(note)
