@@ -22,7 +22,7 @@ def record_time(text: str, *, zone_needed: bool) -> str:
         kind = "an RFC 3339 time" if zone_needed else "an ISO 8601 date and time"
         raise ValueError(f"{text!r} is not {kind}")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
         moment = moment.astimezone(UTC) if moment.tzinfo else moment
     except (ValueError, OverflowError):
         raise ValueError(f"there is no time {text!r}") from None
