@@ -176,6 +176,30 @@ def test_what_is_no_place_for_a_copy_is_refused(data: Path, tmp_path: Path) -> N
     assert refused(data, "copy", "postgresql://localhost/x")[0] != 0
 
 
+@pytest.mark.parametrize("content", [b"dear diary\n", b"\0" * 9, b'{"specversion":"1.0"}\n'])
+def test_somebody_else_s_file_is_left_alone(data: Path, tmp_path: Path, content: bytes) -> None:
+    """Neither is anything copied to it, nor is it cut back to what there is of a log in it."""
+    file = tmp_path / "diary"
+    file.write_bytes(content)
+    before = set(tmp_path.iterdir())
+    for arguments in (["copy", str(file)], ["copy", str(file), str(tmp_path / "copy.jsonl")]):
+        code, said = refused(data, *arguments)
+        assert (code, "the file is no log" in said) == (3, True)
+    for arguments in (["log", "show"], ["state", "digest"], ["rebuild"], ["users", "list"]):
+        result = invoke(data, *arguments, "--log", str(file))
+        assert (result.exit_code, "the file is no log" in result.stderr) == (3, True)
+    assert file.read_bytes() == content
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_is_no_regular_file_is_no_place_for_a_copy(data: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = set(tmp_path.iterdir())
+    code, said = refused(data, "copy", str(tmp_path / "pipe"))
+    assert (code, "is no regular file" in said) == (3, True)
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_a_copy_that_is_longer_than_the_log_is_left_alone(data: Path, backup: Path) -> None:
     """The log was put back to an older one: then nothing is signed for it, and nothing copied."""
     told(data, "copy", str(backup))
