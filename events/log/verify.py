@@ -24,7 +24,7 @@ from events.log.mark import Published, peek
 from events.log.scan import Question, Sealed, Stretch, scan
 from events.merkle import Frontier, leaf_hash
 from events.notes import TreeHead
-from events.record import START, Record
+from events.record import START, Record, are_times
 from events.sealing import Keyring
 from events.users import UserErased
 
@@ -227,6 +227,10 @@ class _Check:
         if before.source not in {"", record.source}:
             detail = f"its source is {record.source!r}, that of the log {before.source!r}"
             self._find("damaged", record.position, offset, detail)
+        if not are_times([record.time]):
+            self._find("damaged", record.position, offset, f"its time is {record.time!r}")
+            # What comes next is compared with the last time that was one.
+            record = msgspec.structs.replace(record, time=before.time)
         if record.time < before.time:
             detail = f"its time {record.time} is earlier than {before.time} before it"
             self._find("damaged", record.position, offset, detail)
@@ -311,7 +315,10 @@ class _Check:
 
 def _as_stated(line: Line) -> Record:
     """The record that a line says it is, the data aside; raises `ValueError`."""
-    position, digest = int(line.id), bytes.fromhex(line.hash)
+    try:
+        position, digest = int(line.id), bytes.fromhex(line.hash)
+    except ValueError:
+        raise ValueError("its id is no number, or its hash no hash") from None
     return Record(
         position, line.source, line.subject, line.time, line.actor, START.event, hash=digest
     )

@@ -258,11 +258,14 @@ def test_an_event_of_a_newer_version_is_told_apart_from_damage(
     [
         {"source": "urn:uuid:00000000-0000-0000-0000-000000000000"},
         {"time": "2026-01-02T03:04:05.000005Z"},
+        {"time": "tomorrow"},
+        {"time": "2026-01-02T03:04:05Z"},
+        {"time": "2026-01-02T03:04:06.00000٣Z"},
         {"id": "7"},
         {"specversion": "1.1"},
         {"subject": 7},
     ],
-    ids=["source", "time", "id", "specversion", "subject"],
+    ids=["source", "earlier", "no time", "seconds", "digits", "id", "specversion", "subject"],
 )
 def test_a_line_that_contradicts_the_ones_before_it_is_found(
     path: Path, change: dict[str, object]
@@ -271,6 +274,18 @@ def test_a_line_that_contradicts_the_ones_before_it_is_found(
     (finding,) = _verify(path, joined(lines)).findings
     assert finding.kind in {"damaged", "gap"}
     assert (finding.position, finding.offset) == (3, len(joined(lines[:2])))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"id":"3"', b'"id":"' + b"9" * 5000 + b'"'), (b'"hash":"', b'"hash":"x')]
+)
+def test_what_is_wrong_with_a_line_of_no_place_is_told_in_words(
+    path: Path, old: bytes, new: bytes
+) -> None:
+    lines = [*LINES[:2], LINES[2].replace(old, new), *LINES[3:]]
+    (finding,) = _verify(path, joined(lines)).findings
+    assert (finding.kind, finding.position) == ("damaged", 3)
+    assert finding.detail == "its id is no number, or its hash no hash"
 
 
 def test_control_a_chain_that_is_not_looked_at_hides_damage(
