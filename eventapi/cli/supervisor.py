@@ -117,6 +117,7 @@ class Supervisor(Multiprocess):
                 _log.error("a worker could not start")
                 self.should_exit.set()  # Nor could the next one.
                 return
+            _log.info("worker [%s] died or hung, another takes its place", worker.pid)
             self.processes[index] = self._started()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
