@@ -127,7 +127,8 @@ def note_at(checkpoint: str) -> Note:
         note = Note.of(content)
         TreeHead.of(note)
     except (OSError, ValueError, HTTPException) as error:
-        raise Failure(f"the checkpoint {checkpoint} cannot be used: {error}") from None
+        reason = printable(str(error))  # Of a server it has the server's own words.
+        raise Failure(f"the checkpoint {checkpoint} cannot be used: {reason}") from None
     return note
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.cli import verify as verify_module
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
@@ -153,6 +154,17 @@ def test_a_checkpoint_of_somebody_else_is_no_proof(data: Path, signed: Path) -> 
     for other in (str(log), "/dev/zero"):
         assert verified(log, "--checkpoint", other)[0] == 3
     assert verified(log, "--checkpoint", "http://127.0.0.1:1/log/checkpoint")[0] == 3
+
+
+def test_what_another_server_says_is_one_line_and_moves_no_cursor(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("HTTP Error 404: gone\r\n\x1b[2Jfor ever")
+
+    monkeypatch.setattr(verify_module, "urlopen", refuse)
+    code, said = verified(data / "events.jsonl", "--checkpoint", "http://localhost/log/checkpoint")
+    assert (code, said.rstrip("\n").isprintable()) == (3, True)
 
 
 def test_a_backup_is_a_prefix_of_the_log(data: Path) -> None:
