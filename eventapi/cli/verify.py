@@ -16,7 +16,7 @@ from eventapi.cli.opening import closing
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_vault
+from eventapi.storage import open_vault, vault_path
 from events.log.verify import Finding, Report, verify
 from events.notes import Note, TreeHead, Verifier
 
@@ -95,6 +95,8 @@ def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -
 
 
 async def _keys(settings: Settings) -> Mapping[str, bytes]:
+    if not vault_path(settings).exists():
+        raise Failure(f"there is no vault at {vault_path(settings)}")
     async with closing(open_vault(settings)) as vault:
         return await vault.all()
 
