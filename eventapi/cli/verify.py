@@ -12,11 +12,10 @@ import click
 import msgspec
 
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misuse
-from eventapi.cli.opening import closing
+from eventapi.cli.opening import keys_of
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_vault, vault_path
 from events.log.verify import Finding, Report, verify
 from events.notes import Note, TreeHead, Verifier
 
@@ -86,19 +85,12 @@ def checked(path: Path, head: TreeHead | None, keys: Mapping[str, bytes] | None)
 
 
 def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -> Report:
-    keys = asyncio.run(_keys(settings))
+    keys = asyncio.run(keys_of(settings))
     report = checked(path, head, keys)
     if any(finding.kind == "key" for finding in report.findings):
         # Somebody may have registered since; who was erased since is among the first keys.
-        report = checked(path, head, {**asyncio.run(_keys(settings)), **keys})
+        report = checked(path, head, {**asyncio.run(keys_of(settings)), **keys})
     return report
-
-
-async def _keys(settings: Settings) -> Mapping[str, bytes]:
-    if not vault_path(settings).exists():
-        raise Failure(f"there is no vault at {vault_path(settings)}")
-    async with closing(open_vault(settings)) as vault:
-        return await vault.all()
 
 
 def head_of(checkpoint: str, key: str | None) -> TreeHead:

@@ -141,6 +141,68 @@ def test_keys_are_copied_and_forgotten_with_the_erased(
     assert key not in kept.read_bytes()
 
 
+def put(path: Path, keys: dict[str, bytes]) -> None:
+    async def write() -> None:
+        vault = SqliteVault(path)
+        await vault.put(keys)
+        await vault.close()
+
+    asyncio.run(write())
+
+
+def _lose(vault: Path) -> None:
+    vault.unlink()
+
+
+def _empty(vault: Path) -> None:
+    """As a server does that is started without it."""
+    vault.unlink()
+    put(vault, {})
+
+
+def _lose_one(vault: Path) -> None:
+    put(vault, {"users/2": bytes(32)})
+
+
+@pytest.mark.parametrize(("harm", "code"), [(_lose, 3), (_empty, 1), (_lose_one, 1)])
+def test_keys_that_the_vault_has_lost_are_not_forgotten_in_the_copy(
+    data: Path, backup: Path, tmp_path: Path, harm: Callable[[Path], None], code: int
+) -> None:
+    """They are what the copy is for."""
+    before = keys_of(tmp_path / "keys")
+    harm(data / "vault.sqlite")
+    assert refused(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))[0] == code
+    assert keys_of(tmp_path / "keys") == before
+
+
+def test_keys_of_another_log_are_not_replaced(data: Path, backup: Path, tmp_path: Path) -> None:
+    before = keys_of(tmp_path / "keys")
+    written(tmp_path / "other", RegisterUser(profile("eve")))
+    options = (str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
+    code, said = refused(tmp_path / "other", "copy", *options)
+    assert (code, "are those of another log" in said) == (1, True)
+    assert keys_of(tmp_path / "keys") == before
+
+
+def test_beside_a_copy_there_are_no_keys_to_copy(data: Path, backup: Path, tmp_path: Path) -> None:
+    before = keys_of(tmp_path / "keys")
+    options = (str(backup), str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
+    code, said = refused(data, "copy", *options)
+    assert (code, said) == (3, f"eventapi: there is no vault at {backup / 'vault.sqlite'}\n")
+    assert keys_of(tmp_path / "keys") == before
+    assert not (backup / "vault.sqlite").exists()
+
+
+def test_the_key_of_a_write_that_failed_is_not_copied(
+    data: Path, backup: Path, tmp_path: Path
+) -> None:
+    put(data / "vault.sqlite", {"users/3": b"of nobody".ljust(32)})
+    assert told(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 2
+    written(data, RegisterUser(profile("cid")))
+    assert told(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 3
+    assert keys_of(tmp_path / "keys") == keys_of(data / "vault.sqlite")
+
+
 def test_a_checkpoint_beside_a_copy_that_is_none_is_told(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:
