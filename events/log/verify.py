@@ -114,10 +114,12 @@ def verify(
     progress = progress or _no_progress
     question = Question(checkpoint.size if checkpoint else 0, keys)
     with path.open("rb") as file:
-        # Asked before the mark: what then stands past the mark was not published meanwhile.
+        # Asked before the mark: what then stands past the mark was not published meanwhile. And
+        # after it: what is not there then was not written meanwhile, but is gone.
         size = os.fstat(file.fileno()).st_size
         check = _Check(path.with_name(path.name + ".mark"), question)
-        end = size if check.published is None else min(check.published.offset, size)
+        there = os.fstat(file.fileno()).st_size
+        end = size if check.published is None else min(check.published.offset, there)
         # What is whole goes fast; from the first stretch on that is not, every line is looked at.
         for stretch in scan(path, end, question, processes or len(os.sched_getaffinity(0))):
             check.take_stretch(stretch)

@@ -12,6 +12,7 @@ import pytest
 
 from events.codec import MAX_LINE_BYTES, decode, parse
 from events.log import verify as verify_module
+from events.log.mark import Published, peek
 from events.log.port import Head
 from events.log.verify import MAX_FINDINGS, Finding, Kind, Report, verify
 from events.record import GENESIS
@@ -106,6 +107,22 @@ async def test_it_judges_a_log_that_a_server_appends_to(path: Path) -> None:
             await append(log, 3)
             assert verify(path).ok
         assert verify(path).lines == len(await everything(log)) == 90
+
+
+def test_what_is_published_while_it_looks_is_not_missing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of the file and the mark are not seen at one moment."""
+
+    def look(mark: Path) -> Published:
+        path.write_bytes(joined(LINES))
+        publish(path, LINES, HEAD)
+        return peek(mark)
+
+    publish(path, LINES[:5], _head(5))
+    monkeypatch.setattr(verify_module, "peek", look)
+    report = _verify(path, joined(LINES[:5]))
+    assert (report.findings, report.lines, report.bytes) == ([], 12, SIZE)
 
 
 @pytest.mark.parametrize("published", [0, 12])
