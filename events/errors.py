@@ -93,7 +93,8 @@ class Invalid(Refusal):
     """Input of the right media type and the wrong content."""
 
     def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
+        told = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
+        super().__init__("; ".join(told))
         self.faults = faults
 
 
