@@ -77,7 +77,7 @@ def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
 def test_the_files_refer_to_services_that_there_are(compose: dict[str, Any]) -> None:
     services = compose["services"].keys()
     instances = re.findall(
-        r"^server ([\w-]+):8000 ", (COMPOSE / "instances.conf").read_text(), re.M
+        r"^server ([\w-]+):8000 ", (COMPOSE / "instances.conf").read_text(), re.MULTILINE
     )
     scraped = yaml.safe_load((COMPOSE / "prometheus.yml").read_text())["scrape_configs"][0]
     targets = [target.removesuffix(":8000") for target in scraped["static_configs"][0]["targets"]]
