@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version as version_of
 from pathlib import Path
 from types import FrameType
@@ -28,7 +29,17 @@ from litestar.types import ASGIApp
 from eventapi import logs
 from eventapi.expiry import keep_ending
 from eventapi.feed import Feed
-from eventapi.http import audit, auth, docs, feeds, health, items, openapi, transparency
+from eventapi.http import (
+    audit,
+    auth,
+    deprecation,
+    docs,
+    feeds,
+    health,
+    items,
+    openapi,
+    transparency,
+)
 from eventapi.http.access import AccessLog, access_log, no_access_log
 from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
@@ -39,7 +50,7 @@ from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
 from eventapi.http.services import Details, Services
-from eventapi.http.views import V1, V2
+from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
@@ -109,8 +120,8 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
             raise SystemExit(CANNOT_START) from None
         logs.configure(settings)
         warn_if_in_memory(settings)
-    requests = [ApiRequest.bound(version) for version in (V1, V2)]
-    limits = Limits(settings)
+    requests = [ApiRequest.bound(version) for version in VERSIONS]
+    limits, fields = Limits(settings), deprecation.fields(settings)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -148,7 +159,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         passwords.close()
 
     app = Litestar(
-        _routes(requests),
+        _routes(requests, [name.decode().title() for name, _ in fields]),
         lifespan=[lifespan],
         exception_handlers={Exception: _on_error},  # type: ignore[dict-item]  # Reply acts as one
         request_max_body_size=settings.max_body_bytes,
@@ -160,7 +171,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         log = access_log(logs.line_writer(settings), settings.log_format == "json")
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     edge = Edge(_plain_startup(app), log, limits, cors)
-    return Addresses(edge, settings.trusted_proxies)
+    return Addresses(deprecation.announced(edge, fields), settings.trusted_proxies)
 
 
 @asynccontextmanager
@@ -227,7 +238,7 @@ async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIter
         await asyncio.wait([task])
 
 
-def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
+def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> list[Router]:
     documented: list[tuple[str, Endpoint]] = []
     routers: list[Router] = []
 
@@ -249,7 +260,8 @@ def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
     plain = requests[0]
-    add("", plain, docs.endpoints(lambda: openapi.document(documented, version_of("eventapi"))))
+    document = partial(openapi.document, documented, version_of("eventapi"), announced)
+    add("", plain, docs.endpoints(document, [request.version.name for request in requests]))
     return [*routers, Router("/", route_handlers=docs.parts(), request_class=plain)]
 
 

@@ -9,6 +9,7 @@ from typing import Final
 _DATE_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -28,6 +29,15 @@ def record_time(text: str, *, zone_needed: bool) -> str:
     except (ValueError, OverflowError):
         raise ValueError(f"there is no time {text!r}") from None
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def moment(text: str) -> datetime:
+    """The moment that an operator means: an RFC 3339 time, or a date, whose start in UTC it is.
+
+    Raises `ValueError`.
+    """
+    text = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
+    return datetime.fromisoformat(record_time(text, zone_needed=True))
 
 
 def naive(time: str) -> str:

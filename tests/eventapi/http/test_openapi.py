@@ -162,7 +162,7 @@ ENDPOINTS: list[tuple[str, Endpoint]] = [
         *transparency.endpoints(),
         *health.endpoints(),
     )
-] + [("", endpoint) for endpoint in docs.endpoints(dict)]
+] + [("", endpoint) for endpoint in docs.endpoints(str, ("v1", "v2"))]
 
 
 @pytest.mark.parametrize(
