@@ -29,6 +29,7 @@ from litestar.types import ASGIApp
 from eventapi import logs
 from eventapi.expiry import keep_ending
 from eventapi.feed import Feed
+from eventapi.following import keep_following
 from eventapi.http import (
     audit,
     auth,
@@ -157,6 +158,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 request.services = services
             async with (
                 _closing_at_a_signal(feed),
+                _kept_running(keep_following(journal, feed), "following"),
                 _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
             ):
@@ -240,8 +242,9 @@ async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIter
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        while not task.done():  # A cancellation that comes at a bad time is lost in a library.
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
 
 
 def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> list[Router]:
@@ -282,6 +285,8 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
     def details() -> Mapping[str, Any]:
         return {
             "position": log.position,
+            "database": _database(settings, log),
+            "database_lost_seconds": round(log.lost_for, 3),
             "queued": journal.queued,
             "disk_free_bytes": _room(settings.log_path.parent),
             "uptime_seconds": round(time.monotonic() - started, 3),
@@ -292,6 +297,12 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
         }
 
     return details
+
+
+def _database(settings: Settings, log: EventLog) -> str | None:
+    if not settings.is_database:
+        return None
+    return "lost" if log.lost_for else "ok"
 
 
 def _room(directory: Path) -> int | None:

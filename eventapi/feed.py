@@ -96,7 +96,9 @@ class Feed:
             self._watching = asyncio.create_task(self._watch(seen), name="feed")
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), seconds)
+                # Not `wait_for`, which up to Python 3.11 may lose a cancellation.
+                async with asyncio.timeout(seconds):
+                    await self._moved.wait()
         finally:
             self._waiting -= 1
         return self._log.position > position

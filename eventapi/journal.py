@@ -26,6 +26,7 @@ from events.errors import (
     EventapiError,
     LogFenced,
     LogUnavailable,
+    LogUnreachable,
     Overloaded,
     RequestInProgress,
     VaultUnavailable,
@@ -148,13 +149,17 @@ class Journal:
     async def state(self) -> State:
         """The state with everything in it that was acknowledged, by any process, before the call.
 
-        It must be read without suspending, or it is no longer that.
+        It must be read without suspending, or it is no longer that. Where the database of the log
+        cannot be reached, it is what was known before.
         """
         # More than once where, say, a key turned out to be destroyed: then the erasure is published
         # by now, and only the state behind it is whole.
         while self._log.position > self._state.position:
             async with self._folding:
-                await self._catch_up()
+                try:
+                    await self._catch_up()
+                except LogUnreachable:
+                    break
         return self._state
 
     async def _catch_up(self) -> None:

@@ -11,6 +11,7 @@ from eventapi.http.endpoint import Endpoint, Handler
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import ApiRequest
 from eventapi.rebuilding import Rebuilding
+from events.errors import LogUnreachable
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -22,13 +23,17 @@ class Status(msgspec.Struct, frozen=True):
 class Health(msgspec.Struct, frozen=True):
     """How the server is doing.
 
-    ``position`` is that of the log, ``lag`` how many of its records are not folded in yet,
-    ``queued`` how many writes wait, ``rebuilding`` who else is folding the log at the moment, such
-    as a worker that starts. While Redis is lost, requests are counted without it.
+    ``position`` is that of the log as far as it is known, ``lag`` how many of its records are not
+    folded in yet, ``queued`` how many writes wait, ``rebuilding`` who else is folding the log at the
+    moment, such as a worker that starts. While the database is lost, reads are answered from what
+    was known before, ``database_lost_seconds`` ago, and writes are refused. While Redis is lost,
+    requests are counted without it.
     """
 
     position: int
     lag: int
+    database: Annotated[Literal["ok", "lost"] | None, Meta(description="Where the log is in one.")]
+    database_lost_seconds: float
     queued: int
     disk_free_bytes: Annotated[int | None, Meta(description="Room where the log lies.")]
     uptime_seconds: float
@@ -47,6 +52,8 @@ async def live(request: ApiRequest) -> Reply:
 async def ready(request: ApiRequest) -> Reply:
     """Whether the state can be brought up to date, so that the process may be given work."""
     await request.state()
+    if request.services.health()["database"] == "lost":
+        raise LogUnreachable("the database of the log cannot be reached")
     return json_reply(Status())
 
 

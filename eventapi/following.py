@@ -1,0 +1,35 @@
+"""Folding in what others append, asked or not.
+
+So the first read after a pause is not slow, and a process that loses the database of its log is
+behind by no more than a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from eventapi.feed import Feed
+from eventapi.journal import Journal
+from events.errors import EventapiError
+
+logger = logging.getLogger("eventapi.following")
+
+WAIT_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 0.5
+
+
+async def keep_following(journal: Journal, feed: Feed) -> None:
+    """Bring the state up to date whenever the log moves, until cancelled or the feed is closed."""
+    position = 0
+    while not feed.closed:
+        if not await feed.moved(position, WAIT_SECONDS):
+            continue
+        try:
+            before, position = position, (await journal.state()).position
+        except EventapiError as error:
+            logger.warning("what others appended is not known yet: %s", error)
+            before = position
+        if position == before:  # It cannot be had right now.
+            await asyncio.sleep(RETRY_SECONDS)
