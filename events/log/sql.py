@@ -342,8 +342,10 @@ class SqlLog:
 
     async def close(self) -> None:
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
+            # A driver that is cancelled may lose the word, or take it for a lost connection.
+            while not self._following.done():
+                self._following.cancel()
+                await asyncio.wait([self._following], timeout=_FIRST_PAUSE_SECONDS)
         self._mark.close()
         os.close(self._mark_file)
 
