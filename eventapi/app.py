@@ -82,6 +82,9 @@ FENCED = os.EX_IOERR
 
 FLUSH_SECONDS = 1.0
 
+PATIENCE_SECONDS = 60.0
+"""How long a start waits for a database: a worker that gives up takes its server down with it."""
+
 
 def _end_soon() -> None:
     """End this process, for after a failed sync nothing that it holds may be trusted.
@@ -131,7 +134,10 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
             _counts(settings, parts, secrets[0]) as counts,
-            opened_journal(settings, parts, on_fence=_end_soon) as (journal, log),
+            opened_journal(settings, parts, on_fence=_end_soon, patience=PATIENCE_SECONDS) as (
+                journal,
+                log,
+            ),
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
@@ -144,7 +150,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 _health(settings, journal, log, counts),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
-                open_checkpoints(settings, log, parts),
+                await open_checkpoints(settings, log, parts),
                 limits,
             )
             for request in requests:

@@ -14,14 +14,22 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from events.errors import ConfigurationError, DivergedLog, Fault, Invalid, LogUnavailable
 from events.files import make_directory, make_private, write_durably
+from events.log.port import EventLog
 from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
+from events.vault.port import Vault
 from projections.tree import Tree
 
 _NAME = "eventapi/"
 """How the names of keys begin that are made here."""
+
+LOG: Final = "log"
+"""Whose the key is in a vault that several machines share."""
+
+_LOCK_SECONDS: Final = 5.0
 
 
 class Checkpoints:
@@ -153,6 +161,24 @@ class Checkpoints:
                 return True
         except OSError as error:
             raise LogUnavailable(f"the checkpoint cannot be kept: {error.strerror}") from error
+
+
+async def share_key(path: Path, log: EventLog, vault: Vault) -> None:
+    """Lay the key of a log that several machines share where `Checkpoints` looks for it.
+
+    It is kept in the vault, made by whoever is first. Raises `ConfigurationError`, and what log and
+    vault raise.
+    """
+    async with log.exclusive(_LOCK_SECONDS):
+        kept = await vault.get([LOG])
+        if not kept:
+            kept = {LOG: secrets.token_bytes(32)}
+            await vault.put(kept)
+    try:
+        make_directory(path.parent)
+        make_private(path, Signer.from_seed(kept[LOG], _NAME).skey.encode())
+    except OSError as error:
+        raise ConfigurationError(f"the log's key {path} cannot be made: {error}") from error
 
 
 @contextmanager

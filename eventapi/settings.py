@@ -112,6 +112,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
             return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
         return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
 
+    @property
+    def log_name(self) -> str:
+        """What the log is called where people read it: its path, or its address, passwords masked."""
+        return _masked("LOG", self.log) if self.is_database else str(self.log_path)
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """Settings, and for each name where its value came from."""

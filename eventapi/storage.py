@@ -9,27 +9,36 @@ import logging
 import re
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
 from eventapi.batch import Environment
-from eventapi.checkpoints import Checkpoints
+from eventapi.checkpoints import Checkpoints, share_key
 from eventapi.journal import Journal
 from eventapi.rebuilding import Rebuilds
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
 from events.errors import ConfigurationError
 from events.log.jsonl import JsonlLog
-from events.log.port import EventLog
+from events.log.port import EventLog, Head
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.replay import Progress, both
 from projections.snapshots import Snapshots
 from projections.tree import Tree
+
+if TYPE_CHECKING:
+    from events.log.sql import SqlLog
 
 logger = logging.getLogger("eventapi.storage")
 
@@ -62,6 +71,8 @@ _IN_MEMORY = {"tmpfs", "ramfs"}
 
 def warn_if_in_memory(settings: Settings) -> None:
     """Say so where the log lies on a file system that is gone with the power."""
+    if settings.is_database:
+        return
     kind = file_system(settings.log_path.parent)
     if kind in _IN_MEMORY:
         logger.warning("the data directory is on %s: nothing there survives a power cut", kind)
@@ -83,29 +94,105 @@ def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:
     return found
 
 
-def open_log(settings: Settings) -> EventLog:
-    """The log that the settings name; raises `ConfigurationError` and `DamagedLog`."""
-    if "://" in (settings.log or ""):
-        raise ConfigurationError("EVENTAPI_LOG: this version keeps its log in a file only")
+class Closable(Protocol):
+    """A log or a vault, at its end."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+@asynccontextmanager
+async def closing(part: C) -> AsyncIterator[C]:
+    """A part, closed at the end."""
+    try:
+        yield part
+    finally:
+        await part.close()
+
+
+@asynccontextmanager
+async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
+    """The log that the settings name, made where there is none.
+
+    Raises `ConfigurationError`, `LogUnavailable` and `DamagedLog`.
+    """
+    if settings.is_database:
+        async with _opened_database(settings) as (log, _):
+            yield log
+        return
     if not settings.log_path.name:
         raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
-    return JsonlLog(settings.log_path)
+    async with closing(JsonlLog(settings.log_path)) as file:
+        yield file
 
 
 def vault_path(settings: Settings) -> Path:
-    """The file of the vault, beside the log."""
+    """The file of the vault, beside a log that is a file."""
     return settings.log_path.parent / "vault.sqlite"
 
 
-def open_vault(settings: Settings) -> Vault:
-    """The vault beside the log, made where there is none; raises `VaultUnavailable`."""
-    return SqliteVault(vault_path(settings))
+@asynccontextmanager
+async def opened_vault(settings: Settings) -> AsyncIterator[Vault]:
+    """The vault of the log, made where there is none; raises as `opened_log`."""
+    if settings.is_database:
+        async with _opened_database(settings) as (_, vault):
+            yield vault
+        return
+    async with closing(SqliteVault(vault_path(settings))) as file:
+        yield file
 
 
-def open_checkpoints(settings: Settings, log: EventLog, parts: Parts = DEFAULT) -> Checkpoints:
+@asynccontextmanager
+async def _opened_database(
+    settings: Settings, patience: float = 0
+) -> AsyncIterator[tuple[SqlLog, Vault]]:
+    """Log and vault of one database, which is waited for so many seconds."""
+    from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql import SqlLog  # noqa: PLC0415 - as above
+    from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
+
+    async with (
+        closing(await Database.open(settings.log or "", patience)) as database,
+        closing(await SqlLog.open(database, mark_beside(settings.log_path))) as log,
+    ):
+        yield log, SqlVault(database)
+
+
+@asynccontextmanager
+async def opened_rows(
+    settings: Settings,
+) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
+    """Where a log in a database says that it ends, and whatever lines there are up to there."""
+    from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql import stored  # noqa: PLC0415 - as above
+
+    async with closing(await Database.open(settings.log or "")) as database:
+        yield await stored(database)
+
+
+def mark_beside(path: Path) -> Path:
+    """The mark of a log."""
+    return path.with_name(f"{path.name}.mark")
+
+
+def key_beside(path: Path) -> Path:
+    """The key of a log, which signs its checkpoints."""
+    return path.with_name(f"{path.name}.key")
+
+
+async def open_checkpoints(
+    settings: Settings, log: EventLog, parts: Parts = DEFAULT
+) -> Checkpoints:
     """The checkpoints beside the log; for a log that is plugged in they are kept in memory."""
-    path = settings.log_path
-    key = path.with_name(f"{path.name}.key") if parts.log is None else None
+    if parts.log is not None:
+        return Checkpoints(Tree(log), None)
+    key = key_beside(settings.log_path)
+    if settings.is_database and not key.exists():
+        async with opened_vault(settings) as vault:
+            await share_key(key, log, vault)
     return Checkpoints(Tree(log), key)
 
 
@@ -119,28 +206,55 @@ def open_rebuilds(settings: Settings) -> Rebuilds:
     return Rebuilds(settings.log_path.parent / "rebuilding")
 
 
+Bar = Callable[[int], AbstractContextManager[Progress]]
+"""Makes what is told the position reached, of so many."""
+
+
+@contextmanager
+def no_bar(_: int) -> Iterator[Progress]:
+    """Shows nothing."""
+    yield lambda _: None
+
+
 @asynccontextmanager
 async def opened_journal(
     settings: Settings,
     parts: Parts = DEFAULT,
-    progress: Progress | None = None,
+    bar: Bar = no_bar,
     on_fence: Callable[[], None] = lambda: None,
+    patience: float = 0,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """A started journal and its log, closed at the end.
 
-    ``on_fence`` is called when nothing may be written before a restart. Raises
+    ``bar`` shows how far the start is, ``on_fence`` is called when nothing may be written before a
+    restart, and ``patience`` is how many seconds a database may take to be there. Raises
     `ConfigurationError`, `LogError` and `VaultUnavailable`.
     """
     async with AsyncExitStack() as stack:
-        log = parts.log or open_log(settings)
-        stack.push_async_callback(log.close)
-        vault = parts.vault or open_vault(settings)
-        stack.push_async_callback(vault.close)
+        log, vault = await _entered(stack, settings, parts, patience)
         snapshots = parts.snapshots
         if parts.log is None:
             snapshots = snapshots or open_snapshots(settings)
         journal = Journal(log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots)
         stack.push_async_callback(journal.close)
-        with open_rebuilds(settings).told(log.position) as told:
-            await journal.start(both(told, progress) if progress else told)
+        with (
+            open_rebuilds(settings).told(log.position) as told,
+            bar(log.position) as progress,
+        ):
+            await journal.start(both(told, progress))
         yield journal, log
+
+
+async def _entered(
+    stack: AsyncExitStack, settings: Settings, parts: Parts, patience: float
+) -> tuple[EventLog, Vault]:
+    """Log and vault, those that are plugged in before those of the settings."""
+    if parts.log is None and parts.vault is None and settings.is_database:
+        return await stack.enter_async_context(_opened_database(settings, patience))
+    log = await stack.enter_async_context(
+        opened_log(settings) if parts.log is None else closing(parts.log)
+    )
+    vault = await stack.enter_async_context(
+        opened_vault(settings) if parts.vault is None else closing(parts.vault)
+    )
+    return log, vault

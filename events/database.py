@@ -26,8 +26,14 @@ from events.record import GENESIS
 logger = logging.getLogger("events.database")
 
 CONNECT_SECONDS: Final = 5
-STATEMENT_SECONDS: Final = 30
+STATEMENT_SECONDS: Final = 10
 """How long one statement may take, save where it waits for a lock; then the database is lost."""
+
+LOCK_SECONDS: Final = 1
+"""How long the database lets a statement wait for a lock; who wants to wait longer asks again.
+
+To give up from here would leave a connection behind of which nobody knows what it does.
+"""
 
 IDLE_SECONDS: Final = 15
 """After so long the database takes the lock from a process that was stopped while it held it."""
@@ -73,6 +79,9 @@ _DRIVERS: Final = {
 }
 _DISK_FULL: Final = ("53100", 1021, 1114)
 """PostgreSQL's disk_full; MySQL's ER_DISK_FULL and ER_RECORD_FILE_FULL."""
+
+_NOT_FREE: Final = ("55P03", 1205)
+"""PostgreSQL's lock_not_available; MySQL's ER_LOCK_WAIT_TIMEOUT."""
 
 
 ERRORS: Final[tuple[type[Exception], ...]] = (
@@ -186,15 +195,24 @@ def brief(error: BaseException) -> str:
     return first.rpartition("'>: ")[2] or type(reason).__name__
 
 
+def is_not_free(error: BaseException) -> bool:
+    """Whether a lock did not come in time."""
+    return _is_one(error, _NOT_FREE)
+
+
+def _is_one(error: BaseException, codes: tuple[object, ...]) -> bool:
+    original = error.orig if isinstance(error, DBAPIError) else None
+    found = (getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1])
+    return any(code in codes for code in found)
+
+
 @contextmanager
 def telling(unavailable: Callable[[str], EventapiError], what: str) -> Iterator[None]:
     """Around the use of a database: `StorageFull` and ``unavailable`` instead of its own errors."""
     try:
         yield
     except ERRORS as error:
-        original = error.orig if isinstance(error, DBAPIError) else None
-        codes = (getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1])
-        if any(code in _DISK_FULL for code in codes):
+        if _is_one(error, _DISK_FULL):
             raise StorageFull(f"no room for {what}: {brief(error)}") from error
         raise unavailable(f"{what} cannot be reached: {brief(error)}") from error
 
@@ -218,6 +236,7 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
             "server_settings": {
                 "application_name": "eventapi",
                 "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+                "lock_timeout": f"{LOCK_SECONDS}s",
                 "tcp_keepalives_idle": f"{IDLE_SECONDS}",
             },
         }
@@ -229,6 +248,7 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         "read_timeout": STATEMENT_SECONDS,
         # The second is MariaDB's own, which MySQL takes for a comment.
         "init_command": f"SET SESSION wait_timeout = {2 * _RECYCLE_SECONDS}"
+        f", innodb_lock_wait_timeout = {LOCK_SECONDS}"
         f" /*M!100301 , idle_transaction_timeout = {IDLE_SECONDS} */",
     }
     return parsed, options | ({"ssl": ssl.create_default_context()} if wanted == "true" else {})

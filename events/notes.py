@@ -128,9 +128,14 @@ class Signer:
         return cls(prefix + sha256(public).hexdigest()[:16], key)
 
     @property
+    def seed(self) -> bytes:
+        """The 32 bytes that it was made from."""
+        return self._key.private_bytes_raw()
+
+    @property
     def skey(self) -> str:
         """The private key as text."""
-        seed = b64encode(_ED25519 + self._key.private_bytes_raw()).decode()
+        seed = b64encode(_ED25519 + self.seed).decode()
         return f"{_PRIVATE}{self.verifier.name}+{self.verifier.id.hex()}+{seed}\n"
 
     def sign(self, text: str) -> Note:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
+from eventapi import storage
 from eventapi.cli.failures import AnswerIsNo, Misuse
+from eventapi.cli.moving import Moved, copy_into, keep
 from eventapi.cli.opening import (
     LOCK_SECONDS,
     checkpoint_beside,
-    closing,
     keys_of,
     log_in,
     opened_log,
@@ -23,7 +25,7 @@ from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.verify import checked, note_at, sentence
 from eventapi.settings import Settings
-from eventapi.storage import open_checkpoints, open_log
+from eventapi.storage import closing
 from events.errors import DivergedLog
 from events.files import make_directory, write_durably
 from events.log.copy import copy
@@ -31,7 +33,6 @@ from events.log.port import EventLog
 from events.notes import Note, TreeHead
 from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
-from projections.users import User
 
 _TRIES = 3
 
@@ -58,6 +59,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
     """Copy the log, beside a running server, to the file or directory TO, and check the copy.
 
+    FROM and TO may be databases, too. In TO the keys then come along, for there log and keys are
+    one; a server that is given TO goes on where FROM ended.
+
     What TO has of it stays, so that only what is new is written. The checkpoint is laid beside it.
     A log is worthless without the keys to it; with --vault they are kept too, in a FILE for another
     place than the log: whoever has both can read what users typed, and who is erased is forgotten
@@ -70,9 +74,16 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
     target = msgspec.structs.replace(settings, log=log_in(to))
     source = msgspec.structs.replace(settings, log=log_in(sources[0])) if sources else settings
     if target.log_path.resolve() == source.log_path.resolve():
-        raise Misuse(f"{to} is the log itself")
+        raise Misuse(f"{target.log_name} is the log itself")
+    if target.is_database and vault is not None:
+        raise Misuse("a database has the keys beside the log, and no --vault for them")
+    copying: Coroutine[Any, Any, Copied | Moved]
+    if target.is_database:
+        copying = copy_into(source, target)
+    else:
+        copying = _copy(source, target, vault, is_own=not sources)
     try:
-        copied = asyncio.run(_copy(source, target, vault, is_own=not sources))
+        copied = asyncio.run(copying)
     except DivergedLog as error:
         raise AnswerIsNo(str(error)) from None
     print_json(copied) if as_json else print_fields(**msgspec.structs.asdict(copied))
@@ -95,7 +106,9 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
         counted = None
         if vault is not None and keys is not None:
             users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
-            counted = await _keep(vault, keys, users)
+            make_directory(vault.parent)
+            async with closing(SqliteVault(vault)) as copied:
+                counted = await keep(copied, keys, users)
     if note is not None:
         write_durably(checkpoint_beside(target.log_path), str(note).encode())
     root = None if note is None else TreeHead.of(note).root.hex()
@@ -103,37 +116,14 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
 
 
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
-    copied = open_log(target)
-    try:
+    async with storage.opened_log(target) as copied:
         with progress_bar("Copying", upto) as progress:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
-    finally:
-        await copied.close()
 
 
 async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
     """The checkpoint of a log: of our own one that is signed now, else what lies beside it."""
     if is_own:
-        return await open_checkpoints(source, log).current()
+        return await (await storage.open_checkpoints(source, log)).current()
     kept = checkpoint_beside(source.log_path)
     return note_at(str(kept)) if kept.exists() else None
-
-
-async def _keep(path: Path, keys: Mapping[str, bytes], users: Collection[User]) -> int:
-    """Bring a copy of the keys up to date for the users of a log; how many are kept for them.
-
-    Only who is erased in the log is forgotten, whatever else the vault has lost. A key of nobody is
-    that of a write that failed, and will be another one. Raises `AnswerIsNo` where a user's key is
-    not the one that was kept: once they are in the log, that never changes.
-    """
-    erased = {user.subject for user in users if user.status == "erased"}
-    known = [user.subject for user in users if user.subject in keys]
-    kept = {subject: keys[subject] for subject in known if subject not in erased}
-    make_directory(path.parent)
-    async with closing(SqliteVault(path)) as vault:
-        before = await vault.all()
-        if any(before.get(subject, key) != key for subject, key in kept.items()):
-            raise AnswerIsNo(f"the keys in {path} are those of another log")
-        await vault.put({name: key for name, key in kept.items() if name not in before})
-        await vault.destroy(before.keys() & erased)
-    return len(kept)

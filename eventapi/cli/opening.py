@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from eventapi import storage
 from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.output import progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_log, open_vault, vault_path
 from events.log.port import EventLog
 from events.sealing import Keyring
 from events.vault.port import Vault
@@ -29,33 +29,21 @@ async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
     The lock is taken only where nothing is published: then the log may be a copy that came without
     its mark, and has to be looked through first.
     """
-    if "://" not in (settings.log or "") and not settings.log_path.exists():
+    if not settings.is_database and not settings.log_path.exists():
         raise Failure(f"there is no log at {settings.log_path}")
-    log = open_log(settings)
-    try:
+    async with storage.opened_log(settings) as log:
         if log.position == 0:
             async with log.exclusive(LOCK_SECONDS):
                 pass
         yield log
-    finally:
-        await log.close()
-
-
-@asynccontextmanager
-async def closing(vault: Vault) -> AsyncIterator[Vault]:
-    """A vault, closed at the end."""
-    try:
-        yield vault
-    finally:
-        await vault.close()
 
 
 async def keys_of(settings: Settings) -> Mapping[str, bytes]:
     """All keys of the vault beside the log; raises `Failure` where there is none."""
-    path = vault_path(settings)
-    if not path.exists():
+    path = storage.vault_path(settings)
+    if not settings.is_database and not path.exists():
         raise Failure(f"there is no vault at {path}")
-    async with closing(open_vault(settings)) as vault:
+    async with storage.opened_vault(settings) as vault:
         return await vault.all()
 
 

@@ -77,7 +77,7 @@ def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     async def run() -> str:
         settings = loaded().settings
         async with opened_log(settings) as log:
-            return await work(open_checkpoints(settings, log))
+            return await work(await open_checkpoints(settings, log))
 
     try:
         return asyncio.run(run())

@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo, Failure
-from eventapi.cli.opening import checkpoint_beside, closing, log_in, opened_log, state_at
+from eventapi.cli.opening import checkpoint_beside, log_in, opened_log, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.verify import checked, head_of, sentence
 from eventapi.settings import Settings
-from eventapi.storage import open_vault, vault_path
+from eventapi.storage import closing, opened_vault, vault_path
 from events.files import TEMPORARY, make_directory, sync_directory
 from events.log.mark import Mark, peek
 from events.log.port import Head
@@ -67,6 +67,8 @@ def restore(
     key. Otherwise nothing is changed.
     """
     settings = loaded().settings
+    if settings.is_database:
+        raise Failure("a log in a database is filled by `eventapi log copy FROM URL`")
     source = Path(log_in(str(place)))
     beside = checkpoint_beside(source)
     if not source.is_file():
@@ -112,7 +114,7 @@ async def _restore(
             raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")
         _compare_with_mark(path, temporary, report)
         # A key is durable before the first line that is sealed with it, here as everywhere.
-        async with closing(open_vault(settings)) as own:
+        async with opened_vault(settings) as own:
             await own.put(keys)
         mark = Mark(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
@@ -124,7 +126,7 @@ async def _restore(
     async with opened_log(settings) as log:
         state = await state_at(log, MemoryVault())
     users = state.users.by_id.values()
-    async with closing(open_vault(settings)) as own:
+    async with opened_vault(settings) as own:
         # The copy of the keys may be older than an erasure.
         await own.destroy({user.subject for user in users if user.status == "erased"})
     signer = None if key is None else Verifier.of(key).name

@@ -17,6 +17,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -33,7 +34,7 @@ from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
 from eventapi.security.secret import given_keys
 from eventapi.settings import Settings
-from eventapi.storage import Parts, open_log, open_snapshots, opened_journal
+from eventapi.storage import opened_journal
 from events.errors import ConfigurationError, known_error
 
 APP: Final = "eventapi.app:create_app"
@@ -255,12 +256,8 @@ def _supervise(
 
 async def _pre_flight(settings: Settings) -> None:
     """Open the journal and close it again; raises what every worker would."""
-    log = open_log(settings)
-    with progress_bar("Reading the log", log.position) as progress:
-        async with opened_journal(
-            settings, Parts(log=log, snapshots=open_snapshots(settings)), progress
-        ):
-            pass
+    async with opened_journal(settings, bar=partial(progress_bar, "Reading the log")):
+        pass
 
 
 def _reload(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:

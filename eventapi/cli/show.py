@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final, Protocol
 
 import click
@@ -16,7 +16,7 @@ from eventapi.cli.opening import opened_log, reading
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import printable
 from eventapi.settings import Settings
-from eventapi.storage import open_vault
+from eventapi.storage import opened_vault
 from events.codec import context_of, parse
 from events.log.port import EventLog
 from events.record import Event, Record
@@ -93,14 +93,11 @@ async def _show(settings: Settings, choice: _Choice, opened: bool, raw: bool) ->
             async for _, line in chosen:
                 sys.stdout.buffer.write(line + b"\n")
             return
-        vault = open_vault(settings) if opened else None
-        try:
+        async with AsyncExitStack() as stack:
+            vault = await stack.enter_async_context(opened_vault(settings)) if opened else None
             keys = _Keys(vault)
             async for position, line in chosen:
                 click.echo(await _described(_parsed(line, position), keys))
-        finally:
-            if vault is not None:
-                await vault.close()
 
 
 async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, bytes], None]:

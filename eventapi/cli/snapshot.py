@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import closing, opened_log
+from eventapi.cli.opening import opened_log
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_snapshots, open_vault
+from eventapi.storage import open_snapshots, opened_vault
 from events.sealing import Keyring
 from projections.replay import replay
 
@@ -49,7 +49,7 @@ async def _take(settings: Settings) -> Taken:
             if not alone:
                 raise AnswerIsNo("another process is taking a snapshot")
             keyring = Keyring()
-            async with closing(open_vault(settings)) as vault:
+            async with opened_vault(settings) as vault:
                 with progress_bar("Replaying", log.position) as progress:
                     state = await replay(
                         log, keyring, vault, snapshots=snapshots, progress=progress

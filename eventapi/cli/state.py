@@ -9,12 +9,12 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import closing, opened_log, state_at
+from eventapi.cli.opening import opened_log, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
-from eventapi.storage import open_rebuilds, open_snapshots, open_vault
+from eventapi.storage import open_rebuilds, open_snapshots, opened_vault
 from eventapi.summary import summary_of
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
@@ -113,7 +113,7 @@ def rebuild(as_json: bool) -> None:
 async def _rebuild(settings: Settings) -> Rebuilt:
     snapshots = open_snapshots(settings)
     taken = snapshots.usable_position() or None
-    async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
+    async with opened_log(settings) as log, opened_vault(settings) as vault:
         upto = log.position
         # The same keys for both, or an erasure in between would look like a difference.
         keys = MemoryVault()

@@ -16,12 +16,12 @@ import msgspec
 from eventapi.batch import Outcome
 from eventapi.cli import db_json
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.opening import closing, opened_log, operator, reading, state_at
+from eventapi.cli.opening import opened_log, operator, reading, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
 from eventapi.settings import Settings
-from eventapi.storage import open_vault, opened_journal
+from eventapi.storage import opened_journal, opened_vault
 from events.files import sync_directory
 from events.users import UserDisabled
 from projections.items import Item
@@ -180,5 +180,5 @@ async def _export_lines(settings: Settings, out: BinaryIO) -> None:
 
 
 async def _export_db(settings: Settings, out: BinaryIO) -> None:
-    async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
+    async with opened_log(settings) as log, opened_vault(settings) as vault:
         out.write(db_json.write(await state_at(log, vault)))

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo, complaint
-from eventapi.cli.opening import closing, opened_log, operator, state_at
+from eventapi.cli.opening import opened_log, operator, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.commands.command import Command
@@ -25,7 +25,7 @@ from eventapi.commands.users import (
 from eventapi.http.bodies import Registration, check_password, normal_email
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
-from eventapi.storage import open_vault, opened_journal
+from eventapi.storage import opened_journal, opened_vault
 from events.users import Profile, Role
 from projections.state import State
 from projections.users import User
@@ -79,7 +79,7 @@ def list_users(as_json: bool) -> None:
 
 
 async def _state(settings: Settings) -> State:
-    async with opened_log(settings) as log, closing(open_vault(settings)) as vault:
+    async with opened_log(settings) as log, opened_vault(settings) as vault:
         return await state_at(log, vault)
 
 

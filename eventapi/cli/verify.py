@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -16,6 +18,8 @@ from eventapi.cli.opening import keys_of
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
+from eventapi.storage import mark_beside, opened_rows
+from events.log.mark import Mark, peek
 from events.log.verify import Finding, Report, verify
 from events.notes import Note, TreeHead, Verifier
 
@@ -59,17 +63,17 @@ def verify_log(
     Every damage is named with its position and byte offset, and the exit code is 1.
     """
     settings = loaded().settings
-    path = path or _log_of(settings)
     if checkpoint is None and key is not None:
         raise click.UsageError("--key is the key of a --checkpoint")
     head = None if checkpoint is None else head_of(checkpoint, key)
-    report = _checked_with_vault(path, head, settings) if seals else checked(path, head, None)
-    if prefix_of is not None:
-        report = _compared(path, report, prefix_of)
+    with _log_of(settings) if path is None else nullcontext(path) as file:
+        report = _checked_with_vault(file, head, settings) if seals else checked(file, head, None)
+        if prefix_of is not None:
+            report = _compared(file, report, prefix_of)
     if as_json:
         print_json({"ok": report.ok, **msgspec.to_builtins(report)})
     else:
-        _tell(path, report)
+        _tell(settings.log_name if path is None else str(path), report)
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
@@ -147,21 +151,44 @@ def _compared(path: Path, report: Report, longer: Path) -> Report:
     return report
 
 
-def _log_of(settings: Settings) -> Path:
-    if "://" in (settings.log or ""):
-        raise Failure("a log in a database is verified from an export: name the file")
+@contextmanager
+def _log_of(settings: Settings) -> Iterator[Path]:
+    """The file of the log; of one in a database a copy that is gone afterwards."""
+    if settings.is_database:
+        with tempfile.TemporaryDirectory(prefix="eventapi-") as folder:
+            path = Path(folder) / "events.jsonl"
+            asyncio.run(_lay_out(settings, path))
+            yield path
+        return
     if not settings.log_path.exists():
         raise Failure(f"there is no log at {settings.log_path}")
-    return settings.log_path
+    yield settings.log_path
 
 
-def _tell(path: Path, report: Report) -> None:
+async def _lay_out(settings: Settings, path: Path) -> None:
+    """Write whatever lines a database has, with a mark that says what it says of their end."""
+    async with opened_rows(settings) as (head, runs):
+        with path.open("wb") as file:
+            async for lines in runs:
+                file.write(b"\n".join((*lines, b"")))
+    mark = Mark(mark_beside(path))
+    mark.publish(path.stat().st_size, head)
+    mark.close()
+    with suppress(FileNotFoundError):
+        acknowledged = peek(mark_beside(settings.log_path)).head.position
+        if acknowledged > head.position:
+            raise AnswerIsNo(
+                f"{acknowledged} events were acknowledged here, the database has {head.position}"
+            )
+
+
+def _tell(name: str, report: Report) -> None:
     for finding in report.findings:
         click.echo(sentence(finding))
     if report.left_off:
         click.echo(f"and {report.left_off} more")
     verdict = "is whole" if report.ok else "is DAMAGED"
-    click.echo(f"{path} {verdict}: {report.lines} events, {report.bytes} bytes")
+    click.echo(f"{name} {verdict}: {report.lines} events, {report.bytes} bytes")
     click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
 
 

@@ -31,10 +31,19 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Executable, func, select, update
+from sqlalchemy import Executable, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database import CONNECT_SECONDS, ERRORS, EVENTS, HEAD, Database, brief, telling
+from events.database import (
+    CONNECT_SECONDS,
+    ERRORS,
+    EVENTS,
+    HEAD,
+    Database,
+    brief,
+    is_not_free,
+    telling,
+)
 from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, MissingEvents
 from events.files import make_directory
 from events.log.mark import Mark
@@ -48,9 +57,6 @@ PAGE_LINES: Final = 500
 
 _RUN_BYTES: Final = 1 << 20
 """About so much goes into one statement: MySQL takes 16 MB at most by default."""
-
-_WAY_SECONDS: Final = 1.0
-"""What the way to the database and back may take, beside the time that is waited for the lock."""
 
 _HEARTBEAT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
@@ -68,6 +74,7 @@ _CHANNEL: Final = "eventapi_head"
 """Where appends are told of, one channel for all logs of a database: each word names its schema."""
 
 _END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
+_LOCKED: Final = _END.with_for_update()
 
 
 class SqlLog:
@@ -140,15 +147,6 @@ class SqlLog:
             position += len(lines)
             yield lines
 
-    async def stored(self) -> AsyncIterator[list[bytes]]:
-        """Whatever lines there are, in order, also where some are missing: for who checks them."""
-        position = 0
-        with telling(LogUnreachable, "the log"):
-            async with self._database.reading.connect() as connection:
-                while rows := await _rows(connection, position, self.position):
-                    position = rows[-1].position
-                    yield [row.line for row in rows]
-
     async def _page(self, after: int, upto: int) -> list[bytes]:
         """Lines behind a position, up to where one is missing; a lost connection is tried again."""
         for is_last in (False, True):
@@ -197,15 +195,16 @@ class SqlLog:
         while True:
             connection = self._database.connection()
             try:
-                async with asyncio.timeout(max(deadline - time.monotonic(), 0) + _WAY_SECONDS):
-                    await connection.start()
-                    await self._lock(connection)
-            except TimeoutError:
-                await _let_go(connection)
-                raise LogUnavailable(f"the log was not free within {timeout} s") from None
+                await connection.start()
+                await self._lock(connection)
             except ERRORS as error:
                 await _let_go(connection)
-                if time.monotonic() + pause >= deadline:
+                is_over = time.monotonic() + pause >= deadline
+                if is_not_free(error):
+                    if is_over:
+                        raise LogUnavailable(f"the log was not free within {timeout} s") from None
+                    continue
+                if is_over:
                     reason = f"the log cannot be reached: {brief(error)}"
                     raise LogUnreachable(reason) from error
                 await asyncio.sleep(pause)
@@ -217,9 +216,10 @@ class SqlLog:
                 return connection
 
     async def _lock(self, connection: AsyncConnection) -> None:
-        position, digest = (await connection.execute(_END.with_for_update())).one()
-        head, known = Head(position, digest), self._mark.read().head
-        if position < known.position or (position == known.position and digest != known.hash):
+        head, known = await _head(connection, _LOCKED), self._mark.read().head
+        if head.position < known.position or (
+            head.position == known.position and head.hash != known.hash
+        ):
             raise self._missing(known)
         self._note(is_lost=False)
         self._know(head)
@@ -276,7 +276,7 @@ class SqlLog:
                     asyncio.timeout(deadline - time.monotonic()),
                     self._database.connection() as connection,
                 ):
-                    await connection.execute(_END.with_for_update())
+                    await _head(connection, _LOCKED)
                     rows = await _rows(connection, head.position - 1, head.position)
                     return any(_ends_with(row.line, head) for row in rows)
             await asyncio.sleep(_FIRST_PAUSE_SECONDS)
@@ -327,8 +327,7 @@ class SqlLog:
         return _HEARTBEAT_SECONDS if self._database.is_postgresql else _POLL_SECONDS
 
     async def _look(self, connection: AsyncConnection) -> None:
-        position, digest = (await connection.execute(_END)).one()
-        self._know(Head(position, digest))
+        self._know(await _head(connection))
 
     async def _listen(self, connection: AsyncConnection) -> None:
         schema = await connection.scalar(select(func.current_schema()))
@@ -348,6 +347,31 @@ class SqlLog:
                 await asyncio.wait([self._following], timeout=_FIRST_PAUSE_SECONDS)
         self._mark.close()
         os.close(self._mark_file)
+
+
+async def stored(database: Database) -> tuple[Head, AsyncIterator[list[bytes]]]:
+    """Where the log says that it ends, and whatever lines there are up to there: for who checks.
+
+    Raises `LogUnreachable`.
+    """
+    with telling(LogUnreachable, "the log"):
+        async with database.reading.connect() as connection:
+            head = await _head(connection)
+    return head, _stored(database, head.position)
+
+
+async def _stored(database: Database, upto: int) -> AsyncIterator[list[bytes]]:
+    position = 0
+    with telling(LogUnreachable, "the log"):
+        async with database.reading.connect() as connection:
+            while rows := await _rows(connection, position, upto):
+                position = rows[-1].position
+                yield [row.line for row in rows]
+
+
+async def _head(connection: AsyncConnection, wanted: Select[Any] = _END) -> Head:
+    row = (await connection.execute(wanted)).one()
+    return Head(row.position, row.hash)
 
 
 async def _rows(connection: AsyncConnection, after: int, upto: int) -> Sequence[Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -24,12 +25,25 @@ TIME = "2026-01-02T03:04:05.000006Z"
 EMPTY = Head()
 
 
+_at_end: ContextVar[AsyncExitStack] = ContextVar("at_end")
+
+
+def at_end(close: Callable[[], Awaitable[None]]) -> None:
+    """Have something closed when the test that runs in an event loop has ended."""
+    _at_end.get().push_async_callback(close)
+
+
 def in_event_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test to its end, in a loop of its own."""
+    """Run an async test to its end, in a loop of its own; what it left to `at_end` is closed."""
+
+    async def played(*args: P.args, **kwargs: P.kwargs) -> None:
+        async with AsyncExitStack() as stack:
+            _at_end.set(stack)
+            await test(*args, **kwargs)
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
+        asyncio.run(played(*args, **kwargs))
 
     return run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,46 +12,31 @@ from hypothesis import strategies as st
 
 from events.codec import decode
 from events.errors import LogUnavailable
-from events.log.jsonl import JsonlLog
-from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
 from events.sealing import Keyring
-from tests.events.stories import append, everything, in_event_loop, some_lines
+from tests.events.stores import KINDS, new_store
+from tests.events.stories import append, at_end, everything, in_event_loop, some_lines
 
-Open = Callable[[], EventLog]
+Open = Callable[[], Awaitable[EventLog]]
 """Opens the one log of a test once more, as another process would where the adapter has any."""
 
 
-def _memory(_: Path) -> Open:
-    log = MemoryLog()
-    return lambda: log
+@pytest.fixture(params=KINDS)
+def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """A way to open the log; whatever was opened is closed at the end."""
+    store = new_store(request.param, request, tmp_path)
 
+    async def open_and_note() -> EventLog:
+        log = await store.open_log()
+        at_end(log.close)
+        return log
 
-def _jsonl(directory: Path) -> Open:
-    return lambda: JsonlLog(directory / "events.jsonl")
-
-
-ADAPTERS: Mapping[str, Callable[[Path], Open]] = {"memory": _memory, "jsonl": _jsonl}
-
-
-@pytest.fixture(params=ADAPTERS)
-def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """A way to open the log, which closes at the end whatever was opened."""
-    opened: list[EventLog] = []
-    open_one = ADAPTERS[request.param](tmp_path)
-
-    def open_and_note() -> EventLog:
-        opened.append(open_one())
-        return opened[-1]
-
-    yield open_and_note
-    for log in opened:
-        asyncio.run(log.close())
+    return open_and_note
 
 
 @in_event_loop
 async def test_a_new_log_is_empty(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     assert log.position == 0
     assert await everything(log) == []
     async with log.exclusive(1) as appender:
@@ -60,7 +45,7 @@ async def test_a_new_log_is_empty(open_log: Open) -> None:
 
 @in_event_loop
 async def test_lines_are_read_as_they_were_appended_byte_for_byte(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     written = [line for count in (1, 3, 2) for line in await append(log, count)]
     assert await everything(log) == written
     assert log.position == 6
@@ -68,7 +53,7 @@ async def test_lines_are_read_as_they_were_appended_byte_for_byte(open_log: Open
 
 @in_event_loop
 async def test_the_head_is_the_last_record_appended(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     lines, head = some_lines(3)
     async with log.exclusive(1) as appender:
         await appender.append(lines, head)
@@ -79,7 +64,7 @@ async def test_the_head_is_the_last_record_appended(open_log: Open) -> None:
 
 @in_event_loop
 async def test_a_range_is_what_lies_behind_after_up_to_upto(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     lines = await append(log, 6)
     for after in range(-2, 9):
         for upto in (None, *range(9)):
@@ -89,16 +74,16 @@ async def test_a_range_is_what_lies_behind_after_up_to_upto(open_log: Open) -> N
 
 @in_event_loop
 async def test_a_range_of_a_log_of_many_chunks_is_found_from_anywhere(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     lines = [line for _ in range(20) for line in await append(log, 50, size=1000)]
-    other = open_log()
+    other = await open_log()
     for after, upto in ((0, 1000), (999, 1000), (500, 501), (37, 731), (3, 4), (731, None)):
         assert await everything(other, after, upto) == lines[after:upto]
 
 
 @in_event_loop
 async def test_no_run_of_a_read_is_empty(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     await append(log, 300, size=3000)
     assert [run async for run in log.read(299)] != []
     assert all([run async for run in log.read()])
@@ -107,7 +92,7 @@ async def test_no_run_of_a_read_is_empty(open_log: Open) -> None:
 
 @in_event_loop
 async def test_a_read_ends_at_the_head_of_its_beginning(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     lines = await append(log, 200, size=4000)
     reading = log.read()
     read = list(await anext(reading))
@@ -119,7 +104,7 @@ async def test_a_read_ends_at_the_head_of_its_beginning(open_log: Open) -> None:
 
 @in_event_loop
 async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
-    log, other = open_log(), open_log()
+    log, other = await open_log(), await open_log()
     seen = set()
 
     async def watch() -> None:
@@ -139,7 +124,7 @@ async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
 
 @in_event_loop
 async def test_the_lock_holds_off_every_other_appender_until_its_timeout(open_log: Open) -> None:
-    log, other = open_log(), open_log()
+    log, other = await open_log(), await open_log()
     async with log.exclusive(1):
         for waiting in (log, other):
             with pytest.raises(LogUnavailable):
@@ -150,13 +135,13 @@ async def test_the_lock_holds_off_every_other_appender_until_its_timeout(open_lo
 
 @in_event_loop
 async def test_a_free_lock_needs_no_time(open_log: Open) -> None:
-    async with open_log().exclusive(0) as appender:
+    async with (await open_log()).exclusive(0) as appender:
         assert appender.head == Head()
 
 
 @in_event_loop
 async def test_readers_are_never_held_off(open_log: Open) -> None:
-    log, other = open_log(), open_log()
+    log, other = await open_log(), await open_log()
     lines = await append(log, 2)
     async with log.exclusive(1):
         assert await everything(other) == lines
@@ -164,7 +149,7 @@ async def test_readers_are_never_held_off(open_log: Open) -> None:
 
 @in_event_loop
 async def test_who_waited_finds_the_head_where_the_holder_left_it(open_log: Open) -> None:
-    log, other = open_log(), open_log()
+    log, other = await open_log(), await open_log()
 
     async def wait() -> int:
         async with other.exclusive(5) as appender:
@@ -180,7 +165,7 @@ async def test_who_waited_finds_the_head_where_the_holder_left_it(open_log: Open
 
 @in_event_loop
 async def test_writers_in_turn_make_one_dense_chain(open_log: Open) -> None:
-    logs = [open_log() for _ in range(4)]
+    logs = [await open_log() for _ in range(4)]
     written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(5)))
     lines = await everything(logs[0])
     assert [record.position for record in decode(lines, Keyring())] == list(range(1, 41))
@@ -191,7 +176,7 @@ async def test_writers_in_turn_make_one_dense_chain(open_log: Open) -> None:
 async def test_an_error_under_the_lock_frees_it_and_keeps_what_was_appended(
     open_log: Open,
 ) -> None:
-    log, other = open_log(), open_log()
+    log, other = await open_log(), await open_log()
     lines, head = some_lines(2)
 
     async def append_and_fail() -> None:
@@ -207,7 +192,7 @@ async def test_an_error_under_the_lock_frees_it_and_keeps_what_was_appended(
 
 @in_event_loop
 async def test_who_gives_up_waiting_leaves_the_lock_to_others(open_log: Open) -> None:
-    log, other, third = open_log(), open_log(), open_log()
+    log, other, third = await open_log(), await open_log(), await open_log()
     async with log.exclusive(1):
         waiting = [asyncio.create_task(append(waiter)) for waiter in (log, other)]
         await asyncio.sleep(0.005)
@@ -221,7 +206,7 @@ async def test_who_gives_up_waiting_leaves_the_lock_to_others(open_log: Open) ->
 
 @in_event_loop
 async def test_a_cancelled_append_is_wholly_there_or_not_at_all(open_log: Open) -> None:
-    log, other = open_log(), open_log()
+    log, other = await open_log(), await open_log()
     lines = await append(log, 3)
     for turns in range(4):
         task = asyncio.create_task(append(log, 50, size=4000))
@@ -239,9 +224,9 @@ async def test_a_cancelled_append_is_wholly_there_or_not_at_all(open_log: Open) 
 
 @in_event_loop
 async def test_another_opening_finds_all_that_was_appended(open_log: Open) -> None:
-    log = open_log()
+    log = await open_log()
     lines = await append(log, 7)
-    other = open_log()
+    other = await open_log()
     assert other.position == 7
     assert await everything(other, 5) == lines[5:]
 
@@ -257,14 +242,17 @@ async def test_another_opening_finds_all_that_was_appended(open_log: Open) -> No
     )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_any_turns_of_appending_and_reading_act_like_a_list(
-    adapter: str, turns: list[tuple[str, int, int]], tmp_path_factory: pytest.TempPathFactory
+    kind: str,
+    turns: list[tuple[str, int, int]],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    open_one = ADAPTERS[adapter](tmp_path_factory.mktemp("log"))
+    store = new_store(kind, request, tmp_path_factory.mktemp("log"))
 
     async def play() -> None:
-        log, model = open_one(), list[bytes]()
+        log, model = await store.open_log(), list[bytes]()
         for turn, first, second in turns:
             if turn == "append":
                 model += await append(log, first)
@@ -273,7 +261,7 @@ def test_any_turns_of_appending_and_reading_act_like_a_list(
                 assert await everything(log, first, second) == expected
             else:
                 await log.close()
-                log = open_one()
+                log = await store.open_log()
             assert log.position == len(model)
         await log.close()
 

@@ -7,63 +7,49 @@ import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from events.errors import VaultUnavailable
-from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from tests.events.stories import in_event_loop
+from tests.events.stores import KINDS, new_store
+from tests.events.stories import at_end, in_event_loop
 
-Open = Callable[[], Vault]
+Open = Callable[[], Awaitable[Vault]]
 """Opens the one vault of a test once more, as another process would where the adapter has any."""
-
-
-def _memory(_: Path) -> Open:
-    vault = MemoryVault()
-    return lambda: vault
-
-
-def _sqlite(directory: Path) -> Open:
-    return lambda: SqliteVault(directory / "keys.sqlite")
-
-
-ADAPTERS: Mapping[str, Callable[[Path], Open]] = {"memory": _memory, "sqlite": _sqlite}
 
 KEYS = {f"users/{number}": bytes([number]) * 32 for number in range(1, 4)}
 
 
-@pytest.fixture(params=ADAPTERS)
-def open_vault(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """A way to open the vault, which closes at the end whatever was opened."""
-    opened: list[Vault] = []
-    open_one = ADAPTERS[request.param](tmp_path)
+@pytest.fixture(params=KINDS)
+def open_vault(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """A way to open the vault; whatever was opened is closed at the end."""
+    store = new_store(request.param, request, tmp_path)
 
-    def open_and_note() -> Vault:
-        opened.append(open_one())
-        return opened[-1]
+    async def open_and_note() -> Vault:
+        vault = await store.open_vault()
+        at_end(vault.close)
+        return vault
 
-    yield open_and_note
-    for vault in opened:
-        asyncio.run(vault.close())
+    return open_and_note
 
 
 @in_event_loop
 async def test_a_new_vault_has_no_keys(open_vault: Open) -> None:
-    vault = open_vault()
+    vault = await open_vault()
     assert await vault.all() == {}
     assert await vault.get(["users/1"]) == {}
 
 
 @in_event_loop
 async def test_keys_put_are_got_by_whoever_opens_the_vault(open_vault: Open) -> None:
-    vault = open_vault()
+    vault = await open_vault()
     await vault.put(KEYS)
-    for opened in (vault, open_vault()):
+    for opened in (vault, await open_vault()):
         assert await opened.all() == KEYS
         assert await opened.get(["users/2", "users/9"]) == {"users/2": KEYS["users/2"]}
         assert await opened.get([]) == {}
@@ -71,7 +57,7 @@ async def test_keys_put_are_got_by_whoever_opens_the_vault(open_vault: Open) -> 
 
 @in_event_loop
 async def test_any_number_of_keys_is_got_at_once(open_vault: Open) -> None:
-    vault = open_vault()
+    vault = await open_vault()
     keys = {f"users/{number}": number.to_bytes(32) for number in range(1, 2000)}
     await vault.put(keys)
     assert await vault.get(set(keys)) == keys
@@ -79,7 +65,7 @@ async def test_any_number_of_keys_is_got_at_once(open_vault: Open) -> None:
 
 @in_event_loop
 async def test_a_key_that_is_there_is_replaced(open_vault: Open) -> None:
-    vault = open_vault()
+    vault = await open_vault()
     await vault.put(KEYS)
     await vault.put({"users/2": b"k" * 32})
     assert await vault.all() == KEYS | {"users/2": b"k" * 32}
@@ -87,7 +73,7 @@ async def test_a_key_that_is_there_is_replaced(open_vault: Open) -> None:
 
 @in_event_loop
 async def test_a_destroyed_key_is_gone_and_the_others_stay(open_vault: Open) -> None:
-    vault, other = open_vault(), open_vault()
+    vault, other = await open_vault(), await open_vault()
     await vault.put(KEYS)
     await vault.destroy(["users/2", "users/3"])
     for opened in (vault, other):
@@ -97,7 +83,7 @@ async def test_a_destroyed_key_is_gone_and_the_others_stay(open_vault: Open) -> 
 
 @in_event_loop
 async def test_destroying_what_is_not_there_is_no_error(open_vault: Open) -> None:
-    vault = open_vault()
+    vault = await open_vault()
     await vault.put(KEYS)
     for _ in range(2):
         await vault.destroy(["users/3", "users/9"])
@@ -107,7 +93,7 @@ async def test_destroying_what_is_not_there_is_no_error(open_vault: Open) -> Non
 
 @in_event_loop
 async def test_a_subject_whose_key_was_destroyed_can_have_another(open_vault: Open) -> None:
-    vault = open_vault()
+    vault = await open_vault()
     await vault.put(KEYS)
     await vault.destroy(KEYS)
     await vault.put({"users/1": b"k" * 32})
@@ -116,7 +102,7 @@ async def test_a_subject_whose_key_was_destroyed_can_have_another(open_vault: Op
 
 @in_event_loop
 async def test_many_at_once_do_not_disturb_each_other(open_vault: Open) -> None:
-    vaults = [open_vault(), open_vault()]
+    vaults = [await open_vault(), await open_vault()]
     keys = [{f"users/{number}": number.to_bytes(32)} for number in range(1, 121)]
     await asyncio.gather(*(vaults[number % 2].put(key) for number, key in enumerate(keys)))
     assert len(await vaults[0].all()) == 120

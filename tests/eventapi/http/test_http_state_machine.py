@@ -25,8 +25,10 @@ from hypothesis.stateful import (
 )
 
 from eventapi.journal import Journal
-from eventapi.storage import open_log, open_vault
+from eventapi.storage import vault_path
 from events.errors import NotFound
+from events.log.jsonl import JsonlLog
+from events.vault.sqlite import SqliteVault
 from projections.items import Item
 from projections.state import State
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
@@ -69,7 +71,8 @@ class OverHttp(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        log, vault = open_log(self._settings), open_vault(self._settings)
+        log = JsonlLog(self._settings.log_path)
+        vault = SqliteVault(vault_path(self._settings))
         self._api = Api(self._settings, log=log, vault=vault)
         with mock.patch("eventapi.storage.Journal", self._noted):
             self._api.__enter__()

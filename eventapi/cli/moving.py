@@ -1,0 +1,95 @@
+"""Copying a log into a database, from which servers then go on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from eventapi import storage
+from eventapi.checkpoints import LOG
+from eventapi.cli.failures import AnswerIsNo
+from eventapi.cli.opening import LOCK_SECONDS, keys_of, opened_log, reading, state_at
+from eventapi.cli.output import progress_bar
+from eventapi.settings import Settings
+from events.codec import check_links
+from events.log.copy import copy
+from events.log.port import EventLog
+from events.merkle import Frontier, leaf_hash
+from events.notes import Signer
+from events.record import START
+from events.vault.memory import MemoryVault
+from events.vault.port import Vault
+from projections.users import User
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """A copy in a database that was read back and compared: the root and digest are of both."""
+
+    path: str
+    events: int
+    new: int
+    root: str
+    digest: str
+    keys: int
+
+
+async def copy_into(source: Settings, target: Settings) -> Moved:
+    """Bring a database to what a log is now, keys first; again and again, it gets what is new.
+
+    Raises `AnswerIsNo` where what is there afterwards is not the same, and what `copy` raises.
+    """
+    async with opened_log(source) as log, storage.opened_log(target) as copied:
+        upto = log.position
+        state = await state_at(log, MemoryVault(), upto)
+        async with storage.opened_vault(target) as vault:
+            # A key is durable before the first line that is sealed with it.
+            counted = await keep(vault, await keys_of(source), state.users.by_id.values())
+            await _keep_log_key(source, vault)
+        with progress_bar("Copying", upto) as progress:
+            new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
+        root = await _root(log, upto)
+        if await _root(copied, upto) != root:
+            raise AnswerIsNo("the copy is another log than the one it was made of")
+        digest = (await state_at(copied, MemoryVault(), upto)).digest()
+        if digest != state.digest():
+            raise AnswerIsNo("the copy adds up to another state than the log it was made of")
+    return Moved(target.log_name, upto, new, root.hex(), digest, counted)
+
+
+async def _root(log: EventLog, upto: int) -> bytes:
+    """The root of the tree over the first lines, each of which follows the one before it."""
+    tree, last = Frontier(), START
+    async with reading(log, 0, upto) as runs:
+        with progress_bar("Comparing", upto) as progress:
+            async for lines in runs:
+                last = check_links(lines, last)
+                for line in lines:
+                    tree.add(leaf_hash(line))
+                progress(last.position)
+    return tree.root
+
+
+async def _keep_log_key(source: Settings, vault: Vault) -> None:
+    """Have the copy sign with the same key, or who knows the log would not know it again."""
+    path = storage.key_beside(source.log_path)
+    if path.exists() and not await vault.get([LOG]):
+        await vault.put({LOG: Signer.of(path.read_text(encoding="ascii")).seed})
+
+
+async def keep(vault: Vault, keys: Mapping[str, bytes], users: Collection[User]) -> int:
+    """Bring a vault up to date for the users of a log whose keys these are; how many are kept for them.
+
+    Only who is erased in the log is forgotten, whatever else the vault has lost. A key of nobody is
+    that of a write that failed, and will be another one. Raises `AnswerIsNo` where a user's key is
+    not the one that was kept: once they are in the log, that never changes.
+    """
+    erased = {user.subject for user in users if user.status == "erased"}
+    known = [user.subject for user in users if user.subject in keys]
+    kept = {subject: keys[subject] for subject in known if subject not in erased}
+    before = await vault.all()
+    if any(before.get(subject, key) != key for subject, key in kept.items()):
+        raise AnswerIsNo("the keys there are those of another log")
+    await vault.put({name: key for name, key in kept.items() if name not in before})
+    await vault.destroy(before.keys() & erased)
+    return len(kept)
