@@ -13,6 +13,7 @@ from tests.production.load import Through
 from tests.production.stack import Stack
 from tests.production.trial import Trial, judged, try_out
 from tests.production.walk import PASSWORD, Walk
+from tests.servers.postgresql import PostgreSQL
 from tests.whole.linearizability import Guilt
 from tests.whole.server import uvicorn_of
 from tests.whole.workload import Load
@@ -20,9 +21,11 @@ from tests.whole.workload import Load
 PAUSE_SECONDS = 0.5
 
 
-def test_every_operation_is_answered_through_the_balancer_as_documented(tmp_path: Path) -> None:
+def test_every_operation_is_answered_through_the_balancer_as_documented(
+    tmp_path: Path, postgresql: PostgreSQL
+) -> None:
     with (
-        Stack(tmp_path, None) as stack,
+        Stack(tmp_path, postgresql) as stack,
         httpx.Client(base_url=stack.balancer.url, verify=stack.balancer.trust) as client,
     ):
         body = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}
@@ -60,9 +63,10 @@ def assert_innocent(trial: Trial, operations: int) -> None:
     assert effect_of(trial, "Valkey is killed").reads == 0, f"{trial}"
 
 
-def test_instances_over_one_file_are_killed_and_nothing_is_lost(
-    tmp_path: Path,
+def test_whatever_is_killed_nothing_is_lost_and_nothing_is_stale(
+    tmp_path: Path, postgresql: PostgreSQL
 ) -> None:
-    with Stack(tmp_path, None) as stack:
+    with Stack(tmp_path, postgresql) as stack:
         trial = try_out(stack, tmp_path, clients=16, pause=PAUSE_SECONDS)
     assert_innocent(trial, 300)
+    assert len(trial.effects) == 7

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 
-from eventapi.storage import open_log, open_vault
+from eventapi.storage import opened_log, opened_vault
 from tests.eventapi.http.client import SECRET, Api
 from tests.production.stack import Database, Stack
 
@@ -29,14 +30,14 @@ class Through(Api):
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._stack.__enter__)
-        settings = self._stack.settings()
-        self.log, self.vault = open_log(settings), open_vault(settings)
+        settings, self._opened = self._stack.settings(), AsyncExitStack()
+        self.log = await self._opened.enter_async_context(opened_log(settings))
+        self.vault = await self._opened.enter_async_context(opened_vault(settings))
         self._client = httpx.AsyncClient(verify=self._stack.balancer.trust, timeout=20)
 
     async def _stop(self) -> None:
         await self._client.aclose()
-        await self.log.close()
-        await self.vault.close()
+        await self._opened.aclose()
         await asyncio.to_thread(self._stack.__exit__, None, None, None)
         self._folder.cleanup()
 
