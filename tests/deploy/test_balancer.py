@@ -202,11 +202,15 @@ def test_the_problems_of_nginx_are_those_of_the_instances() -> None:
 
 @contextmanager
 def fronted(count: int) -> Iterator[tuple[list[Stub], Balancer, httpx.Client]]:
-    """Stubs behind the deployed nginx."""
+    """Stubs behind the deployed nginx, and a client with a connection for each request.
+
+    A reload closes connections on which nothing is under way, perhaps as the next request is sent.
+    """
+    single = httpx.Limits(max_keepalive_connections=0)
     with (
         stubs(count) as upstreams,
         serving(Balancer([stub.port for stub in upstreams])) as balancer,
-        httpx.Client(base_url=balancer.url, verify=balancer.trust) as client,
+        httpx.Client(base_url=balancer.url, verify=balancer.trust, limits=single) as client,
     ):
         yield upstreams, balancer, client
 
