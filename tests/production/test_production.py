@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.eventapi.http.client import PREFIXES
+from tests.production.differences import DIFFERENT
 from tests.production.incidents import Effect
 from tests.production.load import Through
 from tests.production.stack import Stack
@@ -15,7 +16,7 @@ from tests.production.trial import Trial, judged, try_out
 from tests.production.walk import PASSWORD, Walk
 from tests.servers.postgresql import PostgreSQL
 from tests.whole.linearizability import Guilt
-from tests.whole.server import uvicorn_of
+from tests.whole.server import ROOT, uvicorn_of
 from tests.whole.workload import Load
 
 PAUSE_SECONDS = 0.5
@@ -70,3 +71,8 @@ def test_whatever_is_killed_nothing_is_lost_and_nothing_is_stale(
         trial = try_out(stack, tmp_path, clients=16, pause=PAUSE_SECONDS)
     assert_innocent(trial, 300)
     assert len(trial.effects) == 7
+
+
+def test_what_may_differ_behind_a_balancer_are_tests_that_there_are() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "tests/eventapi/http").glob("test_*.py"))
+    assert [name for name in DIFFERENT if f"def {name}(" not in text] == []
