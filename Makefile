@@ -41,6 +41,10 @@ prove: $(VENV)/.installed-test
 	$(BIN)/pytest tests/proving/faults/test_storage_faults.py
 	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
 	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
+	$(BIN)/python -m tests.production --log postgresql
+	$(BIN)/python -m tests.production --log mariadb
+	$(BIN)/python -m tests.production --log file
+	EVENTAPI_TESTS_THROUGH=postgresql $(BIN)/pytest --numprocesses auto tests/eventapi/http
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.run

@@ -72,6 +72,7 @@ from eventapi.storage import (
 )
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
+from events.threads import stop
 
 logger = logging.getLogger("eventapi")
 
@@ -242,9 +243,7 @@ async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIter
     try:
         yield
     finally:
-        while not task.done():  # A cancellation that comes at a bad time is lost in a library.
-            task.cancel()
-            await asyncio.wait([task], timeout=1)
+        await stop(task)
 
 
 def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> list[Router]:

@@ -1,10 +1,12 @@
-"""Work in a thread, which cannot be cancelled as a task can."""
+"""Work that goes on: in a thread, which cannot be cancelled, and in a task, which may not hear it."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
+
+_AGAIN_SECONDS: Final = 0.1
 
 
 async def ended(work: asyncio.Future[Any]) -> None:
@@ -13,3 +15,13 @@ async def ended(work: asyncio.Future[Any]) -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.wait([work])
     work.exception()
+
+
+async def stop(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end.
+
+    A library may lose the word, or take it for a failure of its own: so it is said again.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_AGAIN_SECONDS)

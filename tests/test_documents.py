@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
 
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-_FILE = re.compile(r"`((?:eventapi|events|projections|tests|docs|benchmarks)/[\w./-]+)")
+_FILE = re.compile(r"`((?:eventapi|events|projections|tests|docs|benchmarks|deploy)/[\w./-]+)")
 _MODULE = re.compile(r"python -m ((?:tests|benchmarks)[\w.]+)")
 
 

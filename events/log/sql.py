@@ -48,7 +48,7 @@ from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, Mi
 from events.files import make_directory
 from events.log.mark import Mark
 from events.log.port import Head
-from events.threads import ended
+from events.threads import ended, stop
 
 logger = logging.getLogger("events.log")
 
@@ -94,7 +94,6 @@ class SqlLog:
         self._connection: AsyncConnection | None = None
         self._lost_at: float | None = None
         self._following: asyncio.Task[None] | None = None
-        self._is_closed = False
         self.head = Head()
 
     @classmethod
@@ -305,14 +304,14 @@ class SqlLog:
             logger.warning("the database of the log is reached again")
 
     async def _follow(self) -> None:
-        """Keep the mark up to date, and know whether the database is there, until closed."""
+        """Keep the mark up to date, and know whether the database is there, until cancelled."""
         pause = _FIRST_PAUSE_SECONDS
-        while not self._is_closed:
+        while True:
             try:
                 async with self._database.reading.connect() as connection:
                     if self._database.is_postgresql:
                         await self._listen(connection)
-                    while not self._is_closed:
+                    while True:
                         async with asyncio.timeout(CONNECT_SECONDS):
                             await self._look(connection)
                         self._note(is_lost=False)
@@ -341,11 +340,8 @@ class SqlLog:
         await self._database.call_at(connection, _CHANNEL, heard)
 
     async def close(self) -> None:
-        self._is_closed = True
         if self._following is not None:
-            # Not by this alone: now and then a driver takes it for a failure of its own.
-            self._following.cancel()
-            await asyncio.wait([self._following])
+            await stop(self._following)
         self._mark.close()
         os.close(self._mark_file)
 

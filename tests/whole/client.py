@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -45,12 +46,14 @@ class Connection:
         self.worker = 0
 
     @classmethod
-    async def open(cls, port: int, *, ask_who: bool = True) -> Self:
+    async def open(
+        cls, port: int, *, ask_who: bool = True, tls: ssl.SSLContext | None = None
+    ) -> Self:
         """Connect and, unless that would disturb, ask who is there.
 
         Raises `OSError` and `BrokenError`.
         """
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         connection = cls(reader, writer)
         if not ask_who:
             return connection

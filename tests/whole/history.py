@@ -57,7 +57,8 @@ class Operation(msgspec.Struct, kw_only=True):
 
     ``owner`` is the subject of the caller, ``position`` that of the answer's ``Event-Position``,
     ``version`` and ``seen`` what was shown of the item, ``rows`` of the list. ``written`` is the
-    size of the log's file once the answer was there: no more can have been known by then.
+    size of the log's file once the answer was there: no more can have been known by then. ``least``
+    is the position that was asked for by ``Min-Event-Position``.
     """
 
     kind: Kind
@@ -75,6 +76,7 @@ class Operation(msgspec.Struct, kw_only=True):
     seen: Content | None = None
     rows: list[Row] = []
     written: int = 0
+    least: int = 0
     worker: int = 0
 
     @property

@@ -69,14 +69,17 @@ def judge(
     log: Log,
     killed: Collection[int] = (),
     excused: Collection[int] = (),
+    *,
+    asked: bool = False,
 ) -> Verdict:
     """Compare what clients saw with what the log says.
 
     All writes on items whose request id is not empty must be among the operations. A connection
     may break only where the process at its other end was ``killed``. Answers with an ``excused``
-    status are no errors, but must have had no effect.
+    status are no errors, but must have had no effect. With ``asked``, a read need not be newer than
+    the position that it asked for: so it is promised where servers share no more than a database.
     """
-    return _Judge(operations, log, killed, excused).verdict
+    return _Judge(operations, log, killed, excused, asked).verdict
 
 
 class _Judge:
@@ -86,7 +89,9 @@ class _Judge:
         log: Log,
         killed: Collection[int],
         excused: Collection[int],
+        asked: bool,
     ) -> None:
+        self._asked = asked
         self.verdict = Verdict(_figures(operations), Counter(), [])
         self._lines = log.lines
         self._fold = Fold(log.lines)
@@ -172,7 +177,9 @@ class _Judge:
             if line is not None:
                 position = self._place_write(operation, line, floor)
             elif operation.refused or (operation.succeeded and operation.kind in READS):
-                position = self._place_read(operation, floor)
+                position = self._place_read(operation, operation.least if self._asked else floor)
+                if self._asked:
+                    continue
             else:
                 continue
             if position and operation.fate is Fate.ANSWERED:

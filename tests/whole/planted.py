@@ -19,6 +19,7 @@ import msgspec
 from litestar.types import ASGIApp
 
 from eventapi import app, batch, journal, storage
+from eventapi.http.request import ApiRequest
 from events.log import jsonl
 from events.log.mark import Mark
 from events.log.port import Head
@@ -70,6 +71,16 @@ def early_answers() -> ASGIApp:
     _plant(journal, "Batch", Early)
     _plant(storage, "JsonlLog", Slow)
     return app.create_app()
+
+
+def unasked() -> ASGIApp:
+    """As stale reads, also where a position of the log was asked for."""
+
+    async def state(request: ApiRequest) -> State:
+        return await request.services.journal.state()
+
+    _plant(ApiRequest, "state", state)
+    return stale_reads()
 
 
 def no_lock() -> ASGIApp:

@@ -270,3 +270,33 @@ def test_a_planted_fault_is_found(
 def test_a_fault_of_the_chain_is_found(story: Story) -> None:
     verdict = judge(story.operations, Log(story.lines, ["the chain is broken at position 2"]))
     assert verdict.guilt[Guilt.CHAIN] == 1
+
+
+@pytest.mark.parametrize(
+    ("least", "version", "title", "guilt"),
+    [
+        (0, 1, "one", None),
+        (1, 1, "one", None),
+        (2, 1, "one", Guilt.STALE),
+        (0, 2, "two", None),
+        (2, 2, "another", Guilt.FALSE),
+    ],
+)
+def test_where_a_position_is_asked_for_that_is_what_a_read_owes(
+    story: Story, least: int, version: int, title: str, guilt: Guilt | None
+) -> None:
+    """Instances that share a database may be behind each other, unless they are asked not to."""
+    story.get(50, 60, version, title).least = least
+    verdict = judge(story.operations, Log(story.lines, []), asked=True)
+    assert verdict.guilt == ({} if guilt is None else {guilt: 1}), verdict
+
+
+@pytest.mark.parametrize(
+    ("plant", "guilt"),
+    [(lost_write, Guilt.LOST), (doubled_write, Guilt.DOUBLED), (reordered_writes, Guilt.REORDERED)],
+)
+def test_writes_owe_there_what_they_owe_elsewhere(
+    story: Story, plant: Callable[[Story], None], guilt: Guilt
+) -> None:
+    plant(story)
+    assert judge(story.operations, Log(story.lines, []), asked=True).guilt == {guilt: 1}

@@ -74,7 +74,7 @@ class Ran(msgspec.Struct):
     seconds: float
 
 
-class _Client(msgspec.Struct, frozen=True):
+class Client(msgspec.Struct, frozen=True):
     """Whom a client talks to, for whom, and of what how often."""
 
     port: int
@@ -107,7 +107,7 @@ class Workload:
                 port = self.load.ports[number % len(self.load.ports)]
                 turn, user = divmod(number, len(self._accounts))
                 mix = _READS if turn % _READER_IN == _READER_IN - 1 else _MIX
-                client = _Client(port, self._accounts[user], mix)
+                client = Client(port, self._accounts[user], mix)
                 group.create_task(self._drive(client, started + self.load.seconds))
             await asyncio.sleep(self.load.seconds / 2)
             await asyncio.to_thread(during, self)
@@ -117,7 +117,7 @@ class Workload:
 
     async def account(self, name: str) -> Account:
         """Register a user and log in."""
-        connection = await Connection.open(self._random.choice(self.load.ports))
+        connection = await self.connection(self._random.choice(self.load.ports))
         body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
         registered = await connection.request("POST", "/auth/register", body)
         del body["email"]
@@ -129,11 +129,20 @@ class Workload:
             login = await connection.request("POST", "/auth/login", body)
             tries += 1
         connection.close()
-        line = self.load.log.read_bytes().split(b"\n")[registered.number("event-position") - 1]
-        subject = msgspec.json.decode(line)["subject"]
+        subject = self.subject(name, registered.number("event-position"))
         return Account(subject, f"Bearer {login.json()['access_token']}")
 
-    async def _drive(self, client: _Client, deadline: float) -> None:
+    async def connection(self, port: int) -> Connection:
+        """A connection to a server; raises `OSError` and `BrokenError`."""
+        return await Connection.open(port)
+
+    def subject(self, name: str, position: int) -> str:
+        """Who a user is in the log, registered at that position."""
+        line = self.load.log.read_bytes().split(b"\n")[position - 1]
+        found: str = msgspec.json.decode(line)["subject"]
+        return found
+
+    async def _drive(self, client: Client, deadline: float) -> None:
         connection: Connection | None = None
         try:
             while time.monotonic() < deadline or not self._may_end:
@@ -146,12 +155,12 @@ class Workload:
             if connection is not None:
                 connection.close()
 
-    async def _connect(self, client: _Client) -> Connection | None:
+    async def _connect(self, client: Client) -> Connection | None:
         """A connection to a worker that does not have its share of them already, if that comes."""
         share = -(-self.load.clients // self.load.workers)
         for tries in range(_CONNECT_TRIES, 0, -1):
             try:
-                connection = await Connection.open(client.port)
+                connection = await self.connection(client.port)
             except (OSError, BrokenError):
                 break
             if self._open[connection.worker] < share or tries == 1:
@@ -164,7 +173,7 @@ class Workload:
         await asyncio.sleep(_PAUSE_SECONDS)
         return None
 
-    def _operation(self, client: _Client) -> Operation:
+    def _operation(self, client: Client) -> Operation:
         choose, account = self._random, client.account
         self._count += 1
         (kind,) = choose.choices(list(client.mix), list(client.mix.values()))
@@ -207,6 +216,8 @@ class Workload:
         }
         if operation.if_match is not None:
             headers["If-Match"] = f'"{operation.if_match}"'
+        if operation.least:
+            headers["Min-Event-Position"] = str(operation.least)
         self.ran.operations.append(operation)
         operation.worker = connection.worker
         operation.fate = Fate.UNKNOWN
@@ -218,10 +229,14 @@ class Workload:
             return None
         finally:
             operation.end = time.monotonic_ns()
-        operation.written = self.load.log.stat().st_size
-        note(operation, answer)
+        await self.told(operation, answer)
         account.learn(operation)
         return connection
+
+    async def told(self, operation: Operation, answer: Answer) -> None:
+        """Note an answer."""
+        operation.written = self.load.log.stat().st_size
+        note(operation, answer)
 
 
 def target(operation: Operation) -> tuple[str, str]:

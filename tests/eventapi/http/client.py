@@ -125,7 +125,11 @@ class Api:
         headers = httpx.Headers(how.pop("headers", None))
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        return await self._client.request(method, f"http://test{path}", headers=headers, **how)
+        return await self._client.request(method, self.url(path), headers=headers, **how)
+
+    def url(self, path: str) -> str:
+        """Where a path is."""
+        return f"http://test{path}"
 
     def register(self, name: str, **body: Any) -> httpx.Response:
         """Register a user in whom everything follows from the name, unless it is told."""

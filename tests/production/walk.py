@@ -1,0 +1,96 @@
+"""Every operation that the OpenAPI document lists, asked once through the balancer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import jsonschema_rs
+
+PASSWORD = "correct horse battery staple"
+_PLACES = {"slug": "forbidden", "level": "0", "place": "000.p/1", "position": "1", "size": "1"}
+_ENDING = ("/auth/logout", "/auth/sessions")
+"""After these, the session is no more."""
+
+_NOT_PUBLIC = ("/health", "/metrics")
+
+
+class Walk:
+    """A walk of one user, who is there and an auditor; ``asked`` has the status of each operation."""
+
+    def __init__(self, client: httpx.Client, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._session: dict[str, str] = {}
+        self._document: dict[str, Any] = client.get("/openapi.json").json()
+        self.asked: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Ask for all of it; raises `AssertionError` for an answer that is not as documented."""
+        for path, operations in self._document["paths"].items():
+            for method, operation in operations.items():
+                if not self._session or path.endswith(_ENDING):
+                    self._login()
+                self._ask(method.upper(), path, operation)
+                if path.endswith(_ENDING):
+                    self._session = {}
+
+    def _login(self) -> None:
+        body = {"username": self._name, "password": PASSWORD}
+        token = self._client.post("/auth/login", json=body).json()["access_token"]
+        self._session = {"Authorization": f"Bearer {token}"}
+
+    def _ask(self, method: str, path: str, operation: dict[str, Any]) -> None:
+        places = _PLACES | {"item_id": str(self._item()), "session_id": "0" * 32}
+        place = path
+        for name, value in places.items():
+            place = place.replace(f"{{{name}}}", value)
+        headers = dict(self._session)
+        if path.endswith("/items/events"):
+            headers["Accept"] = "text/event-stream"
+        body = self._body(path, operation)
+        with self._client.stream(method, place, headers=headers, json=body) as answer:
+            if "text/event-stream" not in answer.headers.get("content-type", ""):
+                answer.read()
+            self._check(method, path, operation, answer)
+        self.asked[f"{method} {path}"] = answer.status_code
+
+    def _check(
+        self, method: str, path: str, operation: dict[str, Any], answer: httpx.Response
+    ) -> None:
+        what = f"{method} {path}: {answer.status_code}"
+        assert answer.headers["x-request-id"], what
+        if path.endswith(_NOT_PUBLIC):
+            assert answer.status_code == 404, what
+            return
+        response = operation["responses"].get(str(answer.status_code))
+        assert response is not None, what
+        assert answer.status_code < 500, what
+        if "content" not in response:
+            return
+        media_type = answer.headers["content-type"].partition(";")[0]
+        schema = response["content"][media_type]["schema"]
+        if media_type.endswith("json") and answer.is_stream_consumed and answer.content:
+            whole = {"components": self._document["components"], "allOf": [schema]}
+            jsonschema_rs.validate(whole, answer.json())
+
+    def _item(self) -> int:
+        made = self._client.post("/items", json={"title": "a title"}, headers=self._session)
+        number: int = made.json()["id"]
+        return number
+
+    def _body(self, path: str, operation: dict[str, Any]) -> dict[str, str] | None:
+        """One that the operation takes, and by which the user loses nothing."""
+        if "requestBody" not in operation:
+            return None
+        for end, body in {
+            "/auth/register": {"username": "x", "email": "x", "password": PASSWORD},
+            "/auth/login": {"username": self._name, "password": PASSWORD},
+            "/auth/refresh": {"refresh_token": "none"},
+            "/auth/password": {"current_password": "wrong", "new_password": PASSWORD},
+            "/auth/me": {"full_name": "Ann"},
+            "/restore": {},
+        }.items():
+            if path.endswith(end):
+                return body
+        return {"title": "another title"}
