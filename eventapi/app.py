@@ -18,7 +18,6 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version as version_of
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -28,13 +27,15 @@ from litestar.types import ASGIApp
 from eventapi import logs
 from eventapi.expiry import keep_ending
 from eventapi.feed import Feed
-from eventapi.http import audit, auth, docs, feeds, health, items, openapi, transparency
-from eventapi.http.access import AccessLog, access_log, no_access_log
+from eventapi.http import audit, auth, docs, feeds, health, items, metrics, openapi, transparency
+from eventapi.http.access import access_log
 from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
 from eventapi.http.limits import Limits
+from eventapi.http.metrics import counting
+from eventapi.http.observers import Observer
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
@@ -43,7 +44,10 @@ from eventapi.http.views import V1, V2
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
+from eventapi.metrics.exposition import Exposition
+from eventapi.metrics.meters import Meters, opened_meters
 from eventapi.past import Past
+from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
@@ -58,6 +62,7 @@ from eventapi.storage import (
     opened_journal,
     warn_if_in_memory,
 )
+from eventapi.watching import UNWATCHED
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 
@@ -104,13 +109,14 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
     if settings is None:
         try:
             settings = load(os.environ).settings
+            logs.configure(settings)
         except ConfigurationError as error:
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
-        logs.configure(settings)
         warn_if_in_memory(settings)
     requests = [ApiRequest.bound(version) for version in (V1, V2)]
     limits = Limits(settings)
+    observers: list[Observer] = []
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -120,10 +126,20 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
             _counts(settings, parts, secrets[0]) as counts,
-            opened_journal(settings, parts, on_fence=_end_soon) as (journal, log),
+            _meters(settings, parts) as meters,
+            opened_journal(settings, parts, on_fence=_end_soon, watch=meters or UNWATCHED) as (
+                journal,
+                log,
+            ),
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
+            sampler, exposition = None, None
+            if meters is not None:
+                sampler = Sampler(
+                    meters, log, journal, feed, passwords, counts, lambda: _disk_free(settings)
+                )
+                exposition = Exposition(meters.store, sampler.sample)
             services = Services(
                 journal,
                 passwords,
@@ -135,6 +151,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 feed,
                 open_checkpoints(settings, log, parts),
                 limits,
+                exposition,
             )
             for request in requests:
                 request.services = services
@@ -142,6 +159,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 _closing_at_a_signal(feed),
                 _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
+                _counting(observers, meters, sampler),
             ):
                 yield
             await limits.close()
@@ -155,11 +173,10 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         openapi_config=None,
         logging_config=None,
     )
-    log: AccessLog = no_access_log
     if settings.log_level in {"debug", "info"}:
-        log = access_log(logs.line_writer(settings), settings.log_format == "json")
+        observers.append(access_log(logs.Lines(settings).write, settings.log_format == "json"))
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    edge = Edge(_plain_startup(app), log, limits, cors)
+    edge = Edge(_plain_startup(app), observers, limits, cors)
     return Addresses(edge, settings.trusted_proxies)
 
 
@@ -205,6 +222,31 @@ async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterato
 
 
 @asynccontextmanager
+async def _meters(settings: Settings, parts: Parts) -> AsyncIterator[Meters | None]:
+    """What counts, if that is wanted; of this process alone, where the log is in memory."""
+    if settings.metrics == "off":
+        yield None
+        return
+    directory = settings.data_path / "metrics" if parts.log is None else None
+    with opened_meters(directory, version_of("eventapi")) as meters:
+        yield meters
+
+
+@asynccontextmanager
+async def _counting(
+    observers: list[Observer], meters: Meters | None, sampler: Sampler | None
+) -> AsyncIterator[None]:
+    if meters is None or sampler is None:
+        yield
+        return
+    count = counting(meters)
+    observers.insert(0, count)
+    async with _kept_running(sampler.keep_sampling(), "metrics"):
+        yield
+    observers.remove(count)
+
+
+@asynccontextmanager
 async def _taking_snapshots(
     settings: Settings, parts: Parts, journal: Journal
 ) -> AsyncIterator[None]:
@@ -245,6 +287,7 @@ def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
             *audit.endpoints(),
             *transparency.endpoints(),
             *health.endpoints(),
+            *metrics.endpoints(),
         ]
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
@@ -265,7 +308,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
         return {
             "position": log.position,
             "queued": journal.queued,
-            "disk_free_bytes": _room(settings.log_path.parent),
+            "disk_free_bytes": _disk_free(settings),
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
             "rebuilding": rebuilds.now(),
@@ -276,10 +319,10 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
     return details
 
 
-def _room(directory: Path) -> int | None:
-    """The bytes left on the disk of a directory, where there is one."""
+def _disk_free(settings: Settings) -> int | None:
+    """The bytes left on the disk of the log, where there is one."""
     try:
-        return shutil.disk_usage(directory).free
+        return shutil.disk_usage(settings.log_path.parent).free
     except OSError:
         return None
 

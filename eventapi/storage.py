@@ -22,6 +22,7 @@ from eventapi.journal import Journal
 from eventapi.rebuilding import Rebuilds
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
+from eventapi.watching import UNWATCHED, Watch
 from events.errors import ConfigurationError
 from events.log.jsonl import JsonlLog
 from events.log.port import EventLog
@@ -120,10 +121,12 @@ async def opened_journal(
     parts: Parts = DEFAULT,
     progress: Progress | None = None,
     on_fence: Callable[[], None] = lambda: None,
+    watch: Watch = UNWATCHED,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """A started journal and its log, closed at the end.
 
-    ``on_fence`` is called when nothing may be written before a restart. Raises
+    ``on_fence`` is called when nothing may be written before a restart, and ``watch`` is told how
+    writing goes. Raises
     `ConfigurationError`, `LogError` and `VaultUnavailable`.
     """
     async with AsyncExitStack() as stack:
@@ -134,7 +137,9 @@ async def opened_journal(
         snapshots = parts.snapshots
         if parts.log is None:
             snapshots = snapshots or open_snapshots(settings)
-        journal = Journal(log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots)
+        journal = Journal(
+            log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots, watch=watch
+        )
         stack.push_async_callback(journal.close)
         with open_rebuilds(settings).told(log.position) as told:
             await journal.start(both(told, progress) if progress else told)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.logs import line_writer
+from eventapi.logs import Lines
 from eventapi.settings import Settings
 
 
@@ -16,7 +16,7 @@ def test_lines_go_to_stderr_and_to_the_file(
 ) -> None:
     file = tmp_path / "server.log"
     file.write_text("before\n")
-    line_writer(Settings(log_file=str(file)))(b"a line\n")
+    Lines(Settings(log_file=str(file))).write(b"a line\n")
     assert file.read_text() == "before\na line\n"
     assert capfd.readouterr().err == "a line\n"
 
@@ -24,7 +24,7 @@ def test_lines_go_to_stderr_and_to_the_file(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 def test_a_line_that_cannot_be_written_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
     """A full disk or a closed pipe must not end the request that the line is about."""
-    line_writer(Settings(log_file="/dev/full"))(b"a line\n")
+    Lines(Settings(log_file="/dev/full")).write(b"a line\n")
     assert capfd.readouterr().err == "a line\n"
 
 
