@@ -40,7 +40,7 @@ _SYNC_SECONDS: Final = (0.0001, 0.00025, *_SECONDS)
 _SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 _LOGINS: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
-"""What a status of the login says; any other below 500 is ``malformed``, the rest ``failed``."""
+"""What a status of the login says; any other is ``malformed`` below 500, and else ``failed``."""
 
 
 _Answer = tuple[Counter, Histogram, Counter | None]
@@ -100,6 +100,11 @@ class Meters(Watch):
             )
             for reason in ("full", "fenced", "unavailable")
         }
+        # All of them from the start, or nobody sees the first one come.
+        self._logins = {
+            outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
+            for outcome in (*_LOGINS.values(), "malformed", "failed")
+        }
         self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
         gauge = store.gauge
         self._position = gauge("eventapi_log_position", "The position of the last event.", "max")
@@ -157,11 +162,8 @@ class Meters(Watch):
         )
         login = None
         if method == "POST" and labels["route"].endswith("/auth/login"):
-            login = self.store.counter(
-                "eventapi_logins_total",
-                "Logins by outcome.",
-                {"outcome": _LOGINS.get(status, "malformed" if 400 <= status < 500 else "failed")},
-            )
+            rest = "malformed" if 400 <= status < 500 else "failed"
+            login = self._logins[_LOGINS.get(status, rest)]
         self._answers[method, route, status] = found = requests, durations, login
         return found
 

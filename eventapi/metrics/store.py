@@ -42,7 +42,7 @@ from eventapi.metrics.shared import SharedFile, Values
 Mode = Literal["sum", "max", "min", "mostrecent"]
 """How the gauges of several workers become one."""
 
-_BYTES: Final = {"counter": 1 << 20, "histogram": 1 << 21, "gauge": 1 << 14}
+_BYTES: Final = {"counter": 1 << 21, "histogram": 1 << 21, "gauge": 1 << 14}
 """Room for every series that there can be, by kind of file."""
 
 _NO_LABELS: Final[Mapping[str, str]] = {}
