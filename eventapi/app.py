@@ -16,16 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version as version_of
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.expiry import keep_ending
+from eventapi.extras import reports_wanted, traces_wanted
 from eventapi.feed import Feed
 from eventapi.http import audit, auth, docs, feeds, health, items, metrics, openapi, transparency
 from eventapi.http.access import access_log
@@ -62,9 +63,12 @@ from eventapi.storage import (
     opened_journal,
     warn_if_in_memory,
 )
-from eventapi.watching import UNWATCHED
+from eventapi.watching import Several, Watch
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
+
+if TYPE_CHECKING:
+    from eventapi.http.tracing import Tracing
 
 logger = logging.getLogger("eventapi")
 
@@ -101,15 +105,20 @@ def _end_with_supervisor() -> None:
     loop.add_reader(supervisor.sentinel, end)
 
 
-def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGIApp:
-    """The ASGI application; without settings, they come from the environment.
+def create_app(
+    settings: Settings | None = None, parts: Parts = DEFAULT, tracing: Tracing | None = None
+) -> ASGIApp:
+    """The ASGI application; without settings, they come from the environment, and so do traces.
 
     What can go wrong with the data directory is told when the application starts up.
     """
+    version = version_of("eventapi")
     if settings is None:
         try:
             settings = load(os.environ).settings
             logs.configure(settings)
+            reports_wanted(settings.sentry_dsn)
+            tracing = tracing or _tracing(version)
         except ConfigurationError as error:
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
@@ -125,12 +134,13 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
+            _reporting(settings, version),
+            nullcontext() if tracing is None else tracing.exporting(),
             _counts(settings, parts, secrets[0]) as counts,
             _meters(settings, parts) as meters,
-            opened_journal(settings, parts, on_fence=_end_soon, watch=meters or UNWATCHED) as (
-                journal,
-                log,
-            ),
+            opened_journal(
+                settings, parts, on_fence=_end_soon, watch=_watching(meters, tracing)
+            ) as (journal, log),
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
@@ -177,7 +187,30 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         observers.append(access_log(logs.Lines(settings).write, settings.log_format == "json"))
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     edge = Edge(_plain_startup(app), observers, limits, cors)
-    return Addresses(edge, settings.trusted_proxies)
+    seen = edge if tracing is None else tracing.around(edge)
+    return Addresses(seen, settings.trusted_proxies)
+
+
+def _tracing(version: str) -> Tracing | None:
+    if not traces_wanted(os.environ):
+        return None
+    from eventapi.http.tracing import tracing_of  # noqa: PLC0415 - an extra, and slow to import
+
+    return tracing_of(os.environ, version)
+
+
+def _reporting(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
+    if not settings.sentry_dsn or not reports_wanted(settings.sentry_dsn):
+        return nullcontext()
+    from eventapi.reporting import reporting  # noqa: PLC0415 - an extra, and slow to import
+
+    return reporting(settings.sentry_dsn, version)
+
+
+def _watching(*watches: Watch | None) -> Watch:
+    """All that there are as one."""
+    there = [watch for watch in watches if watch is not None]
+    return there[0] if len(there) == 1 else Several(there)
 
 
 @asynccontextmanager

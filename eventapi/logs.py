@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import msgspec
 
 from eventapi.logfile import LogFile, write_all
 from eventapi.settings import Settings
+from events.errors import EventapiError, Refusal
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,10 +33,27 @@ class LineFormatter(logging.Formatter):
         for name in ("request_id", "trace_id"):
             if value := getattr(record, name, None):
                 fields[name] = value
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1]:
+            fields["traceback"] = traceback_of(record.exc_info[1])
         time = datetime.fromtimestamp(record.created, UTC)
         return self._line(time, record.levelname.lower(), record.name, fields)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where an error came from, and what led to it, the last of all last.
+
+    What it says is told only where that is ours or the system's: others may quote what was typed.
+    """
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    parts = [] if before is None else [traceback_of(before)]
+    if isinstance(error, BaseExceptionGroup):
+        parts += map(traceback_of, error.exceptions)
+    kind = type(error)
+    parts += ["Traceback (most recent call last):", *traceback.format_tb(error.__traceback__)]
+    parts += [f"{kind.__module__}.{kind.__qualname__}"]
+    if isinstance(error, OSError | EventapiError) and not isinstance(error, Refusal):
+        parts[-1] += f": {error}"
+    return "\n".join(part.rstrip() for part in parts)
 
 
 def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
@@ -51,11 +70,11 @@ def console_line(time: datetime, level: str, name: str, fields: dict[str, object
     """
     rest = dict(fields)
     message = str(rest.pop("message", "")).translate(_ONE_LINE)
-    traceback = str(rest.pop("traceback", "")).split("\n")
+    stack = str(rest.pop("traceback", "")).split("\n")
     words = "".join(f" {key}={value}" for key, value in rest.items()).translate(_ONE_LINE)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     line = f"{stamp} {level:<8} {name}: {message}{words}"
-    more = [f"\n    {part.translate(_ONE_LINE)}" for part in traceback if part]
+    more = [f"\n    {part.translate(_ONE_LINE)}" for part in stack if part]
     return "".join((line, *more))
 
 

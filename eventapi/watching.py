@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Final
 
 _NOTHING: Final = nullcontext()
@@ -21,6 +22,31 @@ class Watch:
     def append(self, lines: int) -> AbstractContextManager[object]:
         """Entered and left around an append of so many lines to the log."""
         return _NOTHING
+
+
+class Several(Watch):
+    """Hears for others, in their order."""
+
+    def __init__(self, watches: Iterable[Watch]) -> None:
+        self._watches = tuple(watches)
+
+    def write(self) -> AbstractContextManager[object]:
+        return _entered([watch.write() for watch in self._watches])
+
+    def batch(self, requests: int, waited: float) -> None:
+        for watch in self._watches:
+            watch.batch(requests, waited)
+
+    def append(self, lines: int) -> AbstractContextManager[object]:
+        return _entered([watch.append(lines) for watch in self._watches])
+
+
+@contextmanager
+def _entered(contexts: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
 
 
 UNWATCHED: Final = Watch()
