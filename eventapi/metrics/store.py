@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import mmap_key
@@ -42,8 +42,12 @@ from eventapi.metrics.shared import SharedFile, Values
 Mode = Literal["sum", "max", "min", "mostrecent"]
 """How the gauges of several workers become one."""
 
-_BYTES: Final = {"counter": 1 << 21, "histogram": 1 << 21, "gauge": 1 << 14}
-"""Room for every series that there can be, by kind of file."""
+_BYTES: Final = {
+    "counter": 3 << 19,
+    "histogram": 5 << 18,
+    **dict.fromkeys((f"gauge_live{mode}" for mode in get_args(Mode)), 1 << 12),
+}
+"""The kinds of files, each with room for every series that there can be."""
 
 _NO_LABELS: Final[Mapping[str, str]] = {}
 
@@ -106,7 +110,6 @@ class Store:
         """Take a slot of an instance under ``root``; raises `OSError` where that cannot be."""
         self._root = root
         self._directory = root / instance
-        self._files: dict[str, SharedFile] = {}
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._guarded(fcntl.LOCK_EX):
             _remove_abandoned(root, self._directory)
@@ -114,6 +117,15 @@ class Store:
             self._slot, self._lock = _free_slot(self._directory)
             for stale in self._directory.glob(f"gauge_*_{self._slot}.db"):
                 stale.unlink()
+        self._files: dict[str, SharedFile] = {}
+        try:
+            # All at once: later there may be no room.
+            for kind, size in _BYTES.items():
+                path = self._directory / f"{kind}_{self._slot}.db"
+                self._files[kind] = SharedFile(path, size)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let the slot go; what was counted stays."""
@@ -124,14 +136,14 @@ class Store:
 
     def counter(self, name: str, text: str, labels: Mapping[str, str] = _NO_LABELS) -> Counter:
         """The counter of that name, which ends in ``_total``, and these labels."""
-        file = self._file("counter")
+        file = self._files["counter"]
         return Counter(file.values, file.at(_key(name.removesuffix("_total"), name, labels, text)))
 
     def gauge(
         self, name: str, text: str, mode: Mode, labels: Mapping[str, str] = _NO_LABELS
     ) -> Gauge:
         """The gauge of that name and these labels."""
-        file = self._file(f"gauge_live{mode}")
+        file = self._files[f"gauge_live{mode}"]
         return Gauge(file.values, file.at(_key(name, name, labels, text)))
 
     def histogram(
@@ -142,7 +154,7 @@ class Store:
         labels: Mapping[str, str] = _NO_LABELS,
     ) -> Histogram:
         """The histogram of that name and these labels, with buckets up to each bound and one more."""
-        file = self._file("histogram")
+        file = self._files["histogram"]
         buckets = [
             file.at(_key(name, f"{name}_bucket", {**labels, "le": le}, text))
             for le in map(floatToGoString, (*bounds, float("inf")))
@@ -163,12 +175,6 @@ class Store:
                 if not path.name.startswith("gauge") or path.stem.rpartition("_")[2] in live
             ]
             return list(MultiProcessCollector.merge(files))
-
-    def _file(self, kind: str) -> SharedFile:
-        if kind not in self._files:
-            path = self._directory / f"{kind}_{self._slot}.db"
-            self._files[kind] = SharedFile(path, _BYTES[kind.partition("_")[0]])
-        return self._files[kind]
 
     @contextmanager
     def _guarded(self, how: int) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import subprocess
 import sys
@@ -58,7 +60,7 @@ def test_what_was_counted_outlives_the_worker_and_the_next_counts_on(
         with closing(Store(root, "ours")) as leaving:
             count(leaving, 5)
     assert seen(staying) == 15.0
-    assert len(list(root.glob("ours/counter_*"))) == 1
+    assert len(list(root.glob("ours/counter_*"))) == 2
 
 
 def test_no_more_files_than_workers_at_a_time(stack: ExitStack, root: Path) -> None:
@@ -190,6 +192,23 @@ def test_where_there_is_no_room_nothing_breaks_and_nothing_else_is_touched(
     entries = list(MmapedDict.read_all_values_from_file(str(path)))
     assert 0 < len(entries) < 100
     assert {value for _, value, _, _ in entries} == {1.0}
+
+
+def test_where_the_disk_is_full_nothing_is_left_open(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told at once, and not by a signal once a page is written."""
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        if size == 1 << 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.ftruncate(descriptor, size)
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="No space"):
+        Store(root, "ours")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
