@@ -147,8 +147,7 @@ class Meters(Watch):
     def _answer(self, method: str, route: str | None, status: int) -> _Answer:
         if (method, route, status) in self._answers:
             return self._answers[method, route, status]
-        # A method that is not allowed is no endpoint's, or there would be one of each.
-        labels = {"method": method, "route": UNMATCHED if status == 405 or not route else route}
+        labels = {"method": method, "route": route or UNMATCHED}
         requests = self.store.counter(
             "eventapi_http_requests_total",
             "Requests answered, by method, template of the route and status.",

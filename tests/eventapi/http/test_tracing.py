@@ -125,6 +125,16 @@ def test_an_error_is_one_and_says_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert "canary" not in span.to_json()
 
 
+def test_a_write_that_is_refused_says_nothing_of_why(traced: Traced) -> None:
+    traced.api.caller("canary")
+    bob = traced.api.caller("bob")
+    before = len(traced.spans("journal write"))
+    assert bob.patch("/auth/me", json={"email": "canary@example.org"}).status_code == 409
+    (write,) = traced.spans("journal write")[before:]
+    assert list(write.events) == []
+    assert write.status.description is None
+
+
 def test_nothing_personal_is_in_a_span(traced: Traced) -> None:
     ann = traced.api.caller("canary-name")
     number = ann.create("canary title", "canary text")
