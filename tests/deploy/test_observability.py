@@ -6,14 +6,19 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
 from eventapi.metrics.meters import Meters, Sample, opened_meters
 from tests.eventapi.metrics.reading import Page
+from tests.whole.server import Server, by_serve, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "eventapi.json"
@@ -185,3 +190,66 @@ def test_alerts_are_raised_when_they_should_be_and_not_else(tmp_path: Path) -> N
         ["promtool", "test", "rules", str(tried)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _get(port: int, path: str) -> Any:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+@contextmanager
+def prometheus(folder: Path, target: int) -> Iterator[int]:
+    """A Prometheus that asks a server once a second; its port."""
+    port = free_port()
+    config = PROMETHEUS.read_text().replace("127.0.0.1:8001", f"127.0.0.1:{target}")
+    config = re.sub(r"\n +- 127\.0\.0\.1:800[23]", "", config).replace("15s", "1s")
+    config = config.replace("alerts.yml", str(ALERTS))
+    (folder / "prometheus.yml").write_text(config)
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml"]
+    command += [f"--storage.tsdb.path={folder}/tsdb", f"--web.listen-address=127.0.0.1:{port}"]
+    with (
+        (folder / "prometheus.out").open("wb") as output,
+        subprocess.Popen(command, cwd=folder, stdout=output, stderr=output) as process,
+    ):
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+def _wait_for(happens: Callable[[], object], what: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if happens():
+                return
+        time.sleep(0.1)
+    raise AssertionError(what.read_text())
+
+
+@pytest.mark.skipif(
+    shutil.which("prometheus") is None,
+    reason="prometheus is absent: apt-get install prometheus",
+)
+def test_a_real_prometheus_understands_all_of_it(tmp_path: Path) -> None:
+    """It finds the server, and answers every question of the dashboard and of the alerts."""
+    with (
+        Server(tmp_path / "data", 2, by_serve) as server,
+        prometheus(tmp_path, server.port) as port,
+    ):
+
+        def value(expression: str) -> Any:
+            found = _get(port, f"/api/v1/query?query={quote(expression)}")
+            assert found["status"] == "success"
+            return found["data"]["result"]
+
+        said = tmp_path / "prometheus.out"
+        _wait_for(lambda: value('up{job="eventapi"} == 1'), said)
+        _wait_for(lambda: value("eventapi_http_requests_total > 1"), said)
+        assert value("eventapi_workers")[0]["value"][1] == "2"
+        rules = _get(port, "/api/v1/rules")["data"]["groups"][0]["rules"]
+        assert len(rules) == ALERTS.read_text().count("- alert:")
+        for panel in json.loads(DASHBOARD.read_text())["panels"]:
+            for target in panel.get("targets", ()):
+                expression = target["expr"].replace("$instance", ".*")
+                value(expression.replace("$__rate_interval", "1m"))
