@@ -1,8 +1,9 @@
-"""The numbers of several workers are those of one server, whoever of them dies."""
+"""The numbers and the lines of several workers are those of one server, whoever of them dies."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import time
@@ -137,3 +138,22 @@ def test_two_servers_on_one_directory_count_for_themselves(data: Path) -> None:
         load(one, 30)
         assert counted(scraped(one)) == 30.0
         assert counted(scraped(another)) == 0.0
+
+
+def test_every_request_has_one_whole_line_in_the_file_and_on_stderr(data: Path) -> None:
+    file = data.with_name("server.log")
+    settings = {
+        "EVENTAPI_LOG_LEVEL": "info",
+        "EVENTAPI_LOG_FORMAT": "json",
+        "EVENTAPI_LOG_FILE": str(file),
+    }
+    with Server(data, 4, by_serve, settings) as server:
+        assert load(server, 600) == (600, 0)
+        assert server.stop() == 0
+        said = [line for line in server.output.splitlines() if line.startswith("{")]
+    kept = file.read_text().splitlines()
+    assert sorted(kept) == sorted(said)
+    entries = [json.loads(line) for line in kept]
+    asked = [one for one in entries if one.get("route") in {*PATHS, "-"}]
+    assert len(asked) == 600
+    assert len({one["request_id"] for one in asked}) == 600
