@@ -144,12 +144,8 @@ def create_app(
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
-            sampler, exposition = None, None
-            if meters is not None:
-                sampler = Sampler(
-                    meters, log, journal, feed, passwords, counts, lambda: _disk_free(settings)
-                )
-                exposition = Exposition(meters.store, sampler.sample)
+            sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
+            exposition = None if meters is None else Exposition(meters, sampler.sample)
             services = Services(
                 journal,
                 passwords,
@@ -169,7 +165,7 @@ def create_app(
                 _closing_at_a_signal(feed),
                 _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
-                _counting(observers, meters, sampler),
+                _counting(observers, exposition),
             ):
                 yield
             await limits.close()
@@ -267,14 +263,14 @@ async def _meters(settings: Settings, parts: Parts) -> AsyncIterator[Meters | No
 
 @asynccontextmanager
 async def _counting(
-    observers: list[Observer], meters: Meters | None, sampler: Sampler | None
+    observers: list[Observer], exposition: Exposition | None
 ) -> AsyncIterator[None]:
-    if meters is None or sampler is None:
+    if exposition is None:
         yield
         return
-    count = counting(meters)
+    count = counting(exposition.meters)
     observers.insert(0, count)
-    async with _kept_running(sampler.keep_sampling(), "metrics"):
+    async with _kept_running(exposition.keep_fresh(), "metrics"):
         yield
     observers.remove(count)
 

@@ -12,20 +12,23 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from eventapi.metrics.store import Store
+from eventapi.metrics.meters import Meters, Sample
 
 TEXT: Final = CONTENT_TYPE_PLAIN_0_0_4
 OPENMETRICS: Final = openmetrics.CONTENT_TYPE_LATEST
 """Content types, with the versions of the formats."""
 
+FRESH_SECONDS: Final = 5.0
+"""How old at most is what a worker says of itself, when another one is asked."""
+
 
 class Exposition:
     """The sums over all workers, when somebody asks."""
 
-    def __init__(self, store: Store, refresh: Callable[[], Awaitable[None]]) -> None:
-        """``refresh`` brings up to date what this worker says of itself."""
-        self._store = store
-        self._refresh = refresh
+    def __init__(self, meters: Meters, sample: Callable[[], Awaitable[Sample]]) -> None:
+        """``sample`` tells how things are in this worker."""
+        self.meters = meters
+        self._sample = sample
         self._busy = asyncio.Lock()
         self._next: asyncio.Task[Sequence[Metric]] | None = None
 
@@ -47,11 +50,17 @@ class Exposition:
         )
         return page
 
+    async def keep_fresh(self) -> None:
+        """Say how things are here again and again, until cancelled: others are asked as well."""
+        while True:
+            self.meters.sample(await self._sample())
+            await asyncio.sleep(FRESH_SECONDS)
+
     async def _collect(self) -> Sequence[Metric]:
         async with self._busy:
             self._next = None
-            await self._refresh()
-            return await asyncio.to_thread(self._store.collected)
+            self.meters.sample(await self._sample())
+            return await asyncio.to_thread(self.meters.store.collected)
 
 
 class _Collected(Collector):
