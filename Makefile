@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format bench prove install clean
+.PHONY: run test servers check format bench prove install clean
 
 run: $(VENV)/.installed
 	$(BIN)/eventapi serve
 
 test: $(VENV)/.installed-test
 	$(BIN)/pytest --numprocesses auto
+
+# What tests skip without it: the servers of Debian's packages, for root on a Debian machine.
+servers:
+	.ci/servers
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .

@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version as version_of
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,27 +27,37 @@ from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.expiry import keep_ending
-from eventapi.extras import reports_wanted, traces_wanted
+from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
-from eventapi.http import audit, auth, docs, feeds, health, items, metrics, openapi, transparency
+from eventapi.http import (
+    audit,
+    auth,
+    deprecation,
+    docs,
+    feeds,
+    health,
+    items,
+    metrics,
+    openapi,
+    transparency,
+)
 from eventapi.http.access import access_log
 from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
 from eventapi.http.limits import Limits
-from eventapi.http.metrics import counting
 from eventapi.http.observers import Observer
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
 from eventapi.http.services import Details, Services
-from eventapi.http.views import V1, V2
+from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
 from eventapi.metrics.exposition import Exposition
-from eventapi.metrics.meters import Meters, opened_meters
+from eventapi.observing import counted, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
@@ -63,7 +74,6 @@ from eventapi.storage import (
     opened_journal,
     warn_if_in_memory,
 )
-from eventapi.watching import Several, Watch
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 
@@ -118,13 +128,13 @@ def create_app(
             settings = load(os.environ).settings
             logs.configure(settings)
             reports_wanted(settings.sentry_dsn)
-            tracing = tracing or _tracing(version)
+            tracing = tracing or tracing_from(os.environ, version)
         except ConfigurationError as error:
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
         warn_if_in_memory(settings)
-    requests = [ApiRequest.bound(version) for version in (V1, V2)]
-    limits = Limits(settings)
+    requests = [ApiRequest.bound(version) for version in VERSIONS]
+    limits, fields = Limits(settings), deprecation.fields(settings)
     observers: list[Observer] = []
 
     @asynccontextmanager
@@ -134,13 +144,9 @@ def create_app(
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
-            _reporting(settings, version),
-            nullcontext() if tracing is None else tracing.exporting(),
+            watched(settings, parts, tracing, version) as (watch, meters),
             _counts(settings, parts, secrets[0]) as counts,
-            _meters(settings, parts) as meters,
-            opened_journal(
-                settings, parts, on_fence=_end_soon, watch=_watching(meters, tracing)
-            ) as (journal, log),
+            opened_journal(settings, parts, on_fence=_end_soon, watch=watch) as (journal, log),
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
@@ -165,14 +171,14 @@ def create_app(
                 _closing_at_a_signal(feed),
                 _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
-                _counting(observers, exposition),
+                counted(observers, exposition),
             ):
                 yield
             await limits.close()
         passwords.close()
 
     app = Litestar(
-        _routes(requests),
+        _routes(requests, [name.decode().title() for name, _ in fields]),
         lifespan=[lifespan],
         exception_handlers={Exception: _on_error},  # type: ignore[dict-item]  # Reply acts as one
         request_max_body_size=settings.max_body_bytes,
@@ -183,30 +189,9 @@ def create_app(
         observers.append(access_log(logs.Lines(settings).write, settings.log_format == "json"))
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     edge = Edge(_plain_startup(app), observers, limits, cors)
-    seen = edge if tracing is None else tracing.around(edge)
+    announced = deprecation.announced(edge, fields)
+    seen = announced if tracing is None else tracing.around(announced)
     return Addresses(seen, settings.trusted_proxies)
-
-
-def _tracing(version: str) -> Tracing | None:
-    if not traces_wanted(os.environ):
-        return None
-    from eventapi.http.tracing import tracing_of  # noqa: PLC0415 - an extra, and slow to import
-
-    return tracing_of(os.environ, version)
-
-
-def _reporting(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
-    if not settings.sentry_dsn or not reports_wanted(settings.sentry_dsn):
-        return nullcontext()
-    from eventapi.reporting import reporting  # noqa: PLC0415 - an extra, and slow to import
-
-    return reporting(settings.sentry_dsn, version)
-
-
-def _watching(*watches: Watch | None) -> Watch:
-    """All that there are as one."""
-    there = [watch for watch in watches if watch is not None]
-    return there[0] if len(there) == 1 else Several(there)
 
 
 @asynccontextmanager
@@ -251,31 +236,6 @@ async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _meters(settings: Settings, parts: Parts) -> AsyncIterator[Meters | None]:
-    """What counts, if that is wanted; of this process alone, where the log is in memory."""
-    if settings.metrics == "off":
-        yield None
-        return
-    directory = settings.data_path / "metrics" if parts.log is None else None
-    with opened_meters(directory, version_of("eventapi")) as meters:
-        yield meters
-
-
-@asynccontextmanager
-async def _counting(
-    observers: list[Observer], exposition: Exposition | None
-) -> AsyncIterator[None]:
-    if exposition is None:
-        yield
-        return
-    count = counting(exposition.meters)
-    observers.insert(0, count)
-    async with _kept_running(exposition.keep_fresh(), "metrics"):
-        yield
-    observers.remove(count)
-
-
-@asynccontextmanager
 async def _taking_snapshots(
     settings: Settings, parts: Parts, journal: Journal
 ) -> AsyncIterator[None]:
@@ -298,7 +258,7 @@ async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIter
         await asyncio.wait([task])
 
 
-def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
+def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> list[Router]:
     documented: list[tuple[str, Endpoint]] = []
     routers: list[Router] = []
 
@@ -321,7 +281,8 @@ def _routes(requests: Sequence[type[ApiRequest]]) -> list[Router]:
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
     plain = requests[0]
-    add("", plain, docs.endpoints(lambda: openapi.document(documented, version_of("eventapi"))))
+    document = partial(openapi.document, documented, version_of("eventapi"), announced)
+    add("", plain, docs.endpoints(document, [request.version.name for request in requests]))
     return [*routers, Router("/", route_handlers=docs.parts(), request_class=plain)]
 
 

@@ -132,11 +132,13 @@ class Checkpoints:
         if self._key is None:
             return self._last
         try:
-            return Note.of(self._file.read_text(encoding="utf-8"))
+            note = Note.of(self._file.read_text(encoding="utf-8"))
+            TreeHead.of(note)  # Else it is a note, and no checkpoint.
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise DivergedLog(f"the checkpoint {self._file} cannot be read: {error}") from None
+        return note
 
     def _replace(self, last: Note | None, note: Note) -> bool:
         """Keep ``note``, unless something else was kept meanwhile than ``last``."""

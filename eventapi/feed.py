@@ -61,6 +61,14 @@ def kind_of(line: bytes) -> str:
     return kind
 
 
+def subject_of(line: bytes) -> str:
+    """What the event on a whole line is about."""
+    found = _ENVELOPE.match(line)
+    assert found is not None  # noqa: S101 - every published line is one
+    subject: str = msgspec.json.decode(found[2])
+    return subject
+
+
 class Feed:
     """The lines of a log, from any position on, and word of new ones."""
 
@@ -80,11 +88,12 @@ class Feed:
 
     async def moved(self, position: int, seconds: float) -> bool:
         """Whether the log goes beyond a position within so many seconds; at once if it is closed."""
-        if self._log.position > position or self.closed:
-            return self._log.position > position
+        seen = self._log.position
+        if seen > position or self.closed:
+            return seen > position
         self._waiting += 1
         if self._watching is None or self._watching.done():
-            self._watching = asyncio.create_task(self._watch(), name="feed")
+            self._watching = asyncio.create_task(self._watch(seen), name="feed")
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), seconds)
@@ -92,8 +101,8 @@ class Feed:
             self._waiting -= 1
         return self._log.position > position
 
-    async def _watch(self) -> None:
-        seen = self._log.position
+    async def _watch(self, seen: int) -> None:
+        """Tell all who wait of what comes after they looked, be it before this task's first turn."""
         while self._waiting and not self.closed:
             await asyncio.sleep(_POLL_SECONDS)
             if self._log.position != seen:

@@ -22,9 +22,11 @@ from projections.state import State
 _GAP = 32
 """Up to how many lines between two that are wanted it is cheaper to read on than to read anew."""
 
+_AT_ONCE = 256
+"""How many records are made of lines before others have their turn."""
+
 _HASH = slice(-66, -2)
 """Where in a line its hash stands."""
-
 
 _WAITING = 8
 """So many may wait for a whole state of the past; each takes the memory of another one."""
@@ -71,7 +73,8 @@ class Past:
         """The state of these items, and of nothing else, as it was at a position."""
         lives = state.items.lives
         positions = [one for item in items for one in lives.of(item.version) if one <= position]
-        past = State.empty()
+        # A draft does not remember where lives go on, in a table as long as the log.
+        past = State.empty().draft()
         for record in await self.records(sorted(positions)):
             past.apply(record)
         return past
@@ -113,13 +116,17 @@ class Past:
                 before = replace(START, position=first - 1, hash=digest)
             found = decode(lines, self._keyring, before)
             records += [replace(record, end=0) for record in found if record.position in wanted]
+            await asyncio.sleep(0)
         return records
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Stretches without a gap that is worth it, each as its first and last position."""
+    """Stretches without a gap that is worth it, each as its first and last position.
+
+    None is of more than may be made at once.
+    """
     start = 0
     for end in range(1, len(positions) + 1):
-        if end == len(positions) or positions[end] > positions[end - 1] + _GAP:
+        if end in {len(positions), start + _AT_ONCE} or positions[end] > positions[end - 1] + _GAP:
             yield positions[start], positions[end - 1]
             start = end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
@@ -12,6 +13,7 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
+from eventapi.times import moment
 from events.errors import ConfigurationError
 
 PREFIX = "EVENTAPI_"
@@ -20,8 +22,10 @@ _RATE = r"^(off|[1-9][0-9]*/(second|minute|hour|day))$"
 _ORIGIN = (
     r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://([A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?)$"
 )
+_LINK = r"^(https?:/)?/[!#-;=?-~]+$"
 _RULES = {
     _RATE: "must be N/second, N/minute, N/hour, N/day or off",
+    _LINK: "must be the URL of a page, or its path on this server",
     _ORIGIN: "must be origins such as https://app.example:8443, separated by commas, or * alone",
 }
 """What each pattern means to an operator."""
@@ -32,6 +36,8 @@ Minutes = Annotated[int, Meta(ge=1, le=525_600)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Rate = Annotated[str, Meta(pattern=_RATE)]
 Origin = Annotated[str, Meta(pattern=_ORIGIN)]
+
+Link = Annotated[str, Meta(pattern=_LINK)]
 
 SECRET = frozenset({"SECRET_KEY"})
 """Shown as stars; of addresses only the password is."""
@@ -45,7 +51,9 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ``log`` is a path or a database URL, by default ``events.jsonl`` in ``data``; ``rate_limit`` and
     ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; ``trusted_proxies`` are addresses or
     networks; lists are separated by commas;
-    words such as those of ``log_level`` may stand in any case. A token lives for a year and a
+    words such as those of ``log_level`` may stand in any case; ``v1_deprecation`` and ``v1_sunset``
+    are RFC 3339 times or dates, which answers of version 1 tell, with a link to what it says there.
+    A token lives for a year and a
     session for a century at most.
     """
 
@@ -66,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     sentry_dsn: str | None = None
     metrics: Literal["on", "off"] = "on"
     snapshot_every: Annotated[int, Meta(ge=0)] = 100_000
+    v1_deprecation: str | None = None
+    v1_sunset: str | None = None
+    v1_link: Link | None = None
 
     def __post_init__(self) -> None:
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
@@ -75,6 +86,9 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
                 ipaddress.ip_network(proxy)
             except ValueError as error:
                 raise ValueError(f"must be addresses or networks: {error}") from None
+        times = [moment(text) for text in (self.v1_deprecation, self.v1_sunset) if text is not None]
+        if times != sorted(times):
+            raise ValueError(f"V1_SUNSET must not be before {PREFIX}V1_DEPRECATION")
 
     @property
     def data_path(self) -> Path:
@@ -82,8 +96,20 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
         return Path(self.data)
 
     @property
+    def is_database(self) -> bool:
+        """Whether the log is in a database."""
+        return "://" in (self.log or "")
+
+    @property
     def log_path(self) -> Path:
-        """Where the JSON-lines log lies."""
+        """Where the JSON-lines log lies; what else is kept beside it has a name that begins so.
+
+        Nothing lies there itself where the log is in a database.
+        """
+        if self.log is not None and self.is_database:
+            # The password may change, and so may how the connection is made; the database is the same.
+            address = _PASSWORD_IN_URL.sub(r"\1\2", self.log.partition("?")[0])
+            return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
         return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
 
 
@@ -138,7 +164,11 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Loaded:
         except msgspec.ValidationError as error:
             reason = _reason(str(error))
             raise ConfigurationError(f"{PREFIX}{name} (from {origins[name]}): {reason}") from None
-    return Loaded(msgspec.convert(values, Settings, strict=False), origins)
+    try:
+        return Loaded(msgspec.convert(values, Settings, strict=False), origins)
+    except msgspec.ValidationError as error:
+        # Each is right by itself.
+        raise ConfigurationError(PREFIX + _reason(str(error))) from None
 
 
 def _value(text: str, kind: Any) -> str | list[str]:

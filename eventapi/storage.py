@@ -93,9 +93,14 @@ def open_log(settings: Settings) -> EventLog:
     return JsonlLog(settings.log_path)
 
 
+def vault_path(settings: Settings) -> Path:
+    """The file of the vault, beside the log."""
+    return settings.log_path.parent / "vault.sqlite"
+
+
 def open_vault(settings: Settings) -> Vault:
-    """The vault beside the log; raises `VaultUnavailable`."""
-    return SqliteVault(settings.log_path.parent / "vault.sqlite")
+    """The vault beside the log, made where there is none; raises `VaultUnavailable`."""
+    return SqliteVault(vault_path(settings))
 
 
 def open_checkpoints(settings: Settings, log: EventLog, parts: Parts = DEFAULT) -> Checkpoints:

@@ -7,26 +7,37 @@ from datetime import UTC, datetime
 from typing import Final
 
 _DATE_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
 def record_time(text: str, *, zone_needed: bool) -> str:
     """A time in a record's form: RFC 3339 in UTC with microseconds and ``Z``.
 
-    Without a zone it is UTC, if that is allowed. Raises `ValueError`.
+    Without a zone it is UTC, if that is allowed. What is finer than a microsecond is cut off.
+    Raises `ValueError`.
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None or (zone_needed and not match["zone"]):
         kind = "an RFC 3339 time" if zone_needed else "an ISO 8601 date and time"
         raise ValueError(f"{text!r} is not {kind}")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
         moment = moment.astimezone(UTC) if moment.tzinfo else moment
     except (ValueError, OverflowError):
         raise ValueError(f"there is no time {text!r}") from None
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def moment(text: str) -> datetime:
+    """The moment that an operator means: an RFC 3339 time, or a date, whose start in UTC it is.
+
+    Raises `ValueError`.
+    """
+    text = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
+    return datetime.fromisoformat(record_time(text, zone_needed=True))
 
 
 def naive(time: str) -> str:

@@ -19,6 +19,7 @@
     ├── StorageFull             no room left, in the log or the vault; reads go on
     ├── LogError                the log cannot do what was asked of it
     │   ├── LogUnavailable      not reached, or not locked, in time
+    │   │   └── LogUnreachable  the database that has it does not answer; what is known goes on
     │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
     │   ├── DamagedLog          bytes that are not what was written
     │   │   └── MissingEvents   acknowledged events are gone
@@ -92,7 +93,8 @@ class Invalid(Refusal):
     """Input of the right media type and the wrong content."""
 
     def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
+        told = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
+        super().__init__("; ".join(told))
         self.faults = faults
 
 
@@ -110,6 +112,10 @@ class LogError(EventapiError):
 
 class LogUnavailable(LogError):
     """The log could not be reached, or its lock not taken, in time."""
+
+
+class LogUnreachable(LogUnavailable):
+    """The database of the log does not answer; nothing that is known already became wrong."""
 
 
 class LogFenced(LogError):

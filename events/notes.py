@@ -39,7 +39,7 @@ class Verifier(msgspec.Struct, frozen=True):
         """From a verifier key, ``NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = vkey.strip().partition("+")
         number, _, data = rest.partition("+")
-        key = b64decode(data, validate=True)
+        key = _decoded(data)
         verifier = cls(name, key[1:])
         if key[:1] != _ED25519 or len(key) != 33 or verifier.id.hex() != number:
             raise ValueError(f"{vkey!r} is no verifier key of Ed25519")
@@ -91,7 +91,7 @@ class Note(msgspec.Struct, frozen=True):
         found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n")[:-1]]
         if not blank or not lines.endswith("\n") or not found or None in found:
             raise ValueError("this is no signed note")
-        signatures = [Signature(match[1], b64decode(match[2])) for match in found if match]
+        signatures = [Signature(match[1], _decoded(match[2])) for match in found if match]
         return cls(text + "\n", signatures)
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class Signer:
         """From a private key as text, ``PRIVATE+KEY+NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = skey.strip().removeprefix(_PRIVATE).partition("+")
         number, _, data = rest.partition("+")
-        seed = b64decode(data, validate=True)
+        seed = _decoded(data)
         if not skey.startswith(_PRIVATE) or seed[:1] != _ED25519 or not _NAME.fullmatch(name):
             raise ValueError("this is no private key of Ed25519")
         signer = cls(name, Ed25519PrivateKey.from_private_bytes(seed[1:]))
@@ -153,7 +153,7 @@ class TreeHead(msgspec.Struct, frozen=True):
         Raises `ValueError`.
         """
         origin, size, root, *_ = (*note.text.split("\n"), "", "")
-        digest = b64decode(root, validate=True)
+        digest = _decoded(root)
         if not origin or not _SIZE.fullmatch(size) or len(digest) != 32:
             raise ValueError("this is no checkpoint")
         return cls(origin, int(size), digest)
@@ -178,7 +178,7 @@ class Inclusion(msgspec.Struct, frozen=True):
         word, _, number = index.partition(" ")
         if first != _PROOF or not blank or word != "index" or not _SIZE.fullmatch(number):
             raise ValueError("this is no proof of inclusion")
-        return cls(int(number), [b64decode(line, validate=True) for line in hashes], Note.of(note))
+        return cls(int(number), list(map(_decoded, hashes)), Note.of(note))
 
     def __str__(self) -> str:
         return f"{_PROOF}\nindex {self.index}\n{_lines(self.hashes)}\n{self.checkpoint}"
@@ -202,7 +202,7 @@ class Consistency(msgspec.Struct, frozen=True):
         word, _, number = old.partition(" ")
         if not blank or word != "old" or not _SIZE.fullmatch(number):
             raise ValueError("this is no proof of consistency")
-        return cls(int(number), [b64decode(line, validate=True) for line in hashes], Note.of(note))
+        return cls(int(number), list(map(_decoded, hashes)), Note.of(note))
 
     def __str__(self) -> str:
         return f"old {self.old}\n{_lines(self.hashes)}\n{self.checkpoint}"
@@ -210,3 +210,11 @@ class Consistency(msgspec.Struct, frozen=True):
 
 def _lines(hashes: Sequence[bytes]) -> str:
     return "".join(f"{b64encode(digest).decode()}\n" for digest in hashes)
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes that are written like this and not otherwise (RFC 4648, section 3.5)."""
+    found = b64decode(text, validate=True)
+    if b64encode(found).decode() != text:
+        raise ValueError(f"{text!r} is not how base64 is written")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +100,7 @@ async def replay(
             # Before the keys are read: a snapshot of later users would be believed without theirs.
             upto = log.position if position is None else min(position, log.position)
             keys = await _all_keys(vault)
-            found = snapshots.newest(keys, position=upto, time=time)
+            found = await asyncio.to_thread(snapshots.newest, keys, position=upto, time=time)
             if found is not None and await _stands_on(log, found, progress):
                 state = found
                 _forget_nobodys(keys, state)

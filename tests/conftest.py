@@ -1,13 +1,45 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: default, ci, long."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: default, ci, long; and real servers of others.
+
+Databases start when a first test asks, once for each process that runs tests, and are shared by
+its tests: whoever stops one starts it again.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.serving import serving
+from tests.servers.valkey import Valkey
 
 # No deadline: a sync of the disk takes as long as it takes.
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL, where a test makes a database of its own."""
+    with serving(PostgreSQL()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB, where a test makes a database of its own."""
+    with serving(MariaDB()) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Valkey of the test's own."""
+    with serving(Valkey()) as server:
+        yield server

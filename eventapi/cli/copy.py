@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.opening import LOCK_SECONDS, checkpoint_beside, closing, log_in, opened_log
+from eventapi.cli.opening import (
+    LOCK_SECONDS,
+    checkpoint_beside,
+    closing,
+    keys_of,
+    log_in,
+    opened_log,
+    state_at,
+)
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.verify import checked, note_at, sentence
 from eventapi.settings import Settings
-from eventapi.storage import open_checkpoints, open_log, open_vault
+from eventapi.storage import open_checkpoints, open_log
 from events.errors import DivergedLog
 from events.files import make_directory, write_durably
 from events.log.copy import copy
 from events.log.port import EventLog
 from events.notes import Note, TreeHead
+from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
+from projections.users import User
 
 _TRIES = 3
 
@@ -75,17 +85,20 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
             note = await _note_of(source, log, is_own=is_own)
             upto = log.position if note is None else TreeHead.of(note).size
             new += await _copy_lines(log, target, upto)
-            keys = None if vault is None else await _copy_keys(source, vault)
+            keys = None if vault is None else await keys_of(source)
             report = checked(target.log_path, None if note is None else TreeHead.of(note), keys)
             # Who was erased between the two is not yet so in the copy of the log: once more.
             if all(finding.kind != "key" for finding in report.findings):
                 break
-    if not report.ok:
-        raise AnswerIsNo(f"the copy is not whole: {sentence(report.findings[0])}")
+        if not report.ok:
+            raise AnswerIsNo(f"the copy is not whole: {sentence(report.findings[0])}")
+        counted = None
+        if vault is not None and keys is not None:
+            users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
+            counted = await _keep(vault, keys, users)
     if note is not None:
         write_durably(checkpoint_beside(target.log_path), str(note).encode())
     root = None if note is None else TreeHead.of(note).root.hex()
-    counted = None if keys is None else len(keys)
     return Copied(str(target.log_path), upto, new, report.bytes, root, counted)
 
 
@@ -106,11 +119,21 @@ async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | N
     return note_at(str(kept)) if kept.exists() else None
 
 
-async def _copy_keys(source: Settings, path: Path) -> Mapping[str, bytes]:
-    """Give a vault the keys of another, and destroy there what is destroyed here."""
+async def _keep(path: Path, keys: Mapping[str, bytes], users: Collection[User]) -> int:
+    """Bring a copy of the keys up to date for the users of a log; how many are kept for them.
+
+    Only who is erased in the log is forgotten, whatever else the vault has lost. A key of nobody is
+    that of a write that failed, and will be another one. Raises `AnswerIsNo` where a user's key is
+    not the one that was kept: once they are in the log, that never changes.
+    """
+    erased = {user.subject for user in users if user.status == "erased"}
+    known = [user.subject for user in users if user.subject in keys]
+    kept = {subject: keys[subject] for subject in known if subject not in erased}
     make_directory(path.parent)
-    async with closing(open_vault(source)) as theirs, closing(SqliteVault(path)) as ours:
-        keys, before = await theirs.all(), await ours.all()
-        await ours.put({name: key for name, key in keys.items() if before.get(name) != key})
-        await ours.destroy(before.keys() - keys.keys())
-    return keys
+    async with closing(SqliteVault(path)) as vault:
+        before = await vault.all()
+        if any(before.get(subject, key) != key for subject, key in kept.items()):
+            raise AnswerIsNo(f"the keys in {path} are those of another log")
+        await vault.put({name: key for name, key in kept.items() if name not in before})
+        await vault.destroy(before.keys() & erased)
+    return len(kept)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from pathlib import Path
 
 import click
 
@@ -31,7 +34,19 @@ def program() -> None:
     """
 
 
+def _replace_closed_streams() -> None:
+    """Put the null device in the place of standard streams that are closed, as by ``>&-``.
+
+    Python has no object for those, and their numbers would go to the next files opened: the log's.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - it stays
+            setattr(sys, name, stream)
+
+
 def main() -> None:
     """Run the program on this process's arguments, and exit."""
+    _replace_closed_streams()
     logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)
     program.main(prog_name="eventapi")

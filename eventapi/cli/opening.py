@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.output import progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_log
+from eventapi.storage import open_log, open_vault, vault_path
 from events.log.port import EventLog
 from events.sealing import Keyring
 from events.vault.port import Vault
@@ -48,6 +48,15 @@ async def closing(vault: Vault) -> AsyncIterator[Vault]:
         yield vault
     finally:
         await vault.close()
+
+
+async def keys_of(settings: Settings) -> Mapping[str, bytes]:
+    """All keys of the vault beside the log; raises `Failure` where there is none."""
+    path = vault_path(settings)
+    if not path.exists():
+        raise Failure(f"there is no vault at {path}")
+    async with closing(open_vault(settings)) as vault:
+        return await vault.all()
 
 
 @asynccontextmanager

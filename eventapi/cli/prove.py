@@ -35,7 +35,7 @@ def checkpoint(key: bool, cosigned: TextIO | None) -> None:
         if key:
             return f"{checkpoints.verifier.vkey}\n"
         if cosigned is not None:
-            return str(await checkpoints.cosign(cosigned.read()))
+            return str(await checkpoints.cosign(_content(cosigned)))
         return str(await checkpoints.current())
 
     click.echo(_asked(work), nl=False)
@@ -64,6 +64,13 @@ def prove(position: int | None, since: int | None) -> None:
         return str(await checkpoints.consistency(since or 0))
 
     click.echo(_asked(work), nl=False)
+
+
+def _content(file: TextIO) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise AnswerIsNo(f"{file.name} is no checkpoint: {error}") from None
 
 
 def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:

@@ -18,7 +18,7 @@ from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.verify import checked, head_of, sentence
 from eventapi.settings import Settings
-from eventapi.storage import open_vault
+from eventapi.storage import open_vault, vault_path
 from events.files import TEMPORARY, make_directory, sync_directory
 from events.log.mark import Mark, peek
 from events.log.port import Head
@@ -69,6 +69,8 @@ def restore(
     settings = loaded().settings
     source = Path(log_in(str(place)))
     beside = checkpoint_beside(source)
+    if not source.is_file():
+        raise Failure(f"there is no log at {source}")
     if checkpoint is None and not beside.exists():
         raise Failure(f"there is no checkpoint {beside}: name one that proves the copy")
     _check_place(settings.log_path)
@@ -104,7 +106,7 @@ async def _restore(
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _copy_published(source, temporary)
-        keys = {**await _keys_in(path.with_name("vault.sqlite")), **await _keys_in(vault)}
+        keys = {**await _keys_in(vault_path(settings)), **await _keys_in(vault)}
         report = checked(temporary, head, keys)
         if not report.ok:
             raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")

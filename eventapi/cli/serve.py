@@ -22,14 +22,13 @@ from typing import Final, NoReturn
 
 import click
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import ChangeReload, Multiprocess
-from uvicorn.supervisors.multiprocess import Process
+from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
 from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
+from eventapi.cli.supervisor import GRACE_SECONDS, Supervisor
 from eventapi.extras import reports_wanted, traces_wanted
 from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
@@ -41,11 +40,6 @@ from events.errors import ConfigurationError, known_error
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
 OPEN_FILES: Final = 4 * MAX_CONNECTIONS
-GRACE_SECONDS: Final = 10
-"""How long a request may still take once the server is asked to stop."""
-
-HEALTH_SECONDS: Final = 15
-"""A worker that says nothing for so long is replaced; one that is still importing is not that."""
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
@@ -192,7 +186,6 @@ def _config(
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_worker_healthcheck=HEALTH_SECONDS,
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
         ssl_context_factory=None if ssl_certfile is None else tls_context,
@@ -246,71 +239,6 @@ def _leave(_signal: int, _frame: object) -> NoReturn:
     sys.exit(0)
 
 
-class _Supervisor(Multiprocess):
-    """Uvicorn's supervisor of workers, which says when the first of them serves."""
-
-    def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]
-    ) -> None:
-        super().__init__(config, sockets)
-        self._announce: Callable[[], None] | None = announce
-        self._retiring: list[Process] = []
-        self._successor: Process | None = None
-        self.was_interrupted = False
-
-    @property
-    def could_not_start(self) -> bool:
-        """Whether a worker gave up before it served."""
-        return any(process.exitcode == STARTUP_FAILURE for process in self.processes)
-
-    def keep_subprocess_alive(self) -> None:
-        super().keep_subprocess_alive()
-        ready = (process.is_ready(timeout=1) for process in self.processes)
-        if self._announce is not None and not self.should_exit.is_set() and any(ready):
-            self._announce()
-            self._announce = None
-
-        if not self.should_exit.is_set():
-            self._replace_retiring()
-
-    def handle_hup(self) -> None:
-        """Replace every worker, one after another, however long the new ones fold the log."""
-        self._retiring = list(self.processes)
-
-    def _replace_retiring(self) -> None:
-        """Go on with that, without waiting: signals and dead workers must be seen meanwhile."""
-        successor = self._successor
-        # Who died since was replaced already.
-        self._retiring = [process for process in self._retiring if process in self.processes]
-        if successor is None and self._retiring:
-            self._successor = Process(self.config, self.sockets)
-            self._successor.start()
-        elif successor is not None and not successor.process.is_alive():
-            _uvicorn_log.error("a new worker could not start: the old ones go on")
-            self._retiring, self._successor = [], None
-        elif successor is not None and successor.is_ready(timeout=1):
-            self._successor = None
-            if self._retiring:
-                retired = self._retiring.pop(0)
-                self.processes[self.processes.index(retired)] = successor
-                retired.terminate()
-                retired.join()
-            else:
-                successor.terminate()
-                successor.join()
-
-    def terminate_all(self) -> None:
-        super().terminate_all()
-        if self._successor is not None:
-            # It serves nobody yet, and would fold the log to its end before it ends.
-            self._successor.kill()
-            self._successor.join()
-
-    def handle_int(self) -> None:
-        self.was_interrupted = True
-        super().handle_int()
-
-
 def _supervise(
     config: uvicorn.Config, bound: socket.socket, settings: Settings, announce: Callable[[], None]
 ) -> None:
@@ -320,7 +248,7 @@ def _supervise(
         bound.listen(BACKLOG)
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
-    supervisor = _Supervisor(config, [bound], announce)
+    supervisor = Supervisor(config, [bound], announce)
     supervisor.run()
     if supervisor.could_not_start:
         sys.exit(COULD_NOT_RUN)

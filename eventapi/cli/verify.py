@@ -11,12 +11,11 @@ from urllib.request import urlopen
 import click
 import msgspec
 
-from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure
-from eventapi.cli.opening import closing
+from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misuse
+from eventapi.cli.opening import keys_of
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_vault
 from events.log.verify import Finding, Report, verify
 from events.notes import Note, TreeHead, Verifier
 
@@ -66,7 +65,7 @@ def verify_log(
     head = None if checkpoint is None else head_of(checkpoint, key)
     report = _checked_with_vault(path, head, settings) if seals else checked(path, head, None)
     if prefix_of is not None:
-        _check_prefix(path, report.bytes, prefix_of)
+        report = _compared(path, report, prefix_of)
     if as_json:
         print_json({"ok": report.ok, **msgspec.to_builtins(report)})
     else:
@@ -75,36 +74,36 @@ def verify_log(
 
 
 def checked(path: Path, head: TreeHead | None, keys: Mapping[str, bytes] | None) -> Report:
-    """What the check of a log finds, against a checkpoint and the keys of a vault."""
+    """What the check of a log finds, against a checkpoint and the keys of a vault.
+
+    Raises `Failure` for a pipe or a device: that has no end to begin with, and is not read twice.
+    """
+    if not path.is_file():
+        raise Failure(f"{path} is no regular file: keep it in one, and verify that")
     with progress_bar("Verifying", path.stat().st_size) as progress:
         return verify(path, checkpoint=head, keys=keys, progress=progress)
 
 
 def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -> Report:
-    keys = asyncio.run(_keys(settings))
+    keys = asyncio.run(keys_of(settings))
     report = checked(path, head, keys)
     if any(finding.kind == "key" for finding in report.findings):
         # Somebody may have registered since; who was erased since is among the first keys.
-        report = checked(path, head, {**asyncio.run(_keys(settings)), **keys})
+        report = checked(path, head, {**asyncio.run(keys_of(settings)), **keys})
     return report
-
-
-async def _keys(settings: Settings) -> Mapping[str, bytes]:
-    async with closing(open_vault(settings)) as vault:
-        return await vault.all()
 
 
 def head_of(checkpoint: str, key: str | None) -> TreeHead:
     """What a checkpoint in a file or at a URL says, which that key must have signed, if given.
 
-    Raises `Failure` and `AnswerIsNo`.
+    Raises `Failure`, `Misuse` for a key that is none, and `AnswerIsNo`.
     """
     note = note_at(checkpoint)
     if key is not None:
         try:
             verifier = Verifier.of(key)
         except ValueError as error:
-            raise Failure(str(error)) from None
+            raise Misuse(str(error)) from None
         if not verifier.has_signed(note):
             raise AnswerIsNo(f"the checkpoint {checkpoint} is not signed by {verifier.name}")
     return TreeHead.of(note)
@@ -117,26 +116,35 @@ def note_at(checkpoint: str) -> Note:
             with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
                 content = answer.read(_MOST_BYTES).decode()
         else:
-            content = Path(checkpoint).read_text(encoding="utf-8")
+            with Path(checkpoint).open("rb") as file:
+                content = file.read(_MOST_BYTES).decode()
         note = Note.of(content)
         TreeHead.of(note)
     except (OSError, ValueError, HTTPException) as error:
-        raise Failure(f"the checkpoint {checkpoint} cannot be used: {error}") from None
+        reason = printable(str(error))  # Of a server it has the server's own words.
+        raise Failure(f"the checkpoint {checkpoint} cannot be used: {reason}") from None
     return note
 
 
-def _check_prefix(path: Path, size: int, longer: Path) -> None:
-    """Raise `AnswerIsNo` where a file does not begin with so many bytes of this one."""
+def _compared(path: Path, report: Report, longer: Path) -> Report:
+    """The report of a log, and whether a longer one begins with all of it that was judged."""
+    at = position = offset = 0
     with path.open("rb") as ours, longer.open("rb") as theirs:
-        at = 0
-        while at < size:
-            one = ours.read(min(_CHUNK_BYTES, size - at))
+        while one := ours.read(min(_CHUNK_BYTES, report.bytes - at)):
             other = theirs.read(len(one))
+            same = one
             if one != other:
                 pairs = enumerate(zip(one, other, strict=False))
-                at += next((same for same, (a, b) in pairs if a != b), len(other))
-                raise AnswerIsNo(f"{longer} is another log than {path} from byte {at} on")
-            at += len(one)
+                same = one[: next((index for index, (a, b) in pairs if a != b), len(other))]
+            position += same.count(b"\n")
+            if b"\n" in same:
+                offset = at + same.rindex(b"\n") + 1
+            at += len(same)
+            if one != other:
+                detail = f"from byte {at} on {longer} is another log"
+                found = Finding("prefix", position + 1, offset, detail)
+                return msgspec.structs.replace(report, findings=[*report.findings, found])
+    return report
 
 
 def _log_of(settings: Settings) -> Path:

@@ -37,10 +37,10 @@ async def list_events(request: ApiRequest) -> Reply:
     wanted = Selection.of(
         *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
     )
-    accepted = request.accepted()
-    if EVENT_STREAM in accepted:
+    kind = request.rather(EVENT_STREAM, NDJSON)
+    if kind == EVENT_STREAM:
         return await _live(request, query, wanted)
-    if NDJSON in accepted:
+    if kind == NDJSON:
         headers = [(b"content-type", NDJSON.encode())]
         return Stream(headers, _all(request, query, wanted, state.position))
     return await _page(request, query, wanted, state.position)
@@ -63,6 +63,8 @@ async def _all(
     left = upto if query.limit is UNSET else query.limit
     async for run in request.services.feed.lines(query.after, upto, wanted):
         if run:
+            # Asked anew: to take what came before may have taken a while. A refusal cuts it off.
+            await request.auditor()
             yield b"".join(line + b"\n" for _, line in run[:left])
             left -= len(run)
         if left <= 0:

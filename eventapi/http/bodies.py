@@ -25,7 +25,7 @@ _USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
 
 _POINT: Final = (
     r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
     r"([Zz]|[+\-]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
 )
 
@@ -220,7 +220,11 @@ class EventsQuery(msgspec.Struct, frozen=True):
     limit: (
         Annotated[
             int,
-            Meta(ge=1, le=1000, description="How many at most; of lines, by default all."),
+            Meta(
+                ge=1,
+                le=1000,
+                description="How many at most; of lines, by default all. What is live has no end.",
+            ),
         ]
         | UnsetType
     ) = UNSET

@@ -14,8 +14,8 @@ from eventapi.http.reply import Headers
 
 _EXPOSED = (
     b"access-control-expose-headers",
-    b"Allow, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
-    b"WWW-Authenticate, X-Request-ID",
+    b"Allow, Deprecation, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, "
+    b"Retry-After, Sunset, WWW-Authenticate, X-Request-ID",
 )
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,22 +57,20 @@ async def problem(request: ApiRequest) -> Reply:
     )
 
 
-def endpoints(document: Callable[[], dict[str, Any]]) -> list[Endpoint]:
-    """The endpoints of the documentation; the document is made when it is first asked for."""
+def endpoints(document: Callable[[str], Any], versions: Sequence[str]) -> list[Endpoint]:
+    """The endpoints of the documentation.
 
-    @cache
-    def encoded() -> bytes:
-        return encode(document())
-
-    async def openapi(request: ApiRequest) -> Reply:
-        """This document."""  # noqa: D404 - it is shown in it
-        return Reply(200, [JSON], encoded())
-
+    ``document`` makes the OpenAPI document of a version, or of all when that is empty.
+    """
+    json = JSON[1].decode()
     pages: list[tuple[str, Handler, str, str, Any]] = [
-        ("/openapi.json", openapi, "OpenAPI", "application/json", dict[str, Any]),
+        ("/openapi.json", _openapi(document, ""), "OpenAPI", json, dict[str, Any]),
         ("/docs", docs, "Swagger UI", "text/html", str),
         ("/problems/{slug:str}", problem, "What a problem type means", "text/plain", str),
     ]
+    for version in versions:
+        path, handler = f"/api/{version}/openapi.json", _openapi(document, version)
+        pages.append((path, handler, f"OpenAPI of {version} alone", json, dict[str, Any]))
     return [
         Endpoint(
             method="GET",
@@ -88,6 +86,20 @@ def endpoints(document: Callable[[], dict[str, Any]]) -> list[Endpoint]:
         )
         for path, handler, summary, media_type, kind in pages
     ]
+
+
+def _openapi(document: Callable[[str], Any], version: str) -> Handler:
+    """What serves a document, which is made when it is first asked for."""
+
+    @cache
+    def encoded() -> bytes:
+        return encode(document(version))
+
+    async def openapi(request: ApiRequest) -> Reply:
+        """The description of the API that this is."""
+        return Reply(200, [JSON], encoded())
+
+    return openapi
 
 
 def parts() -> list[HTTPRouteHandler]:

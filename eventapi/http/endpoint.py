@@ -33,6 +33,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[int, Any]
     authenticated: bool = True
     body: Any = None
+    body_required: bool = True
     media_types: Sequence[str] = ("application/json",)
     form: Any = None
     query: type[msgspec.Struct] | None = None

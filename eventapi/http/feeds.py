@@ -13,6 +13,7 @@ from contextlib import aclosing
 
 from msgspec import UNSET
 
+from eventapi.feed import Feed, subject_of
 from eventapi.http.bodies import FeedQuery
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, encode
@@ -31,6 +32,9 @@ MAX_STREAMS = 16
 """How many a user may have open at a process: each of them looks at every change."""
 
 _AT_ONCE = 256
+_FEW = 1000
+"""Up to how many lines it is cheaper to look at than at all items of somebody who has many."""
+
 _POSITION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
 """The second asks proxies of nginx's kind to hand on at once."""
@@ -64,12 +68,12 @@ async def followed(request: ApiRequest, after: int, caller: Caller, source: Sour
     followers = request.services.feed.followers
     if followers[user.id] >= MAX_STREAMS:
         raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
-    parts = _followed(request, after, caller, source)
 
     async def counted() -> AsyncGenerator[bytes, None]:
         followers[user.id] += 1
         try:
-            async with aclosing(parts):
+            yield b""
+            async with aclosing(_followed(request, after, caller, source)) as parts:
                 async for part in parts:
                     yield part
         finally:
@@ -77,7 +81,9 @@ async def followed(request: ApiRequest, after: int, caller: Caller, source: Sour
             if not followers[user.id]:
                 del followers[user.id]
 
-    return Stream(list(_HEADERS), counted())
+    parts = counted()
+    await anext(parts)  # From here on it counts, before anybody else is looked at.
+    return Stream(list(_HEADERS), parts)
 
 
 async def _followed(
@@ -86,23 +92,25 @@ async def _followed(
     feed = request.services.feed
     yield b"retry: 1000\n\n"
     said = time.monotonic()
-    while not feed.closed:
-        try:
+    try:
+        while not feed.closed:
             state, user = await caller()
-        except (Unauthenticated, Forbidden):
-            return
-        # Read before anything suspends: the state moves on, and what it gains comes next time.
-        position = state.position
-        async for part in source(state, user, after):
-            yield part
-            said = time.monotonic()
-        after = max(after, position)
-        left = said + HEARTBEAT_SECONDS - time.monotonic()
-        if left <= 0:
-            yield b":\n\n"
-            said = time.monotonic()
-        else:
-            await feed.moved(after, left)
+            # Read before anything suspends: the state moves on, and what it gains comes next time.
+            position = state.position
+            async for part in source(state, user, after):
+                # Asked anew: to read it, and to take what came before, may have taken a while.
+                await caller()
+                yield part
+                said = time.monotonic()
+            after = max(after, position)
+            left = said + HEARTBEAT_SECONDS - time.monotonic()
+            if left <= 0:
+                yield b":\n\n"
+                said = time.monotonic()
+            else:
+                await feed.moved(after, left)
+    except (Unauthenticated, Forbidden):
+        return
 
 
 async def item_events(request: ApiRequest) -> Reply:
@@ -118,14 +126,10 @@ async def item_events(request: ApiRequest) -> Reply:
         return found, user
 
     async def source(state: State, user: User, after: int) -> AsyncIterator[bytes]:
-        # All positions first: the state may move on while records are read.
-        positions = sorted(
-            position
-            for item in state.items.ever(user.id)
-            if item.version > after
-            for position in state.items.lives.of(item.version)
-            if position > after
-        )
+        if state.position - after > _FEW:
+            positions = _changes_of(state, user, after)
+        else:
+            positions = await _changes_among(request.services.feed, state, user, after)
         past = request.services.past
         for start in range(0, len(positions), _AT_ONCE):
             for record in await past.records(positions[start : start + _AT_ONCE]):
@@ -140,6 +144,32 @@ async def item_events(request: ApiRequest) -> Reply:
                 yield event(record.position, record.event.type, encode(change))
 
     return await followed(request, after, caller, source)
+
+
+def _changes_of(state: State, user: User, after: int) -> list[int]:
+    """The positions behind one of what happened to a user's items, by looking at all of these."""
+    return sorted(
+        position
+        for item in state.items.ever(user.id)
+        if item.version > after
+        for position in state.items.lives.of(item.version)
+        if position > after
+    )
+
+
+async def _changes_among(feed: Feed, state: State, user: User, after: int) -> list[int]:
+    """The same, by looking at all lines behind the position.
+
+    Of those there are few as long as somebody follows; items, they may have any number.
+    """
+    return [
+        position
+        async for run in feed.lines(after, state.position)
+        for position, line in run
+        if (subject := subject_of(line)).startswith("items/")
+        and (item := state.items.known(entity_number(subject))) is not None
+        and item.owner == user.id
+    ]
 
 
 def endpoints() -> list[Endpoint]:

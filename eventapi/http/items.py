@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from operator import gt, lt
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,6 +32,9 @@ from events.record import Record
 from projections.items import Item, Tombstone
 from projections.state import State
 
+_AT_ONCE = 100
+"""Of how many items the past is read at once."""
+
 
 async def create_item(request: ApiRequest) -> Reply:
     """Make an item."""
@@ -49,9 +53,10 @@ async def list_items(request: ApiRequest) -> Reply:
     """List the caller's items, by number."""
     state, user, _ = await request.authenticated()
     query = request.query_as(ListQuery)
-    if query.as_of is not UNSET:
-        state = await _past(request, state, query.as_of, state.items.ever(user.id))
-    found = list(islice(_matching(state, user.id, query), query.limit + 1))
+    if query.as_of is UNSET:
+        found = list(islice(_matching(state, user.id, query), query.limit + 1))
+    else:
+        found = await _matching_then(request, state, user.id, query, query.as_of)
     page, more = found[: query.limit], len(found) > query.limit
     following = _following(request, query, page[-1].id) if more else None
     headers = [JSON]
@@ -127,7 +132,8 @@ async def _restoration(
     elif isinstance(known, Tombstone):
         position = known.version - 1
         # What comes in between may not be undone as well.
-        versions = versions or frozenset({known.version})
+        if versions is None:
+            versions = frozenset({known.version})
     else:
         raise Invalid(Fault("/as_of", "is required: the item is not deleted"))
     past = await request.services.past.at(position, [known], state)
@@ -142,6 +148,26 @@ async def _past(
 ) -> State:
     position = await request.point(state, as_of)
     return await request.services.past.at(position, items, state)
+
+
+async def _matching_then(
+    request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
+) -> list[Item]:
+    """As `_matching`, of the past; of all that an owner ever had no more is read than a page takes."""
+    position = await request.point(state, as_of)
+    ever = state.items.ever(owner)
+    if query.order == "desc":
+        ever.reverse()
+    if query.after is not UNSET:
+        behind = gt if query.order == "asc" else lt
+        ever = [item for item in ever if behind(item.id, query.after)]
+    found: list[Item] = []
+    for start in range(0, len(ever), _AT_ONCE):
+        then = await request.services.past.at(position, ever[start : start + _AT_ONCE], state)
+        found += _matching(then, owner, query)
+        if len(found) > query.limit:
+            break
+    return found
 
 
 def _change(record: Record) -> Change:
@@ -266,6 +292,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Undo a deletion, or bring an earlier content back",
             tag="items",
             body=Restoration,
+            body_required=False,
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),

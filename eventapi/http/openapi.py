@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from eventapi.http.deprecation import is_version_1
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.problems import PROBLEMS, Problem
 
@@ -41,6 +42,7 @@ _HEADER_SCHEMAS = {
     "Min-Event-Position": {"pattern": "^(0|[1-9][0-9]{0,18})$"},
 }
 _ANSWER_HEADERS = {
+    "Deprecation": "Since when this is deprecated, as `@` and seconds since 1970 (RFC 9745).",
     "ETag": "The entity tag of the item's version.",
     "Event-Position": "The position in the log of the event that was written.",
     "Link": 'Where the next page is, as `rel="next"`, when there is one.',
@@ -48,6 +50,7 @@ _ANSWER_HEADERS = {
     "RateLimit": "What is left of the limits in `RateLimit-Policy`, as `r`, and for how many seconds, as `t`.",
     "RateLimit-Policy": "The limits that count this request: `q` requests in `w` seconds.",
     "Retry-After": "After how many seconds to try again.",
+    "Sunset": "When this will no longer be answered (RFC 8594).",
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "X-Request-ID": "The id of the request.",
 }
@@ -82,8 +85,16 @@ stand in the query as `access_token`.
 """
 
 
-def document(endpoints: Sequence[tuple[str, Endpoint]], version: str) -> dict[str, Any]:
-    """The document of endpoints, each with the prefix that it is served under."""
+def document(
+    endpoints: Sequence[tuple[str, Endpoint]], version: str, announced: Sequence[str], only: str
+) -> dict[str, Any]:
+    """The document of endpoints, each with the prefix that it is served under.
+
+    ``announced`` are the headers that tell of the end of version 1, where that is deprecated;
+    ``only`` is the one version of the API to describe, or empty.
+    """
+    base = f"/api/{only}" if only else ""
+    endpoints = [pair for pair in endpoints if (pair[0] + pair[1].path).startswith(f"{base}/")]
     types = _types(endpoint for _, endpoint in endpoints)
     schemas, components = msgspec.json.schema_components(types, ref_template=_COMPONENTS)
     by_type = {_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
@@ -92,11 +103,13 @@ def document(endpoints: Sequence[tuple[str, Endpoint]], version: str) -> dict[st
         path = _PARAMETER.sub(r"{\1}", prefix + endpoint.path)
         for method in endpoint.methods:
             operation = _operation(method, prefix, endpoint, by_type)
+            if announced and is_version_1(path):
+                _deprecate(operation, announced)
             paths.setdefault(path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "eventapi",
+            "title": f"eventapi {only}".rstrip(),
             "version": version,
             "license": {"name": "MIT", "identifier": "MIT"},
             "description": _DESCRIPTION,
@@ -111,11 +124,18 @@ def document(endpoints: Sequence[tuple[str, Endpoint]], version: str) -> dict[st
             "securitySchemes": {
                 "bearer": {
                     "type": "oauth2",
-                    "flows": {"password": {"tokenUrl": "/auth/login", "scopes": {}}},
+                    "flows": {"password": {"tokenUrl": f"{base}/auth/login", "scopes": {}}},
                 }
             },
         },
     }
+
+
+def _deprecate(operation: dict[str, Any], announced: Sequence[str]) -> None:
+    """Mark an operation, and list what its answers tell of it."""
+    operation["deprecated"] = True
+    for response in operation["responses"].values():
+        response["headers"] |= {name: _header(name) for name in announced if name != "Link"}
 
 
 def _key(kind: Any) -> str:
@@ -151,7 +171,7 @@ def _operation(
         if endpoint.form is not None:
             form = by_type[_key(endpoint.form)]
             content["application/x-www-form-urlencoded"] = {"schema": form}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": endpoint.body_required, "content": content}
     return operation
 
 
@@ -227,10 +247,9 @@ def _slugs(endpoint: Endpoint) -> set[str]:
 
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:
-    return {
-        name: {
-            "description": _ANSWER_HEADERS[name],
-            "schema": {"type": "integer" if name in _INTEGER_HEADERS else "string"},
-        }
-        for name in (*names, "X-Request-ID")
-    }
+    return {name: _header(name) for name in (*names, "X-Request-ID")}
+
+
+def _header(name: str) -> dict[str, Any]:
+    kind = "integer" if name in _INTEGER_HEADERS else "string"
+    return {"description": _ANSWER_HEADERS[name], "schema": {"type": kind}}

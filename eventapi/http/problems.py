@@ -12,6 +12,7 @@ from litestar.types import Scope
 from eventapi.http.reply import Headers, Reply, encode
 from events.errors import (
     AccountDisabled,
+    ConfigurationError,
     EmailTaken,
     EventapiError,
     Fault,
@@ -211,6 +212,7 @@ _SLUGS: dict[type[EventapiError], str] = {
     StorageFull: "storage-full",
     LogError: "log-unavailable",
     VaultUnavailable: "log-unavailable",
+    ConfigurationError: "log-unavailable",  # At a request: the log's key cannot be used.
 }
 
 _STATUSES = {

@@ -50,8 +50,12 @@ MAX_DEPTH = 32
 """How deep a body may be nested."""
 
 _MAX_FORM_FIELDS = 64
+_STREAMED = "/events"
+"""How the paths end that may be answered by a stream of events."""
+
 _WAIT_STEP_SECONDS = 0.01
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
 _BARE = re.compile(r"([\x21\x23-\x7e]{1,255})")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
@@ -136,7 +140,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """
         if (
             b"access_token=" not in self.scope["query_string"]
-            or EVENT_STREAM not in self.accepted()
+            or not self.scope["path"].endswith(_STREAMED)
+            or not self.accepted().get(EVENT_STREAM)
         ):
             return None
         return self.query_as(_QueryToken).access_token
@@ -150,10 +155,24 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     # What it says
 
-    def accepted(self) -> frozenset[str]:
-        """The media types of Accept, whatever their weights."""
-        accept = self.header(b"accept") or ""
-        return frozenset(part.partition(";")[0].strip().lower() for part in accept.split(","))
+    def accepted(self) -> dict[str, float]:
+        """The media types and ranges of Accept with their weights (RFC 9110, section 12.5.1)."""
+        lines = [value for name, value in self.scope["headers"] if name == b"accept"]
+        weights: dict[str, float] = {}
+        for part in b",".join(lines).decode("latin-1").lower().split(","):
+            kind, *parameters = (text.strip() for text in part.split(";"))
+            found = [match[1] for match in map(_WEIGHT.fullmatch, parameters) if match]
+            weights[kind] = float(found[0]) if found else 1.0
+        return weights
+
+    def rather(self, *kinds: str) -> str | None:
+        """Which of these media types is accepted by its name, and not less gladly than JSON is."""
+        weights = self.accepted()
+        best = max(kinds, key=lambda kind: weights.get(kind, 0.0))
+        weight = weights.get(best, 0.0)
+        ranges = ("application/json", "application/*", "*/*")
+        json_weight = next((weights[kind] for kind in ranges if kind in weights), 0.0)
+        return best if weight and weight >= json_weight else None
 
     def position(self, state: State, name: str = "position") -> int:
         """The position in the path; raises `NotFound` where the state has not come to it."""

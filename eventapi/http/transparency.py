@@ -138,6 +138,7 @@ def endpoints() -> list[Endpoint]:
             authenticated=False,
             answers={200: str},
             answer_media_type="text/plain",
+            errors=("log-unavailable",),
             reads_state=False,
         ),
         Endpoint(
@@ -159,7 +160,7 @@ def endpoints() -> list[Endpoint]:
             authenticated=False,
             answers={200: str},
             answer_media_type="application/octet-stream",
-            errors=("not-found",),
+            errors=("not-found", "log-unavailable"),
             reads_state=False,
         ),
         Endpoint(

@@ -214,3 +214,5 @@ V1 = ApiVersion(
     "v1", ("", "/api/v1"), 200, UserV1, ItemV1, list[ItemV1], _user_v1, _item_v1, _page_v1
 )
 V2 = ApiVersion("v2", ("/api/v2",), 201, UserV2, ItemV2, PageV2, _user_v2, _item_v2, _page_v2)
+
+VERSIONS = (V1, V2)

@@ -45,6 +45,7 @@ import aiofiles
 
 from events.errors import (
     ConfigurationError,
+    DamagedLog,
     LogFenced,
     LogUnavailable,
     MissingEvents,
@@ -71,6 +72,9 @@ _INDEX_EVERY: Final = 256
 _TURN_PAUSE_SECONDS: Final = 0.0005
 _LOCK_PAUSE_SECONDS: Final = 0.0001
 """Between two looks at a lock that another one has: many may wait for the turn, one with it."""
+
+_FIRST_BYTES: Final = b'{"specversion":"1.0","id":"1",'
+"""What every log begins with."""
 
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PAGE: Final = 4096
@@ -102,19 +106,40 @@ def _reachable() -> Iterator[None]:
         raise LogUnavailable(f"the log cannot be used: {error.strerror}") from error
 
 
+def _check_is_log(path: Path) -> None:
+    """Refuse somebody else's file: taken for a log, all of it would be a torn tail and cut off.
+
+    A file of ours without a mark is a copy, or lost its mark, and begins as a log does.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise ConfigurationError(f"the log {path} is no regular file")
+    with path.open("rb") as file:
+        begins = file.readline(len(_FIRST_BYTES))
+    if not _FIRST_BYTES.startswith(begins):
+        raise DamagedLog("the file is no log", position=1, offset=0)
+
+
 class JsonlLog:
     """Lines in a file, shared by any number of processes on one machine."""
+
+    lost_for: Final = 0.0
 
     def __init__(self, path: Path) -> None:
         """Open the log, making it where there is none.
 
-        Raises `ConfigurationError` where the directory cannot be used and `DamagedLog` where the
-        mark is no mark. The log itself is looked at when it is read or locked.
+        Raises `ConfigurationError` where the directory cannot be used, `DamagedLog` where the mark
+        is no mark, and either where the file never was a log. What else is in the log is looked at
+        when it is read or locked.
         """
         self.path = path
+        mark = path.with_name(path.name + ".mark")
         try:
             make_directory(path.parent)
-            self._mark = Mark(path.with_name(path.name + ".mark"))
+            if not mark.exists():
+                _check_is_log(path)
+            self._mark = Mark(mark)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
             self._lock_file = os.open(path.with_name(path.name + ".lock"), flags, 0o600)

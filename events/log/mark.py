@@ -120,7 +120,7 @@ class Mark:
         A new page says that nothing is published: recovery then looks at the whole log. Raises
         `OSError` and, for a page that is no mark, `DamagedLog`.
         """
-        self._path = path
+        self.path = path
         if not path.exists():
             _make(path)
         with path.open("r+b") as file:
@@ -150,7 +150,7 @@ class Mark:
 
     def read(self) -> Published:
         """The newest publication; raises `DamagedLog` where no slot holds it."""
-        return _settled(self._path, lambda: self._page[:_USED])
+        return _settled(self.path, lambda: self._page[:_USED])
 
     def publish(self, offset: int, head: Head) -> None:
         """Tell every process that the log is durable up to ``offset``."""

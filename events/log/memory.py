@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from events.errors import LogUnavailable
 from events.log.port import Head
@@ -12,6 +13,8 @@ from events.log.port import Head
 
 class MemoryLog:
     """Lines in a list; durable for as long as the object lives."""
+
+    lost_for: Final = 0.0
 
     def __init__(self, lines: Sequence[bytes] = (), head: Head | None = None) -> None:
         self._lines = list(lines)

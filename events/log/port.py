@@ -51,12 +51,21 @@ class EventLog(Protocol):
     machine or, where the adapter spans machines, on all of them. Readers are never held off.
 
     Adapters may vary in how soon `position` follows an append of another machine (on one machine:
-    at once), in what `exclusive` costs, and in whether a lost lock is noticed at `append`.
+    at once), in what `exclusive` costs, in whether a lost lock is noticed at `append`, and in
+    whether the store can be lost. Then `read` and `exclusive` raise `LogUnreachable`, and an append
+    that was under way raises `LogUnavailable` where nobody can tell whether it was made.
     """
 
     @property
     def position(self) -> int:
         """The last published position; cheap enough to be asked before every read."""
+
+    @property
+    def lost_for(self) -> float:
+        """For how many seconds the store does not answer; 0 where it does, or is a file.
+
+        Meanwhile `position` stands still.
+        """
 
     def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
         """Published lines behind ``after`` up to ``upto`` (default: the head at the call), in runs.

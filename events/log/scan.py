@@ -19,7 +19,7 @@ import msgspec
 
 from events.codec import MAX_LINE_BYTES, check_link, check_seal, parse, parse_all
 from events.merkle import Frontier, leaf_hash
-from events.record import START, Record
+from events.record import START, Record, are_times
 from events.sealing import Keyring
 from events.users import UserErased
 
@@ -189,7 +189,10 @@ def _follow(chunk: bytes, last: Record, keyring: Keyring, sealed: Sealed | None)
         last.time,
         last.end,
     )
-    for line, parsed in zip(lines, parse_all(chunk), strict=True):
+    all_parsed = parse_all(chunk)
+    if not are_times([parsed.time for parsed in all_parsed]):
+        raise ValueError("a time is none")
+    for line, parsed in zip(lines, all_parsed, strict=True):
         position += 1
         digest = check_link(line, digest)
         source = source or parsed.source

@@ -24,12 +24,20 @@ from events.log.mark import Published, peek
 from events.log.scan import Question, Sealed, Stretch, scan
 from events.merkle import Frontier, leaf_hash
 from events.notes import TreeHead
-from events.record import START, Record
+from events.record import START, Record, are_times
 from events.sealing import Keyring
 from events.users import UserErased
 
 Kind = Literal[
-    "checkpoint", "damaged", "gap", "key", "mark", "missing", "torn-tail", "unknown-event"
+    "checkpoint",
+    "damaged",
+    "gap",
+    "key",
+    "mark",
+    "missing",
+    "prefix",
+    "torn-tail",
+    "unknown-event",
 ]
 """What can be wrong.
 
@@ -38,6 +46,7 @@ the file is shorter than what was published. ``torn-tail``: the end is no whole 
 published. ``unknown-event``: a whole line of a newer version. ``mark``: the mark is no mark, or
 speaks of another log. ``checkpoint``: the file is not the log whose checkpoint was signed.
 ``key``: somebody who is not erased has no key, so it is not the vault that belongs to this log.
+``prefix``: a longer log, which somebody compared it with, does not begin with it.
 """
 
 MAX_FINDINGS = 100
@@ -105,10 +114,12 @@ def verify(
     progress = progress or _no_progress
     question = Question(checkpoint.size if checkpoint else 0, keys)
     with path.open("rb") as file:
-        # Asked before the mark: what then stands past the mark was not published meanwhile.
+        # Asked before the mark: what then stands past the mark was not published meanwhile. And
+        # after it: what is not there then was not written meanwhile, but is gone.
         size = os.fstat(file.fileno()).st_size
         check = _Check(path.with_name(path.name + ".mark"), question)
-        end = size if check.published is None else min(check.published.offset, size)
+        there = os.fstat(file.fileno()).st_size
+        end = size if check.published is None else min(check.published.offset, there)
         # What is whole goes fast; from the first stretch on that is not, every line is looked at.
         for stretch in scan(path, end, question, processes or len(os.sched_getaffinity(0))):
             check.take_stretch(stretch)
@@ -218,6 +229,10 @@ class _Check:
         if before.source not in {"", record.source}:
             detail = f"its source is {record.source!r}, that of the log {before.source!r}"
             self._find("damaged", record.position, offset, detail)
+        if not are_times([record.time]):
+            self._find("damaged", record.position, offset, f"its time is {record.time!r}")
+            # What comes next is compared with the last time that was one.
+            record = msgspec.structs.replace(record, time=before.time)
         if record.time < before.time:
             detail = f"its time {record.time} is earlier than {before.time} before it"
             self._find("damaged", record.position, offset, detail)
@@ -302,7 +317,10 @@ class _Check:
 
 def _as_stated(line: Line) -> Record:
     """The record that a line says it is, the data aside; raises `ValueError`."""
-    position, digest = int(line.id), bytes.fromhex(line.hash)
+    try:
+        position, digest = int(line.id), bytes.fromhex(line.hash)
+    except ValueError:
+        raise ValueError("its id is no number, or its hash no hash") from None
     return Record(
         position, line.source, line.subject, line.time, line.actor, START.event, hash=digest
     )

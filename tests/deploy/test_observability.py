@@ -7,18 +7,19 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
-from urllib.request import urlopen
 
+import httpx
 import pytest
 
 from eventapi.metrics.meters import Meters, Sample, opened_meters
 from tests.eventapi.metrics.reading import Page
-from tests.whole.server import Server, by_serve, free_port
+from tests.servers.serving import serving
+from tests.servers.web import Prometheus
+from tests.whole.server import Server, by_serve
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "eventapi.json"
@@ -31,7 +32,7 @@ _LABELS = re.compile(r"\{([^{}]*)\}")
 _LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
 
 needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is absent: apt-get install prometheus"
+    shutil.which("promtool") is None, reason="promtool is absent: make servers"
 )
 
 
@@ -192,64 +193,34 @@ def test_alerts_are_raised_when_they_should_be_and_not_else(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _get(port: int, path: str) -> Any:
-    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return json.load(answer)
-
-
-@contextmanager
-def prometheus(folder: Path, target: int) -> Iterator[int]:
-    """A Prometheus that asks a server once a second; its port."""
-    port = free_port()
-    config = PROMETHEUS.read_text().replace("127.0.0.1:8001", f"127.0.0.1:{target}")
+def watching(port: int) -> str:
+    """The deployed configuration, for a server at a port, which is asked once a second."""
+    config = PROMETHEUS.read_text().replace("127.0.0.1:8001", f"127.0.0.1:{port}")
     config = re.sub(r"\n +- 127\.0\.0\.1:800[23]", "", config).replace("15s", "1s")
-    config = config.replace("alerts.yml", str(ALERTS))
-    (folder / "prometheus.yml").write_text(config)
-    command = ["prometheus", f"--config.file={folder}/prometheus.yml"]
-    command += [f"--storage.tsdb.path={folder}/tsdb", f"--web.listen-address=127.0.0.1:{port}"]
-    with (
-        (folder / "prometheus.out").open("wb") as output,
-        subprocess.Popen(command, cwd=folder, stdout=output, stderr=output) as process,
-    ):
-        try:
-            yield port
-        finally:
-            process.terminate()
+    return config.replace("alerts.yml", str(ALERTS))
 
 
-def _wait_for(happens: Callable[[], object], what: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            if happens():
-                return
-        time.sleep(0.1)
-    raise AssertionError(what.read_text())
+def test_the_compose_file_mounts_the_alerts() -> None:
+    config = (ROOT / "deploy" / "compose" / "prometheus.yml").read_text()
+    (wanted,) = re.findall(r"rule_files: \[(.*)\]", config)
+    assert fnmatch(f"/etc/prometheus/rules/{ALERTS.name}", wanted)
 
 
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None,
-    reason="prometheus is absent: apt-get install prometheus",
-)
 def test_a_real_prometheus_understands_all_of_it(tmp_path: Path) -> None:
     """It finds the server, and answers every question of the dashboard and of the alerts."""
     with (
         Server(tmp_path / "data", 2, by_serve) as server,
-        prometheus(tmp_path, server.port) as port,
+        serving(Prometheus(watching(server.port))) as prometheus,
     ):
-
-        def value(expression: str) -> Any:
-            found = _get(port, f"/api/v1/query?query={quote(expression)}")
-            assert found["status"] == "success"
-            return found["data"]["result"]
-
-        said = tmp_path / "prometheus.out"
-        _wait_for(lambda: value('up{job="eventapi"} == 1'), said)
-        _wait_for(lambda: value("eventapi_http_requests_total > 1"), said)
-        assert value("eventapi_workers")[0]["value"][1] == "2"
-        rules = _get(port, "/api/v1/rules")["data"]["groups"][0]["rules"]
-        assert len(rules) == ALERTS.read_text().count("- alert:")
+        deadline = time.monotonic() + 60
+        while not prometheus.query("eventapi_http_requests_total > 1"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert prometheus.query("eventapi_workers")[0]["value"][1] == "2"
+        assert prometheus.query('up{job="eventapi"} == 1')
+        (group,) = httpx.get(f"{prometheus.url}/api/v1/rules").json()["data"]["groups"]
+        assert len(group["rules"]) == ALERTS.read_text().count("- alert:")
         for panel in json.loads(DASHBOARD.read_text())["panels"]:
             for target in panel.get("targets", ()):
                 expression = target["expr"].replace("$instance", ".*")
-                value(expression.replace("$__rate_interval", "1m"))
+                prometheus.query(expression.replace("$__rate_interval", "1m"))

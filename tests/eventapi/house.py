@@ -80,6 +80,10 @@ class WatchedLog:
     def position(self) -> int:
         return self._inner.position
 
+    @property
+    def lost_for(self) -> float:
+        return self._inner.lost_for
+
     def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
         return self._inner.read(after, upto)
 

@@ -67,9 +67,10 @@ def test_a_log_that_went_another_way_is_not_signed_any_more(key: Path) -> None:
         asyncio.run(checkpoints(key, 600, log).current())
 
 
-def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(key: Path) -> None:
+@pytest.mark.parametrize("content", ["nonsense", str(WITNESS.sign("a note, and no checkpoint\n"))])
+def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(key: Path, content: str) -> None:
     signed(key, 5)
-    key.with_name("events.jsonl.checkpoint").write_text("nonsense")
+    key.with_name("events.jsonl.checkpoint").write_text(content)
     with pytest.raises(DivergedLog, match="cannot be read"):
         signed(key, 5)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -15,11 +15,17 @@ from eventapi.testing.given import Happened, at, created, folded_records, record
 from eventapi.testing.strategies import sound_histories
 from eventapi.testing.written import Written, key_of, write
 from events.errors import Invalid
+from events.items import ContentChanges, ItemUpdated
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from projections.state import State
+
+
+def updated(number: int, title: str) -> Happened:
+    """An item has another title."""
+    return f"items/{number}", ItemUpdated(personal=ContentChanges(title=title))
 
 
 class CountingLog(MemoryLog):
@@ -101,6 +107,36 @@ def test_what_is_read_does_not_depend_on_how_long_the_log_is() -> None:
     assert read_of(10) == read_of(200) == 2
 
 
+def test_others_have_their_turn_while_a_long_life_is_read() -> None:
+    history = [registered(1, "ann"), created(1, 1)]
+    history += [updated(1, f"title {number}") for number in range(1000)]
+    written = write(history)
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+
+    async def turns() -> int:
+        life = asyncio.create_task(past.life(state.items.by_id[1], state))
+        count = 0
+        while not life.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert len(life.result()) == 1001
+        return count
+
+    assert asyncio.run(turns()) > 3
+
+
+def test_the_past_of_an_item_takes_no_memory_for_how_long_the_log_is() -> None:
+    history = [registered(1, "ann"), created(1, 1)]
+    history += [created(number, 1) for number in range(2, 3000)]
+    written = write([*history, updated(1, "the last")])
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+    then = asyncio.run(past.at(state.position, [state.items.by_id[1]], state))
+    assert then.items.by_id[1].title == "the last"
+    assert bytes(then.items.lives) == b""
+
+
 @pytest.mark.parametrize(
     ("positions", "runs"),
     [
@@ -108,7 +144,10 @@ def test_what_is_read_does_not_depend_on_how_long_the_log_is() -> None:
         ([5], [(5, 5)]),
         ([1, 2, 3], [(1, 3)]),
         ([1, 33, 66], [(1, 33), (66, 66)]),
+        (range(1, 601), [(1, 256), (257, 512), (513, 600)]),
     ],
 )
-def test_near_positions_are_read_in_one(positions: list[int], runs: list[tuple[int, int]]) -> None:
+def test_near_positions_are_read_in_one(
+    positions: Sequence[int], runs: list[tuple[int, int]]
+) -> None:
     assert list(_runs(positions)) == runs

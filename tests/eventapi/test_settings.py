@@ -46,6 +46,10 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("LOG_FORMAT", "JSON", "json"),
         ("METRICS", "off", "off"),
         ("SNAPSHOT_EVERY", "0", 0),
+        ("V1_DEPRECATION", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ("V1_SUNSET", "2027-07-01", "2027-07-01"),
+        ("V1_LINK", "https://api.example/changes", "https://api.example/changes"),
+        ("V1_LINK", "/docs", "/docs"),
     ],
 )
 def test_a_value_is_taken(name: str, text: str, value: object) -> None:
@@ -78,6 +82,13 @@ def test_a_value_is_taken(name: str, text: str, value: object) -> None:
         ("LOG_FORMAT", "xml"),
         ("METRICS", "true"),
         ("SNAPSHOT_EVERY", "-1"),
+        ("V1_DEPRECATION", "soon"),
+        ("V1_DEPRECATION", ""),
+        ("V1_DEPRECATION", "2027-01-01T00:00:00"),
+        ("V1_SUNSET", "2027-02-30"),
+        ("V1_SUNSET", "Thu, 01 Jul 2027 10:30:00 GMT"),
+        ("V1_LINK", "docs"),
+        ("V1_LINK", "https://api.example/a>; rel=next"),
     ],
 )
 def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
@@ -92,6 +103,7 @@ def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
         ("RATE_LIMIT", "many", "N/minute"),
         ("RATE_LIMIT_LOGIN", "5/fortnight", "N/minute"),
         ("CORS_ORIGINS", "app.example", "https://app.example:8443"),
+        ("V1_LINK", "docs", "URL"),
     ],
 )
 def test_a_form_is_told_in_words(name: str, text: str, words: str) -> None:
@@ -100,6 +112,12 @@ def test_a_form_is_told_in_words(name: str, text: str, words: str) -> None:
         loaded(**{name: text})
     assert words in str(refused.value)
     assert "^" not in str(refused.value)
+
+
+def test_version_1_does_not_end_before_it_is_deprecated() -> None:
+    with pytest.raises(ConfigurationError, match=r"^EVENTAPI_V1_SUNSET .* before .*DEPRECATION$"):
+        loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2026-12-31T23:59:59Z")
+    loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2027-01-01")
 
 
 @pytest.mark.parametrize("name", ["NONSENSE", "data", "DATA_", ""])

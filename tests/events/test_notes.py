@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +116,15 @@ def test_what_is_no_proof_is_refused() -> None:
 def test_extra_data_of_a_proof_is_let_through() -> None:
     whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
     assert Inclusion.of(whole.replace("index", "extra AAAA\nindex", 1)).index == 1
+
+
+@pytest.mark.parametrize("kind", [Inclusion, Consistency])
+def test_no_bit_of_a_proof_can_be_another_unseen(kind: type[Inclusion | Consistency]) -> None:
+    """Not even those at the end of base64 that say nothing."""
+    proof = kind(2, [bytes(32), bytes(range(32))], OTHER.sign(str(HEAD)))
+    content = str(proof).encode()
+    for bit in range(len(content) * 8):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        with suppress(ValueError):
+            assert kind.of(changed.decode()) != proof, changed

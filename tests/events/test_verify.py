@@ -12,6 +12,7 @@ import pytest
 
 from events.codec import MAX_LINE_BYTES, decode, parse
 from events.log import verify as verify_module
+from events.log.mark import Published, peek
 from events.log.port import Head
 from events.log.verify import MAX_FINDINGS, Finding, Kind, Report, verify
 from events.record import GENESIS
@@ -106,6 +107,22 @@ async def test_it_judges_a_log_that_a_server_appends_to(path: Path) -> None:
             await append(log, 3)
             assert verify(path).ok
         assert verify(path).lines == len(await everything(log)) == 90
+
+
+def test_what_is_published_while_it_looks_is_not_missing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of the file and the mark are not seen at one moment."""
+
+    def look(mark: Path) -> Published:
+        path.write_bytes(joined(LINES))
+        publish(path, LINES, HEAD)
+        return peek(mark)
+
+    publish(path, LINES[:5], _head(5))
+    monkeypatch.setattr(verify_module, "peek", look)
+    report = _verify(path, joined(LINES[:5]))
+    assert (report.findings, report.lines, report.bytes) == ([], 12, SIZE)
 
 
 @pytest.mark.parametrize("published", [0, 12])
@@ -258,11 +275,14 @@ def test_an_event_of_a_newer_version_is_told_apart_from_damage(
     [
         {"source": "urn:uuid:00000000-0000-0000-0000-000000000000"},
         {"time": "2026-01-02T03:04:05.000005Z"},
+        {"time": "tomorrow"},
+        {"time": "2026-01-02T03:04:05Z"},
+        {"time": "2026-01-02T03:04:06.00000٣Z"},
         {"id": "7"},
         {"specversion": "1.1"},
         {"subject": 7},
     ],
-    ids=["source", "time", "id", "specversion", "subject"],
+    ids=["source", "earlier", "no time", "seconds", "digits", "id", "specversion", "subject"],
 )
 def test_a_line_that_contradicts_the_ones_before_it_is_found(
     path: Path, change: dict[str, object]
@@ -271,6 +291,18 @@ def test_a_line_that_contradicts_the_ones_before_it_is_found(
     (finding,) = _verify(path, joined(lines)).findings
     assert finding.kind in {"damaged", "gap"}
     assert (finding.position, finding.offset) == (3, len(joined(lines[:2])))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"id":"3"', b'"id":"' + b"9" * 5000 + b'"'), (b'"hash":"', b'"hash":"x')]
+)
+def test_what_is_wrong_with_a_line_of_no_place_is_told_in_words(
+    path: Path, old: bytes, new: bytes
+) -> None:
+    lines = [*LINES[:2], LINES[2].replace(old, new), *LINES[3:]]
+    (finding,) = _verify(path, joined(lines)).findings
+    assert (finding.kind, finding.position) == ("damaged", 3)
+    assert finding.detail == "its id is no number, or its hash no hash"
 
 
 def test_control_a_chain_that_is_not_looked_at_hides_damage(

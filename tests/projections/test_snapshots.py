@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import tempfile
+import threading
 from pathlib import Path
 from random import Random
 
@@ -102,6 +103,25 @@ def test_a_snapshot_and_the_tail_come_to_what_the_whole_log_comes_to(
         for destroyed in (set(), gone):
             expected = replayed(written, None, destroyed=destroyed)
             assert sums(replayed(written, kept, destroyed=destroyed)) == sums(expected)
+
+
+def test_a_snapshot_is_read_beside_all_else(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers from one goes on answering others."""
+    written = write(STORY)
+    take(snapshots, written)
+    threads: list[threading.Thread] = []
+    newest = snapshots.newest
+
+    def noted(keyring: Keyring, *, position: int, time: str | None = None) -> State | None:
+        threads.append(threading.current_thread())
+        return newest(keyring, position=position, time=time)
+
+    monkeypatch.setattr(snapshots, "newest", noted)
+    replayed(written, snapshots)
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 def test_the_start_is_really_from_the_snapshot(

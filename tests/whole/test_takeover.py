@@ -141,3 +141,19 @@ def test_a_server_that_is_asked_to_end_meanwhile_ends(code: Path, data: Path) ->
         assert server.stop() == 0
         for pid in workers:
             assert not is_running(pid)
+
+
+def test_asked_again_it_starts_with_the_code_as_it_is_now(code: Path, data: Path) -> None:
+    with Server(data, 2, by_serve, {"PYTHONPATH": str(code)}) as server:
+        old = server.worker_pids()
+        slow = "            import asyncio\n            await asyncio.sleep(3600)\n"
+        place = "            await journal.start("
+        edit(code / "eventapi" / "storage.py", place, slow + place)
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: len(server.worker_pids()) == 3)
+        old |= server.worker_pids()
+        edit(code / "eventapi" / "storage.py", slow, "")
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
+        server.wait_until_ready()
+        assert server.stop() == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.cli.serve import HEALTH_SECONDS
+from eventapi.cli.supervisor import HEALTH_SECONDS
 from tests.whole.client import Answer, Connection
 from tests.whole.linearizability import Guilt
 from tests.whole.server import Command, Server, by_serve, uvicorn_of, wait_for_end
@@ -96,7 +96,7 @@ def test_a_killed_worker_is_replaced(data: Path, command: Command) -> None:
 
 
 def _wait_for_loss(server: Server, workers: set[int]) -> None:
-    # A worker that dies between a question of its supervisor and the answer is given up this late.
+    # Uvicorn's supervisor gives up this late on a worker that dies while it is asked how it is.
     deadline = time.monotonic() + HEALTH_SECONDS + STOP_SECONDS
     while server.worker_pids() & workers:
         assert time.monotonic() < deadline, "killed workers are still there"

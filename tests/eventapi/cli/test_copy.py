@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -140,6 +141,68 @@ def test_keys_are_copied_and_forgotten_with_the_erased(
     assert key not in kept.read_bytes()
 
 
+def put(path: Path, keys: dict[str, bytes]) -> None:
+    async def write() -> None:
+        vault = SqliteVault(path)
+        await vault.put(keys)
+        await vault.close()
+
+    asyncio.run(write())
+
+
+def _lose(vault: Path) -> None:
+    vault.unlink()
+
+
+def _empty(vault: Path) -> None:
+    """As a server does that is started without it."""
+    vault.unlink()
+    put(vault, {})
+
+
+def _lose_one(vault: Path) -> None:
+    put(vault, {"users/2": bytes(32)})
+
+
+@pytest.mark.parametrize(("harm", "code"), [(_lose, 3), (_empty, 1), (_lose_one, 1)])
+def test_keys_that_the_vault_has_lost_are_not_forgotten_in_the_copy(
+    data: Path, backup: Path, tmp_path: Path, harm: Callable[[Path], None], code: int
+) -> None:
+    """They are what the copy is for."""
+    before = keys_of(tmp_path / "keys")
+    harm(data / "vault.sqlite")
+    assert refused(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))[0] == code
+    assert keys_of(tmp_path / "keys") == before
+
+
+def test_keys_of_another_log_are_not_replaced(data: Path, backup: Path, tmp_path: Path) -> None:
+    before = keys_of(tmp_path / "keys")
+    written(tmp_path / "other", RegisterUser(profile("eve")))
+    options = (str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
+    code, said = refused(tmp_path / "other", "copy", *options)
+    assert (code, "are those of another log" in said) == (1, True)
+    assert keys_of(tmp_path / "keys") == before
+
+
+def test_beside_a_copy_there_are_no_keys_to_copy(data: Path, backup: Path, tmp_path: Path) -> None:
+    before = keys_of(tmp_path / "keys")
+    options = (str(backup), str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
+    code, said = refused(data, "copy", *options)
+    assert (code, said) == (3, f"eventapi: there is no vault at {backup / 'vault.sqlite'}\n")
+    assert keys_of(tmp_path / "keys") == before
+    assert not (backup / "vault.sqlite").exists()
+
+
+def test_the_key_of_a_write_that_failed_is_not_copied(
+    data: Path, backup: Path, tmp_path: Path
+) -> None:
+    put(data / "vault.sqlite", {"users/3": b"of nobody".ljust(32)})
+    assert told(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 2
+    written(data, RegisterUser(profile("cid")))
+    assert told(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 3
+    assert keys_of(tmp_path / "keys") == keys_of(data / "vault.sqlite")
+
+
 def test_a_checkpoint_beside_a_copy_that_is_none_is_told(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +236,30 @@ def test_what_is_no_place_for_a_copy_is_refused(data: Path, tmp_path: Path) -> N
     assert log_of(other) == before
     assert refused(data, "copy", "a", "b", "c")[0] == 2
     assert refused(data, "copy", "postgresql://localhost/x")[0] != 0
+
+
+@pytest.mark.parametrize("content", [b"dear diary\n", b"\0" * 9, b'{"specversion":"1.0"}\n'])
+def test_somebody_else_s_file_is_left_alone(data: Path, tmp_path: Path, content: bytes) -> None:
+    """Neither is anything copied to it, nor is it cut back to what there is of a log in it."""
+    file = tmp_path / "diary"
+    file.write_bytes(content)
+    before = set(tmp_path.iterdir())
+    for arguments in (["copy", str(file)], ["copy", str(file), str(tmp_path / "copy.jsonl")]):
+        code, said = refused(data, *arguments)
+        assert (code, "the file is no log" in said) == (3, True)
+    for arguments in (["log", "show"], ["state", "digest"], ["rebuild"], ["users", "list"]):
+        result = invoke(data, *arguments, "--log", str(file))
+        assert (result.exit_code, "the file is no log" in result.stderr) == (3, True)
+    assert file.read_bytes() == content
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_is_no_regular_file_is_no_place_for_a_copy(data: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = set(tmp_path.iterdir())
+    code, said = refused(data, "copy", str(tmp_path / "pipe"))
+    assert (code, "is no regular file" in said) == (3, True)
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_copy_that_is_longer_than_the_log_is_left_alone(data: Path, backup: Path) -> None:
@@ -303,6 +390,18 @@ def test_a_log_without_a_user_s_key_is_not_restored(backup: Path, tmp_path: Path
     code, said = refused(tmp_path / "new", "restore", str(backup))
     assert (code, "there is no key for users/1, who is not erased" in said) == (1, True)
     assert not (tmp_path / "new" / "events.jsonl").exists()
+
+
+def test_what_is_no_log_is_not_restored(backup: Path, tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for, for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
+    signed = str(backup / "events.jsonl.checkpoint")
+    for place in ("pipe", "empty"):
+        options = (str(tmp_path / place), "--checkpoint", signed)
+        code, said = refused(tmp_path / "new", "restore", *options)
+        assert (code, said.startswith("eventapi: there is no log at ")) == (3, True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_log_that_is_there_is_not_replaced(data: Path, backup: Path, tmp_path: Path) -> None:

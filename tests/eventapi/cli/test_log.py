@@ -229,8 +229,28 @@ def test_a_vault_that_does_not_belong_to_the_log_is_found(
     assert finding.format(log_of(data).index(b"\n") + 1) in result.stdout
 
 
+def test_a_vault_that_is_not_there_is_told_and_not_made(data: Path) -> None:
+    (data / "vault.sqlite").unlink()
+    result = invoke(data, "log", "verify", "--seals")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == f"eventapi: there is no vault at {data / 'vault.sqlite'}\n"
+    assert not (data / "vault.sqlite").exists()
+
+
 def test_a_file_to_verify_must_be_there(data: Path) -> None:
     assert invoke(data, "log", "verify", str(data / "no.jsonl")).exit_code == 2
+
+
+def test_what_is_no_regular_file_is_not_called_whole(data: Path) -> None:
+    """A pipe has no size, and a log of no size is whole."""
+    reader, writer = os.pipe()
+    os.write(writer, b"no event\n")
+    os.close(writer)
+    for path in (f"/dev/fd/{reader}", "/dev/zero"):
+        result = invoke(data, "log", "verify", path)
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "is no regular file" in result.stderr
+    os.close(reader)
 
 
 def test_reading_a_damaged_log_names_the_place(data: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli import config as config_module
+from eventapi.commands.users import RegisterUser
 from eventapi.settings import Settings
+from eventapi.testing.given import profile
 from events.errors import LogUnavailable, NotFound, StorageFull, VaultUnavailable
-from tests.eventapi.cli.running import invoke, run
+from tests.eventapi.cli.running import PROGRAM, invoke, run, written
 
 
 def test_its_version_and_both_of_its_names(tmp_path: Path) -> None:
@@ -68,6 +70,18 @@ def test_an_interrupt_is_quiet(
     result = invoke(tmp_path, "config")
     assert result.exit_code == 130
     assert result.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_changes_no_answer(tmp_path: Path, closed: str) -> None:
+    """It is missed by nobody: not by a check of a log that is whole, and not by one that is not."""
+    written(tmp_path / "data", RegisterUser(profile("ann")))
+    command = ["sh", "-c", f'"$@" {closed}', "sh", *PROGRAM]
+    ended = run(tmp_path, "log", "verify", command=command)
+    assert (ended.code, ended.err) == (0, "")
+    (tmp_path / "data" / "events.jsonl").write_bytes(b"no event\n")
+    ended = run(tmp_path, "log", "verify", command=command)
+    assert (ended.code, ended.err) == (1, "")
 
 
 # Settings

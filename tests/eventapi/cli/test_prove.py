@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from eventapi.cli import verify as verify_module
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
@@ -70,7 +72,10 @@ def test_what_cannot_be_proven_is_told(data: Path) -> None:
         1,
         "eventapi: there is no position 11 yet: the log ends at 10\n",
     )
-    assert refused(data, "prove", "--since", "11")[0] == 1
+    assert refused(data, "prove", "--since", "11") == (
+        1,
+        "eventapi: the checkpoint is of 10 events\n",
+    )
     for arguments in ((), ("0",), ("x",), ("1", "--since", "1")):
         assert refused(data, "prove", *arguments)[0] == 2
 
@@ -95,6 +100,10 @@ def test_what_a_witness_signs_is_kept(data: Path, tmp_path: Path) -> None:
     written(data, CreateItem(1, Content("one more")))
     told(data, "checkpoint")
     assert refused(data, "checkpoint", "--cosigned", str(file))[0] == 1
+    for nonsense in (b"", b"no checkpoint", b"\xff\xfe"):
+        file.write_bytes(nonsense)
+        code, said = refused(data, "checkpoint", "--cosigned", str(file))
+        assert (code, said.startswith("eventapi: ")) == (1, True)
 
 
 def verified(path: Path, *options: str) -> tuple[int, str]:
@@ -140,10 +149,22 @@ def test_a_checkpoint_of_somebody_else_is_no_proof(data: Path, signed: Path) -> 
     assert code == 1
     assert "is not signed by" in said
     for key in ("nonsense", "a+b+c"):
-        assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 3
+        assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 2
     assert verified(log, "--key", WITNESS.verifier.vkey)[0] == 2
-    assert verified(log, "--checkpoint", str(log))[0] == 3
+    for other in (str(log), "/dev/zero"):
+        assert verified(log, "--checkpoint", other)[0] == 3
     assert verified(log, "--checkpoint", "http://127.0.0.1:1/log/checkpoint")[0] == 3
+
+
+def test_what_another_server_says_is_one_line_and_moves_no_cursor(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("HTTP Error 404: gone\r\n\x1b[2Jfor ever")
+
+    monkeypatch.setattr(verify_module, "urlopen", refuse)
+    code, said = verified(data / "events.jsonl", "--checkpoint", "http://localhost/log/checkpoint")
+    assert (code, said.rstrip("\n").isprintable()) == (3, True)
 
 
 def test_a_backup_is_a_prefix_of_the_log(data: Path) -> None:
@@ -154,3 +175,20 @@ def test_a_backup_is_a_prefix_of_the_log(data: Path) -> None:
     code, said = verified(log, "--prefix-of", str(backup))
     assert code == 1
     assert f"from byte {backup.stat().st_size} on" in said
+
+
+def test_where_a_backup_is_another_log_stands_beside_its_damage(data: Path) -> None:
+    backup = data.parent / "backup.jsonl"
+    content = bytearray((data / "events.jsonl").read_bytes())
+    at = content.index(b"items/3")
+    content[at] ^= 1
+    backup.write_bytes(content)
+    code, said = verified(backup, "--json", "--prefix-of", str(data / "events.jsonl"))
+    report = json.loads(said)
+    assert (code, report["ok"]) == (1, False)
+    damage, difference = report["findings"]
+    position, offset = content.count(b"\n", 0, at) + 1, content.rindex(b"\n", 0, at) + 1
+    assert (damage["kind"], damage["position"], damage["offset"]) == ("damaged", position, offset)
+    assert (difference["kind"], difference["position"]) == ("prefix", position)
+    assert difference["offset"] == offset
+    assert f"from byte {at} on" in difference["detail"]

@@ -58,7 +58,9 @@ def test_at_a_position_and_at_a_time(data: Path) -> None:
         assert by_time["time"] == record["time"]
 
 
-@pytest.mark.parametrize("at", ["0", "1999-12-31T23:59:59Z", "1999-12-31t23:59:59.5+05:30"])
+@pytest.mark.parametrize(
+    "at", ["0", "1999-12-31T23:59:59Z", "1999-12-31t23:59:59z", "1999-12-31t23:59:59.5+05:30"]
+)
 def test_before_the_beginning(data: Path, at: str) -> None:
     assert invoke(data, "state", "digest", "--at", at).stdout == f"{EMPTY}\n"
     assert shown(data, "--at", at)["time"] is None

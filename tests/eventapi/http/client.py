@@ -184,16 +184,17 @@ class Caller(msgspec.Struct, frozen=True):
 
 def elsewhere(api: Api, *commands: Command) -> None:
     """Write commands beside the app, through a journal of another process."""
+    api.run(written_elsewhere(api, *commands))
 
-    async def write() -> None:
-        journal = Journal(api.log, api.vault, SYSTEM)
-        await journal.start()
-        try:
-            await journal.execute_all(list(commands))
-        finally:
-            await journal.close()
 
-    api.run(write())
+async def written_elsewhere(api: Api, *commands: Command) -> None:
+    """As `elsewhere`, within the app's loop."""
+    journal = Journal(api.log, api.vault, SYSTEM)
+    await journal.start()
+    try:
+        await journal.execute_all(list(commands))
+    finally:
+        await journal.close()
 
 
 def quiet_settings(**given: Any) -> Settings:

@@ -65,6 +65,30 @@ def test_lines_are_those_of_the_log_byte_for_byte(api: Api, auditor: Caller) -> 
     assert answer.content == b"".join(line + b"\n" for line in lines[1:3])
 
 
+LINES, LIVE, PAGE = "application/x-ndjson", "text/event-stream", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", PAGE),
+        ("text/html, application/*", PAGE),
+        (f"{LINES}, */*", LINES),
+        (f"{PAGE}, {LINES.upper()}", LINES),
+        (f"{PAGE}, {LINES};q=0.5", PAGE),
+        (f"{LINES};q=0.5, */*;q=0.1", LINES),
+        (f"{LINES};q=0", PAGE),
+        (f"{LIVE};q=0, {LINES};q=0.001", LINES),
+        (f"{LIVE}; q=0.1, {LINES}; q=0.9", LINES),
+        (f"{LIVE}, {LINES}", LIVE),
+        (f"{LIVE};q=often", LIVE),
+    ],
+)
+def test_what_is_accepted_most_gladly_is_given(auditor: Caller, accept: str, kind: str) -> None:
+    answer = auditor.request("HEAD", "/audit/events", headers={"accept": accept})
+    assert answer.headers["content-type"] == kind
+
+
 @pytest.mark.parametrize(
     ("query", "kinds"),
     [

@@ -137,6 +137,19 @@ def test_login_takes_the_form_as_well(document: dict[str, Any]) -> None:
         assert set(form["properties"]) == {"username", "password", "grant_type"}
 
 
+def test_a_restore_needs_no_body_and_all_else_does(document: dict[str, Any]) -> None:
+    for path, _, operation in operations(document):
+        if "requestBody" in operation:
+            needed = not path.endswith("/restore")
+            assert operation["requestBody"]["required"] == needed, path
+
+
+def test_whatever_reads_the_log_may_find_it_unavailable(document: dict[str, Any]) -> None:
+    for path, _, operation in operations(document):
+        if "/log/" in path:
+            assert "`log-unavailable`" in operation["responses"]["503"]["description"], path
+
+
 ENDPOINTS: list[tuple[str, Endpoint]] = [
     (prefix, endpoint)
     for version in (V1, V2)
@@ -150,7 +163,7 @@ ENDPOINTS: list[tuple[str, Endpoint]] = [
         *health.endpoints(),
         *metrics.endpoints(),
     )
-] + [("", endpoint) for endpoint in docs.endpoints(dict)]
+] + [("", endpoint) for endpoint in docs.endpoints(str, ("v1", "v2"))]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from eventapi.commands.items import DeleteItem
+from eventapi.commands.items import CreateItem, DeleteItem
+from events.items import Content
 from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
+from tests.eventapi.test_past import CountingLog
 
 
 class Told:
@@ -93,6 +95,52 @@ def test_a_list_is_shown_as_it_was(ann: Caller, prefix: str) -> None:
     assert f"as_of={before}" in answer.headers["link"]
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_pages_lead_through_a_list_as_it_was(
+    ann: Caller, order: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where what the owner ever had is looked at in several goes."""
+    monkeypatch.setattr("eventapi.http.items._AT_ONCE", 2)
+    numbers = [ann.create(f"odd {n}" if n % 2 else f"even {n}") for n in range(9)]
+    ann.request("DELETE", f"/items/{numbers[3]}")
+    answer = ann.patch(f"/items/{numbers[1]}", json={"description": "odd as well"})
+    then = answer.headers["event-position"]
+    ann.request("DELETE", f"/items/{numbers[5]}")
+    ann.create("odd and late")
+    found: list[int] = []
+    where: str | None = f"/items?as_of={then}&order={order}&limit={limit}&q=ODD"
+    while where is not None:
+        answer = ann.get(where)
+        assert len(answer.json()) <= limit
+        found += [item["id"] for item in answer.json()]
+        where = answer.links.get("next", {}).get("url")
+    assert found == sorted((numbers[n] for n in (1, 5, 7)), reverse=order == "desc")
+
+
+def test_a_page_of_the_past_takes_no_more_of_the_log_than_a_page() -> None:
+    """However much the owner has; a page of today takes nothing of the log at all."""
+    log = CountingLog()
+    with Api(log=log) as api:
+        ann = api.caller()
+        elsewhere(api, *(CreateItem(1, Content(f"item {number}")) for number in range(1000)))
+        ann.get("/items")
+        before = log.lines_read
+        page = ann.get(f"/items?as_of={log.position}&limit=5&after=700").json()
+        assert [item["title"] for item in page] == [f"item {number}" for number in range(700, 705)]
+        assert log.lines_read - before < 200
+
+
+@pytest.mark.parametrize("fraction", ["", ".5", ".123456789"])
+def test_a_time_may_have_any_form_of_the_rfc(ann: Caller, fraction: str) -> None:
+    number = ann.create()
+    for time in (f"2999-01-01T00:00:00{fraction}Z", f"2999-01-01t00:00:00{fraction}z"):
+        for path in (f"/items/{number}", "/items"):
+            assert ann.get(path, params={"as_of": time}).status_code == 200
+        answer = ann.post(f"/items/{number}/restore", json={"as_of": time})
+        assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     "point", ["-1", "", "now", "01", "1.0", "2026-01-01", "2026-01-01T00:00:00", "9" * 18, "x" * 41]
 )
@@ -159,8 +207,9 @@ def test_a_restore_has_a_point_or_nothing(ann: Caller, as_of: object) -> None:
 
 def test_a_restore_keeps_conditions(ann: Caller) -> None:
     told = Told(ann)
-    other = ann.post(f"{told.path}/restore", headers={"If-Match": '"1"'})
-    assert_problem(other, 412, "precondition-failed")
+    for tag in ('"1"', f'W/"{told.deleted}"', '"never given out"'):
+        other = ann.post(f"{told.path}/restore", headers={"If-Match": tag})
+        assert_problem(other, 412, "precondition-failed")
     right = ann.post(f"{told.path}/restore", headers={"If-Match": f'"{told.deleted}"'})
     assert right.status_code == 200
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from eventapi.checkpoints import Checkpoints
 from eventapi.commands.users import GrantRole
+from eventapi.settings import Settings
+from eventapi.storage import Parts
+from events.log.port import EventLog
 from events.merkle import EMPTY_ROOT, is_consistent, leaf_hash, root_from_inclusion, root_of
 from events.notes import Consistency, Inclusion, Note, TreeHead, Verifier
+from projections.tree import Tree
 from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
 
 EVENTS = 260
@@ -136,3 +142,22 @@ def test_control_a_changed_line_is_found(api: Api, lines: list[bytes]) -> None:
     head = TreeHead.of(proof.checkpoint)
     other = leaf_hash(lines[0] + b" ")
     assert root_from_inclusion(proof.index, head.size, other, proof.hashes) != head.root
+
+
+def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "events.jsonl.key"
+    key.write_text("nonsense")
+
+    def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
+        return Checkpoints(Tree(log), key)
+
+    monkeypatch.setattr("eventapi.app.open_checkpoints", opened)
+    with Api() as api:
+        for path in ("/log/key", "/log/checkpoint", "/log/consistency/0"):
+            answer = api.request("GET", path)
+            assert_problem(answer, 503, "log-unavailable")
+            assert str(key) not in answer.text
+    assert str(key) in caplog.text
+    assert "Traceback" not in caplog.text

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
-from tests.proving.simulation.disk import Folder, Node
+from tests.proving.simulation.disk import File, Folder, Node
 
 if TYPE_CHECKING:
     from tests.proving.simulation.calls import Calls
@@ -66,6 +66,9 @@ class Path:
 
     def exists(self) -> bool:
         return self._look() is not None
+
+    def is_file(self) -> bool:
+        return isinstance(self._look(), File)
 
     def is_dir(self) -> bool:
         return isinstance(self._look(), Folder)

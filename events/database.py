@@ -1,0 +1,255 @@
+"""A database that keeps a log and the keys to it: tables, connections, transactions, errors.
+
+PostgreSQL by asyncpg, MySQL and MariaDB by asyncmy; SQLAlchemy makes one of the two. What differs
+between the engines stands in this file and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final
+
+import asyncpg
+import sqlalchemy
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, text
+from sqlalchemy.dialects.mysql import BINARY
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from events.errors import ConfigurationError, EventapiError, StorageFull
+from events.record import GENESIS
+
+logger = logging.getLogger("events.database")
+
+CONNECT_SECONDS: Final = 5
+STATEMENT_SECONDS: Final = 30
+"""How long one statement may take, save where it waits for a lock; then the database is lost."""
+
+IDLE_SECONDS: Final = 15
+"""After so long the database takes the lock from a process that was stopped while it held it."""
+
+_RECYCLE_SECONDS: Final = 1800
+"""Connections are not kept for longer: who is in between may forget them in silence."""
+
+_RETRY_SECONDS: Final = 0.25
+
+_metadata = MetaData()
+_32_BYTES = LargeBinary(32).with_variant(BINARY(32), "mysql", "mariadb")
+
+EVENTS: Final = Table(
+    "eventapi_events",
+    _metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", LargeBinary(65_535), nullable=False),
+)
+"""One row per line, the bytes as they would stand in a file, without the newline."""
+
+HEAD: Final = Table(
+    "eventapi_head",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", _32_BYTES, nullable=False),
+)
+"""One row with the end of the log, and the lock on it: whoever appends holds that row."""
+
+KEYS: Final = Table(
+    "eventapi_keys",
+    _metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("key", _32_BYTES, nullable=False),
+)
+"""The vault: a key per user."""
+
+_DRIVERS: Final = {
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mysql+asyncmy",
+}
+_DISK_FULL: Final = ("53100", 1021, 1114)
+"""PostgreSQL's disk_full; MySQL's ER_DISK_FULL and ER_RECORD_FILE_FULL."""
+
+
+ERRORS: Final[tuple[type[Exception], ...]] = (
+    SQLAlchemyError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+)
+"""Whatever the use of a database may raise; SQLAlchemy does not wrap all that asyncpg has."""
+
+
+class Database:
+    """Connections to one database; `open` makes them.
+
+    Reads go through ``reading``, where every statement stands for itself and sees all that is
+    committed; transactions through `transaction`.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises `ConfigurationError` for an address that is none of a database we know."""
+        self._url, options = _understood(url)
+        common: dict[str, Any] = {
+            "connect_args": options,
+            "pool_recycle": _RECYCLE_SECONDS,
+            "pool_timeout": CONNECT_SECONDS,
+        }
+        self.is_postgresql = self._url.get_backend_name() == "postgresql"
+        self.reading: AsyncEngine = create_async_engine(
+            self._url, isolation_level="AUTOCOMMIT", **common
+        )
+        self._writing: AsyncEngine = create_async_engine(
+            self._url, isolation_level="READ COMMITTED", **common
+        )
+        self.joined: AsyncConnection | None = None
+        """The connection of a transaction in which whatever else is written takes part."""
+
+    @classmethod
+    async def open(cls, url: str, patience: float = 0) -> Database:
+        """Connect, make the tables where there are none, and see that a commit is durable.
+
+        A database that cannot be reached is tried again for so many seconds. Raises
+        `ConfigurationError`.
+        """
+        database = cls(url)
+        deadline = asyncio.get_running_loop().time() + patience
+        try:
+            while True:
+                try:
+                    await database._prepare()
+                except ERRORS as error:
+                    if asyncio.get_running_loop().time() >= deadline:
+                        reason = f"the database {database} cannot be used: {brief(error)}"
+                        raise ConfigurationError(reason) from error
+                    await asyncio.sleep(_RETRY_SECONDS)
+                else:
+                    return database
+        except BaseException:
+            await database.close()
+            raise
+
+    def __str__(self) -> str:
+        """The address, without what is secret in it."""
+        return str(self._url.set(query={}))
+
+    async def _prepare(self) -> None:
+        async with self.reading.connect() as connection:
+            await (_check_postgresql if self.is_postgresql else _check_mysql)(connection)
+        with suppress(DBAPIError):  # Another process may be making the same tables right now.
+            async with self._writing.begin() as connection:
+                await connection.run_sync(_metadata.create_all)
+        with suppress(sqlalchemy.exc.IntegrityError):  # Or may have made the head.
+            async with self._writing.begin() as connection:
+                if (await connection.execute(sqlalchemy.select(HEAD.c.id))).first() is None:
+                    await connection.execute(
+                        HEAD.insert().values(id=1, position=0, hash=GENESIS),
+                    )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end, or the joined one, which ends later."""
+        if self.joined is not None:
+            yield self.joined
+            return
+        async with self._writing.begin() as connection:
+            yield connection
+
+    def connection(self) -> AsyncConnection:
+        """A connection, to be started and closed, that begins a transaction by itself."""
+        return self._writing.connect()
+
+    async def call_at(
+        self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
+    ) -> None:
+        """Have ``heard`` called with what is said on a channel of PostgreSQL (NOTIFY)."""
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None  # noqa: S101 - for the type checker
+        await raw.add_listener(channel, lambda *said: heard(said[-1]))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for engine in (self.reading, self._writing):
+            await engine.dispose()
+
+
+def brief(error: BaseException) -> str:
+    """What went wrong, in one line, without the statement and its parameters."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    first, *_ = str(reason).splitlines() or [type(reason).__name__]
+    return first.rpartition("'>: ")[2] or type(reason).__name__
+
+
+@contextmanager
+def telling(unavailable: Callable[[str], EventapiError], what: str) -> Iterator[None]:
+    """Around the use of a database: `StorageFull` and ``unavailable`` instead of its own errors."""
+    try:
+        yield
+    except ERRORS as error:
+        original = error.orig if isinstance(error, DBAPIError) else None
+        codes = (getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1])
+        if any(code in _DISK_FULL for code in codes):
+            raise StorageFull(f"no room for {what}: {brief(error)}") from error
+        raise unavailable(f"{what} cannot be reached: {brief(error)}") from error
+
+
+def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
+    """The address as SQLAlchemy wants it, and what the driver wants to know."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+        drivername = _DRIVERS[parsed.drivername]
+    except (ArgumentError, KeyError, ValueError):
+        known = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://..."
+        raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {known}") from None
+    parsed = parsed.set(drivername=drivername)
+    if parsed.get_backend_name() == "postgresql":
+        # Named as libpq names it, which is what people know.
+        mode = parsed.query.get("sslmode")
+        parsed = parsed.difference_update_query(["sslmode"])
+        options: dict[str, Any] = {
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS,
+            "server_settings": {
+                "application_name": "eventapi",
+                "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+                "tcp_keepalives_idle": f"{IDLE_SECONDS}",
+            },
+        }
+        return parsed, options | ({"ssl": mode} if mode else {})
+    wanted = parsed.query.get("ssl")
+    parsed = parsed.difference_update_query(["ssl"])
+    options = {
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": STATEMENT_SECONDS,
+        # The second is MariaDB's own, which MySQL takes for a comment.
+        "init_command": f"SET SESSION wait_timeout = {2 * _RECYCLE_SECONDS}"
+        f" /*M!100301 , idle_transaction_timeout = {IDLE_SECONDS} */",
+    }
+    return parsed, options | ({"ssl": ssl.create_default_context()} if wanted == "true" else {})
+
+
+async def _check_postgresql(connection: AsyncConnection) -> None:
+    """A commit must be on the disk when it returns (PostgreSQL, chapter Reliability)."""
+    for name, bad in (("fsync", "off"), ("full_page_writes", "off"), ("synchronous_commit", "off")):
+        if (await connection.scalar(text(f"SHOW {name}"))) == bad:
+            raise ConfigurationError(
+                f"the database runs with {name} = {bad}: what it calls committed may be lost"
+            )
+
+
+async def _check_mysql(connection: AsyncConnection) -> None:
+    """As above (InnoDB, innodb_flush_log_at_trx_commit)."""
+    flushed = await connection.scalar(text("SELECT @@innodb_flush_log_at_trx_commit"))
+    if flushed != 1:
+        raise ConfigurationError(
+            f"the database runs with innodb_flush_log_at_trx_commit = {flushed}: what it calls "
+            "committed may be lost"
+        )
+    if await connection.scalar(text("SELECT @@log_bin AND @@sync_binlog != 1")):
+        logger.warning("the database runs with sync_binlog != 1: a replica may miss what it has")

@@ -1,0 +1,377 @@
+"""The log as rows of a database: the lines of the file, byte for byte, one a row.
+
+The life of a batch. Whoever appends locks the one row that says where the log ends
+(``SELECT ... FOR UPDATE``), reads what others appended before, inserts its lines at the positions
+behind, moves the end, and commits: all in one transaction. So positions are dense and in the order
+of the commits, on PostgreSQL as on MySQL, and what is readable is durable.
+
+1. What this machine knows of the end of the log stands in a mark in the data directory
+   (`events.log.mark`), which every process here polls and raises. A process that has committed
+   raises it before anybody is told, so reads on one machine are linearizable. Other machines tell
+   of theirs by NOTIFY, or are asked for it.
+2. The mark outlives the server. A database that ends before it has lost events that were
+   acknowledged, by a fail-over or an old backup: nothing is served from it.
+3. A connection that is lost in the middle of COMMIT leaves open what became of it. Then the row is
+   locked once more, which waits for the end of the other transaction, and shows its outcome.
+4. While the database cannot be reached, `position` stands still and reads fail at once, so what is
+   known already can be served; `lost_for` tells. Who wants to append waits a while, for a database
+   that starts anew is soon back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Executable, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events.database import CONNECT_SECONDS, ERRORS, EVENTS, HEAD, Database, brief, telling
+from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, MissingEvents
+from events.files import make_directory
+from events.log.mark import Mark
+from events.log.port import Head
+from events.threads import ended
+
+logger = logging.getLogger("events.log")
+
+PAGE_LINES: Final = 500
+"""How many lines are read at once; of the longest, 32 MB."""
+
+_RUN_BYTES: Final = 1 << 20
+"""About so much goes into one statement: MySQL takes 16 MB at most by default."""
+
+_WAY_SECONDS: Final = 1.0
+"""What the way to the database and back may take, beside the time that is waited for the lock."""
+
+_HEARTBEAT_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.02
+"""How often the database is asked where the log ends, if it tells of appends, and if not."""
+
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LAST_PAUSE_SECONDS: Final = 1.0
+"""Between two tries to reach a database that was lost."""
+
+_RESOLVE_SECONDS: Final = 10.0
+"""How long it is tried to find out what became of a COMMIT."""
+
+_LOST: Final = "the database of the log cannot be reached"
+_CHANNEL: Final = "eventapi_head"
+"""Where appends are told of, one channel for all logs of a database: each word names its schema."""
+
+_END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
+
+
+class SqlLog:
+    """Lines in a table, shared by any number of processes on any number of machines."""
+
+    def __init__(self, database: Database, mark: Path) -> None:
+        """Use `open`."""
+        self._database = database
+        try:
+            make_directory(mark.parent)
+            self._mark = Mark(mark)
+            self._mark_file = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            reason = f"the mark {mark} cannot be used: {error.strerror}"
+            raise ConfigurationError(reason) from error
+        self._mutex = asyncio.Lock()
+        self._connection: AsyncConnection | None = None
+        self._lost_at: float | None = None
+        self._following: asyncio.Task[None] | None = None
+        self.head = Head()
+
+    @classmethod
+    async def open(cls, database: Database, mark: Path) -> SqlLog:
+        """The log of an open database; what this machine knows of it stands in the mark.
+
+        Raises `ConfigurationError`, `LogUnreachable`, `DamagedLog` for a mark that is none, and
+        `MissingEvents` where the database has lost what was acknowledged.
+        """
+        log = cls(database, mark)
+        try:
+            with telling(LogUnreachable, "the log"):
+                async with database.reading.connect() as connection:
+                    await log._look(connection)
+            known = log._mark.read().head
+            lines = await log._page(known.position - 1, known.position)
+            if known.position and not any(_ends_with(line, known) for line in lines):
+                raise log._missing(known)
+        except BaseException:
+            await log.close()
+            raise
+        log._following = asyncio.create_task(log._follow(), name="log")
+        return log
+
+    def _missing(self, known: Head) -> MissingEvents:
+        return MissingEvents(
+            f"{known.position} events were acknowledged here, and the database does not have them: "
+            f"it is an older copy, or another log; to serve it all the same, remove {self._mark.path}",
+            position=known.position,
+            offset=0,
+        )
+
+    @property
+    def position(self) -> int:
+        return self._mark.position
+
+    @property
+    def lost_for(self) -> float:
+        return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
+
+    # Reading
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        position = max(after, 0)
+        last = self.position if upto is None else min(upto, self.position)
+        while position < last:
+            lines = await self._page(position, last)
+            if len(lines) < min(last - position, PAGE_LINES):
+                missing = position + len(lines) + 1
+                raise MissingEvents("acknowledged events are missing", position=missing, offset=0)
+            position += len(lines)
+            yield lines
+
+    async def stored(self) -> AsyncIterator[list[bytes]]:
+        """Whatever lines there are, in order, also where some are missing: for who checks them."""
+        position = 0
+        with telling(LogUnreachable, "the log"):
+            async with self._database.reading.connect() as connection:
+                while rows := await _rows(connection, position, self.position):
+                    position = rows[-1].position
+                    yield [row.line for row in rows]
+
+    async def _page(self, after: int, upto: int) -> list[bytes]:
+        """Lines behind a position, up to where one is missing; a lost connection is tried again."""
+        for is_last in (False, True):
+            if self._lost_at is not None:
+                raise LogUnreachable(_LOST)
+            try:
+                async with self._database.reading.connect() as connection:
+                    rows = await _rows(connection, after, upto)
+                    break
+            except ERRORS as error:
+                if is_last:
+                    reason = f"the log cannot be reached: {brief(error)}"
+                    raise LogUnreachable(reason) from error
+        return [row.line for row, at in zip(rows, count(after + 1)) if row.position == at]
+
+    # Writing
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[SqlLog]:
+        if self.lost_for > timeout:
+            raise LogUnreachable(_LOST)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._mutex.acquire()
+        except TimeoutError:
+            raise LogUnavailable(f"the log was not free within {timeout} s") from None
+        try:
+            connection = await self._connected_and_locked(timeout)
+            self._connection = self._database.joined = connection
+            try:
+                yield self
+                if self._database.joined is not None:
+                    # Nothing was appended, but keys may have been put.
+                    with telling(LogUnavailable, "the log"):
+                        await connection.commit()
+            finally:
+                self._connection = self._database.joined = None
+                await _let_go(connection)
+        finally:
+            self._mutex.release()
+
+    async def _connected_and_locked(self, timeout: float) -> AsyncConnection:
+        """A connection whose transaction has the head row; a lost database is tried again."""
+        deadline = time.monotonic() + timeout
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            connection = self._database.connection()
+            try:
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0) + _WAY_SECONDS):
+                    await connection.start()
+                    await self._lock(connection)
+            except TimeoutError:
+                await _let_go(connection)
+                raise LogUnavailable(f"the log was not free within {timeout} s") from None
+            except ERRORS as error:
+                await _let_go(connection)
+                if time.monotonic() + pause >= deadline:
+                    reason = f"the log cannot be reached: {brief(error)}"
+                    raise LogUnreachable(reason) from error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+            except BaseException:
+                await _let_go(connection)
+                raise
+            else:
+                return connection
+
+    async def _lock(self, connection: AsyncConnection) -> None:
+        position, digest = (await connection.execute(_END.with_for_update())).one()
+        head, known = Head(position, digest), self._mark.read().head
+        if position < known.position or (position == known.position and digest != known.hash):
+            raise self._missing(known)
+        self._note(is_lost=False)
+        self._know(head)
+        self.head = head
+
+    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        assert self._connection is not None  # noqa: S101 - only under the lock
+        writing = asyncio.create_task(self._write(self._connection, lines, head))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # What is committed cannot be taken back, so it is told, and the caller goes on.
+            await ended(writing)
+            writing.result()
+        self.head = head
+        self._know(head)
+
+    async def _write(self, connection: AsyncConnection, lines: Sequence[bytes], head: Head) -> None:
+        """Insert, move the end and commit; raises as `append` does."""
+        with telling(LogUnavailable, "the log"):
+            if self._database.joined is None:  # A commit has let the lock go.
+                before = self.head
+                await self._lock(connection)
+                if self.head != before:
+                    raise LogUnavailable("another one appended meanwhile")
+            is_committing = False
+            try:
+                for run in _runs(head.position - len(lines) + 1, lines):
+                    await connection.execute(EVENTS.insert(), run)
+                await connection.execute(self._moved(head))
+                is_committing = True
+                await connection.commit()
+            except ERRORS as error:
+                await _let_go(connection, is_over=False)
+                if not is_committing or not await self._is_committed(head):
+                    raise
+                logger.warning("a commit succeeded though its answer was lost: %s", brief(error))
+            finally:
+                self._database.joined = None
+
+    def _moved(self, head: Head) -> Executable:
+        moved = update(HEAD).where(HEAD.c.id == 1).values(position=head.position, hash=head.hash)
+        if not self._database.is_postgresql:
+            return moved
+        word = func.concat(func.current_schema(), f" {head.position} {head.hash.hex()}")
+        return moved.returning(func.pg_notify(_CHANNEL, word))
+
+    async def _is_committed(self, head: Head) -> bool:
+        """Whether a transaction of unknown outcome came to its end; see 3. above."""
+        deadline = time.monotonic() + _RESOLVE_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(*ERRORS):
+                async with (
+                    asyncio.timeout(deadline - time.monotonic()),
+                    self._database.connection() as connection,
+                ):
+                    await connection.execute(_END.with_for_update())
+                    rows = await _rows(connection, head.position - 1, head.position)
+                    return any(_ends_with(row.line, head) for row in rows)
+            await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+        raise LogUnavailable("the database was lost in a commit: it may have been written or not")
+
+    # Following
+
+    def _know(self, head: Head) -> None:
+        """Tell all processes of this machine how far the log goes."""
+        if head.position <= self._mark.position:
+            return
+        fcntl.flock(self._mark_file, fcntl.LOCK_EX)
+        try:
+            if head.position > self._mark.position:
+                self._mark.publish(0, head)
+        finally:
+            fcntl.flock(self._mark_file, fcntl.LOCK_UN)
+
+    def _note(self, *, is_lost: bool, reason: str = "") -> None:
+        if is_lost and self._lost_at is None:
+            self._lost_at = time.monotonic()
+            logger.warning("the database of the log is lost: %s", reason)
+        elif not is_lost and self._lost_at is not None:
+            self._lost_at = None
+            logger.warning("the database of the log is reached again")
+
+    async def _follow(self) -> None:
+        """Keep the mark up to date, and know whether the database is there, until cancelled."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with self._database.reading.connect() as connection:
+                    if self._database.is_postgresql:
+                        await self._listen(connection)
+                    while True:
+                        async with asyncio.timeout(CONNECT_SECONDS):
+                            await self._look(connection)
+                        self._note(is_lost=False)
+                        pause = _FIRST_PAUSE_SECONDS
+                        await asyncio.sleep(self._look_seconds)
+            except ERRORS as error:
+                self._note(is_lost=True, reason=brief(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+
+    @property
+    def _look_seconds(self) -> float:
+        return _HEARTBEAT_SECONDS if self._database.is_postgresql else _POLL_SECONDS
+
+    async def _look(self, connection: AsyncConnection) -> None:
+        position, digest = (await connection.execute(_END)).one()
+        self._know(Head(position, digest))
+
+    async def _listen(self, connection: AsyncConnection) -> None:
+        schema = await connection.scalar(select(func.current_schema()))
+
+        def heard(word: str) -> None:
+            whose, position, digest = word.rsplit(" ", 2)
+            if whose == schema:
+                self._know(Head(int(position), bytes.fromhex(digest)))
+
+        await self._database.call_at(connection, _CHANNEL, heard)
+
+    async def close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        self._mark.close()
+        os.close(self._mark_file)
+
+
+async def _rows(connection: AsyncConnection, after: int, upto: int) -> Sequence[Any]:
+    wanted = select(EVENTS).where(EVENTS.c.position > after, EVENTS.c.position <= upto)
+    return (await connection.execute(wanted.order_by(EVENTS.c.position).limit(PAGE_LINES))).all()
+
+
+def _runs(position: int, lines: Sequence[bytes]) -> Iterator[list[dict[str, Any]]]:
+    """Rows for lines from a position on, in runs that a statement may have."""
+    run: list[dict[str, Any]] = []
+    size = 0
+    for at, line in enumerate(lines, position):
+        run.append({"position": at, "line": line})
+        size += len(line)
+        if size >= _RUN_BYTES:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
+
+
+def _ends_with(line: bytes, head: Head) -> bool:
+    return line.endswith(b',"hash":"%b"}' % head.hash.hex().encode())
+
+
+async def _let_go(connection: AsyncConnection, *, is_over: bool = True) -> None:
+    """Roll back, and give the connection back; what is lost already is given up."""
+    with suppress(*ERRORS):
+        await (connection.close() if is_over else connection.rollback())

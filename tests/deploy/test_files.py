@@ -1,0 +1,108 @@
+"""What is deployed and not run here: its form is right, and what it refers to is there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from eventapi.security.secret import given_keys
+from eventapi.settings import load
+from events.errors import ConfigurationError
+from tests.deploy.balancer import DEPLOY
+from tests.whole.server import ROOT
+
+COMPOSE = DEPLOY / "compose"
+NOT_RUN = [DEPLOY / "Containerfile", *COMPOSE.glob("*.yaml")]
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    """The compose file, its variables put in."""
+    text = (COMPOSE / "compose.yaml").read_text()
+    for name, value in dotenv_values(COMPOSE / "example.env").items():
+        text = text.replace(f"${{{name}}}", value or "")
+    assert "${" not in text
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def mounted(compose: dict[str, Any]) -> list[tuple[str, str, Path]]:
+    """Service, place and file of everything that is mounted from here."""
+    return [
+        (name, parts[1], COMPOSE / parts[0])
+        for name, service in compose["services"].items()
+        for parts in (volume.split(":") for volume in service.get("volumes", ()))
+        if parts[0].startswith(".")
+    ]
+
+
+@pytest.mark.parametrize("file", NOT_RUN, ids=lambda file: str(file.name))
+def test_what_is_not_run_says_so_at_its_top(file: Path) -> None:
+    assert file.read_text().startswith("# NOT RUN where the tests run")
+
+
+def test_the_settings_are_settings(compose: dict[str, Any]) -> None:
+    of_units = load({}, DEPLOY / "eventapi.env").settings
+    assert of_units.trusted_proxies == ("127.0.0.1",)
+    for name in ("eventapi-1", "eventapi-2", "eventapi-3"):
+        settings = load(compose["services"][name]["environment"], Path("/nonexistent")).settings
+        (subnet,) = compose["networks"]["default"]["ipam"]["config"]
+        assert settings.trusted_proxies == (subnet["subnet"],)
+
+
+@pytest.mark.parametrize("file", [DEPLOY / "eventapi.env", COMPOSE / "example.env"])
+def test_a_server_does_not_start_with_the_key_of_an_example(file: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        given_keys(dotenv_values(file)["EVENTAPI_SECRET_KEY"] or "")
+
+
+def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
+    files = [file for _, _, file in mounted(compose)]
+    assert [file for file in files if not file.exists()] == [COMPOSE / "tls"]  # Everyone's own.
+    named = {
+        volume.split(":")[0]
+        for one in compose["services"].values()
+        for volume in one.get("volumes", ())
+    }
+    assert {name for name in named if not name.startswith(".")} == compose["volumes"].keys()
+
+
+def test_the_files_refer_to_services_that_there_are(compose: dict[str, Any]) -> None:
+    services = compose["services"].keys()
+    instances = re.findall(
+        r"^server ([\w-]+):8000 ", (COMPOSE / "instances.conf").read_text(), re.MULTILINE
+    )
+    scraped = yaml.safe_load((COMPOSE / "prometheus.yml").read_text())["scrape_configs"][0]
+    targets = [target.removesuffix(":8000") for target in scraped["static_configs"][0]["targets"]]
+    assert instances == targets == [name for name in services if name.startswith("eventapi-")]
+    for service in compose["services"].values():
+        assert set(service.get("depends_on", ())) <= services
+    source = yaml.safe_load((COMPOSE / "grafana-datasources.yaml").read_text())["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    boards = yaml.safe_load((COMPOSE / "grafana-dashboards.yaml").read_text())["providers"][0]
+    assert boards["options"]["path"] in [place for _, place, _ in mounted(compose)]
+
+
+def test_what_the_container_copies_is_there_and_is_the_whole_house() -> None:
+    text = (DEPLOY / "Containerfile").read_text()
+    copied = [
+        name
+        for line in re.findall("^COPY ([^-].*)$", text, re.MULTILINE)
+        for name in line.split()[:-1]
+    ]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    assert {"eventapi", "projections", "events", "pyproject.toml"} <= set(copied)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is absent: make servers")
+def test_prometheus_takes_its_configuration() -> None:
+    command = ["promtool", "check", "config", str(COMPOSE / "prometheus.yml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,178 @@
+"""Versions side by side: a document each, and one of them on its way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31
+
+from eventapi.http.deprecation import is_version_1
+from eventapi.http.views import V1, V2, VERSIONS
+from tests.eventapi.http.client import Api, Caller, quiet_settings
+
+LINK = '<https://api.example/changes>; rel="deprecation sunset"'
+TOLD = {"deprecation": "@1798761600", "sunset": "Thu, 01 Jul 2027 10:30:00 GMT"}
+"""The examples' moments, as each RFC writes them."""
+
+
+@pytest.fixture(scope="module")
+def ending() -> Iterator[Api]:
+    """An app whose version 1 is on its way out."""
+    settings = quiet_settings(
+        v1_deprecation="2027-01-01",
+        v1_sunset="2027-07-01T12:30:00+02:00",
+        v1_link="https://api.example/changes",
+    )
+    with Api(settings) as api:
+        yield api
+
+
+def document(api: Api, path: str = "/openapi.json") -> dict[str, Any]:
+    """An OpenAPI document, valid."""
+    answer = api.request("GET", path)
+    assert answer.headers["content-type"] == "application/json"
+    found: dict[str, Any] = answer.json()
+    jsonschema_rs.validate(OPENAPI_31, found)
+    return found
+
+
+# Documents
+
+
+@pytest.mark.parametrize("version", [version.name for version in VERSIONS])
+def test_the_document_of_a_version_is_what_the_joint_one_says_of_it(api: Api, version: str) -> None:
+    own, joint = document(api, f"/api/{version}/openapi.json"), document(api)
+    below = {path: of for path, of in joint["paths"].items() if path.startswith(f"/api/{version}/")}
+    assert own["paths"] == below
+    assert own["info"]["title"] == f"eventapi {version}"
+    schemas = own["components"]["schemas"]
+    assert schemas.items() <= joint["components"]["schemas"].items()
+    assert set(re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(own))) == schemas.keys()
+    login = own["components"]["securitySchemes"]["bearer"]["flows"]["password"]["tokenUrl"]
+    assert login in own["paths"]
+
+
+def test_no_document_of_a_version_shows_another(api: Api) -> None:
+    first, second = (document(api, f"/api/{name}/openapi.json") for name in ("v1", "v2"))
+    assert {"ItemV1", "UserV1"} <= first["components"]["schemas"].keys()
+    assert not {"ItemV2", "PageV2", "UserV2"} & first["components"]["schemas"].keys()
+    assert not {"ItemV1", "UserV1"} & second["components"]["schemas"].keys()
+
+
+def test_a_third_version_is_a_record_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"page_type": V1.page_type, "page": V1.page}
+    third = msgspec.structs.replace(V2, name="v3", prefixes=("/api/v3",), **arrays)
+    monkeypatch.setattr("eventapi.app.VERSIONS", (*VERSIONS, third))
+    with Api(quiet_settings()) as api:
+        ann = api.caller().under("/api/v3")
+        created = ann.post("/items", json={"title": "a title"})
+        assert created.status_code == 201
+        assert created.headers["location"] == "/api/v3/items/1"
+        assert [item["title"] for item in ann.get("/items").json()] == ["a title"]
+        paths = document(api, "/api/v3/openapi.json")["paths"]
+        content = paths["/api/v3/items"]["get"]["responses"]["200"]["content"]
+        assert content["application/json"]["schema"]["type"] == "array"
+
+
+# Deprecation
+
+V1_REQUESTS = [
+    ("GET", "/items", 200),
+    ("GET", "/api/v1/items", 200),
+    ("HEAD", "/items", 200),
+    ("GET", "/items/999", 404),
+    ("PUT", "/api/v1/items", 405),
+    ("GET", "/api/v1/nothing", 404),
+    ("OPTIONS", "/items", 204),
+    ("GET", "/auth/me", 200),
+    ("GET", "/api/v1/health", 200),
+    ("GET", "/api/v1/openapi.json", 200),
+    ("GET", "/items//", 404),
+]
+OTHER_REQUESTS = [
+    ("GET", "/api/v2/items", 200),
+    ("GET", "/api/v2/items/999", 404),
+    ("GET", "/api/v2/nothing", 404),
+    ("GET", "/health", 200),
+    ("GET", "/docs", 200),
+    ("GET", "/openapi.json", 200),
+    ("GET", "/problems/not-found", 200),
+    ("GET", "/itemsandmore", 404),
+    ("GET", "/", 404),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), V1_REQUESTS)
+def test_all_that_version_1_answers_tells_of_its_end(
+    ending: Api, method: str, path: str, status: int
+) -> None:
+    answer = ending.caller().request(method, path)
+    assert answer.status_code == status
+    assert {name: answer.headers[name] for name in TOLD} == TOLD
+    assert LINK in answer.headers.get_list("link")
+
+
+def test_so_do_refusals_and_writes(ending: Api) -> None:
+    refused = ending.request("GET", "/items")
+    written = ending.caller().post("/items", json={"title": "a title"})
+    assert (refused.status_code, written.status_code) == (401, 200)
+    assert refused.headers["sunset"] == written.headers["sunset"] == TOLD["sunset"]
+
+
+def test_the_link_to_the_next_page_stays(ending: Api) -> None:
+    ann = ending.caller()
+    for _ in range(2):
+        ann.create()
+    answer = ann.get("/items?limit=1")
+    following, link = answer.headers.get_list("link")
+    assert following.endswith('rel="next"')
+    assert link == LINK
+
+
+@pytest.mark.parametrize(("method", "path", "status"), OTHER_REQUESTS)
+def test_nothing_else_does(ending: Api, method: str, path: str, status: int) -> None:
+    answer = ending.caller().request(method, path)
+    assert answer.status_code == status
+    assert not {*TOLD, "link"} & answer.headers.keys()
+
+
+def test_by_default_nothing_is_on_its_way_out(api: Api, ann: Caller) -> None:
+    for method, path, _ in V1_REQUESTS:
+        assert not {*TOLD, "link"} & ann.request(method, path).headers.keys()
+    assert "'deprecated'" not in str(document(api))
+
+
+@pytest.mark.parametrize("given", ["v1_deprecation", "v1_sunset"])
+def test_each_is_told_without_the_other(given: str) -> None:
+    with Api(quiet_settings(**{given: "2027-01-01T00:00:00Z"}, v1_link="/docs")) as api:
+        headers = api.request("GET", "/items").headers
+        name = given.removeprefix("v1_")
+        assert headers.keys() & TOLD.keys() == {name}
+        assert headers["link"] == f'</docs>; rel="{name}"'
+        operation = document(api)["paths"]["/items"]["get"]
+        assert operation["deprecated"]
+        told = operation["responses"]["200"]["headers"].keys()
+        assert {one.lower() for one in told} & TOLD.keys() == {name}
+
+
+def test_the_documents_mark_what_is_deprecated(ending: Api) -> None:
+    for path in ("/openapi.json", "/api/v1/openapi.json", "/api/v2/openapi.json"):
+        for place, operations in document(ending, path)["paths"].items():
+            for operation in operations.values():
+                assert operation.get("deprecated", False) == is_version_1(place), place
+                for response in operation["responses"].values():
+                    listed = {"Deprecation", "Sunset"} <= response["headers"].keys()
+                    assert listed == is_version_1(place)
+
+
+def test_pages_elsewhere_may_read_it() -> None:
+    settings = quiet_settings(v1_sunset="2027-01-01", cors_origins=("https://app.example",))
+    with Api(settings) as api:
+        answer = api.request("GET", "/items", headers={"Origin": "https://app.example"})
+        exposed = answer.headers["access-control-expose-headers"].split(", ")
+        assert {"Deprecation", "Sunset", "Link"} <= set(exposed)

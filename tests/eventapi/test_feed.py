@@ -1,0 +1,34 @@
+"""Who waits for the next event of a log is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from eventapi.feed import Feed
+from events.log.memory import MemoryLog
+from events.log.port import Head
+
+
+def test_what_comes_right_after_the_look_is_told_too() -> None:
+    """Another process may write before whoever watches for all has had a first turn."""
+
+    async def waited() -> bool:
+        log = MemoryLog()
+        feed = Feed(log)
+        waiting = asyncio.create_task(feed.moved(0, 3_600))
+        await asyncio.sleep(0)  # It has looked, and waits.
+        log.head = Head(1)
+        return await asyncio.wait_for(waiting, 10)
+
+    assert asyncio.run(waited())
+
+
+def test_who_waits_is_told_when_nobody_is_to_follow_any_more() -> None:
+    async def waited() -> bool:
+        feed = Feed(MemoryLog())
+        waiting = asyncio.create_task(feed.moved(0, 3_600))
+        await asyncio.sleep(0)
+        feed.close()
+        return await asyncio.wait_for(waiting, 10)
+
+    assert not asyncio.run(waited())

