@@ -39,10 +39,14 @@ class LineFormatter(logging.Formatter):
         return self._line(time, record.levelname.lower(), record.name, fields)
 
 
+_HARMLESS = (EventapiError, ImportError, NameError, OSError)
+
+
 def traceback_of(error: BaseException) -> str:
     """Where an error came from, and what led to it, the last of all last.
 
-    What it says is told only where that is ours or the system's: others may quote what was typed.
+    What it says is told only where that is ours, the system's or of the code: others may quote what
+    was typed.
     """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     parts = [] if before is None else [traceback_of(before)]
@@ -51,7 +55,7 @@ def traceback_of(error: BaseException) -> str:
     kind = type(error)
     parts += ["Traceback (most recent call last):", *traceback.format_tb(error.__traceback__)]
     parts += [f"{kind.__module__}.{kind.__qualname__}"]
-    if isinstance(error, OSError | EventapiError) and not isinstance(error, Refusal):
+    if isinstance(error, _HARMLESS) and not isinstance(error, Refusal):
         parts[-1] += f": {error}"
     return "\n".join(part.rstrip() for part in parts)
 

@@ -99,6 +99,7 @@ def test_a_traceback_says_where_and_not_what_was_typed() -> None:
     [
         (OSError(5, "Input/output error"), "builtins.OSError: [Errno 5] Input/output error"),
         (LogUnavailable("no lock"), "events.errors.LogUnavailable: no lock"),
+        (NameError("name 'x' is not defined"), "builtins.NameError: name 'x' is not defined"),
         (UsernameTaken("canary"), "events.errors.UsernameTaken"),
         (ExceptionGroup("canary", [KeyError("canary"), OSError("it")]), "builtins.OSError: it"),
     ],
