@@ -18,8 +18,8 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 Write = Callable[[bytes], None]
 """Writes whole lines."""
 
-_Entry = tuple[int, Any, int, float]
-"""The time in nanoseconds, the scope, the status and the seconds of a request."""
+_Entry = tuple[Any, int, float]
+"""The scope, the status and the seconds of a request."""
 
 
 class Access(msgspec.Struct, frozen=True, gc=False):
@@ -44,66 +44,57 @@ def access_log(write: Write, as_json: bool) -> Observer:
     as one by one; a process that is killed by force in the middle of a turn takes them along.
     """
     entries: list[_Entry] = []
-    lines_of = _Lines().json if as_json else _Lines().console
+    lines_of = _json_lines if as_json else _console_lines
 
     def flush() -> None:
-        write(lines_of(entries))
+        write(lines_of(_now(), entries))
         entries.clear()
 
     def log(scope: Scope, status: int, seconds: float) -> None:
         if not entries:
             asyncio.get_running_loop().call_soon(flush)
-        entries.append((time.time_ns(), scope, status, seconds))
+        entries.append((scope, status, seconds))
 
     return log
 
 
-class _Lines:
-    """Entries as lines; most of a time stays the same for a second."""
+def _now() -> str:
+    """RFC 3339 in UTC, with microseconds."""
+    second, rest = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:06}Z"
 
-    def __init__(self) -> None:
-        self._second = 0
-        self._stamp = ""
 
-    def json(self, entries: list[_Entry]) -> bytes:
-        """Lines for programs."""
-        return _encode_lines(
-            [
-                Access(
-                    self._time(nanoseconds),
-                    "info",
-                    "eventapi.access",
-                    scope["method"],
-                    scope.get("path_template", "-"),
-                    status,
-                    round(seconds * 1000, 3),
-                    scope["request_id"],
-                    f"users/{scope['user']}" if scope.get("user") else UNSET,
-                    scope.get("trace_id", UNSET),
-                )
-                for nanoseconds, scope, status, seconds in entries
-            ]
-        )
-
-    def console(self, entries: list[_Entry]) -> bytes:
-        """Lines for people."""
-        lines = [
-            f"{self._time(nanoseconds)} {status} {scope['method']}"
-            f" {scope.get('path_template', '-')} {seconds * 1000:.3f} ms"
-            f" request_id={scope['request_id']}"
-            f"{_named('user=users/', scope.get('user'))}{_named('trace_id=', scope.get('trace_id'))}\n"
-            for nanoseconds, scope, status, seconds in entries
+def _json_lines(now: str, entries: list[_Entry]) -> bytes:
+    return _encode_lines(
+        [
+            Access(
+                now,
+                "info",
+                "eventapi.access",
+                scope["method"],
+                scope.get("path_template", "-"),
+                status,
+                round(seconds * 1000, 3),
+                scope["request_id"],
+                f"users/{scope['user']}" if scope.get("user") else UNSET,
+                scope.get("trace_id", UNSET),
+            )
+            for scope, status, seconds in entries
         ]
-        return "".join(lines).encode()
-
-    def _time(self, nanoseconds: int) -> str:
-        """RFC 3339 in UTC, with microseconds."""
-        second, rest = divmod(nanoseconds, 1_000_000_000)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{rest // 1000:06}Z"
+    )
 
 
-def _named(name: str, value: object) -> str:
-    return f" {name}{value}" if value else ""
+def _console_lines(now: str, entries: list[_Entry]) -> bytes:
+    lines = []
+    for scope, status, seconds in entries:
+        line = (
+            f"{now} {status} {scope['method']} {scope.get('path_template', '-')}"
+            f" {seconds * 1000:.3f} ms request_id={scope['request_id']}"
+        )
+        if user := scope.get("user"):
+            line += f" user=users/{user}"
+        if trace_id := scope.get("trace_id"):
+            line += f" trace_id={trace_id}"
+        lines.append(line)
+    lines.append("")
+    return "\n".join(lines).encode()

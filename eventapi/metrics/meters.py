@@ -11,7 +11,7 @@ import logging
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from eventapi.metrics.store import Counter, Histogram, Store, this_instance
+from eventapi.metrics.store import Store, this_instance
 from eventapi.watching import Watch
 from events.errors import LogFenced, StorageFull
 
@@ -43,9 +43,6 @@ _LOGINS: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limit
 """What a status of the login says; any other is ``malformed`` below 500, and else ``failed``."""
 
 
-_Answer = tuple[Counter, Histogram, Counter | None]
-
-
 class Sample(msgspec.Struct, frozen=True):
     """How things are in a worker at a moment; see `Meters.sample`."""
 
@@ -64,7 +61,7 @@ class Meters(Watch):
 
     def __init__(self, store: Store, version: str) -> None:
         self.store = store
-        self._answers: dict[tuple[str, str | None, int], _Answer] = {}
+        self._answers: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
         self._spent = 0.0
         labels = {"version": version, "python": platform.python_version()}
         about = "The version of eventapi and of the Python it runs on; always 1."
@@ -127,14 +124,10 @@ class Meters(Watch):
 
         A status of 0 is that of a request that ended without an answer.
         """
-        found = self._answers.get((method, route, status))
-        if found is None:
-            found = self._answer(method if method in METHODS else OTHER, route, status)
-        requests, durations, login = found
-        requests.add()
-        durations.add(seconds)
-        if login is not None:
-            login.add()
+        count = self._answers.get((method, route, status))
+        if count is None:
+            count = self._answer(method if method in METHODS else OTHER, route, status)
+        count(seconds)
 
     def limited(self, limit: str) -> None:
         """Count a request that was one too many for a limit of that name."""
@@ -144,7 +137,7 @@ class Meters(Watch):
             {"limit": limit},
         ).add()
 
-    def _answer(self, method: str, route: str | None, status: int) -> _Answer:
+    def _answer(self, method: str, route: str | None, status: int) -> Callable[[float], None]:
         if (method, route, status) in self._answers:
             return self._answers[method, route, status]
         labels = {"method": method, "route": route or UNMATCHED}
@@ -159,12 +152,12 @@ class Meters(Watch):
             _SECONDS,
             labels,
         )
-        login = None
+        counters = [requests]
         if method == "POST" and labels["route"].endswith("/auth/login"):
             rest = "malformed" if 400 <= status < 500 else "failed"
-            login = self._logins[_LOGINS.get(status, rest)]
-        self._answers[method, route, status] = found = requests, durations, login
-        return found
+            counters.append(self._logins[_LOGINS.get(status, rest)])
+        self._answers[method, route, status] = count = durations.beside(counters)
+        return count
 
     # What the journal tells
 
