@@ -19,15 +19,15 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as version_of
-from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.expiry import keep_ending
+from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
 from eventapi.following import keep_following
 from eventapi.http import (
@@ -38,15 +38,17 @@ from eventapi.http import (
     feeds,
     health,
     items,
+    metrics,
     openapi,
     transparency,
 )
-from eventapi.http.access import AccessLog, access_log, no_access_log
+from eventapi.http.access import access_log
 from eventapi.http.addresses import Addresses
 from eventapi.http.cors import Cors
 from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
 from eventapi.http.limits import Limits
+from eventapi.http.observers import Observer
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
@@ -55,7 +57,10 @@ from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
+from eventapi.metrics.exposition import Exposition
+from eventapi.observing import counted, tracing_from, watched
 from eventapi.past import Past
+from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
@@ -73,6 +78,9 @@ from eventapi.storage import (
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 from events.threads import stop
+
+if TYPE_CHECKING:
+    from eventapi.http.tracing import Tracing
 
 logger = logging.getLogger("eventapi")
 
@@ -112,21 +120,27 @@ def _end_with_supervisor() -> None:
     loop.add_reader(supervisor.sentinel, end)
 
 
-def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGIApp:
-    """The ASGI application; without settings, they come from the environment.
+def create_app(
+    settings: Settings | None = None, parts: Parts = DEFAULT, tracing: Tracing | None = None
+) -> ASGIApp:
+    """The ASGI application; without settings, they come from the environment, and so do traces.
 
     What can go wrong with the data directory is told when the application starts up.
     """
+    version = version_of("eventapi")
     if settings is None:
         try:
             settings = load(os.environ).settings
+            logs.configure(settings)
+            reports_wanted(settings.sentry_dsn)
+            tracing = tracing or tracing_from(os.environ, version)
         except ConfigurationError as error:
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
-        logs.configure(settings)
         warn_if_in_memory(settings)
     requests = [ApiRequest.bound(version) for version in VERSIONS]
     limits, fields = Limits(settings), deprecation.fields(settings)
+    observers: list[Observer] = []
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -135,14 +149,16 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
+            watched(settings, parts, tracing, version) as (watch, meters),
             _counts(settings, parts, secrets[0]) as counts,
-            opened_journal(settings, parts, on_fence=_end_soon, patience=PATIENCE_SECONDS) as (
-                journal,
-                log,
-            ),
+            opened_journal(
+                settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
+            ) as (journal, log),
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
+            sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
+            exposition = None if meters is None else Exposition(meters, sampler.sample)
             services = Services(
                 journal,
                 passwords,
@@ -154,6 +170,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 feed,
                 await open_checkpoints(settings, log, parts),
                 limits,
+                exposition,
             )
             for request in requests:
                 request.services = services
@@ -162,6 +179,7 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
                 _kept_running(keep_following(journal, feed), "following"),
                 _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
+                counted(observers, exposition),
             ):
                 yield
             await limits.close()
@@ -175,12 +193,13 @@ def create_app(settings: Settings | None = None, parts: Parts = DEFAULT) -> ASGI
         openapi_config=None,
         logging_config=None,
     )
-    log: AccessLog = no_access_log
     if settings.log_level in {"debug", "info"}:
-        log = access_log(logs.line_writer(settings), settings.log_format == "json")
+        observers.append(access_log(logs.Lines(settings).write, settings.log_format == "json"))
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    edge = Edge(_plain_startup(app), log, limits, cors)
-    return Addresses(deprecation.announced(edge, fields), settings.trusted_proxies)
+    edge = Edge(_plain_startup(app), observers, limits, cors)
+    announced = deprecation.announced(edge, fields)
+    seen = announced if tracing is None else tracing.around(announced)
+    return Addresses(seen, settings.trusted_proxies)
 
 
 @asynccontextmanager
@@ -264,6 +283,7 @@ def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> l
             *audit.endpoints(),
             *transparency.endpoints(),
             *health.endpoints(),
+            *metrics.endpoints(),
         ]
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
@@ -287,7 +307,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
             "database": _database(settings, log),
             "database_lost_seconds": round(log.lost_for, 3),
             "queued": journal.queued,
-            "disk_free_bytes": _room(settings.log_path.parent),
+            "disk_free_bytes": _disk_free(settings),
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
             "rebuilding": rebuilds.now(),
@@ -304,10 +324,10 @@ def _database(settings: Settings, log: EventLog) -> str | None:
     return "lost" if log.lost_for else "ok"
 
 
-def _room(directory: Path) -> int | None:
-    """The bytes left on the disk of a directory, where there is one."""
+def _disk_free(settings: Settings) -> int | None:
+    """The bytes left on the disk of the log, where there is one."""
     try:
-        return shutil.disk_usage(directory).free
+        return shutil.disk_usage(settings.log_path.parent).free
     except OSError:
         return None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ import msgspec
 
 from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
 from eventapi.commands.command import Command
+from eventapi.watching import UNWATCHED, Watch
 from events.errors import (
     DamagedLog,
     EventapiError,
@@ -73,10 +75,11 @@ class Journal:
         *,
         on_fence: Callable[[], None] = lambda: None,
         snapshots: Snapshots | None = None,
+        watch: Watch = UNWATCHED,
     ) -> None:
         """``on_fence`` is called when nothing may be written before a restart.
 
-        ``snapshots`` make a start faster.
+        ``snapshots`` make a start faster; ``watch`` is told how writing goes.
         """
         self.snapshots = snapshots
         self._log = log
@@ -84,6 +87,7 @@ class Journal:
         self._environment = environment
         self._limits = limits
         self._on_fence = on_fence
+        self._watch = watch
         self._keyring = Keyring()
         self._state = State.empty()
         self._folding = asyncio.Lock()
@@ -145,6 +149,11 @@ class Journal:
     def queued(self) -> int:
         """How many requests wait to be written."""
         return len(self._queue)
+
+    @property
+    def position(self) -> int:
+        """How far the log is folded here."""
+        return self._state.position
 
     async def state(self) -> State:
         """The state with everything in it that was acknowledged, by any process, before the call.
@@ -223,7 +232,8 @@ class Journal:
         wish = Wish(commands, requestid, asyncio.get_running_loop().create_future(), once, session)
         self._queue.append(wish)
         self._filled.set()
-        return await wish.answer
+        with self._watch.write():
+            return await wish.answer
 
     async def _run(self) -> None:
         try:
@@ -257,8 +267,10 @@ class Journal:
             self._doomed.clear()
 
     async def _commit(self, wishes: Sequence[Wish]) -> None:
+        started = time.perf_counter()
         try:
             async with self._log.exclusive(self._limits.lock_timeout) as appender, self._folding:
+                self._watch.batch(len(wishes), time.perf_counter() - started)
                 answers = await self._write(wishes, appender)
         except Exception as error:
             if not isinstance(error, EventapiError):
@@ -289,7 +301,8 @@ class Journal:
             if batch.keys:
                 await self.vault.put(batch.keys.raw)
             last = batch.records[-1]
-            await appender.append(batch.lines, Head(last.position, last.hash))
+            with self._watch.append(len(batch.lines)):
+                await appender.append(batch.lines, Head(last.position, last.hash))
             self._keyring.update(batch.keys)
             apply_all(batch.records, self._state, self._keyring)
             self._doomed |= {

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from select import PIPE_BUF
 
 import msgspec
 
+from eventapi.logfile import LogFile, write_all
 from eventapi.settings import Settings
+from events.errors import EventapiError, Refusal
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,13 +30,34 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line without its newline; a traceback stands escaped in a field of its own."""
         fields: dict[str, object] = {"message": record.getMessage()}
-        request_id = getattr(record, "request_id", None)
-        if request_id:
-            fields["request_id"] = request_id
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+        for name in ("request_id", "trace_id"):
+            if value := getattr(record, name, None):
+                fields[name] = value
+        if record.exc_info and record.exc_info[1]:
+            fields["traceback"] = traceback_of(record.exc_info[1])
         time = datetime.fromtimestamp(record.created, UTC)
         return self._line(time, record.levelname.lower(), record.name, fields)
+
+
+_HARMLESS = (EventapiError, ImportError, NameError, OSError)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where an error came from, and what led to it, the last of all last.
+
+    What it says is told only where that is ours, the system's or of the code: others may quote what
+    was typed.
+    """
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    parts = [] if before is None else [traceback_of(before)]
+    if isinstance(error, BaseExceptionGroup):
+        parts += map(traceback_of, error.exceptions)
+    kind = type(error)
+    parts += ["Traceback (most recent call last):", *traceback.format_tb(error.__traceback__)]
+    parts += [f"{kind.__module__}.{kind.__qualname__}"]
+    if isinstance(error, _HARMLESS) and not isinstance(error, Refusal):
+        parts[-1] += f": {error}"
+    return "\n".join(part.rstrip() for part in parts)
 
 
 def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
@@ -49,11 +74,11 @@ def console_line(time: datetime, level: str, name: str, fields: dict[str, object
     """
     rest = dict(fields)
     message = str(rest.pop("message", "")).translate(_ONE_LINE)
-    traceback = str(rest.pop("traceback", "")).split("\n")
+    stack = str(rest.pop("traceback", "")).split("\n")
     words = "".join(f" {key}={value}" for key, value in rest.items()).translate(_ONE_LINE)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     line = f"{stamp} {level:<8} {name}: {message}{words}"
-    more = [f"\n    {part.translate(_ONE_LINE)}" for part in traceback if part]
+    more = [f"\n    {part.translate(_ONE_LINE)}" for part in stack if part]
     return "".join((line, *more))
 
 
@@ -64,32 +89,71 @@ _IN_JSON = {ordinal: f"\\u{ordinal:04x}" for ordinal in (*range(127, 160), 0x202
 
 
 def configure(settings: Settings) -> None:
-    """Send everything that is logged to stderr, and to the log file if there is one."""
-    formatter = LineFormatter(settings.log_format == "json")
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if settings.log_file:
-        handlers.append(logging.FileHandler(settings.log_file, delay=True))
-    for handler in handlers:
-        handler.setFormatter(formatter)
-    logging.basicConfig(level=settings.log_level.upper(), handlers=handlers, force=True)
+    """Send everything that is logged to stderr, and to the log file if there is one.
+
+    Raises `ConfigurationError` where that cannot be opened.
+    """
+    handler = _Handler(Lines(settings))
+    handler.setFormatter(LineFormatter(settings.log_format == "json"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = name != "uvicorn.access"  # We keep our own.
 
 
-def line_writer(settings: Settings) -> Callable[[bytes], None]:
-    """Where whole lines go when there are too many of them for `logging`.
+class Lines:
+    """Where whole lines go: to stderr, and to the log file if there is one.
 
-    One that cannot be written, to a full disk or a closed pipe, is dropped: requests go on.
+    What cannot be written, to a full disk or a closed pipe, is dropped: requests go on.
     """
-    descriptors = [sys.stderr.fileno()]
-    if settings.log_file:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptors.append(os.open(settings.log_file, flags, 0o640))
 
-    def write(line: bytes) -> None:
-        for descriptor in descriptors:
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigurationError` where the log file cannot be opened."""
+        self._stderr = sys.stderr.fileno()
+        self._file = LogFile(Path(settings.log_file)) if settings.log_file else None
+
+    def write(self, lines: bytes) -> None:
+        """Write lines, each with its newline."""
+        with suppress(OSError):
+            for piece in pieces(lines):
+                write_all(self._stderr, piece)
+        if self._file is not None:
             with suppress(OSError):
-                os.write(descriptor, line)
+                self._file.write(lines)
 
-    return write
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
+
+
+def pieces(lines: bytes) -> Iterator[bytes]:
+    """As many lines at a time as a pipe takes whole: those of several processes do not mix then.
+
+    A line that is longer comes by itself; of that nothing can be promised (POSIX, `write`).
+    """
+    at = 0
+    while at < len(lines):
+        end = lines.rfind(b"\n", at, at + PIPE_BUF) + 1 or lines.find(b"\n", at) + 1
+        yield lines[at:end]
+        at = end
+
+
+class _Handler(logging.Handler):
+    """Lines of `logging`."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+        except Exception:
+            self.handleError(record)
+        else:
+            self._lines.write(line)
+
+    def close(self) -> None:
+        self._lines.close()
+        super().close()

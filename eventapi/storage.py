@@ -28,6 +28,7 @@ from eventapi.journal import Journal
 from eventapi.rebuilding import Rebuilds
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
+from eventapi.watching import UNWATCHED, Watch
 from events.errors import ConfigurationError
 from events.log.jsonl import JsonlLog
 from events.log.port import EventLog, Head
@@ -220,14 +221,17 @@ def no_bar(_: int) -> Iterator[Progress]:
 async def opened_journal(
     settings: Settings,
     parts: Parts = DEFAULT,
+    *,
     bar: Bar = no_bar,
     on_fence: Callable[[], None] = lambda: None,
+    watch: Watch = UNWATCHED,
     patience: float = 0,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """A started journal and its log, closed at the end.
 
     ``bar`` shows how far the start is, ``on_fence`` is called when nothing may be written before a
-    restart, and ``patience`` is how many seconds a database may take to be there. Raises
+    restart, ``watch`` is told how writing goes, and ``patience`` is how many seconds a database may
+    take to be there. Raises
     `ConfigurationError`, `LogError` and `VaultUnavailable`.
     """
     async with AsyncExitStack() as stack:
@@ -235,7 +239,9 @@ async def opened_journal(
         snapshots = parts.snapshots
         if parts.log is None:
             snapshots = snapshots or open_snapshots(settings)
-        journal = Journal(log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots)
+        journal = Journal(
+            log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots, watch=watch
+        )
         stack.push_async_callback(journal.close)
         with (
             open_rebuilds(settings).told(log.position) as told,

@@ -30,6 +30,7 @@ from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
 from eventapi.cli.supervisor import GRACE_SECONDS, Supervisor
+from eventapi.extras import reports_wanted, traces_wanted
 from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
 from eventapi.security.secret import given_keys
@@ -84,6 +85,8 @@ def serve(  # noqa: PLR0917 - click passes them by name
         raise Misuse("--ssl-keyfile needs --ssl-certfile")
     settings = loaded().settings
     _check_secret(settings)
+    reports_wanted(settings.sentry_dsn)
+    traces_wanted(os.environ)
     os.environ.update(flags())  # Workers are processes of their own and load their own settings.
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)

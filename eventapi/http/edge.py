@@ -1,21 +1,22 @@
 """The edge: a plain ASGI wrapper around the app, which sees every request and every answer.
 
 Litestar's middleware never sees unknown paths and methods, so what belongs on every answer is put
-there here: the request id, the security headers, and a line in the access log.
+there here: the request id, the security headers, and word of it to the observers.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from eventapi.http.access import AccessLog
 from eventapi.http.cors import Cors
 from eventapi.http.limits import Limits
 from eventapi.http.message import inspect
+from eventapi.http.observers import Observer
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Headers, Reply
 from events.errors import NotFound
@@ -41,10 +42,15 @@ class Edge:
     """Wraps an ASGI app; only HTTP requests are touched."""
 
     def __init__(
-        self, app: ASGIApp, access_log: AccessLog, limits: Limits, cors: Cors | None = None
+        self,
+        app: ASGIApp,
+        observers: Sequence[Observer],
+        limits: Limits,
+        cors: Cors | None = None,
     ) -> None:
+        """``observers`` may come to be until the first request."""
         self._app = app
-        self._access_log = access_log
+        self._observers = observers
         self._limits = limits
         self._cors = cors
 
@@ -58,9 +64,10 @@ class Edge:
         request_id = given or secrets.token_hex(16).encode()
         scope["request_id"] = request_id.decode()  # type: ignore[typeddict-unknown-key]  # ours
         status = 0
+        told = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, told
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
@@ -68,6 +75,9 @@ class Edge:
                 headers += self._limits.fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
+            elif not told and not message.get("more_body"):
+                told = True
+                self._tell(scope, status, started)
             await send(message)
 
         try:
@@ -79,7 +89,13 @@ class Edge:
                 raise
             await problem_reply(error, scope)(scope, receive, send_with_headers)
         finally:
-            self._access_log(scope, status, time.perf_counter() - started)
+            if not told:
+                self._tell(scope, status, started)
+
+    def _tell(self, scope: HTTPScope, status: int, started: float) -> None:
+        seconds = time.perf_counter() - started
+        for observe in self._observers:
+            observe(scope, status, seconds)
 
     async def _check(self, scope: HTTPScope, refusal: Exception | None) -> None:
         """Raise what is wrong with a request; whatever that is, the request counts."""

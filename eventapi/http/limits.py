@@ -9,7 +9,7 @@ import time
 from collections.abc import Hashable
 from typing import cast
 
-from litestar.types import HTTPScope
+from litestar.types import HTTPScope, Scope
 
 from eventapi.http.addresses import caller_address
 from eventapi.http.identity import bearer, user_of
@@ -152,6 +152,12 @@ def _refusal(window: Window, detail: str) -> ProblemError:
 def _note(scope: HTTPScope, rate: Rate, window: Window) -> None:
     """Remember in the scope what the answer is to tell."""
     scope.setdefault("limits", []).append((rate, window))  # type: ignore[typeddict-item]  # ours
+
+
+def refused_by(scope: Scope) -> str:
+    """The name of the limit for which a request that was refused was one too many."""
+    noted: list[tuple[Rate, Window]] = scope["limits"]  # type: ignore[typeddict-item]  # ours
+    return noted[-1][0].name
 
 
 def _policy(rate: Rate) -> tuple[bytes, int, int]:

@@ -78,7 +78,7 @@ that is not listed here is answered with 404 `not-found`, a method that is not w
 
 How often a caller may ask is limited, by user, or without a good token by address; logging in,
 registering and refreshing also by address alone. Whoever asks too often is answered with 429
-`rate-limited` and told in `Retry-After` when to come back. Health is not limited.
+`rate-limited` and told in `Retry-After` when to come back. Health and metrics are not limited.
 
 A browser's `EventSource` sends no headers of ours: where events are streamed, the access token may
 stand in the query as `access_token`.

@@ -250,8 +250,14 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     request_id = request_id_of(scope)
     if kind.status >= 500:
         unforeseen = error if kind.slug == "internal-error" else None
+        # What an unforeseen error says may quote what was typed.
+        said = error if unforeseen is None else type(error).__name__
         logger.error(
-            "%s: %s", kind.slug, error, exc_info=unforeseen, extra={"request_id": request_id}
+            "%s: %s",
+            kind.slug,
+            said,
+            exc_info=unforeseen,
+            extra={"request_id": request_id, "trace_id": scope.get("trace_id")},
         )
     problem = Problem(
         f"/problems/{kind.slug}",

@@ -12,6 +12,7 @@ from eventapi.checkpoints import Checkpoints
 from eventapi.feed import Feed
 from eventapi.http.limits import Limits
 from eventapi.journal import Journal
+from eventapi.metrics.exposition import Exposition
 from eventapi.past import Past
 from eventapi.security.passwords import Passwords
 from eventapi.security.tokens import Tokens
@@ -20,7 +21,10 @@ Details = Callable[[], Mapping[str, Any]]
 
 
 class Services(msgspec.Struct, frozen=True):
-    """``refresh_seconds`` is how long a session lasts unused; ``health`` gives the details."""
+    """``refresh_seconds`` is how long a session lasts unused; ``health`` gives the details.
+
+    Where metrics are off, there are none.
+    """
 
     journal: Journal
     passwords: Passwords
@@ -32,4 +36,5 @@ class Services(msgspec.Struct, frozen=True):
     feed: Feed
     checkpoints: Checkpoints
     limits: Limits
+    metrics: Exposition | None = None
     wait_seconds: float = 2.0

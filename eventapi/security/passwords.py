@@ -41,8 +41,13 @@ class Passwords:
         """``workers`` threads hash at a time, and ``queue`` more callers may wait."""
         self._hasher = hasher
         self._threads = ThreadPoolExecutor(workers, "password", _give_way)
-        self._room = workers + queue
+        self._room = self._most = workers + queue
         self._dummy = hasher.hash("no user has this password")
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for their password to be hashed or checked."""
+        return self._most - self._room
 
     async def hash(self, password: str) -> str:
         """The argon2id hash; raises `Overloaded`."""

@@ -45,6 +45,7 @@ ACCESS: Mapping[tuple[str, str], Rule] = {
     ("GET", "/health"): Rule(Access.ANYBODY),
     ("GET", "/health/live"): Rule(Access.ANYBODY),
     ("GET", "/health/ready"): Rule(Access.ANYBODY),
+    ("GET", "/metrics"): Rule(Access.ANYBODY),
     ("POST", "/auth/register"): Rule(Access.ANYBODY, {"username": "x"}),
     ("POST", "/auth/login"): Rule(Access.ANYBODY, {"username": "x"}),
     ("POST", "/auth/refresh"): Rule(Access.ANYBODY, {"refresh": "x"}),

@@ -21,7 +21,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.whole.server import ROOT, Server, by_serve
+from tests.attacks.receiver import receiving
+from tests.whole.server import ROOT, Server, by_serve, uvicorn_of
 
 KEY = "canary-key-0123456789-canary-key-0123456789"
 PASSWORD = "canary-password-7312"
@@ -169,6 +170,46 @@ def test_no_secret_is_kept_or_said(tmp_path: Path, log_format: str) -> None:
         assert "/auth/login" in server.output
         assert found({"place": f"a {KEY}".encode()}, {"key": KEY}) == ["key in place"]
         assert found({"place": base64.b64encode(f"a{KEY}".encode())}, {"key": KEY})
+
+
+def test_nothing_personal_is_told_to_those_who_watch(tmp_path: Path) -> None:
+    """Not to Prometheus, not to who collects traces, not to Sentry, even where the code is careless.
+
+    The server fails in the middle of a request with an error that quotes all of it.
+    """
+    with receiving() as receiver:
+        settings = {
+            "EVENTAPI_SECRET_KEY": KEY,
+            "EVENTAPI_LOG_LEVEL": "debug",
+            "EVENTAPI_SENTRY_DSN": f"http://public@127.0.0.1:{receiver.port}/1",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        careless = uvicorn_of("tests.attacks.careless:create_app")
+        with Server(tmp_path / "data", 2, careless, settings) as server:
+            client = Client(server.port)
+            secrets = {"key": KEY, "password": PASSWORD} | client.live()
+            trace = "0af7651916cd43dd8448eb211c80319c"
+            client.ask(
+                *("PATCH", "/items/1", {"title": TYPED["title"]}),
+                Traceparent=f"00-{trace}-b7ad6b7169203331-01",
+                Baggage=TYPED["title"],
+            )
+            metrics = client.ask("GET", "/metrics")
+            assert server.stop() == 0
+    places = files(server) | {
+        "metrics": metrics,
+        "traces": receiver.under("/v1/traces"),
+        "Sentry": receiver.under("/api/1/envelope/"),
+    }
+    assert found(places, secrets | TYPED) == []
+    # The controls: it was told of, everywhere.
+    assert b'route="/items/{item_id}",status="500"' in metrics
+    assert bytes.fromhex(trace) in places["traces"]
+    assert b"PATCH /items/{item_id}" in places["traces"]
+    assert b"CarelessError" in places["Sentry"]
+    assert f"trace_id={trace}" in server.output
+    assert "CarelessError" in server.output
 
 
 def key_of_the_first_user(server: Server) -> bytes:

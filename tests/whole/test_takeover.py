@@ -92,7 +92,7 @@ def test_a_changed_projection_is_rebuilt_while_the_old_workers_serve(
         edit(
             code / "projections" / "replay.py",
             "                progress(state.position)\n    _forget",
-            "                progress(state.position)\n            import asyncio\n"
+            "                progress(state.position)\n"
             "            await asyncio.sleep(0.1)\n    _forget",
         )
         edit(

@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 
 from eventapi.app import create_app
 from eventapi.commands.command import Command
+from eventapi.http.tracing import Tracing
 from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
@@ -47,13 +48,14 @@ class Api:
         *,
         log: EventLog | None = None,
         vault: Vault | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Settings, log and vault are a test's own where it has any; else all is in memory."""
         self.log = log or MemoryLog()
         self.vault = vault or MemoryVault()
         self.hasher = CHEAP_HASHER
         parts = Parts(log=self.log, vault=self.vault, passwords=Passwords(CHEAP_HASHER))
-        self.edge: Any = create_app(settings or quiet_settings(), parts)
+        self.edge: Any = create_app(settings or quiet_settings(), parts, tracing)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:

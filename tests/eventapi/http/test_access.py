@@ -37,7 +37,7 @@ def test_a_line_for_programs_has_every_member(file: Path) -> None:
     assert (read["level"], read["logger"]) == ("info", "eventapi.access")
     assert (read["method"], read["status"]) == ("GET", 404)
     assert read["route"].startswith("/api/v2/items/{")
-    assert (read["request_id"], read["user"]) == ("mine", 1)
+    assert (read["request_id"], read["user"]) == ("mine", "users/1")
 
 
 @pytest.mark.parametrize("form", ["console", "json"])

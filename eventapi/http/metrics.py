@@ -1,0 +1,63 @@
+"""GET /metrics, and where requests are counted."""
+
+from __future__ import annotations
+
+from litestar.types import Scope
+
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.limits import refused_by
+from eventapi.http.observers import Observer
+from eventapi.http.problems import ProblemError
+from eventapi.http.reply import Reply
+from eventapi.http.request import ApiRequest
+from eventapi.metrics.exposition import OPENMETRICS, TEXT
+from eventapi.metrics.meters import Meters
+
+_OPENMETRICS_TYPE = OPENMETRICS.partition(";")[0]
+
+
+def counting(meters: Meters) -> Observer:
+    """Counts every request that was answered."""
+    answered = meters.answered
+
+    def count(scope: Scope, status: int, seconds: float) -> None:
+        answered(scope["method"], scope.get("path_template"), status, seconds)  # type: ignore[typeddict-item]  # only of HTTP
+        if status == 429:
+            meters.limited(refused_by(scope))
+
+    return count
+
+
+async def metrics(request: ApiRequest) -> Reply:
+    """What was counted, by all workers of the server together, for Prometheus.
+
+    In its text format, or in OpenMetrics where that is accepted. Nobody has to log in: keep the
+    public away from it in the load balancer.
+    """
+    exposition = request.services.metrics
+    if exposition is None:
+        raise ProblemError("not-found", "metrics are off")
+    content_type = OPENMETRICS if _OPENMETRICS_TYPE in request.accepted() else TEXT
+    return Reply(
+        200, [(b"content-type", content_type.encode())], await exposition.page(content_type)
+    )
+
+
+def endpoints() -> list[Endpoint]:
+    """The endpoint of metrics."""
+    return [
+        Endpoint(
+            method="GET",
+            path="/metrics",
+            handler=metrics,
+            summary="Metrics",
+            tag="health",
+            authenticated=False,
+            answers={200: str},
+            answer_media_type="text/plain",
+            other_media_types=(_OPENMETRICS_TYPE,),
+            errors=("not-found",),
+            reads_state=False,
+            limited=False,
+        )
+    ]

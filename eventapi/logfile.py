@@ -1,0 +1,96 @@
+"""The log file of the server: whole lines, from any number of processes, rotated by whoever sees need.
+
+Whole lines are written at once to a descriptor in append mode, so they never mix and none is lost. A file
+that has grown to `ROTATE_BYTES` is renamed to ``NAME.1``, and that to ``NAME.2``, and so on; whoever
+still has it open goes on writing to it until the next look, at most `LOOK_SECONDS` later, and then
+opens the new one. So a program such as logrotate may rename it as well, but must not copy and
+truncate it, nor compress ``NAME.1`` at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from events.errors import ConfigurationError
+
+ROTATE_BYTES: Final = 64 * 1_048_576
+KEPT: Final = 8
+"""How many rotated files are kept."""
+
+LOOK_SECONDS: Final = 1.0
+
+
+class LogFile:
+    """The file as one process has it."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open it, or make it with mode 0640; raises `ConfigurationError`."""
+        self._path = path
+        self._clock = clock
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._opened()
+        except OSError as error:
+            reason = f"EVENTAPI_LOG_FILE: {path} cannot be opened: {error.strerror}"
+            raise ConfigurationError(reason) from error
+        self._due = clock() + LOOK_SECONDS
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines; raises `OSError`."""
+        if self._clock() >= self._due:
+            self._due = self._clock() + LOOK_SECONDS
+            with suppress(OSError):  # Then the one that is open has to do.
+                self._look()
+        write_all(self._file, lines)
+
+    def close(self) -> None:
+        """Let the file go."""
+        os.close(self._file)
+
+    def _opened(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o640)
+
+    def _look(self) -> None:
+        """Rotate the file if it is large, and open the new one if it was rotated."""
+        ours = os.fstat(self._file)
+        if not stat.S_ISREG(ours.st_mode):
+            return
+        if ours.st_size >= ROTATE_BYTES:
+            self._rotate()
+        if not self._is_current():
+            file, self._file = self._file, self._opened()
+            os.close(file)
+
+    def _is_current(self) -> bool:
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._file))
+
+    def _rotate(self) -> None:
+        """Rename it and those before it, unless another process does or did."""
+        with suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_current():
+                for number in range(KEPT, 0, -1):
+                    with suppress(FileNotFoundError):
+                        self._numbered(number - 1).replace(self._numbered(number))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
+
+def write_all(descriptor: int, lines: bytes) -> None:
+    """Write lines in one go; only where there is no room is less taken, and tried again."""
+    written = os.write(descriptor, lines)
+    while written < len(lines):
+        written += os.write(descriptor, lines[written:])

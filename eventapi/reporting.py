@@ -1,0 +1,113 @@
+"""Unforeseen errors, told to Sentry: what is logged with a traceback, and nothing else.
+
+An event says which error it was and where in the code, in which request, and nothing that anybody
+typed: it is made of a list of what may be in it, so what Sentry's SDK thinks of next is not. The
+message of an error is left out as well, since it may quote a value. This module is imported only
+where Sentry is wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sentry_sdk import Client
+from sentry_sdk.transport import Transport
+from sentry_sdk.types import Event, Hint
+from sentry_sdk.utils import BadDsn, event_from_exception
+
+from events.errors import ConfigurationError
+
+END_SECONDS: Final = 2.0
+"""How long the last events may take at the end."""
+
+_KEPT: Final = (
+    *("event_id", "timestamp", "level", "logger", "platform"),
+    *("release", "environment", "server_name", "sdk", "tags"),
+)
+_KEPT_OF_ERRORS: Final = ("type", "module", "mechanism")
+_KEPT_OF_FRAMES: Final = (
+    *("filename", "abs_path", "module", "function", "lineno", "in_app"),
+    *("pre_context", "context_line", "post_context"),
+)
+"""The last three are lines of the code."""
+
+
+@asynccontextmanager
+async def reporting(
+    dsn: str, version: str, transport: Transport | None = None
+) -> AsyncIterator[None]:
+    """Tell Sentry of errors that are logged meanwhile; raises `ConfigurationError` for a bad DSN."""
+    try:
+        client = _client(dsn, version, transport)
+    except BadDsn as error:
+        raise ConfigurationError(f"EVENTAPI_SENTRY_DSN: {error}") from None
+    handler = _Handler(client)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        await asyncio.to_thread(client.close, END_SECONDS)
+
+
+def _client(dsn: str, version: str, transport: Transport | None) -> Client:
+    return Client(
+        dsn,
+        release=f"eventapi@{version}",
+        transport=transport,
+        default_integrations=False,
+        auto_enabling_integrations=False,
+        auto_session_tracking=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+        max_breadcrumbs=0,
+        before_send=stripped,
+    )
+
+
+class _Handler(logging.Handler):
+    """Makes an event of a record that has a traceback."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(logging.ERROR)
+        self._client = client
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info is None or record.exc_info[0] is None:
+            return
+        try:
+            event, hint = event_from_exception(record.exc_info, self._client.options)
+            event["logger"] = record.name
+            event["tags"] = {
+                name: value
+                for name in ("request_id", "trace_id")
+                if (value := getattr(record, name, None))
+            }
+            self._client.capture_event(event, hint)
+        except Exception:
+            self.handleError(record)
+
+
+def stripped(event: Event, _hint: Hint) -> Event:
+    """An event without what may be personal."""
+    given: dict[str, Any] = dict(event)
+    kept: Any = {name: given[name] for name in _KEPT if name in given}
+    errors = given.get("exception", {}).get("values", [])
+    kept["exception"] = {"values": [_stripped_error(error) for error in errors]}
+    return kept  # type: ignore[no-any-return]  # a dict
+
+
+def _stripped_error(error: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {name: error[name] for name in _KEPT_OF_ERRORS if name in error}
+    frames = (error.get("stacktrace") or {}).get("frames", [])
+    kept["stacktrace"] = {
+        "frames": [
+            {name: frame[name] for name in _KEPT_OF_FRAMES if name in frame} for frame in frames
+        ]
+    }
+    return kept

@@ -1,0 +1,91 @@
+"""What is not installed is missed where it is asked for, and costs nothing where it is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eventapi import extras
+from eventapi.extras import reports_wanted, traces_wanted
+from events.errors import ConfigurationError
+from tests.eventapi.cli.running import run
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "mine"}, False),
+        (ENDPOINT, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"}, True),
+        (ENDPOINT | {"OTEL_SDK_DISABLED": "true"}, False),
+        (ENDPOINT | {"OTEL_SDK_DISABLED": "TRUE"}, False),
+        (ENDPOINT | {"OTEL_SDK_DISABLED": "false"}, True),
+        (ENDPOINT | {"OTEL_TRACES_EXPORTER": "none"}, False),
+        (ENDPOINT | {"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        (ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, True),
+    ],
+)
+def test_traces_are_wanted_as_opentelemetry_says(environ: dict[str, str], wanted: bool) -> None:
+    assert traces_wanted(environ) is wanted
+
+
+@pytest.mark.parametrize(
+    "more", [{"OTEL_TRACES_EXPORTER": "zipkin"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}]
+)
+def test_what_there_is_not_is_refused(more: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(more))):
+        traces_wanted(ENDPOINT | more)
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT .*eventapi\[otel\]"):
+        traces_wanted(ENDPOINT)
+    with pytest.raises(ConfigurationError, match=r"EVENTAPI_SENTRY_DSN .*eventapi\[sentry\]"):
+        reports_wanted("http://key@127.0.0.1/7")
+    assert not reports_wanted(None)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "eventapi[otel]"),
+        ("EVENTAPI_SENTRY_DSN", "http://key@127.0.0.1/7", "eventapi[sentry]"),
+    ],
+)
+def test_the_start_stops_with_one_line_where_an_extra_is_missing(
+    tmp_path: Path, workers: str, setting: str, value: str, said: str
+) -> None:
+    """As on a machine where nobody installed it."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['sentry_sdk'] = sys.modules['opentelemetry'] = None\n"
+    )
+    ended = run(
+        tmp_path,
+        *("serve", "--port", "0", "--workers", workers),
+        **{setting: value, "PYTHONPATH": str(hidden)},
+    )
+    assert ended.code == 3
+    assert ended.err.count("\n") == 1
+    assert said in ended.err
+
+
+def test_nothing_of_them_is_imported_where_they_are_off() -> None:
+    program = (
+        "import sys; from eventapi.app import create_app; from eventapi.settings import Settings;"
+        "create_app(Settings());"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'sentry'))])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "[]"

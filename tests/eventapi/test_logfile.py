@@ -1,0 +1,152 @@
+"""The log file keeps every line whole, from several processes, while it is rotated under them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from eventapi import logfile
+from eventapi.logfile import KEPT, LOOK_SECONDS, LogFile
+from events.errors import ConfigurationError
+
+PROCESSES, LINES = 4, 3_000
+
+_WRITER = f"""
+import sys
+from itertools import count
+from pathlib import Path
+from eventapi import logfile
+logfile.ROTATE_BYTES, ticks = 40_000, count()
+file = logfile.LogFile(Path(sys.argv[1]), lambda: next(ticks) / 20)
+for number in range({LINES}):
+    file.write(f"{{sys.argv[2]}} {{number}} {{'x' * (number % 60)}}\\n".encode())
+"""
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def later(self) -> None:
+        """Let so much time pass that the file is looked at."""
+        self.now += LOOK_SECONDS
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "server.log"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfile, "ROTATE_BYTES", 10)
+
+
+def files(path: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in path.parent.iterdir()}
+
+
+def test_no_line_is_lost_or_torn_by_several_processes(path: Path) -> None:
+    """Each rotates whenever it finds the file large, and goes on in it until it looks again."""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(path), str(number)])
+        for number in range(PROCESSES)
+    ]
+    assert [writer.wait() for writer in writers] == [0] * PROCESSES
+    kept = "".join(files(path).values())
+    lines = Counter(kept.splitlines())
+    whole = {f"{who} {number} {'x' * (number % 60)}" for who in range(4) for number in range(LINES)}
+    assert lines.keys() <= whole
+    assert set(lines.values()) == {1}
+    assert len(files(path)) == KEPT + 1
+    # What is missing is what was rotated out: of each writer, only lines before all others.
+    for who in range(PROCESSES):
+        left = sorted(int(line.split()[1]) for line in lines if line.startswith(f"{who} "))
+        assert left == list(range(LINES - len(left), LINES))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_that_has_grown_is_rotated_and_the_oldest_goes(path: Path) -> None:
+    clock = Clock()
+    with closing(LogFile(path, clock)) as file:
+        for number in range(KEPT + 3):
+            file.write(f"this is line {number}\n".encode())
+            clock.later()
+    assert files(path) == {
+        "server.log": f"this is line {KEPT + 2}\n",
+        **{
+            f"server.log.{back}": f"this is line {KEPT + 2 - back}\n" for back in range(1, KEPT + 1)
+        },
+    }
+
+
+@pytest.mark.usefixtures("small")
+def test_another_process_follows_a_rotation_and_does_not_repeat_it(path: Path) -> None:
+    clock = Clock()
+    with closing(LogFile(path, clock)) as one, closing(LogFile(path, clock)) as another:
+        one.write(b"a line of some length\n")
+        clock.later()
+        one.write(b"new\n")
+        another.write(b"new too\n")
+    assert files(path) == {
+        "server.log": "new\nnew too\n",
+        "server.log.1": "a line of some length\n",
+    }
+
+
+def test_a_file_that_somebody_else_renamed_is_left(path: Path) -> None:
+    """As logrotate does it."""
+    clock = Clock()
+    with closing(LogFile(path, clock)) as file:
+        file.write(b"before\n")
+        path.rename(path.with_name("elsewhere"))
+        file.write(b"still before\n")
+        clock.later()
+        file.write(b"after\n")
+    assert files(path) == {"elsewhere": "before\nstill before\n", "server.log": "after\n"}
+
+
+@pytest.mark.usefixtures("small")
+def test_where_it_cannot_be_rotated_it_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    clock = Clock()
+    with closing(LogFile(path, clock)) as file:
+        for _ in range(3):
+            file.write(b"a line of some length\n")
+            clock.later()
+    assert files(path) == {"server.log": "a line of some length\n" * 3}
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_no_plain_file_is_not_rotated(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    clock = Clock()
+    with closing(LogFile(pipe, clock)) as file:
+        for _ in range(3):
+            file.write(b"a line of some length\n")
+            clock.later()
+    assert os.read(reader, 1000).count(b"\n") == 3
+    os.close(reader)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE: .*/file/server\.log"):
+        LogFile(tmp_path / "file" / "server.log")
