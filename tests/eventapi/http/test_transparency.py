@@ -150,7 +150,7 @@ def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
     key = tmp_path / "events.jsonl.key"
     key.write_text("nonsense")
 
-    def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
+    async def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
         return Checkpoints(Tree(log), key)
 
     monkeypatch.setattr("eventapi.app.open_checkpoints", opened)

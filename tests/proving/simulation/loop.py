@@ -19,6 +19,8 @@ from tests.proving.simulation.machine import (
     Strand,
 )
 
+_DEFAULT_WORKERS = 6
+
 
 class Executor:
     """Threads of a simulated process: as many jobs at a time as there are workers."""
@@ -45,6 +47,7 @@ class Loop(asyncio.AbstractEventLoop):
         self._ready: deque[Handle] = deque()
         self._timers: list[TimerHandle] = []
         self._strand: Strand | None = None
+        self._default_executor = Executor(_DEFAULT_WORKERS)
         process.loop = self
 
     def start(
@@ -129,6 +132,7 @@ class Loop(asyncio.AbstractEventLoop):
     def run_in_executor(  # type: ignore[override]  # as above
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Future[Any]:
+        executor = executor or self._default_executor
         future = self.create_future()
 
         def tell(result: object, error: Exception | None) -> None:

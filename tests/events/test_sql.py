@@ -1,0 +1,359 @@
+"""What only a log in a database goes through: lost connections, other machines, older copies."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from events.database import EVENTS, HEAD, Database
+from events.errors import (
+    ConfigurationError,
+    LogUnavailable,
+    LogUnreachable,
+    MissingEvents,
+)
+from events.log.port import Head
+from events.log.sql import SqlLog
+from events.vault.sql import SqlVault
+from tests.events.proxy import Cut, way_to
+from tests.events.stores import Rows
+from tests.events.stories import append, at_end, everything, in_event_loop, some_lines
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgresql import PostgreSQL
+
+Server = PostgreSQL | MariaDB
+
+WAIT_SECONDS = 10.0
+
+# The drivers leave it to the collector to close what was cut off.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """A database server of every make."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    """An empty database of it."""
+    return server.new_database()
+
+
+async def opened(url: str, mark: Path) -> SqlLog:
+    """The log of a database, closed with the test."""
+    database = await Database.open(url)
+    at_end(database.close)
+    log = await SqlLog.open(database, mark)
+    at_end(log.close)
+    return log
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something to be so."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not is_so():  # noqa: ASYNC110 - a driver's task makes it so
+            await asyncio.sleep(0.01)
+
+
+async def _edit(url: str, *statements: sqlalchemy.Executable) -> None:
+    database = await Database.open(url)
+    async with database.transaction() as connection:
+        for statement in statements:
+            await connection.execute(statement)
+    await database.close()
+
+
+# Other machines
+
+
+@in_event_loop
+async def test_another_machine_gets_to_know_of_an_append(url: str, tmp_path: Path) -> None:
+    here, there = await opened(url, tmp_path / "here"), await opened(url, tmp_path / "there")
+    lines = await append(here, 3)
+    await until(lambda: there.position == 3)
+    assert await everything(there) == lines
+
+
+@in_event_loop
+async def test_two_logs_in_one_database_do_not_hear_each_other(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    """Their schemas differ, and the channel is one for the whole database."""
+    url = postgresql.new_database()
+    postgresql.sql("CREATE SCHEMA other AUTHORIZATION eventapi", url.rpartition("/")[2])
+    one = await opened(url, tmp_path / "one")
+    role = "ALTER ROLE eventapi IN DATABASE {} SET search_path = other"
+    postgresql.sql(role.format(url.rpartition("/")[2]))
+    other = await opened(url, tmp_path / "other")
+    await append(one, 5)
+    lines = await append(other, 2)
+    await asyncio.sleep(0.1)
+    assert (one.position, other.position) == (5, 2)
+    assert await everything(other) == lines
+
+
+@in_event_loop
+async def test_writers_on_two_machines_make_one_dense_chain(url: str, tmp_path: Path) -> None:
+    logs = [await opened(url, tmp_path / name) for name in ("one", "two")]
+    written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(10)))
+    await until(lambda: all(log.position == 40 for log in logs))
+    lines = await everything(logs[0])
+    assert sorted(lines) == sorted(line for lines in written for line in lines)
+
+
+# A commit whose outcome is not told
+
+
+def _by(url: str, port: int) -> str:
+    return sqlalchemy.make_url(url).set(port=port).render_as_string(hide_password=False)
+
+
+async def _append_while_cut(
+    url: str, server: Server, tmp_path: Path, cut: Cut
+) -> tuple[SqlLog, list[bytes] | Exception, list[bytes]]:
+    """An append whose COMMIT is cut, by one log; what became of it, and what stands there."""
+    async with way_to("127.0.0.1", server.port) as way:
+        log = await opened(_by(url, way.port), tmp_path / "mark")
+        before = await append(log, 2)
+        way.cut = cut
+        came: list[bytes] | Exception
+        try:
+            came = await append(log, 3)
+        except LogUnavailable as error:
+            came = error
+        other = await opened(url, tmp_path / "other")
+        there = await everything(other)
+        assert there[:2] == before
+        more = await append(log, 1)
+        assert await everything(log) == [*there, *more]
+        return log, came, there[2:]
+
+
+@in_event_loop
+async def test_a_commit_whose_answer_is_lost_is_found(
+    url: str, server: Server, tmp_path: Path
+) -> None:
+    _, came, there = await _append_while_cut(url, server, tmp_path, "after")
+    assert came == there
+    assert len(there) == 3
+
+
+@in_event_loop
+async def test_a_commit_that_never_arrived_is_refused_and_not_there(
+    url: str, server: Server, tmp_path: Path
+) -> None:
+    _, came, there = await _append_while_cut(url, server, tmp_path, "before")
+    assert isinstance(came, LogUnavailable)
+    assert there == []
+
+
+@in_event_loop
+async def test_control_who_does_not_look_calls_a_commit_failed_that_is_there(
+    url: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no(_: SqlLog, __: Head) -> bool:
+        return False
+
+    monkeypatch.setattr(SqlLog, "_is_committed", no)
+    _, came, there = await _append_while_cut(url, server, tmp_path, "after")
+    assert isinstance(came, LogUnavailable)
+    assert len(there) == 3
+
+
+# A database that is lost
+
+
+@in_event_loop
+async def test_a_killed_database_is_lost_and_found_again(
+    url: str, server: Server, tmp_path: Path
+) -> None:
+    log = await opened(url, tmp_path / "mark")
+    lines = await append(log, 3)
+    server.kill()
+    try:
+        await until(lambda: log.lost_for > 0)
+        assert log.position == 3
+        with pytest.raises(LogUnreachable):
+            await everything(log)
+        with pytest.raises(LogUnavailable):
+            await append(log)
+    finally:
+        await asyncio.to_thread(server.start)
+    await until(lambda: not log.lost_for)
+    assert await everything(log) == lines
+    assert await everything(log, 3) == []
+    lines += await append(log, 2)
+    assert await everything(log) == lines
+
+
+@in_event_loop
+async def test_who_appends_waits_for_a_database_that_is_soon_back(
+    url: str, server: Server, tmp_path: Path
+) -> None:
+    log = await opened(url, tmp_path / "mark")
+    server.kill()
+    appending = asyncio.create_task(append(log, 2))
+    await asyncio.to_thread(server.start)
+    lines = await appending
+    assert await everything(log) == lines
+
+
+@in_event_loop
+async def test_who_stands_still_with_the_lock_loses_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.database.IDLE_SECONDS", 1)
+    url = server.new_database()
+    still, other = await opened(url, tmp_path / "still"), await opened(url, tmp_path / "other")
+
+    async def stand_still() -> None:
+        async with still.exclusive(1) as appender:
+            written = await append(other, 2)  # For a moment it is not free.
+            assert await everything(other) == written
+            await appender.append(*some_lines(3))
+
+    with pytest.raises(LogUnavailable):
+        await stand_still()
+    assert other.position == 2
+
+
+# A database that is not what it was
+
+
+@in_event_loop
+async def test_a_database_that_lost_acknowledged_events_is_not_served(
+    url: str, tmp_path: Path
+) -> None:
+    log = await opened(url, tmp_path / "mark")
+    first = await append(log, 2)
+    earlier = log.head
+    await append(log, 2)
+    back = HEAD.update().values(position=2, hash=earlier.hash)
+    await _edit(url, EVENTS.delete().where(EVENTS.c.position > 2), back)
+    with pytest.raises(MissingEvents, match="4 events were acknowledged"):
+        await append(log)
+    with pytest.raises(MissingEvents, match=r"remove .*mark"):
+        await opened(url, tmp_path / "mark")
+    elsewhere = await opened(url, tmp_path / "another machine, which never knew")
+    assert await everything(elsewhere) == first
+
+
+@in_event_loop
+async def test_another_log_of_the_same_length_is_not_served(url: str, tmp_path: Path) -> None:
+    log = await opened(url, tmp_path / "mark")
+    await append(log, 1)
+    lines, head = some_lines(1, size=10)
+    await _edit(
+        url,
+        EVENTS.update().values(line=lines[0]),
+        HEAD.update().values(hash=head.hash),
+    )
+    with pytest.raises(MissingEvents):
+        await append(log)
+    with pytest.raises(MissingEvents):
+        await opened(url, tmp_path / "mark")
+
+
+@in_event_loop
+async def test_a_row_that_is_gone_is_missed(url: str, tmp_path: Path) -> None:
+    log = await opened(url, tmp_path / "mark")
+    lines = await append(log, 5)
+    await _edit(url, EVENTS.delete().where(EVENTS.c.position == 3))
+    with pytest.raises(MissingEvents, match="position 3"):
+        await everything(log)
+    assert await everything(log, 3) == lines[3:]
+
+
+@pytest.mark.parametrize("setting", ["synchronous_commit"])
+@in_event_loop
+async def test_a_database_that_may_lose_commits_is_refused(
+    postgresql: PostgreSQL, setting: str
+) -> None:
+    url = postgresql.new_database()
+    name = url.rpartition("/")[2]
+    postgresql.sql(f"ALTER DATABASE {name} SET {setting} = off")
+    with pytest.raises(ConfigurationError, match=f"{setting} = off"):
+        await Database.open(url)
+
+
+@in_event_loop
+async def test_a_mariadb_that_may_lose_commits_is_refused(mariadb: MariaDB) -> None:
+    mariadb.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    try:
+        with pytest.raises(ConfigurationError, match="innodb_flush_log_at_trx_commit = 2"):
+            await Database.open(mariadb.new_database())
+    finally:
+        mariadb.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://nobody:secret@127.0.0.1:1/x", "mysql://nobody:secret@127.0.0.1:1/x"],
+)
+@in_event_loop
+async def test_a_database_that_is_not_there_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        await Database.open(address)
+    assert "127.0.0.1:1/x" in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("address", ["oracle://x", "postgresql", "mysql+pymysql://x", "://"])
+def test_an_address_of_no_database_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://USER"):
+        Database(address)
+
+
+# The vault in the same transaction
+
+
+@in_event_loop
+async def test_a_key_is_there_with_the_lines_or_not_at_all(url: str, tmp_path: Path) -> None:
+    database = await Database.open(url)
+    at_end(database.close)
+    log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
+    at_end(log.close)
+    other = await Rows(url, tmp_path).open_vault()
+    at_end(other.close)
+
+    async def put_and_fail() -> None:
+        async with log.exclusive(1):
+            await vault.put({"users/1": b"k" * 32})
+            assert await other.all() == {}
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await put_and_fail()
+    assert await other.all() == {}
+    async with log.exclusive(1) as appender:
+        await vault.put({"users/1": b"k" * 32})
+        assert await other.all() == {}
+        await appender.append(*some_lines(1))
+        assert await other.all() == {"users/1": b"k" * 32}
+
+
+@in_event_loop
+async def test_a_key_put_under_the_lock_is_kept_though_nothing_is_appended(
+    url: str, tmp_path: Path
+) -> None:
+    database = await Database.open(url)
+    at_end(database.close)
+    log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
+    at_end(log.close)
+    async with log.exclusive(1):
+        await vault.put({"log": b"k" * 32})
+    assert await vault.all() == {"log": b"k" * 32}
