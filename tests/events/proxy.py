@@ -27,7 +27,8 @@ class Way:
         async def to_server() -> None:
             nonlocal cut
             while data := await client.read(1 << 16):
-                if self.cut is not None and b"COMMIT" in data:
+                # Not READ COMMITTED, with which a transaction may begin.
+                if self.cut is not None and data.rstrip(b";\0").endswith(b"COMMIT"):
                     cut, self.cut = self.cut, None
                     if cut == "before":
                         return
