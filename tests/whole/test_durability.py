@@ -25,9 +25,21 @@ def trace(server: Server) -> list[str]:
     """The system calls of a server while it makes some items, in order of time."""
     output = server.data.with_name("calls")
     account = asyncio.run(Workload(Load([server.port], server.log)).account("somebody"))
+    asyncio.run(_known(server.port, account.authorization))
     with traced(server.pid, output, f"trace={CALLS}"):
         asyncio.run(_write(server.port, account.authorization))
     return output.read_text(errors="replace").splitlines()
+
+
+async def _known(port: int, authorization: str) -> None:
+    """Wait until a session is there: a server that answers too early has it later."""
+    connection = await Connection.open(port)
+    headers = {"Authorization": authorization}
+    try:
+        while (await connection.request("GET", "/auth/me", headers=headers)).status == 401:
+            await asyncio.sleep(0.01)
+    finally:
+        connection.close()
 
 
 async def _write(port: int, authorization: str) -> None:
