@@ -48,6 +48,7 @@ from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, Mi
 from events.files import make_directory
 from events.log.mark import Mark
 from events.log.port import Head
+from events.log.turns import turn
 from events.threads import ended, stop
 
 logger = logging.getLogger("events.log")
@@ -168,12 +169,7 @@ class SqlLog:
     async def exclusive(self, timeout: float) -> AsyncIterator[SqlLog]:
         if self.lost_for > timeout:
             raise LogUnreachable(_LOST)
-        try:
-            async with asyncio.timeout(timeout):
-                await self._mutex.acquire()
-        except TimeoutError:
-            raise LogUnavailable(f"the log was not free within {timeout} s") from None
-        try:
+        async with turn(self._mutex, timeout):
             connection = await self._connected_and_locked(timeout)
             self._connection = self._database.joined = connection
             try:
@@ -185,8 +181,6 @@ class SqlLog:
             finally:
                 self._connection = self._database.joined = None
                 await _let_go(connection)
-        finally:
-            self._mutex.release()
 
     async def _connected_and_locked(self, timeout: float) -> AsyncConnection:
         """A connection whose transaction has the head row; a lost database is tried again."""
