@@ -10,7 +10,7 @@ of the commits, on PostgreSQL as on MySQL, and what is readable is durable.
    raises it before anybody is told, so reads on one machine are linearizable. Other machines tell
    of theirs by NOTIFY, or are asked for it.
 2. The mark outlives the server. A database that ends before it has lost events that were
-   acknowledged, by a fail-over or an old backup: nothing is served from it.
+   acknowledged, by a fail-over or an old backup: it is as if it was not there.
 3. A connection that is lost in the middle of COMMIT leaves open what became of it. Then the row is
    locked once more, which waits for the end of the other transaction, and shows its outcome.
 4. While the database cannot be reached, `position` stands still and reads fail at once, so what is
@@ -311,7 +311,7 @@ class SqlLog:
                         self._note(is_lost=False)
                         pause = _FIRST_PAUSE_SECONDS
                         await asyncio.sleep(self._look_seconds)
-            except ERRORS as error:
+            except (*ERRORS, MissingEvents) as error:
                 self._note(is_lost=True, reason=brief(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
@@ -321,7 +321,11 @@ class SqlLog:
         return _HEARTBEAT_SECONDS if self._database.is_postgresql else _POLL_SECONDS
 
     async def _look(self, connection: AsyncConnection) -> None:
-        self._know(await _head(connection))
+        known = self._mark.read().head
+        head = await _head(connection)
+        if head.position < known.position:
+            raise self._missing(known)
+        self._know(head)
 
     async def _listen(self, connection: AsyncConnection) -> None:
         schema = await connection.scalar(select(func.current_schema()))

@@ -246,6 +246,8 @@ async def test_a_database_that_lost_acknowledged_events_is_not_served(
     await _edit(url, EVENTS.delete().where(EVENTS.c.position > 2), back)
     with pytest.raises(MissingEvents, match="4 events were acknowledged"):
         await append(log)
+    await until(lambda: log.lost_for > 0)
+    assert log.position == 4
     with pytest.raises(MissingEvents, match=r"remove .*mark"):
         await opened(url, tmp_path / "mark")
     elsewhere = await opened(url, tmp_path / "another machine, which never knew")
