@@ -70,6 +70,7 @@ _LAST_PAUSE_SECONDS: Final = 1.0
 _RESOLVE_SECONDS: Final = 10.0
 """How long it is tried to find out what became of a COMMIT."""
 
+_LOSSES: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
 _LOST: Final = "the database of the log cannot be reached"
 _CHANNEL: Final = "eventapi_head"
 """Where appends are told of, one channel for all logs of a database: each word names its schema."""
@@ -311,7 +312,7 @@ class SqlLog:
                         self._note(is_lost=False)
                         pause = _FIRST_PAUSE_SECONDS
                         await asyncio.sleep(self._look_seconds)
-            except (*ERRORS, MissingEvents) as error:
+            except _LOSSES as error:
                 self._note(is_lost=True, reason=brief(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
