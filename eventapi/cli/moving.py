@@ -44,8 +44,9 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
         state = await state_at(log, MemoryVault(), upto)
         async with storage.opened_vault(target) as vault:
             # A key is durable before the first line that is sealed with it.
-            counted = await keep(vault, await keys_of(source), state.users.by_id.values())
-            await _keep_log_key(source, vault)
+            keys = await keys_of(source)
+            counted = await keep(vault, keys, state.users.by_id.values())
+            await _keep_log_key(source, keys, vault)
         with progress_bar("Copying", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
         root = await _root(log, upto)
@@ -70,11 +71,17 @@ async def _root(log: EventLog, upto: int) -> bytes:
     return tree.root
 
 
-async def _keep_log_key(source: Settings, vault: Vault) -> None:
-    """Have the copy sign with the same key, or who knows the log would not know it again."""
+async def _keep_log_key(source: Settings, keys: Mapping[str, bytes], vault: Vault) -> None:
+    """Have the copy sign with the same key, or who knows the log would not know it again.
+
+    A log in a database has it among its keys, a file beside itself.
+    """
     path = storage.key_beside(source.log_path)
-    if path.exists() and not await vault.get([LOG]):
-        await vault.put({LOG: Signer.of(path.read_text(encoding="ascii")).seed})
+    seed = keys.get(LOG)
+    if seed is None and path.exists():
+        seed = Signer.of(path.read_text(encoding="ascii")).seed
+    if seed is not None and not await vault.get([LOG]):
+        await vault.put({LOG: seed})
 
 
 async def keep(vault: Vault, keys: Mapping[str, bytes], users: Collection[User]) -> int:

@@ -1,0 +1,100 @@
+"""A server that has run on a file goes on in a database, and its clients hardly notice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.eventapi.cli.running import run
+from tests.servers.postgresql import PostgreSQL
+from tests.whole.client import Answer, BrokenError, Connection
+from tests.whole.server import Server, by_serve
+from tests.whole.workload import Load, Workload
+
+WRITERS = 4
+ONCE = {"Idempotency-Key": "once-and-no-more"}
+
+Headers = dict[str, str]
+
+
+def copied(data: Path, url: str) -> dict[str, Any]:
+    """What the command says that copies the log of a data directory to a database."""
+    ended = run(data, "log", "copy", url, "--json", EVENTAPI_DATA=str(data))
+    assert ended.code == 0, ended.err
+    found: dict[str, Any] = json.loads(ended.out)
+    return found
+
+
+async def post(port: int, title: str, headers: Headers) -> Answer:
+    """Make an item."""
+    connection = await Connection.open(port)
+    answer = await connection.request("POST", "/items", {"title": title}, headers)
+    connection.close()
+    assert answer.status == 200, answer.body
+    return answer
+
+
+async def write(port: int, headers: Headers, acknowledged: dict[int, str]) -> None:
+    """Make items until the server ends, and note those that it made."""
+    connection = await Connection.open(port)
+    try:
+        while True:
+            title = f"item {len(acknowledged)}"
+            answer = await connection.request("POST", "/items", {"title": title}, headers)
+            if answer.status != 200:
+                return
+            acknowledged[answer.json()["id"]] = title
+    except BrokenError:
+        pass
+    finally:
+        connection.close()
+
+
+async def titles(port: int, headers: Headers, numbers: list[int]) -> dict[int, str]:
+    """Of each item what it is called."""
+    connection = await Connection.open(port)
+    found = {}
+    for number in numbers:
+        answer = await connection.request("GET", f"/items/{number}", headers=headers)
+        assert answer.status == 200, (number, answer.body)
+        found[number] = answer.json()["title"]
+    connection.close()
+    return found
+
+
+def test_a_running_server_moves_from_a_file_to_postgresql(
+    data: Path, postgresql: PostgreSQL
+) -> None:
+    """Nobody writes only while the second copy is made, of what the first did not have."""
+    url = postgresql.new_database()
+    acknowledged: dict[int, str] = {}
+
+    async def serve_and_copy(server: Server) -> tuple[Headers, Answer, int]:
+        account = await Workload(Load([server.port], server.log)).account("ann")
+        headers = {"Authorization": account.authorization}
+        once = await post(server.port, "once", headers | ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(WRITERS):
+                tasks.create_task(write(server.port, headers, acknowledged))
+            beside = await asyncio.to_thread(copied, data, url)
+            await asyncio.to_thread(server.stop)
+        return headers, once, beside["events"]
+
+    with Server(data, 2, by_serve) as old:
+        headers, once, beside = asyncio.run(serve_and_copy(old))
+    rest = copied(data, url)
+    assert rest["new"] > 0, "the first copy had all already"
+    assert rest["events"] == beside + rest["new"] >= 3 + len(acknowledged)
+
+    async def use(server: Server) -> None:
+        assert await titles(server.port, headers, list(acknowledged)) == acknowledged
+        assert (await post(server.port, "once", headers | ONCE)).json() == once.json()
+        more = await post(server.port, "one more", headers)
+        assert more.number("event-position") == rest["events"] + 1
+
+    with Server(data, 2, by_serve, {"EVENTAPI_LOG": url}) as new:
+        asyncio.run(use(new))
+    checked = run(data, "log", "verify", "--seals", EVENTAPI_DATA=str(data), EVENTAPI_LOG=url)
+    assert checked.code == 0, checked.out
