@@ -57,7 +57,8 @@ class OnDatabase(Rung):
     @contextmanager
     def running(self, folder: Path, core: int) -> Iterator[str]:
         """Run the server over a new database."""
-        assert self.database is not None
+        if self.database is None:
+            raise ValueError(f"{self.name} is to be run with a database")
         usual, separator, rest = self.database.new_database().partition("://")
         url = f"{self.scheme or usual}{separator}{rest}"
         told = Rung(self.name, self.about, self.command, {**self.environment, self.variable: url})

@@ -31,7 +31,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Executable, Select, func, select, update
+from sqlalchemy import Executable, Select, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database import (
@@ -75,6 +76,12 @@ _CHANNEL: Final = "eventapi_head"
 
 _END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
 _LOCKED: Final = _END.with_for_update()
+
+_UNNESTED: Final = EVENTS.insert().from_select(
+    ["position", "line"],
+    select(*(func.unnest(bindparam(column.name, type_=ARRAY(column.type))) for column in EVENTS.c)),
+)
+"""All rows from an array a column: asyncpg would send a statement a row."""
 
 
 class SqlLog:
@@ -248,7 +255,7 @@ class SqlLog:
             is_committing = False
             try:
                 for run in _runs(head.position - len(lines) + 1, lines):
-                    await connection.execute(EVENTS.insert(), run)
+                    await self._insert(connection, run)
                 await connection.execute(self._moved(head))
                 is_committing = True
                 await connection.commit()
@@ -259,6 +266,13 @@ class SqlLog:
                 logger.warning("a commit succeeded though its answer was lost: %s", brief(error))
             finally:
                 self._database.joined = None
+
+    async def _insert(self, connection: AsyncConnection, run: list[dict[str, Any]]) -> None:
+        if self._database.is_postgresql:
+            columns = {column.name: [row[column.name] for row in run] for column in EVENTS.c}
+            await connection.execute(_UNNESTED, columns)
+        else:
+            await connection.execute(EVENTS.insert(), run)
 
     def _moved(self, head: Head) -> Executable:
         moved = update(HEAD).where(HEAD.c.id == 1).values(position=head.position, hash=head.hash)
