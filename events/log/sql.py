@@ -31,7 +31,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Executable, Select, func, select, update
+from sqlalchemy import Select, String, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database import (
@@ -57,7 +58,7 @@ PAGE_LINES: Final = 500
 """How many lines are read at once; of the longest, 32 MB."""
 
 _RUN_BYTES: Final = 1 << 20
-"""About so much goes into one statement: MySQL takes 16 MB at most by default."""
+"""About so much goes into one statement of MySQL, which takes 16 MB at most by default."""
 
 _HEARTBEAT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
@@ -77,6 +78,27 @@ _CHANNEL: Final = "eventapi_head"
 
 _END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
 _LOCKED: Final = _END.with_for_update()
+
+_MOVED: Final = (
+    update(HEAD).where(HEAD.c.id == 1).values(position=bindparam("end"), hash=bindparam("digest"))
+)
+_NOTIFIED: Final = _MOVED.returning(
+    func.pg_notify(_CHANNEL, func.concat(func.current_schema(), bindparam("word", type_=String)))
+)
+_APPENDED: Final = (
+    EVENTS.insert()
+    .from_select(
+        ["position", "line"],
+        select(
+            *(func.unnest(bindparam(column.name, type_=ARRAY(column.type))) for column in EVENTS.c)
+        ),
+    )
+    .add_cte(_NOTIFIED.cte("moved"))
+)
+"""All rows from an array a column, and the end moved, in one round trip to PostgreSQL.
+
+asyncpg would send a statement a row; as a part of the statement, the update is carried out whole.
+"""
 
 
 class SqlLog:
@@ -242,9 +264,7 @@ class SqlLog:
                     raise LogUnavailable("another one appended meanwhile")
             is_committing = False
             try:
-                for run in _runs(head.position - len(lines) + 1, lines):
-                    await connection.execute(EVENTS.insert(), run)
-                await connection.execute(self._moved(head))
+                await self._insert(connection, lines, head)
                 is_committing = True
                 await connection.commit()
             except ERRORS as error:
@@ -255,12 +275,21 @@ class SqlLog:
             finally:
                 self._database.joined = None
 
-    def _moved(self, head: Head) -> Executable:
-        moved = update(HEAD).where(HEAD.c.id == 1).values(position=head.position, hash=head.hash)
-        if not self._database.is_postgresql:
-            return moved
-        word = func.concat(func.current_schema(), f" {head.position} {head.hash.hex()}")
-        return moved.returning(func.pg_notify(_CHANNEL, word))
+    async def _insert(
+        self, connection: AsyncConnection, lines: Sequence[bytes], head: Head
+    ) -> None:
+        """Insert the lines that end at a head, and move the end there."""
+        first = head.position - len(lines) + 1
+        end = {"end": head.position, "digest": head.hash}
+        if self._database.is_postgresql:
+            positions = list(range(first, head.position + 1))
+            word = f" {head.position} {head.hash.hex()}"
+            rows = {"position": positions, "line": list(lines), "word": word}
+            await connection.execute(_APPENDED, rows | end)
+            return
+        for run in _runs(first, lines):
+            await connection.execute(EVENTS.insert(), run)
+        await connection.execute(_MOVED, end)
 
     async def _is_committed(self, head: Head) -> bool:
         """Whether a transaction of unknown outcome came to its end; see 3. above."""
