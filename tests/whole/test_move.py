@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,37 +67,45 @@ async def titles(port: int, headers: Headers, numbers: list[int]) -> dict[int, s
     return found
 
 
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the lock of a log, as flock(1) does: whoever writes has to wait, and is refused."""
+    with file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def test_a_running_server_moves_from_a_file_to_postgresql(
     data: Path, postgresql: PostgreSQL
 ) -> None:
-    """Nobody writes only while the second copy is made, of what the first did not have."""
+    """Nobody writes while the second copy is made, of what the first did not have; all can read."""
     url = postgresql.new_database()
     acknowledged: dict[int, str] = {}
 
-    async def serve_and_copy(server: Server) -> tuple[Headers, Answer, int]:
-        account = await Workload(Load([server.port], server.log)).account("ann")
+    async def move(stack: ExitStack, old: Server, new: Server) -> None:
+        account = await Workload(Load([old.port], old.log)).account("ann")
         headers = {"Authorization": account.authorization}
-        once = await post(server.port, "once", headers | ONCE)
+        once = await post(old.port, "once", headers | ONCE)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(WRITERS):
-                tasks.create_task(write(server.port, headers, acknowledged))
+                tasks.create_task(write(old.port, headers, acknowledged))
             beside = await asyncio.to_thread(copied, data, url)
-            await asyncio.to_thread(server.stop)
-        return headers, once, beside["events"]
-
-    with Server(data, 2, by_serve) as old:
-        headers, once, beside = asyncio.run(serve_and_copy(old))
-    rest = copied(data, url)
-    assert rest["new"] > 0, "the first copy had all already"
-    assert rest["events"] == beside + rest["new"] >= 3 + len(acknowledged)
-
-    async def use(server: Server) -> None:
-        assert await titles(server.port, headers, list(acknowledged)) == acknowledged
-        assert (await post(server.port, "once", headers | ONCE)).json() == once.json()
-        more = await post(server.port, "one more", headers)
+            with locked(data / "events.jsonl.lock"):
+                rest = await asyncio.to_thread(copied, data, url)
+                written = list(acknowledged)
+                await asyncio.to_thread(stack.enter_context, new)
+                assert list(await titles(old.port, headers, written[:1])) == written[:1]
+                await asyncio.to_thread(old.stop)
+        assert rest["new"] > 0, "the first copy had all already"
+        assert rest["events"] == beside["events"] + rest["new"] >= 3 + len(acknowledged)
+        assert await titles(new.port, headers, list(acknowledged)) == acknowledged
+        assert (await post(new.port, "once", headers | ONCE)).json() == once.json()
+        more = await post(new.port, "one more", headers)
         assert more.number("event-position") == rest["events"] + 1
 
-    with Server(data, 2, by_serve, {"EVENTAPI_LOG": url}) as new:
-        asyncio.run(use(new))
+    old, new = Server(data, 2, by_serve), Server(data, 2, by_serve, {"EVENTAPI_LOG": url})
+    with ExitStack() as stack:
+        stack.enter_context(old)
+        asyncio.run(move(stack, old, new))
     checked = run(data, "log", "verify", "--seals", EVENTAPI_DATA=str(data), EVENTAPI_LOG=url)
     assert checked.code == 0, checked.out
