@@ -211,14 +211,14 @@ from events.log.sql import SqlLog
 
 events.log.copy._RUN_BYTES = 1
 events.log.jsonl._SMALL_BYTES, events.log.jsonl.CHUNK_BYTES = 0, 1_000
-moved = SqlLog._moved
+insert = SqlLog._insert
 
-def killed(self, head):
+async def killed(self, connection, lines, head):
+    await insert(self, connection, lines, head)
     if head.position > 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return moved(self, head)
 
-SqlLog._moved = killed
+SqlLog._insert = killed
 main()
 """
 
