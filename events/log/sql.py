@@ -340,8 +340,13 @@ class SqlLog:
                             await self._look(connection)
                         self._note(is_lost=False)
                         pause = _FIRST_PAUSE_SECONDS
+                        await self._database.vacuum()
                         await asyncio.sleep(self._look_seconds)
             except _LOSSES as error:
+                self._note(is_lost=True, reason=brief(error))
+            except Exception as error:
+                # Who does not follow any more must not seem to.
+                logger.exception("the log is not followed")
                 self._note(is_lost=True, reason=brief(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
