@@ -6,27 +6,32 @@ from statistics import median
 from benchmarks.workload import Workload
 from benchmarks.wrk import Figures
 
-FRAMEWORK = "litestar"
-PEER = "peer"
-
-COLUMNS = f"{'rung':<10}{'req/s':>9}{'spread':>9}{'x Litestar':>12}{'x peer':>9}"
-COLUMNS += f"{'p50 ms':>10}{'p99 ms':>10}{'requests':>11}"
+BASES = {"x Litestar": "litestar", "x peer": "peer"}
+"""What rungs are compared with: from a column's title to the rung it divides by."""
 
 
-def table(workload: Workload, results: Mapping[str, Sequence[Figures]]) -> str:
+def table(
+    workload: Workload,
+    results: Mapping[str, Sequence[Figures]],
+    bases: Mapping[str, str] = BASES,
+) -> str:
     """One workload's rows; `results` holds the figures of each rung, one per round."""
     title = f"{workload.name}: {workload.about}, {workload.connections} connections"
-    rows = [_row(rung, rounds, results) for rung, rounds in results.items()]
-    return "\n".join([title, COLUMNS, *rows])
+    columns = f"{'rung':<12}{'req/s':>9}{'spread':>9}"
+    columns += "".join(f"{base:>12}" for base in bases)
+    columns += f"{'p50 ms':>10}{'p99 ms':>10}{'requests':>11}"
+    against = [results.get(rung) for rung in bases.values()]
+    rows = [_row(rung, rounds, against) for rung, rounds in results.items()]
+    return "\n".join([title, columns, *rows])
 
 
-def _row(rung: str, rounds: Sequence[Figures], results: Mapping[str, Sequence[Figures]]) -> str:
+def _row(rung: str, rounds: Sequence[Figures], against: Sequence[Sequence[Figures] | None]) -> str:
     rates = [figures.rate for figures in rounds]
     spread = (max(rates) - min(rates)) / median(rates)
     return (
-        f"{rung:<10}{median(rates):>9.0f}{spread:>9.0%}"
-        f"{_ratio(rounds, results.get(FRAMEWORK)):>12}{_ratio(rounds, results.get(PEER)):>9}"
-        f"{median(f.p50 for f in rounds):>10.2f}{median(f.p99 for f in rounds):>10.2f}"
+        f"{rung:<12}{median(rates):>9.0f}{spread:>9.0%}"
+        + "".join(f"{_ratio(rounds, base):>12}" for base in against)
+        + f"{median(f.p50 for f in rounds):>10.2f}{median(f.p99 for f in rounds):>10.2f}"
         f"{sum(f.requests for f in rounds):>11}"
     )
 

@@ -78,13 +78,14 @@ class Bench:
             shutil.copytree(self.filled(rung), folder)
         try:
             with rung.running(folder, self.server_core) as base_url:
-                return self._loaded(base_url, folder, workload, account)
+                return self.loaded(base_url, folder, workload, account)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _loaded(
+    def loaded(
         self, base_url: str, folder: Path, workload: Workload, account: Account | None
     ) -> Figures:
+        """One run of one workload on a server that is up, behind a run that warms it up."""
         with Client(base_url) as client:
             target = STATELESS_TARGET if account is None else target_of(client, account)
             check_answers(client, workload, target)

@@ -58,6 +58,7 @@ from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
 from eventapi.metrics.exposition import Exposition
+from eventapi.metrics.meters import Meters
 from eventapi.observing import counted, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
@@ -167,7 +168,7 @@ def create_app(
                 tokens,
                 parts.environment,
                 settings.refresh_token_days * 86_400,
-                _health(settings, journal, log, counts),
+                _health(settings, journal, log, counts, meters),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
                 await open_checkpoints(settings, log, parts),
@@ -299,7 +300,9 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
     return problem_reply(error, request.scope)
 
 
-def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts) -> Details:
+def _health(
+    settings: Settings, journal: Journal, log: EventLog, counts: Counts, meters: Meters | None
+) -> Details:
     started, version = time.monotonic(), version_of("eventapi")
     rebuilds = open_rebuilds(settings)
 
@@ -314,6 +317,7 @@ def _health(settings: Settings, journal: Journal, log: EventLog, counts: Counts)
             "redis": counts.redis,
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
+            "workers": None if meters is None else meters.store.workers(),
             "version": version,
         }
 

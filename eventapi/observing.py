@@ -15,6 +15,7 @@ from eventapi.metrics.meters import Meters, opened_meters
 from eventapi.settings import Settings
 from eventapi.storage import Parts
 from eventapi.watching import Several, Watch
+from events.threads import stop
 
 if TYPE_CHECKING:
     from eventapi.http.tracing import Tracing
@@ -68,6 +69,5 @@ async def counted(observers: list[Observer], exposition: Exposition | None) -> A
     try:
         yield
     finally:
-        fresh.cancel()
-        await asyncio.wait([fresh])
+        await stop(fresh)
         observers.remove(count)

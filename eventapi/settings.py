@@ -108,7 +108,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
         """
         if self.log is not None and self.is_database:
             # The password may change, and so may how the connection is made; the database is the same.
-            address = _PASSWORD_IN_URL.sub(r"\1\2", self.log.partition("?")[0])
+            address, _, _ = _PASSWORD_IN_URL.sub(r"\1\2", self.log).partition("?")
             return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
         return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
 

@@ -71,6 +71,9 @@ KEYS: Final = Table(
 )
 """The vault: a key per user."""
 
+_ADDRESS: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://..."
+_LAST_PORT: Final = 65_535
+
 _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
@@ -117,6 +120,8 @@ class Database:
         )
         self.joined: AsyncConnection | None = None
         """The connection of a transaction in which whatever else is written takes part."""
+        self.vacuum_until = 0.0
+        """Till when, by the event loop's clock, what was destroyed is to be vacuumed."""
 
     @classmethod
     async def open(cls, url: str, patience: float = 0) -> Database:
@@ -172,6 +177,16 @@ class Database:
         """A connection, to be started and closed, that begins a transaction by itself."""
         return self._writing.connect()
 
+    async def vacuum(self) -> None:
+        """Have PostgreSQL remove the rows of keys that were overwritten, if that is still to be done."""
+        if asyncio.get_running_loop().time() > self.vacuum_until:
+            return
+        try:
+            async with self.reading.connect() as connection:
+                await connection.execute(text(f"VACUUM {KEYS.name}"))
+        except ERRORS as error:
+            logger.warning("destroyed keys are not vacuumed yet: %s", brief(error))
+
     async def call_at(
         self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
     ) -> None:
@@ -223,9 +238,13 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         parsed = sqlalchemy.make_url(url)
         drivername = _DRIVERS[parsed.drivername]
     except (ArgumentError, KeyError, ValueError):
-        known = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://..."
-        raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {known}") from None
+        raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}") from None
+    if not parsed.database or (parsed.port or 0) > _LAST_PORT:
+        raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}")
     parsed = parsed.set(drivername=drivername)
+    option = "sslmode" if parsed.get_backend_name() == "postgresql" else "ssl"
+    if parsed.query.keys() - {option}:
+        raise ConfigurationError(f"EVENTAPI_LOG: the one option of such an address is {option}")
     if parsed.get_backend_name() == "postgresql":
         # Named as libpq names it, which is what people know.
         mode = parsed.query.get("sslmode")
@@ -242,6 +261,8 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         }
         return parsed, options | ({"ssl": mode} if mode else {})
     wanted = parsed.query.get("ssl")
+    if wanted not in {None, "true"}:
+        raise ConfigurationError("EVENTAPI_LOG: the option ssl is true, or left out")
     parsed = parsed.difference_update_query(["ssl"])
     options = {
         "connect_timeout": CONNECT_SECONDS,

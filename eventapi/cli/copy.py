@@ -12,7 +12,7 @@ import msgspec
 
 from eventapi import storage
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.moving import Moved, copy_into, keep
+from eventapi.cli.moving import Moved, copy_into, forget, keep
 from eventapi.cli.opening import (
     LOCK_SECONDS,
     checkpoint_beside,
@@ -109,6 +109,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
             make_directory(vault.parent)
             async with closing(SqliteVault(vault)) as copied:
                 counted = await keep(copied, keys, users)
+                await forget(copied, users)
     if note is not None:
         write_durably(checkpoint_beside(target.log_path), str(note).encode())
     root = None if note is None else TreeHead.of(note).root.hex()

@@ -13,7 +13,7 @@ from eventapi.cli.opening import LOCK_SECONDS, keys_of, opened_log, reading, sta
 from eventapi.cli.output import progress_bar
 from eventapi.settings import Settings
 from events.codec import check_links
-from events.log.copy import copy
+from events.log.copy import common, copy
 from events.log.port import EventLog
 from events.merkle import Frontier, leaf_hash
 from events.notes import Signer
@@ -51,12 +51,16 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
         users = state.users.by_id.values()
         # Who was erased since is among the first keys, who registered since among the second.
         keys = {**await keys_of(source), **before}
-        _check_is_complete(keys, users)
-        # A key is durable before the first line that is sealed with it.
-        counted = await keep(vault, keys, users)
-        await _keep_log_key(source, keys, vault)
+        async with copied.exclusive(LOCK_SECONDS) as appender:
+            # Before any key is touched: those of another log are none of ours.
+            await common(log, appender.head, upto)
+            _check_is_complete(keys, users)
+            # A key is durable before the first line that is sealed with it.
+            counted = await keep(vault, keys, users)
+            await _keep_log_key(source, keys, vault)
         with progress_bar("Copying", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
+        await forget(vault, users)
         root = await _root(log, upto)
         if await _root(copied, upto) != root:
             raise AnswerIsNo("the copy is another log than the one it was made of")
@@ -100,10 +104,9 @@ async def _keep_log_key(source: Settings, keys: Mapping[str, bytes], vault: Vaul
 
 
 async def keep(vault: Vault, keys: Mapping[str, bytes], users: Collection[User]) -> int:
-    """Bring a vault up to date for the users of a log whose keys these are; how many are kept for them.
+    """Give a vault the keys of the users of a log; how many are kept for them.
 
-    Only who is erased in the log is forgotten, whatever else the vault has lost. A key of nobody is
-    that of a write that failed, and will be another one. Raises `AnswerIsNo` where a user's key is
+    A key of nobody is that of a write that failed, and will be another one. Raises `AnswerIsNo` where a user's key is
     not the one that was kept: once they are in the log, that never changes.
     """
     erased = {user.subject for user in users if user.status == "erased"}
@@ -113,5 +116,10 @@ async def keep(vault: Vault, keys: Mapping[str, bytes], users: Collection[User])
     if any(before.get(subject, key) != key for subject, key in kept.items()):
         raise AnswerIsNo("the keys there are those of another log")
     await vault.put({name: key for name, key in kept.items() if name not in before})
-    await vault.destroy(before.keys() & erased)
     return len(kept)
+
+
+async def forget(vault: Vault, users: Collection[User]) -> None:
+    """Destroy the keys of who is erased in the log, and of nobody else, whatever the vault has lost."""
+    erased = {user.subject for user in users if user.status == "erased"}
+    await vault.destroy((await vault.all()).keys() & erased)

@@ -40,6 +40,9 @@ class Health(msgspec.Struct, frozen=True):
     redis: Annotated[Literal["ok", "lost"] | None, Meta(description="Where there is one.")]
     rebuilding: list[Rebuilding]
     process: int
+    workers: Annotated[
+        int | None, Meta(description="Processes of this server, while METRICS is on.")
+    ]
     version: str
     status: Literal["ok"] = "ok"
 

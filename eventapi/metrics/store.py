@@ -183,13 +183,21 @@ class Store:
         What a worker counted before the call is in them.
         """
         with self._guarded(fcntl.LOCK_SH):
-            live = {path.stem for path in self._directory.glob("*.lock") if _is_locked(path)}
+            live = self._live()
             files = [
                 str(path)
                 for path in sorted(self._directory.glob("*.db"))
                 if not path.name.startswith("gauge") or path.stem.rpartition("_")[2] in live
             ]
             return list(MultiProcessCollector.merge(files))
+
+    def workers(self) -> int:
+        """How many workers this server has at the moment, this one among them."""
+        with self._guarded(fcntl.LOCK_SH):
+            return len(self._live())
+
+    def _live(self) -> set[str]:
+        return {path.stem for path in self._directory.glob("*.lock") if _is_locked(path)}
 
     @contextmanager
     def _guarded(self, how: int) -> Iterator[None]:

@@ -32,9 +32,7 @@ async def copy(
     """
     async with target.exclusive(timeout) as appender:
         before = appender.head
-        if before.position > upto:
-            raise DivergedLog(f"the copy has {before.position} events, the log only {upto}")
-        last = await _common(source, before)
+        last = await common(source, before, upto)
         run: list[bytes] = []
         async for lines in source.read(before.position, upto):
             run += lines
@@ -48,8 +46,13 @@ async def copy(
         return upto - before.position
 
 
-async def _common(source: EventLog, head: Head) -> Record:
-    """The place in the source where the target ends; the chain tells for all before it."""
+async def common(source: EventLog, head: Head, upto: int) -> Record:
+    """The place in the source where a target ends; the chain tells for all before it.
+
+    Raises `DivergedLog` where the target is no part of what the source is up to a position.
+    """
+    if head.position > upto:
+        raise DivergedLog(f"the copy has {head.position} events, the log only {upto}")
     if head.position == 0:
         return START
     ((line,),) = [lines async for lines in source.read(head.position - 1, head.position)]

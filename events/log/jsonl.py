@@ -55,6 +55,7 @@ from events.files import make_directory, sync_directory, write_durably
 from events.log.mark import Mark, Published
 from events.log.port import Head
 from events.log.recovery import examine
+from events.log.turns import turn
 from events.threads import ended
 
 logger = logging.getLogger("events.log")
@@ -224,12 +225,7 @@ class JsonlLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[JsonlLog]:
         deadline = time.monotonic() + timeout
-        try:
-            async with asyncio.timeout(timeout):
-                await self._mutex.acquire()
-        except TimeoutError:
-            raise LogUnavailable(f"the log was not free within {timeout} s") from None
-        try:
+        async with turn(self._mutex, timeout):
             try:
                 with _reachable():
                     await self._flock(deadline, timeout)
@@ -238,8 +234,6 @@ class JsonlLog:
                 yield self
             finally:
                 _let_go(self._lock_file)
-        finally:
-            self._mutex.release()
 
     async def _flock(self, deadline: float, timeout: float) -> None:
         """Take the lock, in turn.

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from events.errors import LogUnavailable
 from events.log.port import Head
+from events.log.turns import turn
 
 
 class MemoryLog:
@@ -33,15 +33,8 @@ class MemoryLog:
 
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[MemoryLog]:
-        try:
-            async with asyncio.timeout(timeout):
-                await self._lock.acquire()
-        except TimeoutError:
-            raise LogUnavailable(f"the lock did not come within {timeout} s") from None
-        try:
+        async with turn(self._lock, timeout):
             yield self
-        finally:
-            self._lock.release()
 
     async def append(self, lines: Sequence[bytes], head: Head) -> None:
         self._lines.extend(lines)

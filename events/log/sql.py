@@ -10,7 +10,7 @@ of the commits, on PostgreSQL as on MySQL, and what is readable is durable.
    raises it before anybody is told, so reads on one machine are linearizable. Other machines tell
    of theirs by NOTIFY, or are asked for it.
 2. The mark outlives the server. A database that ends before it has lost events that were
-   acknowledged, by a fail-over or an old backup: nothing is served from it.
+   acknowledged, by a fail-over or an old backup: it is as if it was not there.
 3. A connection that is lost in the middle of COMMIT leaves open what became of it. Then the row is
    locked once more, which waits for the end of the other transaction, and shows its outcome.
 4. While the database cannot be reached, `position` stands still and reads fail at once, so what is
@@ -31,7 +31,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Executable, Select, func, select, update
+from sqlalchemy import Select, String, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database import (
@@ -48,6 +49,7 @@ from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, Mi
 from events.files import make_directory
 from events.log.mark import Mark
 from events.log.port import Head
+from events.log.turns import turn
 from events.threads import ended, stop
 
 logger = logging.getLogger("events.log")
@@ -56,7 +58,7 @@ PAGE_LINES: Final = 500
 """How many lines are read at once; of the longest, 32 MB."""
 
 _RUN_BYTES: Final = 1 << 20
-"""About so much goes into one statement: MySQL takes 16 MB at most by default."""
+"""About so much goes into one statement of MySQL, which takes 16 MB at most by default."""
 
 _HEARTBEAT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
@@ -69,12 +71,34 @@ _LAST_PAUSE_SECONDS: Final = 1.0
 _RESOLVE_SECONDS: Final = 10.0
 """How long it is tried to find out what became of a COMMIT."""
 
+_LOSSES: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
 _LOST: Final = "the database of the log cannot be reached"
 _CHANNEL: Final = "eventapi_head"
 """Where appends are told of, one channel for all logs of a database: each word names its schema."""
 
 _END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
 _LOCKED: Final = _END.with_for_update()
+
+_MOVED: Final = (
+    update(HEAD).where(HEAD.c.id == 1).values(position=bindparam("end"), hash=bindparam("digest"))
+)
+_NOTIFIED: Final = _MOVED.returning(
+    func.pg_notify(_CHANNEL, func.concat(func.current_schema(), bindparam("word", type_=String)))
+)
+_APPENDED: Final = (
+    EVENTS.insert()
+    .from_select(
+        ["position", "line"],
+        select(
+            *(func.unnest(bindparam(column.name, type_=ARRAY(column.type))) for column in EVENTS.c)
+        ),
+    )
+    .add_cte(_NOTIFIED.cte("moved"))
+)
+"""All rows from an array a column, and the end moved, in one round trip to PostgreSQL.
+
+asyncpg would send a statement a row; as a part of the statement, the update is carried out whole.
+"""
 
 
 class SqlLog:
@@ -168,12 +192,7 @@ class SqlLog:
     async def exclusive(self, timeout: float) -> AsyncIterator[SqlLog]:
         if self.lost_for > timeout:
             raise LogUnreachable(_LOST)
-        try:
-            async with asyncio.timeout(timeout):
-                await self._mutex.acquire()
-        except TimeoutError:
-            raise LogUnavailable(f"the log was not free within {timeout} s") from None
-        try:
+        async with turn(self._mutex, timeout):
             connection = await self._connected_and_locked(timeout)
             self._connection = self._database.joined = connection
             try:
@@ -185,8 +204,6 @@ class SqlLog:
             finally:
                 self._connection = self._database.joined = None
                 await _let_go(connection)
-        finally:
-            self._mutex.release()
 
     async def _connected_and_locked(self, timeout: float) -> AsyncConnection:
         """A connection whose transaction has the head row; a lost database is tried again."""
@@ -247,9 +264,7 @@ class SqlLog:
                     raise LogUnavailable("another one appended meanwhile")
             is_committing = False
             try:
-                for run in _runs(head.position - len(lines) + 1, lines):
-                    await connection.execute(EVENTS.insert(), run)
-                await connection.execute(self._moved(head))
+                await self._insert(connection, lines, head)
                 is_committing = True
                 await connection.commit()
             except ERRORS as error:
@@ -260,12 +275,21 @@ class SqlLog:
             finally:
                 self._database.joined = None
 
-    def _moved(self, head: Head) -> Executable:
-        moved = update(HEAD).where(HEAD.c.id == 1).values(position=head.position, hash=head.hash)
-        if not self._database.is_postgresql:
-            return moved
-        word = func.concat(func.current_schema(), f" {head.position} {head.hash.hex()}")
-        return moved.returning(func.pg_notify(_CHANNEL, word))
+    async def _insert(
+        self, connection: AsyncConnection, lines: Sequence[bytes], head: Head
+    ) -> None:
+        """Insert the lines that end at a head, and move the end there."""
+        first = head.position - len(lines) + 1
+        end = {"end": head.position, "digest": head.hash}
+        if self._database.is_postgresql:
+            positions = list(range(first, head.position + 1))
+            word = f" {head.position} {head.hash.hex()}"
+            rows = {"position": positions, "line": list(lines), "word": word}
+            await connection.execute(_APPENDED, rows | end)
+            return
+        for run in _runs(first, lines):
+            await connection.execute(EVENTS.insert(), run)
+        await connection.execute(_MOVED, end)
 
     async def _is_committed(self, head: Head) -> bool:
         """Whether a transaction of unknown outcome came to its end; see 3. above."""
@@ -316,8 +340,13 @@ class SqlLog:
                             await self._look(connection)
                         self._note(is_lost=False)
                         pause = _FIRST_PAUSE_SECONDS
+                        await self._database.vacuum()
                         await asyncio.sleep(self._look_seconds)
-            except ERRORS as error:
+            except _LOSSES as error:
+                self._note(is_lost=True, reason=brief(error))
+            except Exception as error:
+                # Who does not follow any more must not seem to.
+                logger.exception("the log is not followed")
                 self._note(is_lost=True, reason=brief(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
@@ -327,7 +356,11 @@ class SqlLog:
         return _HEARTBEAT_SECONDS if self._database.is_postgresql else _POLL_SECONDS
 
     async def _look(self, connection: AsyncConnection) -> None:
-        self._know(await _head(connection))
+        known = self._mark.read().head
+        head = await _head(connection)
+        if head.position < known.position:
+            raise self._missing(known)
+        self._know(head)
 
     async def _listen(self, connection: AsyncConnection) -> None:
         schema = await connection.scalar(select(func.current_schema()))

@@ -246,6 +246,8 @@ async def test_a_database_that_lost_acknowledged_events_is_not_served(
     await _edit(url, EVENTS.delete().where(EVENTS.c.position > 2), back)
     with pytest.raises(MissingEvents, match="4 events were acknowledged"):
         await append(log)
+    await until(lambda: log.lost_for > 0)
+    assert log.position == 4
     with pytest.raises(MissingEvents, match=r"remove .*mark"):
         await opened(url, tmp_path / "mark")
     elsewhere = await opened(url, tmp_path / "another machine, which never knew")
@@ -310,6 +312,41 @@ async def test_a_database_that_is_not_there_is_told_without_its_password(address
         await Database.open(address)
     assert "127.0.0.1:1/x" in str(told.value)
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("postgresql://u:p@h:1/d?sslrootcert=x", "the one option of such an address is sslmode"),
+        ("mysql://u:p@h:1/d?sslmode=require", "the one option of such an address is ssl"),
+        ("mysql://u:p@h:1/d?ssl=required", "the option ssl is true"),
+        ("mysql://u:p@h:1/", "postgresql://USER"),
+        ("postgresql://u:p@h:99999/d", "postgresql://USER"),
+    ],
+)
+def test_what_cannot_be_meant_in_an_address_is_refused(address: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Database(address)
+
+
+@in_event_loop
+async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    """A batch that is under way at another server may, and a vacuum then passes over it."""
+    url, key = postgresql.new_database(), bytes(range(100, 132))
+    name = url.rpartition("/")[2]
+    asked = (
+        f"CHECKPOINT; SELECT position('\\x{key.hex()}'::bytea in "
+        "pg_read_binary_file(pg_relation_filepath('eventapi_keys')))"
+    )
+    log, other = await opened(url, tmp_path / "log"), await opened(url, tmp_path / "other")
+    vault = SqlVault(log._database)
+    await vault.put({"users/1": key})
+    async with other.exclusive(1):
+        await vault.destroy(["users/1"])
+        assert postgresql.sql(asked, name) != "0"
+    await until(lambda: postgresql.sql(asked, name) == "0")
 
 
 @pytest.mark.parametrize("address", ["oracle://x", "postgresql", "mysql+pymysql://x", "://"])

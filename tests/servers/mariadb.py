@@ -76,7 +76,9 @@ class MariaDB(Service):
 
     @property
     def _settings(self) -> list[str]:
-        return [f"--datadir={self.folder / 'data'}", "--innodb-log-file-size=16M"]
+        # Temporary tables of two servers may have one name: each has a place of its own for them.
+        places = [f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}"]
+        return [*places, "--innodb-log-file-size=16M"]
 
     @property
     def _socket(self) -> Path:

@@ -19,6 +19,7 @@ import msgspec
 from litestar.types import ASGIApp
 
 from eventapi import app, batch, journal, storage
+from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
 from events.log import jsonl
 from events.log.mark import Mark
@@ -52,6 +53,12 @@ def stale_reads() -> ASGIApp:
             return await super().state()
 
     _plant(storage, "Journal", Stale)
+    return app.create_app()
+
+
+def quick_heartbeats() -> ASGIApp:
+    """No bug: a follower who has gone is noticed when they are next written to, so that is soon."""
+    _plant(feeds, "HEARTBEAT_SECONDS", 0.25)
     return app.create_app()
 
 

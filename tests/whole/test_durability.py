@@ -36,7 +36,7 @@ async def _known(port: int, authorization: str) -> None:
     connection = await Connection.open(port)
     headers = {"Authorization": authorization}
     try:
-        while (await connection.request("GET", "/auth/me", headers=headers)).status == 401:
+        while (await connection.request("GET", "/auth/me", headers=headers)).status == 401:  # noqa: ASYNC110 - a server
             await asyncio.sleep(0.01)
     finally:
         connection.close()

@@ -22,7 +22,7 @@ from eventapi.commands.users import RegisterUser
 from eventapi.http.feeds import MAX_STREAMS
 from eventapi.testing.given import profile
 from tests.eventapi.cli.running import clean_environment, written_together
-from tests.whole.server import Command, Server, by_serve, by_uvicorn
+from tests.whole.server import Command, Server, by_serve, by_uvicorn, uvicorn_of
 from tests.whole.workload import PASSWORD
 
 SECONDS = 60.0
@@ -238,7 +238,8 @@ def test_who_is_logged_out_follows_no_more(tmp_path: Path) -> None:
 
 
 def test_one_has_only_so_many_streams_open(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", 1, by_serve) as server:
+    quick = uvicorn_of("tests.whole.planted:quick_heartbeats")
+    with Server(tmp_path / "data", 1, quick) as server:
         ann, bob = Account(server, "ann"), Account(server, "bob")
 
         def opened(account: Account) -> tuple[http.client.HTTPConnection, int]:

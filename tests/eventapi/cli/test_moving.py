@@ -211,14 +211,14 @@ from events.log.sql import SqlLog
 
 events.log.copy._RUN_BYTES = 1
 events.log.jsonl._SMALL_BYTES, events.log.jsonl.CHUNK_BYTES = 0, 1_000
-moved = SqlLog._moved
+insert = SqlLog._insert
 
-def killed(self, head):
+async def killed(self, connection, lines, head):
+    await insert(self, connection, lines, head)
     if head.position > 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return moved(self, head)
 
-SqlLog._moved = killed
+SqlLog._insert = killed
 main()
 """
 
@@ -241,13 +241,38 @@ def test_a_database_with_another_log_or_a_longer_one_is_left_alone(
     before, keys = said(data, "log", "export", "--log", moved), keys_in(moved)
     written(tmp_path / "other", RegisterUser(profile("eve")))
     code, why = refused(tmp_path / "other", "log", "copy", moved)
-    assert (code, "another log" in why) == (1, True)
-    (first, *_) = (data / "events.jsonl").read_bytes().splitlines(keepends=True)
+    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 1\n")
+    first = b"".join((data / "events.jsonl").read_bytes().splitlines(keepends=True)[:5])
     (tmp_path / "shorter.jsonl").write_bytes(first)
     (tmp_path / "vault.sqlite").write_bytes((data / "vault.sqlite").read_bytes())
     code, why = refused(data, "log", "copy", str(tmp_path / "shorter.jsonl"), moved)
-    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 1\n")
+    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 5\n")
     assert (said(data, "log", "export", "--log", moved), keys_in(moved)) == (before, keys)
+
+
+def test_a_key_of_another_log_is_not_destroyed_by_an_erasure_here(tmp_path: Path, url: str) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    written(here, RegisterUser(profile("bob")), EraseUser("bob", "users/1"))
+    written(there, RegisterUser(profile("alice")))
+    told(there, "log", "copy", url)
+    before = keys_in(url)
+    code, why = refused(here, "log", "copy", url)
+    assert code == 1
+    assert "another log" in why
+    assert keys_in(url) == before
+
+
+def test_a_key_that_was_destroyed_after_the_move_does_not_come_back(
+    tmp_path: Path, url: str
+) -> None:
+    written(tmp_path / "here", RegisterUser(profile("carl")))
+    told(tmp_path / "here", "log", "copy", url)
+    said(tmp_path / "there", "users", "erase", "carl", "--yes", "--log", url)
+    before = keys_in(url)
+    assert "users/1" not in before
+    code, _ = refused(tmp_path / "here", "log", "copy", url)
+    assert code == 1
+    assert keys_in(url) == before
 
 
 def test_keys_of_another_log_are_not_replaced(data: Path, url: str, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def test_details_tell_where_the_log_stands(ann: Caller, prefix: str) -> None:
     assert report["queued"] == 0
     assert report["uptime_seconds"] >= 0
     assert report["process"] > 0
+    assert report["workers"] == 1
     assert report["version"]
 
 

@@ -1,0 +1,104 @@
+"""The service that eventapi replaces, over PostgreSQL: FastAPI, SQLAlchemy's ORM and asyncpg.
+
+Tokens, passwords and models are those of `benchmarks.peer`. The user of a token is looked up in
+each request, as that service does, and a new item is a row, inserted and committed before the
+answer. Only what the workloads and the filling need is here. `PEER_DATABASE` is the database's
+URL for SQLAlchemy, ``postgresql+asyncpg://``.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, status
+from fastapi.middleware.cors import CORSMiddleware
+from jose import JWTError, jwt
+
+from benchmarks.peer import auth
+from benchmarks.peer.config import settings
+from benchmarks.peer.database import now
+from benchmarks.peer.models import Item, ItemCreate, Token, UserCreate, UserLogin, UserResponse
+from benchmarks.peer_sql import database
+from benchmarks.peer_sql.database import Session, User
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Make the tables before the first request."""
+    async with database.engine.begin() as connection:
+        await connection.run_sync(database.Base.metadata.create_all)
+    yield
+    await database.engine.dispose()
+
+
+app = FastAPI(title="REST API", lifespan=lifespan)
+app.add_middleware(
+    CORSMiddleware,
+    allow_origins=settings.cors_origins,
+    allow_credentials=True,
+    allow_methods=["*"],
+    allow_headers=["*"],
+)
+
+
+async def get_current_user(
+    token: Annotated[str, Depends(auth.oauth2_scheme)], session: Session
+) -> User:
+    """The user that the request's token names, unless disabled."""
+    try:
+        claims = jwt.decode(token, settings.secret_key, algorithms=[settings.algorithm])
+    except JWTError:
+        raise auth.unauthorized("Could not validate credentials") from None
+    user = await session.get(User, claims.get("sub", ""))
+    if claims.get("type") != "access" or user is None:
+        raise auth.unauthorized("Could not validate credentials")
+    if user.disabled:
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, detail="Inactive user")
+    return user
+
+
+CurrentUser = Annotated[User, Depends(get_current_user)]
+
+
+@app.post("/auth/register", response_model=UserResponse)
+async def register(user: UserCreate, session: Session) -> Any:
+    """Register a user."""
+    if await session.get(User, user.username):
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, detail="Username already registered")
+    created = User(
+        **user.model_dump(exclude={"password"}),
+        hashed_password=auth.hash_password(user.password),
+        created_at=now(),
+    )
+    session.add(created)
+    await session.commit()
+    return created
+
+
+@app.post("/auth/login")
+async def login(credentials: UserLogin, session: Session) -> Token:
+    """Exchange a password for an access token."""
+    user = await session.get(User, credentials.username)
+    if user is None or not auth.verify_password(credentials.password, user.hashed_password):
+        raise auth.unauthorized("Incorrect username or password")
+    return Token(access_token=auth.create_access_token(user.username))
+
+
+@app.post("/items", response_model=Item)
+async def create_item(item: ItemCreate, current_user: CurrentUser, session: Session) -> Any:
+    """Create an item."""
+    created = database.Item(
+        title=item.title,
+        description=item.description,
+        owner=current_user.username,
+        created_at=now(),
+    )
+    session.add(created)
+    await session.commit()
+    return created
+
+
+@app.get("/items", response_model=list[Item])
+async def list_items(current_user: CurrentUser, session: Session) -> Any:
+    """All items of the user who asks."""
+    return await database.items_of(session, current_user.username)
