@@ -37,30 +37,44 @@ class Moved(msgspec.Struct, frozen=True):
 async def copy_into(source: Settings, target: Settings) -> Moved:
     """Bring a database to what a log is now, keys first; again and again, it gets what is new.
 
-    Raises `AnswerIsNo` where what is there afterwards is not the same, and what `copy` raises.
+    Raises `AnswerIsNo` where a key is missing, and where what is there afterwards is not the same,
+    `DamagedLog` where a key is a wrong one, and what `copy` raises.
     """
-    async with opened_log(source) as log, storage.opened_log(target) as copied:
+    async with (
+        opened_log(source) as log,
+        storage.opened_log(target) as copied,
+        storage.opened_vault(target) as vault,
+    ):
+        before = await keys_of(source)
         upto = log.position
         state = await state_at(log, MemoryVault(), upto)
         users = state.users.by_id.values()
-        async with storage.opened_vault(target) as vault:
-            keys = await keys_of(source)
-            async with copied.exclusive(LOCK_SECONDS) as appender:
-                # Before any key is touched: those of another log are none of ours.
-                await common(log, appender.head, upto)
-                # A key is durable before the first line that is sealed with it.
-                counted = await keep(vault, keys, users)
-                await _keep_log_key(source, keys, vault)
-            with progress_bar("Copying", upto) as progress:
-                new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
-            await forget(vault, users)
+        # Who was erased since is among the first keys, who registered since among the second.
+        keys = {**await keys_of(source), **before}
+        async with copied.exclusive(LOCK_SECONDS) as appender:
+            # Before any key is touched: those of another log are none of ours.
+            await common(log, appender.head, upto)
+            _check_is_complete(keys, users)
+            # A key is durable before the first line that is sealed with it.
+            counted = await keep(vault, keys, users)
+            await _keep_log_key(source, keys, vault)
+        with progress_bar("Copying", upto) as progress:
+            new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
         root = await _root(log, upto)
         if await _root(copied, upto) != root:
             raise AnswerIsNo("the copy is another log than the one it was made of")
-        digest = (await state_at(copied, MemoryVault(), upto)).digest()
+        # With the keys as they are there, which opens every seal.
+        digest = (await state_at(copied, vault, upto)).digest()
         if digest != state.digest():
             raise AnswerIsNo("the copy adds up to another state than the log it was made of")
+        await forget(vault, users)
     return Moved(target.log_name, upto, new, root.hex(), digest, counted)
+
+
+def _check_is_complete(keys: Mapping[str, bytes], users: Collection[User]) -> None:
+    for user in users:
+        if user.status != "erased" and user.subject not in keys:
+            raise AnswerIsNo(f"there is no key for {user.subject}, who is not erased")
 
 
 async def _root(log: EventLog, upto: int) -> bytes:

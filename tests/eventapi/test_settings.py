@@ -24,6 +24,17 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert found.settings.log_path == Path("data/events.jsonl")
 
 
+def test_what_is_kept_of_a_database_belongs_to_its_address_but_not_to_its_password() -> None:
+    def place(log: str) -> Path:
+        return loaded(LOG=log).settings.log_path
+
+    known = place("postgresql://ann:one@db.example/log")
+    assert known.parent == Path("data")
+    assert place("postgresql://ann:another%40@db.example/log?sslmode=require") == known
+    assert place("postgresql://ann:one@db.example/other") != known
+    assert place("postgresql://ann:one@other.example/log") != known
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

@@ -95,7 +95,7 @@ def test_a_running_server_moves_from_a_file_to_postgresql(
                 written = list(acknowledged)
                 await asyncio.to_thread(stack.enter_context, new)
                 assert list(await titles(old.port, headers, written[:1])) == written[:1]
-                await asyncio.to_thread(old.stop)
+                await asyncio.to_thread(old.kill)
         assert rest["new"] > 0, "the first copy had all already"
         assert rest["events"] == beside["events"] + rest["new"] >= 3 + len(acknowledged)
         assert await titles(new.port, headers, list(acknowledged)) == acknowledged

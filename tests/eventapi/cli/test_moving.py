@@ -242,11 +242,11 @@ def test_a_database_with_another_log_or_a_longer_one_is_left_alone(
     written(tmp_path / "other", RegisterUser(profile("eve")))
     code, why = refused(tmp_path / "other", "log", "copy", moved)
     assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 1\n")
-    first = b"".join((data / "events.jsonl").read_bytes().splitlines(keepends=True)[:5])
+    (first, *_) = (data / "events.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "shorter.jsonl").write_bytes(first)
     (tmp_path / "vault.sqlite").write_bytes((data / "vault.sqlite").read_bytes())
     code, why = refused(data, "log", "copy", str(tmp_path / "shorter.jsonl"), moved)
-    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 5\n")
+    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 1\n")
     assert (said(data, "log", "export", "--log", moved), keys_in(moved)) == (before, keys)
 
 
@@ -283,6 +283,27 @@ def test_keys_of_another_log_are_not_replaced(data: Path, url: str, tmp_path: Pa
     assert (code, "are those of another log" in why) == (1, True)
     assert keys_in(url) == theirs
     assert said(data, "log", "export", "--log", url) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "why"),
+    [
+        (None, 1, "there is no key for users/1, who is not erased"),
+        (bytes(range(32)), 3, "damaged at position 1"),
+    ],
+    ids=["lost", "another"],
+)
+def test_a_log_whose_keys_do_not_open_it_is_not_said_to_be_moved(
+    data: Path, url: str, key: bytes | None, code: int, why: str
+) -> None:
+    async def replace_it() -> None:
+        vault = SqliteVault(data / "vault.sqlite")
+        await (vault.destroy(["users/1"]) if key is None else vault.put({"users/1": key}))
+        await vault.close()
+
+    asyncio.run(replace_it())
+    ended, said = refused(data, "log", "copy", url)
+    assert (ended, why in said) == (code, True), said
 
 
 def test_what_makes_no_sense_with_a_database_is_refused_in_words(
