@@ -60,7 +60,6 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
             await _keep_log_key(source, keys, vault)
         with progress_bar("Copying", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
-        await forget(vault, users)
         root = await _root(log, upto)
         if await _root(copied, upto) != root:
             raise AnswerIsNo("the copy is another log than the one it was made of")
@@ -68,6 +67,7 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
         digest = (await state_at(copied, vault, upto)).digest()
         if digest != state.digest():
             raise AnswerIsNo("the copy adds up to another state than the log it was made of")
+        await forget(vault, users)
     return Moved(target.log_name, upto, new, root.hex(), digest, counted)
 
 

@@ -242,11 +242,11 @@ def test_a_database_with_another_log_or_a_longer_one_is_left_alone(
     written(tmp_path / "other", RegisterUser(profile("eve")))
     code, why = refused(tmp_path / "other", "log", "copy", moved)
     assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 1\n")
-    first = b"".join((data / "events.jsonl").read_bytes().splitlines(keepends=True)[:5])
+    (first, *_) = (data / "events.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "shorter.jsonl").write_bytes(first)
     (tmp_path / "vault.sqlite").write_bytes((data / "vault.sqlite").read_bytes())
     code, why = refused(data, "log", "copy", str(tmp_path / "shorter.jsonl"), moved)
-    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 5\n")
+    assert (code, why) == (1, "eventapi: the copy has 13 events, the log only 1\n")
     assert (said(data, "log", "export", "--log", moved), keys_in(moved)) == (before, keys)
 
 
