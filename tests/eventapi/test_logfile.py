@@ -23,7 +23,7 @@ import sys
 from itertools import count
 from pathlib import Path
 from eventapi import logfile
-logfile.ROTATE_BYTES, ticks = 40_000, count()
+logfile.ROTATE_BYTES, ticks = {LINES * PROCESSES * 8}, count()
 file = logfile.LogFile(Path(sys.argv[1]), lambda: next(ticks) / 20)
 for number in range({LINES}):
     file.write(f"{{sys.argv[2]}} {{number}} {{'x' * (number % 60)}}\\n".encode())
@@ -58,7 +58,10 @@ def files(path: Path) -> dict[str, str]:
 
 
 def test_no_line_is_lost_or_torn_by_several_processes(path: Path) -> None:
-    """Each rotates whenever it finds the file large, and goes on in it until it looks again."""
+    """Each rotates whenever it finds the file large, and goes on in it until it looks again.
+
+    All that is rotated is kept here: on a busy machine one of them may stand still for long.
+    """
     writers = [
         subprocess.Popen([sys.executable, "-c", _WRITER, str(path), str(number)])
         for number in range(PROCESSES)
@@ -67,13 +70,9 @@ def test_no_line_is_lost_or_torn_by_several_processes(path: Path) -> None:
     kept = "".join(files(path).values())
     lines = Counter(kept.splitlines())
     whole = {f"{who} {number} {'x' * (number % 60)}" for who in range(4) for number in range(LINES)}
-    assert lines.keys() <= whole
+    assert lines.keys() == whole
     assert set(lines.values()) == {1}
-    assert len(files(path)) == KEPT + 1
-    # What is missing is what was rotated out: of each writer, only lines before all others.
-    for who in range(PROCESSES):
-        left = sorted(int(line.split()[1]) for line in lines if line.startswith(f"{who} "))
-        assert left == list(range(LINES - len(left), LINES))
+    assert 2 < len(files(path)) <= KEPT
 
 
 @pytest.mark.usefixtures("small")
