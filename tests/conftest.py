@@ -7,6 +7,7 @@ its tests: whoever stops one starts it again.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,10 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
 from tests.servers.valkey import Valkey
+
+# A shell has its background jobs ignore Ctrl-C, and their children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a sync of the disk takes as long as it takes.
 settings.register_profile("default", deadline=None, max_examples=50)
