@@ -7,6 +7,7 @@ eventapi.app:create_app --workers N`` is safe.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -15,8 +16,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version as version_of
 from types import FrameType
@@ -184,7 +185,8 @@ def create_app(
                 _taking_snapshots(settings, parts, journal),
                 counted(observers, exposition),
             ):
-                yield
+                with _collector_spared():
+                    yield
             await limits.close()
         passwords.close()
 
@@ -203,6 +205,16 @@ def create_app(
     announced = deprecation.announced(edge, fields)
     seen = announced if tracing is None else tracing.around(announced)
     return Addresses(seen, settings.trusted_proxies)
+
+
+@contextmanager
+def _collector_spared() -> Iterator[None]:
+    """What is there at the start stays: each look for garbage among it would hold up all requests."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @asynccontextmanager

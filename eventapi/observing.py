@@ -14,7 +14,7 @@ from eventapi.metrics.exposition import Exposition
 from eventapi.metrics.meters import Meters, opened_meters
 from eventapi.settings import Settings
 from eventapi.storage import Parts
-from eventapi.watching import Several, Watch
+from eventapi.watching import Watch, together
 from events.threads import stop
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def watched(
         if settings.metrics == "on":
             directory = settings.data_path / "metrics" if parts.log is None else None
             meters = stack.enter_context(opened_meters(directory, version))
-        yield Several(watch for watch in (meters, tracing) if watch is not None), meters
+        yield together([watch for watch in (meters, tracing) if watch is not None]), meters
 
 
 def _reporting(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Final
 
@@ -24,11 +24,18 @@ class Watch:
         return _NOTHING
 
 
-class Several(Watch):
+def together(watches: Sequence[Watch]) -> Watch:
+    """One that hears for all of these."""
+    if not watches:
+        return UNWATCHED
+    return watches[0] if len(watches) == 1 else _Several(watches)
+
+
+class _Several(Watch):
     """Hears for others, in their order."""
 
-    def __init__(self, watches: Iterable[Watch]) -> None:
-        self._watches = tuple(watches)
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        self._watches = watches
 
     def write(self) -> AbstractContextManager[object]:
         return _entered([watch.write() for watch in self._watches])

@@ -339,9 +339,7 @@ def decode_json(content: bytes, kind: type[T]) -> T:
 
 def _check_well_formed(content: bytes) -> None:
     # msgspec takes the last of doubled keys; which one a proxy in front takes, nobody knows.
-    value = json.loads(
-        content.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str
-    )
+    value = _decode_plainly(content.decode())
     if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
         level = [value]
         for _ in range(MAX_DEPTH):
@@ -369,6 +367,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ProblemError("malformed-body", "a key stands twice in the body")
     return found
+
+
+_decode_plainly = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str
+).decode
 
 
 def _converted(pairs: list[tuple[str, str]], kind: type[T]) -> T:

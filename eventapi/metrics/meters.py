@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from eventapi.metrics.store import Store, this_instance
+from eventapi.metrics.store import Histogram, Store, this_instance
 from eventapi.watching import Watch
 from events.errors import LogFenced, StorageFull
 
@@ -161,13 +161,8 @@ class Meters(Watch):
 
     # What the journal tells
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._writes.add(time.perf_counter() - started)
+    def write(self) -> _Timed:
+        return _Timed(self._writes)
 
     def batch(self, requests: int, waited: float) -> None:
         self._batches.add(requests)
@@ -213,6 +208,22 @@ class Meters(Watch):
             self.store.gauge(
                 "process_resident_memory_bytes", "Memory of all workers together.", "sum"
             ).set(memory)
+
+
+class _Timed:
+    """Adds to a histogram how long it was entered for; a generator would take three times as long."""
+
+    __slots__ = ("_histogram", "_started")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.add(time.perf_counter() - self._started)
 
 
 @contextmanager
