@@ -215,7 +215,7 @@ def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
     else:
         end = len(ids) if query.after is UNSET else bisect_left(ids, query.after)
         numbers = range(end - 1, -1, -1)
-    items = (by_id[ids[at]] for at in numbers)
+    items = map(by_id.__getitem__, map(ids.__getitem__, numbers))
     if query.q is UNSET:
         return items
     needle = query.q.casefold()
@@ -227,12 +227,10 @@ def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
 
 
 def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
-    parameters: dict[str, str | int] = {"limit": query.limit, "after": last, "order": query.order}
-    if query.q is not UNSET:
-        parameters["q"] = query.q
-    if query.as_of is not UNSET:
-        parameters["as_of"] = query.as_of
-    return request.path_to(f"/items?{urlencode(parameters)}")
+    place = f"/items?limit={query.limit}&after={last}&order={query.order}"
+    asked = (("q", query.q), ("as_of", query.as_of))
+    typed = [(name, text) for name, text in asked if text is not UNSET]
+    return request.path_to(f"{place}&{urlencode(typed)}" if typed else place)
 
 
 def endpoints(version: ApiVersion) -> list[Endpoint]:

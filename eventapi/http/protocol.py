@@ -14,7 +14,11 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.protocols.utils import is_ssl
 
 from eventapi.http.message import (
@@ -26,6 +30,7 @@ from eventapi.http.message import (
     too_long,
 )
 from eventapi.http.problems import ProblemError
+from eventapi.http.reply import Headers
 from events.errors import Overloaded
 
 HEAD_SECONDS = 10.0
@@ -84,35 +89,22 @@ class _Flow(FlowControl):
 class _Outlet:
     """The transport as answers see it: their closing it is only the start of the end.
 
-    What is written while ``holds`` is set waits for the next write, and goes out together with it.
+    ``head`` goes out together with what is written next.
     """
 
-    __slots__ = ("_end", "_held", "_write", "get_extra_info", "holds", "is_closing")
+    __slots__ = ("_write", "close", "get_extra_info", "head", "is_closing")
 
     def __init__(self, protocol: ProblemProtocol) -> None:
         self._write = protocol.transport.write
-        self._end = protocol.end
-        self._held = b""
-        self.holds = False
+        self.head = b""
         self.is_closing = protocol.transport.is_closing
         self.get_extra_info = protocol.transport.get_extra_info
+        self.close = protocol.end
 
     def write(self, data: bytes) -> None:
-        if self.holds:
-            self._held += data
-            return
-        if self._held:
-            data, self._held = self._held + data, b""
+        if self.head:
+            data, self.head = self.head + data, b""
         self._write(data)
-
-    def let_go(self) -> None:
-        """Write what waits."""
-        if self._held:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.let_go()
-        self._end()
 
 
 class _Cycle(RequestResponseCycle):
@@ -126,21 +118,42 @@ class _Cycle(RequestResponseCycle):
     stays = False
 
     async def send(self, message: Any) -> None:
-        """Send a part; of an answer of known length, the head goes out together with the body.
+        """Send a part of the answer.
 
-        That is one call of the system less, which is a good part of what an answer takes.
+        The head is made here, for uvicorn looks into each header with two regular expressions, and
+        sends the head by itself: together that is a fifth of what a small answer takes.
         """
         if self.response_started:
             await super().send(message)
             return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if not self.disconnected:
+            self._begin(message["status"], message["headers"])
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        head = [*self.default_headers, *headers]
+        for name, value in headers:
+            if name == b"content-length":
+                self.chunked_encoding = False
+                self.expected_content_length = int(value)
+            elif name == b"connection":
+                self.keep_alive = self.keep_alive and value != b"close"
+        if not self.keep_alive and (b"connection", b"close") not in headers:
+            head.append((b"connection", b"close"))
+        is_bare = self.scope["method"] == "HEAD" or status in {204, 304}
+        if self.chunked_encoding is None and not is_bare:
+            self.chunked_encoding = True
+            head.append((b"transfer-encoding", b"chunked"))
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in head])
+        if lines.count(b"\n") != len(head) or lines.count(b"\r") != len(head):
+            raise RuntimeError("a header has a line break in it")
         outlet: Any = self.transport
-        outlet.holds = True
-        try:
-            await super().send(message)
-        finally:
-            outlet.holds = False
-            if not self.expected_content_length or self.scope["method"] == "HEAD":
-                outlet.let_go()
+        outlet.head = b"%b%b\r\n" % (STATUS_LINE[status], lines)
+        if is_bare or self.chunked_encoding:
+            outlet.write(b"")
 
     async def receive(self) -> Any:
         if self.waiting_for_100_continue:
