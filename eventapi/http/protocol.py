@@ -14,13 +14,10 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import is_ssl
 
+from eventapi.http.cycle import Cycle, Flow, Outlet
 from eventapi.http.message import (
     MAX_HEADER_BYTES,
     MAX_HEADERS,
@@ -30,7 +27,6 @@ from eventapi.http.message import (
     too_long,
 )
 from eventapi.http.problems import ProblemError
-from eventapi.http.reply import Headers
 from events.errors import Overloaded
 
 HEAD_SECONDS = 10.0
@@ -76,99 +72,6 @@ _BETWEEN, _HEAD, _BODY = range(3)
 """What the parser is in the middle of; an Enum's members take longer to look up."""
 
 
-class _Flow(FlowControl):
-    """While ``hold`` is set, nobody may go on reading: what was read is not parsed yet."""
-
-    hold = False
-
-    def resume_reading(self) -> None:
-        if not self.hold:
-            super().resume_reading()
-
-
-class _Outlet:
-    """The transport as answers see it: their closing it is only the start of the end.
-
-    ``head`` goes out together with what is written next.
-    """
-
-    __slots__ = ("_write", "close", "get_extra_info", "head", "is_closing")
-
-    def __init__(self, protocol: ProblemProtocol) -> None:
-        self._write = protocol.transport.write
-        self.head = b""
-        self.is_closing = protocol.transport.is_closing
-        self.get_extra_info = protocol.transport.get_extra_info
-        self.close = protocol.end
-
-    def write(self, data: bytes) -> None:
-        if self.head:
-            data, self.head = self.head + data, b""
-        self._write(data)
-
-
-class _Cycle(RequestResponseCycle):
-    """A request and its answer.
-
-    ``error`` is what went wrong with the rest of the body; ``stays`` is whether the connection is
-    to be kept once the client was told to go on.
-    """
-
-    error: ProblemError | None = None
-    stays = False
-
-    async def send(self, message: Any) -> None:
-        """Send a part of the answer.
-
-        The head is made here, for uvicorn looks into each header with two regular expressions, and
-        sends the head by itself: together that is a fifth of what a small answer takes.
-        """
-        if self.response_started:
-            await super().send(message)
-            return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if not self.disconnected:
-            self._begin(message["status"], message["headers"])
-
-    def _begin(self, status: int, headers: Headers) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        head = [*self.default_headers, *headers]
-        for name, value in headers:
-            if name == b"content-length":
-                self.chunked_encoding = False
-                self.expected_content_length = int(value)
-            elif name == b"connection":
-                self.keep_alive = self.keep_alive and value != b"close"
-        if not self.keep_alive and (b"connection", b"close") not in headers:
-            head.append((b"connection", b"close"))
-        is_bare = self.scope["method"] == "HEAD" or status in {204, 304}
-        if self.chunked_encoding is None and not is_bare:
-            self.chunked_encoding = True
-            head.append((b"transfer-encoding", b"chunked"))
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in head])
-        if lines.count(b"\n") != len(head) or lines.count(b"\r") != len(head):
-            raise RuntimeError("a header has a line break in it")
-        outlet: Any = self.transport
-        outlet.head = b"%b%b\r\n" % (STATUS_LINE[status], lines)
-        if is_bare or self.chunked_encoding:
-            outlet.write(b"")
-
-    async def receive(self) -> Any:
-        if self.waiting_for_100_continue:
-            self.keep_alive = self.stays
-        if self.error is None:
-            message = await super().receive()
-        if self.error is not None:
-            raise self.error
-        return message
-
-    async def send_500_response(self) -> None:
-        # Only a request that was cancelled comes here: what became of it, nobody knows.
-        self.transport.close()
-
-
 _untaken: dict[ProblemProtocol, None] = {}
 """Connections with an answer that is not taken yet, in the order in which they stopped taking."""
 
@@ -202,7 +105,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._stage = _BETWEEN
         self._upgrading = False  # The parser leaves off behind a head.
         self._restarting = False
-        self._running: _Cycle | None = None
+        self._running: Cycle | None = None
         self._held = b""  # Read, and not parsed while requests before it wait.
         self._over = False  # Nothing more is parsed.
         self._ending = False  # Nothing more is answered.
@@ -223,8 +126,8 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow: FlowControl = _Flow(transport)
-        self._outlet: Any = _Outlet(self)
+        self.flow: FlowControl = Flow(transport)
+        self._outlet: Any = Outlet(self.transport, self.end)
         self._is_ssl = is_ssl(transport)
         self._since = self.loop.time()
         if len(self.connections) > (self.limit_concurrency or _most_connections()):
@@ -352,10 +255,10 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def _hold(self) -> None:
         self.flow.pause_reading()
-        self.flow.hold = True  # type: ignore[attr-defined]  # a _Flow
+        self.flow.hold = True  # type: ignore[attr-defined]  # a Flow
 
     def _release(self) -> None:
-        self.flow.hold = False  # type: ignore[attr-defined]  # a _Flow
+        self.flow.hold = False  # type: ignore[attr-defined]  # a Flow
         self.flow.resume_reading()
 
     def on_message_begin(self) -> None:
@@ -425,7 +328,7 @@ class ProblemProtocol(HttpToolsProtocol):
     # What is answered
 
     def _enqueue(self, keep_alive: bool, expects: bool = False) -> None:
-        self.cycle = cycle = _Cycle(
+        self.cycle = cycle = Cycle(
             self.scope,
             self._outlet,
             self.flow,
@@ -484,7 +387,7 @@ class ProblemProtocol(HttpToolsProtocol):
                 self.end()
                 return
             cycle.scope["refusal"] = problem  # type: ignore[typeddict-unknown-key]  # ours
-            cycle.error = problem  # type: ignore[attr-defined]  # a _Cycle
+            cycle.error = problem  # type: ignore[attr-defined]  # a Cycle
             cycle.keep_alive = False
             cycle.message_event.set()
             return
