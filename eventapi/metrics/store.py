@@ -180,7 +180,7 @@ class Store:
     def collected(self) -> list[Metric]:
         """The sums over all workers of this server, dead ones too; of gauges, over those that live.
 
-        What a worker counted before the call is in them.
+        What a worker counted before the call is in them. Raises `OSError`.
         """
         with self._guarded(fcntl.LOCK_SH):
             live = self._live()
@@ -192,7 +192,7 @@ class Store:
             return list(MultiProcessCollector.merge(files))
 
     def workers(self) -> int:
-        """How many workers this server has at the moment, this one among them."""
+        """How many workers this server has at the moment, this one among them; raises `OSError`."""
         with self._guarded(fcntl.LOCK_SH):
             return len(self._live())
 
@@ -201,8 +201,12 @@ class Store:
 
     @contextmanager
     def _guarded(self, how: int) -> Iterator[None]:
-        """Hold the lock of all instances; it is only ever held for milliseconds."""
-        descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Hold the lock of all instances; it is only ever held for milliseconds.
+
+        Who only looks writes nothing, so a file system that has turned read-only can be asked still.
+        """
+        flags = os.O_RDONLY if how == fcntl.LOCK_SH else os.O_RDWR | os.O_CREAT
+        descriptor = os.open(self._root / "lock", flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, how)
             yield
@@ -241,7 +245,7 @@ def _free_slot(directory: Path) -> tuple[int, int]:
 
 def _is_locked(path: Path) -> bool:
     """Whether somebody is in a slot."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -216,3 +216,20 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="exists"):
         Store(tmp_path / "metrics", "ours")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics"]
+
+
+def test_who_only_looks_writes_nothing(
+    stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that has turned read-only, as ext4 does after an error, can still be asked."""
+    store = opened(stack, root)
+    count(store, 3)
+    really = os.open
+
+    def read_only(path: str, flags: int, *mode: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return really(path, flags, *mode)
+
+    monkeypatch.setattr("os.open", read_only)
+    assert (seen(store), store.workers()) == (3.0, 1)
