@@ -28,7 +28,7 @@ from eventapi.watching import Watch
 END_SECONDS: Final = 3.0
 """How long the last spans may take at the end; who collects them may be gone."""
 
-_CARRIED: Final = frozenset({b"traceparent", b"tracestate"})
+_CARRIED: Final = b"traceparent"
 _context_of = TraceContextTextMapPropagator().extract
 
 
@@ -89,12 +89,16 @@ class Tracing(Watch):
 
 
 def _parent(scope: HTTPScope) -> Context:
-    """Where the request comes from (W3C Trace Context); of what else is carried, nothing is read."""
+    """Where the request comes from (W3C Trace Context); of what else is carried, nothing is read.
+
+    Nor of ``tracestate``, in which anybody may write what they like: nobody is asked in turn, so there
+    is none to hand it on to, and OpenTelemetry logs what it does not like of it.
+    """
     return _context_of(
         {
             name.decode(): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name in _CARRIED
+            if name == _CARRIED
         }
     )
 

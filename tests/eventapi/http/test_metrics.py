@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from litestar.types import Message, Receive, Scope, Send
+from prometheus_client.exposition import generate_latest
 
 from eventapi.app import create_app
 from eventapi.http.edge import Edge
@@ -161,11 +162,10 @@ def test_however_many_ask_at_once_a_page_is_made_for_all_of_them_and_not_in_the_
 ) -> None:
     """Anybody may ask, as often as they like: the requests of others are not to wait for it."""
     made: list[bool] = []
-    really = exposition.generate_latest
 
     def generate(registry: Any) -> bytes:
         made.append(threading.current_thread() is threading.main_thread())
-        return really(registry)
+        return generate_latest(registry)
 
     monkeypatch.setattr(exposition, "generate_latest", generate)
 

@@ -102,6 +102,31 @@ def test_a_trace_that_is_none_begins_a_new_one(traced: Traced, sent: str) -> Non
     assert span.parent is None
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "canary@example.org",
+        "canary=a,canary=b",
+        "Canary=1",
+        "good=1,canary=",
+        ",".join(f"canary{number}=1" for number in range(40)),
+        "canary=" + "x" * 300,
+        "canary=\u00e9",
+        "canary=1",
+    ],
+)
+def test_nothing_of_the_state_of_a_trace_is_told(
+    traced: Traced, caplog: pytest.LogCaptureFixture, sent: str
+) -> None:
+    headers = [(b"traceparent", TRACEPARENT.encode()), (b"tracestate", sent.encode("latin-1"))]
+    assert traced.api.request("GET", "/health/live", headers=headers).status_code == 200
+    assert "canary" not in caplog.text.lower()
+    (span,) = traced.spans("GET /health/live")
+    assert trace_of(span) == TRACE
+    assert span.context is not None
+    assert not span.context.trace_state
+
+
 def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
     traced.api.request("GET", "/canary")
     traced.api.request("CANARY", "/items")
