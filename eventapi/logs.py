@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its newline; a traceback stands escaped in a field of its own."""
-        fields: dict[str, object] = {"message": record.getMessage()}
+        message = record.getMessage()
+        if record.name == "asyncio":
+            message = _IN_ASYNCIO.match(message)[0]  # type: ignore[index]  # it always does
+        fields: dict[str, object] = {"message": message}
         for name in ("request_id", "trace_id"):
             if value := getattr(record, name, None):
                 fields[name] = value
@@ -38,6 +42,9 @@ class LineFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created, UTC)
         return self._line(time, record.levelname.lower(), record.name, fields)
 
+
+_IN_ASYNCIO = re.compile(r"Exception in callback [^(\n]*|[^\n]*")
+"""Of what asyncio says: behind it come tasks with what their errors say, and arguments of callbacks."""
 
 _HARMLESS = (EventapiError, ImportError, NameError, OSError)
 

@@ -24,6 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from eventapi.metrics.meters import METHODS
 from eventapi.watching import Watch
+from events.errors import ConfigurationError
 
 END_SECONDS: Final = 3.0
 """How long the last spans may take at the end; who collects them may be gone."""
@@ -78,8 +79,14 @@ class Tracing(Watch):
 
     @asynccontextmanager
     async def exporting(self) -> AsyncIterator[None]:
-        """Hand spans on meanwhile, and at the end what is left of them."""
-        self._provider.add_span_processor(self._processor())
+        """Hand spans on meanwhile, and at the end what is left of them.
+
+        Raises `ConfigurationError` where OpenTelemetry does not like its variables.
+        """
+        try:
+            self._provider.add_span_processor(self._processor())
+        except ValueError as error:
+            raise ConfigurationError(f"OTEL_*: {error}") from None
         try:
             yield
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import os
 import subprocess
@@ -108,3 +110,29 @@ def test_what_the_system_and_we_ourselves_say_is_told(error: Exception, said: st
     text = formatted(error)
     assert said in text
     assert "canary" not in text
+
+
+def test_asyncio_tells_what_went_wrong_and_not_with_what(caplog: pytest.LogCaptureFixture) -> None:
+    """It prints tasks with what their errors say, and callbacks with their arguments."""
+
+    async def fail() -> None:
+        raise KeyError("canary")
+
+    async def main() -> None:
+        lost = asyncio.create_task(fail(), name="lost")
+        await asyncio.wait([lost])
+        asyncio.get_running_loop().call_soon(int, "canary")
+        del lost
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert len(caplog.records) == 2
+    for as_json in (True, False):
+        text = "\n".join(map(LineFormatter(as_json).format, caplog.records))
+        assert "canary" not in text.replace('KeyError("canary")', "").replace(
+            'KeyError(\\"canary\\")', ""
+        )
+        assert "Task exception was never retrieved" in text
+        assert "Exception in callback" in text
+        assert "builtins.KeyError" in text

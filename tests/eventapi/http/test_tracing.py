@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from eventapi.http import items
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
-from eventapi.http.tracing import Tracing
+from eventapi.http.tracing import Tracing, tracing_of
+from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api, quiet_settings
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -170,3 +172,16 @@ def test_nothing_personal_is_in_a_span(traced: Traced) -> None:
     assert "journal write" in said
     assert "canary" not in said
     assert ann.token not in said
+
+
+def test_variables_that_opentelemetry_refuses_stop_the_start_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+
+    async def start() -> None:
+        async with tracing_of({}, "1").exporting():
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"^OTEL_.*max_queue_size"):
+        asyncio.run(start())
