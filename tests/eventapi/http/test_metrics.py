@@ -312,6 +312,14 @@ def test_apps_in_one_process_count_for_themselves() -> None:
         assert requests(scraped(another), "GET", "/items", 401) is None
 
 
+def test_a_worker_that_is_still_folding_the_log_is_none_that_serves(tmp_path: Path) -> None:
+    with opened_meters(tmp_path, "1") as meters:
+        assert meters is not None
+        assert Page(meters.store.collected()).value("eventapi_workers") == 0.0
+        meters.sample(Sample(1, 0, 0, 0, 0, 0, None, None))
+        assert Page(meters.store.collected()).value("eventapi_workers") == 1.0
+
+
 def test_a_server_whose_numbers_cannot_be_kept_serves_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
