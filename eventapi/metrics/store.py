@@ -26,7 +26,7 @@ import shutil
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -132,6 +132,7 @@ class Store:
             self._slot, self._lock = _free_slot(self._directory)
             for stale in self._directory.glob(f"gauge_*_{self._slot}.db"):
                 stale.unlink()
+        self._known = 1
         self._files: dict[str, SharedFile] = {}
         try:
             # All at once: later there may be no room.
@@ -188,13 +189,19 @@ class Store:
                 str(path)
                 for path in sorted(self._directory.glob("*.db"))
                 if not path.name.startswith("gauge") or path.stem.rpartition("_")[2] in live
+                # Somebody is just beginning it, or found no room for it.
+                if path.stat().st_size
             ]
             return list(MultiProcessCollector.merge(files))
 
     def workers(self) -> int:
-        """How many workers this server has at the moment, this one among them; raises `OSError`."""
-        with self._guarded(fcntl.LOCK_SH):
-            return len(self._live())
+        """How many workers this server has, this one among them; raises `OSError`.
+
+        Waits for nobody: while somebody comes it is what was known before.
+        """
+        with suppress(BlockingIOError), self._guarded(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            self._known = len(self._live())
+        return self._known
 
     def _live(self) -> set[str]:
         return {path.stem for path in self._directory.glob("*.lock") if _is_locked(path)}
@@ -205,7 +212,7 @@ class Store:
 
         Who only looks writes nothing, so a file system that has turned read-only can be asked still.
         """
-        flags = os.O_RDONLY if how == fcntl.LOCK_SH else os.O_RDWR | os.O_CREAT
+        flags = os.O_RDWR | os.O_CREAT if how & fcntl.LOCK_EX else os.O_RDONLY
         descriptor = os.open(self._root / "lock", flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, how)

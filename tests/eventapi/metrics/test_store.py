@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -209,6 +211,38 @@ def test_where_the_disk_is_full_nothing_is_left_open(
     with pytest.raises(OSError, match="No space"):
         Store(root, "ours")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_who_had_no_room_takes_the_numbers_of_others_from_nobody(
+    stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is when they are looked at: what a worker could not begin is empty, and passed over."""
+    staying = opened(stack, root)
+    count(staying, 3)
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        assert seen(staying) == 3.0  # Also in the moment before there is room.
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.posix_fallocate", full)
+        with pytest.raises(OSError, match="No space"):
+            Store(root, "ours")
+    assert seen(staying) == 3.0
+    count(opened(stack, root), 1)
+    assert seen(staying) == 4.0
+
+
+def test_how_many_there_are_is_told_whoever_holds_the_lock(stack: ExitStack, root: Path) -> None:
+    """Health asks, in the event loop: it must not wait for a process that stands still."""
+    store = opened(stack, root)
+    with (root / "lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said: list[int] = []
+        asking = threading.Thread(target=lambda: said.append(store.workers()), daemon=True)
+        asking.start()
+        asking.join(5)
+        assert said == [1]
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
