@@ -233,6 +233,17 @@ def test_who_had_no_room_takes_the_numbers_of_others_from_nobody(
     assert seen(staying) == 4.0
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xff\xff\x7f", b"\x40\0\0\0\0\0\0\0\x39\0\0\0"])
+def test_a_file_that_is_damaged_is_an_error_of_the_system(tmp_path: Path, damage: bytes) -> None:
+    """And so not one that keeps a worker, and with it the server, from starting."""
+    path = tmp_path / "counter_0.db"
+    path.write_bytes(damage)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match=r"counter_0\.db is damaged"):
+        SharedFile(path, 4096)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_how_many_there_are_is_told_whoever_holds_the_lock(stack: ExitStack, root: Path) -> None:
     """Health asks, in the event loop: it must not wait for a process that stands still."""
     store = opened(stack, root)
