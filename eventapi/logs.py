@@ -70,7 +70,12 @@ def traceback_of(error: BaseException) -> str:
 def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
     """A line for programs."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    line = _encode({"time": stamp, "level": level, "logger": name, **fields}).decode()
+    # A name of a file may be no Unicode, which JSON does not let stand.
+    told = {
+        key: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    line = _encode({"time": stamp, "level": level, "logger": name, **told}).decode()
     return line.translate(_IN_JSON)
 
 

@@ -14,7 +14,7 @@ from select import PIPE_BUF
 
 import pytest
 
-from eventapi.logs import LineFormatter, Lines, pieces
+from eventapi.logs import LineFormatter, Lines, configure, pieces
 from eventapi.settings import Settings
 from events.errors import LogUnavailable, UsernameTaken
 
@@ -136,3 +136,18 @@ def test_asyncio_tells_what_went_wrong_and_not_with_what(caplog: pytest.LogCaptu
         assert "Task exception was never retrieved" in text
         assert "Exception in callback" in text
         assert "builtins.KeyError" in text
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_name_that_is_no_unicode_is_told_nevertheless(
+    as_json: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python has the names of files whose bytes are none, and as bodies can have escapes."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    level = logging.root.level
+    configure(Settings(log_format="json" if as_json else "console"))
+    logging.getLogger("eventapi").warning("no file %s", os.fsdecode(b"a\xff"))
+    logging.root.setLevel(level)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "no file a" in line
+    assert "dcff" in line
