@@ -329,11 +329,19 @@ def _health(
             "redis": counts.redis,
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
-            "workers": None if meters is None else meters.store.workers(),
+            "workers": _workers(meters),
             "version": version,
         }
 
     return details
+
+
+def _workers(meters: Meters | None) -> int | None:
+    """How many there are; who cannot tell, because files of metrics are gone, is no less healthy."""
+    try:
+        return None if meters is None else meters.store.workers()
+    except OSError:
+        return None
 
 
 def _database(settings: Settings, log: EventLog) -> str | None:

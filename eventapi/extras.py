@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
@@ -11,6 +12,7 @@ from events.errors import ConfigurationError
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _SPOKEN: Final = "http/protobuf"
+_ADDRESS: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 
 
 def traces_wanted(environ: Mapping[str, str]) -> bool:
@@ -29,6 +31,8 @@ def traces_wanted(environ: Mapping[str, str]) -> bool:
     protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), _SPOKEN)
     if protocol != _SPOKEN:
         raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_SPOKEN}, not {protocol}")
+    if not _ADDRESS.match(environ[endpoint].strip()):
+        raise ConfigurationError(f"{endpoint}: must begin with http:// or https:// and a host")
     _require("opentelemetry.exporter.otlp.proto.http", "otel", endpoint)
     return True
 

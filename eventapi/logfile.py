@@ -41,14 +41,20 @@ class LogFile:
             reason = f"EVENTAPI_LOG_FILE: {path} cannot be opened: {error.strerror}"
             raise ConfigurationError(reason) from error
         self._due = clock() + LOOK_SECONDS
+        self._is_cut = False
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines; raises `OSError`."""
+        """Append whole lines; raises `OSError` where none of it is taken.
+
+        A line that is cut, since the disk is full, is ended before the next.
+        """
         if self._clock() >= self._due:
             self._due = self._clock() + LOOK_SECONDS
             with suppress(OSError):  # Then the one that is open has to do.
                 self._look()
-        write_all(self._file, lines)
+        content = b"\n" + lines if self._is_cut else lines
+        written = write_all(self._file, content)
+        self._is_cut = content[written - 1 : written] != b"\n"
 
     def close(self) -> None:
         """Let the file go."""
@@ -67,6 +73,7 @@ class LogFile:
             self._rotate()
         if not self._is_current():
             file, self._file = self._file, self._opened()
+            self._is_cut = False
             os.close(file)
 
     def _is_current(self) -> bool:
@@ -89,8 +96,13 @@ class LogFile:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
 
-def write_all(descriptor: int, lines: bytes) -> None:
-    """Write lines in one go; only where there is no room is less taken, and tried again."""
+def write_all(descriptor: int, lines: bytes) -> int:
+    """Write lines in one go; only where there is no room is less taken, and tried again.
+
+    Returns how many bytes were taken; raises `OSError` where that is none.
+    """
     written = os.write(descriptor, lines)
-    while written < len(lines):
-        written += os.write(descriptor, lines[written:])
+    with suppress(OSError):
+        while written < len(lines):
+            written += os.write(descriptor, lines[written:])
+    return written

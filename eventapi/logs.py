@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without its newline; a traceback stands escaped in a field of its own."""
-        fields: dict[str, object] = {"message": record.getMessage()}
+        message = record.getMessage()
+        if record.name == "asyncio":
+            message = _IN_ASYNCIO.match(message)[0]  # type: ignore[index]  # it always does
+        fields: dict[str, object] = {"message": message}
         for name in ("request_id", "trace_id"):
             if value := getattr(record, name, None):
                 fields[name] = value
@@ -38,6 +42,9 @@ class LineFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created, UTC)
         return self._line(time, record.levelname.lower(), record.name, fields)
 
+
+_IN_ASYNCIO = re.compile(r"Exception in callback [^(\n]*|[^\n]*")
+"""Of what asyncio says: behind it come tasks with what their errors say, and arguments of callbacks."""
 
 _HARMLESS = (EventapiError, ImportError, NameError, OSError)
 
@@ -63,7 +70,12 @@ def traceback_of(error: BaseException) -> str:
 def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
     """A line for programs."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    line = _encode({"time": stamp, "level": level, "logger": name, **fields}).decode()
+    # A name of a file may be no Unicode, which JSON does not let stand.
+    told = {
+        key: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
+    line = _encode({"time": stamp, "level": level, "logger": name, **told}).decode()
     return line.translate(_IN_JSON)
 
 

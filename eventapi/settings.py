@@ -86,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
                 ipaddress.ip_network(proxy)
             except ValueError as error:
                 raise ValueError(f"must be addresses or networks: {error}") from None
+        if self.log_file and Path(self.log_file).resolve() == self.log_path.resolve():
+            raise ValueError("LOG_FILE must not be the log of events")
         times = [moment(text) for text in (self.v1_deprecation, self.v1_sunset) if text is not None]
         if times != sorted(times):
             raise ValueError(f"V1_SUNSET must not be before {PREFIX}V1_DEPRECATION")

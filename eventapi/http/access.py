@@ -47,8 +47,9 @@ def access_log(write: Write, as_json: bool) -> Observer:
     lines_of = _json_lines if as_json else _console_lines
 
     def flush() -> None:
-        write(lines_of(_now(), entries))
-        entries.clear()
+        told = entries.copy()
+        entries.clear()  # Whatever becomes of them, the next are not to wait for them.
+        write(lines_of(_now(), told))
 
     def log(scope: Scope, status: int, seconds: float) -> None:
         if not entries:

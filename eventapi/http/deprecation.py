@@ -43,7 +43,9 @@ def announced(app: ASGIApp, headers: Headers) -> ASGIApp:
         return app
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or not is_version_1(scope["path"]):
+        if scope["type"] != ScopeType.HTTP or not is_version_1(
+            scope["path"].removeprefix(scope.get("root_path", ""))
+        ):
             await app(scope, receive, send)
             return
 

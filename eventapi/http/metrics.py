@@ -14,6 +14,7 @@ from eventapi.metrics.exposition import OPENMETRICS, TEXT
 from eventapi.metrics.meters import Meters
 
 _OPENMETRICS_TYPE = OPENMETRICS.partition(";")[0]
+_TEXT_TYPE = TEXT.partition(";")[0]
 
 
 def counting(meters: Meters) -> Observer:
@@ -31,13 +32,16 @@ def counting(meters: Meters) -> Observer:
 async def metrics(request: ApiRequest) -> Reply:
     """What was counted, by all workers of the server together, for Prometheus.
 
-    In its text format, or in OpenMetrics where that is accepted. Nobody has to log in: keep the
+    In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
     public away from it in the load balancer.
     """
     exposition = request.services.metrics
     if exposition is None:
         raise ProblemError("not-found", "metrics are off")
-    content_type = OPENMETRICS if _OPENMETRICS_TYPE in request.accepted() else TEXT
+    weights = request.accepted()
+    weight = weights.get(_OPENMETRICS_TYPE, 0.0)
+    modern = weight and weight >= weights.get(_TEXT_TYPE, 0.0)
+    content_type = OPENMETRICS if modern else TEXT
     return Reply(
         200, [(b"content-type", content_type.encode())], await exposition.page(content_type)
     )

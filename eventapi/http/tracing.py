@@ -24,11 +24,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from eventapi.metrics.meters import METHODS
 from eventapi.watching import Watch
+from events.errors import ConfigurationError
 
 END_SECONDS: Final = 3.0
 """How long the last spans may take at the end; who collects them may be gone."""
 
-_CARRIED: Final = frozenset({b"traceparent", b"tracestate"})
+_CARRIED: Final = b"traceparent"
 _context_of = TraceContextTextMapPropagator().extract
 
 
@@ -78,8 +79,14 @@ class Tracing(Watch):
 
     @asynccontextmanager
     async def exporting(self) -> AsyncIterator[None]:
-        """Hand spans on meanwhile, and at the end what is left of them."""
-        self._provider.add_span_processor(self._processor())
+        """Hand spans on meanwhile, and at the end what is left of them.
+
+        Raises `ConfigurationError` where OpenTelemetry does not like its variables.
+        """
+        try:
+            self._provider.add_span_processor(self._processor())
+        except ValueError as error:
+            raise ConfigurationError(f"OTEL_*: {error}") from None
         try:
             yield
         finally:
@@ -89,12 +96,16 @@ class Tracing(Watch):
 
 
 def _parent(scope: HTTPScope) -> Context:
-    """Where the request comes from (W3C Trace Context); of what else is carried, nothing is read."""
+    """Where the request comes from (W3C Trace Context); of what else is carried, nothing is read.
+
+    Nor of ``tracestate``, in which anybody may write what they like: nobody is asked in turn, so there
+    is none to hand it on to, and OpenTelemetry logs what it does not like of it.
+    """
     return _context_of(
         {
             name.decode(): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name in _CARRIED
+            if name == _CARRIED
         }
     )
 

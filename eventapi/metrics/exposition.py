@@ -30,25 +30,18 @@ class Exposition:
         self.meters = meters
         self._sample = sample
         self._busy = asyncio.Lock()
-        self._next: asyncio.Task[Sequence[Metric]] | None = None
+        self._next: dict[str, asyncio.Task[bytes]] = {}
 
     async def page(self, content_type: str) -> bytes:
         """All that was counted before the call, as `TEXT` or `OPENMETRICS`.
 
-        Adding up takes a thread some milliseconds, and anybody may ask: so who asks while it is
-        done waits for the next time, together with all others.
+        Adding up and writing it down takes a thread some milliseconds, and anybody may ask: so who
+        asks while it is done waits for the next time, together with all others.
         """
-        if self._next is None:
-            self._next = asyncio.create_task(self._collect(), name="metrics")
-        collected = _Collected(await asyncio.shield(self._next))
-        registry = CollectorRegistry()
-        registry.register(collected)
-        page: bytes = (
-            openmetrics.generate_latest(registry)
-            if content_type == OPENMETRICS
-            else generate_latest(registry)
-        )
-        return page
+        if content_type not in self._next:
+            made = asyncio.create_task(self._made(content_type), name="metrics")
+            self._next[content_type] = made
+        return await asyncio.shield(self._next[content_type])
 
     async def keep_fresh(self) -> None:
         """Say how things are here again and again, until cancelled: others are asked as well."""
@@ -56,11 +49,21 @@ class Exposition:
             self.meters.sample(await self._sample())
             await asyncio.sleep(FRESH_SECONDS)
 
-    async def _collect(self) -> Sequence[Metric]:
+    async def _made(self, content_type: str) -> bytes:
         async with self._busy:
-            self._next = None
+            del self._next[content_type]
             self.meters.sample(await self._sample())
-            return await asyncio.to_thread(self.meters.store.collected)
+            return await asyncio.to_thread(self._written, content_type)
+
+    def _written(self, content_type: str) -> bytes:
+        registry = CollectorRegistry()
+        registry.register(_Collected(self.meters.store.collected()))
+        page: bytes = (
+            openmetrics.generate_latest(registry)
+            if content_type == OPENMETRICS
+            else generate_latest(registry)
+        )
+        return page
 
 
 class _Collected(Collector):

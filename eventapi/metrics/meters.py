@@ -66,7 +66,7 @@ class Meters(Watch):
         labels = {"version": version, "python": platform.python_version()}
         about = "The version of eventapi and of the Python it runs on; always 1."
         store.gauge("eventapi_build_info", about, "max", labels).set(1)
-        store.gauge("eventapi_workers", "Workers that serve.", "sum").set(1)
+        self._serving = store.gauge("eventapi_workers", "Workers that serve.", "sum")
         store.counter("eventapi_worker_starts_total", "Workers that have started.").add()
         self._writes = store.histogram(
             "eventapi_journal_write_seconds",
@@ -182,7 +182,8 @@ class Meters(Watch):
     # How things are
 
     def sample(self, now: Sample) -> None:
-        """Say how things are in this worker, and in its process."""
+        """Say how things are in this worker, which serves by then, and in its process."""
+        self._serving.set(1)
         self._position.set(now.position)
         self._lag.set(now.lag)
         self._queued.set(now.queued)

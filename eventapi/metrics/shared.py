@@ -11,6 +11,7 @@ by its key each time, and grows a file by a hole, in which a store ends the proc
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -31,7 +32,10 @@ class SharedFile:
     """One process's numbers, which outlive it; others only read them."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Open it, or make it with mode 0600; raises `OSError`, also where there is no room."""
+        """Open it, or make it with mode 0600.
+
+        Raises `OSError`, also where there is no room, or the file is damaged.
+        """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, size)
@@ -41,8 +45,12 @@ class SharedFile:
         self.values: Values = memoryview(self._map).cast("d")
         self._used: int = max(_LENGTH.unpack_from(self._map)[0], _NUMBER)
         self._publish(self._used)
-        entries = MmapedDict.read_all_values_from_file(str(path))
-        self._places: dict[str, int] = {key: at // _NUMBER for key, _, _, at in entries}
+        try:
+            entries = MmapedDict.read_all_values_from_file(str(path))
+            self._places: dict[str, int] = {key: at // _NUMBER for key, _, _, at in entries}
+        except (struct.error, RuntimeError, UnicodeDecodeError) as error:
+            self.close()
+            raise OSError(errno.EIO, f"{path} is damaged: {error}") from None
 
     def at(self, key: str) -> int:
         """Where the value of a key is, and its time behind it; a new one begins at 0.

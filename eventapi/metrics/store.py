@@ -26,7 +26,7 @@ import shutil
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -132,6 +132,7 @@ class Store:
             self._slot, self._lock = _free_slot(self._directory)
             for stale in self._directory.glob(f"gauge_*_{self._slot}.db"):
                 stale.unlink()
+        self._known = 1
         self._files: dict[str, SharedFile] = {}
         try:
             # All at once: later there may be no room.
@@ -180,7 +181,7 @@ class Store:
     def collected(self) -> list[Metric]:
         """The sums over all workers of this server, dead ones too; of gauges, over those that live.
 
-        What a worker counted before the call is in them.
+        What a worker counted before the call is in them. Raises `OSError`.
         """
         with self._guarded(fcntl.LOCK_SH):
             live = self._live()
@@ -188,21 +189,31 @@ class Store:
                 str(path)
                 for path in sorted(self._directory.glob("*.db"))
                 if not path.name.startswith("gauge") or path.stem.rpartition("_")[2] in live
+                # Somebody is just beginning it, or found no room for it.
+                if path.stat().st_size
             ]
             return list(MultiProcessCollector.merge(files))
 
     def workers(self) -> int:
-        """How many workers this server has at the moment, this one among them."""
-        with self._guarded(fcntl.LOCK_SH):
-            return len(self._live())
+        """How many workers this server has, this one among them; raises `OSError`.
+
+        Waits for nobody: while somebody comes it is what was known before.
+        """
+        with suppress(BlockingIOError), self._guarded(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            self._known = len(self._live())
+        return self._known
 
     def _live(self) -> set[str]:
         return {path.stem for path in self._directory.glob("*.lock") if _is_locked(path)}
 
     @contextmanager
     def _guarded(self, how: int) -> Iterator[None]:
-        """Hold the lock of all instances; it is only ever held for milliseconds."""
-        descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Hold the lock of all instances; it is only ever held for milliseconds.
+
+        Who only looks writes nothing, so a file system that has turned read-only can be asked still.
+        """
+        flags = os.O_RDWR | os.O_CREAT if how & fcntl.LOCK_EX else os.O_RDONLY
+        descriptor = os.open(self._root / "lock", flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, how)
             yield
@@ -241,7 +252,7 @@ def _free_slot(directory: Path) -> tuple[int, int]:
 
 def _is_locked(path: Path) -> bool:
     """Whether somebody is in a slot."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

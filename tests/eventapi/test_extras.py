@@ -36,7 +36,14 @@ def test_traces_are_wanted_as_opentelemetry_says(environ: dict[str, str], wanted
 
 
 @pytest.mark.parametrize(
-    "more", [{"OTEL_TRACES_EXPORTER": "zipkin"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}]
+    "more",
+    [
+        {"OTEL_TRACES_EXPORTER": "zipkin"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "127.0.0.1:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "grpc://127.0.0.1:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://"},
+    ],
 )
 def test_what_there_is_not_is_refused(more: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(more))):

@@ -149,3 +149,27 @@ def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE: .*/file/server\.log"):
         LogFile(tmp_path / "file" / "server.log")
+
+
+def test_a_line_that_a_full_disk_cut_is_not_joined_to_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = [3]
+    really = os.write
+
+    def write(descriptor: int, content: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = really(descriptor, content[: room[0]])
+        room[0] -= written
+        return written
+
+    with closing(LogFile(path)) as file:
+        with monkeypatch.context() as full:
+            full.setattr("os.write", write)
+            file.write(b"one\ntwo\n")
+            with pytest.raises(OSError, match="No space"):
+                file.write(b"three\n")
+        file.write(b"four\n")
+        file.write(b"five\n")
+    assert files(path) == {"server.log": "one\nfour\nfive\n"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import os
 import subprocess
@@ -12,7 +14,7 @@ from select import PIPE_BUF
 
 import pytest
 
-from eventapi.logs import LineFormatter, Lines, pieces
+from eventapi.logs import LineFormatter, Lines, configure, pieces
 from eventapi.settings import Settings
 from events.errors import LogUnavailable, UsernameTaken
 
@@ -108,3 +110,44 @@ def test_what_the_system_and_we_ourselves_say_is_told(error: Exception, said: st
     text = formatted(error)
     assert said in text
     assert "canary" not in text
+
+
+def test_asyncio_tells_what_went_wrong_and_not_with_what(caplog: pytest.LogCaptureFixture) -> None:
+    """It prints tasks with what their errors say, and callbacks with their arguments."""
+
+    async def fail() -> None:
+        raise KeyError("canary")
+
+    async def main() -> None:
+        lost = asyncio.create_task(fail(), name="lost")
+        await asyncio.wait([lost])
+        asyncio.get_running_loop().call_soon(int, "canary")
+        del lost
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert len(caplog.records) == 2
+    for as_json in (True, False):
+        text = "\n".join(map(LineFormatter(as_json).format, caplog.records))
+        assert "canary" not in text.replace('KeyError("canary")', "").replace(
+            'KeyError(\\"canary\\")', ""
+        )
+        assert "Task exception was never retrieved" in text
+        assert "Exception in callback" in text
+        assert "builtins.KeyError" in text
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_name_that_is_no_unicode_is_told_nevertheless(
+    as_json: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python has the names of files whose bytes are none, and as bodies can have escapes."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    level = logging.root.level
+    configure(Settings(log_format="json" if as_json else "console"))
+    logging.getLogger("eventapi").warning("no file %s", os.fsdecode(b"a\xff"))
+    logging.root.setLevel(level)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "no file a" in line
+    assert "dcff" in line

@@ -131,6 +131,16 @@ def test_version_1_does_not_end_before_it_is_deprecated() -> None:
     loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2027-01-01")
 
 
+def test_lines_of_the_server_do_not_go_into_the_log_of_events(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    for file in (tmp_path / "events.jsonl", tmp_path / "link" / "events.jsonl"):
+        with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE.* log of events"):
+            loaded(DATA=str(tmp_path), LOG_FILE=str(file))
+        with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE.* log of events"):
+            loaded(LOG=str(tmp_path / "events.jsonl"), LOG_FILE=str(file))
+    loaded(DATA=str(tmp_path), LOG_FILE=str(tmp_path / "server.log"))
+
+
 @pytest.mark.parametrize("name", ["NONSENSE", "data", "DATA_", ""])
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^EVENTAPI_{name} .* is no setting of eventapi$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from eventapi.http.access import access_log
 from tests.eventapi.http.client import Api, quiet_settings
 
 
@@ -51,3 +53,24 @@ def test_what_was_typed_is_not_in_the_log(file: Path, form: str, path: str) -> N
     assert text.count("\n") == len(text.splitlines()) == 1
     assert "ann" not in text
     assert "GET" in text
+
+
+def test_lines_that_could_not_be_written_keep_no_others_back() -> None:
+    written: list[bytes] = []
+
+    def write(lines: bytes) -> None:
+        if not written:
+            written.append(b"")
+            raise MemoryError
+        written.append(lines)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        log = access_log(write, as_json=False)
+        for number in range(3):
+            scope: Any = {"method": "GET", "request_id": f"r{number}"}
+            log(scope, 200, 0.001)
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [lines.partition(b"=")[2] for lines in written[1:]] == [b"r1\n", b"r2\n"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from eventapi.metrics.store import Store
 from tests.eventapi.http.client import Api, Caller, quiet_settings
 
 
@@ -34,3 +37,17 @@ def test_details_do_without_a_disk(tmp_path: Path) -> None:
     with Api(quiet_settings(data=str(tmp_path / "nowhere"))) as api:
         answer = api.request("GET", "/health")
         assert (answer.status_code, answer.json()["disk_free_bytes"]) == (200, None)
+
+
+def test_numbers_that_cannot_be_read_make_nobody_unready(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics are a convenience: for them no balancer is to send requests elsewhere."""
+
+    def gone(store: Store) -> int:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Store, "workers", gone)
+    assert api.request("GET", "/health/ready").status_code == 200
+    answer = api.request("GET", "/health")
+    assert (answer.status_code, answer.json()["workers"]) == (200, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from litestar.types import Message, Receive, Scope, Send
+from prometheus_client.exposition import generate_latest
 
 from eventapi.app import create_app
 from eventapi.http.edge import Edge
 from eventapi.http.limits import Limits
 from eventapi.http.problems import PROBLEMS
-from eventapi.metrics.meters import METHODS, OTHER, Meters, opened_meters
+from eventapi.metrics import exposition
+from eventapi.metrics.meters import METHODS, OTHER, Meters, Sample, opened_meters
 from events.errors import LogFenced, LogUnavailable, StorageFull
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -138,6 +141,46 @@ def test_the_format_is_the_one_that_is_accepted(api: Api) -> None:
     odd = {"accept": "application/openmetrics-text; version=\u00e9\x7f"}
     for accept in ("", "text/html", "*/*", odd["accept"].encode("latin-1")):
         assert api.request("GET", "/metrics", headers={"accept": accept}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/openmetrics-text;q=0, text/plain", "text/plain"),
+        ("application/openmetrics-text;q=0.1, text/plain;q=0.9", "text/plain"),
+        ("text/plain;q=0.1, application/openmetrics-text;q=0.9", "application/openmetrics-text"),
+        ("application/openmetrics-text, */*", "application/openmetrics-text"),
+    ],
+)
+def test_the_format_that_is_liked_better_wins(api: Api, accept: str, kind: str) -> None:
+    answer = api.request("GET", "/metrics", headers={"accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == kind
+
+
+def test_however_many_ask_at_once_a_page_is_made_for_all_of_them_and_not_in_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask, as often as they like: the requests of others are not to wait for it."""
+    made: list[bool] = []
+
+    def generate(registry: Any) -> bytes:
+        made.append(threading.current_thread() is threading.main_thread())
+        return generate_latest(registry)
+
+    monkeypatch.setattr(exposition, "generate_latest", generate)
+
+    async def sample() -> Sample:
+        return Sample(1, 0, 0, 0, 0, 0, None, None)
+
+    async def ask(meters: Meters) -> list[bytes]:
+        asked = exposition.Exposition(meters, sample)
+        return await asyncio.gather(*(asked.page(exposition.TEXT) for _ in range(20)))
+
+    with opened_meters(tmp_path, "1") as meters:
+        assert meters is not None
+        pages = asyncio.run(ask(meters))
+    assert len(set(pages)) == 1
+    assert made == [False]
 
 
 def test_names_follow_the_conventions(ann: Caller) -> None:
@@ -267,6 +310,14 @@ def test_apps_in_one_process_count_for_themselves() -> None:
         one.request("GET", "/items")
         assert requests(scraped(one), "GET", "/items", 401) == 1.0
         assert requests(scraped(another), "GET", "/items", 401) is None
+
+
+def test_a_worker_that_is_still_folding_the_log_is_none_that_serves(tmp_path: Path) -> None:
+    with opened_meters(tmp_path, "1") as meters:
+        assert meters is not None
+        assert Page(meters.store.collected()).value("eventapi_workers") == 0.0
+        meters.sample(Sample(1, 0, 0, 0, 0, 0, None, None))
+        assert Page(meters.store.collected()).value("eventapi_workers") == 1.0
 
 
 def test_a_server_whose_numbers_cannot_be_kept_serves_on(

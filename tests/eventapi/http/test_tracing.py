@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from eventapi.http import items
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
-from eventapi.http.tracing import Tracing
+from eventapi.http.tracing import Tracing, tracing_of
+from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api, quiet_settings
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -102,6 +104,31 @@ def test_a_trace_that_is_none_begins_a_new_one(traced: Traced, sent: str) -> Non
     assert span.parent is None
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "canary@example.org",
+        "canary=a,canary=b",
+        "Canary=1",
+        "good=1,canary=",
+        ",".join(f"canary{number}=1" for number in range(40)),
+        "canary=" + "x" * 300,
+        "canary=\u00e9",
+        "canary=1",
+    ],
+)
+def test_nothing_of_the_state_of_a_trace_is_told(
+    traced: Traced, caplog: pytest.LogCaptureFixture, sent: str
+) -> None:
+    headers = [(b"traceparent", TRACEPARENT.encode()), (b"tracestate", sent.encode("latin-1"))]
+    assert traced.api.request("GET", "/health/live", headers=headers).status_code == 200
+    assert "canary" not in caplog.text.lower()
+    (span,) = traced.spans("GET /health/live")
+    assert trace_of(span) == TRACE
+    assert span.context is not None
+    assert not span.context.trace_state
+
+
 def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
     traced.api.request("GET", "/canary")
     traced.api.request("CANARY", "/items")
@@ -145,3 +172,16 @@ def test_nothing_personal_is_in_a_span(traced: Traced) -> None:
     assert "journal write" in said
     assert "canary" not in said
     assert ann.token not in said
+
+
+def test_variables_that_opentelemetry_refuses_stop_the_start_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+
+    async def start() -> None:
+        async with tracing_of({}, "1").exporting():
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"^OTEL_.*max_queue_size"):
+        asyncio.run(start())

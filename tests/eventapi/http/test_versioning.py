@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 import pytest
+from litestar.types import Message, Receive, Scope, Send
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from eventapi.http.deprecation import is_version_1
+from eventapi.http.deprecation import announced, is_version_1
 from eventapi.http.views import V1, V2, VERSIONS
 from tests.eventapi.http.client import Api, Caller, quiet_settings
 
@@ -115,6 +117,26 @@ def test_all_that_version_1_answers_tells_of_its_end(
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in TOLD} == TOLD
     assert LINK in answer.headers.get_list("link")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("/below/api/v1/items", True), ("/below/items", True), ("/below/x", False)]
+)
+def test_a_server_that_is_mounted_somewhere_tells_it_as_well(path: str, told: bool) -> None:
+    """As `uvicorn --root-path` has it: the path has the prefix, too."""
+    sent: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        start: Any = {"type": "http.response.start", "status": 200, "headers": []}
+        await send(start)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "http", "path": path, "root_path": "/below"}
+    wrapped: Any = announced(app, [(b"sunset", b"soon")])
+    asyncio.run(wrapped(scope, None, send))
+    assert sent[0]["headers"] == ([(b"sunset", b"soon")] if told else [])
 
 
 def test_so_do_refusals_and_writes(ending: Api) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -211,8 +213,68 @@ def test_where_the_disk_is_full_nothing_is_left_open(
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_who_had_no_room_takes_the_numbers_of_others_from_nobody(
+    stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is when they are looked at: what a worker could not begin is empty, and passed over."""
+    staying = opened(stack, root)
+    count(staying, 3)
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        assert seen(staying) == 3.0  # Also in the moment before there is room.
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.posix_fallocate", full)
+        with pytest.raises(OSError, match="No space"):
+            Store(root, "ours")
+    assert seen(staying) == 3.0
+    count(opened(stack, root), 1)
+    assert seen(staying) == 4.0
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xff\xff\x7f", b"\x40\0\0\0\0\0\0\0\x39\0\0\0"])
+def test_a_file_that_is_damaged_is_an_error_of_the_system(tmp_path: Path, damage: bytes) -> None:
+    """And so not one that keeps a worker, and with it the server, from starting."""
+    path = tmp_path / "counter_0.db"
+    path.write_bytes(damage)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match=r"counter_0\.db is damaged"):
+        SharedFile(path, 4096)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_how_many_there_are_is_told_whoever_holds_the_lock(stack: ExitStack, root: Path) -> None:
+    """Health asks, in the event loop: it must not wait for a process that stands still."""
+    store = opened(stack, root)
+    with (root / "lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said: list[int] = []
+        asking = threading.Thread(target=lambda: said.append(store.workers()), daemon=True)
+        asking.start()
+        asking.join(5)
+        assert said == [1]
+
+
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "metrics").write_text("a file")
     with pytest.raises(OSError, match="exists"):
         Store(tmp_path / "metrics", "ours")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics"]
+
+
+def test_who_only_looks_writes_nothing(
+    stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that has turned read-only, as ext4 does after an error, can still be asked."""
+    store = opened(stack, root)
+    count(store, 3)
+    really = os.open
+
+    def read_only(path: str, flags: int, *mode: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return really(path, flags, *mode)
+
+    monkeypatch.setattr("os.open", read_only)
+    assert (seen(store), store.workers()) == (3.0, 1)
