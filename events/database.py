@@ -187,13 +187,28 @@ class Database:
         except ERRORS as error:
             logger.warning("destroyed keys are not vacuumed yet: %s", brief(error))
 
-    async def call_at(
+    @asynccontextmanager
+    async def called_at(
         self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
-    ) -> None:
-        """Have ``heard`` called with what is said on a channel of PostgreSQL (NOTIFY)."""
+    ) -> AsyncIterator[None]:
+        """While within, ``heard`` is called with what is said on a channel of PostgreSQL (NOTIFY).
+
+        Then the connection is given up: whoever got it next would go on listening.
+        """
         raw = (await connection.get_raw_connection()).driver_connection
         assert raw is not None  # noqa: S101 - for the type checker
-        await raw.add_listener(channel, lambda *said: heard(said[-1]))
+        is_over = False
+
+        def called(*said: Any) -> None:
+            if not is_over:  # What has arrived before the end may have its turn after it.
+                heard(said[-1])
+
+        await raw.add_listener(channel, called)
+        try:
+            yield
+        finally:
+            is_over = True
+            await connection.invalidate()
 
     async def close(self) -> None:
         """Close all connections."""
