@@ -208,17 +208,10 @@ class Database:
         """
         raw = (await connection.get_raw_connection()).driver_connection
         assert raw is not None  # noqa: S101 - for the type checker
-        is_over = False
-
-        def called(*said: Any) -> None:
-            if not is_over:  # What has arrived before the end may have its turn after it.
-                heard(said[-1])
-
-        await raw.add_listener(channel, called)
+        await raw.add_listener(channel, lambda *said: heard(said[-1]))
         try:
             yield
         finally:
-            is_over = True
             await connection.invalidate()
 
     async def close(self) -> None:

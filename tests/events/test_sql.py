@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,54 +17,17 @@ from events.errors import (
 )
 from events.log.port import Head
 from events.log.sql import SqlLog
-from events.vault.sql import SqlVault
 from tests.events.proxy import Cut, way_to
-from tests.events.stores import Rows
-from tests.events.stories import append, at_end, everything, in_event_loop, some_lines
+from tests.events.rows import Server, opened, until
+from tests.events.stories import append, everything, in_event_loop, some_lines
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
-Server = PostgreSQL | MariaDB
-
-WAIT_SECONDS = 10.0
-
 # The drivers leave it to the collector to close what was cut off.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """A database server of every make."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def url(server: Server) -> str:
-    """An empty database of it."""
-    return server.new_database()
-
-
-async def opened(url: str, mark: Path) -> SqlLog:
-    """The log of a database, closed with the test."""
-    database = await Database.open(url)
-    at_end(database.close)
-    log = await SqlLog.open(database, mark)
-    at_end(log.close)
-    return log
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something to be so."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - a driver's task makes it so
-            await asyncio.sleep(0.01)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("collected"),
+]
 
 
 async def _edit(url: str, *statements: sqlalchemy.Executable) -> None:
@@ -329,68 +290,7 @@ def test_what_cannot_be_meant_in_an_address_is_refused(address: str, why: str) -
         Database(address)
 
 
-@in_event_loop
-async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more(
-    postgresql: PostgreSQL, tmp_path: Path
-) -> None:
-    """A batch that is under way at another server may, and a vacuum then passes over it."""
-    url, key = postgresql.new_database(), bytes(range(100, 132))
-    name = url.rpartition("/")[2]
-    asked = (
-        f"CHECKPOINT; SELECT position('\\x{key.hex()}'::bytea in "
-        "pg_read_binary_file(pg_relation_filepath('eventapi_keys')))"
-    )
-    log, other = await opened(url, tmp_path / "log"), await opened(url, tmp_path / "other")
-    vault = SqlVault(log._database)
-    await vault.put({"users/1": key})
-    async with other.exclusive(1):
-        await vault.destroy(["users/1"])
-        assert postgresql.sql(asked, name) != "0"
-    await until(lambda: postgresql.sql(asked, name) == "0")
-
-
 @pytest.mark.parametrize("address", ["oracle://x", "postgresql", "mysql+pymysql://x", "://"])
 def test_an_address_of_no_database_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://USER"):
         Database(address)
-
-
-# The vault in the same transaction
-
-
-@in_event_loop
-async def test_a_key_is_there_with_the_lines_or_not_at_all(url: str, tmp_path: Path) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
-    log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
-    at_end(log.close)
-    other = await Rows(url, tmp_path).open_vault()
-    at_end(other.close)
-
-    async def put_and_fail() -> None:
-        async with log.exclusive(1):
-            await vault.put({"users/1": b"k" * 32})
-            assert await other.all() == {}
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await put_and_fail()
-    assert await other.all() == {}
-    async with log.exclusive(1) as appender:
-        await vault.put({"users/1": b"k" * 32})
-        assert await other.all() == {}
-        await appender.append(*some_lines(1))
-        assert await other.all() == {"users/1": b"k" * 32}
-
-
-@in_event_loop
-async def test_a_key_put_under_the_lock_is_kept_though_nothing_is_appended(
-    url: str, tmp_path: Path
-) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
-    log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
-    at_end(log.close)
-    async with log.exclusive(1):
-        await vault.put({"log": b"k" * 32})
-    assert await vault.all() == {"log": b"k" * 32}
