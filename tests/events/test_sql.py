@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from events.database import EVENTS, HEAD, Database
 from events.errors import (
@@ -190,6 +192,64 @@ async def test_who_stands_still_with_the_lock_loses_it(
     with pytest.raises(LogUnavailable):
         await stand_still()
     assert other.position == 2
+
+
+async def _append_after_a_rest(mariadb: MariaDB, url: str, mark: Path) -> None:
+    """Append when all connections that rested are closed; whatever fails fails at once."""
+    log = await opened(url, mark)
+    await append(log)
+    name = url.rpartition("/")[2]
+    asked = f"SELECT count(*) FROM information_schema.processlist WHERE db = '{name}'"
+    # The one on which the end of the log is looked at does not rest.
+    await until(lambda: mariadb.sql(asked) == "1")
+    async with log.exclusive(0.04) as appender:
+        await appender.append(*some_lines(1, appender.head))
+
+
+@in_event_loop
+async def test_connections_that_were_closed_because_they_rested_are_not_missed(
+    mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.database.IDLE_SECONDS", 1)
+    await _append_after_a_rest(mariadb, mariadb.new_database(), tmp_path / "mark")
+
+
+@in_event_loop
+async def test_control_whoever_does_not_ask_misses_them(
+    mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unasked(*args: Any, **options: Any) -> AsyncEngine:
+        return create_async_engine(*args, **options | {"pool_pre_ping": False})
+
+    monkeypatch.setattr("events.database.IDLE_SECONDS", 1)
+    monkeypatch.setattr("events.database.create_async_engine", unasked)
+    with pytest.raises(LogUnreachable):
+        await _append_after_a_rest(mariadb, mariadb.new_database(), tmp_path / "mark")
+
+
+# Many lines at once
+
+
+@in_event_loop
+async def test_no_statement_has_many_more_bytes_than_it_may(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, longest = 5_000, 2_000
+    monkeypatch.setattr("events.log.rows.RUN_BYTES", limit)
+    log = await opened(url, tmp_path / "mark")
+    sizes: list[int] = []
+
+    def note(*args: Any) -> None:
+        sizes.append(len(repr(args[3])))
+
+    sqlalchemy.event.listen(log._database._writing.sync_engine, "before_cursor_execute", note)
+    lines = await append(log, 30, size=1_000)
+    assert max(map(len, lines)) <= longest
+    assert sum(sizes) > 5 * limit
+    assert max(sizes) < 2 * (limit + longest)
+    assert await everything(log) == lines
+    lines += await append(log, 2)
+    assert await everything(log) == lines
 
 
 # A database that is not what it was

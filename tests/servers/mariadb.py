@@ -75,9 +75,14 @@ class MariaDB(Service):
             return False
 
     @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self.folder / "data"
+
+    @property
     def _settings(self) -> list[str]:
         # Temporary tables of two servers may have one name: each has a place of its own for them.
-        places = [f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}"]
+        places = [f"--datadir={self.data}", f"--tmpdir={self.folder}"]
         return [*places, "--innodb-log-file-size=16M"]
 
     @property
