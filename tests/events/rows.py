@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import sqlalchemy
+
 from events.database import Database
 from events.log.sql import SqlLog
 from tests.events.stories import at_end
@@ -31,3 +33,8 @@ async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
         while not is_so():  # noqa: ASYNC110 - a driver's task makes it so
             await asyncio.sleep(0.01)
+
+
+def by(url: str, port: int) -> str:
+    """The same database, by another port."""
+    return sqlalchemy.make_url(url).set(port=port).render_as_string(hide_password=False)

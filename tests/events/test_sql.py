@@ -20,7 +20,7 @@ from events.errors import (
 from events.log.port import Head
 from events.log.sql import SqlLog
 from tests.events.proxy import Cut, way_to
-from tests.events.rows import Server, opened, until
+from tests.events.rows import Server, by, opened, until
 from tests.events.stories import append, everything, in_event_loop, some_lines
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
@@ -81,16 +81,12 @@ async def test_writers_on_two_machines_make_one_dense_chain(url: str, tmp_path: 
 # A commit whose outcome is not told
 
 
-def _by(url: str, port: int) -> str:
-    return sqlalchemy.make_url(url).set(port=port).render_as_string(hide_password=False)
-
-
 async def _append_while_cut(
     url: str, server: Server, tmp_path: Path, cut: Cut
 ) -> tuple[SqlLog, list[bytes] | Exception, list[bytes]]:
     """An append whose COMMIT is cut, by one log; what became of it, and what stands there."""
     async with way_to("127.0.0.1", server.port) as way:
-        log = await opened(_by(url, way.port), tmp_path / "mark")
+        log = await opened(by(url, way.port), tmp_path / "mark")
         before = await append(log, 2)
         way.cut = cut
         came: list[bytes] | Exception
