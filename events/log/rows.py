@@ -107,8 +107,12 @@ async def stored(database: Database) -> tuple[Head, AsyncIterator[list[bytes]]]:
 
 async def _stored(database: Database, upto: int) -> AsyncIterator[list[bytes]]:
     position = 0
-    with telling(LogUnreachable, "the log"):
-        async with database.reading.connect() as connection:
-            while rows := await page(connection, position, upto):
-                position = rows[-1].position
-                yield [row.line for row in rows]
+    while position < upto:
+        # A page at a time: whoever reads may be slow, and a connection that rests is closed.
+        with telling(LogUnreachable, "the log"):
+            async with database.reading.connect() as connection:
+                rows = await page(connection, position, upto)
+        if not rows:
+            return
+        position = rows[-1].position
+        yield [row.line for row in rows]
