@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version as version_of
@@ -27,6 +27,7 @@ from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
 from eventapi import logs
+from eventapi.background import kept_running
 from eventapi.expiry import keep_ending
 from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
@@ -79,7 +80,6 @@ from eventapi.storage import (
 )
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
-from events.threads import stop
 
 if TYPE_CHECKING:
     from eventapi.http.tracing import Tracing
@@ -180,8 +180,8 @@ def create_app(
                 request.services = services
             async with (
                 _closing_at_a_signal(feed),
-                _kept_running(keep_following(journal, feed), "following"),
-                _kept_running(keep_ending(journal, parts.environment.now), "expiry"),
+                kept_running(lambda: keep_following(journal, feed), "following"),
+                kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
                 counted(observers, exposition),
             ):
@@ -267,17 +267,8 @@ async def _taking_snapshots(
         return
     options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]
     every, snapshots = settings.snapshot_every, open_snapshots(settings)
-    async with _kept_running(keep_taking(journal, snapshots, every, options), "snapshots"):
+    async with kept_running(lambda: keep_taking(journal, snapshots, every, options), "snapshots"):
         yield
-
-
-@asynccontextmanager
-async def _kept_running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    task = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        await stop(task)
 
 
 def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> list[Router]:

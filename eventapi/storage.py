@@ -168,7 +168,7 @@ async def opened_rows(
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
     """Where a log in a database says that it ends, and whatever lines there are up to there."""
     from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
-    from events.log.sql import stored  # noqa: PLC0415 - as above
+    from events.log.rows import stored  # noqa: PLC0415 - as above
 
     async with closing(await Database.open(settings.log or "")) as database:
         yield await stored(database)

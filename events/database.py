@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -36,7 +37,12 @@ To give up from here would leave a connection behind of which nobody knows what 
 """
 
 IDLE_SECONDS: Final = 15
-"""After so long the database takes the lock from a process that was stopped while it held it."""
+"""After so long the database takes the lock from a process that was stopped while it held it.
+
+MySQL, other than MariaDB and PostgreSQL, knows no limit for transactions that stand still, but one
+for connections: so it closes those that are not used for so long, and before use it is asked
+whether one is still there.
+"""
 
 _RECYCLE_SECONDS: Final = 1800
 """Connections are not kept for longer: who is in between may forget them in silence."""
@@ -86,14 +92,18 @@ _DISK_FULL: Final = ("53100", 1021, 1114)
 _NOT_FREE: Final = ("55P03", 1205)
 """PostgreSQL's lock_not_available; MySQL's ER_LOCK_WAIT_TIMEOUT."""
 
+_NO_TLS: Final = re.compile(r"\[SSL: (?!CERTIFICATE_)")
+"""What asyncmy says of an answer that is no part of a handshake."""
 
 ERRORS: Final[tuple[type[Exception], ...]] = (
     SQLAlchemyError,
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    EOFError,
 )
-"""Whatever the use of a database may raise; SQLAlchemy does not wrap all that asyncpg has."""
+"""Whatever the use of a database may raise; SQLAlchemy does not wrap all that the drivers have."""
 
 
 class Database:
@@ -106,12 +116,13 @@ class Database:
     def __init__(self, url: str) -> None:
         """Raises `ConfigurationError` for an address that is none of a database we know."""
         self._url, options = _understood(url)
+        self.is_postgresql = self._url.get_backend_name() == "postgresql"
         common: dict[str, Any] = {
             "connect_args": options,
+            "pool_pre_ping": not self.is_postgresql,
             "pool_recycle": _RECYCLE_SECONDS,
             "pool_timeout": CONNECT_SECONDS,
         }
-        self.is_postgresql = self._url.get_backend_name() == "postgresql"
         self.reading: AsyncEngine = create_async_engine(
             self._url, isolation_level="AUTOCOMMIT", **common
         )
@@ -187,13 +198,21 @@ class Database:
         except ERRORS as error:
             logger.warning("destroyed keys are not vacuumed yet: %s", brief(error))
 
-    async def call_at(
+    @asynccontextmanager
+    async def called_at(
         self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
-    ) -> None:
-        """Have ``heard`` called with what is said on a channel of PostgreSQL (NOTIFY)."""
+    ) -> AsyncIterator[None]:
+        """While within, ``heard`` is called with what is said on a channel of PostgreSQL (NOTIFY).
+
+        Then the connection is given up: whoever got it next would go on listening.
+        """
         raw = (await connection.get_raw_connection()).driver_connection
         assert raw is not None  # noqa: S101 - for the type checker
         await raw.add_listener(channel, lambda *said: heard(said[-1]))
+        try:
+            yield
+        finally:
+            await connection.invalidate()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -207,6 +226,8 @@ def brief(error: BaseException) -> str:
         return "it did not answer in time"
     reason = error.orig if isinstance(error, DBAPIError) else error
     first, *_ = str(reason).splitlines() or [type(reason).__name__]
+    if _NO_TLS.search(first):
+        return f"it does not speak TLS, which its address demands: {first}"
     return first.rpartition("'>: ")[2] or type(reason).__name__
 
 
@@ -267,10 +288,10 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
     options = {
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": STATEMENT_SECONDS,
-        # The second is MariaDB's own, which MySQL takes for a comment.
-        "init_command": f"SET SESSION wait_timeout = {2 * _RECYCLE_SECONDS}"
-        f", innodb_lock_wait_timeout = {LOCK_SECONDS}"
-        f" /*M!100301 , idle_transaction_timeout = {IDLE_SECONDS} */",
+        # The second is for who is stopped in the middle of a statement.
+        "init_command": f"SET SESSION wait_timeout = {IDLE_SECONDS}"
+        f", net_read_timeout = {IDLE_SECONDS}"
+        f", innodb_lock_wait_timeout = {LOCK_SECONDS}",
     }
     return parsed, options | ({"ssl": ssl.create_default_context()} if wanted == "true" else {})
 

@@ -25,40 +25,24 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Select, String, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database import (
-    CONNECT_SECONDS,
-    ERRORS,
-    EVENTS,
-    HEAD,
-    Database,
-    brief,
-    is_not_free,
-    telling,
-)
+from events.database import CONNECT_SECONDS, ERRORS, Database, brief, is_not_free, telling
 from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, MissingEvents
 from events.files import make_directory
 from events.log.mark import Mark
 from events.log.port import Head
+from events.log.rows import CHANNEL, LOCKED, PAGE_LINES, head_of, insert, page, schema_of
 from events.log.turns import turn
 from events.threads import ended, stop
 
 logger = logging.getLogger("events.log")
-
-PAGE_LINES: Final = 500
-"""How many lines are read at once; of the longest, 32 MB."""
-
-_RUN_BYTES: Final = 1 << 20
-"""About so much goes into one statement of MySQL, which takes 16 MB at most by default."""
 
 _HEARTBEAT_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.02
@@ -73,32 +57,6 @@ _RESOLVE_SECONDS: Final = 10.0
 
 _LOSSES: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
 _LOST: Final = "the database of the log cannot be reached"
-_CHANNEL: Final = "eventapi_head"
-"""Where appends are told of, one channel for all logs of a database: each word names its schema."""
-
-_END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
-_LOCKED: Final = _END.with_for_update()
-
-_MOVED: Final = (
-    update(HEAD).where(HEAD.c.id == 1).values(position=bindparam("end"), hash=bindparam("digest"))
-)
-_NOTIFIED: Final = _MOVED.returning(
-    func.pg_notify(_CHANNEL, func.concat(func.current_schema(), bindparam("word", type_=String)))
-)
-_APPENDED: Final = (
-    EVENTS.insert()
-    .from_select(
-        ["position", "line"],
-        select(
-            *(func.unnest(bindparam(column.name, type_=ARRAY(column.type))) for column in EVENTS.c)
-        ),
-    )
-    .add_cte(_NOTIFIED.cte("moved"))
-)
-"""All rows from an array a column, and the end moved, in one round trip to PostgreSQL.
-
-asyncpg would send a statement a row; as a part of the statement, the update is carried out whole.
-"""
 
 
 class SqlLog:
@@ -178,7 +136,7 @@ class SqlLog:
                 raise LogUnreachable(_LOST)
             try:
                 async with self._database.reading.connect() as connection:
-                    rows = await _rows(connection, after, upto)
+                    rows = await page(connection, after, upto)
                     break
             except ERRORS as error:
                 if is_last:
@@ -233,7 +191,7 @@ class SqlLog:
                 return connection
 
     async def _lock(self, connection: AsyncConnection) -> None:
-        head, known = await _head(connection, _LOCKED), self._mark.read().head
+        head, known = await head_of(connection, LOCKED), self._mark.read().head
         if head.position < known.position or (
             head.position == known.position and head.hash != known.hash
         ):
@@ -264,7 +222,7 @@ class SqlLog:
                     raise LogUnavailable("another one appended meanwhile")
             is_committing = False
             try:
-                await self._insert(connection, lines, head)
+                await insert(connection, lines, head, is_postgresql=self._database.is_postgresql)
                 is_committing = True
                 await connection.commit()
             except ERRORS as error:
@@ -275,22 +233,6 @@ class SqlLog:
             finally:
                 self._database.joined = None
 
-    async def _insert(
-        self, connection: AsyncConnection, lines: Sequence[bytes], head: Head
-    ) -> None:
-        """Insert the lines that end at a head, and move the end there."""
-        first = head.position - len(lines) + 1
-        end = {"end": head.position, "digest": head.hash}
-        if self._database.is_postgresql:
-            positions = list(range(first, head.position + 1))
-            word = f" {head.position} {head.hash.hex()}"
-            rows = {"position": positions, "line": list(lines), "word": word}
-            await connection.execute(_APPENDED, rows | end)
-            return
-        for run in _runs(first, lines):
-            await connection.execute(EVENTS.insert(), run)
-        await connection.execute(_MOVED, end)
-
     async def _is_committed(self, head: Head) -> bool:
         """Whether a transaction of unknown outcome came to its end; see 3. above."""
         deadline = time.monotonic() + _RESOLVE_SECONDS
@@ -300,8 +242,8 @@ class SqlLog:
                     asyncio.timeout(deadline - time.monotonic()),
                     self._database.connection() as connection,
                 ):
-                    await _head(connection, _LOCKED)
-                    rows = await _rows(connection, head.position - 1, head.position)
+                    await head_of(connection, LOCKED)
+                    rows = await page(connection, head.position - 1, head.position)
                     return any(_ends_with(row.line, head) for row in rows)
             await asyncio.sleep(_FIRST_PAUSE_SECONDS)
         raise LogUnavailable("the database was lost in a commit: it may have been written or not")
@@ -332,9 +274,10 @@ class SqlLog:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                async with self._database.reading.connect() as connection:
-                    if self._database.is_postgresql:
-                        await self._listen(connection)
+                async with (
+                    self._database.reading.connect() as connection,
+                    self._listening(connection),
+                ):
                     while True:
                         async with asyncio.timeout(CONNECT_SECONDS):
                             await self._look(connection)
@@ -357,70 +300,32 @@ class SqlLog:
 
     async def _look(self, connection: AsyncConnection) -> None:
         known = self._mark.read().head
-        head = await _head(connection)
+        head = await head_of(connection)
         if head.position < known.position:
             raise self._missing(known)
         self._know(head)
 
-    async def _listen(self, connection: AsyncConnection) -> None:
-        schema = await connection.scalar(select(func.current_schema()))
+    @asynccontextmanager
+    async def _listening(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """While within, hear of the appends of others where the database tells of them."""
+        if not self._database.is_postgresql:
+            yield
+            return
+        schema = await schema_of(connection)
 
         def heard(word: str) -> None:
             whose, position, digest = word.rsplit(" ", 2)
             if whose == schema:
                 self._know(Head(int(position), bytes.fromhex(digest)))
 
-        await self._database.call_at(connection, _CHANNEL, heard)
+        async with self._database.called_at(connection, CHANNEL, heard):
+            yield
 
     async def close(self) -> None:
         if self._following is not None:
             await stop(self._following)
         self._mark.close()
         os.close(self._mark_file)
-
-
-async def stored(database: Database) -> tuple[Head, AsyncIterator[list[bytes]]]:
-    """Where the log says that it ends, and whatever lines there are up to there: for who checks.
-
-    Raises `LogUnreachable`.
-    """
-    with telling(LogUnreachable, "the log"):
-        async with database.reading.connect() as connection:
-            head = await _head(connection)
-    return head, _stored(database, head.position)
-
-
-async def _stored(database: Database, upto: int) -> AsyncIterator[list[bytes]]:
-    position = 0
-    with telling(LogUnreachable, "the log"):
-        async with database.reading.connect() as connection:
-            while rows := await _rows(connection, position, upto):
-                position = rows[-1].position
-                yield [row.line for row in rows]
-
-
-async def _head(connection: AsyncConnection, wanted: Select[Any] = _END) -> Head:
-    row = (await connection.execute(wanted)).one()
-    return Head(row.position, row.hash)
-
-
-async def _rows(connection: AsyncConnection, after: int, upto: int) -> Sequence[Any]:
-    wanted = select(EVENTS).where(EVENTS.c.position > after, EVENTS.c.position <= upto)
-    return (await connection.execute(wanted.order_by(EVENTS.c.position).limit(PAGE_LINES))).all()
-
-
-def _runs(position: int, lines: Sequence[bytes]) -> Iterator[list[dict[str, Any]]]:
-    """Rows for lines from a position on, in runs that a statement may have."""
-    run: list[dict[str, Any]] = []
-    size = 0
-    for at, line in enumerate(lines, position):
-        run.append({"position": at, "line": line})
-        size += len(line)
-        if size >= _RUN_BYTES:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
 
 
 def _ends_with(line: bytes, head: Head) -> bool:

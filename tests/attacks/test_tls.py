@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,11 +25,13 @@ HSTS = "strict-transport-security"
 SHORT = "tls.HANDSHAKE_SECONDS=1,tls.GOODBYE_SECONDS=0.5,protocol.HEAD_SECONDS=0.7"
 
 
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate of localhost that it signed itself, and its key."""
+LOCAL = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
+
+
+def certificate(directory: Path, names: Sequence[x509.GeneralName] = LOCAL) -> tuple[Path, Path]:
+    """A certificate of localhost, unless of others, that it signed itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
     now = datetime.now(UTC)
     signed = (
         x509.CertificateBuilder()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from events.database import EVENTS, HEAD, Database
 from events.errors import (
@@ -19,54 +19,17 @@ from events.errors import (
 )
 from events.log.port import Head
 from events.log.sql import SqlLog
-from events.vault.sql import SqlVault
 from tests.events.proxy import Cut, way_to
-from tests.events.stores import Rows
-from tests.events.stories import append, at_end, everything, in_event_loop, some_lines
+from tests.events.rows import Server, by, opened, until
+from tests.events.stories import append, everything, in_event_loop, some_lines
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
-Server = PostgreSQL | MariaDB
-
-WAIT_SECONDS = 10.0
-
 # The drivers leave it to the collector to close what was cut off.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """A database server of every make."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def url(server: Server) -> str:
-    """An empty database of it."""
-    return server.new_database()
-
-
-async def opened(url: str, mark: Path) -> SqlLog:
-    """The log of a database, closed with the test."""
-    database = await Database.open(url)
-    at_end(database.close)
-    log = await SqlLog.open(database, mark)
-    at_end(log.close)
-    return log
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something to be so."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - a driver's task makes it so
-            await asyncio.sleep(0.01)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("collected"),
+]
 
 
 async def _edit(url: str, *statements: sqlalchemy.Executable) -> None:
@@ -118,16 +81,12 @@ async def test_writers_on_two_machines_make_one_dense_chain(url: str, tmp_path: 
 # A commit whose outcome is not told
 
 
-def _by(url: str, port: int) -> str:
-    return sqlalchemy.make_url(url).set(port=port).render_as_string(hide_password=False)
-
-
 async def _append_while_cut(
     url: str, server: Server, tmp_path: Path, cut: Cut
 ) -> tuple[SqlLog, list[bytes] | Exception, list[bytes]]:
     """An append whose COMMIT is cut, by one log; what became of it, and what stands there."""
     async with way_to("127.0.0.1", server.port) as way:
-        log = await opened(_by(url, way.port), tmp_path / "mark")
+        log = await opened(by(url, way.port), tmp_path / "mark")
         before = await append(log, 2)
         way.cut = cut
         came: list[bytes] | Exception
@@ -231,6 +190,64 @@ async def test_who_stands_still_with_the_lock_loses_it(
     assert other.position == 2
 
 
+async def _append_after_a_rest(mariadb: MariaDB, url: str, mark: Path) -> None:
+    """Append when all connections that rested are closed; whatever fails fails at once."""
+    log = await opened(url, mark)
+    await append(log)
+    name = url.rpartition("/")[2]
+    asked = f"SELECT count(*) FROM information_schema.processlist WHERE db = '{name}'"
+    # The one on which the end of the log is looked at does not rest.
+    await until(lambda: mariadb.sql(asked) == "1")
+    async with log.exclusive(0.04) as appender:
+        await appender.append(*some_lines(1, appender.head))
+
+
+@in_event_loop
+async def test_connections_that_were_closed_because_they_rested_are_not_missed(
+    mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.database.IDLE_SECONDS", 1)
+    await _append_after_a_rest(mariadb, mariadb.new_database(), tmp_path / "mark")
+
+
+@in_event_loop
+async def test_control_whoever_does_not_ask_misses_them(
+    mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unasked(*args: Any, **options: Any) -> AsyncEngine:
+        return create_async_engine(*args, **options | {"pool_pre_ping": False})
+
+    monkeypatch.setattr("events.database.IDLE_SECONDS", 1)
+    monkeypatch.setattr("events.database.create_async_engine", unasked)
+    with pytest.raises(LogUnreachable):
+        await _append_after_a_rest(mariadb, mariadb.new_database(), tmp_path / "mark")
+
+
+# Many lines at once
+
+
+@in_event_loop
+async def test_no_statement_has_many_more_bytes_than_it_may(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, longest = 5_000, 2_000
+    monkeypatch.setattr("events.log.rows.RUN_BYTES", limit)
+    log = await opened(url, tmp_path / "mark")
+    sizes: list[int] = []
+
+    def note(*args: Any) -> None:
+        sizes.append(len(repr(args[3])))
+
+    sqlalchemy.event.listen(log._database._writing.sync_engine, "before_cursor_execute", note)
+    lines = await append(log, 30, size=1_000)
+    assert max(map(len, lines)) <= longest
+    assert sum(sizes) > 5 * limit
+    assert max(sizes) < 2 * (limit + longest)
+    assert await everything(log) == lines
+    lines += await append(log, 2)
+    assert await everything(log) == lines
+
+
 # A database that is not what it was
 
 
@@ -329,68 +346,7 @@ def test_what_cannot_be_meant_in_an_address_is_refused(address: str, why: str) -
         Database(address)
 
 
-@in_event_loop
-async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more(
-    postgresql: PostgreSQL, tmp_path: Path
-) -> None:
-    """A batch that is under way at another server may, and a vacuum then passes over it."""
-    url, key = postgresql.new_database(), bytes(range(100, 132))
-    name = url.rpartition("/")[2]
-    asked = (
-        f"CHECKPOINT; SELECT position('\\x{key.hex()}'::bytea in "
-        "pg_read_binary_file(pg_relation_filepath('eventapi_keys')))"
-    )
-    log, other = await opened(url, tmp_path / "log"), await opened(url, tmp_path / "other")
-    vault = SqlVault(log._database)
-    await vault.put({"users/1": key})
-    async with other.exclusive(1):
-        await vault.destroy(["users/1"])
-        assert postgresql.sql(asked, name) != "0"
-    await until(lambda: postgresql.sql(asked, name) == "0")
-
-
 @pytest.mark.parametrize("address", ["oracle://x", "postgresql", "mysql+pymysql://x", "://"])
 def test_an_address_of_no_database_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://USER"):
         Database(address)
-
-
-# The vault in the same transaction
-
-
-@in_event_loop
-async def test_a_key_is_there_with_the_lines_or_not_at_all(url: str, tmp_path: Path) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
-    log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
-    at_end(log.close)
-    other = await Rows(url, tmp_path).open_vault()
-    at_end(other.close)
-
-    async def put_and_fail() -> None:
-        async with log.exclusive(1):
-            await vault.put({"users/1": b"k" * 32})
-            assert await other.all() == {}
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await put_and_fail()
-    assert await other.all() == {}
-    async with log.exclusive(1) as appender:
-        await vault.put({"users/1": b"k" * 32})
-        assert await other.all() == {}
-        await appender.append(*some_lines(1))
-        assert await other.all() == {"users/1": b"k" * 32}
-
-
-@in_event_loop
-async def test_a_key_put_under_the_lock_is_kept_though_nothing_is_appended(
-    url: str, tmp_path: Path
-) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
-    log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
-    at_end(log.close)
-    async with log.exclusive(1):
-        await vault.put({"log": b"k" * 32})
-    assert await vault.all() == {"log": b"k" * 32}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tests.servers.service import Service
 
 USER, PASSWORD = "eventapi", "a password"
+_TLS = ("ssl-cert", "ssl-key")
 
 
 class MariaDB(Service):
@@ -17,8 +19,10 @@ class MariaDB(Service):
     install = "apt-get install mariadb-server-core mariadb-client-core (make servers)"
     unprivileged = True
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
+        """With a certificate and its key it speaks TLS to whoever wants it."""
         super().__init__()
+        self._certificate = certificate
         self._numbers = count(1)
 
     @property
@@ -53,6 +57,9 @@ class MariaDB(Service):
             f"GRANT ALL ON {USER}.* TO {USER}@'127.0.0.1';\n"
         )
         (self.folder / "init.sql").chmod(0o644)
+        for name, file in zip(_TLS, self._certificate or (), strict=False):
+            shutil.copyfile(file, self.folder / name)
+            (self.folder / name).chmod(0o644)
 
     def command(self) -> Sequence[str | Path]:
         """The server with its defaults for durability."""
@@ -65,6 +72,7 @@ class MariaDB(Service):
             f"--socket={self._socket}",
             f"--pid-file={self.folder / 'pid'}",
             f"--init-file={self.folder / 'init.sql'}",
+            *(f"--{name}={self.folder / name}" for name in _TLS if self._certificate),
         ]
 
     def is_ready(self) -> bool:
@@ -75,9 +83,14 @@ class MariaDB(Service):
             return False
 
     @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self.folder / "data"
+
+    @property
     def _settings(self) -> list[str]:
         # Temporary tables of two servers may have one name: each has a place of its own for them.
-        places = [f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}"]
+        places = [f"--datadir={self.data}", f"--tmpdir={self.folder}"]
         return [*places, "--innodb-log-file-size=16M"]
 
     @property

@@ -66,7 +66,7 @@ class PostgreSQL(Service):
         password.chmod(0o644)
         access = ["--username=postgres", f"--pwfile={password}", "--auth=scram-sha-256"]
         kind = ["--encoding=UTF8", "--locale=C", "--no-sync"]
-        self.run([self.program("initdb"), self._data, *access, *kind])
+        self.run([self.program("initdb"), self.data, *access, *kind])
 
     def command(self) -> Sequence[str | Path]:
         """The server with its defaults for durability."""
@@ -76,7 +76,7 @@ class PostgreSQL(Service):
             "unix_socket_directories": self.folder,
         }
         pairs = [part for pair in settings.items() for part in ("-c", "=".join(map(str, pair)))]
-        return [self.program("postgres"), "-D", self._data, *pairs]
+        return [self.program("postgres"), "-D", self.data, *pairs]
 
     def start(self, seconds: float = 30) -> None:
         """Start it, and have the user and the database there."""
@@ -93,7 +93,8 @@ class PostgreSQL(Service):
             return False
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
+        """Where its files are."""
         return self.folder / "data"
 
 

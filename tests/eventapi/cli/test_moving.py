@@ -205,20 +205,19 @@ def test_a_second_copy_brings_what_is_new_and_forgets_who_was_erased(data: Path,
 
 KILLED = """
 import os, signal
-import events.log.copy, events.log.jsonl
+import events.log.copy, events.log.jsonl, events.log.sql
 from eventapi.cli.main import main
-from events.log.sql import SqlLog
 
 events.log.copy._RUN_BYTES = 1
 events.log.jsonl._SMALL_BYTES, events.log.jsonl.CHUNK_BYTES = 0, 1_000
-insert = SqlLog._insert
+insert = events.log.sql.insert
 
-async def killed(self, connection, lines, head):
-    await insert(self, connection, lines, head)
+async def killed(connection, lines, head, **options):
+    await insert(connection, lines, head, **options)
     if head.position > 5:
         os.kill(os.getpid(), signal.SIGKILL)
 
-SqlLog._insert = killed
+events.log.sql.insert = killed
 main()
 """
 

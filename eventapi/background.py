@@ -1,0 +1,44 @@
+"""Work beside the requests, which goes on for as long as the server does.
+
+Each kind of work knows the errors of the house and what to do about them. What nobody foresaw, such
+as an error of a driver that is mapped nowhere, must not end it in silence: that is told, and the
+work begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from events.threads import stop
+
+logger = logging.getLogger("eventapi.background")
+
+PAUSE_SECONDS: Final = 1.0
+"""Before work that failed begins anew."""
+
+
+@asynccontextmanager
+async def kept_running(
+    work: Callable[[], Coroutine[Any, Any, None]], name: str
+) -> AsyncIterator[None]:
+    """While within, work goes on until it is done, whatever it raises."""
+    task = asyncio.create_task(_kept_up(work, name), name=name)
+    try:
+        yield
+    finally:
+        await stop(task)
+
+
+async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("%s has failed, and begins anew", name)
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return

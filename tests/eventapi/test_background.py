@@ -1,0 +1,94 @@
+"""Work beside the requests: whatever it raises is told, and it begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from eventapi import background
+from eventapi.background import kept_running
+from eventapi.feed import Feed
+from eventapi.following import keep_following
+from eventapi.journal import Journal
+from eventapi.storage import SYSTEM
+from events.log.memory import MemoryLog
+from events.vault.memory import MemoryVault
+from projections.state import State
+from tests.events.stories import append, in_event_loop
+
+WAIT_SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+
+
+async def follow_a_log_that_fails_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Returns when it has been followed in spite of that."""
+    asked = 0
+    done = asyncio.Event()
+
+    async def state(journal: Journal) -> State:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise error
+        done.set()
+        return journal._state
+
+    monkeypatch.setattr(Journal, "state", state)
+    monkeypatch.setattr("eventapi.following.RETRY_SECONDS", 0)
+    log = MemoryLog()
+    await append(log)
+    journal = Journal(log, MemoryVault(), SYSTEM)
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        kept_running(lambda: keep_following(journal, Feed(log)), "following"),
+    ):
+        await done.wait()
+
+
+@pytest.mark.parametrize(
+    "error", [EOFError("of a driver"), RuntimeError("of a library"), OSError("of the system")]
+)
+@in_event_loop
+async def test_a_log_is_followed_on_whatever_is_raised(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    await follow_a_log_that_fails_once(monkeypatch, error)
+    (told,) = caplog.records
+    assert told.getMessage() == "following has failed, and begins anew"
+    assert told.exc_info is not None
+    assert told.exc_info[1] is error
+
+
+@in_event_loop
+async def test_work_that_is_done_is_not_begun_anew() -> None:
+    begun = 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+
+    async with kept_running(work, "work"):
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert begun == 1
+
+
+@in_event_loop
+async def test_work_ends_with_the_server() -> None:
+    ended = False
+
+    async def work() -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    async with kept_running(work, "work"):
+        await asyncio.sleep(0)
+    assert ended
