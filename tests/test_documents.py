@@ -36,6 +36,16 @@ def test_control_names_are_found() -> None:
     assert {"tests/attacks/fuzz.py", "tests/attacks/test_tls.py"} <= found
 
 
+def test_every_step_of_the_guide_says_what_runs_it() -> None:
+    """And there is one for all that the table in README.md promises."""
+    _, *steps = re.split(r"^## ", (ROOT / "docs" / "operating.md").read_text(), flags=re.MULTILINE)
+    named = {step.partition("\n")[0]: step.lower() for step in steps}
+    wanted = {"Install", "Upgrade", "Back up", "Restore", "Rotate keys", "Move to PostgreSQL"}
+    assert wanted | {"Size a machine"} <= named.keys()
+    marks = ("*run*", "*not run*")
+    assert [name for name, step in named.items() if not any(mark in step for mark in marks)] == []
+
+
 def test_the_example_of_tests_of_your_own_runs(tmp_path: Path) -> None:
     (example,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL

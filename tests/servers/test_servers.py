@@ -213,3 +213,16 @@ def test_in_ci_nothing_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(AbsentError), serving(Missing()):
         pass
+
+
+@pytest.mark.parametrize(("ci", "status"), [("true", 1), ("", 0)])
+def test_in_ci_no_test_is_skipped_for_a_program_that_is_absent(ci: str, status: int) -> None:
+    one = "tests/deploy/test_files.py::test_prometheus_takes_its_configuration"
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", one],
+        cwd=ROOT,
+        env={"CI": ci, "PATH": "/nonexistent"},
+        stdout=-1,
+        check=False,
+    )
+    assert ran.returncode == status, ran.stdout.decode()
