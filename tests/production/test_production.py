@@ -45,7 +45,7 @@ def test_every_operation_is_answered_through_the_balancer_as_documented(
 def test_control_an_instance_that_does_not_listen_for_the_position_is_found(tmp_path: Path) -> None:
     command = uvicorn_of("tests.whole.planted:unasked")
     with Stack(tmp_path, None, command=command) as stack:
-        load = Load([stack.balancer.port], tmp_path, clients=16, seconds=1)
+        load = Load([stack.balancer.port], tmp_path, clients=16, seconds=3)
         ran = asyncio.run(Through(load, stack.balancer.trust).run())
         verdict, _ = judged(stack, tmp_path, ran)
     assert Guilt.STALE in verdict.guilt, f"{verdict}"
