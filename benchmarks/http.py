@@ -32,10 +32,11 @@ from benchmarks.machine import (
 )
 from benchmarks.process import Server, ServerError
 from benchmarks.results import Http, Measured, Results, keep, place
-from benchmarks.rung import ASKED_FOR_ALONE, RUNGS, Database, Rung, databases
+from benchmarks.rung import ASKED_FOR_ALONE, RUNGS, Rung, started
 from benchmarks.usage import cpu_seconds, memory
 from benchmarks.workload import LOGIN, STATELESS_TARGET, WORKLOADS, Target, Workload, filled
 from benchmarks.wrk import LoadError, load, script
+from tests.servers.service import Service
 
 WARM_UP = 1  # seconds
 EVERY_CONNECTIONS = (1, 32, 64, 128)
@@ -73,7 +74,7 @@ class Bench:
         workload: Workload,
         target: Target,
         connections: int,
-        database: Database | None = None,
+        database: Service | None = None,
     ) -> Measured:
         """One run of one workload on a server that is up; raises `LoadError`."""
         script_file = self.scratch / "load.lua"
@@ -126,7 +127,7 @@ def connections_of(workload: Workload, number: int, options: Options) -> Sequenc
 
 
 def measured(
-    bench: Bench, rung: Rung, database: Database | None, options: Options, number: int
+    bench: Bench, rung: Rung, database: Service | None, options: Options, number: int
 ) -> Iterator[tuple[str, Measured | None]]:
     """A round of one rung: what was asked for and its figures, or none where requests failed."""
     folder = bench.scratch / f"{rung.name}-{number}"
@@ -161,7 +162,7 @@ def run(options: Options, scratch: Path, cores: tuple[int, int]) -> Http:
     part = Http(context(scratch, options.seconds))
     bench = Bench(scratch, cores, options.seconds)
     with ExitStack() as stack:
-        up = databases(options.rungs, stack)
+        up = started((rung.database for rung in options.rungs if rung.database), stack)
         rungs = [rung for rung in options.rungs if rung.database is None or rung.database in up]
         for number in rounds_within(options.rounds, options.minutes):
             for rung in rungs:

@@ -4,7 +4,7 @@ A further server is a further row.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from benchmarks.machine import progress
 from benchmarks.process import HOST, Server, free_port, serving
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
-from tests.servers.service import AbsentError
+from tests.servers.service import AbsentError, Service
 
 Database = PostgreSQL | MariaDB
 
@@ -35,7 +35,7 @@ class Rung:
     workers: int = 1
     """Processes that serve. Several share both cores with the load, one has a core of its own."""
 
-    database: type[Database] | None = None
+    database: type[Service] | None = None
     """Whether, and of which make, a database is started beside it, on the load's core."""
 
     scheme: str = ""
@@ -43,11 +43,11 @@ class Rung:
 
     @contextmanager
     def running(
-        self, folder: Path, cores: Sequence[int], database: Database | None = None
+        self, folder: Path, cores: Sequence[int], database: Service | None = None
     ) -> Iterator[Server]:
         """Run the server over the data in ``folder``, or over a new database."""
         told = {"port": str(free_port()), "data": str(folder / "data"), "url": ""}
-        if database is not None:
+        if isinstance(database, Database):
             usual, separator, rest = database.new_database().partition("://")
             told["url"] = f"{self.scheme or usual}{separator}{rest}"
         command = [part.format(**told) for part in self.command]
@@ -151,15 +151,12 @@ def named(name: str) -> Rung:
     return next(rung for rung in RUNGS if rung.name == name)
 
 
-def databases(rungs: Sequence[Rung], stack: ExitStack) -> dict[type[Database], Database]:
-    """The databases that rungs need, up until the stack ends; those not installed are left out."""
-    up: dict[type[Database], Database] = {}
-    for make in {rung.database for rung in rungs if rung.database is not None}:
-        database = make()
+def started(makes: Iterable[type[Service]], stack: ExitStack) -> dict[type[Service], Service]:
+    """Servers of others, up until the stack ends; those not installed are left out."""
+    up: dict[type[Service], Service] = {}
+    for make in dict.fromkeys(makes):
         try:
-            stack.enter_context(database)
+            up[make] = stack.enter_context(make())
         except AbsentError as error:
             progress(f"left out: {error}")
-        else:
-            up[make] = database
     return up
