@@ -132,62 +132,6 @@ def raw(folder: Path, seconds: float, _: str) -> Appended:
     return appended(events, ended - began, waits, events / len(waits))
 
 
-def append(self, lines: int) -> AbstractContextManager[object]:
-    self.sizes.append(lines)
-    return nullcontext()
-
-
-def eventapi(folder: Path, seconds: float, _: str) -> Appended:
-    """Through the journal, as a request does: decided, sealed, chained, written, synced, folded."""
-    batches = Batches()
-
-    async def run() -> Appended:
-        await write_items(folder, users=1, items=0)
-        async with opened_journal(Settings(data=str(folder)), watch=batches) as (journal, _):
-            tally = Tally(seconds)
-
-            async def produce() -> None:
-                while tally.goes_on():
-                    started = time.perf_counter()
-                    await journal.execute(CreateItem(1, Content(**NEW_ITEM)), "r" * 32)
-                    tally.count(started)
-
-            await asyncio.gather(*(produce() for _ in range(PRODUCERS)))
-        return tally.figures(sum(batches.sizes) / len(batches.sizes))
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(run())
-    (folder / "batches").write_bytes(msgspec.json.encode(batches.sizes))
-    return figures
-
-
-def written(folder: Path) -> Iterator[list[bytes]]:
-    """The batches of lines that `eventapi` wrote into a folder, its first line left out."""
-    lines = (folder / "events.jsonl").read_bytes().splitlines()[1:]
-    sizes = msgspec.json.decode((folder / "batches").read_bytes(), type=list[int])
-    return (lines[start:end] for start, end in pairwise(accumulate(sizes, initial=0)))
-
-
-def raw(folder: Path, seconds: float, _: str) -> Appended:
-    """The same bytes in the same batches: one write and one fdatasync each, and nothing else."""
-    batches = list(written(folder))
-    payloads = [b"".join(line + b"\n" for line in batch) for batch in batches]
-    descriptor = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    waits, events = [], 0
-    began = time.perf_counter()
-    for batch, payload in zip(batches, payloads, strict=True):
-        started = time.perf_counter()
-        os.write(descriptor, payload)
-        os.fdatasync(descriptor)
-        waits.append(time.perf_counter() - started)
-        events += len(batch)
-        if time.perf_counter() - began > seconds:
-            break
-    took = time.perf_counter() - began
-    os.close(descriptor)
-    return appended(events, took, waits, events / len(waits))
-
-
 def append(folder: Path, seconds: float, _: str) -> Appended:
     """The same bytes in the same batches through the log alone: locked, written, synced, marked."""
 
