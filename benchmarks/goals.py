@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from benchmarks.report import Table, bytes_an_item, rate, shown, smallest
 from benchmarks.results import Measured, Results, Rounds, middle, ratio
 
+MISSED = 1
+"""The exit code where a goal is missed."""
+
 Figure = Callable[[Results], float | None]
 
 
@@ -148,8 +151,8 @@ def table(results: Results) -> Table:
 
 
 def judge(results: Results) -> int:
-    """Print the goals that were measured; 1 where one is missed, 0 where none is."""
+    """Tell which goals are missed; the program's exit code."""
     missed = [(goal, figure) for goal, figure in measured(results) if not goal.is_reached(figure)]
     for goal, figure in missed:
         print(f"MISSED: {goal.asked}: {figure:{goal.form}}, {goal.limit_shown}", file=sys.stderr)
-    return 1 if missed else 0
+    return MISSED if missed else 0

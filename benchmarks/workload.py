@@ -88,6 +88,7 @@ READ = Workload("read", "authenticated GET /items/{id}", read_one, rarer=(1, 128
 LIST = Workload(
     "list", "authenticated GET /items, 100 items", lambda _: [Request("GET", "/items?limit=100")]
 )
+UPDATE = Workload("update", "authenticated PUT /items/{id}, a change each time", update)
 CREATE = Workload(
     "create",
     "authenticated POST /items",
@@ -101,7 +102,7 @@ LOGIN = Workload(
 WORKLOADS = (
     READ,
     LIST,
-    Workload("update", "authenticated PUT /items/{id}, a change each time", update),
+    UPDATE,
     Workload(
         "mixed",
         "nine of read to one of create",

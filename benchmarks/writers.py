@@ -8,7 +8,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate, cycle, pairwise
 from pathlib import Path
@@ -226,3 +226,14 @@ def valkey(folder: Path, seconds: float, url: str) -> Appended:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())
+
+
+WRITERS: Mapping[str, Writer] = {
+    "eventapi": eventapi,
+    "raw": raw,
+    "append": append,
+    "valkey": valkey,
+    "eventsourcing-sqlite": eventsourcing_sqlite,
+    "eventsourcing-postgresql": eventsourcing_postgresql,
+}
+"""By the names that `benchmarks.log` has for them."""

@@ -1,0 +1,48 @@
+"""Measure everything, print a table for each part, and write the page.
+
+    python -m benchmarks.run [--quick]
+
+The parts are `benchmarks.http`, `benchmarks.log`, `benchmarks.replay` and `benchmarks.growth`, each a process of its
+own. The figures of each are kept as soon as there are any, and the page is written behind every
+part: one that fails takes none of the others' with it, and can be measured again alone, with
+``--keep``. Exits with 1 if a part failed, or a goal is missed.
+"""
+
+import subprocess
+import sys
+import time
+
+from benchmarks import goals, page
+from benchmarks.machine import command_line, progress
+from benchmarks.results import load
+
+PARTS = {"http": 15, "log": 3, "replay": 1, "growth": 7}
+"""The most minutes of each, a last round left aside."""
+
+
+def main() -> None:
+    """Run the parts one after the other."""
+    parser = command_line("run", __doc__)
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: some minutes")
+    options = parser.parse_args()
+    began = time.monotonic()
+    failed = []
+    for part, minutes in PARTS.items():
+        progress(f"{part}: {minutes} minutes at most; {(time.monotonic() - began) / 60:.1f} so far")
+        before = getattr(load(), part)
+        command = [sys.executable, "-m", f"benchmarks.{part}", "--keep", "--minutes", str(minutes)]
+        ran = subprocess.run([*command, *(["--quick"] if options.quick else [])], check=False)
+        results = load()
+        if ran.returncode not in {0, goals.MISSED} or getattr(results, part) == before:
+            progress(f"{part} FAILED; what was kept of it stays")
+            failed.append(part)
+        page.write(results)
+        print(flush=True)
+    results = load()
+    print(goals.table(results).text())
+    progress(f"{(time.monotonic() - began) / 60:.1f} minutes; the page is {page.PAGE.name}")
+    sys.exit(1 if failed else goals.judge(results))
+
+
+if __name__ == "__main__":
+    main()
