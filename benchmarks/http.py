@@ -8,7 +8,7 @@ filled over HTTP with the same users and items, and asked for every workload in 
 write behind those that read. Rounds are interleaved: every rung once, then every rung again. Any
 error, an answer of status 400 or above included, makes a measurement void, and the run tells.
 
-Most is measured over 32 connections in every round, and over 1 and 128 in every second one; with
+Most is measured over 32 connections in every round, and over 1 and 128 in every third one; with
 ``--all`` everything is, over all of them, in every round. TMPDIR says on which disk all data lies.
 """
 
@@ -122,7 +122,7 @@ def connections_of(workload: Workload, number: int, options: Options) -> Sequenc
     """Over how many connections a workload is asked for in a round; the first has number 1."""
     if options.whole:
         return workload.rarer if workload is LOGIN else EVERY_CONNECTIONS
-    has_rarer = number % 2 == 1 and not options.quick
+    has_rarer = number % 3 == 1 and not options.quick
     return sorted((*workload.connections, *(workload.rarer if has_rarer else ())))
 
 
@@ -173,7 +173,7 @@ def run(options: Options, scratch: Path, cores: tuple[int, int]) -> Http:
                         place(rounds, number, figures)
                         if figures is None:
                             part.failures.append(f"{rung.name}, {key}, round {number}")
-                except ServerError as error:
+                except (ServerError, RuntimeError) as error:  # The latter of a database.
                     progress(f"round {number}: {rung.name} is void: {error}")
                     part.failures.append(f"{rung.name}, round {number}")
             part.context.rounds = number
@@ -184,7 +184,7 @@ def run(options: Options, scratch: Path, cores: tuple[int, int]) -> Http:
 
 def parse() -> Options:
     """Read the command line."""
-    parser = command_line_of_part("http", __doc__, minutes=18)
+    parser = command_line_of_part("http", __doc__, minutes=17)
     names = [rung.name for rung in RUNGS]
     parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
     parser.add_argument("--only", type=lambda text: chosen(text, names), metavar="RUNG,...")

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import goals, report
 from benchmarks.log import ROWS
 from benchmarks.machine import Context, command_line
+from benchmarks.plot import draw
 from benchmarks.results import KEPT, Results, load
 from benchmarks.rung import RUNGS
 
@@ -35,8 +36,8 @@ compared. wrk sends the next request when an answer has come, so latencies are t
 server. `CPU µs` is what the server's processes use for one request, in user and in system mode, and
 `+ database's` what the database's use beside it. `MiB` is the memory of the server's processes, what
 they share counted once. Every server starts each round with the same few users and items, and every
-request but those of the bare ones carries a token that is verified. Where no round says otherwise,
-no request failed. All were given:"""
+request but those of the bare ones carries a token that is verified. A measurement in which a request
+fails is void, and named. The servers:"""
 
 LOG = """\
 Without HTTP: 64 producers in one process, and each goes on when its event is durable. A server that
@@ -55,7 +56,7 @@ memory of a server that has just started, less that of the one with the fewest i
 def written(results: Results) -> Iterator[str]:
     """The page's paragraphs, each a block of Markdown."""
     yield HEAD
-    yield "## What was asked for"
+    yield "## Goals"
     yield goals.table(results).markdown()
     yield "## Requests"
     yield HTTP
@@ -120,8 +121,6 @@ def write(results: Results, page: Path = PAGE, plot: Path = PLOT) -> None:
     below = own_words(page)
     page.write_text("\n\n".join([*written(results), OWN_WORDS, *([below] if below else [])]) + "\n")
     if results.growth is not None and results.growth.sizes:
-        from benchmarks.plot import draw  # noqa: PLC0415 - slow to import, and not always needed
-
         draw(results.growth, plot)
 
 

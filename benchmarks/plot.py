@@ -3,18 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from benchmarks.report import MEBIBYTE
 from benchmarks.results import Growth, Size, middle
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 STYLES = ("-", "--", ":")
 """A line's style for each number of users."""
-
-mpl.use("svg")
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,9 @@ def panels(part: Growth) -> dict[str, list[Line]]:
 
 def draw(part: Growth, path: Path) -> None:
     """Write the plot; axes of times and sizes that follow the items are logarithmic, others not."""
+    import matplotlib as mpl  # noqa: PLC0415 - what renders the rest of the page lacks it
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9}):
         figure = Figure(figsize=(10, 8), layout="constrained")
         every = figure.subplots(2, 2).flat
@@ -83,7 +84,7 @@ def draw(part: Growth, path: Path) -> None:
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def _draw_panel(axes: Axes, title: str, drawn: Sequence[Line]) -> None:
+def _draw_panel(axes: "Axes", title: str, drawn: Sequence[Line]) -> None:
     axes.set_title(title)
     axes.set_xlabel("items")
     axes.set_xscale("log")

@@ -19,7 +19,7 @@ from benchmarks.results import (
 )
 from benchmarks.workload import WORKLOADS
 
-BASES = ("litestar", "peer-sqlite", "peer-postgresql", "peer", "eventapi")
+BASES = ("litestar", "peer-sqlite", "peer-postgresql", "peer")
 """Rungs that others are compared with, in the columns' order."""
 
 MEBIBYTE = 1 << 20

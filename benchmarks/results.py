@@ -4,6 +4,7 @@ A figure of a round that failed is none, so that the rounds of what is compared 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -118,10 +119,10 @@ class Results(msgspec.Struct):
 
 
 def load(path: Path = KEPT) -> Results:
-    """What is kept; nothing where there is no file."""
-    if not path.exists():
-        return Results()
-    return msgspec.json.decode(path.read_bytes(), type=Results)
+    """What is kept; nothing where there is no file, or one of another shape."""
+    with suppress(FileNotFoundError, msgspec.ValidationError):
+        return msgspec.json.decode(path.read_bytes(), type=Results)
+    return Results()
 
 
 def keep(part: Http | Log | Replay | Growth, path: Path = KEPT) -> None:

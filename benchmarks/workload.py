@@ -45,7 +45,7 @@ class Workload:
     """A cycle of requests.
 
     It is asked for over ``connections`` in every round, and over those that are ``rarer`` in every
-    second one.
+    third one.
     """
 
     name: str
@@ -84,14 +84,12 @@ def login(target: Target) -> list[Request]:
     return [Request("POST", "/auth/login", body)]
 
 
-READ = Workload("read", "authenticated GET /items/{id}", read_one, rarer=(1, 128))
-LIST = Workload(
-    "list", "authenticated GET /items, 100 items", lambda _: [Request("GET", "/items?limit=100")]
-)
-UPDATE = Workload("update", "authenticated PUT /items/{id}, a change each time", update)
+READ = Workload("read", "GET /items/{id}", read_one, rarer=(1, 128))
+LIST = Workload("list", "GET /items, 100 items", lambda _: [Request("GET", "/items?limit=100")])
+UPDATE = Workload("update", "PUT /items/{id}, a change each time", update)
 CREATE = Workload(
     "create",
-    "authenticated POST /items",
+    "POST /items",
     create,
     connections=(32, 64),
     rarer=(1, 128),
