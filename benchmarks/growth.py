@@ -151,7 +151,7 @@ class Sizes:
 
 def parse() -> Options:
     """Read the command line."""
-    parser = command_line_of_part("growth", __doc__, minutes=7)
+    parser = command_line_of_part("growth", __doc__, minutes=8)
     parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
     parser.add_argument("--items", type=numbers, metavar="N,...")
     parser.add_argument("--users", type=numbers, metavar="N,...")

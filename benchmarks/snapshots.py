@@ -89,7 +89,6 @@ def main() -> None:
             named("eventapi").running(Path(name), cores) as server,
             Client(server.base_url) as client,
         ):
-            client.register(READER)
             token = client.login(READER)
             target = Target(READER, token, [client.create_item(token, LISTED[0])])
             bench.warm_up(server, READ, target)
