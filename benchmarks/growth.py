@@ -136,7 +136,7 @@ class Sizes:
             token = client.login(READER)
             target = Target(READER, token, client.item_ids(token))
             place(size.memory, number, memory(server.pid))
-            self._bench.warm_up(server, READ, target)
+            self._bench.warm_up(server, target)
             for workload, connections in ASKED:
                 key = f"{workload.name} {connections}"
                 try:

@@ -33,8 +33,8 @@ from benchmarks.machine import (
 from benchmarks.process import Server, ServerError
 from benchmarks.results import Http, Measured, Results, keep, place
 from benchmarks.rung import ASKED_FOR_ALONE, RUNGS, Rung, started
-from benchmarks.usage import cpu_seconds, memory
-from benchmarks.workload import LOGIN, STATELESS_TARGET, WORKLOADS, Target, Workload, filled
+from benchmarks.usage import cpu_seconds, memory, settle
+from benchmarks.workload import LOGIN, READ, STATELESS_TARGET, WORKLOADS, Target, Workload, filled
 from benchmarks.wrk import LoadError, load, script
 from tests.servers.service import Service
 
@@ -80,6 +80,7 @@ class Bench:
         script_file = self.scratch / "load.lua"
         script_file.write_text(script(workload.requests(target), target.token))
         processes = [server.pid, *([database.pid] if database else [])]
+        settle(server.pid)
         before = [cpu_seconds(process) for process in processes]
         figures = load(
             server.base_url,
@@ -101,9 +102,9 @@ class Bench:
             database_cpu=of_database[0] if of_database else 0.0,
         )
 
-    def warm_up(self, server: Server, workload: Workload, target: Target) -> None:
+    def warm_up(self, server: Server, target: Target) -> None:
         """Load it unmeasured; the filling has had the paths of writes run already."""
-        Bench(self.scratch, self.cores, WARM_UP).measure(server, workload, target, 32)
+        Bench(self.scratch, self.cores, WARM_UP).measure(server, READ, target, 32)
 
 
 def check_answers(client: Client, workload: Workload, target: Target) -> None:
@@ -138,7 +139,7 @@ def measured(
             Client(server.base_url) as client,
         ):
             target = filled(client) if rung.stateful else STATELESS_TARGET
-            bench.warm_up(server, workloads[0], target)
+            bench.warm_up(server, target)
             for workload in workloads:
                 every = connections_of(workload, number, options)
                 if every:

@@ -54,7 +54,7 @@ def measured(bench: Bench, rounds: int) -> Mapping[str, Sequence[Measured]]:
         for one in RUNGS:
             server = stack.enter_context(one.running(bench.scratch / one.name, bench.cores))
             target = filled(stack.enter_context(Client(server.base_url)))
-            bench.warm_up(server, READ, target)
+            bench.warm_up(server, target)
             asked.append((one.name, server, target))
         for number in range(rounds):
             # Whoever comes first in a round is another one each time.

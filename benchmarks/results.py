@@ -150,9 +150,9 @@ def place(rounds: Rounds[F], number: int, figures: F | None) -> None:
 
 
 def spread(rounds: Sequence[F | None], what: Callable[[F], float]) -> float | None:
-    """The distance between the best round and the worst, as a share of the median."""
+    """The distance between the best round and the worst, as a share of the median; none of one."""
     values = [what(figures) for figures in rounds if figures is not None]
-    return (max(values) - min(values)) / median(values) if values else None
+    return (max(values) - min(values)) / median(values) if len(values) > 1 else None
 
 
 def ratio(

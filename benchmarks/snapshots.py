@@ -91,7 +91,7 @@ def main() -> None:
         ):
             token = client.login(READER)
             target = Target(READER, token, [client.create_item(token, LISTED[0])])
-            bench.warm_up(server, READ, target)
+            bench.warm_up(server, target)
             for _ in range(options.rounds):
                 quiet.append(bench.measure(server, READ, target, CONNECTIONS))
                 with taking.running():

@@ -1,12 +1,15 @@
 """What a server and all processes below it use (proc_pid_stat(5), proc_pid_smaps(5))."""
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from tests.servers.service import descendants
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PAUSE = 0.05  # seconds
+PATIENCE = 10.0  # seconds
 
 
 def cpu_seconds(process: int) -> float:
@@ -28,3 +31,14 @@ def memory(process: int) -> int:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             kilobytes += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return kilobytes * 1024
+
+
+def settle(process: int) -> None:
+    """Wait until a server is done with what an earlier run has left it, within reason."""
+    deadline = time.monotonic() + PATIENCE
+    used = cpu_seconds(process)
+    while time.monotonic() < deadline:
+        time.sleep(PAUSE)
+        before, used = used, cpu_seconds(process)
+        if used - before <= PAUSE / 4:
+            return
