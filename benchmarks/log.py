@@ -97,6 +97,7 @@ def run(options: Options, scratch: Path, core: int) -> Log:
         up = started((row.service for row in ROWS.values() if row.service), stack)
         for number in rounds_within(options.rounds, options.minutes):
             folder = scratch / str(number)
+            folder.mkdir()
             for name, row in ROWS.items():
                 if row.service is not None and row.service not in up:
                     continue
