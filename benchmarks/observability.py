@@ -10,26 +10,21 @@ which whatever else the machine does disturbs less. Exits with 1 if the default 
 ``--most``, 0.08 unless given, in the median.
 """
 
-import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.client import Client
-from benchmarks.fill import fill
-from benchmarks.run import USERS, WARM_UP, progress, target_of
-from benchmarks.rung import EVENTAPI, Rung
-from benchmarks.workload import WORKLOADS
-from benchmarks.wrk import load, script
+from benchmarks.http import Bench
+from benchmarks.machine import command_line, progress, two_cores
+from benchmarks.results import Measured
+from benchmarks.rung import EVENTAPI, UNLIMITED, Rung
+from benchmarks.workload import READ, filled
 
-READ = next(workload for workload in WORKLOADS if workload.name == "read")
-ITEMS = 100
-LIMITS = {"EVENTAPI_RATE_LIMIT": "off", "EVENTAPI_RATE_LIMIT_LOGIN": "off"}
+CONNECTIONS = 32
 UNCOUNTED = {"EVENTAPI_METRICS": "off"}
 SILENT = {"EVENTAPI_LOG_LEVEL": "warning"}
 INTO_A_FILE = {"EVENTAPI_LOG_FORMAT": "json", "EVENTAPI_LOG_FILE": "{data}/server.log"}
@@ -37,7 +32,7 @@ INTO_A_FILE = {"EVENTAPI_LOG_FORMAT": "json", "EVENTAPI_LOG_FILE": "{data}/serve
 
 def rung(name: str, about: str, environment: Mapping[str, str]) -> Rung:
     """A server of ours with some settings."""
-    return Rung(name, about, EVENTAPI, {**LIMITS, **environment})
+    return Rung(name, about, EVENTAPI, {**UNLIMITED, **environment})
 
 
 BARE = rung("bare", "metrics off, warnings only", UNCOUNTED | SILENT)
@@ -51,72 +46,35 @@ RUNGS = (
 )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Requests a second, and the server's CPU time in seconds for one."""
-
-    rate: float
-    cpu: float
-
-
-def cpu_seconds(process: int) -> float:
-    """What a process has used so far (proc_pid_stat(5))."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def measured(
-    folder: Path, rounds: int, seconds: int, cores: Sequence[int]
-) -> Mapping[str, Sequence[Cost]]:
-    """The costs of each rung, one a round."""
-    server_core, load_core = cores
-    costs: dict[str, list[Cost]] = {one.name: [] for one in RUNGS}
+def measured(bench: Bench, rounds: int) -> Mapping[str, Sequence[Measured]]:
+    """The figures of each rung, one a round."""
+    figures: dict[str, list[Measured]] = {one.name: [] for one in RUNGS}
     with ExitStack() as stack:
         asked = []
         for one in RUNGS:
-            base_url = stack.enter_context(one.running(folder / one.name, server_core))
-            client = stack.enter_context(Client(base_url))
-            target = target_of(client, fill(client, USERS, ITEMS)[0].account)
-            script_file = folder / f"{one.name}.lua"
-            script_file.write_text(script(READ.requests(target), target.token))
-            process = client.http.get("/health").json()["process"]
-            asked.append((one.name, base_url, script_file, process))
-        for number in range(rounds + 1):
+            server = stack.enter_context(one.running(bench.scratch / one.name, bench.cores))
+            target = filled(stack.enter_context(Client(server.base_url)))
+            bench.warm_up(server, target)
+            asked.append((one.name, server, target))
+        for number in range(rounds):
             # Whoever comes first in a round is another one each time.
             turned = asked[number % len(asked) :] + asked[: number % len(asked)]
-            for name, base_url, script_file, process in turned:
-                before = cpu_seconds(process)
-                figures = load(
-                    base_url,
-                    script_file,
-                    connections=READ.connections,
-                    seconds=seconds if number else WARM_UP,
-                    core=load_core,
-                )
-                if number:
-                    used = cpu_seconds(process) - before
-                    costs[name].append(Cost(figures.rate, used / figures.requests))
-            progress(f"round {number} of {rounds}")
-    return costs
+            for name, server, target in turned:
+                figures[name].append(bench.measure(server, READ, target, CONNECTIONS))
+            progress(f"round {number + 1} of {rounds}")
+    return figures
 
 
 def main() -> None:
     """Measure, and print each rung's rate and its ratios to the bare one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.observability",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("observability", __doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=1, help="of each measurement")
     parser.add_argument("--most", type=float, default=0.08, help="what it may cost")
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        sys.exit("two cores are needed: one for the server, one for the load")
-    os.sched_setaffinity(0, {cores[1]})
+    cores = two_cores()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-        costs = measured(Path(scratch), options.rounds, options.seconds, cores)
+        costs = measured(Bench(Path(scratch), cores, options.seconds), options.rounds)
     bare = costs[BARE.name]
     print(f"{'':<9}{'req/s':>8}{'x bare':>8}{'quartiles':>15}{'x CPU':>8}{'quartiles':>15}")
     for one in RUNGS:

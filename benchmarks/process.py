@@ -1,4 +1,4 @@
-"""Server processes: started on one core, waited for, and ended by their own id."""
+"""Server processes: started on their cores, waited for, and ended by their own id."""
 
 import os
 import socket
@@ -6,18 +6,27 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-START_TIMEOUT = 30.0  # seconds
+START_TIMEOUT = 120.0  # seconds; a large log is folded first
 STOP_TIMEOUT = 15.0  # seconds
 
 
 class ServerError(Exception):
     """Something failed while a server ran; told with the last lines of its output."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers: where, and its first process."""
+
+    base_url: str
+    pid: int
 
 
 def free_port() -> int:
@@ -29,9 +38,13 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    command: Sequence[str], environment: Mapping[str, str], port: int, core: int, folder: Path
-) -> Iterator[str]:
-    """Run a server on one core, in `folder` and with its output there; yields its base URL.
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    cores: Sequence[int],
+    folder: Path,
+) -> Iterator[Server]:
+    """Run a server on some cores, in `folder` and with its output there.
 
     The folder is the working directory so that no `.env` of the repository is picked up, and
     settings of the services in the caller's own environment are left out for the same reason.
@@ -46,7 +59,7 @@ def serving(
     base_url = f"http://{HOST}:{port}"
     with output.open("wb") as sink:
         process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(core), *command],
+            ["taskset", "--cpu-list", ",".join(map(str, cores)), *command],
             cwd=folder,
             env={**inherited, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,
@@ -55,7 +68,7 @@ def serving(
         )
         try:
             _wait_until_answering(process, base_url)
-            yield base_url
+            yield Server(base_url, process.pid)
             if process.poll() is not None:
                 raise ServerError(f"ended by itself with code {process.returncode}")
         except Exception as error:

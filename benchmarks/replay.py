@@ -1,135 +1,117 @@
-"""Measure a replay against the speed at which msgspec alone decodes the same lines.
+"""Measure what is done with a whole log, against msgspec alone, which only decodes its lines.
 
-    python -m benchmarks.replay [--events N] [--rounds N]
+    python -m benchmarks.replay [--events N] [--rounds N] [--quick] [--minutes N] [--keep]
 
 Every round is a process of its own on one core, as a start of the server is: chain and seals are
-checked, and the state is built. Seconds are those of the processor, the system's share included.
+checked, and the state is built; a snapshot is written and loaded again; the log is verified.
+Seconds are those of the processor, the system's share included.
 """
 
-import argparse
 import asyncio
-import json
-import os
-import random
-import statistics
+import gc
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from events.codec import encode
-from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
+from benchmarks import goals, report
+from benchmarks.machine import command_line_of_part, context, rounds_within, two_cores
+from benchmarks.results import Replay, Results, Whole, keep
+from benchmarks.sample_log import write
+from benchmarks.verify import measured
+from events.codec import parse_all
 from events.log.jsonl import JsonlLog
-from events.log.port import Head
-from events.record import Event, Record
-from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring
-from events.users import Profile, UserRegistered
+from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
 from projections.replay import replay
+from projections.snapshots import Snapshots
+from projections.state import State
 
-USERS = 1000
-SOURCE = "urn:uuid:00000000-0000-4000-8000-000000000001"
-TIME = "2026-01-02T03:04:05.678901Z"
-HASH = "$argon2id$v=19$m=19456,t=2,p=1$" + "s" * 22 + "$" + "h" * 43
+RUN = 256  # lines that are decoded at once, as they are read from a log
+
+T = TypeVar("T")
 
 
-async def write(folder: Path, events: int) -> None:
-    """Write a log of registrations, then of items that are made, changed and now and then deleted."""
-    chance = random.Random(7)
-    keys = {f"users/{number}": chance.randbytes(KEY_BYTES) for number in range(1, USERS + 1)}
-    keyring = Keyring()
-    for subject, key in keys.items():
-        keyring.add(subject, key)
-    head, lines = Head(), []
-    for subject, owner, event in story(chance, events):
-        record = Record(head.position + 1, SOURCE, subject, TIME, owner, event, owner, "r" * 32)
-        line, digest = encode(record, head.hash, keyring, chance.randbytes(NONCE_BYTES))
-        lines.append(line)
-        head = Head(record.position, digest)
-    vault = SqliteVault(folder / "vault.sqlite")
-    await vault.put(keys)
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """How many seconds of the processor some work takes, and what it comes to."""
+    started = time.process_time()
+    done = work()
+    return time.process_time() - started, done
+
+
+async def folded(folder: Path, keyring: Keyring) -> State:
+    """The state that the log of a folder adds up to, from zero."""
+    log, vault = JsonlLog(folder / "events.jsonl"), SqliteVault(folder / "vault.sqlite")
+    state = await replay(log, keyring, vault)
     await vault.close()
-    log = JsonlLog(folder / "events.jsonl")
-    async with log.exclusive(1) as appender:
-        await appender.append(lines, head)
     await log.close()
+    return state
 
 
-def story(chance: random.Random, events: int) -> list[tuple[str, str, Event]]:
-    """What happens, each as (subject, owner, event)."""
-    happened: list[tuple[str, str, Event]] = []
-    for number in range(1, USERS + 1):
-        profile = Profile(f"user{number}", f"user{number}@example.com", HASH, "Some Body")
-        happened.append((f"users/{number}", f"users/{number}", UserRegistered(personal=profile)))
-    items: list[int] = []
-    while len(happened) < events:
-        kind = chance.random()
-        if kind < 0.6 or not items:
-            items.append(chance.randint(1, USERS))
-            content = Content(f"Item {len(items)}", "A description of some sixty characters or so.")
-            event: Event = ItemCreated(items[-1], personal=content)
-            happened.append((f"items/{len(items)}", f"users/{items[-1]}", event))
-        else:
-            number = chance.randrange(len(items))
-            change = ItemUpdated(personal=ContentChanges(title=f"Item {number}, changed"))
-            event = ItemDeleted() if kind > 0.95 else change
-            happened.append((f"items/{number + 1}", f"users/{items[number]}", event))
-    return happened
-
-
-def measure(folder: Path) -> None:
-    """Replay and decode, each timed; prints the two figures as JSON."""
-
-    async def run() -> int:
-        log, vault = JsonlLog(folder / "events.jsonl"), SqliteVault(folder / "vault.sqlite")
-        state = await replay(log, Keyring(), vault)
-        await vault.close()
-        await log.close()
-        return state.position
-
-    started = time.process_time()
-    events = asyncio.run(run())
-    replayed = time.process_time() - started
+def measure(folder: Path) -> Whole:
+    """Do everything once, in this process; the snapshot stays beside the log."""
+    keyring, snapshots = Keyring(), Snapshots(folder / "snapshots")
+    replayed, state = timed(lambda: asyncio.run(folded(folder, keyring)))
+    wrote, size = timed(lambda: snapshots.write(state, keyring, secrets.token_bytes))
+    position, state = state.position, State.empty()
+    gc.disable()  # As a start has it while it makes what stays.
+    loaded, found = timed(lambda: snapshots.newest(keyring, position=position))
+    gc.enable()
+    if found is None:
+        raise SystemExit("the snapshot that was written is not believed")
+    del found
     lines = (folder / "events.jsonl").read_bytes().splitlines()
+    runs = [b"\n".join(lines[at : at + RUN]) + b"\n" for at in range(0, len(lines), RUN)]
+    decoded, _ = timed(lambda: [None for run in runs if not parse_all(run)])
     decode = msgspec.json.Decoder(dict).decode
-    started = time.process_time()
-    for line in lines:
-        decode(line)
-    print(json.dumps([events / replayed, len(lines) / (time.process_time() - started)]))
+    parsed, _ = timed(lambda: [None for line in lines if not decode(line)])
+    return Whole(
+        lines=len(lines),
+        replay=replayed,
+        decode=decoded,
+        parse=parsed,
+        verify=measured(folder / "events.jsonl", processes=1),
+        write=wrote,
+        load=loaded,
+        snapshot=size,
+    )
+
+
+def measured_apart(folder: Path, core: int) -> Whole:
+    """Do everything once, in a new process on one core."""
+    command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.replay"]
+    done = subprocess.run([*command, "--measure", str(folder)], check=True, stdout=subprocess.PIPE)
+    return msgspec.json.decode(done.stdout, type=Whole)
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.replay", description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    """Measure what the command line asks for, print it, and judge it."""
+    parser = command_line_of_part("replay", __doc__, minutes=2)
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--measure", type=Path, metavar="DIR", help="a log that is there, and once")
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure)
+        sys.stdout.buffer.write(msgspec.json.encode(measure(options.measure)))
         return
-    core = min(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="replay-") as name:
-        asyncio.run(write(Path(name), options.events))
-        command = [sys.executable, "-m", "benchmarks.replay", "--measure", name]
-        rounds = [
-            json.loads(
-                subprocess.run(
-                    ["taskset", "-c", str(core), *command], check=True, capture_output=True
-                ).stdout
-            )
-            for _ in range(options.rounds)
-        ]
-    replayed, decoded = (statistics.median(figures) for figures in zip(*rounds, strict=True))
-    fastest = max(figures[0] for figures in rounds)
-    print(f"replay of {options.events} events, chain and seals checked, one core")
-    print(f"replay          {replayed:12,.0f} events/s (median of {options.rounds})")
-    print(f"                {fastest:12,.0f} events/s (best)")
-    print(f"msgspec decode  {decoded:12,.0f} lines/s")
-    print(f"ratio           {replayed / decoded:12.2f}")
+    core, _ = two_cores()
+    events = options.events or (50_000 if options.quick else 200_000)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+        folder = Path(scratch) / "data"
+        asyncio.run(write(folder, events))
+        part = Replay(context(Path(scratch)))
+        for number in rounds_within(options.rounds or (3 if options.quick else 5), options.minutes):
+            part.rounds.append(measured_apart(folder, core))
+            part.context.rounds = number
+    if options.keep:
+        keep(part)
+    print(report.replay(part).text())
+    sys.exit(goals.judge(Results(replay=part)))
 
 
 if __name__ == "__main__":

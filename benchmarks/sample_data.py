@@ -59,6 +59,10 @@ class Content:
     description: str | None
 
 
+LISTED = [Content(f"Item {number}", "A prepared item") for number in range(1, 101)]
+"""A list of a hundred items, of which there are several makers."""
+
+
 @dataclass(frozen=True)
 class Create:
     """A new item of the account numbered `owner`, known from now on as `item`."""

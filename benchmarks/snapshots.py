@@ -2,13 +2,11 @@
 
     python -m benchmarks.snapshots [--events N] [--rounds N] [--seconds N]
 
-A server on one core, wrk on another, as in `benchmarks.run`; the process that takes snapshots may
+A server on one core, wrk on another, as in `benchmarks.http`; the process that takes snapshots may
 run on either, one snapshot after the other, each a fold of the whole log. Rounds are interleaved.
 """
 
-import argparse
 import asyncio
-import os
 import shutil
 import statistics
 import subprocess
@@ -20,20 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.client import Client
-from benchmarks.replay import write
-from benchmarks.run import WARM_UP
-from benchmarks.rung import RUNGS
-from benchmarks.sample_data import Account, Content
-from benchmarks.workload import WORKLOADS, Target
-from benchmarks.wrk import Figures, load, script
+from benchmarks.http import Bench
+from benchmarks.machine import command_line, two_cores
+from benchmarks.results import Measured
+from benchmarks.rung import named
+from benchmarks.sample_data import LISTED
+from benchmarks.sample_log import write
+from benchmarks.workload import READ, READER, Target
 
-READER = Account(
-    username="reader",
-    email="reader@example.com",
-    password="a password of some length",
-    full_name=None,
-)
-READ = next(workload for workload in WORKLOADS if workload.name == "read")
+CONNECTIONS = 32
 
 
 class Taking:
@@ -78,41 +71,31 @@ class Taking:
 
 def main() -> None:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.snapshots",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("snapshots", __doc__)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10)
     options = parser.parse_args()
-    cores = os.sched_getaffinity(0)
-    if len(cores) < 2:
-        sys.exit("two cores are needed: one for the server, one for the load")
-    server_core, load_core = sorted(cores)[:2]
-    rung = next(rung for rung in RUNGS if rung.name == "eventapi")
-    quiet: list[Figures] = []
-    busy: list[Figures] = []
+    cores = two_cores()
+    quiet: list[Measured] = []
+    busy: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="snapshots-") as name:
         data = Path(name) / "data"
         data.mkdir()
         asyncio.run(write(data, options.events))
-        taking = Taking(data, {server_core, load_core})
-        with rung.running(Path(name), server_core) as base_url:
-            lua = Path(name) / "load.lua"
-            lua.write_text(script(READ.requests(target := _target(base_url)), target.token))
-
-            def read(seconds: int) -> Figures:
-                return load(
-                    base_url, lua, connections=READ.connections, seconds=seconds, core=load_core
-                )
-
-            read(WARM_UP)
+        taking = Taking(data, set(cores))
+        bench = Bench(Path(name), cores, options.seconds)
+        with (
+            named("eventapi").running(Path(name), cores) as server,
+            Client(server.base_url) as client,
+        ):
+            token = client.login(READER)
+            target = Target(READER, token, [client.create_item(token, LISTED[0])])
+            bench.warm_up(server, target)
             for _ in range(options.rounds):
-                quiet.append(read(options.seconds))
+                quiet.append(bench.measure(server, READ, target, CONNECTIONS))
                 with taking.running():
-                    busy.append(read(options.seconds))
+                    busy.append(bench.measure(server, READ, target, CONNECTIONS))
     print(f"{options.events} events, {taking.taken} snapshots taken in {options.rounds} rounds")
     for what in ("p50", "p99", "rate"):
         ratios = [
@@ -121,13 +104,6 @@ def main() -> None:
         ]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(f"{what:>5} while one is taken x none: {statistics.median(ratios):.2f} ({spread})")
-
-
-def _target(base_url: str) -> Target:
-    with Client(base_url) as client:
-        client.register(READER)
-        token = client.login(READER)
-        return Target(READER, token, client.create_item(token, Content("To be read", None)))
 
 
 if __name__ == "__main__":

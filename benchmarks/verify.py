@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.replay import write
+from benchmarks.sample_log import write
 from events.log.verify import verify
 
 

@@ -3,8 +3,9 @@
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from benchmarks.workload import Request
 
@@ -30,8 +31,9 @@ end
 function done(summary, latency)
   local e = summary.errors
   io.write(string.format(
-    '\\n{{"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"statuses":%d,"sockets":%d}}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    '\\n{{"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"p999":%d,"statuses":%d,"sockets":%d}}\\n',
+    summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
     e.status, e.connect + e.read + e.write + e.timeout))
 end
 """
@@ -41,14 +43,14 @@ class LoadError(Exception):
     """wrk failed, or the server under load refused or dropped requests."""
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """What one run of wrk measured; latencies in milliseconds."""
 
     requests: int
     rate: float
     p50: float
     p99: float
+    p999: float
 
 
 def script(requests: Sequence[Request], token: str) -> str:
@@ -81,4 +83,5 @@ def load(base_url: str, script_file: Path, *, connections: int, seconds: int, co
         rate=result["requests"] / result["microseconds"] * 1e6,
         p50=result["p50"] / 1000,
         p99=result["p99"] / 1000,
+        p999=result["p999"] / 1000,
     )

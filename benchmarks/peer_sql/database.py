@@ -1,7 +1,9 @@
-"""Tables and sessions: SQLAlchemy's ORM over asyncpg, as its documentation has it.
+"""Tables and sessions: SQLAlchemy's ORM over asyncpg or aiosqlite, as its documentation has it.
 
 As many connections are kept as the requests of a worker can use, and none is opened and closed
-for a peak. Every commit waits for the disk, as PostgreSQL does unless told otherwise.
+for a peak. The same over plain `sqlite3`, in FastAPI's threads, was no faster. Every commit waits for the disk, as PostgreSQL does unless told otherwise, and as
+SQLite does with a write-ahead log where ``synchronous`` is FULL. SQLite has one writer at a time:
+the others wait for their turn.
 """
 
 import os
@@ -9,13 +11,36 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, event, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-POOL_SIZE = 20
+URL = os.environ["PEER_DATABASE"]
+IS_SQLITE = URL.startswith("sqlite")
+# SQLAlchemy's own 5 do most with SQLite, where more only wait for each other longer.
+POOL_SIZE = 5 if IS_SQLITE else 20
+WRITER_TIMEOUT = 30  # seconds until a writer of SQLite's gives up its turn
 
-engine = create_async_engine(os.environ["PEER_DATABASE"], pool_size=POOL_SIZE, max_overflow=0)
+engine = create_async_engine(
+    URL,
+    pool_size=POOL_SIZE,
+    max_overflow=0,
+    connect_args={"timeout": WRITER_TIMEOUT} if IS_SQLITE else {},
+)
+
+
+def make_durable(connection: DBAPIConnection, _: object) -> None:
+    """Have SQLite log ahead, and sync in each commit."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+if IS_SQLITE:
+    event.listen(engine.sync_engine, "connect", make_durable)
+
 make_session = async_sessionmaker(engine, expire_on_commit=False)
 
 
@@ -57,6 +82,7 @@ async def session() -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(session)]
 
 
-async def items_of(opened: AsyncSession, owner: str) -> list[Item]:
-    """All items of a user, oldest first."""
-    return list(await opened.scalars(select(Item).where(Item.owner == owner).order_by(Item.id)))
+async def items_of(opened: AsyncSession, owner: str, limit: int) -> list[Item]:
+    """The oldest items of a user."""
+    query = select(Item).where(Item.owner == owner).order_by(Item.id).limit(limit)
+    return list(await opened.scalars(query))

@@ -1,9 +1,9 @@
-"""The service that eventapi replaces, over PostgreSQL: FastAPI, SQLAlchemy's ORM and asyncpg.
+"""The service that eventapi replaces, over SQL: FastAPI and SQLAlchemy's ORM.
 
 Tokens, passwords and models are those of `benchmarks.peer`. The user of a token is looked up in
 each request, as that service does, and a new item is a row, inserted and committed before the
 answer. Only what the workloads and the filling need is here. `PEER_DATABASE` is the database's
-URL for SQLAlchemy, ``postgresql+asyncpg://``.
+URL for SQLAlchemy, ``sqlite+aiosqlite://`` or ``postgresql+asyncpg://``.
 """
 
 from collections.abc import AsyncIterator
@@ -99,6 +99,38 @@ async def create_item(item: ItemCreate, current_user: CurrentUser, session: Sess
 
 
 @app.get("/items", response_model=list[Item])
-async def list_items(current_user: CurrentUser, session: Session) -> Any:
-    """All items of the user who asks."""
-    return await database.items_of(session, current_user.username)
+async def list_items(current_user: CurrentUser, session: Session, limit: int = 100) -> Any:
+    """The first items of the user who asks."""
+    return await database.items_of(session, current_user.username, limit)
+
+
+@app.get("/items/{item_id}", response_model=Item)
+async def read_item(item_id: int, current_user: CurrentUser, session: Session) -> Any:
+    """One item of the user who asks."""
+    return await owned_item(session, item_id, current_user)
+
+
+@app.put("/items/{item_id}", response_model=Item)
+async def update_item(
+    item_id: int, item: ItemCreate, current_user: CurrentUser, session: Session
+) -> Any:
+    """Replace an item's title and description."""
+    updated = await owned_item(session, item_id, current_user)
+    updated.title, updated.description = item.title, item.description
+    await session.commit()
+    return updated
+
+
+@app.delete("/items/{item_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_item(item_id: int, current_user: CurrentUser, session: Session) -> None:
+    """Delete an item."""
+    await session.delete(await owned_item(session, item_id, current_user))
+    await session.commit()
+
+
+async def owned_item(session: Session, item_id: int, owner: User) -> database.Item:
+    """An item of the owner's; any other is a 404."""
+    item = await session.get(database.Item, item_id)
+    if item is None or item.owner != owner.username:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, detail="Item not found")
+    return item

@@ -6,8 +6,8 @@ from typing import Any
 Message = MutableMapping[str, Any]
 
 ITEM = (
-    b'{"id":1,"title":"First Item","description":"My first item",'
-    b'"owner":"john_doe","created_at":"2025-10-13T12:30:00.000000Z"}'
+    b'{"id":1,"title":"Item 1","description":"A prepared item",'
+    b'"owner":"reader","created_at":"2025-10-13T12:30:00.000000Z"}'
 )
 
 
@@ -16,8 +16,8 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """Answer a POST with its own body, anything else with one item."""
-    body = await read_body(receive) if scope["method"] == "POST" else ITEM
+    """Answer a POST or PUT with its own body, anything else with one item."""
+    body = ITEM if scope["method"] == "GET" else await read_body(receive)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

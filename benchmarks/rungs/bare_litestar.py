@@ -6,8 +6,10 @@ No authentication, storage or middleware: the distance from here to eventapi is 
 from datetime import UTC, datetime
 
 import msgspec
-from litestar import Litestar, get, post
+from litestar import Litestar, get, post, put
 from litestar.params import FromPath, JSONBody
+
+from benchmarks.sample_data import LISTED
 
 
 class Item(msgspec.Struct):
@@ -29,10 +31,10 @@ class NewItem(msgspec.Struct):
 
 def make_item(item_id: int, title: str, description: str | None) -> Item:
     """An item created now."""
-    return Item(item_id, title, description, "john_doe", datetime.now(UTC))
+    return Item(item_id, title, description, "reader", datetime.now(UTC))
 
 
-ITEMS = [make_item(number, f"Item {number}", "A prepared item") for number in range(1, 101)]
+ITEMS = [make_item(n, content.title, content.description) for n, content in enumerate(LISTED, 1)]
 
 
 @get("/items/{item_id:int}")
@@ -53,4 +55,12 @@ async def create_item(data: JSONBody[NewItem]) -> Item:
     return make_item(1, data.title, data.description)
 
 
-app = Litestar([read_item, list_items, create_item], openapi_config=None, logging_config=None)
+@put("/items/{item_id:int}")
+async def update_item(item_id: FromPath[int], data: JSONBody[NewItem]) -> Item:
+    """The item that a real service would have changed."""
+    return make_item(item_id, data.title, data.description)
+
+
+app = Litestar(
+    [read_item, list_items, create_item, update_item], openapi_config=None, logging_config=None
+)

@@ -167,7 +167,7 @@ class Service(ABC):
             return
         # Stopped first, or it would start others while they are being counted.
         os.kill(self.pid, signal.SIGSTOP)
-        pids = {self.pid, *_descendants(self.pid)}
+        pids = {self.pid, *descendants(self.pid)}
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -197,11 +197,11 @@ class Service(ABC):
         return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _descendants(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
     """All processes below one."""
     found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):
             for child in map(int, task.read_text().split()):
-                found |= {child, *_descendants(child)}
+                found |= {child, *descendants(child)}
     return found

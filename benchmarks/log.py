@@ -1,0 +1,146 @@
+"""Measure the log alone, without HTTP: durable appends by 64 producers, through several writers.
+
+    python -m benchmarks.log [--rounds N] [--seconds N] [--quick] [--minutes N] [--keep]
+
+Every measurement is a process of its own on one core; the server that a writer needs is on the
+other. Rounds are interleaved, all data is on the same disk (TMPDIR says which), and ours comes
+first in each: those that only write get the lines and the batches that it wrote.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import goals, report
+from benchmarks.machine import command_line_of_part, context, progress, rounds_within, two_cores
+from benchmarks.results import Appended, Log, Results, keep, place
+from benchmarks.rung import started
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.service import Service
+from tests.servers.valkey import Valkey
+
+GRACE = 120  # seconds for a writer to end after its time is over
+
+
+@dataclass(frozen=True)
+class Row:
+    """A writer, and what it is in a line."""
+
+    about: str
+    service: type[Service] | None = None
+
+
+ROWS: Mapping[str, Row] = {
+    "eventapi": Row(
+        "the JSON-lines log through its journal (group commit): each command decided, its personal "
+        "values sealed, its line chained, written and synced, then folded into the state",
+    ),
+    "raw": Row(
+        "the bytes that `eventapi` wrote in the same batches: one write and one fdatasync for "
+        "each, made ready beforehand. The disk's limit",
+    ),
+    "append": Row(
+        "the same bytes and batches through the log's own append: lock, write, fdatasync, mark",
+    ),
+    "valkey": Row(
+        "Valkey with appendfsync always, a stream of the same lines (XADD), 64 connections of "
+        "redis-py in one process; the server syncs what has come in meanwhile at once. Neither "
+        "sealed nor chained, and the client is Python's",
+        Valkey,
+    ),
+    "eventsourcing-sqlite": Row(
+        "the library eventsourcing on SQLite, as it sets it up (WAL; synchronous is FULL): 64 "
+        "threads, one event of a new aggregate a transaction. Not encrypted",
+    ),
+    "eventsourcing-postgresql": Row(
+        "the same on PostgreSQL as it comes (fsync and synchronous_commit on), with the library's "
+        "pool of 5 to 15 connections and its lock on the table, which keeps positions in order",
+        PostgreSQL,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What of the command line a run needs."""
+
+    rounds: int
+    seconds: int
+    minutes: float
+    keep: bool
+
+
+def measure(name: str, folder: Path, seconds: int, core: int, service: Service | None) -> Appended:
+    """One run of one writer in a process of its own; raises `subprocess.SubprocessError`."""
+    url = ""
+    if isinstance(service, PostgreSQL):
+        url = service.new_database()
+    elif service is not None:
+        url = service.url
+    command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.log"]
+    command += ["--write", name, "--folder", str(folder), "--seconds", str(seconds), "--url", url]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=seconds + GRACE)
+    return msgspec.json.decode(done.stdout, type=Appended)
+
+
+def run(options: Options, scratch: Path, core: int) -> Log:
+    """Measure all in interleaved rounds; what there is is kept after each of them."""
+    part = Log(context(scratch, options.seconds))
+    with ExitStack() as stack:
+        up = started((row.service for row in ROWS.values() if row.service), stack)
+        for number in rounds_within(options.rounds, options.minutes):
+            folder = scratch / str(number)
+            folder.mkdir()
+            for name, row in ROWS.items():
+                if row.service is not None and row.service not in up:
+                    continue
+                figures = None
+                try:
+                    service = up[row.service] if row.service else None
+                    figures = measure(name, folder, options.seconds, core, service)
+                except (subprocess.SubprocessError, msgspec.DecodeError) as error:
+                    progress(f"round {number}: {name} is void: {error}")
+                    part.failures.append(f"{name}, round {number}")
+                else:
+                    progress(f"round {number}: {name}: {figures.rate:.0f}/s")
+                place(part.figures.setdefault(name, []), number, figures)
+            shutil.rmtree(folder, ignore_errors=True)
+            part.context.rounds = number
+            if options.keep:
+                keep(part)
+    return part
+
+
+def main() -> None:
+    """Measure what the command line asks for, print it, and judge it."""
+    parser = command_line_of_part("log", __doc__, minutes=4)
+    parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
+    alone = parser.add_argument_group("one measurement in this process")
+    alone.add_argument("--write", choices=ROWS, metavar="WRITER")
+    alone.add_argument("--folder", type=Path, metavar="DIR")
+    alone.add_argument("--url", default="", help="of the writer's server")
+    told = parser.parse_args()
+    seconds = told.seconds or (1 if told.quick else 2)
+    if told.write:
+        from benchmarks.writers import WRITERS  # noqa: PLC0415 - what renders the page lacks them
+
+        figures = WRITERS[told.write](told.folder, seconds, told.url)
+        sys.stdout.buffer.write(msgspec.json.encode(figures))
+        return
+    core, _ = two_cores()
+    rounds = told.rounds or (2 if told.quick else 5)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+        part = run(Options(rounds, seconds, told.minutes, told.keep), Path(scratch), core)
+    print(report.log(part).text())
+    sys.exit(goals.judge(Results(log=part)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What figures hold for: the machine's class and the versions, and nothing that tells whose it is."""
+
+import argparse
+import os
+import platform
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from eventapi.storage import file_system
+
+PACKAGES = (
+    *("litestar", "msgspec", "uvicorn", "uvloop", "cryptography"),
+    *("fastapi", "pydantic", "sqlalchemy", "aiosqlite", "asyncpg", "eventsourcing", "redis"),
+)
+
+
+class Context(msgspec.Struct):
+    """When, on what and for how long a part was measured; ``machine`` has a line a fact."""
+
+    date: str
+    machine: dict[str, str]
+    seconds: int
+    """Of each measurement; 0 where a measurement lasts as long as its work."""
+
+    rounds: int = 0
+    """How many there were so far."""
+
+
+def context(scratch: Path, seconds: int = 0) -> Context:
+    """The context of a part that is measured now, with its data in ``scratch``."""
+    return Context(datetime.now(UTC).date().isoformat(), machine(scratch), seconds)
+
+
+def machine(scratch: Path) -> dict[str, str]:
+    """The machine's class: no host name and no path."""
+    kernel = ".".join(platform.release().split(".")[:2])
+    return {
+        "cores": str(os.cpu_count()),
+        "processor": processor(Path("/proc/cpuinfo").read_text()),
+        "file system": file_system(scratch),
+        "kernel": f"{platform.system()} {kernel}",
+        "Python": platform.python_version(),
+        "libraries": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
+    }
+
+
+def processor(cpuinfo: str) -> str:
+    """The model that `/proc/cpuinfo` names, without its clock (``@ 2.60GHz``)."""
+    found = re.search(r"^model name\s*: *(.*)$", cpuinfo, re.MULTILINE)
+    return found[1].partition("@")[0].strip() if found else platform.machine()
+
+
+def two_cores() -> tuple[int, int]:
+    """The server's core and the load's; this process goes to the latter, and so does what it starts.
+
+    Ends the program where there is one core only. SIGTERM becomes an ordinary exit from now on, so
+    that the server that is running is ended too.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit("two cores are needed: one for the server, one for the load")
+    os.sched_setaffinity(0, {cores[1]})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    return cores[0], cores[1]
+
+
+def progress(line: str) -> None:
+    """Tell a waiting person; the tables alone go to standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def command_line_of_part(name: str, about: str | None, minutes: float) -> argparse.ArgumentParser:
+    """What every part can be told: for how long, and whether to keep its figures."""
+    parser = command_line(name, about)
+    parser.add_argument("--rounds", type=int, metavar="N")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=minutes,
+        metavar="N",
+        help="no further round is begun that would end later (default %(default)s)",
+    )
+    parser.add_argument("--keep", action="store_true", help="in docs/performance.json")
+    return parser
+
+
+def rounds_within(rounds: int, minutes: float) -> Iterator[int]:
+    """The numbers of the rounds, from 1, for as long as another one fits into the time."""
+    started = time.monotonic()
+    longest = 0.0
+    for number in range(1, rounds + 1):
+        began = time.monotonic()
+        if began - started + longest > minutes * 60:
+            progress(f"no time for round {number} of {rounds}")
+            return
+        progress(f"round {number} of {rounds}")
+        yield number
+        longest = max(longest, time.monotonic() - began)
+
+
+def chosen(text: str, names: Sequence[str]) -> list[str]:
+    """Those of the comma-separated names that there are, or all for none.
+
+    Raises `argparse.ArgumentTypeError` for one that there is not.
+    """
+    wanted = text.split(",") if text else list(names)
+    if unknown := set(wanted) - set(names):
+        raise argparse.ArgumentTypeError(f"no such name: {', '.join(sorted(unknown))}")
+    return [name for name in names if name in wanted]

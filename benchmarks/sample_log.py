@@ -1,0 +1,107 @@
+"""Logs of any size, written by the log's own code and not over HTTP."""
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.sample_data import LISTED
+from benchmarks.workload import READER
+from eventapi.security.passwords import OWASP_HASHER
+from events.codec import encode
+from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
+from events.log.jsonl import JsonlLog
+from events.log.port import Head
+from events.record import Event, Record
+from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring
+from events.users import Profile, UserRegistered
+from events.vault.sqlite import SqliteVault
+
+USERS = 1000
+SOURCE = "urn:uuid:00000000-0000-4000-8000-000000000001"
+TIME = "2026-01-02T03:04:05.678901Z"
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$" + "s" * 22 + "$" + "h" * 43
+DESCRIPTION = "A description of some sixty characters or so."
+AT_ONCE = 50_000  # lines
+
+Happening = tuple[str, str, Event]
+"""What happens, as (subject, owner, event)."""
+
+
+async def write(folder: Path, events: int) -> None:
+    """Write a log of registrations, then of items that are made, changed and now and then deleted."""
+    await write_down(folder, USERS, story(random.Random(7), events))
+
+
+async def write_items(folder: Path, users: int, items: int) -> None:
+    """Write a log of so many users and items; the reader is the first user and has the first ones.
+
+    The others have items only as far as there are more than `LISTED`.
+    """
+    await write_down(folder, users, inventory(random.Random(7), users, items))
+
+
+async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) -> None:
+    """Write what happens to so many users as a log in a new folder, with a vault beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = random.Random(11)
+    keys = {f"users/{number}": chance.randbytes(KEY_BYTES) for number in range(1, users + 1)}
+    keyring = Keyring()
+    for subject, key in keys.items():
+        keyring.add(subject, key)
+    vault = SqliteVault(folder / "vault.sqlite")
+    await vault.put(keys)
+    await vault.close()
+    log = JsonlLog(folder / "events.jsonl")
+    rest = iter(happenings)
+    async with log.exclusive(1) as appender:
+        while some := list(islice(rest, AT_ONCE)):
+            head, lines = appender.head, []
+            for subject, owner, event in some:
+                record = Record(
+                    head.position + 1, SOURCE, subject, TIME, owner, event, owner, "r" * 32
+                )
+                line, digest = encode(record, head.hash, keyring, chance.randbytes(NONCE_BYTES))
+                lines.append(line)
+                head = Head(record.position, digest)
+            await appender.append(lines, head)
+    await log.close()
+
+
+def registrations(users: int) -> Iterator[Happening]:
+    """The reader, who can log in, and others."""
+    for number in range(1, users + 1):
+        profile = Profile(f"user{number}", f"user{number}@example.com", HASH, "Some Body")
+        if number == 1:
+            hashed = OWASP_HASHER.hash(READER.password)
+            profile = Profile(READER.username, READER.email, hashed, READER.full_name)
+        yield f"users/{number}", f"users/{number}", UserRegistered(personal=profile)
+
+
+def inventory(chance: random.Random, users: int, items: int) -> Iterator[Happening]:
+    """Registrations and creates."""
+    yield from registrations(users)
+    for number in range(1, items + 1):
+        owner, content = chance.randint(2, users), Content(f"Item {number}", DESCRIPTION)
+        if number <= len(LISTED):
+            owner, listed = 1, LISTED[number - 1]
+            content = Content(listed.title, listed.description)
+        yield f"items/{number}", f"users/{owner}", ItemCreated(owner, personal=content)
+
+
+def story(chance: random.Random, events: int) -> Iterator[Happening]:
+    """Registrations, then creates, updates and deletes, so many events in all."""
+    yield from islice(registrations(USERS), events)
+    items: list[int] = []
+    for _ in range(events - USERS):
+        kind = chance.random()
+        if kind < 0.6 or not items:
+            items.append(chance.randint(1, USERS))
+            content = Content(f"Item {len(items)}", DESCRIPTION)
+            event: Event = ItemCreated(items[-1], personal=content)
+            yield f"items/{len(items)}", f"users/{items[-1]}", event
+        else:
+            number = chance.randrange(len(items))
+            change = ItemUpdated(personal=ContentChanges(title=f"Item {number}, changed"))
+            event = ItemDeleted() if kind > 0.95 else change
+            yield f"items/{number + 1}", f"users/{items[number]}", event

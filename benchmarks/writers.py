@@ -1,0 +1,239 @@
+"""What 64 producers append through, each durable before the producer goes on; one process, one core.
+
+`benchmarks.log` runs every writer in a process of its own. Ours comes first in a round: the lines
+that it wrote, and in which batches, are what those that only write get.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import accumulate, cycle, pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import msgspec
+import redis.asyncio
+import uvloop
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate
+
+from benchmarks.results import Appended, percentile
+from benchmarks.sample_log import write_items
+from benchmarks.workload import NEW_ITEM
+from eventapi.commands.items import CreateItem
+from eventapi.settings import Settings
+from eventapi.storage import opened_journal
+from eventapi.watching import Watch
+from events.items import Content
+from events.log.jsonl import JsonlLog
+from events.log.port import Head
+
+PRODUCERS = 64
+WARM_UP = 0.5  # seconds
+HASH_AT = slice(-66, -2)
+"""Where on a line the hash stands, in hex."""
+
+Writer = Callable[[Path, float, str], Appended]
+"""Given a folder, for how many seconds to write, and the URL of its server."""
+
+
+class Tally:
+    """Counts what is appended between the end of the warming up and the end."""
+
+    def __init__(self, seconds: float) -> None:
+        self.begins = time.perf_counter() + WARM_UP
+        self.ends = self.begins + seconds
+        self._waits: list[float] = []
+        self._seconds = seconds
+
+    def goes_on(self) -> bool:
+        """Whether it is not the end yet."""
+        return time.perf_counter() < self.ends
+
+    def count(self, started: float) -> None:
+        """An append that was begun at a time is durable now."""
+        now = time.perf_counter()
+        if self.begins <= now < self.ends:
+            self._waits.append(now - started)
+
+    def figures(self, batch: float = 0.0) -> Appended:
+        """What was counted."""
+        return appended(len(self._waits), self._seconds, self._waits, batch)
+
+
+def appended(events: int, seconds: float, waits: Sequence[float], batch: float) -> Appended:
+    """The figures of so many events; a wait is in seconds."""
+    p50, p99 = (percentile(waits, share) * 1000 for share in (0.5, 0.99))
+    return Appended(rate=events / seconds, p50=p50, p99=p99, batch=batch)
+
+
+class Batches(Watch):
+    """Hears how many lines each append has."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def append(self, lines: int) -> AbstractContextManager[object]:
+        self.sizes.append(lines)
+        return nullcontext()
+
+
+def eventapi(folder: Path, seconds: float, _: str) -> Appended:
+    """Through the journal, as a request does: decided, sealed, chained, written, synced, folded."""
+    batches = Batches()
+
+    async def run() -> Appended:
+        await write_items(folder, users=1, items=0)
+        async with opened_journal(Settings(data=str(folder)), watch=batches) as (journal, _):
+            tally = Tally(seconds)
+
+            async def produce() -> None:
+                while tally.goes_on():
+                    started = time.perf_counter()
+                    await journal.execute(CreateItem(1, Content(**NEW_ITEM)), "r" * 32)
+                    tally.count(started)
+
+            await asyncio.gather(*(produce() for _ in range(PRODUCERS)))
+        return tally.figures(sum(batches.sizes) / len(batches.sizes))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(run())
+    (folder / "batches").write_bytes(msgspec.json.encode(batches.sizes))
+    return figures
+
+
+def written(folder: Path) -> Iterator[list[bytes]]:
+    """The batches of lines that `eventapi` wrote into a folder, its first line left out."""
+    lines = (folder / "events.jsonl").read_bytes().splitlines()[1:]
+    sizes = msgspec.json.decode((folder / "batches").read_bytes(), type=list[int])
+    return (lines[start:end] for start, end in pairwise(accumulate(sizes, initial=0)))
+
+
+def raw(folder: Path, seconds: float, _: str) -> Appended:
+    """The same bytes in the same batches: one write and one fdatasync each, over and over."""
+    batches = [(len(batch), b"\n".join([*batch, b""])) for batch in written(folder)]
+    descriptor = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    waits, events = [], 0
+    began = time.perf_counter()
+    for lines, payload in cycle(batches):
+        started = time.perf_counter()
+        os.write(descriptor, payload)
+        os.fdatasync(descriptor)
+        ended = time.perf_counter()
+        waits.append(ended - started)
+        events += lines
+        if ended - began > seconds:
+            break
+    os.close(descriptor)
+    return appended(events, ended - began, waits, events / len(waits))
+
+
+def append(folder: Path, seconds: float, _: str) -> Appended:
+    """The same bytes in the same batches through the log alone: locked, written, synced, marked."""
+
+    async def run() -> Appended:
+        log = JsonlLog(folder / "append.jsonl")
+        waits, position = [], 0
+        began = time.perf_counter()
+        for batch in written(folder):
+            started = time.perf_counter()
+            position += len(batch)
+            async with log.exclusive(1) as appender:
+                await appender.append(
+                    batch, Head(position, bytes.fromhex(batch[-1][HASH_AT].decode()))
+                )
+            waits.append(time.perf_counter() - started)
+            if time.perf_counter() - began > seconds:
+                break
+        took = time.perf_counter() - began
+        await log.close()
+        return appended(position, took, waits, position / len(waits))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+class Item(Aggregate):
+    """An item of the library's."""
+
+    def __init__(self, owner: int, title: str, description: str) -> None:
+        self.owner = owner
+        self.title = title
+        self.description = description
+
+
+def eventsourcing_sqlite(folder: Path, seconds: float, _: str) -> Appended:
+    """One event of a new aggregate, one transaction; WAL, and SQLite's default synchronous=FULL."""
+    module = {"PERSISTENCE_MODULE": "eventsourcing.sqlite"}
+    return _saved(seconds, {**module, "SQLITE_DBNAME": str(folder / "eventsourcing.sqlite")})
+
+
+def eventsourcing_postgresql(_: Path, seconds: float, url: str) -> Appended:
+    """The same on PostgreSQL, over the library's own pool."""
+    parts = urlsplit(url)
+    return _saved(
+        seconds,
+        {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": parts.path.lstrip("/"),
+            "POSTGRES_HOST": parts.hostname or "",
+            "POSTGRES_PORT": str(parts.port),
+            "POSTGRES_USER": parts.username or "",
+            "POSTGRES_PASSWORD": unquote(parts.password or ""),
+        },
+    )
+
+
+def _saved(seconds: float, environment: dict[str, str]) -> Appended:
+    application = Application[UUID](environment)
+    tally = Tally(seconds)
+
+    def produce() -> None:
+        while tally.goes_on():
+            started = time.perf_counter()
+            application.save(Item(1, **NEW_ITEM))
+            tally.count(started)
+
+    threads = [threading.Thread(target=produce) for _ in range(PRODUCERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    application.close()
+    return tally.figures()
+
+
+def valkey(folder: Path, seconds: float, url: str) -> Appended:
+    """Our lines into a stream (XADD), ``appendfsync always``, each producer over its connection."""
+    lines = cycle([line for batch in written(folder) for line in batch][:10_000])
+
+    async def run() -> Appended:
+        tally = Tally(seconds)
+
+        async def produce() -> None:
+            async with redis.asyncio.Redis.from_url(url, single_connection_client=True) as client:
+                while tally.goes_on():
+                    started = time.perf_counter()
+                    await client.xadd("log", {"line": next(lines)})
+                    tally.count(started)
+
+        await asyncio.gather(*(produce() for _ in range(PRODUCERS)))
+        return tally.figures()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+WRITERS: Mapping[str, Writer] = {
+    "eventapi": eventapi,
+    "raw": raw,
+    "append": append,
+    "valkey": valkey,
+    "eventsourcing-sqlite": eventsourcing_sqlite,
+    "eventsourcing-postgresql": eventsourcing_postgresql,
+}
+"""By the names that `benchmarks.log` has for them."""

@@ -1,0 +1,158 @@
+"""From measurements to what a page says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import goals, page, report
+from benchmarks.machine import Context, processor, rounds_within
+from benchmarks.plot import panels
+from benchmarks.results import (
+    Growth,
+    Http,
+    Measured,
+    Results,
+    Rounds,
+    Size,
+    Whole,
+    keep,
+    load,
+    middle,
+    percentile,
+    place,
+    ratio,
+    spread,
+)
+from benchmarks.workload import CREATE, STATELESS_TARGET
+from benchmarks.wrk import script
+
+CONTEXT = Context("2026-01-02", {"cores": "2"}, 1, 3)
+
+
+def measured(rate: float, cpu: float = 50.0) -> Measured:
+    return Measured(1000, rate, 1.0, 2.0, 4.0, cpu, 1 << 20)
+
+
+def rate(figures: Measured) -> float:
+    return figures.rate
+
+
+def http(**rungs: Rounds[Measured]) -> Results:
+    return Results(http=Http(CONTEXT, {"read 32": dict(rungs)}))
+
+
+def growth() -> Growth:
+    whole = Whole(10, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 100)
+    sizes = [
+        Size(10, items, 100, [whole], [memory], {"read 32": [measured(900, cpu)]})
+        for items, memory, cpu in ((1_000, 10_000_000, 50.0), (11_000, 18_000_000, 55.0))
+    ]
+    return Growth(CONTEXT, sizes)
+
+
+@pytest.mark.parametrize(
+    ("share", "value"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (0.999, 100.0), (1.0, 100.0)]
+)
+def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
+    assert percentile([float(n) for n in range(100, 0, -1)], share) == value
+
+
+def test_a_ratio_is_taken_within_a_round_and_a_void_round_counts_for_nobody() -> None:
+    ours = [measured(10), None, measured(400), measured(90)]
+    theirs = [measured(5), measured(1), measured(100), None]
+    assert ratio(ours, theirs, rate) == 3  # The median of 2 and 4.
+    assert ratio([None], [measured(1)], rate) is None
+
+
+def test_rounds_stand_side_by_side_though_one_was_left_out() -> None:
+    rounds: Rounds[Measured] = []
+    place(rounds, 1, measured(1))
+    place(rounds, 3, measured(3))
+    assert [figures and figures.rate for figures in rounds] == [1, None, 3]
+    assert middle(rounds, rate) == 2
+    assert spread(rounds, rate) == 1
+
+
+def test_no_round_is_begun_that_has_no_time() -> None:
+    assert list(rounds_within(3, minutes=1)) == [1, 2, 3]
+    assert list(rounds_within(3, minutes=-1)) == []
+
+
+def test_a_part_is_kept_beside_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "performance.json"
+    keep(Http(CONTEXT, {"read 32": {"eventapi": [measured(7), None]}}), path)
+    keep(growth(), path)
+    results = load(path)
+    assert results.http is not None
+    assert results.http.figures["read 32"]["eventapi"] == [measured(7), None]
+    assert results.growth == growth()
+
+
+def test_figures_of_another_shape_count_for_none(tmp_path: Path) -> None:
+    path = tmp_path / "performance.json"
+    path.write_text('{"http": 7}')
+    assert load(path) == Results()
+
+
+@pytest.mark.parametrize(("ours", "code"), [(81.0, 0), (79.0, 1)])
+def test_a_missed_goal_is_told_and_is_the_exit_code(
+    ours: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = http(eventapi=[measured(ours)], litestar=[measured(100)])
+    assert goals.judge(results) == code
+    assert ("MISSED: read one, of bare Litestar" in capsys.readouterr().err) is bool(code)
+
+
+def test_a_goal_at_the_most_items_is_against_the_fewest() -> None:
+    rows = {row[0]: row[2:] for row in goals.table(Results(growth=growth())).rows}
+    assert rows["read one, CPU at the most items"] == ["1.10", "yes"]
+    assert rows["memory, bytes an item"] == ["800", "yes"]
+    assert rows["replay, of msgspec alone"] == ["-", "not measured"]
+
+
+def test_a_table_has_a_ratio_to_every_rung_that_was_measured_with_it() -> None:
+    part = http(litestar=[measured(100)], eventapi=[measured(80)]).http
+    assert part is not None
+    (table,) = report.http(part)
+    assert table.columns[:4] == ["rung", "requests/s", "spread", "x litestar"]
+    assert table.rows[1][:4] == ["eventapi", "80", "-", "0.80"]
+    assert "| eventapi | 80 | - | 0.80 |" in table.markdown()
+    assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
+
+
+def test_the_page_names_what_is_void_and_keeps_what_somebody_wrote_below(tmp_path: Path) -> None:
+    path = tmp_path / "performance.md"
+    results = http(eventapi=[measured(1)])
+    assert results.http is not None
+    results.http.failures.append("peer, round 2")
+    page.write(results, path)
+    path.write_text(path.read_text() + "\nTried and left.\n")
+    page.write(results, path)
+    text = path.read_text()
+    assert "failed: peer, round 2." in text
+    assert text.count("Tried and left.") == 1
+    assert text.endswith("Tried and left.\n")
+
+
+def test_a_panel_of_the_plot_has_a_line_for_each_number_of_users() -> None:
+    part = growth()
+    part.sizes.append(Size(20, 1_000, 100, memory=[None, 3 << 20]))
+    few, many = panels(part)["memory of a server, MiB"]
+    assert [items for items, _ in few.points] == [1_000, 11_000]
+    assert (many.name, many.points) == ("memory, 20 users", [(1_000, 3.0)])
+    assert [line.points for line in panels(part)["CPU of a request, µs"]] == [
+        [(1_000, 50.0), (11_000, 55.0)],
+        [],
+    ]
+
+
+def test_a_processor_is_named_without_its_clock() -> None:
+    assert processor("flags\t: x\nmodel name\t: Any CPU @ 2.60GHz\n") == "Any CPU"
+
+
+def test_a_script_of_the_load_generator_has_every_request() -> None:
+    text = script(CREATE.requests(STATELESS_TARGET), "a.token")
+    assert 'wrk.format("POST", "/items", nil, "{\\"title\\"' in text
+    assert 'Bearer a.token"' in text
