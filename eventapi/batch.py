@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import force_setattr
 
 from eventapi.commands.command import Command
 from events.codec import encode
@@ -183,7 +184,10 @@ class Batch:
         if new_keys:
             keys.take(new_keys)
         end = draft.last.end + len(line) + 1
-        return msgspec.structs.replace(record, hash=digest, end=end), line
+        # Made a moment ago, and nobody else has it yet: no need for a copy.
+        force_setattr(record, "hash", digest)
+        force_setattr(record, "end", end)
+        return record, line
 
     def _with_receipt(self, record: Record, once: Once, keys: Keyring) -> Record:
         nonce = self._environment.random_bytes(NONCE_BYTES)

@@ -85,6 +85,25 @@ class Line(msgspec.Struct, gc=False):
     requesthash: str = ""
 
 
+class _Members(msgspec.Struct, omit_defaults=True, gc=False):
+    """What stands on a line before its hash, in its order."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    actor: str
+    requestid: str = ""
+    idempotencykey: str = ""
+    requesthash: str = ""
+    remaining: str = ""
+    behind: str = ""
+    sealedfor: str = ""
+    data: Event | None = None
+
+
 def _opened_line(event: type[Event]) -> type[msgspec.Struct]:
     """A `Line` of this one type, of which ``data`` is the event."""
     members: list[Any] = []
@@ -143,28 +162,23 @@ def encode(
         context = context_of(record, event.type)
         sealed = seal(keyring[record.sealedfor], nonce, _encode(personal), context)
         event = _with_personal(event, sealed)
-    members: list[tuple[str, Any]] = [
-        ("specversion", "1.0"),
-        ("id", str(record.position)),
-        ("source", record.source),
-        ("type", event.type),
-        ("subject", record.subject),
-        ("time", record.time),
-        ("actor", record.actor),
-    ]
-    if record.requestid:
-        members.append(("requestid", record.requestid))
-    if record.idempotencykey:
-        members.append(("idempotencykey", record.idempotencykey))
-        members.append(("requesthash", record.requesthash))
-    if remaining:
-        members.append(("remaining", str(remaining)))
-    if behind is not None:
-        members.append(("behind", str(behind)))
-    if record.sealedfor:
-        members.append(("sealedfor", record.sealedfor))
-    members.append(("data", event))
-    body = _encode(dict(members))[:-1]
+    members = _Members(
+        "1.0",
+        str(record.position),
+        record.source,
+        event.type,
+        record.subject,
+        record.time,
+        record.actor,
+        record.requestid,
+        record.idempotencykey,
+        record.requesthash,
+        str(remaining) if remaining else "",
+        "" if behind is None else str(behind),
+        record.sealedfor,
+        event,
+    )
+    body = _encode(members)[:-1]
     digest = link(previous, body)
     line = body + _HASH_MEMBER + digest.hex().encode() + b'"}'
     if len(line) > MAX_LINE_BYTES:
