@@ -239,8 +239,7 @@ class Journal:
         try:
             while self._queue or not self._closing:
                 if self._queue:
-                    size = min(len(self._queue), self._limits.batch)
-                    await self._commit([self._queue.popleft() for _ in range(size)])
+                    await self._commit()
                 else:
                     await self._wait_for_more()
         finally:
@@ -266,13 +265,20 @@ class Journal:
         else:
             self._doomed.clear()
 
-    async def _commit(self, wishes: Sequence[Wish]) -> None:
-        started = time.perf_counter()
+    def _taken(self, most: int) -> list[Wish]:
+        return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
+
+    async def _commit(self) -> None:
+        started, waiting = time.perf_counter(), len(self._queue)
+        wishes: list[Wish] = []
         try:
             async with self._log.exclusive(self._limits.lock_timeout) as appender, self._folding:
+                # Only now: the longer others had the lock, the more share what a write costs.
+                wishes = self._taken(self._limits.batch)
                 self._watch.batch(len(wishes), time.perf_counter() - started)
                 answers = await self._write(wishes, appender)
         except Exception as error:
+            wishes = wishes or self._taken(min(waiting, self._limits.batch))
             if not isinstance(error, EventapiError):
                 logger.exception("a batch failed")
                 error = LogUnavailable("the write failed")

@@ -75,6 +75,21 @@ def test_concurrent_commands_share_appends(storage: Storage) -> None:
     asyncio.run(run())
 
 
+def test_what_comes_while_others_hold_the_log_shares_the_append(storage: Storage) -> None:
+    async def run() -> None:
+        async with opened(storage) as house:
+            await house.register("ann")
+            async with house.log.exclusive(1):
+                first = asyncio.create_task(house.create(1))
+                await asyncio.sleep(0.02)
+                second = asyncio.create_task(house.create(1))
+                await asyncio.sleep(0)
+            await asyncio.gather(first, second)
+            assert house.log.batches == [1, 2]
+
+    asyncio.run(run())
+
+
 def test_a_batch_is_no_larger_than_its_limit(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage, limits=Limits(batch=7)) as house:
