@@ -59,6 +59,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 DEFAULT_LIMITS = Limits()
 
+FAR = 10_000
+"""So many events behind, a journal folds before it locks the log: nobody else can write meanwhile,
+and a database takes its lock from whoever stands still with it."""
+
 RETRY_SECONDS = 1.0
 """After how long keys are destroyed that could not be at once."""
 
@@ -269,9 +273,12 @@ class Journal:
         return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
 
     async def _commit(self) -> None:
-        started, waiting = time.perf_counter(), len(self._queue)
+        waiting = len(self._queue)
         wishes: list[Wish] = []
         try:
+            if self._log.position > self._state.position + FAR:
+                await self.state()
+            started = time.perf_counter()
             async with self._log.exclusive(self._limits.lock_timeout) as appender, self._folding:
                 # Only now: the longer others had the lock, the more share what a write costs.
                 wishes = self._taken(self._limits.batch)
