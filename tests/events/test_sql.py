@@ -165,7 +165,7 @@ async def test_who_appends_waits_for_a_database_that_is_soon_back(
 ) -> None:
     log = await opened(url, tmp_path / "mark")
     server.kill()
-    appending = asyncio.create_task(append(log, 2))
+    appending = asyncio.create_task(append(log, 2, timeout=60))
     await asyncio.to_thread(server.start)
     lines = await appending
     assert await everything(log) == lines
