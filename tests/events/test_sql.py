@@ -183,17 +183,10 @@ async def test_who_appends_waits_for_a_database_that_is_soon_back(
     url: str, server: Server, tmp_path: Path
 ) -> None:
     log = await opened(url, tmp_path / "mark")
-    lines, head = some_lines(2)
-
-    async def wait_and_append() -> None:
-        # For however long this machine takes to start it.
-        async with log.exclusive(60) as appender:
-            await appender.append(lines, head)
-
     server.kill()
-    appending = asyncio.create_task(wait_and_append())
+    appending = asyncio.create_task(append(log, 2, timeout=60))
     await asyncio.to_thread(server.start)
-    await appending
+    lines = await appending
     await until(lambda: not log.lost_for)
     assert await everything(log) == lines
 
