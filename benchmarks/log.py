@@ -105,7 +105,8 @@ def run(options: Options, scratch: Path, core: int) -> Log:
                 try:
                     service = up[row.service] if row.service else None
                     figures = measure(name, folder, options.seconds, core, service)
-                except (subprocess.SubprocessError, msgspec.DecodeError) as error:
+                # The last of a database.
+                except (subprocess.SubprocessError, msgspec.DecodeError, RuntimeError) as error:
                     progress(f"round {number}: {name} is void: {error}")
                     part.failures.append(f"{name}, round {number}")
                 else:
