@@ -19,7 +19,8 @@ from eventapi.storage import file_system
 
 PACKAGES = (
     *("litestar", "msgspec", "uvicorn", "uvloop", "cryptography"),
-    *("fastapi", "pydantic", "sqlalchemy", "aiosqlite", "asyncpg", "eventsourcing", "redis"),
+    *("fastapi", "pydantic", "sqlalchemy", "aiosqlite", "asyncpg"),
+    *("eventsourcing", "psycopg-binary", "redis", "hiredis"),
 )
 
 
