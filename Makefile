@@ -48,7 +48,8 @@ prove: $(VENV)/.installed-test
 
 # Some 25 minutes on a machine that does nothing else, or 5 with `make bench QUICK=--quick`; wrk is Debian's.
 bench: $(VENV)/.installed-bench
-	command -v wrk > /dev/null || { apt-get update -qq && apt-get install --quiet --yes --no-install-recommends wrk; }
+	command -v wrk > /dev/null || { apt-get update -qq && apt-get install --quiet --yes --no-install-recommends wrk; } \
+		|| { echo 'wrk is needed, and root may install it: apt-get install wrk' >&2; exit 1; }
 	$(BIN)/python -m benchmarks.run $(QUICK)
 
 install: $(VENV)/.installed

@@ -211,7 +211,7 @@ def parse() -> Options:
 def main() -> None:
     """Measure what the command line asks for, print it, and judge it."""
     options = parse()
-    cores = two_cores()
+    cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         part = run(options, Path(scratch), cores)
     print("\n\n".join(table.text() for table in report.http(part)))

@@ -285,7 +285,8 @@ class Journal:
                 self._watch.batch(len(wishes), time.perf_counter() - started)
                 answers = await self._write(wishes, appender)
         except Exception as error:
-            wishes = wishes or self._taken(min(waiting, self._limits.batch))
+            # All these have waited in vain, however many batches they would have been.
+            wishes = wishes or self._taken(waiting)
             if not isinstance(error, EventapiError):
                 logger.exception("a batch failed")
                 error = LogUnavailable("the write failed")
