@@ -46,9 +46,10 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.production --log file
 	EVENTAPI_TESTS_THROUGH=postgresql $(BIN)/pytest --numprocesses auto tests/eventapi/http
 
-# Some 25 minutes on a machine that does nothing else, or 5 with `make bench QUICK=--quick`; wrk is Debian's.
+# Some 35 minutes on a machine that does nothing else, or 5 with `make bench QUICK=--quick`; wrk is Debian's.
 bench: $(VENV)/.installed-bench
-	command -v wrk > /dev/null || { apt-get update -qq && apt-get install --quiet --yes --no-install-recommends wrk; }
+	command -v wrk > /dev/null || { apt-get update -qq && apt-get install --quiet --yes --no-install-recommends wrk; } \
+		|| { echo 'wrk is needed, and root may install it: apt-get install wrk' >&2; exit 1; }
 	$(BIN)/python -m benchmarks.run $(QUICK)
 
 install: $(VENV)/.installed

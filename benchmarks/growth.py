@@ -169,7 +169,7 @@ def parse() -> Options:
 def main() -> None:
     """Measure what the command line asks for, print it, and judge it."""
     options = parse()
-    cores = two_cores()
+    cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         sizes = Sizes(options, Path(scratch), cores)
         sizes.run()

@@ -185,7 +185,7 @@ def run(options: Options, scratch: Path, cores: tuple[int, int]) -> Http:
 
 def parse() -> Options:
     """Read the command line."""
-    parser = command_line_of_part("http", __doc__, minutes=17)
+    parser = command_line_of_part("http", __doc__, minutes=23)
     names = [rung.name for rung in RUNGS]
     parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
     parser.add_argument("--only", type=lambda text: chosen(text, names), metavar="RUNG,...")
@@ -211,7 +211,7 @@ def parse() -> Options:
 def main() -> None:
     """Measure what the command line asks for, print it, and judge it."""
     options = parse()
-    cores = two_cores()
+    cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         part = run(options, Path(scratch), cores)
     print("\n\n".join(table.text() for table in report.http(part)))

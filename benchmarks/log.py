@@ -51,7 +51,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "valkey": Row(
         "Valkey with appendfsync always, a stream of the same lines (XADD), 64 connections of "
-        "redis-py in one process; the server syncs what has come in meanwhile at once. Neither "
+        "redis-py with hiredis in one process; the server syncs what has come in meanwhile at once. Neither "
         "sealed nor chained, and the client is Python's",
         Valkey,
     ),
@@ -60,8 +60,8 @@ ROWS: Mapping[str, Row] = {
         "threads, one event of a new aggregate a transaction. Not encrypted",
     ),
     "eventsourcing-postgresql": Row(
-        "the same on PostgreSQL as it comes (fsync and synchronous_commit on), with the library's "
-        "pool of 5 to 15 connections and its lock on the table, which keeps positions in order",
+        "the same on PostgreSQL as it comes (fsync and synchronous_commit on), psycopg in C, the "
+        "library's pool of 5 to 15 connections and its lock on the table, which keeps positions in order",
         PostgreSQL,
     ),
 }
@@ -105,7 +105,8 @@ def run(options: Options, scratch: Path, core: int) -> Log:
                 try:
                     service = up[row.service] if row.service else None
                     figures = measure(name, folder, options.seconds, core, service)
-                except (subprocess.SubprocessError, msgspec.DecodeError) as error:
+                # The last of a database.
+                except (subprocess.SubprocessError, msgspec.DecodeError, RuntimeError) as error:
                     progress(f"round {number}: {name} is void: {error}")
                     part.failures.append(f"{name}, round {number}")
                 else:

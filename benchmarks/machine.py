@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import signal
 import sys
 import time
@@ -18,7 +19,8 @@ from eventapi.storage import file_system
 
 PACKAGES = (
     *("litestar", "msgspec", "uvicorn", "uvloop", "cryptography"),
-    *("fastapi", "pydantic", "sqlalchemy", "aiosqlite", "asyncpg", "eventsourcing", "redis"),
+    *("fastapi", "pydantic", "sqlalchemy", "aiosqlite", "asyncpg"),
+    *("eventsourcing", "psycopg-binary", "redis", "hiredis"),
 )
 
 
@@ -58,15 +60,20 @@ def processor(cpuinfo: str) -> str:
     return found[1].partition("@")[0].strip() if found else platform.machine()
 
 
-def two_cores() -> tuple[int, int]:
+def two_cores(*programs: str) -> tuple[int, int]:
     """The server's core and the load's; this process goes to the latter, and so does what it starts.
 
-    Ends the program where there is one core only. SIGTERM becomes an ordinary exit from now on, so
-    that the server that is running is ended too.
+    Ends the program where there is one core only, or a program that is needed is not there. SIGTERM
+    becomes an ordinary exit from now on, so that the server that is running is ended too.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("two cores are needed: one for the server, one for the load")
+    for program in ("taskset", *programs):
+        if shutil.which(program) is None:
+            sys.exit(f"{program} is not here: apt-get install wrk util-linux")
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        sys.exit("this kernel does not tell whose child a process is: CPU would not be counted")
     os.sched_setaffinity(0, {cores[1]})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     return cores[0], cores[1]

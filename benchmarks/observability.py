@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=1, help="of each measurement")
     parser.add_argument("--most", type=float, default=0.08, help="what it may cost")
     options = parser.parse_args()
-    cores = two_cores()
+    cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         costs = measured(Bench(Path(scratch), cores, options.seconds), options.rounds)
     bare = costs[BARE.name]

@@ -37,7 +37,7 @@ server. `CPU µs` is what the server's processes use for one request, in user an
 `+ database's` what the database's use beside it. `MiB` is the memory of the server's processes, what
 they share counted once. Every server starts each round with the same few users and items, and every
 request but those of the bare ones carries a token that is verified. Over 1 and 128 connections, and
-for logins, two rounds of five count. eventapi knows users and items in memory and commits what has
+for logins, the first round counts and every third behind it. eventapi knows users and items in memory and commits what has
 come in meanwhile as one batch; the SQL peers ask the database for the token's user and for the item,
 and commit each change by itself. Who logs what was asked for: all but the bare ones. A measurement in which a request
 fails is void, and named. The servers:"""

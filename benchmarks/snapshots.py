@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10)
     options = parser.parse_args()
-    cores = two_cores()
+    cores = two_cores("wrk")
     quiet: list[Measured] = []
     busy: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="snapshots-") as name:

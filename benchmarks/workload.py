@@ -52,7 +52,7 @@ class Workload:
     about: str
     requests: Callable[[Target], Sequence[Request]]
     connections: Sequence[int] = (32,)
-    rarer: Sequence[int] = ()
+    rarer: Sequence[int] = (1, 128)
 
 
 NEW_ITEM = {"title": "Service the bicycle", "description": "Brakes, chain, and the rear light."}
@@ -84,7 +84,7 @@ def login(target: Target) -> list[Request]:
     return [Request("POST", "/auth/login", body)]
 
 
-READ = Workload("read", "GET /items/{id}", read_one, rarer=(1, 128))
+READ = Workload("read", "GET /items/{id}", read_one)
 LIST = Workload("list", "GET /items, 100 items", lambda _: [Request("GET", "/items?limit=100")])
 UPDATE = Workload("update", "PUT /items/{id}, a change each time", update)
 CREATE = Workload(
@@ -92,7 +92,6 @@ CREATE = Workload(
     "POST /items",
     create,
     connections=(32, 64),
-    rarer=(1, 128),
 )
 LOGIN = Workload(
     "login", "POST /auth/login, the password checked", login, connections=(), rarer=(4,)

@@ -6,9 +6,9 @@ that it wrote, and in which batches, are what those that only write get.
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate, cycle, pairwise
 from pathlib import Path
@@ -198,11 +198,9 @@ def _saved(seconds: float, environment: dict[str, str]) -> Appended:
             application.save(Item(1, **NEW_ITEM))
             tally.count(started)
 
-    threads = [threading.Thread(target=produce) for _ in range(PRODUCERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(PRODUCERS) as pool:
+        for producer in [pool.submit(produce) for _ in range(PRODUCERS)]:
+            producer.result()
     application.close()
     return tally.figures()
 

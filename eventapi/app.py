@@ -16,8 +16,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version as version_of
 from types import FrameType
@@ -185,8 +185,8 @@ def create_app(
                 _taking_snapshots(settings, parts, journal),
                 counted(observers, exposition),
             ):
-                with _collector_spared():
-                    yield
+                _spare_the_collector()
+                yield
             await limits.close()
         passwords.close()
 
@@ -207,14 +207,13 @@ def create_app(
     return Addresses(seen, settings.trusted_proxies)
 
 
-@contextmanager
-def _collector_spared() -> Iterator[None]:
-    """What is there at the start stays: each look for garbage among it would hold up all requests."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+def _spare_the_collector() -> None:
+    """What is there at the start stays: each look for garbage among it would hold up all requests.
+
+    Of several starts in a process it is the first: behind it, what an ended app has left is garbage.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 @asynccontextmanager

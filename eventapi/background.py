@@ -37,8 +37,16 @@ async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> 
     while True:
         try:
             await work()
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            # A library may have cancelled what the work waited for, and not the work.
+            if isinstance(error, asyncio.CancelledError) and _is_to_end():
+                raise
             logger.exception("%s has failed, and begins anew", name)
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return
+
+
+def _is_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -105,8 +105,10 @@ class Feed:
 
     async def _watch(self, seen: int) -> None:
         """Tell all who wait of what comes after they looked, be it before this task's first turn."""
-        while self._waiting and not self.closed:
+        while self._waiting:
             await asyncio.sleep(_POLL_SECONDS)
+            if self.closed:  # And so is the log, perhaps.
+                return
             if self._log.position != seen:
                 seen = self._log.position
                 moved, self._moved = self._moved, asyncio.Event()

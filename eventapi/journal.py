@@ -59,6 +59,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 DEFAULT_LIMITS = Limits()
 
+FAR = 10_000
+"""So many events behind, a journal folds before it locks the log: nobody else can write meanwhile,
+and a database takes its lock from whoever stands still with it."""
+
 RETRY_SECONDS = 1.0
 """After how long keys are destroyed that could not be at once."""
 
@@ -269,16 +273,20 @@ class Journal:
         return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
 
     async def _commit(self) -> None:
-        started, waiting = time.perf_counter(), len(self._queue)
+        waiting = len(self._queue)
         wishes: list[Wish] = []
         try:
+            if self._log.position > self._state.position + FAR:
+                await self.state()
+            started = time.perf_counter()
             async with self._log.exclusive(self._limits.lock_timeout) as appender, self._folding:
                 # Only now: the longer others had the lock, the more share what a write costs.
                 wishes = self._taken(self._limits.batch)
                 self._watch.batch(len(wishes), time.perf_counter() - started)
                 answers = await self._write(wishes, appender)
         except Exception as error:
-            wishes = wishes or self._taken(min(waiting, self._limits.batch))
+            # All these have waited in vain, however many batches they would have been.
+            wishes = wishes or self._taken(waiting)
             if not isinstance(error, EventapiError):
                 logger.exception("a batch failed")
                 error = LogUnavailable("the write failed")

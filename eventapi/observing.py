@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from eventapi.background import kept_running
 from eventapi.extras import reports_wanted, traces_wanted
 from eventapi.http.metrics import counting
 from eventapi.http.observers import Observer
@@ -15,7 +15,6 @@ from eventapi.metrics.meters import Meters, opened_meters
 from eventapi.settings import Settings
 from eventapi.storage import Parts
 from eventapi.watching import Watch, together
-from events.threads import stop
 
 if TYPE_CHECKING:
     from eventapi.http.tracing import Tracing
@@ -65,9 +64,8 @@ async def counted(observers: list[Observer], exposition: Exposition | None) -> A
         return
     count = counting(exposition.meters)
     observers.insert(0, count)
-    fresh = asyncio.create_task(exposition.keep_fresh(), name="metrics")
     try:
-        yield
+        async with kept_running(exposition.keep_fresh, "metrics"):
+            yield
     finally:
-        await stop(fresh)
         observers.remove(count)

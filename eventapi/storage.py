@@ -121,7 +121,7 @@ async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
     Raises `ConfigurationError`, `LogUnavailable` and `DamagedLog`.
     """
     if settings.is_database:
-        async with _opened_database(settings) as (log, _):
+        async with opened_database(settings) as (log, _):
             yield log
         return
     if not settings.log_path.name:
@@ -139,7 +139,7 @@ def vault_path(settings: Settings) -> Path:
 async def opened_vault(settings: Settings) -> AsyncIterator[Vault]:
     """The vault of the log, made where there is none; raises as `opened_log`."""
     if settings.is_database:
-        async with _opened_database(settings) as (_, vault):
+        async with opened_database(settings) as (_, vault):
             yield vault
         return
     async with closing(SqliteVault(vault_path(settings))) as file:
@@ -147,10 +147,13 @@ async def opened_vault(settings: Settings) -> AsyncIterator[Vault]:
 
 
 @asynccontextmanager
-async def _opened_database(
+async def opened_database(
     settings: Settings, patience: float = 0
 ) -> AsyncIterator[tuple[SqlLog, Vault]]:
-    """Log and vault of one database, which is waited for so many seconds."""
+    """Log and vault of one database, which is waited for so many seconds.
+
+    What is put into the vault while the log is locked is committed with it. Raises as `opened_log`.
+    """
     from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
     from events.log.sql import SqlLog  # noqa: PLC0415 - as above
     from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
@@ -256,7 +259,7 @@ async def _entered(
 ) -> tuple[EventLog, Vault]:
     """Log and vault, those that are plugged in before those of the settings."""
     if parts.log is None and parts.vault is None and settings.is_database:
-        return await stack.enter_async_context(_opened_database(settings, patience))
+        return await stack.enter_async_context(opened_database(settings, patience))
     log = await stack.enter_async_context(
         opened_log(settings) if parts.log is None else closing(parts.log)
     )

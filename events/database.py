@@ -92,8 +92,8 @@ _DISK_FULL: Final = ("53100", 1021, 1114)
 _NOT_FREE: Final = ("55P03", 1205)
 """PostgreSQL's lock_not_available; MySQL's ER_LOCK_WAIT_TIMEOUT."""
 
-_NO_TLS: Final = re.compile(r"\[SSL: (?!CERTIFICATE_)")
-"""What asyncmy says of an answer that is no part of a handshake."""
+_NO_TLS: Final = re.compile(r"\[SSL: (?!CERTIFICATE_|\w*ALERT_|UNSUPPORTED_PROTOCOL)")
+"""What asyncmy says of an answer that is no part of a handshake; alerts are."""
 
 ERRORS: Final[tuple[type[Exception], ...]] = (
     SQLAlchemyError,
@@ -258,14 +258,17 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
     try:
         parsed = sqlalchemy.make_url(url)
         drivername = _DRIVERS[parsed.drivername]
+        (parsed.host or "").encode("idna")
     except (ArgumentError, KeyError, ValueError):
         raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}") from None
     if not parsed.database or (parsed.port or 0) > _LAST_PORT:
         raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}")
     parsed = parsed.set(drivername=drivername)
     option = "sslmode" if parsed.get_backend_name() == "postgresql" else "ssl"
-    if parsed.query.keys() - {option}:
-        raise ConfigurationError(f"EVENTAPI_LOG: the one option of such an address is {option}")
+    if parsed.query.keys() - {option} or not isinstance(parsed.query.get(option, ""), str):
+        raise ConfigurationError(
+            f"EVENTAPI_LOG: the one option of such an address is {option}, once"
+        )
     if parsed.get_backend_name() == "postgresql":
         # Named as libpq names it, which is what people know.
         mode = parsed.query.get("sslmode")

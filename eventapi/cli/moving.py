@@ -42,8 +42,7 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
     """
     async with (
         opened_log(source) as log,
-        storage.opened_log(target) as copied,
-        storage.opened_vault(target) as vault,
+        storage.opened_database(target) as (copied, vault),
     ):
         before = await keys_of(source)
         upto = log.position

@@ -61,6 +61,8 @@ class Cycle(RequestResponseCycle):
         sends the head by itself: together that is a fifth of what a small answer takes.
         """
         if self.response_started:
+            if self.chunked_encoding is None:  # It ends with the connection, or has no body.
+                self.expected_content_length = len(message.get("body", b""))
             await super().send(message)
             return
         if self.flow.write_paused and not self.disconnected:
@@ -81,7 +83,8 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive and (b"connection", b"close") not in headers:
             head.append((b"connection", b"close"))
         is_bare = self.scope["method"] == "HEAD" or status in {204, 304}
-        if self.chunked_encoding is None and not is_bare:
+        # Who speaks HTTP/1.0 knows no chunks (RFC 9112, section 6.1).
+        if self.chunked_encoding is None and not is_bare and self.scope["http_version"] != "1.0":
             self.chunked_encoding = True
             head.append((b"transfer-encoding", b"chunked"))
         lines = b"".join([b"%b: %b\r\n" % pair for pair in head])
@@ -89,7 +92,7 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("a header has a line break in it")
         outlet: Any = self.transport
         outlet.head = b"%b%b\r\n" % (STATUS_LINE[status], lines)
-        if is_bare or self.chunked_encoding:
+        if is_bare or self.chunked_encoding is not False:
             outlet.write(b"")
 
     async def receive(self) -> Any:

@@ -20,6 +20,7 @@ from eventapi.commands.command import Command
 from eventapi.http.bodies import PATTERNS
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.identity import bearer, user_of
+from eventapi.http.message import malformed
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.services import Services
@@ -211,18 +212,24 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     async def _received(self) -> bytes:
         limit = self.route_handler.resolve_request_max_body_size() or inf
-        if int(self.header(b"content-length") or 0) > limit:
+        try:
+            declared = int(self.header(b"content-length") or 0)
+        except ValueError:  # Our own server lets none of these through.
+            raise malformed("the Content-Length is no number") from None
+        if declared > limit:
             raise _too_large(limit)
-        content, more = b"", True
+        parts: list[bytes] = []
+        size, more = 0, True
         while more:
             message: Any = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ProblemError("malformed-body", "the client went away")
-            content += message.get("body", b"")
-            if len(content) > limit:
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
                 raise _too_large(limit)
             more = message.get("more_body", False)
-        return content
+        return b"".join(parts)
 
     async def body_as(self, kind: type[T], media_types: frozenset[str] = JSON_TYPES) -> T:
         """The JSON body, decoded strictly; raises `Invalid` and `ProblemError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ RUN_BYTES: Final = 1 << 20
 
 CHANNEL: Final = "eventapi_head"
 """Where appends are told of, one channel for all logs of a database: each word names its schema."""
+
+_WORD: Final = re.compile(r"(.*) ([0-9]{1,19}) ([0-9a-f]{64})", re.DOTALL)
 
 END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
 LOCKED: Final = END.with_for_update()
@@ -92,6 +95,17 @@ async def schema_of(connection: AsyncConnection) -> str:
     """In which schema of PostgreSQL the rows are."""
     schema: str = (await connection.execute(select(func.current_schema()))).scalar_one()
     return schema
+
+
+def told_by(word: str) -> tuple[str, Head] | None:
+    """What is told at `CHANNEL`: of which schema, and where its log ends.
+
+    ``None`` for other words: whoever may connect to the database may say something there.
+    """
+    found = _WORD.fullmatch(word)
+    if found is None:
+        return None
+    return found[1], Head(int(found[2]), bytes.fromhex(found[3]))
 
 
 async def stored(database: Database) -> tuple[Head, AsyncIterator[list[bytes]]]:

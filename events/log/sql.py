@@ -38,7 +38,7 @@ from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, Mi
 from events.files import make_directory
 from events.log.mark import Mark
 from events.log.port import Head
-from events.log.rows import CHANNEL, LOCKED, PAGE_LINES, head_of, insert, page, schema_of
+from events.log.rows import CHANNEL, LOCKED, PAGE_LINES, head_of, insert, page, schema_of, told_by
 from events.log.turns import turn
 from events.threads import ended, stop
 
@@ -314,9 +314,8 @@ class SqlLog:
         schema = await schema_of(connection)
 
         def heard(word: str) -> None:
-            whose, position, digest = word.rsplit(" ", 2)
-            if whose == schema:
-                self._know(Head(int(position), bytes.fromhex(digest)))
+            if (told := told_by(word)) and told[0] == schema:
+                self._know(told[1])
 
         async with self._database.called_at(connection, CHANNEL, heard):
             yield

@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
 from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database import KEYS, Database, telling
 from events.errors import VaultUnavailable
 
 _AT_ONCE = 500
-"""Subjects in one statement."""
+"""Subjects in one statement, which has only so long."""
 
 _VACUUM_SECONDS = 60.0
 
@@ -40,16 +41,8 @@ class SqlVault:
     async def put(self, keys: Mapping[str, bytes]) -> None:
         with _telling():
             async with self._database.transaction() as connection:
-                there: set[str] = set()
                 for some in _in_parts(keys):
-                    wanted = select(KEYS.c.subject).where(KEYS.c.subject.in_(some))
-                    there |= set(await connection.scalars(wanted))
-                old = [{"of": subject, "by": keys[subject]} for subject in there]
-                new = [{"subject": name, "key": keys[name]} for name in keys.keys() - there]
-                if old:
-                    await connection.execute(_REPLACE, old)
-                if new:
-                    await connection.execute(KEYS.insert(), new)
+                    await _put(connection, {subject: keys[subject] for subject in some})
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -80,6 +73,17 @@ class SqlVault:
 
     async def close(self) -> None:
         pass
+
+
+async def _put(connection: AsyncConnection, keys: Mapping[str, bytes]) -> None:
+    wanted = select(KEYS.c.subject).where(KEYS.c.subject.in_(list(keys)))
+    there = set(await connection.scalars(wanted))
+    old = [{"of": subject, "by": keys[subject]} for subject in there]
+    new = [{"subject": name, "key": keys[name]} for name in keys.keys() - there]
+    if old:
+        await connection.execute(_REPLACE, old)
+    if new:
+        await connection.execute(KEYS.insert(), new)
 
 
 def _in_parts(subjects: Collection[str]) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import goals, page, report
-from benchmarks.machine import Context, processor, rounds_within
+from benchmarks.machine import Context, processor, rounds_within, two_cores
 from benchmarks.plot import panels
 from benchmarks.results import (
     Growth,
@@ -96,13 +96,34 @@ def test_figures_of_another_shape_count_for_none(tmp_path: Path) -> None:
     assert load(path) == Results()
 
 
-@pytest.mark.parametrize(("ours", "code"), [(81.0, 0), (79.0, 1)])
+@pytest.mark.parametrize(("ours", "code"), [(81.0, 0), (79.0, goals.MISSED)])
 def test_a_missed_goal_is_told_and_is_the_exit_code(
     ours: float, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = http(eventapi=[measured(ours)], litestar=[measured(100)])
     assert goals.judge(results) == code
     assert ("MISSED: read one, of bare Litestar" in capsys.readouterr().err) is bool(code)
+
+
+def test_of_a_whole_run_a_goal_without_a_figure_is_told_like_a_missed_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = http(eventapi=[None], litestar=[measured(100)])
+    assert goals.judge(results) == 0
+    assert goals.judge(results, whole=True) == goals.MISSED
+    assert "NOT MEASURED: read one, of bare Litestar\n" in capsys.readouterr().err
+
+
+def test_a_part_that_fails_is_not_taken_for_one_that_missed_a_goal() -> None:
+    """An exception ends a program with 1, and bad arguments with 2."""
+    assert goals.MISSED not in {0, 1, 2}
+
+
+def test_what_is_needed_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("shutil.which", lambda name: None if name == "wrk" else name)
+    with pytest.raises(SystemExit, match="wrk is not here"):
+        two_cores("wrk")
 
 
 def test_a_goal_at_the_most_items_is_against_the_fewest() -> None:

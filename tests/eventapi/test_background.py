@@ -79,6 +79,25 @@ async def test_work_that_is_done_is_not_begun_anew() -> None:
 
 
 @in_event_loop
+async def test_work_goes_on_though_what_it_waited_for_was_cancelled() -> None:
+    begun = 0
+    done = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            lost = asyncio.get_running_loop().create_future()
+            lost.cancel()
+            await lost
+        done.set()
+
+    async with asyncio.timeout(WAIT_SECONDS), kept_running(work, "work"):
+        await done.wait()
+    assert begun == 2
+
+
+@in_event_loop
 async def test_work_ends_with_the_server() -> None:
     ended = False
 

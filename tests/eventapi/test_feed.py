@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from eventapi.feed import Feed
+from events.log.jsonl import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import Head
 
@@ -32,3 +34,21 @@ def test_who_waits_is_told_when_nobody_is_to_follow_any_more() -> None:
         return await asyncio.wait_for(waiting, 10)
 
     assert not asyncio.run(waited())
+
+
+def test_a_log_is_not_looked_at_once_nobody_is_to_follow_any_more(tmp_path: Path) -> None:
+    """It may be closed by then."""
+
+    async def run() -> None:
+        log = JsonlLog(tmp_path / "events.jsonl")
+        feed = Feed(log)
+        waiting = asyncio.create_task(feed.moved(0, 3_600))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # Whoever watches for all sleeps.
+        feed.close()
+        await waiting
+        (watching,) = (task for task in asyncio.all_tasks() if task.get_name() == "feed")
+        await log.close()
+        await watching
+
+    asyncio.run(run())

@@ -230,6 +230,26 @@ def test_a_lock_that_does_not_come_in_time_fails_the_write_only(tmp_path: Path) 
     asyncio.run(run())
 
 
+def test_a_lock_that_does_not_come_is_waited_for_once_by_all_who_are_there(tmp_path: Path) -> None:
+    """However many batches they would be: the last is told together with the first."""
+
+    async def run() -> None:
+        storage = Storage("jsonl", tmp_path)
+        impatient = Limits(batch=1, lock_timeout=0.05)
+        async with opened(storage) as one, opened(storage, limits=impatient) as other:
+            one.log.hold()
+            slow = asyncio.create_task(one.register("ann"))
+            await one.log.held()
+            writes = [asyncio.create_task(other.register(f"user{number}")) for number in range(3)]
+            done, _ = await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
+            one.log.let_go()
+            assert done == set(writes)
+            assert {type(write.exception()) for write in writes} == {LogUnavailable}
+            await slow
+
+    asyncio.run(run())
+
+
 def test_a_journal_that_is_killed_leaves_nobody_waiting(storage: Storage) -> None:
     async def run() -> None:
         async with opened(storage) as house:

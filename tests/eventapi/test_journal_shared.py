@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +16,7 @@ from eventapi.commands.command import Decision
 from eventapi.commands.items import CreateItem
 from events.errors import DamagedLog, EventapiError, UsernameTaken, VaultUnavailable
 from events.items import Content
-from events.log.port import Head
+from events.log.port import Appender, Head
 from events.users import UserErased
 from projections.state import State
 from tests.eventapi.house import House, Kind, Storage, WatchedLog, opened
@@ -75,6 +76,33 @@ def test_a_decision_rests_on_what_the_other_journal_wrote(storage: Storage) -> N
                 await other.create(1)
 
     asyncio.run(run())
+
+
+def test_a_journal_that_is_far_behind_holds_the_lock_for_what_is_new_alone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventapi.journal.FAR", 5)
+    behind: list[int] = []
+
+    async def run() -> None:
+        async with opened(storage) as one, opened(storage) as other:
+            exclusive = other.log.exclusive
+
+            @asynccontextmanager
+            async def noting(timeout: float) -> AsyncIterator[Appender]:
+                behind.append(other.log.position - other.journal.position)
+                async with exclusive(timeout) as appender:
+                    yield appender
+
+            monkeypatch.setattr(other.log, "exclusive", noting)
+            await one.register("ann")
+            for items in (4, 10):
+                for _ in range(items):
+                    await one.create(1)
+                await other.create(1)
+
+    asyncio.run(run())
+    assert behind == [5, 0]
 
 
 def test_readers_are_not_held_off_by_a_slow_write(storage: Storage) -> None:

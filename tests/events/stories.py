@@ -88,9 +88,11 @@ async def opened(path: Path) -> AsyncIterator[JsonlLog]:
         await log.close()
 
 
-async def append(log: EventLog, count: int = 1, *, size: int = 0) -> list[bytes]:
+async def append(
+    log: EventLog, count: int = 1, *, size: int = 0, timeout: float = 5
+) -> list[bytes]:
     """Lock the log and append so many lines at once."""
-    async with log.exclusive(5) as appender:
+    async with log.exclusive(timeout) as appender:
         lines, head = some_lines(count, appender.head, size=size)
         await appender.append(lines, head)
     return lines

@@ -78,6 +78,25 @@ async def test_writers_on_two_machines_make_one_dense_chain(url: str, tmp_path: 
     assert sorted(lines) == sorted(line for lines in written for line in lines)
 
 
+@pytest.mark.parametrize(
+    "word", ["", "stray", "public x y", "public 7 zz", f"public -1 {'0' * 64}"]
+)
+@in_event_loop
+async def test_a_word_of_somebody_else_at_the_channel_does_no_harm(
+    postgresql: PostgreSQL, tmp_path: Path, word: str
+) -> None:
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    url = postgresql.new_database()
+    here, there = await opened(url, tmp_path / "here"), await opened(url, tmp_path / "there")
+    await append(here)
+    await until(lambda: there.position == 1)
+    postgresql.sql(f"NOTIFY eventapi_head, '{word}'", url.rpartition("/")[2])
+    lines = await append(here)
+    await until(lambda: there.position == 2)
+    assert (await everything(there, 1), errors) == (lines, [])
+
+
 # A commit whose outcome is not told
 
 
@@ -165,9 +184,10 @@ async def test_who_appends_waits_for_a_database_that_is_soon_back(
 ) -> None:
     log = await opened(url, tmp_path / "mark")
     server.kill()
-    appending = asyncio.create_task(append(log, 2))
+    appending = asyncio.create_task(append(log, 2, timeout=60))
     await asyncio.to_thread(server.start)
     lines = await appending
+    await until(lambda: not log.lost_for)
     assert await everything(log) == lines
 
 
@@ -297,6 +317,36 @@ async def test_a_row_that_is_gone_is_missed(url: str, tmp_path: Path) -> None:
     assert await everything(log, 3) == lines[3:]
 
 
+@in_event_loop
+async def test_a_false_word_of_an_end_that_is_not_there_is_not_served(
+    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why nobody else is to connect to the database, as the operating guide says."""
+    monkeypatch.setattr("events.log.sql._HEARTBEAT_SECONDS", 0.01)
+    url = postgresql.new_database()
+    log = await opened(url, tmp_path / "mark")
+    await append(log)
+    await until(lambda: not log.lost_for)
+    name = url.rpartition("/")[2]
+    postgresql.sql(f"NOTIFY eventapi_head, 'public 9 {'0' * 64}'", name)
+    await until(lambda: log.lost_for > 0)
+    with pytest.raises(MissingEvents):
+        await append(log)
+
+
+@in_event_loop
+async def test_a_password_may_stand_in_a_file(
+    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "passwords").write_text(f"127.0.0.1:{postgresql.port}:*:eventapi:a password\n")
+    (tmp_path / "passwords").chmod(0o600)
+    address = postgresql.url.replace(":a%20password", "")
+    with pytest.raises(ConfigurationError):
+        await Database.open(address)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
+    await (await Database.open(address)).close()
+
+
 @pytest.mark.parametrize("setting", ["synchronous_commit"])
 @in_event_loop
 async def test_a_database_that_may_lose_commits_is_refused(
@@ -335,9 +385,12 @@ async def test_a_database_that_is_not_there_is_told_without_its_password(address
     ("address", "why"),
     [
         ("postgresql://u:p@h:1/d?sslrootcert=x", "the one option of such an address is sslmode"),
+        ("postgresql://u:p@h:1/d?sslmode=require&sslmode=disable", "is sslmode, once"),
+        ("mysql://u:p@h:1/d?ssl=true&ssl=true", "is ssl, once"),
         ("mysql://u:p@h:1/d?sslmode=require", "the one option of such an address is ssl"),
         ("mysql://u:p@h:1/d?ssl=required", "the option ssl is true"),
         ("mysql://u:p@h:1/", "postgresql://USER"),
+        ("mysql://u:p@db..example:1/d", "postgresql://USER"),
         ("postgresql://u:p@h:99999/d", "postgresql://USER"),
     ],
 )

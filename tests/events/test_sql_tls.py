@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from sqlalchemy import text
 
-from events.database import Database
+from events.database import Database, brief
 from events.errors import ConfigurationError
 from tests.attacks.test_tls import LOCAL, certificate
 from tests.eventapi.cli.running import run
@@ -192,6 +192,20 @@ async def test_who_only_prefers_tls_speaks_in_clear_to_who_has_none(postgresql: 
 
 
 # Servers without TLS
+
+
+@pytest.mark.parametrize(
+    ("reason", "speaks"),
+    [
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", False),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", True),
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", True),
+        ("[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol", True),
+    ],
+)
+def test_who_answers_a_handshake_with_a_refusal_speaks_tls(reason: str, speaks: bool) -> None:
+    assert ("does not speak TLS" not in brief(OSError(1, reason))) is speaks
+    assert reason in brief(OSError(1, reason))
 
 
 def test_a_server_without_tls_is_refused_where_it_is_demanded(

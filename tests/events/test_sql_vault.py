@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import text
 
 from events.database import KEYS, Database
@@ -55,6 +57,26 @@ async def test_a_key_put_under_the_lock_is_kept_though_nothing_is_appended(
     async with log.exclusive(1):
         await vault.put({"log": b"k" * 32})
     assert await vault.all() == {"log": b"k" * 32}
+
+
+@in_event_loop
+async def test_no_statement_has_more_keys_than_it_may(url: str) -> None:
+    """However many are put: a statement has only so long, and a log that moves has all its users'."""
+    database = await Database.open(url)
+    at_end(database.close)
+    vault = SqlVault(database)
+    rows: list[int] = []
+
+    def note(*args: Any) -> None:
+        rows.append(len(args[3]))
+
+    sqlalchemy.event.listen(database._writing.sync_engine, "before_cursor_execute", note)
+    old = {f"users/{number}": b"o" * 32 for number in range(600)}
+    new = {f"users/{number}": b"n" * 32 for number in range(1_300)}
+    await vault.put(old)
+    await vault.put(new)
+    assert await vault.all() == new
+    assert max(rows) == 500
 
 
 # What is left of a key

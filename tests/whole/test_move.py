@@ -24,7 +24,8 @@ Headers = dict[str, str]
 
 def copied(data: Path, url: str) -> dict[str, Any]:
     """What the command says that copies the log of a data directory to a database."""
-    ended = run(data, "log", "copy", url, "--json", EVENTAPI_DATA=str(data))
+    file = str(data / "events.jsonl")
+    ended = run(data, "log", "copy", file, url, "--data", str(data), "--json")
     assert ended.code == 0, ended.err
     found: dict[str, Any] = json.loads(ended.out)
     return found

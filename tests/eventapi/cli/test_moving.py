@@ -23,6 +23,7 @@ from eventapi.testing.given import Happened, profile, registered, state_of
 from eventapi.testing.strategies import sound_histories
 from eventapi.testing.written import erased_users, write
 from events.database import EVENTS, HEAD, Database
+from events.errors import LogUnavailable
 from events.items import Content
 from events.log.copy import copy
 from events.log.port import EventLog
@@ -232,6 +233,21 @@ def test_a_copy_that_is_killed_half_way_is_finished_by_the_next(data: Path, url:
     finished = told(data, "log", "copy", url)
     assert finished["new"] == 13 - len(half.splitlines())
     assert said(data, "log", "export", "--log", url) == said(data, "log", "export")
+
+
+def test_a_copy_that_fails_under_the_lock_leaves_no_keys(
+    data: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are put by whoever holds the lock, which is then not at rest, and loses it not."""
+
+    async def fail(*_: object) -> None:
+        raise LogUnavailable("now")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(moving, "_keep_log_key", fail)
+        assert refused(data, "log", "copy", url) == (3, "eventapi: now\n")
+    assert keys_in(url) == {}
+    assert told(data, "log", "copy", url)["keys"] == 1
 
 
 def test_a_database_with_another_log_or_a_longer_one_is_left_alone(

@@ -212,6 +212,15 @@ def test_a_body_without_an_end_is_not_kept(ann: Caller) -> None:
     assert taken < 4 * LIMIT
 
 
+@pytest.mark.parametrize("length", ["x", "0x3", "1.5", "\xb2", "9" * 5_000])
+def test_a_length_that_is_no_number_is_malformed_behind_any_server(
+    ann: Caller, length: str
+) -> None:
+    headers = {**JSON, "content-length": length.encode("latin-1")}
+    answer = ann.post("/items", content=b'{"title": "a"}', headers=headers)
+    assert_problem(answer, 400, "malformed-body")
+
+
 def test_the_limit_is_a_setting() -> None:
     with Api(quiet_settings(max_body_bytes=200)) as api:
         body = b'{"username": "ann", "email": "a@b.co", "password": "12345678"}'

@@ -31,10 +31,10 @@ class Wire:
         return None
 
 
-def cycle_on(wire: Wire, method: str, *, keep_alive: bool) -> Cycle:
+def cycle_on(wire: Wire, method: str, *, keep_alive: bool, version: str = "1.1") -> Cycle:
     transport: Any = wire
     return Cycle(
-        cast("Any", {"type": "http", "method": method}),
+        cast("Any", {"type": "http", "method": method, "http_version": version}),
         cast("Any", Outlet(transport, lambda: None)),
         FlowControl(transport),
         logging.getLogger(),
@@ -49,13 +49,17 @@ def cycle_on(wire: Wire, method: str, *, keep_alive: bool) -> Cycle:
 
 
 def written(
-    messages: Sequence[dict[str, Any]], method: str = "GET", *, keep_alive: bool = True
+    messages: Sequence[dict[str, Any]],
+    method: str = "GET",
+    *,
+    keep_alive: bool = True,
+    version: str = "1.1",
 ) -> list[bytes]:
     """What goes out for messages of ASGI, write by write."""
     wire = Wire()
 
     async def send() -> None:
-        cycle = cycle_on(wire, method, keep_alive=keep_alive)
+        cycle = cycle_on(wire, method, keep_alive=keep_alive, version=version)
         for message in messages:
             await cycle.send(message)
 
@@ -100,6 +104,16 @@ def test_an_answer_without_a_length_comes_in_chunks() -> None:
     part = {"type": "http.response.body", "body": b"event", "more_body": True}
     last = {"type": "http.response.body", "body": b"", "more_body": False}
     assert written([start(), part, last])[1:] == [b"5\r\nevent\r\n", b"0\r\n\r\n"]
+
+
+def test_to_who_knows_no_chunks_it_ends_with_the_connection() -> None:
+    """RFC 9112, sections 6.1 and 6.3: HTTP/1.0, which nginx speaks unless told otherwise."""
+    part = {"type": "http.response.body", "body": b"event", "more_body": True}
+    last = {"type": "http.response.body", "body": b"", "more_body": False}
+    head, *body = written([start(), part, part, last], keep_alive=False, version="1.0")
+    assert head.endswith(b"\r\nconnection: close\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == [b"event", b"event"]
 
 
 @pytest.mark.parametrize("broken", [b"x\r\nset-cookie: a", b"x\n", b"x\r"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,14 @@ from litestar import Litestar
 from litestar.types import Message, Receive, Scope, Send
 from prometheus_client.exposition import generate_latest
 
+from eventapi import background
 from eventapi.app import create_app
 from eventapi.http.edge import Edge
 from eventapi.http.limits import Limits
 from eventapi.http.problems import PROBLEMS
 from eventapi.metrics import exposition
 from eventapi.metrics.meters import METHODS, OTHER, Meters, Sample, opened_meters
+from eventapi.observing import counted
 from events.errors import LogFenced, LogUnavailable, StorageFull
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -28,6 +31,7 @@ from tests.eventapi.metrics.reading import Page
 
 REQUESTS = "eventapi_http_requests_total"
 DURATIONS = "eventapi_http_request_duration_seconds"
+WAIT_SECONDS = 10.0
 
 
 def scraped(api: Api, **headers: str) -> Page:
@@ -181,6 +185,53 @@ def test_however_many_ask_at_once_a_page_is_made_for_all_of_them_and_not_in_the_
         pages = asyncio.run(ask(meters))
     assert len(set(pages)) == 1
     assert made == [False]
+
+
+class Failing:
+    """Tells how things are, but for the first time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answered = asyncio.Event()
+
+    async def sample(self) -> Sample:
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError(errno.EIO, "of the system")
+        self.answered.set()
+        return Sample(7, 0, 0, 0, 0, 0, None, None)
+
+
+def test_a_worker_goes_on_telling_how_things_are_though_it_could_not_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+    failing = Failing()
+
+    async def wait(meters: Meters) -> None:
+        asked = exposition.Exposition(meters, failing.sample)
+        async with asyncio.timeout(WAIT_SECONDS), counted([], asked):
+            await failing.answered.wait()
+            await asyncio.sleep(0)
+
+    with opened_meters(tmp_path, "1") as meters:
+        assert meters is not None
+        asyncio.run(wait(meters))
+        assert Page(meters.store.collected()).value("eventapi_log_position") == 7.0
+
+
+@pytest.mark.parametrize("after", [exposition.TEXT, exposition.OPENMETRICS])
+def test_a_page_that_could_not_be_made_is_made_the_next_time(tmp_path: Path, after: str) -> None:
+    async def ask(meters: Meters) -> bytes:
+        asked = exposition.Exposition(meters, Failing().sample)
+        first = [asked.page(exposition.TEXT) for _ in range(3)]
+        told = await asyncio.gather(*first, asked.page(after), return_exceptions=True)
+        assert isinstance(told[0], OSError)
+        return await asked.page(after)
+
+    with opened_meters(tmp_path, "1") as meters:
+        assert meters is not None
+        assert b"eventapi_log_position 7.0" in asyncio.run(ask(meters))
 
 
 def test_names_follow_the_conventions(ann: Caller) -> None:
