@@ -6,15 +6,19 @@
 own words, and stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import goals, report
 from benchmarks.log import ROWS
 from benchmarks.machine import Context, command_line
 from benchmarks.plot import draw
-from benchmarks.results import KEPT, Results, load
+from benchmarks.report import Table
+from benchmarks.results import KEPT, Part, Results, load
 from benchmarks.rung import RUNGS
+
+P = TypeVar("P", bound=Part)
 
 PAGE = KEPT.with_suffix(".md")
 PLOT = KEPT.with_name("growth.svg")
@@ -64,37 +68,30 @@ def written(results: Results) -> Iterator[str]:
     yield "## Requests"
     yield HTTP
     yield "\n".join(f"- `{rung.name}`: {rung.about}." for rung in RUNGS)
-    if results.http is None:
-        yield "Not measured yet."
-    else:
-        yield measured(results.http.context)
-        yield from failures(results.http.failures)
-        yield from (table.markdown() for table in report.http(results.http))
+    yield from figures(results.http, report.http)
     yield "## The log alone"
     yield LOG
     yield "\n".join(f"- `{name}`: {row.about}." for name, row in ROWS.items())
-    if results.log is None:
-        yield "Not measured yet."
-    else:
-        yield measured(results.log.context)
-        yield from failures(results.log.failures)
-        yield report.log(results.log).markdown()
+    yield from figures(results.log, lambda part: [report.log(part)])
     yield "## Replay"
     yield REPLAY
-    if results.replay is None:
-        yield "Not measured yet."
-    else:
-        yield measured(results.replay.context)
-        yield report.replay(results.replay).markdown()
+    yield from figures(results.replay, lambda part: [report.replay(part)])
     yield "## Growth"
     yield GROWTH
-    if results.growth is None:
-        yield "Not measured yet."
-    else:
-        yield measured(results.growth.context)
-        yield from failures(results.growth.failures)
+    if results.growth is not None:
         yield f"![cost and size over the number of items]({PLOT.name})"
-        yield from (table.markdown() for table in report.growth(results.growth))
+    yield from figures(results.growth, report.growth)
+
+
+def figures(part: P | None, tables: Callable[[P], Iterable[Table]]) -> Iterator[str]:
+    """What was measured in a part, if anything: when and on what, what is void, and its tables."""
+    if part is None:
+        yield "Not measured yet."
+        return
+    yield measured(part.context)
+    if part.failures:
+        yield "Void, since a request or a server failed: " + "; ".join(part.failures) + "."
+    yield from (table.markdown() for table in tables(part))
 
 
 def measured(context: Context) -> str:
@@ -104,12 +101,6 @@ def measured(context: Context) -> str:
         how += f" of {context.seconds} s"
     facts = "; ".join(f"{name}: {fact}" for name, fact in context.machine.items())
     return f"Measured on {context.date}, {how}. {facts}."
-
-
-def failures(failed: list[str]) -> Iterator[str]:
-    """What is void, if anything."""
-    if failed:
-        yield "Void, since a request or a server failed: " + "; ".join(failed) + "."
 
 
 def own_words(page: Path) -> str:

@@ -34,12 +34,17 @@ class Measured(Figures, frozen=True):
     database_cpu: float = 0.0
 
 
-class Http(msgspec.Struct):
-    """By what was asked for (``create 64``: over 64 connections), then by rung."""
+class Part(msgspec.Struct):
+    """Of a part: on what it was measured, and what of it is void."""
 
     context: Context
-    figures: dict[str, dict[str, Rounds[Measured]]] = {}
     failures: list[str] = []
+
+
+class Http(Part):
+    """By what was asked for (``create 64``: over 64 connections), then by rung."""
+
+    figures: dict[str, dict[str, Rounds[Measured]]] = {}
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -54,12 +59,10 @@ class Appended(msgspec.Struct, frozen=True):
     batch: float = 0.0
 
 
-class Log(msgspec.Struct):
+class Log(Part):
     """By writer."""
 
-    context: Context
     figures: dict[str, Rounds[Appended]] = {}
-    failures: list[str] = []
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -80,10 +83,9 @@ class Whole(msgspec.Struct, frozen=True):
     snapshot: int
 
 
-class Replay(msgspec.Struct):
+class Replay(Part):
     """Of one log."""
 
-    context: Context
     rounds: list[Whole] = []
 
 
@@ -101,12 +103,10 @@ class Size(msgspec.Struct):
     requests: dict[str, Rounds[Measured]] = {}
 
 
-class Growth(msgspec.Struct):
+class Growth(Part):
     """By size, from the smallest."""
 
-    context: Context
     sizes: list[Size] = []
-    failures: list[str] = []
 
 
 class Results(msgspec.Struct):

@@ -40,7 +40,7 @@ def rate(figures: Measured) -> float:
 
 
 def http(**rungs: Rounds[Measured]) -> Results:
-    return Results(http=Http(CONTEXT, {"read 32": dict(rungs)}))
+    return Results(http=Http(CONTEXT, figures={"read 32": dict(rungs)}))
 
 
 def growth() -> Growth:
@@ -49,7 +49,7 @@ def growth() -> Growth:
         Size(10, items, 100, [whole], [memory], {"read 32": [measured(900, cpu)]})
         for items, memory, cpu in ((1_000, 10_000_000, 50.0), (11_000, 18_000_000, 55.0))
     ]
-    return Growth(CONTEXT, sizes)
+    return Growth(CONTEXT, sizes=sizes)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_no_round_is_begun_that_has_no_time() -> None:
 
 def test_a_part_is_kept_beside_the_others(tmp_path: Path) -> None:
     path = tmp_path / "performance.json"
-    keep(Http(CONTEXT, {"read 32": {"eventapi": [measured(7), None]}}), path)
+    keep(Http(CONTEXT, figures={"read 32": {"eventapi": [measured(7), None]}}), path)
     keep(growth(), path)
     results = load(path)
     assert results.http is not None
