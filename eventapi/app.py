@@ -68,6 +68,7 @@ from eventapi.security.passwords import Passwords
 from eventapi.security.secret import secret_keys
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
+from eventapi.signing_check import SigningCheck
 from eventapi.snapshotting import keep_taking
 from eventapi.storage import (
     DEFAULT,
@@ -161,7 +162,11 @@ def create_app(
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
-            sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
+            checkpoints = open_checkpoints(settings, log, parts)
+            signing = SigningCheck(checkpoints)
+            sampler = Sampler(
+                log, journal, feed, passwords, counts, signing, lambda: _disk_free(settings)
+            )
             exposition = None if meters is None else Exposition(meters, sampler.sample)
             services = Services(
                 journal,
@@ -169,10 +174,10 @@ def create_app(
                 tokens,
                 parts.environment,
                 settings.refresh_token_days * 86_400,
-                _health(settings, journal, log, counts, meters),
+                _health(settings, journal, log, counts, signing, meters),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
-                await open_checkpoints(settings, log, parts),
+                checkpoints,
                 limits,
                 exposition,
             )
@@ -182,6 +187,7 @@ def create_app(
                 _closing_at_a_signal(feed),
                 kept_running(lambda: keep_following(journal, feed), "following"),
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
+                kept_running(signing.run, "signing"),
                 _taking_snapshots(settings, parts, journal),
                 counted(observers, exposition),
             ):
@@ -302,8 +308,13 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
     return problem_reply(error, request.scope)
 
 
-def _health(
-    settings: Settings, journal: Journal, log: EventLog, counts: Counts, meters: Meters | None
+def _health(  # noqa: PLR0917 - one of each
+    settings: Settings,
+    journal: Journal,
+    log: EventLog,
+    counts: Counts,
+    signing: SigningCheck,
+    meters: Meters | None,
 ) -> Details:
     started, version = time.monotonic(), version_of("eventapi")
     rebuilds = open_rebuilds(settings)
@@ -317,6 +328,7 @@ def _health(
             "disk_free_bytes": _disk_free(settings),
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
+            "signing": "suspended" if signing.is_ok is False else "ok",
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
             "workers": _workers(meters),

@@ -1,94 +1,132 @@
 """The checkpoints of the log: signed heads of its tree, of which no two contradict each other.
 
-What was signed last is kept beside the log and outlives it: a log that was put back to an older
-copy, or changed, does not continue it, and nothing is signed for it. Whoever signs holds a lock on
-the key, so all processes on a log sign one after another.
+A head is signed only if the store of the key is the one that recorded every signature of it
+(`events.signing.port`), and if the log continues the newest head that the store, or anything else
+here, knows. Otherwise nothing is signed until an operator decides; see docs/decisions/restore.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import time
 from typing import Final
 
-from events.errors import ConfigurationError, DivergedLog, Fault, Invalid, LogUnavailable
-from events.files import make_directory, make_private, write_durably
-from events.log.port import EventLog
+from msgspec.structs import replace
+
+from events.errors import Fault, Invalid, NotFound, SigningSuspended
 from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
-from events.vault.port import Vault
+from events.signing.port import KEY_PREFIX, Held, Recorder, SigningStore
 from projections.tree import Tree
 
-_NAME = "eventapi/"
-"""How the names of keys begin that are made here."""
+_PAUSE_SECONDS: Final = 0.02
+"""The pause between two looks at a log that is behind what another instance signed."""
 
-LOG: Final = "log"
-"""Whose the key is in a vault that several machines share."""
-
-_LOCK_SECONDS: Final = 5.0
+_WRITES_GO_ON: Final = "Nothing is signed until an operator decides; writes go on."
+_NEXT: Final = (
+    "Next: eventapi log restore --checkpoint FILE|URL with the newest known checkpoint, "
+    "or eventapi log restore --new-key (docs/operating.md, Restore)."
+)
 
 
 class Checkpoints:
     """Signs for the tree of one log.
 
-    ``key`` is the file of the private key, made with mode 0600 where there is none; the last
-    checkpoint lies beside it, as does what witnesses said of it. Without a file both are kept in
-    memory.
+    ``behind_seconds`` is how long the log here may be behind that of another instance.
     """
 
-    def __init__(self, tree: Tree, key: Path | None) -> None:
+    def __init__(self, tree: Tree, store: SigningStore, behind_seconds: float = 0.0) -> None:
         self.tree = tree
-        self._key = key
-        self._signer = Signer.from_seed(secrets.token_bytes(32), _NAME) if key is None else None
-        self._last: Note | None = None
+        self._behind_seconds = behind_seconds
+        self._store = store
         self._signing = asyncio.Lock()
+        self._continued: TreeHead | None = None
 
-    @property
-    def verifier(self) -> Verifier:
-        """Who checks the signatures; raises `ConfigurationError` where the key cannot be used."""
-        return self._signed_by().verifier
+    async def verifier(self) -> Verifier:
+        """The key that checks the signatures, made where there never was one.
+
+        Raises `SigningSuspended` where the key is missing, and what the store raises.
+        """
+        held = await self._store.read()
+        if held.status == "new":
+            await self.current()
+            held = await self._store.read()
+        if held.signer is None:
+            raise SigningSuspended(_missing(held))
+        return held.signer.verifier
 
     async def current(self) -> Note:
         """The checkpoint of all that is published by now.
 
-        Raises `DivergedLog` where the log does not continue what was signed before.
+        Raises `SigningSuspended` where nothing may be signed, and what the store raises.
         """
-        signer = self._signed_by()
         async with self._signing:
-            while True:
-                last = await asyncio.to_thread(self._read)
-                head = TreeHead.of(last) if last is not None else None
-                size = await self.tree.grow()
-                if head is not None:
-                    await self._check(head, size)
-                    if last is not None and (head.origin, head.size) == (
-                        signer.verifier.name,
-                        size,
-                    ):
-                        return last
-                root = await self.tree.root(size)
-                note = signer.sign(str(TreeHead(signer.verifier.name, size, root)))
-                if await asyncio.to_thread(self._replace, last, note):
-                    return note
+            held = await self._store.read()
+            size = await self._checked_size(held)
+            if held.note is None or TreeHead.of(held.note).size != size:
+                async with self._store.exclusive() as recorder:
+                    held = await self._signed(recorder)
+        note = held.note
+        assert note is not None  # noqa: S101 - for the type checker
+        is_cosigned = held.cosigned is not None and held.cosigned.text == note.text
+        return held.cosigned if is_cosigned and held.cosigned is not None else note
 
-    async def _check(self, head: TreeHead, size: int) -> None:
+    async def _signed(self, recorder: Recorder) -> Held:
+        """What the store has once its newest checkpoint is of all that is published."""
+        held = await recorder.read()
+        size = await self._checked_size(held)
+        if held.note is not None and TreeHead.of(held.note).size == size:
+            return held  # Another process was faster.
+        signer = held.signer
+        if signer is None:
+            signer = Signer.from_seed(secrets.token_bytes(32), KEY_PREFIX)
+            await recorder.begin(signer)
+        head = TreeHead(signer.verifier.name, size, await self.tree.root(size))
+        note = signer.sign(str(head))
+        await recorder.record(note)
+        self._continued = head
+        return replace(held, note=note)
+
+    async def _checked_size(self, held: Held) -> int:
+        """The size of the tree, which continues what was signed; raises `SigningSuspended`."""
+        if held.status == "keyless":
+            raise SigningSuspended(_missing(held))
+        if held.status == "unconfirmed":
+            raise SigningSuspended(
+                "The log's key came here by a copy or a restore, so a newer checkpoint than any "
+                f"that is known here may exist. {_WRITES_GO_ON} {_NEXT}"
+            )
+        return await self._continued_size(held.head)
+
+    async def _continued_size(self, head: TreeHead | None) -> int:
+        """The size of the tree, which continues a head; raises `SigningSuspended`."""
+        size = await self.tree.grow()
+        if head is None or head == self._continued:
+            return size
+        deadline = time.monotonic() + self._behind_seconds
+        while head.size > size and time.monotonic() < deadline:
+            # Another instance signed what this one has not heard of yet.
+            await asyncio.sleep(_PAUSE_SECONDS)
+            size = await self.tree.grow()
         if head.size > size:
-            raise DivergedLog(
-                f"a checkpoint of {head.size} events was signed, but the log has {size}: "
-                "nothing is signed for it any more"
+            raise SigningSuspended(
+                f"A checkpoint of {head.size} events was signed, but the log has {size}. "
+                f"{_WRITES_GO_ON} {_NEXT}"
             )
         if await self.tree.root(head.size) != head.root:
-            raise DivergedLog(
-                f"the log is not the one whose first {head.size} events were signed: "
-                "nothing is signed for it any more"
+            raise SigningSuspended(
+                f"The log contradicts its newest checkpoint: its first {head.size} events are not "
+                f"those that were signed. {_WRITES_GO_ON} {_NEXT}"
             )
+        self._continued = head
+        return size
+
+    async def check(self) -> None:
+        """Raise `SigningSuspended` where nothing may be signed; signs nothing."""
+        await self._checked_size(await self._store.read())
 
     async def inclusion(self, position: int) -> Inclusion:
-        """The proof that the record at a position, which there is, stands in the log."""
+        """The proof that the record at a position, which there is, is in the log."""
         note = await self.current()
         hashes = await self.tree.inclusion(position - 1, TreeHead.of(note).size)
         return Inclusion(position - 1, hashes, note)
@@ -104,100 +142,84 @@ class Checkpoints:
             raise Invalid(Fault("", f"the checkpoint is of {size} events"))
         return Consistency(old, await self.tree.consistency(old, size), note)
 
-    async def cosign(self, content: str) -> Note:
-        """Keep the signatures of witnesses under the current checkpoint, as they come.
+    # Witnesses
 
-        ``content`` is that checkpoint with their lines. Raises `Invalid` where it is another one.
+    async def cosign(self, content: str) -> Note:
+        """Store the signatures of witnesses under a checkpoint of this log, as they come.
+
+        Any checkpoint that this log's key signed is taken, be it the newest or not, so a log may
+        grow while its witnesses sign; a newer cosigned checkpoint stays. Returns the newest one.
+        Raises `Invalid` where it is no checkpoint of this log.
         """
         try:
             given = Note.of(content)
+            head = TreeHead.of(given)
         except ValueError as error:
             raise Invalid(Fault("", str(error))) from None
-        async with self._signing:
-            last = await asyncio.to_thread(self._read)
-            if last is None or given.text != last.text:
-                raise Invalid(Fault("", "this is not the checkpoint that was signed last"))
-            more = [one for one in given.signatures if one not in last.signatures]
-            note = Note(last.text, [*last.signatures, *more])
-            if not await asyncio.to_thread(self._replace, last, note):
-                raise Invalid(Fault("", "another checkpoint was signed meanwhile"))
+        async with self._signing, self._store.exclusive() as recorder:
+            held = await recorder.read()
+            size = await self._checked_size(held)
+            signer = held.signer
+            if signer is None or not signer.verifier.has_signed(given):
+                raise Invalid(Fault("", "this log's key did not sign this checkpoint"))
+            if head.size > size or await self.tree.root(head.size) != head.root:
+                raise Invalid(Fault("", "this is no checkpoint of this log"))
+            known = held.cosigned
+            if known is not None and TreeHead.of(known).size > head.size:
+                return known
+            before = known.signatures if known is not None and known.text == given.text else ()
+            own = signer.sign(given.text).signatures
+            more = [one for one in given.signatures if one not in (*own, *before)]
+            note = Note(given.text, [*(before or own), *more])
+            await recorder.keep_cosigned(note)
         return note
 
-    # What is kept
-
-    @property
-    def _file(self) -> Path:
-        assert self._key is not None  # noqa: S101 - for the type checker
-        return self._key.with_name(self._key.name.removesuffix(".key") + ".checkpoint")
-
-    def _signed_by(self) -> Signer:
-        if self._signer is None and self._key is not None:
-            self._signer = _kept(self._key)
-        assert self._signer is not None  # noqa: S101 - for the type checker
-        return self._signer
-
-    def _read(self) -> Note | None:
-        if self._key is None:
-            return self._last
-        try:
-            note = Note.of(self._file.read_text(encoding="utf-8"))
-            TreeHead.of(note)  # Else it is a note, and no checkpoint.
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise DivergedLog(f"the checkpoint {self._file} cannot be read: {error}") from None
+    async def cosigned(self) -> Note:
+        """The newest checkpoint that witnesses cosigned; raises `NotFound`."""
+        note = (await self._store.read()).cosigned
+        if note is None:
+            raise NotFound("no checkpoint of this log is cosigned yet")
         return note
 
-    def _replace(self, last: Note | None, note: Note) -> bool:
-        """Keep ``note``, unless something else was kept meanwhile than ``last``."""
-        if self._key is None:
-            self._last = note
-            return True
-        try:
-            with _locked(self._key):
-                if self._read() != last:
-                    return False
-                write_durably(self._file, str(note).encode())
-                return True
-        except OSError as error:
-            raise LogUnavailable(f"the checkpoint cannot be kept: {error.strerror}") from error
+    # What an operator decides
+
+    async def held(self) -> Held:
+        """What the store has."""
+        return await self._store.read()
+
+    async def confirm(self, shown: Note) -> TreeHead:
+        """Go on under the key that is here, behind the newest checkpoint there is.
+
+        ``shown`` is the operator's word that no newer one exists. Returns the head that counts from
+        now on. Raises `Invalid` where the key did not sign it, and `SigningSuspended` where the log
+        does not continue it, or does not continue what is known here.
+        """
+        async with self._signing, self._store.exclusive() as recorder:
+            held = await recorder.read()
+            if held.signer is None:
+                raise SigningSuspended(_missing(held))
+            if not held.signer.verifier.has_signed(shown):
+                name = held.signer.verifier.name
+                raise Invalid(Fault("", f"the checkpoint is not signed by the log's key {name}"))
+            head = TreeHead.of(shown)
+            await self._continued_size(head)
+            await self._continued_size(held.head)
+            if held.head is not None and held.head.size > head.size:
+                head = held.head
+            await recorder.confirm(held.signer.sign(str(head)))
+        return head
+
+    async def begin(self, signer: Signer) -> Note:
+        """Begin a new key; what the old one signed counts no longer. Returns the first checkpoint."""
+        async with self._signing, self._store.exclusive() as recorder:
+            await recorder.begin(signer)
+        return await self.current()
 
 
-async def share_key(path: Path, log: EventLog, vault: Vault) -> None:
-    """Lay the key of a log that several machines share where `Checkpoints` looks for it.
-
-    It is kept in the vault, made by whoever is first. Raises `ConfigurationError`, and what log and
-    vault raise.
-    """
-    async with log.exclusive(_LOCK_SECONDS):
-        kept = await vault.get([LOG])
-        if not kept:
-            kept = {LOG: secrets.token_bytes(32)}
-            await vault.put(kept)
-    try:
-        make_directory(path.parent)
-        make_private(path, Signer.from_seed(kept[LOG], _NAME).skey.encode())
-    except OSError as error:
-        raise ConfigurationError(f"the log's key {path} cannot be made: {error}") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _kept(path: Path) -> Signer:
-    """The signer in a file, made where there is none; any number of processes get the same."""
-    try:
-        make_directory(path.parent)
-        if not path.exists():
-            signer = Signer.from_seed(secrets.token_bytes(32), _NAME)
-            make_private(path, signer.skey.encode())
-        return Signer.of(path.read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"the log's key {path} cannot be read or made: {error}") from error
+def _missing(held: Held) -> str:
+    name = held.signed_by or "that signed before"
+    return (
+        f"The log's key {name} is not here, and it has signed checkpoints of this log. "
+        f"{_WRITES_GO_ON} Next: put the key back, or eventapi log restore --new-key "
+        "(docs/operating.md, Restore)."
+    )

@@ -12,6 +12,7 @@ from eventapi.journal import Journal
 from eventapi.limits.counts import Counts
 from eventapi.metrics.meters import Sample
 from eventapi.security.passwords import Passwords
+from eventapi.signing_check import SigningCheck
 from events.errors import EventapiError
 from events.log.port import EventLog
 
@@ -24,6 +25,7 @@ class Sampler(msgspec.Struct, frozen=True):
     feed: Feed
     passwords: Passwords
     counts: Counts
+    signing: SigningCheck
     disk_free: Callable[[], int | None]
 
     async def sample(self) -> Sample:
@@ -44,4 +46,5 @@ class Sampler(msgspec.Struct, frozen=True):
             streams=self.feed.followers.total(),
             disk_free=self.disk_free(),
             redis_ok=None if redis is None else redis == "ok",
+            signing_ok=self.signing.is_ok is not False,
         )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from eventapi.batch import Environment
-from eventapi.checkpoints import Checkpoints, share_key
+from eventapi.checkpoints import Checkpoints
 from eventapi.journal import Journal
 from eventapi.rebuilding import Rebuilds
 from eventapi.security.passwords import Passwords
@@ -32,6 +32,9 @@ from eventapi.watching import UNWATCHED, Watch
 from events.errors import ConfigurationError
 from events.log.jsonl import JsonlLog
 from events.log.port import EventLog, Head
+from events.signing.file import FileSigning
+from events.signing.memory import MemorySigning
+from events.signing.port import SigningStore
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from projections.replay import Progress, both
@@ -65,6 +68,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = Parts()
+
+BEHIND_SECONDS = 2.0
+"""How long an instance may take to hear what another one appended to their database."""
 
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
@@ -187,17 +193,26 @@ def key_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.key")
 
 
-async def open_checkpoints(
-    settings: Settings, log: EventLog, parts: Parts = DEFAULT
-) -> Checkpoints:
-    """The checkpoints beside the log; for a log that is plugged in they are kept in memory."""
+def checkpoint_beside(path: Path) -> Path:
+    """The newest checkpoint of a log that is known beside it."""
+    return path.with_name(f"{path.name}.checkpoint")
+
+
+def open_checkpoints(settings: Settings, log: EventLog, parts: Parts = DEFAULT) -> Checkpoints:
+    """The checkpoints of a log; for a log that is plugged in they are kept in memory."""
     if parts.log is not None:
-        return Checkpoints(Tree(log), None)
-    key = key_beside(settings.log_path)
-    if settings.is_database and not key.exists():
-        async with opened_vault(settings) as vault:
-            await share_key(key, log, vault)
-    return Checkpoints(Tree(log), key)
+        return Checkpoints(Tree(log), MemorySigning())
+    if settings.is_database:
+        return Checkpoints(Tree(log), _signing_in_database(settings, log), BEHIND_SECONDS)
+    return Checkpoints(Tree(log), FileSigning(settings.log_path))
+
+
+def _signing_in_database(settings: Settings, log: EventLog) -> SigningStore:
+    from events.log.sql import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.signing.sql import SqlSigning  # noqa: PLC0415 - as above
+
+    assert isinstance(log, SqlLog)  # noqa: S101 - for the type checker
+    return SqlSigning(log.database, checkpoint_beside(settings.log_path))
 
 
 def open_snapshots(settings: Settings) -> Snapshots:

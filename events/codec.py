@@ -17,7 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
-from events import items, sessions, users
+from events import items, keys, sessions, users
 from events.errors import DamagedLog, LogError, UnknownEvent
 from events.record import START, Event, Personal, Record
 from events.sealing import Keyring, seal, unseal
@@ -45,6 +45,7 @@ VOCABULARY: tuple[type[Event], ...] = (
     items.ItemUpdated,
     items.ItemDeleted,
     items.ItemRestored,
+    keys.LogResumed,
 )
 
 PERSONAL: Mapping[type[Event], type[Personal]] = {

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import asyncpg
 import sqlalchemy
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, text
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text, text
 from sqlalchemy.dialects.mysql import BINARY
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -76,6 +76,17 @@ KEYS: Final = Table(
     Column("key", _32_BYTES, nullable=False),
 )
 """The vault: a key per user."""
+
+SIGNING: Final = Table(
+    "eventapi_signing",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("vkey", String(255), nullable=False),
+    Column("place", String(255), nullable=False),
+    Column("checkpoint", Text, nullable=False),
+    Column("cosigned", Text, nullable=False),
+)
+"""One row with the verifier key of the log, the newest checkpoint, and where that was recorded."""
 
 _ADDRESS: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://..."
 _LAST_PORT: Final = 65_535
@@ -174,6 +185,14 @@ class Database:
                     await connection.execute(
                         HEAD.insert().values(id=1, position=0, hash=GENESIS),
                     )
+        with suppress(sqlalchemy.exc.IntegrityError):  # Or the row of the signing key.
+            async with self._writing.begin() as connection:
+                if (await connection.execute(sqlalchemy.select(SIGNING.c.id))).first() is None:
+                    await connection.execute(
+                        SIGNING.insert().values(
+                            id=1, vkey="", place="", checkpoint="", cosigned=""
+                        ),
+                    )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -218,6 +237,42 @@ class Database:
         """Close all connections."""
         for engine in (self.reading, self._writing):
             await engine.dispose()
+
+
+_POSTGRESQL_PLACE: Final = text(
+    "SELECT (SELECT system_identifier FROM pg_control_system()), "
+    "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), current_database()"
+)
+_MYSQL_UUID: Final = text("SHOW VARIABLES LIKE 'server_uuid'")
+_MYSQL_CLUSTER: Final = text("SHOW STATUS LIKE 'wsrep_cluster_state_uuid'")
+_MYSQL_PLACE: Final = text(
+    "SELECT @@server_id, create_time FROM information_schema.tables "
+    "WHERE table_schema = database() AND table_name = 'eventapi_signing'"
+)
+
+
+async def place_of(connection: AsyncConnection) -> str:
+    """What a dump, a replica or a promoted standby does not share with the database asked.
+
+    PostgreSQL: the identifier of the cluster and its timeline, which a promotion and a point-in-time
+    recovery change. MySQL and MariaDB: the server and when the table was made, or the cluster where
+    Galera replicates. Of the copy of a whole data directory none of them knows.
+    """
+    if connection.dialect.name == "postgresql":
+        return "/".join(map(str, (await connection.execute(_POSTGRESQL_PLACE)).one()))
+    cluster = (await connection.execute(_MYSQL_CLUSTER)).first()
+    if cluster is not None and cluster[1]:
+        return f"galera/{cluster[1]}"
+    server = (await connection.execute(_MYSQL_UUID)).first()
+    number, made = (await connection.execute(_MYSQL_PLACE)).one()
+    return f"{'' if server is None else server[1]}/{number}/{made}"
+
+
+async def transaction_of(connection: AsyncConnection) -> str:
+    """The number of the transaction under way, which PostgreSQL writes on every row it changes."""
+    if connection.dialect.name != "postgresql":
+        return ""
+    return str(await connection.scalar(text("SELECT pg_current_xact_id()")))
 
 
 def brief(error: BaseException) -> str:

@@ -23,7 +23,8 @@
     │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
     │   ├── DamagedLog          bytes that are not what was written
     │   │   └── MissingEvents   acknowledged events are gone
-    │   ├── DivergedLog         not the log whose checkpoint was signed
+    │   ├── DivergedLog         not the log that a copy was made of
+    │   ├── SigningSuspended    nothing is signed until an operator decides; writes go on
     │   └── UnknownEvent        written by a newer version of this program
     ├── VaultUnavailable        the keys cannot be read or written
     └── ConfigurationError      a setting, or a data directory, that cannot be used
@@ -142,7 +143,11 @@ class MissingEvents(DamagedLog):
 
 
 class DivergedLog(LogError):
-    """The log does not continue what a checkpoint of it says; no other is signed."""
+    """The log is another one than a copy of it was made of."""
+
+
+class SigningSuspended(LogError):
+    """The log may not continue its newest checkpoint, so nothing is signed; writes go on."""
 
 
 class UnknownEvent(LogError):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+import struct
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any, Final
 
 TEMPORARY = ".tmp"
 """How the name of a file ends that is not whole yet; who died left it behind."""
@@ -64,3 +68,36 @@ def write_durably(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise
     sync_directory(path.parent)
+
+
+_AT_EMPTY_PATH: Final = 0x1000
+_STATX_BTIME: Final = 0x800
+_STATX_BYTES: Final = 256
+_BTIME_AT: Final = 80
+
+
+def file_identity(descriptor: int) -> str:
+    """What no copy of an open file shares with it: ``INODE.BIRTH``.
+
+    The inode number, and when the inode was made in nanoseconds, or 0 where the file system or the
+    C library does not tell (statx(2)). A rename and a change of owner or mode keep both.
+    """
+    return f"{os.fstat(descriptor).st_ino}.{_birth(descriptor)}"
+
+
+def _birth(descriptor: int) -> int:
+    statx = _statx()
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    if statx is None or statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer) != 0:
+        return 0
+    (mask,) = struct.unpack_from("=I", buffer)
+    if not mask & _STATX_BTIME:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_AT)
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
+@cache
+def _statx() -> Any:
+    """The C library's statx, which `os` has from Python 3.15 on; ``None`` where there is none."""
+    return getattr(ctypes.CDLL(None), "statx", None)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _AGAIN_SECONDS: Final = 0.1
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """The result of work in a thread, which has ended when this returns, also if cancelled."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await ended(running)
+        raise
 
 
 async def ended(work: asyncio.Future[Any]) -> None:

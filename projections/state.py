@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from events import items as item_events
+from events import keys as key_events
 from events import sessions as session_events
 from events import users as user_events
 from events.record import START, Event, Record, entity_number
@@ -46,6 +47,7 @@ class State:
             session_events.SessionStarted: sessions.started,
             session_events.SessionRefreshed: sessions.refreshed,
             session_events.SessionEnded: sessions.ended,
+            key_events.LogResumed: _leave_as_it_is,
         }
 
     @classmethod
@@ -127,3 +129,7 @@ class State:
             encode((self.last.position, self.last.hash, self.users.last_id, self.items.last_id))
         )
         return content.hexdigest()
+
+
+def _leave_as_it_is(_: Record, __: Event) -> None:
+    """What is about the log itself changes no table."""

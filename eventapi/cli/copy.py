@@ -15,7 +15,6 @@ from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.moving import Moved, copy_into, forget, keep
 from eventapi.cli.opening import (
     LOCK_SECONDS,
-    checkpoint_beside,
     keys_of,
     log_in,
     opened_log,
@@ -25,12 +24,13 @@ from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.verify import checked, note_at, sentence
 from eventapi.settings import Settings
-from eventapi.storage import closing
-from events.errors import DivergedLog
+from eventapi.storage import checkpoint_beside, closing
+from events.errors import DivergedLog, SigningSuspended
 from events.files import make_directory, write_durably
 from events.log.copy import copy
 from events.log.port import EventLog
 from events.notes import Note, TreeHead
+from events.signing.file import set_aside_checkpoint
 from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
 
@@ -111,7 +111,9 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
                 counted = await keep(copied, keys, users)
                 await forget(copied, users)
     if note is not None:
-        write_durably(checkpoint_beside(target.log_path), str(note).encode())
+        beside = checkpoint_beside(target.log_path)
+        set_aside_checkpoint(beside, TreeHead.of(note).origin)
+        write_durably(beside, str(note).encode())
     root = None if note is None else TreeHead.of(note).root.hex()
     return Copied(str(target.log_path), upto, new, report.bytes, root, counted)
 
@@ -123,8 +125,15 @@ async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
 
 
 async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
-    """The checkpoint of a log: of our own one that is signed now, else what lies beside it."""
+    """The checkpoint of a log: of our own one that is signed now, else what lies beside it.
+
+    A backup is made also where nothing may be signed; then it has no checkpoint.
+    """
     if is_own:
-        return await (await storage.open_checkpoints(source, log)).current()
+        try:
+            return await storage.open_checkpoints(source, log).current()
+        except SigningSuspended as error:
+            click.echo(f"eventapi: the copy has no new checkpoint. {error}", err=True)
+            return None
     kept = checkpoint_beside(source.log_path)
     return note_at(str(kept)) if kept.exists() else None

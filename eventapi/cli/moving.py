@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from eventapi import storage
-from eventapi.checkpoints import LOG
 from eventapi.cli.failures import AnswerIsNo
 from eventapi.cli.opening import LOCK_SECONDS, keys_of, opened_log, reading, state_at
 from eventapi.cli.output import progress_bar
@@ -18,6 +17,7 @@ from events.log.port import EventLog
 from events.merkle import Frontier, leaf_hash
 from events.notes import Signer
 from events.record import START
+from events.signing.port import LOG
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from projections.users import User

@@ -84,11 +84,6 @@ def log_in(place: str) -> str:
     return str(Path(place) / "events.jsonl")
 
 
-def checkpoint_beside(path: Path) -> Path:
-    """The file of the checkpoint of a log."""
-    return path.with_name(f"{path.name}.checkpoint")
-
-
 def operator() -> str:
     """The actor of what is done here: the user of the operating system."""
     try:

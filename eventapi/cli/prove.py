@@ -13,7 +13,7 @@ from eventapi.cli.failures import AnswerIsNo
 from eventapi.cli.opening import opened_log
 from eventapi.cli.options import loaded, settings_options
 from eventapi.storage import open_checkpoints
-from events.errors import DivergedLog
+from events.errors import SigningSuspended
 
 
 @click.command()
@@ -22,10 +22,13 @@ from events.errors import DivergedLog
     "--cosigned",
     type=click.File(encoding="utf-8"),
     metavar="FILE",
-    help="Keep the signatures of witnesses under the current checkpoint, which FILE is.",
+    help="Store the signatures of witnesses under a checkpoint of this log, which FILE is.",
+)
+@click.option(
+    "--newest-cosigned", is_flag=True, help="Print the newest checkpoint that witnesses cosigned."
 )
 @settings_options
-def checkpoint(key: bool, cosigned: TextIO | None) -> None:
+def checkpoint(key: bool, cosigned: TextIO | None, newest_cosigned: bool) -> None:
     """Print the signed head of the log: a C2SP checkpoint.
 
     Nothing is signed that contradicts what was signed before.
@@ -33,9 +36,11 @@ def checkpoint(key: bool, cosigned: TextIO | None) -> None:
 
     async def work(checkpoints: Checkpoints) -> str:
         if key:
-            return f"{checkpoints.verifier.vkey}\n"
+            return f"{(await checkpoints.verifier()).vkey}\n"
         if cosigned is not None:
             return str(await checkpoints.cosign(_content(cosigned)))
+        if newest_cosigned:
+            return str(await checkpoints.cosigned())
         return str(await checkpoints.current())
 
     click.echo(_asked(work), nl=False)
@@ -77,9 +82,9 @@ def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     async def run() -> str:
         settings = loaded().settings
         async with opened_log(settings) as log:
-            return await work(await open_checkpoints(settings, log))
+            return await work(open_checkpoints(settings, log))
 
     try:
         return asyncio.run(run())
-    except DivergedLog as error:
+    except SigningSuspended as error:
         raise AnswerIsNo(str(error)) from None

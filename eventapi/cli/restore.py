@@ -1,4 +1,9 @@
-"""``eventapi log restore``: a copy takes the place of the log, if it is proven."""
+"""``eventapi log restore``: a copy takes the place of the log, and its key may sign again.
+
+Three steps, each of which may be asked for by itself: put the copy FROM in its place, if it is
+proven; bring back keys from a copy of the vault; and settle which checkpoints count, by showing the
+newest one or by beginning a new key. See docs/decisions/restore.md.
+"""
 
 from __future__ import annotations
 
@@ -12,43 +17,70 @@ from pathlib import Path
 import click
 import msgspec
 
+from eventapi.checkpoints import Checkpoints
 from eventapi.cli.failures import AnswerIsNo, Failure
-from eventapi.cli.opening import checkpoint_beside, log_in, opened_log, state_at
+from eventapi.cli.opening import log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
-from eventapi.cli.verify import checked, head_of, sentence
+from eventapi.cli.verify import checked, head_of, note_at, sentence
+from eventapi.commands.log import ResumeLog
+from eventapi.journal import Journal
 from eventapi.settings import Settings
-from eventapi.storage import closing, opened_vault, vault_path
-from events.files import TEMPORARY, make_directory, sync_directory
+from eventapi.storage import (
+    checkpoint_beside,
+    closing,
+    open_checkpoints,
+    opened_journal,
+    opened_vault,
+    vault_path,
+)
+from events.errors import SigningSuspended
+from events.files import TEMPORARY, make_directory, sync_directory, write_durably
 from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
-from events.notes import Signer, TreeHead, Verifier
-from events.vault.memory import MemoryVault
+from events.notes import Note, Signer, TreeHead, Verifier
+from events.signing.port import KEY_PREFIX
 from events.vault.sqlite import SqliteVault
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
+_SEED_BYTES = 32
 _KEPT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A log that was put in place: the first ``proven`` events are those of the checkpoint."""
+    """A log that was put in place, or settled where it is.
+
+    The first ``proven`` events are those of a checkpoint; ``signing`` says what becomes of the
+    next ones.
+    """
 
     path: str
     events: int
-    proven: int
-    root: str
+    proven: int | None
+    root: str | None
     signed_by: str | None
     digest: str
+    signing: str
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """What was asked for: ``shown`` is the newest checkpoint, ``key`` who must have signed it."""
+
+    source: Path | None
+    shown: str | None
+    key: str | None
+    vault: Path | None
+    new_key: bool
 
 
 @click.command("restore")
-@click.argument("place", metavar="FROM", type=click.Path(exists=True, path_type=Path))
+@click.argument("place", metavar="[FROM]", required=False, type=click.Path(exists=True))
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
-    help="The checkpoint that proves it; by default the one that lies beside FROM.",
+    help="The newest known checkpoint: the log must continue it, and its key signs on from there.",
 )
 @click.option(
     "--key",
@@ -56,38 +88,122 @@ class Restored(msgspec.Struct, frozen=True):
     help="The verifier key that must have signed it; by default that of the data directory.",
 )
 @click.option("--vault", metavar="FILE", type=_KEPT, help="The copy of the keys.")
+@click.option("--new-key", is_flag=True, help="Begin a new signing key, which is an event.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def restore(
-    place: Path, *, checkpoint: str | None, key: str | None, vault: Path | None, as_json: bool
+    place: str | None,
+    *,
+    checkpoint: str | None,
+    key: str | None,
+    vault: Path | None,
+    new_key: bool,
+    as_json: bool,
 ) -> None:
     """Put the copy FROM in the place of the log, where there is none, if it is proven.
 
-    It has to be what the checkpoint was signed for, and every user who is not erased must have a
-    key. Otherwise nothing is changed.
+    The copy has to be what a checkpoint was signed for: the one beside FROM, or the one that
+    --checkpoint names. Every user who is not erased must have a key. Otherwise nothing is changed.
+
+    Nothing is signed under the old key until --checkpoint shows the newest known checkpoint and the
+    log continues it, or --new-key begins another. Both work without FROM, too, for a log that is in
+    its place, and for one in a database.
     """
     settings = loaded().settings
-    if settings.is_database:
-        raise Failure("a log in a database is filled by `eventapi log copy FROM URL`")
-    source = Path(log_in(str(place)))
-    beside = checkpoint_beside(source)
-    if not source.is_file():
-        raise Failure(f"there is no log at {source}")
-    if checkpoint is None and not beside.exists():
-        raise Failure(f"there is no checkpoint {beside}: name one that proves the copy")
-    _check_place(settings.log_path)
-    key = key or _own_key(settings)
-    head = head_of(checkpoint or str(beside), key)
-    restored = asyncio.run(_restore(source, settings, head, vault, key))
+    source = None if place is None else Path(log_in(place))
+    wanted = _Wanted(source, checkpoint, key, vault, new_key)
+    _check(wanted, settings)
+    restored = asyncio.run(_restore(wanted, settings))
     print_json(restored) if as_json else print_fields(**msgspec.structs.asdict(restored))
-    if key is None:
+    if source is not None and restored.signed_by is None:
         click.echo("eventapi: whose signature it is was not checked: name the --key", err=True)
 
 
-def _check_place(path: Path) -> None:
+def _check(wanted: _Wanted, settings: Settings) -> None:
+    """Refuse what makes no sense, before anything is touched."""
+    if wanted.source is None:
+        if not (wanted.shown or wanted.new_key or wanted.vault):
+            raise click.UsageError("FROM, --checkpoint, --new-key or --vault is wanted")
+        return
+    if settings.is_database:
+        raise Failure("a log in a database is filled by `eventapi log copy FROM URL`")
+    if not wanted.source.is_file():
+        raise Failure(f"there is no log at {wanted.source}")
+    beside = checkpoint_beside(wanted.source)
+    if wanted.shown is None and not beside.exists():
+        raise Failure(f"there is no checkpoint {beside}: name one that proves the copy")
+    path = settings.log_path
     if path.exists():
         raise Failure(f"there is a log at {path}: move it away first, a restore replaces nothing")
-    make_directory(path.parent)
+
+
+async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
+    proof: TreeHead | None = None
+    key = wanted.key or _own_key(settings)
+    if wanted.source is not None:
+        proof = await _put_in_place(wanted, settings, key)
+    elif wanted.shown is not None:
+        proof = head_of(wanted.shown, key)
+    if wanted.vault is not None:
+        async with opened_vault(settings) as own:
+            await own.put(await _keys_in(wanted.vault))
+    async with opened_journal(settings) as (journal, log):
+        checkpoints = open_checkpoints(settings, log)
+        signing = await _settle(wanted, journal, checkpoints)
+        state = await journal.state()
+        return Restored(
+            settings.log_name,
+            state.position,
+            None if proof is None else proof.size,
+            None if proof is None else proof.root.hex(),
+            None if key is None or proof is None else Verifier.of(key).name,
+            state.digest(),
+            signing,
+        )
+
+
+# Which checkpoints count
+
+
+async def _settle(wanted: _Wanted, journal: Journal, checkpoints: Checkpoints) -> str:
+    """Carry out what the operator decided of the key; returns what becomes of it."""
+    shown = None if wanted.shown is None else note_at(wanted.shown)
+    if wanted.new_key:
+        return await _begin_new_key(shown, journal, checkpoints)
+    try:
+        if shown is None or (wanted.source is not None and not await _has_key(checkpoints)):
+            await checkpoints.check()
+            return "goes on"
+        head = await checkpoints.confirm(shown)
+    except SigningSuspended as error:
+        if wanted.source is None and wanted.shown is not None:
+            raise AnswerIsNo(str(error)) from None
+        return f"suspended: {error}"
+    return f"goes on behind the checkpoint of {head.size} events"
+
+
+async def _has_key(checkpoints: Checkpoints) -> bool:
+    return (await checkpoints.held()).signer is not None
+
+
+async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Checkpoints) -> str:
+    held = await checkpoints.held()
+    if held.status == "new" and shown is None:
+        raise AnswerIsNo("nothing was signed for this log yet: its first key is made when needed")
+    heads = [held.head, None if shown is None else TreeHead.of(shown)]
+    newest = max(filter(None, heads), key=lambda head: head.size, default=None)
+    signer = Signer.from_seed(secrets.token_bytes(_SEED_BYTES), KEY_PREFIX)
+    command = ResumeLog(
+        signer.verifier.vkey,
+        operator(),
+        held.signed_by or (None if newest is None else newest.origin),
+        None if newest is None else newest.size,
+        None if newest is None else newest.root,
+    )
+    # The event first: without it nothing may be signed by this key.
+    await journal.execute(command)
+    await checkpoints.begin(signer)
+    return f"new key {signer.verifier.vkey}"
 
 
 def _own_key(settings: Settings) -> str | None:
@@ -101,14 +217,20 @@ def _own_key(settings: Settings) -> str | None:
         raise Failure(f"the log's key {kept} cannot be used: {error}") from None
 
 
-async def _restore(
-    source: Path, settings: Settings, head: TreeHead, vault: Path | None, key: str | None
-) -> Restored:
+# The copy
+
+
+async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) -> TreeHead:
+    """Put the copy in place; returns what proves it. Raises `AnswerIsNo`, and changes nothing."""
+    assert wanted.source is not None  # noqa: S101 - for the type checker
     path = settings.log_path
+    proof = wanted.shown or str(checkpoint_beside(wanted.source))
+    head = head_of(proof, key)
+    make_directory(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        _copy_published(source, temporary)
-        keys = {**await _keys_in(vault_path(settings)), **await _keys_in(vault)}
+        _copy_published(wanted.source, temporary)
+        keys = {**await _keys_in(vault_path(settings)), **await _keys_in(wanted.vault)}
         report = checked(temporary, head, keys)
         if not report.ok:
             raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")
@@ -116,6 +238,9 @@ async def _restore(
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with opened_vault(settings) as own:
             await own.put(keys)
+        if not checkpoint_beside(path).exists():
+            # It says that something was signed, and confirms nothing.
+            write_durably(checkpoint_beside(path), str(note_at(proof)).encode())
         mark = Mark(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
@@ -123,15 +248,7 @@ async def _restore(
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    async with opened_log(settings) as log:
-        state = await state_at(log, MemoryVault())
-    users = state.users.by_id.values()
-    async with opened_vault(settings) as own:
-        # The copy of the keys may be older than an erasure.
-        await own.destroy({user.subject for user in users if user.status == "erased"})
-    signer = None if key is None else Verifier.of(key).name
-    root = head.root.hex()
-    return Restored(str(path), report.lines, head.size, root, signer, state.digest())
+    return head
 
 
 def _copy_published(source: Path, target: Path) -> None:

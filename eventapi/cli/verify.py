@@ -18,7 +18,7 @@ from eventapi.cli.opening import keys_of
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import mark_beside, opened_rows
+from eventapi.storage import checkpoint_beside, mark_beside, opened_rows
 from events.log.mark import Mark, peek
 from events.log.verify import Finding, Report, verify
 from events.notes import Note, TreeHead, Verifier
@@ -60,11 +60,15 @@ def verify_log(
 ) -> None:
     """Check the log, or the one at PATH, line by line, on all cores; it is only read.
 
-    Every damage is named with its position and byte offset, and the exit code is 1.
+    The log must also continue the checkpoint that lies beside it, unless another one is named. Every damage is named with its position and byte offset, and the exit code is 1.
     """
     settings = loaded().settings
     if checkpoint is None and key is not None:
         raise click.UsageError("--key is the key of a --checkpoint")
+    beside = checkpoint_beside(settings.log_path if path is None else path)
+    if checkpoint is None and beside.exists():
+        # Before the mark is read: what was signed by then is published by then.
+        checkpoint = str(beside)
     head = None if checkpoint is None else head_of(checkpoint, key)
     with _log_of(settings) if path is None else nullcontext(path) as file:
         report = _checked_with_vault(file, head, settings) if seals else checked(file, head, None)

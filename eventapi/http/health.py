@@ -38,6 +38,10 @@ class Health(msgspec.Struct, frozen=True):
     disk_free_bytes: Annotated[int | None, Meta(description="Room where the log lies.")]
     uptime_seconds: float
     redis: Annotated[Literal["ok", "lost"] | None, Meta(description="Where there is one.")]
+    signing: Annotated[
+        Literal["ok", "suspended"],
+        Meta(description="Whether checkpoints are signed, or an operator has to decide first."),
+    ]
     rebuilding: list[Rebuilding]
     process: int
     workers: Annotated[

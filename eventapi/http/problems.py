@@ -26,6 +26,7 @@ from events.errors import (
     PreconditionFailed,
     Refusal,
     RequestInProgress,
+    SigningSuspended,
     StorageFull,
     Unauthenticated,
     UsernameTaken,
@@ -248,7 +249,8 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     """The answer to a request that failed; whatever was not foreseen is logged, and not told."""
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)
-    if kind.status >= 500:
+    if kind.status >= 500 and not isinstance(error, SigningSuspended):
+        # A suspended key is reported once, by `eventapi.signing`, and not at every request.
         unforeseen = error if kind.slug == "internal-error" else None
         # What an unforeseen error says may quote what was typed.
         said = error if unforeseen is None else type(error).__name__
@@ -274,7 +276,7 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
 def _detail(error: Exception, kind: ProblemType) -> str:
     if isinstance(error, HTTPException) and kind.status in {404, 405}:
         return _NOT_HERE if kind.status == 404 else kind.meaning
-    if isinstance(error, Refusal | ProblemError | Overloaded):
+    if isinstance(error, Refusal | ProblemError | Overloaded | SigningSuspended):
         return str(error)
     return kind.meaning
 

@@ -26,9 +26,16 @@ async def checkpoint(request: ApiRequest) -> Reply:
     return text_reply(str(await request.services.checkpoints.current()), "text/plain")
 
 
+async def cosigned(request: ApiRequest) -> Reply:
+    """Read the newest signed head of the log that witnesses cosigned."""
+    await request.state()
+    return text_reply(str(await request.services.checkpoints.cosigned()), "text/plain")
+
+
 async def key(request: ApiRequest) -> Reply:
     """Read the key that checks the signatures of checkpoints, as a verifier key."""
-    return text_reply(f"{request.services.checkpoints.verifier.vkey}\n", "text/plain")
+    verifier = await request.services.checkpoints.verifier()
+    return text_reply(f"{verifier.vkey}\n", "text/plain")
 
 
 async def tile(request: ApiRequest) -> Reply:
@@ -128,6 +135,17 @@ def endpoints() -> list[Endpoint]:
             authenticated=False,
             answers={200: str},
             answer_media_type="text/plain",
+        ),
+        Endpoint(
+            method="GET",
+            path="/log/cosigned",
+            handler=cosigned,
+            summary="Read the newest cosigned head of the log",
+            tag="log",
+            authenticated=False,
+            answers={200: str},
+            answer_media_type="text/plain",
+            errors=("not-found",),
         ),
         Endpoint(
             method="GET",

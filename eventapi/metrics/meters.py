@@ -54,6 +54,7 @@ class Sample(msgspec.Struct, frozen=True):
     streams: int
     disk_free: int | None
     redis_ok: bool | None
+    signing_ok: bool
 
 
 class Meters(Watch):
@@ -115,6 +116,11 @@ class Meters(Watch):
             "eventapi_password_queue_length", "Passwords being hashed, or waiting for it.", "sum"
         )
         self._sessions = gauge("eventapi_sessions", "Sessions that go on.", "mostrecent")
+        self._signing = gauge(
+            "eventapi_log_signing_up",
+            "Whether the log continues its newest checkpoint, and is signed.",
+            "min",
+        )
         self._streams = gauge("eventapi_streams", "Streams of events that are open.", "sum")
 
     # Requests
@@ -201,6 +207,7 @@ class Meters(Watch):
                 "Whether Redis counts for every worker, where it is set.",
                 "min",
             ).set(now.redis_ok)
+        self._signing.set(now.signing_ok)
         spent = time.process_time()
         self._cpu.add(spent - self._spent)
         self._spent = spent

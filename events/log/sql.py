@@ -64,7 +64,7 @@ class SqlLog:
 
     def __init__(self, database: Database, mark: Path) -> None:
         """Use `open`."""
-        self._database = database
+        self._database = self.database = database
         try:
             make_directory(mark.parent)
             self._mark = Mark(mark)

@@ -51,13 +51,17 @@ def moved(block: str, folder: Path, **programs: str) -> tuple[int, list[str]]:
 
 
 COPY = "runuser -u eventapi -- eventapi log copy DIR/events.jsonl URL --data DIR file locked"
+CONFIRM = (
+    "runuser -u eventapi -- eventapi log restore --checkpoint DIR/events.jsonl.checkpoint"
+    " --log URL --data DIR file locked"
+)
 KILL = "systemctl kill --signal=KILL eventapi@* database locked"
 
 
 def test_a_copy_comes_before_the_settings_and_both_before_servers_are_ended(
     block: str, tmp_path: Path
 ) -> None:
-    assert moved(block, tmp_path, runuser="", systemctl="") == (0, [COPY, KILL])
+    assert moved(block, tmp_path, runuser="", systemctl="") == (0, [COPY, CONFIRM, KILL])
 
 
 def test_where_the_copy_fails_nothing_has_changed(block: str, tmp_path: Path) -> None:
@@ -68,4 +72,4 @@ def test_where_the_copy_fails_nothing_has_changed(block: str, tmp_path: Path) ->
 
 def test_the_lock_is_held_until_all_servers_are_ended(block: str, tmp_path: Path) -> None:
     twice = f"test $(grep -c systemctl {tmp_path}/said) = 2"
-    assert moved(block, tmp_path, runuser="", systemctl=twice) == (0, [COPY, KILL, KILL])
+    assert moved(block, tmp_path, runuser="", systemctl=twice) == (0, [COPY, CONFIRM, KILL, KILL])

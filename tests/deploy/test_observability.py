@@ -43,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         assert isinstance(meters, Meters)
         meters.answered("POST", "/auth/login", 200, 0.1)
         meters.limited("login")
-        meters.sample(Sample(1, 0, 0, 0, 0, 0, 1, True))
+        meters.sample(Sample(1, 0, 0, 0, 0, 0, 1, redis_ok=True, signing_ok=True))
         return Page(meters.store.collected())
 
 

@@ -31,6 +31,22 @@ def copied(data: Path, url: str) -> dict[str, Any]:
     return found
 
 
+def confirmed(data: Path, url: str) -> None:
+    """Show the database the newest checkpoint of the file."""
+    newest = str(data / "events.jsonl.checkpoint")
+    ended = run(data, "log", "restore", "--checkpoint", newest, "--log", url, "--data", str(data))
+    assert ended.code == 0, ended.err
+
+
+async def checkpoint(port: int) -> int:
+    """The size of the checkpoint that a server gives out."""
+    connection = await Connection.open(port)
+    answer = await connection.request("GET", "/log/checkpoint")
+    connection.close()
+    assert answer.status == 200, answer.body
+    return int(answer.body.split(b"\n")[1])
+
+
 async def post(port: int, title: str, headers: Headers) -> Answer:
     """Make an item."""
     connection = await Connection.open(port)
@@ -92,7 +108,9 @@ def test_a_running_server_moves_from_a_file_to_postgresql(
                 tasks.create_task(write(old.port, headers, acknowledged))
             beside = await asyncio.to_thread(copied, data, url)
             with locked(data / "events.jsonl.lock"):
+                await checkpoint(old.port)
                 rest = await asyncio.to_thread(copied, data, url)
+                await asyncio.to_thread(confirmed, data, url)
                 written = list(acknowledged)
                 await asyncio.to_thread(stack.enter_context, new)
                 assert list(await titles(old.port, headers, written[:1])) == written[:1]
@@ -103,6 +121,7 @@ def test_a_running_server_moves_from_a_file_to_postgresql(
         assert (await post(new.port, "once", headers | ONCE)).json() == once.json()
         more = await post(new.port, "one more", headers)
         assert more.number("event-position") == rest["events"] + 1
+        assert await checkpoint(new.port) == rest["events"] + 1
 
     old, new = Server(data, 2, by_serve), Server(data, 2, by_serve, {"EVENTAPI_LOG": url})
     with ExitStack() as stack:

@@ -27,6 +27,8 @@ from events.errors import LogUnavailable
 from events.items import Content
 from events.log.copy import copy
 from events.log.port import EventLog
+from events.notes import Signer
+from events.signing.port import KEY_PREFIX
 from events.users import UserErased
 from events.vault.sql import SqlVault
 from events.vault.sqlite import SqliteVault
@@ -175,14 +177,20 @@ def test_a_log_is_the_same_in_a_file_in_postgresql_in_mariadb_and_in_a_file_agai
             # The first copy is made where the file is.
             maker = folder / ("0" if number == 1 else f"maker-{number}")
             told(maker, "log", "copy", source, target)
+            newest = folder / "newest"
+            newest.write_text(said(folder / str(number - 1), "log", "checkpoint", "--log", source))
+            there = folder / str(number)
+            there.mkdir()
+            said(there, "log", "restore", "--checkpoint", str(newest), "--log", target)
             assert told_of(folder / str(number), target) == before
             assert not erased_users(state_of(*history)) & keys_in(target).keys()
         there = folder / "2"
         back = folder / "back"
         keys = back / "vault.sqlite"
         said(there, "--log", stops[-1], "log", "copy", f"{back}/", "--vault", str(keys))
-        (key,) = there.glob("database-*.key")
-        key.rename(back / "events.jsonl.key")
+        key = Signer.from_seed(keys_in(stops[-1])["log"], KEY_PREFIX).skey
+        (back / "events.jsonl.key").write_text(key)
+        said(back, "log", "restore", "--checkpoint", str(back / "events.jsonl.checkpoint"))
         assert (back / "events.jsonl").read_bytes() == content
         assert told_of(back, str(back / "events.jsonl")) == before
         said(back, "log", "verify", "--seals")

@@ -174,7 +174,7 @@ def test_however_many_ask_at_once_a_page_is_made_for_all_of_them_and_not_in_the_
     monkeypatch.setattr(exposition, "generate_latest", generate)
 
     async def sample() -> Sample:
-        return Sample(1, 0, 0, 0, 0, 0, None, None)
+        return Sample(1, 0, 0, 0, 0, 0, None, None, signing_ok=True)
 
     async def ask(meters: Meters) -> list[bytes]:
         asked = exposition.Exposition(meters, sample)
@@ -199,7 +199,7 @@ class Failing:
         if self.asked == 1:
             raise OSError(errno.EIO, "of the system")
         self.answered.set()
-        return Sample(7, 0, 0, 0, 0, 0, None, None)
+        return Sample(7, 0, 0, 0, 0, 0, None, None, signing_ok=True)
 
 
 def test_a_worker_goes_on_telling_how_things_are_though_it_could_not_once(
@@ -367,7 +367,7 @@ def test_a_worker_that_is_still_folding_the_log_is_none_that_serves(tmp_path: Pa
     with opened_meters(tmp_path, "1") as meters:
         assert meters is not None
         assert Page(meters.store.collected()).value("eventapi_workers") == 0.0
-        meters.sample(Sample(1, 0, 0, 0, 0, 0, None, None))
+        meters.sample(Sample(1, 0, 0, 0, 0, 0, None, None, signing_ok=True))
         assert Page(meters.store.collected()).value("eventapi_workers") == 1.0
 
 

@@ -15,6 +15,7 @@ from eventapi.storage import Parts
 from events.log.port import EventLog
 from events.merkle import EMPTY_ROOT, is_consistent, leaf_hash, root_from_inclusion, root_of
 from events.notes import Consistency, Inclusion, Note, TreeHead, Verifier
+from events.signing.file import FileSigning
 from projections.tree import Tree
 from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
 
@@ -150,8 +151,8 @@ def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
     key = tmp_path / "events.jsonl.key"
     key.write_text("nonsense")
 
-    async def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
-        return Checkpoints(Tree(log), key)
+    def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
+        return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
 
     monkeypatch.setattr("eventapi.app.open_checkpoints", opened)
     with Api() as api:

@@ -1,0 +1,43 @@
+"""Background task: report whether the log may still be signed, even if no client asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from eventapi.checkpoints import Checkpoints
+from events.errors import EventapiError, SigningSuspended
+
+logger = logging.getLogger("eventapi.signing")
+
+CHECK_SECONDS: Final = 60.0
+
+
+class SigningCheck:
+    """The last answer of `Checkpoints.check`; ``is_ok`` is ``None`` before the first."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+        self.is_ok: bool | None = None
+
+    async def run(self) -> None:
+        """Check at start and once a minute, until cancelled; log every change of the answer."""
+        while True:
+            await self.check()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def check(self) -> None:
+        """Check now; what cannot be read at the moment changes nothing."""
+        try:
+            await self._checkpoints.check()
+        except SigningSuspended as error:
+            if self.is_ok is not False:
+                logger.error("%s", error)  # noqa: TRY400 - the message says all
+            self.is_ok = False
+        except EventapiError as error:
+            logger.warning("the checkpoint of the log cannot be checked: %s", error)
+        else:
+            if self.is_ok is False:
+                logger.warning("the log continues its newest checkpoint: it is signed again")
+            self.is_ok = True
