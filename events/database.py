@@ -49,6 +49,10 @@ _RECYCLE_SECONDS: Final = 1800
 
 _RETRY_SECONDS: Final = 0.25
 
+_CREATE_TRIES: Final = 5
+_CREATE_PAUSE_SECONDS: Final = 0.1
+"""How often making the tables is tried while other processes make them, too."""
+
 _metadata = MetaData()
 _32_BYTES = LargeBinary(32).with_variant(BINARY(32), "mysql", "mariadb")
 
@@ -176,9 +180,13 @@ class Database:
     async def _prepare(self) -> None:
         async with self.reading.connect() as connection:
             await (_check_postgresql if self.is_postgresql else _check_mysql)(connection)
-        with suppress(DBAPIError):  # Another process may be making the same tables right now.
-            async with self._writing.begin() as connection:
-                await connection.run_sync(_metadata.create_all)
+        for _ in range(_CREATE_TRIES):
+            # Another process may be making the same tables right now.
+            with suppress(DBAPIError):
+                async with self._writing.begin() as connection:
+                    await connection.run_sync(_metadata.create_all)
+                break
+            await asyncio.sleep(_CREATE_PAUSE_SECONDS)
         with suppress(sqlalchemy.exc.IntegrityError):  # Or may have made the head.
             async with self._writing.begin() as connection:
                 if (await connection.execute(sqlalchemy.select(HEAD.c.id))).first() is None:

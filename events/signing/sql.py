@@ -12,23 +12,25 @@ the database that is put back to an older state does not continue it, and nothin
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database import KEYS, SIGNING, Database, place_of, telling, transaction_of
+from events.database import KEYS, SIGNING, Database, is_not_free, place_of, telling, transaction_of
 from events.errors import LogUnavailable
 from events.files import write_durably
 from events.notes import Note, Signer, TreeHead
 from events.signing.port import KEY_PREFIX, LOG, Held
 from events.threads import in_thread
 
+_LOCK_SECONDS: Final = 5.0
 _DESTROYED = bytes(32)
 _telling = partial(telling, LogUnavailable, "the signing key")
 _ROW = select(SIGNING).where(SIGNING.c.id == 1)
@@ -53,12 +55,29 @@ class SqlSigning:
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[_Row]:
         with _telling():
-            # Not `transaction`, which takes part in a batch that is being written.
-            async with self._database.connection() as connection, connection.begin():
-                await connection.execute(_ROW.with_for_update())
+            connection = await self._locked()
+            try:
                 yield _Row(self, connection)
+                await connection.commit()
+            finally:
+                await connection.close()
         # Durable by now, and not given out yet.
         await self.read()
+
+    async def _locked(self) -> AsyncConnection:
+        """A connection whose transaction has the row; the database waits for a second at a time."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            # Not `transaction`, which takes part in a batch that is being written.
+            connection = await self._database.connection().start()
+            try:
+                await connection.execute(_ROW.with_for_update())
+            except BaseException as error:
+                await connection.close()
+                if not is_not_free(error) or time.monotonic() >= deadline:
+                    raise
+            else:
+                return connection
 
     async def _read(self, connection: AsyncConnection) -> Held:
         row = await self._row(connection)

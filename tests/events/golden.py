@@ -1,13 +1,13 @@
-"""The records behind `tests/data/golden-v1.jsonl`: every event type, in every shape of version 1.
+"""The records behind `tests/data/golden-v*.jsonl`: every event type, in every shape of its time.
 
-The file was written once, by ``python -m tests.events.golden``, and is never written again: a log
+Each file was written once, by ``python -m tests.events.golden``, and is never written again: a log
 of that time must be readable for ever. New types and shapes go into a golden file of their own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from events.codec import encode
@@ -19,6 +19,7 @@ from events.items import (
     ItemRestored,
     ItemUpdated,
 )
+from events.keys import CHECKPOINTS, LogResumed
 from events.record import GENESIS, Event, Record
 from events.sealing import Keyring
 from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
@@ -39,6 +40,7 @@ from tests.events.stories import SOURCE
 
 DATA = Path(__file__).parents[1] / "data"
 LINES = DATA / "golden-v1.jsonl"
+LINES_V2 = DATA / "golden-v2.jsonl"
 KEYS = DATA / "golden-v1-keys.json"
 
 _LATER = "2026-02-01T00:00:00.000000Z"
@@ -94,20 +96,38 @@ _ROWS: tuple[tuple[str, str, Event, str], ...] = (
     ("users/2", "users/2", UserErased(), ""),
 )
 
-RECORDS: tuple[Record, ...] = tuple(
-    Record(
-        position,
-        SOURCE,
-        subject,
-        f"2026-01-02T03:04:05.{position:06}Z",
-        actor,
-        event,
-        sealedfor,
-        "request-1" if position % 2 else "",
-    )
-    for position, (subject, actor, event, sealedfor) in enumerate(_ROWS, 1)
+_VKEY = "eventapi/0123456789abcdef+89abcdef+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
+_ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+
+_ROWS_V2: tuple[tuple[str, str, Event, str], ...] = (
+    ("users/1", "users/1", UserRegistered(personal=_ADA), "users/1"),
+    (CHECKPOINTS, "operator/root", LogResumed(_VKEY), ""),
+    (CHECKPOINTS, "operator/root", LogResumed(_VKEY, "eventapi/fedcba9876543210", 1, _ROOT), ""),
 )
+
+
+def _records(rows: Sequence[tuple[str, str, Event, str]]) -> tuple[Record, ...]:
+    return tuple(
+        Record(
+            position,
+            SOURCE,
+            subject,
+            f"2026-01-02T03:04:05.{position:06}Z",
+            actor,
+            event,
+            sealedfor,
+            "request-1" if position % 2 else "",
+        )
+        for position, (subject, actor, event, sealedfor) in enumerate(rows, 1)
+    )
+
+
+RECORDS = _records(_ROWS)
+RECORDS_V2 = _records(_ROWS_V2)
 """Hashes and ends are not set."""
+
+GOLDEN = {LINES: RECORDS, LINES_V2: RECORDS_V2}
+"""The records of every file."""
 
 
 def golden_keys() -> Mapping[str, bytes]:
@@ -123,10 +143,10 @@ def golden_keyring() -> Keyring:
     return keyring
 
 
-def encoded(keyring: Keyring) -> bytes:
+def encoded(keyring: Keyring, records: Sequence[Record] = RECORDS) -> bytes:
     """The records as today's code writes them, the nonce of each made of its position."""
     content, previous = b"", GENESIS
-    for record in RECORDS:
+    for record in records:
         nonce = record.position.to_bytes(12)
         remaining = 1 if record.position == 1 else 0
         line, previous = encode(record, previous, keyring, nonce, remaining)
@@ -135,6 +155,5 @@ def encoded(keyring: Keyring) -> bytes:
 
 
 if __name__ == "__main__":
-    KEYS.write_text(json.dumps({"users/1": "11" * 32, "users/2": "22" * 32}, indent=2) + "\n")
-    with LINES.open("xb") as file:
-        file.write(encoded(golden_keyring()))
+    with LINES_V2.open("xb") as file:
+        file.write(encoded(golden_keyring(), RECORDS_V2))

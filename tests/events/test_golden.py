@@ -1,9 +1,10 @@
-"""Event type names and shapes, pinned by a log of version 1 that is never edited."""
+"""Event type names and shapes, pinned by logs of earlier times that are never edited."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from events.errors import DamagedLog, UnknownEvent
 from events.log.verify import verify
 from events.record import Event, Record
 from events.sealing import Keyring
-from tests.events.golden import KEYS, LINES, RECORDS, encoded, golden_keyring
+from tests.events.golden import GOLDEN, KEYS, LINES, LINES_V2, encoded, golden_keyring
 
 
 def _without_hash(record: Record) -> Record:
@@ -27,31 +28,41 @@ def test_the_golden_files_are_the_ones_that_were_written() -> None:
         == "1d03e399f053e30a31af14c39b67ad91ae7a6b0aa75b39f22bc3152fba869e33"
     )
     assert (
+        hashlib.sha256(LINES_V2.read_bytes()).hexdigest()
+        == "c69717a4dc9bcafe9872047530a2d2feecc5c2ed8f85cbd466659021a2e21662"
+    )
+    assert (
         hashlib.sha256(KEYS.read_bytes()).hexdigest()
         == "641a37162d96d3f68e2ec50d4da52a91977943d8414d573aeb7b2bd7676c0e89"
     )
 
 
-def test_a_log_of_version_1_is_read_as_what_it_meant() -> None:
-    lines = LINES.read_bytes().splitlines()
+each_file = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+
+
+@each_file
+def test_a_log_of_an_earlier_time_is_read_as_what_it_meant(path: Path) -> None:
+    lines = path.read_bytes().splitlines()
     read = decode(lines, golden_keyring())
-    assert [_without_hash(record) for record in read] == list(RECORDS)
-    assert read[-1].end == LINES.stat().st_size
+    assert [_without_hash(record) for record in read] == list(GOLDEN[path])
+    assert read[-1].end == path.stat().st_size
 
 
-def test_today_writes_the_bytes_of_version_1() -> None:
-    assert encoded(golden_keyring()) == LINES.read_bytes()
+@each_file
+def test_today_writes_the_bytes_of_an_earlier_time(path: Path) -> None:
+    assert encoded(golden_keyring(), GOLDEN[path]) == path.read_bytes()
 
 
 def test_every_event_type_has_its_place_in_a_golden_file() -> None:
-    pinned = {json.loads(line)["type"] for line in LINES.read_bytes().splitlines()}
-    assert pinned == {event.type for event in VOCABULARY}
+    lines = [line for path in GOLDEN for line in path.read_bytes().splitlines()]
+    assert {json.loads(line)["type"] for line in lines} == {event.type for event in VOCABULARY}
 
 
-def test_a_golden_log_is_whole() -> None:
-    report = verify(LINES)
+@each_file
+def test_a_golden_log_is_whole(path: Path) -> None:
+    report = verify(path)
     assert report.ok
-    assert report.lines == len(RECORDS)
+    assert report.lines == len(GOLDEN[path])
 
 
 def test_control_a_renamed_type_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
