@@ -1,0 +1,200 @@
+"""``eventapi log restore``: which checkpoints count after a restore, and what the operator types."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
+from events.items import Content
+from events.keys import LogResumed
+from events.notes import Note, Signer, TreeHead, Verifier
+from tests.eventapi.cli.running import invoke, written
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    written(folder, RegisterUser(profile("ann")), *items(4))
+    return folder
+
+
+def items(count: int, title: str = "a title") -> list[CreateItem]:
+    return [CreateItem(1, Content(f"{title} {number}")) for number in range(count)]
+
+
+def printed(data: Path, *arguments: str) -> str:
+    result = invoke(data, "log", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(data: Path, *arguments: str) -> tuple[int, str]:
+    result = invoke(data, "log", *arguments)
+    assert not result.stdout, result.stdout
+    return result.exit_code, result.stderr
+
+
+def checkpoint(data: Path) -> Note:
+    return Note.of(printed(data, "checkpoint"))
+
+
+def restored(data: Path, *arguments: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(printed(data, "restore", *arguments, "--json"))
+    return found
+
+
+@pytest.fixture
+def monday(data: Path, tmp_path: Path) -> Path:
+    """A copy of Monday's log and keys, as the guide makes it."""
+    printed(data, "copy", f"{tmp_path / 'monday'}/", "--vault", str(tmp_path / "keys"))
+    return tmp_path / "monday"
+
+
+@pytest.fixture
+def tuesday(data: Path, monday: Path, tmp_path: Path) -> Path:
+    """The newest checkpoint that was given out, which the copy does not reach."""
+    written(data, *items(3, "on Tuesday"))
+    newest = tmp_path / "newest"
+    newest.write_text(str(checkpoint(data)))
+    return newest
+
+
+@pytest.fixture
+def empty(data: Path, monday: Path, tuesday: Path, tmp_path: Path) -> Path:
+    """An empty machine to which the guide's keys were copied, with Monday's log put in place."""
+    machine = tmp_path / "machine"
+    machine.mkdir()
+    for name in ("events.jsonl.key",):
+        shutil.copy2(data / name, machine / name)
+    answer = restored(machine, str(monday), "--vault", str(tmp_path / "keys"))
+    assert str(answer["signing"]).startswith("suspended: ")
+    return machine
+
+
+def test_monday_s_copy_on_an_empty_machine_signs_nothing_under_the_old_key(empty: Path) -> None:
+    written(empty, *items(5, "another Tuesday"))
+    code, said = refused(empty, "checkpoint")
+    assert code == 1
+    assert "Nothing is signed until an operator decides; writes go on" in said
+    assert "eventapi log restore --checkpoint" in said
+
+
+def test_the_newest_checkpoint_is_not_continued_by_monday_s_copy(
+    empty: Path, tuesday: Path
+) -> None:
+    code, said = refused(empty, "restore", "--checkpoint", str(tuesday))
+    assert (code, "8 events was signed, but the log has 5" in said) == (1, True)
+    written(empty, *items(5, "another Tuesday"))
+    code, said = refused(empty, "restore", "--checkpoint", str(tuesday))
+    assert (code, "its first 8 events are not those that were signed" in said) == (1, True)
+    assert refused(empty, "checkpoint")[0] == 1
+
+
+def test_a_new_key_is_an_event_that_names_what_the_old_one_signed(
+    empty: Path, tuesday: Path
+) -> None:
+    old = TreeHead.of(Note.of(tuesday.read_text()))
+    answer = restored(empty, "--new-key", "--checkpoint", str(tuesday))
+    note = checkpoint(empty)
+    vkey = str(answer["signing"]).removeprefix("new key ")
+    assert Verifier.of(vkey).has_signed(note)
+    assert TreeHead.of(note).origin != old.origin
+    line = json.loads(printed(empty, "tail", "-n", "1"))
+    assert (line["type"], line["subject"]) == (LogResumed.type, "log/checkpoints")
+    assert (line["data"]["key"], line["data"]["previous"]) == (vkey, old.origin)
+    assert line["data"]["size"] == 8
+    assert invoke(empty, "log", "verify").exit_code == 0
+
+
+def test_a_copy_that_continues_the_newest_checkpoint_signs_on(data: Path, tmp_path: Path) -> None:
+    printed(data, "copy", f"{tmp_path / 'copy'}/", "--vault", str(tmp_path / "keys"))
+    newest = tmp_path / "newest"
+    newest.write_text(str(checkpoint(data)))
+    machine = tmp_path / "machine"
+    machine.mkdir()
+    shutil.copy2(data / "events.jsonl.key", machine)
+    options = ("--vault", str(tmp_path / "keys"), "--checkpoint", str(newest))
+    answer = restored(machine, str(tmp_path / "copy"), *options)
+    assert answer["signing"] == "goes on behind the checkpoint of 5 events"
+    written(machine, *items(2))
+    assert TreeHead.of(checkpoint(machine)).size == 7
+
+
+def test_without_the_key_nothing_is_signed_until_it_is_put_back_and_shown(
+    data: Path, monday: Path, tmp_path: Path
+) -> None:
+    machine = tmp_path / "machine"
+    options = ("--vault", str(tmp_path / "keys"))
+    assert "is not here" in str(restored(machine, str(monday), *options)["signing"])
+    assert "is not here" in refused(machine, "checkpoint")[1]
+    shutil.copy2(data / "events.jsonl.key", machine)
+    newest = str(monday / "events.jsonl.checkpoint")
+    assert "came here by a copy" in refused(machine, "checkpoint")[1]
+    restored(machine, "--checkpoint", newest)
+    assert TreeHead.of(checkpoint(machine)).size == 5
+
+
+def test_a_checkpoint_of_another_key_confirms_nothing(empty: Path, tmp_path: Path) -> None:
+    stranger = Signer.from_seed(bytes(range(32)), "eventapi/")
+    forged = tmp_path / "forged"
+    forged.write_text(str(stranger.sign(str(TreeHead(stranger.verifier.name, 0, bytes(32))))))
+    code, said = refused(empty, "restore", "--checkpoint", str(forged))
+    assert (code, "is not signed by" in said) == (1, True)
+
+
+def test_a_log_that_was_never_signed_needs_no_new_key(tmp_path: Path) -> None:
+    written(tmp_path / "data", RegisterUser(profile("ann")))
+    code, said = refused(tmp_path / "data", "restore", "--new-key")
+    assert (code, "nothing was signed for this log yet" in said) == (1, True)
+
+
+def test_nothing_asked_for_is_a_mistake(data: Path) -> None:
+    assert refused(data, "restore")[0] == 2
+
+
+def test_a_backup_s_checkpoint_of_another_key_is_not_overwritten(data: Path, monday: Path) -> None:
+    before = (monday / "events.jsonl.checkpoint").read_text()
+    origin = TreeHead.of(Note.of(before)).origin
+    restored(data, "--new-key")
+    printed(data, "copy", f"{monday}/")
+    kept = monday / f"events.jsonl.checkpoint.{origin.rpartition('/')[2]}"
+    assert kept.read_text() == before
+    assert TreeHead.of(checkpoint(data)).origin != origin
+
+
+def test_a_backup_is_made_also_where_nothing_may_be_signed(empty: Path, tmp_path: Path) -> None:
+    result = invoke(empty, "log", "copy", f"{tmp_path / 'later'}/")
+    assert result.exit_code == 0
+    assert "the copy has no new checkpoint" in result.stderr
+    assert (tmp_path / "later" / "events.jsonl").read_bytes() == (
+        empty / "events.jsonl"
+    ).read_bytes()
+
+
+def test_verify_compares_the_log_with_the_checkpoint_beside_it(
+    data: Path, tuesday: Path, tmp_path: Path
+) -> None:
+    assert invoke(data, "log", "verify").exit_code == 0
+    other = tmp_path / "other"
+    written(other, RegisterUser(profile("ann")), *items(7))
+    shutil.copy(other / "events.jsonl", data / "events.jsonl")
+    (data / "events.jsonl.mark").unlink()
+    result = invoke(data, "log", "verify")
+    assert result.exit_code == 1
+    assert "the first 8 events are not those of the checkpoint" in result.stdout
+
+
+def test_control_verify_without_the_checkpoint_finds_a_rewritten_log_whole(
+    data: Path, tuesday: Path, tmp_path: Path
+) -> None:
+    written(tmp_path / "other", RegisterUser(profile("ann")), *items(7))
+    shutil.copy(tmp_path / "other" / "events.jsonl", data / "events.jsonl")
+    (data / "events.jsonl.mark").unlink()
+    (data / "events.jsonl.checkpoint").unlink()
+    assert invoke(data, "log", "verify").exit_code == 0
