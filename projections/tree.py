@@ -1,18 +1,21 @@
 """The Merkle tree over a log, of which only the roots of whole tiles are kept.
 
 A tile has 256 hashes of one level (C2SP tlog-tiles). Those of the leaves are made anew from the
-lines when they are asked for: 256 of them are as quickly read and hashed as looked up elsewhere.
-So the tree of a million lines takes 4,000 hashes of memory, and no file that could be wrong.
+lines when they are asked for, and the tiles used last stay in memory: lines may be long, and anyone
+may ask for a proof. So the tree of a million lines takes 4,000 hashes and at most 8 MiB of leaves,
+and no file that could be wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from events.log.port import EventLog
 from events.merkle import (
     EMPTY_ROOT,
+    HASH_BYTES,
     Range,
     consistency_ranges,
     inclusion_ranges,
@@ -25,6 +28,9 @@ from events.merkle import (
 TILE = 256
 """Hashes in a whole tile."""
 
+TILES_KEPT = 1_024
+"""Whole tiles of leaves in memory, 8 KiB each."""
+
 
 class Tree:
     """The tree over the published lines of a log; leaves are counted from 0, positions from 1."""
@@ -36,6 +42,9 @@ class Tree:
         self._rest: list[bytes] = []
         """The hashes of the leaves behind the last whole tile."""
         self._growing = asyncio.Lock()
+        self._tiles: OrderedDict[int, bytes] = OrderedDict()
+        """The hashes of the leaves of whole tiles, the tile used last at the end."""
+        self._reading = asyncio.Lock()
 
     @property
     def size(self) -> int:
@@ -88,7 +97,7 @@ class Tree:
     async def _root(self, start: int, end: int) -> bytes:
         """The root over leaves that are a subtree, or the right edge of one."""
         size = end - start
-        if size <= TILE:
+        if size < TILE:
             return root_of(await self._leaves(start, end)) if size else EMPTY_ROOT
         unit, level = TILE, 0
         while size % (unit * TILE) == 0 and level + 1 < len(self._levels):
@@ -99,6 +108,26 @@ class Tree:
         return node_hash(await self._root(start, middle), await self._root(middle, end))
 
     async def _leaves(self, start: int, end: int) -> list[bytes]:
-        if start == self.size - len(self._rest):
-            return self._rest[: end - start]
-        return [leaf_hash(line) async for run in self._log.read(start, end) for line in run]
+        """The hashes of leaves that are all in one tile."""
+        if start >= self.size - len(self._rest):
+            first = start - self.size + len(self._rest)
+            return self._rest[first : first + end - start]
+        number, first = divmod(start, TILE)
+        tile = await self._tile(number)
+        places = range(first * HASH_BYTES, (first + end - start) * HASH_BYTES, HASH_BYTES)
+        return [tile[at : at + HASH_BYTES] for at in places]
+
+    async def _tile(self, number: int) -> bytes:
+        """The hashes of the leaves of a whole tile, read by one request at a time."""
+        if number not in self._tiles:
+            async with self._reading:
+                if number not in self._tiles:
+                    self._tiles[number] = await self._read_tile(number)
+                    if len(self._tiles) > TILES_KEPT:
+                        self._tiles.popitem(last=False)
+        self._tiles.move_to_end(number)
+        return self._tiles[number]
+
+    async def _read_tile(self, number: int) -> bytes:
+        runs = self._log.read(number * TILE, (number + 1) * TILE)
+        return b"".join([leaf_hash(line) async for run in runs for line in run])

@@ -168,7 +168,7 @@ def _dump(postgresql: PostgreSQL, url: str, *options: str) -> str:
 
 
 def _psql(postgresql: PostgreSQL, statements: str, url: str) -> None:
-    psql = [postgresql.program("psql"), "--quiet", "--set=ON_ERROR_STOP=1", url]
+    psql: list[str | Path] = [postgresql.program("psql"), "--quiet", "--set=ON_ERROR_STOP=1", url]
     postgresql.run(psql, statements)
 
 

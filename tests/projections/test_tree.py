@@ -84,3 +84,40 @@ def test_it_grows_with_the_log_whoever_asks() -> None:
         assert await tree.root(1_000) == root_of(LONGEST[:1_000])
 
     asyncio.run(check())
+
+
+class CountingLog(LongLog):
+    """Counts how often lines are read."""
+
+    reads = 0
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        self.reads += 1
+        async for lines in super().read(after, upto):
+            yield lines
+
+
+def test_a_tile_that_is_asked_for_again_is_not_read_again() -> None:
+    async def check() -> None:
+        log = CountingLog(10 * TILE)
+        tree = Tree(log)
+        await tree.grow()
+        log.reads = 0
+        await asyncio.gather(*(tree.consistency(3 * TILE - 1, 10 * TILE) for _ in range(50)))
+        assert log.reads == 1
+
+    asyncio.run(check())
+
+
+def test_only_so_many_tiles_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.tree.TILES_KEPT", 2)
+
+    async def check() -> None:
+        tree = Tree(LongLog(5 * TILE))
+        await tree.grow()
+        for number in (0, 1, 0, 2, 3, 0):
+            wanted = LONGEST[number * TILE : (number + 1) * TILE]
+            assert await tree.tile(0, number, TILE) == wanted
+            assert len(tree._tiles) <= 2
+
+    asyncio.run(check())

@@ -14,8 +14,9 @@ from eventapi.settings import Settings
 from eventapi.storage import Parts
 from events.log.port import EventLog
 from events.merkle import EMPTY_ROOT, is_consistent, leaf_hash, root_from_inclusion, root_of
-from events.notes import Consistency, Inclusion, Note, TreeHead, Verifier
+from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
 from events.signing.file import FileSigning
+from events.signing.register import create_register
 from projections.tree import Tree
 from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
 
@@ -162,3 +163,55 @@ def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
             assert str(key) not in answer.text
     assert str(key) in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_log_that_contradicts_its_checkpoint_goes_on_and_signs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients are told what holds; the server reports it once, and not at every request."""
+    signer = Signer.from_seed(bytes(range(32)), "eventapi/")
+    (tmp_path / "events.jsonl.key").write_text(signer.skey)
+    create_register(
+        tmp_path / "events.jsonl.signed",
+        signer.verifier.vkey,
+        TreeHead(signer.verifier.name, 1, bytes(32)),
+    )
+
+    def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
+        return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
+
+    monkeypatch.setattr("eventapi.app.open_checkpoints", opened)
+    with Api() as api:
+        api.caller("ann").create()
+        caplog.clear()
+        for _ in range(3):
+            answer = api.request("GET", "/log/checkpoint")
+            assert_problem(answer, 503, "log-unavailable")
+            assert "The log contradicts its newest checkpoint" in answer.json()["detail"]
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+        assert api.request("GET", "/log/key").text == f"{signer.verifier.vkey}\n"
+        assert api.request("GET", "/health/ready").status_code == 200
+
+
+def test_the_newest_cosigned_checkpoint_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Checkpoints] = []
+
+    def opened(settings: Settings, log: EventLog, parts: Parts) -> Checkpoints:
+        found.append(Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl")))
+        return found[-1]
+
+    monkeypatch.setattr("eventapi.app.open_checkpoints", opened)
+    witness = Signer.from_seed(bytes(range(32)), "witness/")
+    with Api() as api:
+        assert_problem(api.request("GET", "/log/cosigned"), 404, "not-found")
+        note = Note.of(api.request("GET", "/log/checkpoint").text)
+        cosigned = Note(note.text, [*note.signatures, *witness.sign(note.text).signatures])
+        api.caller("ann")
+        asyncio.run(
+            Checkpoints(found[-1].tree, FileSigning(tmp_path / "events.jsonl")).cosign(
+                str(cosigned)
+            )
+        )
+        assert api.request("GET", "/log/cosigned").text == str(cosigned)

@@ -26,7 +26,7 @@ def main() -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(Restores, settings=campaign)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Restores, settings=campaign)
     told = " ".join(f"{name}={count}" for name, count in Restores.totals.items())
     sys.stdout.write(f"{told} contradictions=0\n")
 

@@ -17,7 +17,7 @@ QUICK = settings(max_examples=12, stateful_step_count=15, deadline=None)
 
 
 def test_no_order_of_copies_and_restores_leads_to_a_contradiction() -> None:
-    run_state_machine_as_test(Restores, settings=QUICK)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Restores, settings=QUICK)
 
 
 def _knows_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
