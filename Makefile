@@ -32,6 +32,7 @@ CYCLES ?= 2000
 SEEDS ?= 100000
 EVERY ?= 1
 STRIDE ?= 1
+HISTORIES ?= 2000
 SECONDS ?= 60
 
 prove: $(VENV)/.installed-test
@@ -40,6 +41,8 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.proving.faults --every $(EVERY)
 	$(BIN)/pytest tests/proving/faults/test_storage_faults.py
 	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
+	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES)
+	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES) --databases
 	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 	$(BIN)/python -m tests.production --log postgresql
 	$(BIN)/python -m tests.production --log mariadb

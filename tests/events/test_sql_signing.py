@@ -17,10 +17,11 @@ from events.merkle import leaf_hash, root_of
 from events.notes import Note, Signer, TreeHead
 from events.signing.sql import SqlSigning
 from projections.tree import Tree
-from tests.events.rows import Server
+from tests.events.rows import Server, by
 from tests.events.stories import in_event_loop
 from tests.projections.test_tree import LongLog
 from tests.servers.postgresql import PostgreSQL
+from tests.servers.serving import serving
 
 pytestmark = pytest.mark.usefixtures("collected")
 
@@ -217,3 +218,37 @@ async def test_a_row_whose_key_is_gone_signs_nothing(url: str, tmp_path: Path) -
         await connection.execute(database_module.KEYS.delete())
     await database.close()
     await suspended(url, tmp_path / "fresh", 9, "is not here")
+
+
+class Standby(PostgreSQL):
+    """A standby of another server, until it is promoted."""
+
+    def __init__(self, primary: PostgreSQL) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def prepare(self) -> None:
+        """Copy the primary's files as they are, with its write-ahead log."""
+        source = self._primary.url_of("postgres", "postgres")
+        options: list[str | Path] = ["--write-recovery-conf", "--wal-method=stream"]
+        base = [self.program("pg_basebackup"), f"--dbname={source}", "--pgdata", self.data]
+        self.run([*base, *options, "--checkpoint=fast"])
+
+    def promote(self) -> None:
+        """Make it a server of its own, on a timeline of its own."""
+        self.sql("SELECT pg_promote(true)")
+
+
+@in_event_loop
+async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkpoint_is_shown(
+    tmp_path: Path,
+) -> None:
+    """It may lack what the primary signed last, and no instance of its own knows."""
+    with serving(PostgreSQL()) as primary:
+        newest = await signed(primary.url, tmp_path / "1", 5)
+        with serving(Standby(primary)) as standby:
+            standby.promote()
+            url = by(primary.url, standby.port)
+            await suspended(url, tmp_path / "fresh", 9, COPIED)
+            await shown(url, tmp_path / "fresh", 9, newest)
+            assert TreeHead.of(await signed(url, tmp_path / "another", 9)).size == 9

@@ -9,7 +9,10 @@ import sys
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.proving.restores.databases import DatabaseRestores
 from tests.proving.restores.files import Restores
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.serving import serving
 
 
 def main() -> None:
@@ -17,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.proving.restores")
     parser.add_argument("--histories", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--databases", action="store_true", help="over PostgreSQL")
     arguments = parser.parse_args()
     logging.disable()
     campaign = settings(
@@ -26,9 +30,18 @@ def main() -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(Restores, settings=campaign)
-    told = " ".join(f"{name}={count}" for name, count in Restores.totals.items())
-    sys.stdout.write(f"{told} contradictions=0\n")
+    if not arguments.databases:
+        run_state_machine_as_test(Restores, settings=campaign)
+        _print(Restores.totals)
+        return
+    with serving(PostgreSQL()) as DatabaseRestores.server:
+        run_state_machine_as_test(DatabaseRestores, settings=campaign)
+    _print(DatabaseRestores.totals)
+
+
+def _print(totals: dict[str, int]) -> None:
+    counts = " ".join(f"{name}={count}" for name, count in totals.items())
+    sys.stdout.write(f"{counts} contradictions=0\n")
 
 
 if __name__ == "__main__":

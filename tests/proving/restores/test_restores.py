@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventapi.checkpoints import Checkpoints
 from events.signing import file, register
+from tests.proving.restores.databases import DatabaseRestores
 from tests.proving.restores.files import Restores
 from tests.proving.restores.judge import Contradiction
+from tests.servers.postgresql import PostgreSQL
 
 QUICK = settings(max_examples=12, stateful_step_count=15, deadline=None)
 
 
 def test_no_order_of_copies_and_restores_leads_to_a_contradiction() -> None:
     run_state_machine_as_test(Restores, settings=QUICK)
+
+
+def test_no_order_of_dumps_and_loads_leads_to_a_contradiction(postgresql: PostgreSQL) -> None:
+    DatabaseRestores.server = postgresql
+    few = settings(max_examples=3, stateful_step_count=10, deadline=None, phases=[Phase.generate])
+    run_state_machine_as_test(DatabaseRestores, settings=few)
 
 
 def _knows_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
