@@ -20,7 +20,7 @@ from events.errors import (
     Unauthenticated,
     VaultUnavailable,
 )
-from events.record import Record
+from events.record import Event, Record
 from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring, seal, unseal
 from events.users import UserRegistered
 from projections.receipts import Entity, Receipt
@@ -30,10 +30,15 @@ logger = logging.getLogger("eventapi.journal")
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a command came to: its record, now durable, and the entity as it stood right after."""
+    """What a command came to: its record, now durable, and the entity as it stood right after.
+
+    ``replayed``: an earlier request with the same key had this effect. Then the record has no event
+    and no time, and a batch leaves the entity to the journal, which reads it from the log.
+    """
 
     record: Record
     entity: Entity
+    replayed: bool = False
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -128,9 +133,10 @@ class Batch:
             # It was good when the request came, but has ended before the request's turn.
             raise Unauthenticated("the session has ended")
         if wish.once is not None:
-            receipt = self._draft.receipts.valid(wish.once.key, self._time)
+            last = self._draft.last
+            receipt = self._draft.receipts.valid(wish.once.key, self._time, last.time)
             if receipt is not None:
-                return [replayed(receipt, wish.once, self.keys)]
+                return [replayed(receipt, wish.once, self._source, self.keys)]
         # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
         single = len(wish.commands) == 1
         draft, keys = self._draft, self.keys
@@ -196,13 +202,26 @@ class Batch:
         return msgspec.structs.replace(record, requesthash=sealed)
 
 
-def replayed(receipt: Receipt, once: Once, keyring: Keyring) -> Outcome:
-    """What the first request with this key came to; raises `IdempotencyKeyReused` for another."""
-    record = receipt.record
-    cipher = keyring[record.sealedfor]
-    if unseal(cipher, record.requesthash, receipt_context(record)) != once.request:
+def replayed(receipt: Receipt, once: Once, source: str, keyring: Keyring) -> Outcome:
+    """What the first request with this key came to; raises `IdempotencyKeyReused` for another.
+
+    ``source`` is the log's.
+    """
+    record = Record(
+        receipt.position,
+        source,
+        receipt.subject,
+        "",
+        receipt.user,
+        Event(),
+        receipt.user,
+        idempotencykey=once.key,
+        requesthash=receipt.request,
+    )
+    cipher = keyring[receipt.user]
+    if unseal(cipher, receipt.request, receipt_context(record)) != once.request:
         raise IdempotencyKeyReused("the Idempotency-Key was used before, for another request")
-    return Outcome(record, receipt.entity)
+    return Outcome(record, None, replayed=True)
 
 
 def receipt_context(record: Record) -> bytes:

@@ -22,6 +22,7 @@ import msgspec
 
 from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
 from eventapi.commands.command import Command
+from eventapi.past import Past
 from eventapi.watching import UNWATCHED, Watch
 from events.errors import (
     DamagedLog,
@@ -29,11 +30,13 @@ from events.errors import (
     LogFenced,
     LogUnavailable,
     LogUnreachable,
+    NotFound,
     Overloaded,
     RequestInProgress,
     VaultUnavailable,
 )
 from events.log.port import Appender, EventLog, Head
+from events.record import entity_number
 from events.sealing import Keyring
 from events.users import UserErased
 from events.vault.port import Vault
@@ -93,6 +96,7 @@ class Journal:
         self._on_fence = on_fence
         self._watch = watch
         self._keyring = Keyring()
+        self._past = Past(log, self._keyring, vault, snapshots)
         self._state = State.empty()
         self._folding = asyncio.Lock()
         self._queue: deque[Wish] = deque()
@@ -187,8 +191,24 @@ class Journal:
         """
         if once is None:
             return None
-        receipt = (await self.state()).receipts.valid(once.key, self._environment.now())
-        return None if receipt is None else replayed(receipt, once, self._keyring)
+        state = await self.state()
+        last = state.last
+        receipt = state.receipts.valid(once.key, self._environment.now(), last.time)
+        if receipt is None:
+            return None
+        return await self._recalled(replayed(receipt, once, last.source, self._keyring))
+
+    async def _recalled(self, outcome: Outcome) -> Outcome:
+        """A replayed outcome with its entity, as it stood then.
+
+        Raises `NotFound` where the user whose request it was is erased meanwhile.
+        """
+        record, state = outcome.record, await self.state()
+        entity = await self._past.entity_after(record.position, record.subject, state)
+        user = (await self.state()).users.by_id.get(entity_number(record.sealedfor))
+        if user is None or user.status == "erased":
+            raise NotFound("the account was erased")
+        return Outcome(record, entity, replayed=True)
 
     async def execute(
         self,
@@ -237,7 +257,10 @@ class Journal:
         self._queue.append(wish)
         self._filled.set()
         with self._watch.write():
-            return await wish.answer
+            outcomes = await wish.answer
+        if once is not None and outcomes[0].replayed:
+            return [await self._recalled(outcomes[0])]
+        return outcomes
 
     async def _run(self) -> None:
         try:
