@@ -17,6 +17,7 @@ from events.errors import (
     Fault,
     IdempotencyKeyReused,
     Invalid,
+    StorageFull,
     Unauthenticated,
     VaultUnavailable,
 )
@@ -99,15 +100,28 @@ class NewKeys(Keyring):
 
 
 class Batch:
-    """The draft of one batch: what is decided and encoded, but not yet written."""
+    """The draft of one batch: what is decided and encoded, but not yet written.
 
-    def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
+    With ``is_full``, only what takes rights away is taken; the rest gets `StorageFull`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        keyring: Keyring,
+        environment: Environment,
+        *,
+        is_full: bool = False,
+    ) -> None:
+        self._is_full = is_full
         self._draft = state.draft()
         self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
         self._time = max(environment.now(), state.last.time)
         self.keys = NewKeys(keyring)
+        self.revokes = True
+        """Whether all that was decided only takes rights away."""
         self.lines: list[bytes] = []
         self.records: list[Record] = []
         self.answers: list[tuple[Wish, list[Outcome] | Exception]] = []
@@ -162,6 +176,10 @@ class Batch:
         self, command: Command, draft: State, keys: NewKeys, wish: Wish, remaining: int
     ) -> tuple[Record, bytes]:
         decision = command.decide(draft)
+        if not decision.revokes:
+            if self._is_full:
+                raise StorageFull("no room for another event")
+            self.revokes = False
         new_keys = None
         if isinstance(decision.event, UserRegistered):
             new_keys = NewKeys(keys)

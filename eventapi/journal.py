@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -33,6 +33,7 @@ from events.errors import (
     NotFound,
     Overloaded,
     RequestInProgress,
+    StorageFull,
     VaultUnavailable,
 )
 from events.log.port import Appender, EventLog, Head
@@ -127,13 +128,14 @@ class Journal:
         async with exclusive as appender, self._folding:
             await self._catch_up()
             self._check_head(appender)
+            appender.keep_reserve()
             await self._finish_erasures()
         self._task = asyncio.create_task(self._run(), name="journal")
 
     async def _finish_erasures(self) -> None:
         users = self._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        await self.vault.destroy(erased & (await self.vault.all()).keys())
+        await self._destroy(erased & (await self.vault.all()).keys())
         lost = [
             user.subject
             for user in users
@@ -286,11 +288,20 @@ class Journal:
     async def _destroy_keys(self) -> None:
         """Destroy the keys of the erased; what fails now is tried again, at the latest at a start."""
         try:
-            await self.vault.destroy(self._doomed)
+            await self._destroy(self._doomed)
         except EventapiError as error:
             logger.warning("keys of erased users are not destroyed yet: %s", error)
         else:
             self._doomed.clear()
+
+    async def _destroy(self, subjects: Collection[str]) -> None:
+        """Destroy keys; on a full disk with the room that the log keeps in reserve."""
+        try:
+            await self.vault.destroy(subjects)
+        except StorageFull:
+            if not await self._log.release_reserve():
+                raise
+            await self.vault.destroy(subjects)
 
     def _taken(self, most: int) -> list[Wish]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
@@ -331,23 +342,39 @@ class Journal:
         """Bring a batch into the log and then into the state; the state must not move meanwhile."""
         await self._catch_up()
         self._check_head(appender)
-        batch = Batch(self._state, self._keyring, self._environment)
+        batch = self._decided(wishes)
+        try:
+            await self._append(batch, appender)
+        except StorageFull:
+            if batch.revokes:
+                raise
+            # Decided anew, because positions and hashes change without the others.
+            batch = self._decided(wishes, is_full=True)
+            await self._append(batch, appender)
+        return batch.answers
+
+    def _decided(self, wishes: Sequence[Wish], *, is_full: bool = False) -> Batch:
+        batch = Batch(self._state, self._keyring, self._environment, is_full=is_full)
         for wish in wishes:
             batch.take(wish)
-        if batch.lines:
-            if batch.keys:
-                await self.vault.put(batch.keys.raw)
-            last = batch.records[-1]
-            with self._watch.append(len(batch.lines)):
-                await appender.append(batch.lines, Head(last.position, last.hash))
-            self._keyring.update(batch.keys)
-            apply_all(batch.records, self._state, self._keyring)
-            self._doomed |= {
-                record.subject for record in batch.records if type(record.event) is UserErased
-            }
-            if self._doomed:
-                await self._destroy_keys()
-        return batch.answers
+        return batch
+
+    async def _append(self, batch: Batch, appender: Appender) -> None:
+        if not batch.lines:
+            return
+        if batch.keys:
+            await self.vault.put(batch.keys.raw)
+        last = batch.records[-1]
+        head = Head(last.position, last.hash)
+        with self._watch.append(len(batch.lines)):
+            await appender.append(batch.lines, head, revokes=batch.revokes)
+        self._keyring.update(batch.keys)
+        apply_all(batch.records, self._state, self._keyring)
+        self._doomed |= {
+            record.subject for record in batch.records if type(record.event) is UserErased
+        }
+        if self._doomed:
+            await self._destroy_keys()
 
     def _check_head(self, appender: Appender) -> None:
         """What is folded must end where the log says that it ends."""

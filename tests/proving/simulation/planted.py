@@ -236,7 +236,9 @@ async def _finish_nothing(_: journal.Journal) -> None:
     """An erasure that was cut short stays so."""
 
 
-async def _append_and_go(log: JsonlLog, lines: Sequence[bytes], head: Head) -> None:
+async def _append_and_go(
+    log: JsonlLog, lines: Sequence[bytes], head: Head, *, revokes: bool = False
+) -> None:
     """Whoever is cancelled lets go of the lock at once, while the thread still writes."""
     data = b"\n".join((*lines, b""))
     await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
