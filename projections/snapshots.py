@@ -73,6 +73,7 @@ class _Owned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     user: User
     items: list[Item]
     sessions: list[Session]
+    log_bytes: int
     box: bytes
 
 
@@ -235,6 +236,7 @@ def _body(state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) 
                 replace(user, username="", email="", full_name=None, password_hash=""),
                 [replace(item, title="", description=None) for item in items],
                 [replace(session, address=None, user_agent=None) for session in sessions],
+                state.items.log_bytes.of(user.id),
                 box,
             )
         )
@@ -325,6 +327,8 @@ def _take_in(state: State, owned: _Owned) -> None:
             force_setattr(item, "updated_at", item.created_at)  # One string for both.
         state.items.by_id[item.id] = item
         state.items.by_owner.add(user.id, item.id)
+    if owned.log_bytes:
+        state.items.log_bytes.add(user.id, owned.log_bytes)
     if owned.sessions:
         ids = frozenset(session.id for session in owned.sessions)
         state.sessions.ids_by_user[user.id] = ids

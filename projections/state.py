@@ -12,7 +12,7 @@ from events import items as item_events
 from events import sessions as session_events
 from events import users as user_events
 from events.record import START, Event, Record, entity_number
-from projections.items import Items
+from projections.items import Item, Items
 from projections.receipts import HOUR, Entity, Receipts
 from projections.sessions import Sessions
 from projections.users import Users
@@ -78,6 +78,8 @@ class State:
         if record.time[HOUR] != last.time[HOUR]:
             self.receipts.advance(last.time, record.time)
         entity = self._apply[type(record.event)](record, record.event)
+        if type(entity) is Item:
+            self.items.log_bytes.add(entity.owner, record.end - last.end)
         if record.idempotencykey:
             self.receipts.add(record)
         return entity
@@ -133,6 +135,7 @@ class State:
                     self.users.last_id,
                     self.items.last_id,
                     self.receipts.skipped,
+                    sorted(self.items.log_bytes.by_owner.items()),
                 )
             )
         )
