@@ -135,7 +135,7 @@ class State:
                     self.users.last_id,
                     self.items.last_id,
                     self.receipts.skipped,
-                    sorted(self.items.log_bytes.by_owner.items()),
+                    [self.items.log_bytes.of(user) for user in sorted(self.users.by_id)],
                 )
             )
         )

@@ -14,7 +14,14 @@ from eventapi.commands.quota import Quota
 from eventapi.commands.users import EraseUser
 from eventapi.testing.given import at, created, given, registered
 from events.errors import QuotaExceeded
-from events.items import Content, ItemCreated, ItemDeleted, ItemRestored, ItemUpdated
+from events.items import (
+    Content,
+    ContentChanges,
+    ItemCreated,
+    ItemDeleted,
+    ItemRestored,
+    ItemUpdated,
+)
 from projections.state import State
 from tests.eventapi.house import House, Storage, opened
 
@@ -53,7 +60,8 @@ def test_a_deletion_is_undone_only_where_there_is_room() -> None:
 
 
 def test_an_item_that_is_there_is_changed_and_restored_and_deleted_whatever_the_number() -> None:
-    given(*TWO_ITEMS).when(UpdateItem(1, 1, quota=up_to(1))).then("items/1", ItemUpdated())
+    changed = ItemUpdated(personal=ContentChanges(title="new"))
+    given(*TWO_ITEMS).when(UpdateItem(1, 1, "new", quota=up_to(1))).then("items/1", changed)
     restore = RestoreItem(1, 1, 2, CONTENT, quota=up_to(1))
     given(*TWO_ITEMS).when(restore).then("items/1", ItemRestored(2, personal=CONTENT))
     given(*TWO_ITEMS).when(DeleteItem(1, 1)).then("items/1", ItemDeleted())
