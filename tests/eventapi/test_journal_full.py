@@ -222,8 +222,9 @@ def test_the_key_of_the_erased_is_destroyed_with_the_room_of_the_reserve() -> No
 def test_a_start_on_a_full_disk_finishes_an_erasure_that_was_cut_short() -> None:
     async def run() -> None:
         async with full() as house:
-            house.vault.destroy = nothing  # type: ignore[method-assign]  # it died before
-            await house.journal.execute(REVOKING["erase"])
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(house.vault, "destroy", nothing)  # It died before.
+                await house.journal.execute(REVOKING["erase"])
             assert len(await house.vault.all()) == 2
             async with opened(house.storage):
                 assert set(await house.vault.all()) == {"users/2"}

@@ -140,7 +140,7 @@ def test_a_registration_and_a_deletion_have_receipts_too(storage: Storage) -> No
     asyncio.run(run())
 
 
-CHANGES = {
+CHANGES: dict[str, Command] = {
     "create": CreateItem(1, Content("new", "text")),
     "replace": UpdateItem(1, 1, "new", "text"),
     "clear": UpdateItem(1, 1, description=None),

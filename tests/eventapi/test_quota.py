@@ -149,7 +149,14 @@ def test_requests_that_come_at_once_do_not_get_past_a_quota(storage: Storage) ->
             await house.register("ann")
             create = CreateItem(1, CONTENT, up_to(3))
             assert await together(house, [create] * 5) == [True] * 3 + [False] * 2
-            mixed = [create, DeleteItem(1, 1), create, DeleteItem(1, 2), create, create]
+            mixed: list[Command] = [
+                create,
+                DeleteItem(1, 1),
+                create,
+                DeleteItem(1, 2),
+                create,
+                create,
+            ]
             assert await together(house, mixed) == [False, True, True, True, True, False]
             assert len((await house.state()).items.by_owner[1]) == 3
 

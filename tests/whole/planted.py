@@ -21,7 +21,7 @@ from litestar.types import ASGIApp
 from eventapi import app, batch, journal, storage
 from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
-from events.log import jsonl
+from events.log import jsonl, reserve
 from events.log.mark import Mark
 from events.log.port import Head
 from projections.state import State
@@ -173,5 +173,5 @@ def _die_at(point: str) -> None:
 
 def no_reserve() -> ASGIApp:
     """No room is kept for events that take rights away."""
-    _plant(jsonl.Reserve, "make", lambda *_: None)
+    _plant(reserve.Reserve, "make", lambda *_: None)
     return app.create_app()
