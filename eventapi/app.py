@@ -28,6 +28,7 @@ from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.background import kept_running
+from eventapi.commands.quota import Quota
 from eventapi.expiry import keep_ending
 from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
@@ -180,6 +181,7 @@ def create_app(
                 checkpoints,
                 limits,
                 exposition,
+                quota=Quota(settings.user_quota_bytes, settings.user_quota_items),
             )
             for request in requests:
                 request.services = services

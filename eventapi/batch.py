@@ -17,10 +17,11 @@ from events.errors import (
     Fault,
     IdempotencyKeyReused,
     Invalid,
+    StorageFull,
     Unauthenticated,
     VaultUnavailable,
 )
-from events.record import Record
+from events.record import Event, Record
 from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring, seal, unseal
 from events.users import UserRegistered
 from projections.receipts import Entity, Receipt
@@ -30,10 +31,15 @@ logger = logging.getLogger("eventapi.journal")
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a command came to: its record, now durable, and the entity as it stood right after."""
+    """What a command came to: its record, now durable, and the entity as it stood right after.
+
+    ``replayed``: an earlier request with the same key had this effect. Then the record has no event
+    and no time, and a batch leaves the entity to the journal, which reads it from the log.
+    """
 
     record: Record
     entity: Entity
+    replayed: bool = False
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -94,15 +100,28 @@ class NewKeys(Keyring):
 
 
 class Batch:
-    """The draft of one batch: what is decided and encoded, but not yet written."""
+    """The draft of one batch: what is decided and encoded, but not yet written.
 
-    def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
+    With ``is_full``, only what takes rights away is taken; the rest gets `StorageFull`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        keyring: Keyring,
+        environment: Environment,
+        *,
+        is_full: bool = False,
+    ) -> None:
+        self._is_full = is_full
         self._draft = state.draft()
         self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
         self._time = max(environment.now(), state.last.time)
         self.keys = NewKeys(keyring)
+        self.revokes = True
+        """Whether all that was decided only takes rights away."""
         self.lines: list[bytes] = []
         self.records: list[Record] = []
         self.answers: list[tuple[Wish, list[Outcome] | Exception]] = []
@@ -128,9 +147,10 @@ class Batch:
             # It was good when the request came, but has ended before the request's turn.
             raise Unauthenticated("the session has ended")
         if wish.once is not None:
-            receipt = self._draft.receipts.valid(wish.once.key, self._time)
+            last = self._draft.last
+            receipt = self._draft.receipts.valid(wish.once.key, self._time, last.time)
             if receipt is not None:
-                return [replayed(receipt, wish.once, self.keys)]
+                return [replayed(receipt, wish.once, self._source, self.keys)]
         # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
         single = len(wish.commands) == 1
         draft, keys = self._draft, self.keys
@@ -156,6 +176,10 @@ class Batch:
         self, command: Command, draft: State, keys: NewKeys, wish: Wish, remaining: int
     ) -> tuple[Record, bytes]:
         decision = command.decide(draft)
+        if not decision.revokes:
+            if self._is_full:
+                raise StorageFull("no room for another event")
+            self.revokes = False
         new_keys = None
         if isinstance(decision.event, UserRegistered):
             new_keys = NewKeys(keys)
@@ -196,13 +220,26 @@ class Batch:
         return msgspec.structs.replace(record, requesthash=sealed)
 
 
-def replayed(receipt: Receipt, once: Once, keyring: Keyring) -> Outcome:
-    """What the first request with this key came to; raises `IdempotencyKeyReused` for another."""
-    record = receipt.record
-    cipher = keyring[record.sealedfor]
-    if unseal(cipher, record.requesthash, receipt_context(record)) != once.request:
+def replayed(receipt: Receipt, once: Once, source: str, keyring: Keyring) -> Outcome:
+    """What the first request with this key came to; raises `IdempotencyKeyReused` for another.
+
+    ``source`` is the log's.
+    """
+    record = Record(
+        receipt.position,
+        source,
+        receipt.subject,
+        "",
+        receipt.user,
+        Event(),
+        receipt.user,
+        idempotencykey=once.key,
+        requesthash=receipt.request,
+    )
+    cipher = keyring[receipt.user]
+    if unseal(cipher, receipt.request, receipt_context(record)) != once.request:
         raise IdempotencyKeyReused("the Idempotency-Key was used before, for another request")
-    return Outcome(record, receipt.entity)
+    return Outcome(record, None, replayed=True)
 
 
 def receipt_context(record: Record) -> bytes:

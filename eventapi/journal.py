@@ -15,13 +15,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 import msgspec
 
 from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
 from eventapi.commands.command import Command
+from eventapi.past import Past
 from eventapi.watching import UNWATCHED, Watch
 from events.errors import (
     DamagedLog,
@@ -29,11 +30,14 @@ from events.errors import (
     LogFenced,
     LogUnavailable,
     LogUnreachable,
+    NotFound,
     Overloaded,
     RequestInProgress,
+    StorageFull,
     VaultUnavailable,
 )
 from events.log.port import Appender, EventLog, Head
+from events.record import entity_number
 from events.sealing import Keyring
 from events.users import UserErased
 from events.vault.port import Vault
@@ -93,6 +97,7 @@ class Journal:
         self._on_fence = on_fence
         self._watch = watch
         self._keyring = Keyring()
+        self._past = Past(log, self._keyring, vault, snapshots)
         self._state = State.empty()
         self._folding = asyncio.Lock()
         self._queue: deque[Wish] = deque()
@@ -123,13 +128,14 @@ class Journal:
         async with exclusive as appender, self._folding:
             await self._catch_up()
             self._check_head(appender)
+            appender.keep_reserve()
             await self._finish_erasures()
         self._task = asyncio.create_task(self._run(), name="journal")
 
     async def _finish_erasures(self) -> None:
         users = self._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        await self.vault.destroy(erased & (await self.vault.all()).keys())
+        await self._destroy(erased & (await self.vault.all()).keys())
         lost = [
             user.subject
             for user in users
@@ -187,8 +193,24 @@ class Journal:
         """
         if once is None:
             return None
-        receipt = (await self.state()).receipts.valid(once.key, self._environment.now())
-        return None if receipt is None else replayed(receipt, once, self._keyring)
+        state = await self.state()
+        last = state.last
+        receipt = state.receipts.valid(once.key, self._environment.now(), last.time)
+        if receipt is None:
+            return None
+        return await self._recalled(replayed(receipt, once, last.source, self._keyring))
+
+    async def _recalled(self, outcome: Outcome) -> Outcome:
+        """A replayed outcome with its entity, as it stood then.
+
+        Raises `NotFound` where the user whose request it was is erased meanwhile.
+        """
+        record, state = outcome.record, await self.state()
+        entity = await self._past.entity_after(record.position, record.subject, state)
+        user = (await self.state()).users.by_id.get(entity_number(record.sealedfor))
+        if user is None or user.status == "erased":
+            raise NotFound("the account was erased")
+        return Outcome(record, entity, replayed=True)
 
     async def execute(
         self,
@@ -237,7 +259,10 @@ class Journal:
         self._queue.append(wish)
         self._filled.set()
         with self._watch.write():
-            return await wish.answer
+            outcomes = await wish.answer
+        if once is not None and outcomes[0].replayed:
+            return [await self._recalled(outcomes[0])]
+        return outcomes
 
     async def _run(self) -> None:
         try:
@@ -263,11 +288,20 @@ class Journal:
     async def _destroy_keys(self) -> None:
         """Destroy the keys of the erased; what fails now is tried again, at the latest at a start."""
         try:
-            await self.vault.destroy(self._doomed)
+            await self._destroy(self._doomed)
         except EventapiError as error:
             logger.warning("keys of erased users are not destroyed yet: %s", error)
         else:
             self._doomed.clear()
+
+    async def _destroy(self, subjects: Collection[str]) -> None:
+        """Destroy keys; on a full disk with the room that the log keeps in reserve."""
+        try:
+            await self.vault.destroy(subjects)
+        except StorageFull:
+            if not await self._log.release_reserve():
+                raise
+            await self.vault.destroy(subjects)
 
     def _taken(self, most: int) -> list[Wish]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
@@ -308,23 +342,39 @@ class Journal:
         """Bring a batch into the log and then into the state; the state must not move meanwhile."""
         await self._catch_up()
         self._check_head(appender)
-        batch = Batch(self._state, self._keyring, self._environment)
+        batch = self._decided(wishes)
+        try:
+            await self._append(batch, appender)
+        except StorageFull:
+            if batch.revokes:
+                raise
+            # Decided anew, because positions and hashes change without the others.
+            batch = self._decided(wishes, is_full=True)
+            await self._append(batch, appender)
+        return batch.answers
+
+    def _decided(self, wishes: Sequence[Wish], *, is_full: bool = False) -> Batch:
+        batch = Batch(self._state, self._keyring, self._environment, is_full=is_full)
         for wish in wishes:
             batch.take(wish)
-        if batch.lines:
-            if batch.keys:
-                await self.vault.put(batch.keys.raw)
-            last = batch.records[-1]
-            with self._watch.append(len(batch.lines)):
-                await appender.append(batch.lines, Head(last.position, last.hash))
-            self._keyring.update(batch.keys)
-            apply_all(batch.records, self._state, self._keyring)
-            self._doomed |= {
-                record.subject for record in batch.records if type(record.event) is UserErased
-            }
-            if self._doomed:
-                await self._destroy_keys()
-        return batch.answers
+        return batch
+
+    async def _append(self, batch: Batch, appender: Appender) -> None:
+        if not batch.lines:
+            return
+        if batch.keys:
+            await self.vault.put(batch.keys.raw)
+        last = batch.records[-1]
+        head = Head(last.position, last.hash)
+        with self._watch.append(len(batch.lines)):
+            await appender.append(batch.lines, head, revokes=batch.revokes)
+        self._keyring.update(batch.keys)
+        apply_all(batch.records, self._state, self._keyring)
+        self._doomed |= {
+            record.subject for record in batch.records if type(record.event) is UserErased
+        }
+        if self._doomed:
+            await self._destroy_keys()
 
     def _check_head(self, appender: Appender) -> None:
         """What is folded must end where the log says that it ends."""

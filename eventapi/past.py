@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from events.codec import decode
 from events.errors import Fault, Invalid, Overloaded
 from events.log.port import EventLog
-from events.record import START, Record
+from events.record import START, Record, entity_number
 from events.sealing import Keyring
 from events.vault.port import Vault
 from projections.items import Item, Tombstone
+from projections.receipts import Entity
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
@@ -78,6 +79,21 @@ class Past:
         for record in await self.records(sorted(positions)):
             past.apply(record)
         return past
+
+    async def entity_after(self, position: int, subject: str, state: State) -> Entity:
+        """The item, or the user of a registration, as it stood right after the event at a position.
+
+        Of a deleted item there is nothing.
+        """
+        if subject.startswith("items/"):
+            item = state.items.known(entity_number(subject))
+            if item is None:
+                return None
+            if item.version == position:
+                return item if isinstance(item, Item) else None
+            return (await self.at(position, [item], state)).items.by_id.get(item.id)
+        (record,) = await self.records([position])
+        return State.empty().draft().apply(record)
 
     @asynccontextmanager
     async def whole(self, position: int) -> AsyncIterator[State]:

@@ -54,7 +54,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     words such as those of ``log_level`` may stand in any case; ``v1_deprecation`` and ``v1_sunset``
     are RFC 3339 times or dates, which answers of version 1 tell, with a link to what it says there.
     A token lives for a year and a
-    session for a century at most.
+    session for a century at most. ``user_quota_bytes`` limits what the items of one user take in
+    the log, and ``user_quota_items`` how many there are; 0 is no limit.
     """
 
     data: Text = "./data"
@@ -74,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     sentry_dsn: str | None = None
     metrics: Literal["on", "off"] = "on"
     snapshot_every: Annotated[int, Meta(ge=0)] = 100_000
+    user_quota_bytes: Annotated[int, Meta(ge=0)] = 0
+    user_quota_items: Annotated[int, Meta(ge=0)] = 0
     v1_deprecation: str | None = None
     v1_sunset: str | None = None
     v1_link: Link | None = None

@@ -12,6 +12,7 @@
     │   ├── AccountDisabled
     │   ├── Forbidden
     │   ├── PreconditionFailed  If-Match named another version
+    │   ├── QuotaExceeded       the user's items take up all that they may
     │   ├── IdempotencyKeyReused
     │   ├── RequestInProgress   the first request with this key has no answer yet
     │   └── Invalid             input of the wrong shape, with the places where
@@ -73,6 +74,10 @@ class Forbidden(Refusal):
 
 class PreconditionFailed(Refusal):
     """The entity is not at the version the caller named (RFC 9110, section 13)."""
+
+
+class QuotaExceeded(Refusal):
+    """The items of a user take up all that one user may have."""
 
 
 class IdempotencyKeyReused(Refusal):

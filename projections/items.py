@@ -55,6 +55,10 @@ class OwnerIndex:
     def __getitem__(self, owner: int) -> Sequence[int]:
         return self._ids.get(owner, ())
 
+    def count(self, owner: int) -> int:
+        """How many an owner has."""
+        return len(self._ids.get(owner, ()))
+
     def add(self, owner: int, item: int) -> None:
         ids = self._ids.get(owner)
         if ids is None:
@@ -81,16 +85,54 @@ class DraftOwnerIndex(OwnerIndex):
     def __init__(self, base: OwnerIndex) -> None:
         super().__init__()
         self._base = base
+        self._removed: dict[int, int] = {}
 
     def __getitem__(self, owner: int) -> Sequence[int]:
         return [*self._base[owner], *super().__getitem__(owner)]
 
+    def count(self, owner: int) -> int:
+        return self._base.count(owner) + super().count(owner) - self._removed.get(owner, 0)
+
     def remove(self, owner: int, item: int) -> None:
         if item in self._ids.get(owner, ()):
             super().remove(owner, item)
+        else:
+            self._removed[owner] = self._removed.get(owner, 0) + 1
 
     def drop(self, owner: int) -> Sequence[int]:
+        self._removed[owner] = self._base.count(owner)
         return [*self._base[owner], *super().drop(owner)]
+
+
+class LogBytes:
+    """How many bytes of the log the items of every owner take, also those that are deleted."""
+
+    def __init__(self) -> None:
+        self.by_owner: dict[int, int] = {}
+
+    def of(self, owner: int) -> int:
+        return self.by_owner.get(owner, 0)
+
+    def add(self, owner: int, size: int) -> None:
+        self.by_owner[owner] = self.by_owner.get(owner, 0) + size
+
+    def drop(self, owner: int) -> None:
+        """Forget an owner."""
+        self.by_owner.pop(owner, None)
+
+
+class DraftLogBytes(LogBytes):
+    """Those of a draft: what is added to its base."""
+
+    def __init__(self, base: LogBytes) -> None:
+        super().__init__()
+        self._base = base
+
+    def of(self, owner: int) -> int:
+        return self._base.of(owner) + super().of(owner)
+
+    def drop(self, owner: int) -> None:
+        self.by_owner[owner] = -self._base.of(owner)
 
 
 _SPARE = 1024
@@ -160,6 +202,7 @@ class Items:
         deleted: MutableMapping[int, Tombstone],
         by_owner: OwnerIndex,
         lives: Lives,
+        log_bytes: LogBytes,
         *,
         last_id: int = 0,
     ) -> None:
@@ -167,12 +210,13 @@ class Items:
         self.deleted = deleted
         self.by_owner = by_owner
         self.lives = lives
+        self.log_bytes = log_bytes
         self.last_id = last_id
 
     @classmethod
     def empty(cls) -> Items:
         """No items."""
-        return cls({}, {}, OwnerIndex(), Lives())
+        return cls({}, {}, OwnerIndex(), Lives(), LogBytes())
 
     def draft(self) -> Items:
         """A copy-on-write copy."""
@@ -181,6 +225,7 @@ class Items:
             Overlay(self.deleted),
             DraftOwnerIndex(self.by_owner),
             DraftLives(),
+            DraftLogBytes(self.log_bytes),
             last_id=self.last_id,
         )
 
@@ -271,6 +316,7 @@ class Items:
             if item is not None and item.owner == owner:
                 self._bury(item, position)
         self.lives.forget(owner)
+        self.log_bytes.drop(owner)
 
     def digest_lines(self) -> Iterator[str]:
         """What of the table needs no key, a line an item, by number."""

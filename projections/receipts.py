@@ -1,62 +1,185 @@
-"""The table of receipts: which requests already had their effect, and what they were answered."""
+"""The table of receipts: which requests already had their effect, and where it is in the log.
+
+A receipt keeps only what the state does not have already. The answer to a request is made again
+from the record at its position, see `eventapi.past.Past.entity_after`.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
-from collections.abc import MutableMapping
-from datetime import datetime, timedelta
-from itertools import takewhile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from events.record import Record
 from projections.items import Item
-from projections.overlay import Overlay
 from projections.sessions import Session
 from projections.users import User
 
 Entity = User | Item | Session | None
 """What a record left behind: the entity as it then stood, or nothing."""
 
-KEPT = timedelta(hours=24)
-"""How long a receipt is kept, by the times in the log."""
+_SECOND = 1_000_000
+KEPT_MICROSECONDS = 24 * 3600 * _SECOND
+"""How long a receipt is kept, by the running clock; see `Receipts`."""
+
+MAX_GAP_MICROSECONDS = 3600 * _SECOND
+"""The most that a gap between two consecutive records adds to the running clock."""
+
+RECEIPTS_PER_USER = 10_000
+RECEIPTS_IN_ALL = 1_000_000
+"""The most that are kept; the oldest are dropped first. One takes some 550 bytes of memory."""
+
+HOUR = slice(13)
+"""The part of a record's time down to the hour."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """The record that a request came to, and the entity as it stood right after it."""
+class Receipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Where the effect of a request is in the log.
 
-    record: Record
-    entity: Entity
+    ``user`` is the subject of the user under whose key ``request``, the hash of the request, is
+    sealed. ``clock`` is the time of the record by the running clock.
+    """
+
+    position: int
+    subject: str
+    user: str
+    request: str
+    clock: int
 
 
 class Receipts:
-    """Receipts by idempotency key, oldest first."""
+    """Receipts by idempotency key, oldest first.
 
-    def __init__(self, by_key: MutableMapping[str, Receipt] | None = None) -> None:
-        self.by_key: MutableMapping[str, Receipt] = OrderedDict() if by_key is None else by_key
+    Their age follows a running clock: the times of the records, in which every gap between two
+    consecutive records counts for one hour at most. A system clock that jumps ahead therefore adds
+    one hour to the age of a receipt, and no more. ``skipped`` is what the gaps had beyond that.
+    """
+
+    def __init__(self, per_user: int = RECEIPTS_PER_USER, in_all: int = RECEIPTS_IN_ALL) -> None:
+        self.skipped = 0
+        self._by_key: OrderedDict[str, Receipt] = OrderedDict()
+        self._per_user = per_user
+        self._in_all = in_all
+        self._keys_by_user: dict[str, dict[str, None]] = {}
+
+    @property
+    def by_key(self) -> Mapping[str, Receipt]:
+        """All of them; to look, not to change."""
+        return self._by_key
 
     def draft(self) -> Receipts:
         """A copy-on-write copy."""
-        return Receipts(Overlay(self.by_key))
+        return DraftReceipts(self)
 
-    def valid(self, key: str, now: str) -> Receipt | None:
-        """The receipt of a key, if it is not too old at a time of the log's form."""
-        receipt = self.by_key.get(key)
-        return None if receipt is None or receipt.record.time < _oldest(now) else receipt
+    def advance(self, before: str, time: str) -> None:
+        """Advance the running clock from one record's time to the next one's.
 
-    def add(self, record: Record, entity: Entity) -> None:
-        """Take in the receipt of a record, and let go of those that are too old by then."""
-        self.by_key.pop(record.idempotencykey, None)
-        self.by_key[record.idempotencykey] = Receipt(record, entity)
-        oldest = _oldest(record.time)
-        for key in list(takewhile(lambda key: self.by_key[key].record.time < oldest, self.by_key)):
-            del self.by_key[key]
+        It changes nothing where both are within one hour (see `HOUR`), so the call can be left out.
+        """
+        gap = _microseconds(time) - _microseconds(before)
+        self.skipped += gap - _counted(gap)
+
+    def valid(self, key: str, now: str, last: str) -> Receipt | None:
+        """The receipt of a key, unless it is too old.
+
+        ``now`` has the form of a record's time; ``last`` is the time of the last record.
+        """
+        receipt = self._find(key)
+        if receipt is None:
+            return None
+        reached = _microseconds(last)
+        clock = reached + _counted(_microseconds(now) - reached) - self.skipped
+        return receipt if clock - receipt.clock <= KEPT_MICROSECONDS else None
+
+    def add(self, record: Record) -> None:
+        """Add the receipt of the last record, and drop those that are too old or too many."""
+        receipt = Receipt(
+            record.position,
+            record.subject,
+            sys.intern(record.sealedfor),
+            record.requesthash,
+            _microseconds(record.time) - self.skipped,
+        )
+        self._put(record.idempotencykey, receipt)
+
+    def restore(self, skipped: int, receipts: Iterable[tuple[str, Receipt]]) -> None:
+        """Fill an empty table with what another one had, in its order."""
+        self.skipped = skipped
+        for key, receipt in receipts:
+            shared = msgspec.structs.replace(receipt, user=sys.intern(receipt.user))
+            self._put(key, shared)
 
     def erase_user(self, subject: str) -> None:
-        """Let go of everything that a user was answered."""
-        for key in [key for key, kept in self.by_key.items() if kept.record.sealedfor == subject]:
-            del self.by_key[key]
+        """Drop the receipts of a user."""
+        for key in self._keys_by_user.pop(subject, ()):
+            del self._by_key[key]
+
+    def _find(self, key: str) -> Receipt | None:
+        return self._by_key.get(key)
+
+    def _put(self, key: str, receipt: Receipt) -> None:
+        if key in self._by_key:
+            self._drop(key)
+        keys = self._keys_by_user.setdefault(receipt.user, {})
+        self._by_key[key] = receipt
+        keys[key] = None
+        if len(keys) > self._per_user:
+            self._drop(next(iter(keys)))
+        while len(self._by_key) > self._in_all or self._is_first_older(
+            receipt.clock - KEPT_MICROSECONDS
+        ):
+            self._drop(next(iter(self._by_key)))
+
+    def _is_first_older(self, clock: int) -> bool:
+        return next(iter(self._by_key.values())).clock < clock
+
+    def _drop(self, key: str) -> None:
+        user = self._by_key.pop(key).user
+        keys = self._keys_by_user[user]
+        del keys[key]
+        if not keys:
+            del self._keys_by_user[user]
 
 
-def _oldest(now: str) -> str:
-    return (datetime.fromisoformat(now) - KEPT).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+class DraftReceipts(Receipts):
+    """Those of a draft, which drops none for their age or number: a decision only looks one up."""
+
+    def __init__(self, base: Receipts) -> None:
+        self.skipped = base.skipped
+        self._base = base
+        self._added: dict[str, Receipt] = {}
+        self._erased: set[str] = set()
+
+    @property
+    def by_key(self) -> Mapping[str, Receipt]:
+        both = {**self._base.by_key, **self._added}
+        return {key: kept for key, kept in both.items() if kept.user not in self._erased}
+
+    def erase_user(self, subject: str) -> None:
+        self._erased.add(subject)
+
+    def _find(self, key: str) -> Receipt | None:
+        receipt = self._added.get(key) or self._base._find(key)
+        return None if receipt is None or receipt.user in self._erased else receipt
+
+    def _put(self, key: str, receipt: Receipt) -> None:
+        self._added[key] = receipt
+
+
+def _counted(gap: int) -> int:
+    """What a gap adds to the running clock."""
+    return min(max(gap, 0), MAX_GAP_MICROSECONDS)
+
+
+def _microseconds(time: str) -> int:
+    """A record's time since 1970; 0 for a text that is no time, because a fold never fails."""
+    try:
+        return (datetime.fromisoformat(time) - _EPOCH) // _MICROSECOND
+    except (ValueError, TypeError):
+        return 0

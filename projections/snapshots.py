@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -26,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
 from events.files import TEMPORARY, make_directory, write_durably
-from events.record import START, Event, Record
+from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
 from projections.items import Item, Lives, Tombstone
 from projections.receipts import Receipt
@@ -41,7 +40,7 @@ KEPT = 2
 
 _SUFFIX = ".snapshot"
 _SUM_BYTES = 32
-_FORMAT = 2
+_FORMAT = 3
 _MAX_HEADER_BYTES = 4096
 
 
@@ -57,17 +56,6 @@ class Header(msgspec.Struct, frozen=True):
     end: int
 
 
-class _Receipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    key: str
-    request: str
-    position: int
-    subject: str
-    time: str
-    actor: str
-    user: User | None
-    item: Item | None
-
-
 class _Box(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a user typed: of items and sessions, in the order in which `_Owned` has them."""
 
@@ -77,7 +65,6 @@ class _Box(msgspec.Struct, array_like=True, frozen=True, gc=False):
     password_hash: str
     texts: list[tuple[str, str | None]]
     devices: list[tuple[str | None, str | None]]
-    receipts: list[_Receipt]
 
 
 class _Owned(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -86,6 +73,7 @@ class _Owned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     user: User
     items: list[Item]
     sessions: list[Session]
+    log_bytes: int
     box: bytes
 
 
@@ -95,6 +83,8 @@ class _Body(msgspec.Struct, array_like=True, frozen=True, gc=False):
     owned: list[_Owned]
     deleted: list[Tombstone]
     lives: bytes
+    skipped: int
+    receipts: list[tuple[str, Receipt]]
 
 
 class _RefusedError(Exception):
@@ -230,9 +220,6 @@ def _context(last: Record, user: User) -> bytes:
 
 
 def _body(state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) -> _Body:
-    receipts: dict[str, list[Receipt]] = defaultdict(list)
-    for receipt in state.receipts.by_key.values():
-        receipts[receipt.record.sealedfor].append(receipt)
     owned = []
     for user in state.users.by_id.values():
         items = [state.items.by_id[number] for number in state.items.by_owner[user.id]]
@@ -242,22 +229,33 @@ def _body(state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) 
         cipher = keyring.get(user.subject)
         if cipher is not None:
             nonce = random_bytes(NONCE_BYTES)
-            clear = _encode(_box(user, items, sessions, receipts[user.subject]))
+            clear = _encode(_box(user, items, sessions))
             box = nonce + cipher.encrypt(nonce, clear, _context(state.last, user))
         owned.append(
             _Owned(
                 replace(user, username="", email="", full_name=None, password_hash=""),
                 [replace(item, title="", description=None) for item in items],
                 [replace(session, address=None, user_agent=None) for session in sessions],
+                state.items.log_bytes.of(user.id),
                 box,
             )
         )
     deleted = list(state.items.deleted.values())
     lives = bytes(state.items.lives)
-    return _Body(state.users.last_id, state.items.last_id, owned, deleted, lives)
+    # The log has all of a receipt in clear, and the hash of the request sealed.
+    receipts = list(state.receipts.by_key.items())
+    return _Body(
+        state.users.last_id,
+        state.items.last_id,
+        owned,
+        deleted,
+        lives,
+        state.receipts.skipped,
+        receipts,
+    )
 
 
-def _box(user: User, items: list[Item], sessions: list[Session], receipts: list[Receipt]) -> _Box:
+def _box(user: User, items: list[Item], sessions: list[Session]) -> _Box:
     return _Box(
         user.username,
         user.email,
@@ -265,19 +263,6 @@ def _box(user: User, items: list[Item], sessions: list[Session], receipts: list[
         user.password_hash,
         [(item.title, item.description) for item in items],
         [(session.address, session.user_agent) for session in sessions],
-        [
-            _Receipt(
-                receipt.record.idempotencykey,
-                receipt.record.requesthash,
-                receipt.record.position,
-                receipt.record.subject,
-                receipt.record.time,
-                receipt.record.actor,
-                receipt.entity if isinstance(receipt.entity, User) else None,
-                receipt.entity if isinstance(receipt.entity, Item) else None,
-            )
-            for receipt in receipts
-        ],
     )
 
 
@@ -291,21 +276,17 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
         hash=bytes.fromhex(header.hash),
         end=header.end,
     )
-    receipts: list[Receipt] = []
     sessions: list[Session] = []
     for owned in body.owned:
         cipher = keyring.get(owned.user.subject)
         # Blank where the key is destroyed since: then the records that follow erase the user.
         if cipher is not None and owned.box:
-            box = _unboxed(cipher, owned, state.last)
-            _fill(owned, box)
-            receipts += (_receipt(kept, header.source, owned.user.subject) for kept in box.receipts)
+            _fill(owned, _unboxed(cipher, owned, state.last))
         _take_in(state, owned)
         sessions += owned.sessions
     for session in sorted(sessions, key=lambda session: session.version):
         state.sessions.by_id[session.id] = session
-    for receipt in sorted(receipts, key=lambda receipt: receipt.record.position):
-        state.receipts.by_key[receipt.record.idempotencykey] = receipt
+    state.receipts.restore(body.skipped, body.receipts)
     state.items.lives = Lives(body.lives)
     for tombstone in body.deleted:
         state.items.deleted[tombstone.id] = tombstone
@@ -346,21 +327,8 @@ def _take_in(state: State, owned: _Owned) -> None:
             force_setattr(item, "updated_at", item.created_at)  # One string for both.
         state.items.by_id[item.id] = item
         state.items.by_owner.add(user.id, item.id)
+    if owned.log_bytes:
+        state.items.log_bytes.add(user.id, owned.log_bytes)
     if owned.sessions:
         ids = frozenset(session.id for session in owned.sessions)
         state.sessions.ids_by_user[user.id] = ids
-
-
-def _receipt(kept: _Receipt, source: str, user: str) -> Receipt:
-    record = Record(
-        kept.position,
-        source,
-        kept.subject,
-        kept.time,
-        kept.actor,
-        Event(),
-        user,
-        idempotencykey=kept.key,
-        requesthash=kept.request,
-    )
-    return Receipt(record, kept.user or kept.item)

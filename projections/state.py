@@ -13,8 +13,8 @@ from events import keys as key_events
 from events import sessions as session_events
 from events import users as user_events
 from events.record import START, Event, Record, entity_number
-from projections.items import Items
-from projections.receipts import Entity, Receipts
+from projections.items import Item, Items
+from projections.receipts import HOUR, Entity, Receipts
 from projections.sessions import Sessions
 from projections.users import Users
 
@@ -76,10 +76,14 @@ class State:
 
     def apply(self, record: Record) -> Entity:
         """Fold one record in; never raises on an event of the vocabulary."""
-        self.last = record
+        last, self.last = self.last, record
+        if record.time[HOUR] != last.time[HOUR]:
+            self.receipts.advance(last.time, record.time)
         entity = self._apply[type(record.event)](record, record.event)
+        if type(entity) is Item:
+            self.items.log_bytes.add(entity.owner, record.end - last.end)
         if record.idempotencykey:
-            self.receipts.add(record, entity)
+            self.receipts.add(record)
         return entity
 
     def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Entity:
@@ -122,11 +126,20 @@ class State:
             for key in sorted(table):
                 content.update(encode(table[key]))  # type: ignore[index]  # its own
         for key, receipt in sorted(self.receipts.by_key.items()):
-            content.update(encode((key, receipt.record.position, receipt.entity)))
+            content.update(encode((key, receipt)))
         for index in (self.users.ids_by_name, self.users.ids_by_email):
             content.update(encode(dict(sorted(index.items()))))
         content.update(
-            encode((self.last.position, self.last.hash, self.users.last_id, self.items.last_id))
+            encode(
+                (
+                    self.last.position,
+                    self.last.hash,
+                    self.users.last_id,
+                    self.items.last_id,
+                    self.receipts.skipped,
+                    [self.items.log_bytes.of(user) for user in sorted(self.users.by_id)],
+                )
+            )
         )
         return content.hexdigest()
 

@@ -7,6 +7,8 @@ from typing import Protocol
 import msgspec
 
 from events.record import Event
+from events.sessions import SessionEnded
+from events.users import UserDisabled, UserErased, UserPasswordChanged, UserRoleRevoked
 from projections.state import State
 
 
@@ -21,6 +23,14 @@ class Decision(msgspec.Struct, frozen=True):
     event: Event
     actor: str
     sealedfor: str = ""
+
+    @property
+    def revokes(self) -> bool:
+        """Whether the event only takes rights away; such an event is written on a full disk, too."""
+        event = self.event
+        if isinstance(event, UserPasswordChanged):
+            return event.reason == "changed"
+        return isinstance(event, SessionEnded | UserDisabled | UserRoleRevoked | UserErased)
 
 
 class Command(Protocol):

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
+from eventapi.commands.quota import NO_QUOTA, Quota
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.items import (
     Content,
@@ -24,11 +25,13 @@ class CreateItem(msgspec.Struct, frozen=True):
 
     owner: int
     content: Content
+    quota: Quota = NO_QUOTA
 
     def decide(self, state: State) -> Decision:
         owner = state.users.by_id.get(self.owner)
         if owner is None or owner.disabled:
             raise Unauthenticated("the account is not in use any more")
+        self.quota.check(state, self.owner, adds_item=True)
         actor = owner.subject
         event = ItemCreated(self.owner, personal=self.content)
         return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
@@ -67,10 +70,12 @@ class UpdateItem(msgspec.Struct, frozen=True):
     title: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
     versions: frozenset[int] | None = None
+    quota: Quota = NO_QUOTA
 
     def decide(self, state: State) -> Decision:
         item = owned_item(state, self.caller, self.item)
         _check_version(item, self.versions)
+        self.quota.check(state, self.caller, adds_item=False)
         actor = f"users/{self.caller}"
         changes = ContentChanges(title=self.title, description=self.description)
         return Decision(f"items/{item.id}", ItemUpdated(personal=changes), actor, actor)
@@ -100,10 +105,12 @@ class RestoreItem(msgspec.Struct, frozen=True):
     as_of: int
     content: Content
     versions: frozenset[int] | None = None
+    quota: Quota = NO_QUOTA
 
     def decide(self, state: State) -> Decision:
         item = known_item(state, self.caller, self.item)
         _check_version(item, self.versions)
+        self.quota.check(state, self.caller, adds_item=isinstance(item, Tombstone))
         actor = f"users/{self.caller}"
         event = ItemRestored(self.as_of, personal=self.content)
         return Decision(f"items/{item.id}", event, actor, actor)

@@ -40,7 +40,8 @@ async def create_item(request: ApiRequest) -> Reply:
     """Make an item."""
     _, user, _ = await request.authenticated()
     body = await request.body_as(ItemBody)
-    command = CreateItem(user.id, Content(body.title, body.description))
+    content = Content(body.title, body.description)
+    command = CreateItem(user.id, content, request.services.quota)
     outcome = await request.execute(command, user.subject)
     status = request.version.created_status
     if status != 201:
@@ -140,7 +141,8 @@ async def _restoration(
     then = past.items.by_id.get(number)
     if then is None:
         raise NotFound(f"there was no such item at position {position}")
-    return RestoreItem(caller, number, position, Content(then.title, then.description), versions)
+    content = Content(then.title, then.description)
+    return RestoreItem(caller, number, position, content, versions, request.services.quota)
 
 
 async def _past(
@@ -184,7 +186,8 @@ async def _update(
     outcome = await request.first_outcome(user.subject)
     if outcome is None:
         versions = request.accepted_versions(owned_item(state, user.id, number))
-        command = UpdateItem(user.id, number, body.title, body.description, versions)
+        quota = request.services.quota
+        command = UpdateItem(user.id, number, body.title, body.description, versions, quota)
         outcome = await request.execute(command, user.subject)
     return _item_written(request, outcome, user.username)
 
@@ -249,7 +252,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             headers=("Idempotency-Key",),
             answers={created: version.item_type},
             answer_headers=where,
-            errors=("validation-failed",),
+            errors=("quota-exceeded", "validation-failed"),
         ),
         Endpoint(
             method="GET",
@@ -294,7 +297,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
-            errors=("not-found", "precondition-failed", "validation-failed"),
+            errors=("not-found", "precondition-failed", "quota-exceeded", "validation-failed"),
         ),
         Endpoint(
             method="PUT",
@@ -306,7 +309,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
-            errors=("not-found", "precondition-failed", "validation-failed"),
+            errors=("not-found", "precondition-failed", "quota-exceeded", "validation-failed"),
         ),
         Endpoint(
             method="PATCH",
@@ -319,7 +322,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
-            errors=("not-found", "precondition-failed", "validation-failed"),
+            errors=("not-found", "precondition-failed", "quota-exceeded", "validation-failed"),
         ),
         Endpoint(
             method="DELETE",

@@ -24,6 +24,7 @@ from events.errors import (
     NotFound,
     Overloaded,
     PreconditionFailed,
+    QuotaExceeded,
     Refusal,
     RequestInProgress,
     SigningSuspended,
@@ -120,6 +121,13 @@ PROBLEMS = {
             "A request with the same Idempotency-Key is still running. Try again in a moment.",
         ),
         ProblemType(
+            "quota-exceeded",
+            409,
+            "Quota exceeded",
+            "The user's items take up all that one user may have, by number or by bytes in the "
+            "log. Deleting items makes room for other items, but not for bytes: ask the operator.",
+        ),
+        ProblemType(
             "precondition-failed",
             412,
             "Precondition failed",
@@ -206,6 +214,7 @@ _SLUGS: dict[type[EventapiError], str] = {
     AccountDisabled: "account-disabled",
     Forbidden: "forbidden",
     PreconditionFailed: "precondition-failed",
+    QuotaExceeded: "quota-exceeded",
     Invalid: "validation-failed",
     IdempotencyKeyReused: "idempotency-key-reused",
     RequestInProgress: "request-in-progress",

@@ -9,6 +9,7 @@ import msgspec
 
 from eventapi.batch import Environment
 from eventapi.checkpoints import Checkpoints
+from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.feed import Feed
 from eventapi.http.limits import Limits
 from eventapi.journal import Journal
@@ -38,3 +39,4 @@ class Services(msgspec.Struct, frozen=True):
     limits: Limits
     metrics: Exposition | None = None
     wait_seconds: float = 2.0
+    quota: Quota = NO_QUOTA

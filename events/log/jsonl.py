@@ -1,7 +1,8 @@
 """The log as a JSON-lines file.
 
 The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its mark
-``events.jsonl.mark`` (see `events.log.mark`), and ``quarantine/``.
+``events.jsonl.mark`` (see `events.log.mark`), its reserve ``events.jsonl.reserve`` (see
+`events.log.reserve`), and ``quarantine/``.
 
 1. An append takes the lock (``flock``) in its turn: one writer at a time in all processes.
 2. It writes at the offset that the mark tells, then calls ``fdatasync``, and only then publishes
@@ -23,6 +24,10 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
    cut is synced, or what was refused could be back after a power cut.
 7. A task that is cancelled while its append is being written waits for the write to end, cuts it
    off again as in 6 and only then lets the lock go: nobody else may find a writer at work.
+8. An append that takes rights away and finds no room is cut back as in 6, releases the reserve and
+   is written once more. Until the reserve is whole again, other appends are refused as in 6. The
+   reserve is only used under the lock, or by the vault; a crash in between leaves it released, and
+   the next append of other events fills it. It has no part in recovery.
 """
 
 from __future__ import annotations
@@ -55,6 +60,7 @@ from events.files import make_directory, sync_directory, write_durably
 from events.log.mark import Mark, Published
 from events.log.port import Head
 from events.log.recovery import examine
+from events.log.reserve import NO_ROOM, Reserve
 from events.log.turns import turn
 from events.threads import ended
 
@@ -77,7 +83,7 @@ _LOCK_PAUSE_SECONDS: Final = 0.0001
 _FIRST_BYTES: Final = b'{"specversion":"1.0","id":"1",'
 """What every log begins with."""
 
-_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM: Final = NO_ROOM | {errno.EFBIG}
 _PAGE: Final = 4096
 
 
@@ -150,6 +156,7 @@ class JsonlLog:
             raise ConfigurationError(reason) from error
         self._fence = self._mark.fence
         self._is_settled = False
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._mutex = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._index_positions = [0]
@@ -352,10 +359,20 @@ class JsonlLog:
         with self._fencing(keep_tail=keep_tail):
             os.fdatasync(self._file)
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+    def keep_reserve(self) -> None:
+        self._reserve.make(self._file)
+
+    async def release_reserve(self) -> bool:
+        with _reachable():
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._reserve.release
+            )
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         self._check_fence()
         data = b"\n".join((*lines, b""))
-        writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, data)
+        write = self._write_revocations if revokes else self._write_others
+        writing = asyncio.get_running_loop().run_in_executor(self._thread, write, data)
         try:
             await asyncio.shield(writing)
         except OSError as error:
@@ -372,6 +389,20 @@ class JsonlLog:
         self.head = head
         self._mark.publish(self._offset, head)
         self._remember(head.position, self._offset)
+
+    def _write_others(self, data: bytes) -> None:
+        """Write what may not use the reserve."""
+        self._reserve.fill()
+        self._write(data)
+
+    def _write_revocations(self, data: bytes) -> None:
+        """Write what may use the reserve."""
+        try:
+            self._write(data)
+        except OSError as error:
+            if error.errno not in NO_ROOM or not self._reserve.release():
+                raise
+            self._write(data)
 
     def _write(self, data: bytes) -> None:
         """Write all of ``data`` at the end and sync it, or leave the file as it was."""
@@ -406,6 +437,7 @@ class JsonlLog:
     async def close(self) -> None:
         self._thread.shutdown(wait=True)
         self._mark.close()
+        self._reserve.close()
         for descriptor in (self._lock_file, self._file):
             with suppress(OSError):  # All that was acknowledged is synced.
                 os.close(descriptor)

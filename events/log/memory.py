@@ -36,7 +36,13 @@ class MemoryLog:
         async with turn(self._lock, timeout):
             yield self
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+    def keep_reserve(self) -> None:
+        pass
+
+    async def release_reserve(self) -> bool:
+        return False
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         self._lines.extend(lines)
         self.head = head
 

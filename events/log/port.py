@@ -24,13 +24,23 @@ class Appender(Protocol):
     head: Head
     """Where the log ends; nobody else can move it while the lock is held."""
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+    def keep_reserve(self) -> None:
+        """Keep room in reserve for events that take rights away, where the store can do that.
+
+        Called once, before the first append. It never fails: without it, `append` refuses all alike
+        where there is no room. Adapters of databases and of memory keep none.
+        """
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         """Append lines (without newlines), the last of which is at ``head``.
 
         When it returns, all of them are durable and published: they survive a power cut, and every
         reader in every process sees them. When it raises, none of them is published, and the log
         goes on as if the call had not been made. Between publishing and returning there is no
         suspension, so the caller can bring its own state up to date before anyone asks it.
+
+        With ``revokes`` all lines are of events that only take rights away, and may use the
+        reserve. Once it was used, other appends raise `StorageFull` until it can be kept again.
 
         Raises `StorageFull`, `LogUnavailable`, and `LogFenced` when nothing may be written again
         before a restart.
@@ -80,6 +90,12 @@ class EventLog(Protocol):
         Recovers first, if a holder of the lock died. Raises `LogUnavailable` when the lock does not
         come in time, `LogFenced` after a failed sync, and `DamagedLog` where recovery finds
         published events gone or damaged; then the log is left untouched.
+        """
+
+    async def release_reserve(self) -> bool:
+        """Give the reserve to whatever else needs room to take rights away, such as the vault.
+
+        Returns whether there was any; see `Appender.keep_reserve`.
         """
 
     async def close(self) -> None:

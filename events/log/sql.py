@@ -200,7 +200,13 @@ class SqlLog:
         self._know(head)
         self.head = head
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+    def keep_reserve(self) -> None:
+        pass
+
+    async def release_reserve(self) -> bool:
+        return False
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         assert self._connection is not None  # noqa: S101 - only under the lock
         writing = asyncio.create_task(self._write(self._connection, lines, head))
         try:

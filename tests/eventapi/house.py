@@ -107,14 +107,19 @@ class WatchedLog:
         """Let what is held through."""
         self._gate.set()
 
-    async def pass_on(self, appender: Appender, lines: Sequence[bytes], head: Head) -> None:
+    async def release_reserve(self) -> bool:
+        return await self._inner.release_reserve()
+
+    async def pass_on(
+        self, appender: Appender, lines: Sequence[bytes], head: Head, *, revokes: bool
+    ) -> None:
         """Append, unless told to fail, and not before the gate is open."""
         self._reached.set()
         await self._gate.wait()
         self._trace.append("append")
         if self.error is not None:
             raise self.error
-        await appender.append(lines, head)
+        await appender.append(lines, head, revokes=revokes)
         self.batches.append(len(lines))
 
     async def close(self) -> None:
@@ -129,8 +134,11 @@ class WatchedAppender:
         self._inner = inner
         self.head = log.false_head or inner.head
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> None:
-        await self._log.pass_on(self._inner, lines, head)
+    def keep_reserve(self) -> None:
+        self._inner.keep_reserve()
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
+        await self._log.pass_on(self._inner, lines, head, revokes=revokes)
 
 
 class WatchedVault:

@@ -323,20 +323,21 @@ def test_only_one_process_takes_a_snapshot_at_a_time(snapshots: Snapshots) -> No
     assert not snapshots.is_locked()
 
 
-def test_receipts_outlive_a_snapshot(snapshots: Snapshots) -> None:
+def test_receipts_and_their_clock_outlive_a_snapshot(snapshots: Snapshots) -> None:
     written = write(STORY)
     state = replayed(written, None)
     record = msgspec.structs.replace(
         written.records[2], idempotencykey="key", requesthash="sealed", sealedfor="users/1"
     )
-    state.receipts.add(record, state.items.by_id[1])
+    state.receipts.add(record)
+    state.receipts.advance(record.time, "2036-01-01T00:00:00.000000Z")
     snapshots.write(state, keyring_of(written), _random.randbytes)
     restored = snapshots.newest(keyring_of(written), position=99)
     assert restored is not None
-    receipt = restored.receipts.valid("key", record.time)
+    receipt = restored.receipts.valid("key", record.time, record.time)
     assert receipt is not None
-    assert receipt.entity == state.items.by_id[1]
-    assert receipt.record.requesthash == "sealed"
+    assert (receipt.position, receipt.request) == (3, "sealed")
+    assert restored.receipts.skipped == state.receipts.skipped
     assert sums(restored) == sums(state)
 
 

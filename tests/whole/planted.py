@@ -21,7 +21,7 @@ from litestar.types import ASGIApp
 from eventapi import app, batch, journal, storage
 from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
-from events.log import jsonl
+from events.log import jsonl, reserve
 from events.log.mark import Mark
 from events.log.port import Head
 from projections.state import State
@@ -71,9 +71,11 @@ def early_answers() -> ASGIApp:
             journal._answer(*self.answers[-1])
 
     class Slow(jsonl.JsonlLog):
-        async def append(self, lines: Sequence[bytes], head: Head) -> None:
+        async def append(
+            self, lines: Sequence[bytes], head: Head, *, revokes: bool = False
+        ) -> None:
             await asyncio.sleep(SLOW_SYNC_SECONDS)
-            await super().append(lines, head)
+            await super().append(lines, head, revokes=revokes)
 
     _plant(journal, "Batch", Early)
     _plant(storage, "JsonlLog", Slow)
@@ -167,3 +169,9 @@ def _die_at(point: str) -> None:
         with suppress(FileNotFoundError):
             _fault_file().unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_reserve() -> ASGIApp:
+    """No room is kept for events that take rights away."""
+    _plant(reserve.Reserve, "make", lambda *_: None)
+    return app.create_app()

@@ -106,6 +106,7 @@ def test_the_problem_types_are_those_of_the_contract() -> None:
         "username-taken": 409,
         "email-taken": 409,
         "request-in-progress": 409,
+        "quota-exceeded": 409,
         "precondition-failed": 412,
         "body-too-large": 413,
         "uri-too-long": 414,

@@ -73,10 +73,10 @@ class FailingLog(MemoryLog):
 
     failure: Exception | None = None
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> None:
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
         if self.failure is not None:
             raise self.failure
-        await super().append(lines, head)
+        await super().append(lines, head, revokes=revokes)
 
 
 @pytest.mark.parametrize(

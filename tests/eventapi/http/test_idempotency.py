@@ -44,6 +44,36 @@ def test_a_change_that_is_sent_twice_happens_once(ann: Caller, prefix: str, meth
     assert same(first, me.request(method, f"/items/{number}", headers=KEY, **how))
 
 
+def test_the_first_answer_comes_again_whatever_became_of_the_item_since(
+    ann: Caller, prefix: str
+) -> None:
+    """It is made again from the log, byte for byte."""
+    me = ann.under(prefix)
+    number = me.create()
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/items", {"json": {"title": "new", "description": "\U0001f600" * 5000}}),
+        ("PUT", f"/items/{number}", {"json": {"title": "replaced"}}),
+        ("PATCH", f"/items/{number}", {"json": {"description": "patched"}}),
+        ("DELETE", f"/items/{number}", {}),
+        ("POST", f"/items/{number}/restore", {}),
+        ("PATCH", f"/items/{number}", {"json": {"title": "patched"}}),
+    ]
+    headers = [{"idempotency-key": f"key-{place}"} for place in range(len(requests))]
+
+    def send_all() -> list[httpx.Response]:
+        return [
+            me.request(method, path, headers=key, **how)
+            for (method, path, how), key in zip(requests, headers, strict=True)
+        ]
+
+    first = send_all()
+    assert all(answer.status_code < 300 for answer in first)
+    me.patch(f"/items/{number}", json={"title": "later"})
+    assert all(map(same, first, send_all()))
+    me.request("DELETE", f"/items/{number}")
+    assert all(map(same, first, send_all()))
+
+
 def test_a_retry_with_a_condition_that_the_first_one_outdated_is_answered_as_the_first(
     ann: Caller,
 ) -> None:

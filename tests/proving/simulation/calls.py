@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 from eventapi import snapshotting
 from events import files
-from events.log import jsonl, mark
+from events.log import jsonl, mark, reserve
 from projections import snapshots
 from tests.proving.simulation.disk import File, Folder, Node
 from tests.proving.simulation.loop import Executor
@@ -106,6 +106,17 @@ class Calls:
         self._file(descriptor).truncate(size)
         self.machine.step("truncated")
 
+    def posix_fallocate(self, descriptor: int, offset: int, size: int) -> None:
+        self.machine.step(f"fallocate {size} at {offset}")
+        if self.machine.fails(self.machine.faults.full):
+            self.machine.counts["disk full"] += 1
+            raise OSError(errno.ENOSPC, "no space left")
+        file = self._file(descriptor)
+        file.truncate(max(len(file.cache), offset + size))
+
+    def fchown(self, *_: int) -> None:
+        """Everything is of one owner."""
+
     def fdatasync(self, descriptor: int) -> None:
         self.machine.step("fdatasync", risk=10)
         self.machine.stall()
@@ -136,7 +147,7 @@ class Calls:
 
     def fstat(self, descriptor: int) -> SimpleNamespace:
         self.machine.step("fstat")
-        return SimpleNamespace(st_size=len(self._file(descriptor).cache))
+        return SimpleNamespace(st_size=len(self._file(descriptor).cache), st_uid=0, st_gid=0)
 
     # fcntl, time
 
@@ -285,6 +296,8 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (jsonl, "CHUNK_BYTES"): pieces,
         (jsonl, "PIECE_BYTES"): max(pieces // 3, 1),
         (jsonl, "_INDEX_EVERY"): 4,
+        (reserve, "os"): calls,
+        (reserve, "RESERVE_BYTES"): 16,
         (snapshots, "fcntl"): fcntl,
         (snapshotting, "LOOK_SECONDS"): 0.005,
         (snapshotting, "random"): calls.machine.random,

@@ -225,10 +225,6 @@ def _not_blanked(entity: Any, **changes: Any) -> Any:
     return entity if is_typed else msgspec.structs.replace(entity, **changes)
 
 
-def _box_of_less(user: Any, items: Any, sessions: Any, _: object) -> Any:
-    return _real_box(user, items, sessions, [])
-
-
 async def _destroy_first(world: World, journal: journal.Journal, wish: Wish) -> Any:
     """Destroy the key, and only then write that the user is erased."""
     if isinstance(wish.commands[0], Erase):
@@ -240,7 +236,9 @@ async def _finish_nothing(_: journal.Journal) -> None:
     """An erasure that was cut short stays so."""
 
 
-async def _append_and_go(log: JsonlLog, lines: Sequence[bytes], head: Head) -> None:
+async def _append_and_go(
+    log: JsonlLog, lines: Sequence[bytes], head: Head, *, revokes: bool = False
+) -> None:
     """Whoever is cancelled lets go of the lock at once, while the thread still writes."""
     data = b"\n".join((*lines, b""))
     await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
@@ -275,7 +273,6 @@ def _ignore_directory_syncs() -> Iterator[None]:
 _real_continues = recovery._continues
 _real_catch_up = journal.Journal._catch_up
 _real_newest = Snapshots.newest
-_real_box = snapshots._box
 _real_fulfil = World.fulfil
 _real_sync_directory = files.sync_directory
 
@@ -305,7 +302,7 @@ PLANTED: Mapping[str, Bug] = {
     "use a snapshot newer than the keys": instead(Snapshots, "newest", _newest_of_all),
     "do not check a snapshot's sum": instead(snapshots, "_opened", _opened_unchecked),
     "write a snapshot in clear": instead(snapshots, "replace", _not_blanked),
-    "forget the receipts in a snapshot": instead(snapshots, "_box", _box_of_less),
+    "forget the receipts in a snapshot": instead(Receipts, "restore", nothing),
     "destroy the key before the event": instead(World, "fulfil", _destroy_first),
     "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
     "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
