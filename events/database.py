@@ -77,7 +77,10 @@ KEYS: Final = Table(
 )
 """The vault: a key per user."""
 
-_ADDRESS: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://..."
+_ADDRESS: Final = (
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; in a password write"
+    " @ as %40, / as %2F, # as %23, ? as %3F and % as %25"
+)
 _LAST_PORT: Final = 65_535
 
 _DRIVERS: Final = {
@@ -261,7 +264,9 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         (parsed.host or "").encode("idna")
     except (ArgumentError, KeyError, ValueError):
         raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}") from None
-    if not parsed.database or (parsed.port or 0) > _LAST_PORT:
+    # An "@" there is one of the password, so the rest of the password would be in every message.
+    split_password = "@" in f"{parsed.host}{parsed.database}"
+    if not parsed.database or (parsed.port or 0) > _LAST_PORT or split_password:
         raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}")
     parsed = parsed.set(drivername=drivername)
     option = "sslmode" if parsed.get_backend_name() == "postgresql" else "ssl"
