@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from contextlib import suppress
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
