@@ -264,9 +264,8 @@ async def _taking_snapshots(
     if not settings.snapshot_every or parts.log is not None:
         yield
         return
-    options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]
-    every, snapshots = settings.snapshot_every, open_snapshots(settings)
-    async with kept_running(lambda: keep_taking(journal, snapshots, every, options), "snapshots"):
+    snapshots = open_snapshots(settings)
+    async with kept_running(lambda: keep_taking(journal, snapshots, settings), "snapshots"):
         yield
 
 

@@ -11,6 +11,7 @@ import click
 
 from eventapi.cli.options import settings_options
 from eventapi.cli.program import Program
+from eventapi.isolation import isolate_children
 
 _COMMANDS = {
     "serve": "eventapi.cli.serve:serve",
@@ -48,5 +49,6 @@ def _replace_closed_streams() -> None:
 def main() -> None:
     """Run the program on this process's arguments, and exit."""
     _replace_closed_streams()
+    isolate_children()
     logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)
     program.main(prog_name="eventapi")
