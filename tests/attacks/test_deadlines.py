@@ -23,7 +23,7 @@ from tests.whole.server import Server
 SHORT = {
     "protocol.HEAD_SECONDS": 0.5,
     "protocol.BODY_SECONDS": 0.7,
-    "protocol.IDLE_SECONDS": 1,
+    "connections.IDLE_SECONDS": 1,
     "protocol.TAKE_SECONDS": 0.5,
     "protocol.LINGER_SECONDS": 0.5,
     "protocol.MAX_CONNECTIONS": 300,
