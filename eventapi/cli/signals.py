@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -26,6 +27,27 @@ def exit_at_signals() -> None:
         signal.signal(number, exit_now)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+@contextmanager
+def interrupts_exit() -> Iterator[None]:
+    """Within, Ctrl-C ends the process at once: imports leave nothing to clean up.
+
+    An exception out of the middle of an import, and another one out of its handling, would be
+    printed as a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.default_int_handler or _is_in_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, exit_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_in_thread() -> bool:
+    return threading.current_thread() is not threading.main_thread()
 
 
 def exit_now(number: int, _frame: FrameType | None) -> NoReturn:

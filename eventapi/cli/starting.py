@@ -46,6 +46,12 @@ class StartingServer(uvicorn.Server):
     def refused(self, reason: str) -> None:
         """Called with the reason when the start has failed."""
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:
+            # A second Ctrl-C ends the wait for connections; the application still closes its files.
+            await self.lifespan.shutdown()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.started and sig == signal.SIGTERM:
             exit_now(sig, frame)
