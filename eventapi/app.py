@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version as version_of
 from types import FrameType
@@ -59,9 +59,7 @@ from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
-from eventapi.metrics.exposition import Exposition
-from eventapi.metrics.meters import Meters
-from eventapi.observing import counted, tracing_from, watched
+from eventapi.observing import Metering, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
@@ -153,7 +151,7 @@ def create_app(
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
-            watched(settings, parts, tracing, version) as (watch, meters),
+            watched(settings, parts, tracing, version) as (watch, metering),
             _counts(settings, parts, secrets[0]) as counts,
             opened_journal(
                 settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
@@ -162,19 +160,18 @@ def create_app(
             limits.start(counts, tokens, journal)
             feed = Feed(log)
             sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
-            exposition = None if meters is None else Exposition(meters, sampler.sample)
             services = Services(
                 journal,
                 passwords,
                 tokens,
                 parts.environment,
                 settings.refresh_token_days * 86_400,
-                _health(settings, journal, log, counts, meters),
+                _health(settings, journal, log, counts, metering),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
                 await open_checkpoints(settings, log, parts),
                 limits,
-                exposition,
+                lambda: metering and metering.exposition,
             )
             for request in requests:
                 request.services = services
@@ -183,7 +180,7 @@ def create_app(
                 kept_running(lambda: keep_following(journal, feed), "following"),
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
-                counted(observers, exposition),
+                metering.counted(observers, sampler.sample) if metering else nullcontext(),
             ):
                 _spare_the_collector()
                 yield
@@ -227,7 +224,7 @@ async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
         before[signal.Signals(number)](number, frame)
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             # What is not set by a server in Python is not for us to replace.
             if callable(signal.getsignal(number)):
                 before[number] = signal.signal(number, end)
@@ -302,7 +299,7 @@ def _on_error(request: ApiRequest, error: Exception) -> Reply:
 
 
 def _health(
-    settings: Settings, journal: Journal, log: EventLog, counts: Counts, meters: Meters | None
+    settings: Settings, journal: Journal, log: EventLog, counts: Counts, metering: Metering | None
 ) -> Details:
     started, version = time.monotonic(), version_of("eventapi")
     rebuilds = open_rebuilds(settings)
@@ -318,17 +315,17 @@ def _health(
             "redis": counts.redis,
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
-            "workers": _workers(meters),
+            "workers": _workers(metering),
             "version": version,
         }
 
     return details
 
 
-def _workers(meters: Meters | None) -> int | None:
+def _workers(metering: Metering | None) -> int | None:
     """How many there are; who cannot tell, because files of metrics are gone, is no less healthy."""
     try:
-        return None if meters is None else meters.store.workers()
+        return metering.meters.store.workers() if metering and metering.meters else None
     except OSError:
         return None
 
