@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.errors import ConfigurationError, EventapiError, StorageFull
+from events.pooler import check_connection_is_own, refusal_of_pooler
 from events.record import GENESIS
 
 logger = logging.getLogger("events.database")
@@ -151,6 +152,8 @@ class Database:
                 try:
                     await database._prepare()
                 except ERRORS as error:
+                    if refused := refusal_of_pooler(error):
+                        raise ConfigurationError(refused) from error
                     if asyncio.get_running_loop().time() >= deadline:
                         reason = f"the database {database} cannot be used: {brief(error)}"
                         raise ConfigurationError(reason) from error
@@ -168,6 +171,8 @@ class Database:
     async def _prepare(self) -> None:
         async with self.reading.connect() as connection:
             await (_check_postgresql if self.is_postgresql else _check_mysql)(connection)
+        if self.is_postgresql:
+            await check_connection_is_own(self.reading, self._writing)
         with suppress(DBAPIError):  # Another process may be making the same tables right now.
             async with self._writing.begin() as connection:
                 await connection.run_sync(_metadata.create_all)
