@@ -171,7 +171,7 @@ def create_app(
                 feed,
                 await open_checkpoints(settings, log, parts),
                 limits,
-                lambda: metering and metering.exposition,
+                lambda: None if metering is None else metering.exposition,
             )
             for request in requests:
                 request.services = services

@@ -13,6 +13,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +42,7 @@ class Metering:
 
     def __init__(self, stack: ExitStack, directory: Path | None, version: str) -> None:
         """Try to make them; they are closed with the stack."""
-        self._open = lambda: open_meters(stack, directory, version)
+        self._open = partial(open_meters, stack, directory, version)
         self._late = LateWatch()
         self.meters = stack.enter_context(opened_meters(directory, version))
         self.exposition: Exposition | None = None
@@ -105,7 +106,7 @@ async def watched(
         if settings.metrics == "on":
             directory = settings.data_path / "metrics" if parts.log is None else None
             metering = Metering(stack.enter_context(ExitStack()), directory, version)
-        watches = [metering and metering.watch, tracing]
+        watches: list[Watch | None] = [None if metering is None else metering.watch, tracing]
         yield together([watch for watch in watches if watch is not None]), metering
 
 

@@ -79,14 +79,15 @@ class RedisCounts(Counts):
             "retry": Retry(NoBackoff(), 0),
         }
         try:
-            self._storage: Any = RedisStorage(
+            self._storage = RedisStorage(
                 f"async+{_SCHEMES[scheme]}://{place}",
                 implementation="redispy",
                 key_prefix="eventapi",
                 **options,
             )
             # Without I/O: an option that the client does not know would fail each request instead.
-            self._storage.bridge.storage.connection_pool.make_connection()
+            client: Any = self._storage.bridge
+            client.storage.connection_pool.make_connection()
         except Exception:  # Whatever the libraries raise, their texts may quote the password.
             raise ConfigurationError(f"EVENTAPI_REDIS_URL {REDIS_RULE}") from None
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError)
@@ -123,7 +124,8 @@ class RedisCounts(Counts):
         if self._search is not None:
             self._search.cancel()
             await asyncio.wait([self._search])
-        await self._storage.bridge.storage.aclose()
+        client: Any = self._storage.bridge
+        await client.storage.aclose()
         await super().close()
 
     async def _left(self, name: str, rate: Rate, *, is_new: bool = False) -> float:

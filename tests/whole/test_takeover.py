@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,10 @@ def test_asked_again_it_starts_with_the_code_as_it_is_now(code: Path, data: Path
         assert server.stop() == 0
 
 
+def is_told(answers: list[Any], queued: int) -> bool:
+    return bool(answers) and answers[-1]["queued"] == queued
+
+
 def test_one_worker_starts_anew_and_refuses_no_connection(code: Path, data: Path) -> None:
     """Same process, same socket, new code; connections that arrive meanwhile wait."""
     with Server(data, 1, by_serve, {"PYTHONPATH": str(code)}) as server:
@@ -172,7 +177,7 @@ def test_one_worker_starts_anew_and_refuses_no_connection(code: Path, data: Path
             )
             with asking(server, SECONDS) as (answers, failures):
                 os.kill(server.pid, signal.SIGHUP)
-                until(lambda number=number: answers and answers[-1]["queued"] == number)
+                until(partial(is_told, answers, number))
             assert failures == []
             assert {answer["process"] for answer in answers} == {server.pid}
         assert server.stop() == 0
