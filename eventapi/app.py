@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version as version_of
 from types import FrameType
@@ -60,9 +60,7 @@ from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
-from eventapi.metrics.exposition import Exposition
-from eventapi.metrics.meters import Meters
-from eventapi.observing import counted, tracing_from, watched
+from eventapi.observing import Metering, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
@@ -155,7 +153,7 @@ def create_app(
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
-            watched(settings, parts, tracing, version) as (watch, meters),
+            watched(settings, parts, tracing, version) as (watch, metering),
             _counts(settings, parts, secrets[0]) as counts,
             opened_journal(
                 settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
@@ -168,19 +166,18 @@ def create_app(
             sampler = Sampler(
                 log, journal, feed, passwords, counts, signing, lambda: _disk_free(settings)
             )
-            exposition = None if meters is None else Exposition(meters, sampler.sample)
             services = Services(
                 journal,
                 passwords,
                 tokens,
                 parts.environment,
                 settings.refresh_token_days * 86_400,
-                _health(settings, journal, log, counts, signing, meters),
+                _health(settings, journal, log, counts, signing, metering),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
                 checkpoints,
                 limits,
-                exposition,
+                lambda: None if metering is None else metering.exposition,
                 quota=Quota(settings.user_quota_bytes, settings.user_quota_items),
             )
             for request in requests:
@@ -191,7 +188,7 @@ def create_app(
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 kept_running(signing.run, "signing"),
                 _taking_snapshots(settings, parts, journal),
-                counted(observers, exposition),
+                metering.counted(observers, sampler.sample) if metering else nullcontext(),
             ):
                 _spare_the_collector()
                 yield
@@ -235,7 +232,7 @@ async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
         before[signal.Signals(number)](number, frame)
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             # What is not set by a server in Python is not for us to replace.
             if callable(signal.getsignal(number)):
                 before[number] = signal.signal(number, end)
@@ -272,9 +269,8 @@ async def _taking_snapshots(
     if not settings.snapshot_every or parts.log is not None:
         yield
         return
-    options = ["--data", settings.data, *(["--log", settings.log] if settings.log else [])]
-    every, snapshots = settings.snapshot_every, open_snapshots(settings)
-    async with kept_running(lambda: keep_taking(journal, snapshots, every, options), "snapshots"):
+    snapshots = open_snapshots(settings)
+    async with kept_running(lambda: keep_taking(journal, snapshots, settings), "snapshots"):
         yield
 
 
@@ -316,7 +312,7 @@ def _health(  # noqa: PLR0917 - one of each
     log: EventLog,
     counts: Counts,
     signing: SigningCheck,
-    meters: Meters | None,
+    metering: Metering | None,
 ) -> Details:
     started, version = time.monotonic(), version_of("eventapi")
     rebuilds = open_rebuilds(settings)
@@ -333,17 +329,17 @@ def _health(  # noqa: PLR0917 - one of each
             "signing": "suspended" if signing.is_ok is False else "ok",
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
-            "workers": _workers(meters),
+            "workers": _workers(metering),
             "version": version,
         }
 
     return details
 
 
-def _workers(meters: Meters | None) -> int | None:
+def _workers(metering: Metering | None) -> int | None:
     """How many there are; who cannot tell, because files of metrics are gone, is no less healthy."""
     try:
-        return None if meters is None else meters.store.workers()
+        return metering.meters.store.workers() if metering and metering.meters else None
     except OSError:
         return None
 

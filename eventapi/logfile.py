@@ -5,6 +5,9 @@ that has grown to `ROTATE_BYTES` is renamed to ``NAME.1``, and that to ``NAME.2`
 still has it open goes on writing to it until the next look, at most `LOOK_SECONDS` later, and then
 opens the new one. So a program such as logrotate may rename it as well, but must not copy and
 truncate it, nor compress ``NAME.1`` at once.
+
+Only regular files are rotated. A symbolic link (``/dev/stdout`` is one), a device or a pipe is appended
+to and never renamed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -87,13 +91,19 @@ class LogFile:
         """Rename it and those before it, unless another process does or did."""
         with suppress(BlockingIOError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_current():
-                for number in range(KEPT, 0, -1):
+            kept = [self._numbered(number) for number in range(KEPT + 1)]
+            if self._is_current() and all(map(_is_regular, filter(os.path.lexists, kept))):
+                for older, newer in pairwise(reversed(kept)):
                     with suppress(FileNotFoundError):
-                        self._numbered(number - 1).replace(self._numbered(number))
+                        newer.replace(older)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a name is that of a regular file itself, and not of a link to one."""
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def write_all(descriptor: int, lines: bytes) -> int:

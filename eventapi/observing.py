@@ -2,22 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from eventapi.background import kept_running
 from eventapi.extras import reports_wanted, traces_wanted
 from eventapi.http.metrics import counting
 from eventapi.http.observers import Observer
 from eventapi.metrics.exposition import Exposition
-from eventapi.metrics.meters import Meters, opened_meters
+from eventapi.metrics.meters import Meters, Sample, open_meters, opened_meters
 from eventapi.settings import Settings
 from eventapi.storage import Parts
-from eventapi.watching import Watch, together
+from eventapi.watching import LateWatch, Watch, together
 
 if TYPE_CHECKING:
     from eventapi.http.tracing import Tracing
+
+
+logger = logging.getLogger("eventapi.metrics")
+
+RETRY_SECONDS: Final = 5.0
+"""How often the files of metrics are tried again that could not be made."""
+
+
+class Metering:
+    """The metrics of one worker; there are none until their files can be made."""
+
+    def __init__(self, stack: ExitStack, directory: Path | None, version: str) -> None:
+        """Try to make them; they are closed with the stack."""
+        self._open = partial(open_meters, stack, directory, version)
+        self._late = LateWatch()
+        self.meters = stack.enter_context(opened_meters(directory, version))
+        self.exposition: Exposition | None = None
+
+    @property
+    def watch(self) -> Watch:
+        """What the journal is to report to."""
+        return self.meters or self._late
+
+    @asynccontextmanager
+    async def counted(
+        self, observers: list[Observer], sample: Callable[[], Awaitable[Sample]]
+    ) -> AsyncIterator[None]:
+        """Count what is answered meanwhile, as soon as that is possible."""
+        if self.meters is not None:
+            self.exposition = Exposition(self.meters, sample)
+            async with counted(observers, self.exposition):
+                yield
+            return
+
+        async def count_later() -> None:
+            self.meters = self._late.watch = await self._opened_later()
+            self.exposition = Exposition(self.meters, sample)
+            async with counted(observers, self.exposition):
+                await asyncio.Event().wait()
+
+        async with kept_running(count_later, "metrics"):
+            yield
+
+    async def _opened_later(self) -> Meters:
+        while self.meters is None:
+            await asyncio.sleep(RETRY_SECONDS)
+            with suppress(OSError):
+                self.meters = self._open()
+                logger.warning("this worker counts for metrics from now on")
+        return self.meters
 
 
 def tracing_from(environ: Mapping[str, str], version: str) -> Tracing | None:
@@ -32,8 +93,8 @@ def tracing_from(environ: Mapping[str, str], version: str) -> Tracing | None:
 @asynccontextmanager
 async def watched(
     settings: Settings, parts: Parts, tracing: Tracing | None, version: str
-) -> AsyncIterator[tuple[Watch, Meters | None]]:
-    """What the journal is to tell, and what counts, if anything does; raises `ConfigurationError`.
+) -> AsyncIterator[tuple[Watch, Metering | None]]:
+    """What the journal is to tell, and what counts, unless that is off; raises `ConfigurationError`.
 
     Where the log is in memory, the numbers are those of this process alone.
     """
@@ -41,11 +102,12 @@ async def watched(
         await stack.enter_async_context(_reporting(settings, version))
         if tracing is not None:
             await stack.enter_async_context(tracing.exporting())
-        meters = None
+        metering = None
         if settings.metrics == "on":
             directory = settings.data_path / "metrics" if parts.log is None else None
-            meters = stack.enter_context(opened_meters(directory, version))
-        yield together([watch for watch in (meters, tracing) if watch is not None]), meters
+            metering = Metering(stack.enter_context(ExitStack()), directory, version)
+        watches: list[Watch | None] = [None if metering is None else metering.watch, tracing]
+        yield together([watch for watch in watches if watch is not None]), metering
 
 
 def _reporting(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:

@@ -43,8 +43,10 @@ async def reporting(
     """Tell Sentry of errors that are logged meanwhile; raises `ConfigurationError` for a bad DSN."""
     try:
         client = _client(dsn, version, transport)
-    except BadDsn as error:
-        raise ConfigurationError(f"EVENTAPI_SENTRY_DSN: {error}") from None
+    except (BadDsn, ValueError):  # Their texts may quote the key in it.
+        raise ConfigurationError(
+            "EVENTAPI_SENTRY_DSN must be an address such as https://KEY@sentry.example/1"
+        ) from None
     handler = _Handler(client)
     root = logging.getLogger()
     root.addHandler(handler)

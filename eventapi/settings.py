@@ -5,16 +5,20 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
-from dotenv import dotenv_values
 from msgspec import Meta
 
+from eventapi.env_file import read_env_file
+from eventapi.kubernetes import service_link
 from eventapi.times import moment
 from events.errors import ConfigurationError
+from events.urls import HIDDEN, mask_url
 
 PREFIX = "EVENTAPI_"
 
@@ -43,6 +47,23 @@ SECRET = frozenset({"SECRET_KEY"})
 """Shown as stars; of addresses only the password is."""
 
 _PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
+
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
+REDIS_RULE = (
+    f"must be an address that begins with {', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)},"
+    " such as redis://:PASSWORD@HOST:6379/0; in a password write @ as %40, / as %2F, # as %23,"
+    " ? as %3F and % as %25"
+)
+
+
+def _is_redis_url(url: str) -> bool:
+    """Whether an address has a known scheme, a port that is one, and no part of a password behind."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        behind = f"{parts.path}{parts.query}{parts.fragment}"
+        return parts.port != 0 and parts.scheme in REDIS_SCHEMES and "@" not in behind
+    return False
 
 
 class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
@@ -89,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
                 ipaddress.ip_network(proxy)
             except ValueError as error:
                 raise ValueError(f"must be addresses or networks: {error}") from None
+        if self.redis_url and not _is_redis_url(self.redis_url):
+            raise ValueError(REDIS_RULE)
         if self.log_file and Path(self.log_file).resolve() == self.log_path.resolve():
             raise ValueError("LOG_FILE must not be the log of events")
         times = [moment(text) for text in (self.v1_deprecation, self.v1_sunset) if text is not None]
@@ -142,25 +165,32 @@ def _masked(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name in SECRET:
-        return "********"
-    text = ",".join(value) if isinstance(value, list | tuple) else str(value)
-    return _PASSWORD_IN_URL.sub(r"\1\2********", text) if "://" in text else text
+        return HIDDEN
+    texts = value if isinstance(value, list | tuple) else [str(value)]
+    return ",".join(mask_url(text) if "://" in text else text for text in texts)
 
 
 def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Loaded:
     """The settings of an environment, which wins over the ``.env`` file.
 
-    Raises `ConfigurationError` for an unknown ``EVENTAPI_`` name and for a bad value.
+    Raises `ConfigurationError` for an unknown ``EVENTAPI_`` name, for a bad value, and for a line of
+    the file that cannot be read.
     """
     origins = dict.fromkeys(
         (field.encode_name for field in msgspec.structs.fields(Settings)), "default"
     )
     texts: dict[str, str] = {}
-    for origin, source in ((str(dotenv), dotenv_values(dotenv)), ("environment", environ)):
+    file = read_env_file(dotenv, PREFIX)
+    for origin, source in ((str(dotenv), file), ("environment", environ)):
         for variable, text in source.items():
-            if not variable.startswith(PREFIX) or text is None:
+            if not variable.startswith(PREFIX):
                 continue
             name = variable.removeprefix(PREFIX)
+            if service_link(name, text):
+                raise ConfigurationError(
+                    f"{variable} (from {origin}) is no setting: Kubernetes sets it for a Service named"
+                    " eventapi; set enableServiceLinks: false in the Pod, or rename the Service"
+                )
             if name not in origins:
                 raise ConfigurationError(f"{variable} (from {origin}) is no setting of eventapi")
             texts[name] = text

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import subprocess
-import sys
-from collections.abc import Sequence
 
+from eventapi.isolation import program
 from eventapi.journal import Journal
+from eventapi.settings import PREFIX, Settings
 from events.errors import EventapiError
 from projections.snapshots import Snapshots
 
@@ -19,25 +20,23 @@ LOOK_SECONDS = 5.0
 """How long it is between two looks, on average: workers do not look all at once."""
 
 
-async def keep_taking(
-    journal: Journal, snapshots: Snapshots, every: int, options: Sequence[str]
-) -> None:
-    """Take a snapshot whenever the log has grown by ``every`` events, until cancelled.
-
-    ``options`` tell the command line which data it is about.
-    """
+async def keep_taking(journal: Journal, snapshots: Snapshots, settings: Settings) -> None:
+    """Take a snapshot whenever the log has grown by ``snapshot_every`` events, until cancelled."""
     while True:
         await asyncio.sleep(LOOK_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
         try:
             position = (await journal.state()).position
-            if position - snapshots.usable_position() >= every and not snapshots.is_locked():
-                await _take(options)
+            if (
+                position - snapshots.usable_position() >= settings.snapshot_every
+                and not snapshots.is_locked()
+            ):
+                await _take(settings)
         except (EventapiError, OSError) as error:
             logger.warning("no snapshot was taken: %s", error)
 
 
-async def _take(options: Sequence[str]) -> None:
-    process = start_taking(options)
+async def _take(settings: Settings) -> None:
+    process = start_taking(settings)
     try:
         code = await asyncio.to_thread(process.wait)
     except asyncio.CancelledError:
@@ -48,14 +47,18 @@ async def _take(options: Sequence[str]) -> None:
         logger.warning("the process that takes snapshots ended with code %d", code)
 
 
-def start_taking(options: Sequence[str]) -> subprocess.Popen[bytes]:
+def start_taking(settings: Settings) -> subprocess.Popen[bytes]:
     """Start the process that takes one snapshot.
 
-    Not with the loop's own means: uvloop hands the listening socket on to its children, and one
-    that outlives a killed server would keep the port from the next.
+    It takes its settings from its environment, because every user of the machine can read a command
+    line, and the address of a database has a password in it. Not with the loop's own means: uvloop
+    passes the listening socket on to its children, and one that outlives a killed server would keep
+    the port from the next.
     """
+    given = {"DATA": settings.data, "LOG": settings.log or str(settings.log_path)}
     return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "eventapi", *options, "snapshot"],
+        program("snapshot"),
+        env={**os.environ, **{f"{PREFIX}{name}": text for name, text in given.items()}},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

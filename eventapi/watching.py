@@ -48,6 +48,22 @@ class _Several(Watch):
         return _entered([watch.append(lines) for watch in self._watches])
 
 
+class LateWatch(Watch):
+    """Passes everything on to another watch, which may come later."""
+
+    def __init__(self) -> None:
+        self.watch: Watch = UNWATCHED
+
+    def write(self) -> AbstractContextManager[object]:
+        return self.watch.write()
+
+    def batch(self, requests: int, waited: float) -> None:
+        self.watch.batch(requests, waited)
+
+    def append(self, lines: int) -> AbstractContextManager[object]:
+        return self.watch.append(lines)
+
+
 @contextmanager
 def _entered(contexts: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
     with ExitStack() as stack:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.errors import ConfigurationError, EventapiError, StorageFull
+from events.pooler import check_connection_is_own, refusal_of_pooler
 from events.record import GENESIS
 
 logger = logging.getLogger("events.database")
@@ -92,7 +93,10 @@ SIGNING: Final = Table(
 )
 """One row with the verifier key of the log, the newest checkpoint, and where that was recorded."""
 
-_ADDRESS: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://..."
+_ADDRESS: Final = (
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; in a password write"
+    " @ as %40, / as %2F, # as %23, ? as %3F and % as %25"
+)
 _LAST_PORT: Final = 65_535
 
 _DRIVERS: Final = {
@@ -163,6 +167,8 @@ class Database:
                 try:
                     await database._prepare()
                 except ERRORS as error:
+                    if refused := refusal_of_pooler(error):
+                        raise ConfigurationError(refused) from error
                     if asyncio.get_running_loop().time() >= deadline:
                         reason = f"the database {database} cannot be used: {brief(error)}"
                         raise ConfigurationError(reason) from error
@@ -180,6 +186,8 @@ class Database:
     async def _prepare(self) -> None:
         async with self.reading.connect() as connection:
             await (_check_postgresql if self.is_postgresql else _check_mysql)(connection)
+        if self.is_postgresql:
+            await check_connection_is_own(self.reading, self._writing)
         for _ in range(_CREATE_TRIES):
             # Another process may be making the same tables right now.
             with suppress(DBAPIError):
@@ -324,7 +332,9 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         (parsed.host or "").encode("idna")
     except (ArgumentError, KeyError, ValueError):
         raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}") from None
-    if not parsed.database or (parsed.port or 0) > _LAST_PORT:
+    # An "@" there is one of the password, so the rest of the password would be in every message.
+    split_password = "@" in f"{parsed.host}{parsed.database}"
+    if not parsed.database or (parsed.port or 0) > _LAST_PORT or split_password:
         raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}")
     parsed = parsed.set(drivername=drivername)
     option = "sslmode" if parsed.get_backend_name() == "postgresql" else "ssl"

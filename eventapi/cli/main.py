@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
 import click
 
+from eventapi.cli.failures import INTERRUPTED
 from eventapi.cli.options import settings_options
 from eventapi.cli.program import Program
+from eventapi.isolation import isolate_children
 
 _COMMANDS = {
     "serve": "eventapi.cli.serve:serve",
@@ -46,7 +49,19 @@ def _replace_closed_streams() -> None:
 
 
 def main() -> None:
-    """Run the program on this process's arguments, and exit."""
+    """Run the program on this process's arguments, and exit.
+
+    Process 1 of a container has to handle SIGTERM, because the kernel drops it otherwise.
+    """
     _replace_closed_streams()
+    isolate_children()
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     logging.basicConfig(format="eventapi: %(message)s", level=logging.WARNING)
-    program.main(prog_name="eventapi")
+    try:
+        program.main(prog_name="eventapi")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # A second Ctrl-C ends what is left without a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise

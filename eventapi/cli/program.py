@@ -18,6 +18,7 @@ from eventapi.cli.failures import (
     INTERRUPTED,
     Failure,
 )
+from eventapi.cli.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
 
 
@@ -39,7 +40,8 @@ class LazyGroup(click.Group):
         if place is None:
             return None
         module, _, name = place.partition(":")
-        command = getattr(import_module(module), name)
+        with interrupts_exit():
+            command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         return command
 

@@ -1,13 +1,12 @@
 """``eventapi serve``: one process, a supervisor with workers, or a reloader.
 
-One worker finds out by its own start whether the log can be served. Before several workers, the
-parent opens the journal once, which recovers what a crash left and tells what is wrong one time
-and not once a worker.
+The parent of several workers never opens the log, so a start costs one replay a worker and the
+parent stays small. The first worker that cannot start reports its reason to the parent, which
+prints it once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import resource
@@ -17,8 +16,8 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Final, NoReturn
 
 import click
@@ -26,17 +25,24 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
-from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
+from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
-from eventapi.cli.output import progress_bar
+from eventapi.cli.restarting import inherited_socket, restart
+from eventapi.cli.signals import (
+    ENDING,
+    Terminal,
+    exit_at_signals,
+    exit_now,
+    exit_once,
+    handle_hangup,
+)
+from eventapi.cli.starting import StartingServer
 from eventapi.cli.supervisor import GRACE_SECONDS, Supervisor
 from eventapi.extras import reports_wanted, traces_wanted
-from eventapi.http.protocol import IDLE_SECONDS, MAX_CONNECTIONS
+from eventapi.http.connections import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
-from eventapi.security.secret import given_keys
 from eventapi.settings import Settings
-from eventapi.storage import opened_journal
-from events.errors import ConfigurationError, known_error
+from events.errors import ConfigurationError
 
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
@@ -79,6 +85,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
 
     Any number of servers may share a data directory: each is more workers.
     """
+    exit_at_signals()
     if reload and workers > 1:
         raise Misuse("--reload goes with one worker only")
     if ssl_keyfile is not None and ssl_certfile is None:
@@ -91,7 +98,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)
     _raise_file_limit()
-    bound = _bind(host, port)
+    bound = inherited_socket() or _bind(host, port)
     logs.configure(settings)
     config = _config(settings, workers, reload, ssl_certfile, ssl_keyfile)
     scheme = "http" if ssl_certfile is None else "https"
@@ -106,7 +113,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
     elif workers > 1:
         # Workers set uvicorn's level anew; what becomes of them is worth reading.
         _uvicorn_log.setLevel(logging.NOTSET)
-        _supervise(config, bound, settings, announce)
+        _supervise(config, bound, announce)
     else:
         _run(config, bound, announce)
 
@@ -121,9 +128,13 @@ def _raise_file_limit() -> None:
 
 
 def _check_secret(settings: Settings) -> None:
+    if settings.secret_key is None:
+        return
+    # Slow to import, and the parent of several workers keeps what it imports.
+    from eventapi.security.secret import given_keys  # noqa: PLC0415
+
     try:
-        if settings.secret_key is not None:
-            given_keys(settings.secret_key)
+        given_keys(settings.secret_key)
     except ConfigurationError as error:
         raise Misuse(f"EVENTAPI_{error}") from None
 
@@ -193,57 +204,62 @@ def _config(
     )
 
 
-class _FirstError(logging.Filter):
-    """Holds back what uvicorn says of a failed start, and keeps the reason."""
+class _Server(StartingServer):
+    """A server of one process: it announces itself, and starts anew at SIGHUP."""
 
-    reason: str | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR and self.reason is None:
-            self.reason = record.getMessage()
-        known = known_error(record.exc_info[1] if record.exc_info else None)
-        if known is not None:
-            self.reason = str(known)
-        # A traceback means that the start failed for no reason we know: that is worth all lines.
-        return record.exc_info is not None and known is None
-
-
-class _Server(uvicorn.Server):
-    """A server that says when it serves, and why it does not."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._announce = announce
+        self._bound = bound
+        self._kept = bound.dup()  # The other one is closed at the end.
+        self._terminal = Terminal()
+        self.is_to_restart = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        heard = _FirstError()
-        _uvicorn_log.addFilter(heard)
         try:
             await super().startup(sockets)
-        except SystemExit:
-            raise Failure(heard.reason or "the server could not start") from None
         except OSError as error:
-            host, port = (sockets or [])[0].getsockname()[:2]
+            host, port = self._kept.getsockname()[:2]
             raise _cannot_listen(host, port, error) from None
-        finally:
-            _uvicorn_log.removeFilter(heard)
         self._announce()
+
+    def refused(self, reason: str) -> None:
+        raise Failure(reason) from None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.started:
+            exit_now(sig, frame)
+        super().handle_exit(sig, frame)
+
+    def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
+        """Finish the requests and start anew; end where only the terminal was closed."""
+        if self._terminal.is_gone():
+            self.handle_exit(signal.SIGTERM, frame)
+        elif self.started:
+            self.is_to_restart = self.should_exit = True
+        else:
+            self.restart()
+
+    def restart(self) -> NoReturn:
+        """Run the same command anew, on the same socket."""
+        self._bound.close()
+        restart(self._kept)
 
 
 def _run(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:
-    # Uvicorn raises the signal again that stopped it: to have stopped when asked to is no failure.
-    signal.signal(signal.SIGTERM, _leave)
-    _Server(config, announce).run(sockets=[bound])
+    server = _Server(config, bound, announce)
+    # Uvicorn raises the signals again that stopped it.
+    for number in ENDING:
+        signal.signal(number, exit_once)
+    handle_hangup(server.handle_hangup)
+    server.run(sockets=[bound])
+    if server.is_to_restart:
+        server.restart()
 
 
-def _leave(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(0)
-
-
-def _supervise(
-    config: uvicorn.Config, bound: socket.socket, settings: Settings, announce: Callable[[], None]
-) -> None:
-    asyncio.run(_pre_flight(settings))
+def _supervise(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:
     host, port = bound.getsockname()[:2]
     try:
         bound.listen(BACKLOG)
@@ -251,18 +267,13 @@ def _supervise(
         raise _cannot_listen(host, port, error) from None
     supervisor = Supervisor(config, [bound], announce)
     supervisor.run()
-    if supervisor.could_not_start:
-        sys.exit(COULD_NOT_RUN)
+    if supervisor.refusal is not None:
+        raise Failure(supervisor.refusal)
     if supervisor.was_interrupted:
         raise KeyboardInterrupt
 
 
-async def _pre_flight(settings: Settings) -> None:
-    """Open the journal and close it again; raises what every worker would."""
-    async with opened_journal(settings, bar=partial(progress_bar, "Reading the log")):
-        pass
-
-
 def _reload(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:
     announce()
+    handle_hangup(signal.SIG_DFL)
     ChangeReload(config, target=uvicorn.Server(config).run, sockets=[bound]).run()

@@ -1,25 +1,31 @@
 """The parent of several workers: it replaces the dead, and at SIGHUP all of them, and ends them.
 
 Uvicorn's supervisor, but for one thing: it never waits for a worker. Uvicorn asks each of them for
-a sign of life and waits for it, up to the limit after which it takes a worker to hang. One that is
-killed while it is asked, which is as long as it takes to start, gives none; and meanwhile no signal
-is obeyed and no other dead worker is replaced.
+a sign of life and waits for it, up to the limit after which it takes a worker to hang. One that
+hangs, or is still importing, gives none; and meanwhile no signal is obeyed and no dead worker is
+replaced.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
+import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.resource_tracker import ensure_running
 from typing import Final
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
+
+from eventapi.cli.signals import Terminal, handle_hangup, signal_name
+from eventapi.cli.starting import StartingServer
 
 GRACE_SECONDS: Final = 10
 """How long a request may still take once the server is asked to stop."""
@@ -33,6 +39,8 @@ HEALTH_SECONDS: Final = 15
 _ANSWER_SECONDS: Final = 0.05
 """A worker that has nothing else to do has answered by then; the others are heard a turn later."""
 
+_TURN_SECONDS: Final = 0.5
+
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -42,7 +50,58 @@ class Worker(Process):
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
         self._serves = False
+        self._refusal: str | None = None
         self._owing_since: float | None = None  # An answer, or its end.
+
+    def start(self) -> None:
+        """Start the process, with SIGINT blocked until it has a handler.
+
+        Ctrl-C reaches the workers too, and one that is still importing would print a traceback.
+        """
+        ensure_running()  # Else it is started next, and unblocks the signal.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.child_conn.close()  # So the end of the worker is the end of the pipe.
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the new process: serve."""
+        signal.signal(signal.SIGINT, self.server.handle_exit)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        super().target(sockets)
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """In the new process: the server, which reports to the parent why it cannot start."""
+        if self._server is None:
+            self._server = _WorkerServer(self.config, self.child_conn)
+        return self._server
+
+    def refusal(self) -> str:
+        """Why a worker that ended with `STARTUP_FAILURE` could not start."""
+        with suppress(OSError, EOFError, pickle.UnpicklingError):
+            while True:
+                self._hear(self.parent_conn.recv())
+        return self._refusal or "a worker could not start"
+
+    def _hear(self, message: bool | str) -> None:
+        """Take what a worker sent: whether it serves, or why it cannot start."""
+        if isinstance(message, str):
+            self._refusal = message
+        else:
+            self._serves = message
+
+    def end(self) -> str:
+        """End a worker that is dead or hangs; returns what became of it."""
+        hangs = self.process.is_alive()
+        self.kill()
+        self.join()
+        code = self.process.exitcode or 0
+        if hangs:
+            return f"gave no sign of life for {HEALTH_SECONDS} s and was killed"
+        return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
 
     def is_alive(self, timeout: float = HEALTH_SECONDS) -> bool:
         """Whether it runs, and has owed nothing for longer than so many seconds."""
@@ -61,7 +120,7 @@ class Worker(Process):
                 self.parent_conn.send(b"ping")
                 self._owing_since = time.monotonic()
             if self.parent_conn.poll(seconds):
-                self._serves = self.parent_conn.recv()
+                self._hear(self.parent_conn.recv())
                 self._owing_since = None
 
     def terminate(self) -> None:
@@ -77,23 +136,43 @@ class Worker(Process):
         self.process.join()
 
 
+class _WorkerServer(StartingServer):
+    """The server of a worker, which leaves it to the parent to print why it cannot start."""
+
+    def __init__(self, config: uvicorn.Config, parent: Connection) -> None:
+        super().__init__(config)
+        self._parent = parent
+
+    def refused(self, reason: str) -> None:
+        with suppress(OSError):  # The parent may have gone.
+            self._parent.send(reason)
+
+
 class Supervisor(Multiprocess):
     """Keeps so many workers, replaces them all at SIGHUP, and says when the first one serves."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]
     ) -> None:
+        self._terminal = Terminal()
         super().__init__(config, sockets)
+        self.processes: list[Worker]  # type: ignore[assignment]  # all of them are
         self._announce: Callable[[], None] | None = announce
-        self._retiring: list[Process] = []
-        self._successor: Process | None = None
-        self._leaving: list[Process] = []
+        self._retiring: list[Worker] = []
+        self._successor: Worker | None = None
+        self._leaving: list[Worker] = []
         self.was_interrupted = False
+        self.refusal: str | None = None
+        handle_hangup(lambda number, _: self.signal_queue.append(number))
 
-    @property
-    def could_not_start(self) -> bool:
-        """Whether a worker gave up before it served."""
-        return any(process.exitcode == STARTUP_FAILURE for process in self.processes)
+    def run(self) -> None:
+        """Serve until asked to end, or until a worker cannot start."""
+        self.init_processes()
+        while not self.should_exit.wait(_TURN_SECONDS):
+            self.handle_signals()
+            self.keep_subprocess_alive()
+        self.terminate_all()
+        self.join_all()
 
     def init_processes(self) -> None:
         """Start the workers."""
@@ -111,13 +190,11 @@ class Supervisor(Multiprocess):
         for index, worker in enumerate(self.processes):
             if worker.is_alive(HEALTH_SECONDS):
                 continue
-            worker.kill()
-            worker.join()
             if worker.exitcode == STARTUP_FAILURE:
-                _log.error("a worker could not start")
+                self.refusal = worker.refusal()
                 self.should_exit.set()  # Nor could the next one.
                 return
-            _log.info("worker [%s] died or hung, another takes its place", worker.pid)
+            _log.warning("worker [%s] %s, another takes its place", worker.pid, worker.end())
             self.processes[index] = self._started()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
@@ -139,7 +216,8 @@ class Supervisor(Multiprocess):
         if successor is None and self._retiring and not self._leaving:
             self._successor = self._started()
         elif successor is not None and not successor.is_alive(HEALTH_SECONDS):
-            _log.error("a new worker could not start: the old ones go on")
+            why = f": {successor.refusal()}" if successor.exitcode == STARTUP_FAILURE else ""
+            _log.error("a new worker could not start: the old ones go on%s", why)
             self._leave(successor)
             self._retiring, self._successor = [], None
         elif successor is not None and successor.is_ready():
@@ -150,7 +228,7 @@ class Supervisor(Multiprocess):
                 self.processes[self.processes.index(leaving)] = successor
             self._leave(leaving)
 
-    def _leave(self, worker: Process) -> None:
+    def _leave(self, worker: Worker) -> None:
         """Ask a worker to end; one that does not serve yet would fold the log to its end first."""
         if worker.is_ready():
             worker.terminate()
@@ -169,7 +247,13 @@ class Supervisor(Multiprocess):
             worker.join()
 
     def handle_hup(self) -> None:
-        """Replace every worker; a successor that was started already may have read older code."""
+        """Replace every worker; a successor that was started already may have read older code.
+
+        Where only the terminal was closed, end.
+        """
+        if self._terminal.is_gone():
+            self.handle_term()
+            return
         if self._successor is not None:
             self._leave(self._successor)
             self._successor = None

@@ -35,9 +35,11 @@ async def metrics(request: ApiRequest) -> Reply:
     In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
     public away from it in the load balancer.
     """
-    exposition = request.services.metrics
+    exposition = request.services.metrics()
     if exposition is None:
-        raise ProblemError("not-found", "metrics are off")
+        raise ProblemError(
+            "not-found", "metrics are off, or the disk has no room for them; then they begin later"
+        )
     weights = request.accepted()
     weight = weights.get(_OPENMETRICS_TYPE, 0.0)
     modern = weight and weight >= weights.get(_TEXT_TYPE, 0.0)

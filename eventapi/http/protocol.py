@@ -17,6 +17,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import is_ssl
 
+from eventapi.http.connections import MAX_CONNECTIONS
 from eventapi.http.cycle import Cycle, Flow, Outlet
 from eventapi.http.message import (
     MAX_HEADER_BYTES,
@@ -38,17 +39,11 @@ BODY_SECONDS = 20.0
 MIN_RATE = 1_024
 """Bytes a second; who sends a body, or takes an answer, more slowly is let go."""
 
-IDLE_SECONDS = 75
-"""Between requests. Longer than the 60 s of usual load balancers, which are to close first."""
-
 TAKE_SECONDS = 20.0
 """How often it is looked at whether a client takes its answer at `MIN_RATE`."""
 
 LINGER_SECONDS = 3.0
 """How long is read on, after the last answer, so that the client can read that first."""
-
-MAX_CONNECTIONS = 16_384
-"""To one process; who comes then is told so. 10,000 that wait are within it."""
 
 MAX_UNTAKEN_BYTES = 128 * 1_048_576
 """Of answers that one process keeps for clients that do not take them."""

@@ -24,7 +24,7 @@ Details = Callable[[], Mapping[str, Any]]
 class Services(msgspec.Struct, frozen=True):
     """``refresh_seconds`` is how long a session lasts unused; ``health`` gives the details.
 
-    Where metrics are off, there are none.
+    ``metrics`` returns `None` where they are off, or cannot be kept yet.
     """
 
     journal: Journal
@@ -37,6 +37,6 @@ class Services(msgspec.Struct, frozen=True):
     feed: Feed
     checkpoints: Checkpoints
     limits: Limits
-    metrics: Exposition | None = None
+    metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA

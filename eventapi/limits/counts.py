@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from eventapi.limits.rate import Rate, Window
 from eventapi.limits.table import Table
+from eventapi.settings import REDIS_RULE
 from events.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -84,11 +85,11 @@ class RedisCounts(Counts):
                 key_prefix="eventapi",
                 **options,
             )
-        except (KeyError, ValueError):
-            known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
-            raise ConfigurationError(
-                f"EVENTAPI_REDIS_URL must be an address that begins with {known}"
-            ) from None
+            # Without I/O: an option that the client does not know would fail each request instead.
+            client: Any = self._storage.bridge
+            client.storage.connection_pool.make_connection()
+        except Exception:  # Whatever the libraries raise, their texts may quote the password.
+            raise ConfigurationError(f"EVENTAPI_REDIS_URL {REDIS_RULE}") from None
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError)
         self._ends: dict[str, float] = {}
         self._search: asyncio.Task[None] | None = None

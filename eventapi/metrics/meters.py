@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -19,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from eventapi.metrics.memory import resident_bytes
 from eventapi.metrics.store import Histogram, Store, this_instance
 from eventapi.watching import Watch
 from events.errors import LogFenced, StorageFull
@@ -211,11 +211,11 @@ class Meters(Watch):
         spent = time.process_time()
         self._cpu.add(spent - self._spent)
         self._spent = spent
-        memory = _resident_bytes()
+        memory = resident_bytes()
         if memory is not None:
-            self.store.gauge(
-                "process_resident_memory_bytes", "Memory of all workers together.", "sum"
-            ).set(memory)
+            about = "Memory of all processes of the server: workers, supervisor, snapshot."
+            # Each worker reports the sum of all.
+            self.store.gauge("process_resident_memory_bytes", about, "mostrecent").set(memory)
 
 
 class _Timed:
@@ -243,28 +243,27 @@ def opened_meters(directory: Path | None, version: str) -> Iterator[Meters | Non
     """
     with ExitStack() as stack:
         try:
-            if directory is None:
-                temporary = TemporaryDirectory(prefix="eventapi-metrics-")
-                directory = Path(stack.enter_context(temporary))
-            store = stack.enter_context(closing(Store(directory, this_instance())))
-            meters = Meters(store, version)
+            meters = open_meters(stack, directory, version)
         except OSError as error:
-            logger.warning("this worker counts nothing for metrics: %s", error)
+            logger.warning("this worker counts nothing for metrics until it can: %s", error)
             yield None
             return
         yield meters
+
+
+def open_meters(stack: ExitStack, directory: Path | None, version: str) -> Meters:
+    """As `opened_meters`, closed with the stack; raises `OSError` where the files cannot be made."""
+    with ExitStack() as opened:
+        if directory is None:
+            temporary = TemporaryDirectory(prefix="eventapi-metrics-")
+            directory = Path(opened.enter_context(temporary))
+        store = opened.enter_context(closing(Store(directory, this_instance())))
+        meters = Meters(store, version)
+        stack.enter_context(opened.pop_all())
+    return meters
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, StorageFull):
         return "full"
     return "fenced" if isinstance(error, LogFenced) else "unavailable"
-
-
-def _resident_bytes() -> int | None:
-    """The memory of this process, where the system tells."""
-    try:
-        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
-    except OSError:
-        return None
-    return pages * resource.getpagesize()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from eventapi.http import protocol
+from eventapi.http.connections import MAX_CONNECTIONS
 from tests.attacks.quick import VARIABLE, quick
 from tests.attacks.raw import HOST, LIVE, Wire, asked, json_request, login, request
 from tests.attacks.test_transport import assert_secure
@@ -23,7 +24,7 @@ from tests.whole.server import Server
 SHORT = {
     "protocol.HEAD_SECONDS": 0.5,
     "protocol.BODY_SECONDS": 0.7,
-    "protocol.IDLE_SECONDS": 1,
+    "connections.IDLE_SECONDS": 1,
     "protocol.TAKE_SECONDS": 0.5,
     "protocol.LINGER_SECONDS": 0.5,
     "protocol.MAX_CONNECTIONS": 300,
@@ -187,7 +188,7 @@ def test_there_are_descriptors_for_every_connection(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
     assert protocol._most_connections() == 300 - 64
     limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    assert protocol._most_connections() == protocol.MAX_CONNECTIONS
+    assert protocol._most_connections() == MAX_CONNECTIONS
 
 
 def test_others_are_served_meanwhile(port: int) -> None:

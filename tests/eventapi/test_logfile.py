@@ -145,6 +145,56 @@ def test_what_is_no_plain_file_is_not_rotated(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("linked", ["server.log", "server.log.1", "server.log.2"])
+def test_a_symbolic_link_is_never_renamed(tmp_path: Path, linked: str) -> None:
+    """Neither the file itself nor one that would be moved on."""
+    target, folder = tmp_path / "target", tmp_path / "logs"
+    folder.mkdir()
+    target.touch()
+    (folder / linked).symlink_to(target)
+    clock = Clock()
+    with closing(LogFile(folder / "server.log", clock)) as file:
+        for _ in range(3):
+            file.write(b"a line of some length\n")
+            clock.later()
+    assert (folder / linked).readlink() == target
+    assert {path.name for path in folder.iterdir()} == {linked, "server.log"}
+    assert (folder / "server.log").read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.usefixtures("small")
+def test_a_link_that_leads_elsewhere_now_is_followed(tmp_path: Path) -> None:
+    link, clock = tmp_path / "server.log", Clock()
+    link.symlink_to("monday")
+    with closing(LogFile(link, clock)) as file:
+        file.write(b"a line of some length\n")
+        link.unlink()
+        link.symlink_to("tuesday")
+        clock.later()
+        file.write(b"another line\n")
+    assert (tmp_path / "monday").read_bytes() == b"a line of some length\n"
+    assert (tmp_path / "tuesday").read_bytes() == b"another line\n"
+
+
+@pytest.mark.usefixtures("small")
+def test_the_standard_output_is_appended_to(tmp_path: Path) -> None:
+    """``/dev/stdout`` leads to a regular file here, and is still no name to take away."""
+    link = tmp_path / "stdout"
+    link.symlink_to("/dev/stdout")
+    script = (
+        "import sys; from itertools import count; from pathlib import Path; from eventapi import logfile\n"
+        "logfile.ROTATE_BYTES, ticks = 10, count()\n"
+        "file = logfile.LogFile(Path(sys.argv[1]), lambda: next(ticks) * 10)\n"
+        "for number in range(3): file.write(b'a line of some length\\n')\n"
+    )
+    for path in ("/dev/stdout", str(link)):
+        with (tmp_path / "out").open("ab") as out:
+            subprocess.run([sys.executable, "-c", script, path], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "stdout"}
+
+
 def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE: .*/file/server\.log"):

@@ -64,6 +64,8 @@ def test_what_is_kept_of_a_database_belongs_to_its_address_but_not_to_its_passwo
         ("V1_SUNSET", "2027-07-01", "2027-07-01"),
         ("V1_LINK", "https://api.example/changes", "https://api.example/changes"),
         ("V1_LINK", "/docs", "/docs"),
+        ("REDIS_URL", "redis://:p%40ss@[::1]:6379/0", "redis://:p%40ss@[::1]:6379/0"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
     ],
 )
 def test_a_value_is_taken(name: str, text: str, value: object) -> None:
@@ -104,6 +106,14 @@ def test_a_value_is_taken(name: str, text: str, value: object) -> None:
         ("V1_DEPRECATION", "2027-01-01T00:00:00"),
         ("V1_SUNSET", "2027-02-30"),
         ("V1_SUNSET", "Thu, 01 Jul 2027 10:30:00 GMT"),
+        ("REDIS_URL", "cache:6379"),
+        ("REDIS_URL", "http://cache:6379"),
+        ("REDIS_URL", "redis://cache:port"),
+        ("REDIS_URL", "redis://cache:0"),
+        ("REDIS_URL", "redis://cache:65536"),
+        ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "redis://:pass/word@cache:6379/0"),
+        ("REDIS_URL", "redis://:12/word@cache:6379/0"),
         ("V1_LINK", "docs"),
         ("V1_LINK", "https://api.example/a>; rel=next"),
     ],
@@ -151,6 +161,25 @@ def test_lines_of_the_server_do_not_go_into_the_log_of_events(tmp_path: Path) ->
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^EVENTAPI_{name} .* is no setting of eventapi$"):
         loaded(**{name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "tcp://10.0.0.1:8000"),
+        ("PORT", "udp://[fd00::1]:53"),
+        ("SERVICE_HOST", "10.0.0.1"),
+        ("SERVICE_PORT", "8000"),
+        ("SERVICE_PORT_HTTP", "8000"),
+        ("PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("PORT_8000_TCP_PROTO", "tcp"),
+        ("PORT_8000_TCP_PORT", "8000"),
+        ("PORT_8000_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_a_variable_of_a_kubernetes_service_is_explained(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"Kubernetes .*enableServiceLinks: false"):
+        loaded(**{name: text})
 
 
 def test_names_of_others_are_let_be() -> None:

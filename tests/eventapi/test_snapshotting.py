@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from eventapi.settings import Settings
 from eventapi.snapshotting import start_taking
 
 SECONDS = 30
@@ -21,7 +22,7 @@ def test_the_process_does_not_keep_the_port_of_a_server_that_is_gone(tmp_path: P
     async def run() -> set[Path]:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             listening.set_inheritable(True)
-            process = start_taking(["--data", str(tmp_path)])
+            process = start_taking(Settings(data=str(tmp_path)))
             held = {file.readlink() for file in Path(f"/proc/{process.pid}/fd").iterdir()}
             process.kill()
             process.wait(SECONDS)

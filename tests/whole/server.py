@@ -163,9 +163,9 @@ class Server:
             except (OSError, http.client.HTTPException):
                 time.sleep(_PAUSE_SECONDS)
 
-    def health(self) -> dict[str, int]:
+    def health(self, seconds: float = 5) -> dict[str, int]:
         """What whichever worker is quickest to accept says of itself."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             connection.request("GET", "/health")
             response = connection.getresponse()

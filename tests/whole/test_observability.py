@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.eventapi.metrics.reading import Page
+from tests.proving.faults.disks import filled, memory_disk
+from tests.servers.service import descendants
 from tests.whole.server import Command, Server, by_serve
 
 REQUESTS = "eventapi_http_requests_total"
@@ -64,6 +67,42 @@ def until(happens: Callable[[], bool]) -> None:
     while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_is_that_of_the_workers_and_of_their_supervisor(data: Path) -> None:
+    with Server(data, 2, by_serve) as server:
+        told = scraped(server).value("process_resident_memory_bytes") or 0
+        all_of_them = sum(map(resident, {server.pid, *descendants(server.pid)}))
+        assert len(server.worker_pids()) == 2
+        workers = sum(map(resident, server.worker_pids()))
+    assert abs(told - all_of_them) < 0.1 * all_of_them  # It changes between the two looks.
+    assert told - workers > 15_000_000
+
+
+def test_metrics_begin_when_a_disk_that_was_full_at_the_start_has_room(tmp_path: Path) -> None:
+    with memory_disk(tmp_path / "disk", "8m") as disk:
+        with Server(disk, 1, by_serve) as server:  # Makes the files of the log.
+            assert server.stop() == 0
+        shutil.rmtree(disk / "metrics")
+        server = Server(disk, 1, by_serve)
+        with filled(disk):
+            server.launch()
+            try:
+                server.wait_until_ready()
+                assert not ask(server, "/metrics").startswith("# HELP")
+            except BaseException:
+                server.kill()
+                raise
+        try:
+            until(lambda: ask(server, "/metrics").startswith("# HELP"))
+            assert scraped(server).value("eventapi_workers") == 1.0
+            assert server.stop() == 0
+        finally:
+            server.kill()
 
 
 def test_the_sums_are_exactly_what_was_sent(data: Path, command: Command) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +61,7 @@ def until(happens: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def asking(server: Server) -> Iterator[tuple[list[Any], list[object]]]:
+def asking(server: Server, seconds: float = 5) -> Iterator[tuple[list[Any], list[object]]]:
     """Ask for the health without a pause; who answered, and what went wrong."""
     answers: list[Any] = []
     failures: list[object] = []
@@ -67,7 +70,7 @@ def asking(server: Server) -> Iterator[tuple[list[Any], list[object]]]:
     def ask() -> None:
         while not done.is_set():
             try:
-                answers.append(server.health())
+                answers.append(server.health(seconds))
             except ConnectionResetError:
                 pass  # Accepted by a worker that ended: who serves HTTP/1.1 may do so.
             except (OSError, http.client.HTTPException) as error:
@@ -157,3 +160,71 @@ def test_asked_again_it_starts_with_the_code_as_it_is_now(code: Path, data: Path
         until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
         server.wait_until_ready()
         assert server.stop() == 0
+
+
+def is_told(answers: list[Any], queued: int) -> bool:
+    return bool(answers) and answers[-1]["queued"] == queued
+
+
+def test_one_worker_starts_anew_and_refuses_no_connection(code: Path, data: Path) -> None:
+    """Same process, same socket, new code; connections that arrive meanwhile wait."""
+    with Server(data, 1, by_serve, {"PYTHONPATH": str(code)}) as server:
+        for number in (77, 78):
+            edit(
+                code / "eventapi" / "app.py",
+                f'"queued": {"journal.queued" if number == 77 else 77}',
+                f'"queued": {number}',
+            )
+            with asking(server, SECONDS) as (answers, failures):
+                os.kill(server.pid, signal.SIGHUP)
+                until(partial(is_told, answers, number))
+            assert failures == []
+            assert {answer["process"] for answer in answers} == {server.pid}
+        assert server.stop() == 0
+        assert "Traceback" not in server.output
+
+
+def test_one_worker_finishes_its_requests_before_it_starts_anew(data: Path) -> None:
+    """A write that waits for the lock of the log is written and answered."""
+    with Server(data, 1, by_serve) as server:
+        lock = os.open(server.log.with_name("events.jsonl.lock"), os.O_RDWR)
+        body = b'{"username": "ben", "email": "ben@example.org", "password": "correct horse"}'
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            connection.request("POST", "/auth/register", body, {"Content-Type": "application/json"})
+            until(lambda: server.health()["queued"] == 1)
+            os.kill(server.pid, signal.SIGHUP)
+            until(lambda: cannot_be_asked(server))
+        finally:
+            os.close(lock)
+        assert connection.getresponse().status == 200
+        server.wait_until_ready()
+        assert server.health()["position"] == EVENTS + 2
+        assert server.stop() == 0
+
+
+def cannot_be_asked(server: Server) -> bool:
+    """Whether it accepts no connection for now, though none is refused."""
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), 0.3) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            return not connection.recv(1)
+    except TimeoutError:
+        return True
+
+
+def test_one_worker_that_is_still_starting_starts_anew_at_once(code: Path, data: Path) -> None:
+    slow = "            import time\n            Path('folding').touch()\n            time.sleep(3600)\n"
+    place = "            await journal.start("
+    edit(code / "eventapi" / "storage.py", place, slow + place)
+    server = Server(data, 1, by_serve, {"PYTHONPATH": str(code)})
+    server.launch()
+    try:
+        until((data / "folding").exists)
+        edit(code / "eventapi" / "storage.py", slow, "")
+        os.kill(server.pid, signal.SIGHUP)
+        server.wait_until_ready()
+        assert server.stop() == 0
+    finally:
+        server.kill()

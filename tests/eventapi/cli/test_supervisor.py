@@ -6,10 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import uvicorn
 
+from eventapi.cli.supervisor import Worker
 from tests.whole.server import Command, Server, is_running
 
 SECONDS = 30.0
@@ -54,12 +57,34 @@ def test_a_worker_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -
         hanging = stopped(server)
         os.kill(hanging, signal.SIGKILL)
         until_replaced(server, hanging)
+        assert (
+            f"warning  uvicorn.error: worker [{hanging}] was killed by SIGKILL, another takes its place"
+            in server.output
+        )
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "what"),
+    [
+        ("raise SystemExit(74)", "ended with code 74"),
+        ("pass", "ended with code 0"),
+        ("import os; os.kill(os.getpid(), 11)", "was killed by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 40)", "was killed by signal 40"),
+    ],
+)
+def test_what_became_of_a_worker_is_told_with_its_signal_or_code(program: str, what: str) -> None:
+    worker = Worker(uvicorn.Config("nothing"), [])
+    worker.process = get_context("spawn").Process(target=exec, args=(program,))
+    worker.process.start()
+    worker.process.join()
+    assert worker.end() == what
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=5)) as server:
         until_replaced(server, stopped(server))
+        assert "gave no sign of life for 5 s and was killed, another takes" in server.output
         assert server.stop() == 0
 
 

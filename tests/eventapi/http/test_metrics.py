@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,13 +17,15 @@ from litestar import Litestar
 from litestar.types import Message, Receive, Scope, Send
 from prometheus_client.exposition import generate_latest
 
-from eventapi import background
+from eventapi import background, observing
 from eventapi.app import create_app
 from eventapi.http.edge import Edge
 from eventapi.http.limits import Limits
 from eventapi.http.problems import PROBLEMS
 from eventapi.metrics import exposition
+from eventapi.metrics.memory import resident_bytes
 from eventapi.metrics.meters import METHODS, OTHER, Meters, Sample, opened_meters
+from eventapi.metrics.store import Store
 from eventapi.observing import counted
 from events.errors import LogFenced, LogUnavailable, StorageFull
 from events.log.memory import MemoryLog
@@ -319,6 +323,48 @@ def test_writes_and_how_things_are(new_api: Api) -> None:
     assert page.total("eventapi_build_info") == 1.0
     ann.post("/auth/logout")
     assert scraped(new_api).value("eventapi_sessions") == 0.0
+
+
+def test_metrics_begin_as_soon_as_their_files_can_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after a start on a full disk: the server serves, and counts later."""
+    no_room = OSError(errno.ENOSPC, "No space left on device")
+    tries = iter([no_room, no_room, None])
+    make = Store.__init__
+
+    def fail_at_first(store: Store, root: Path, instance: str) -> None:
+        if (error := next(tries, None)) is not None:
+            raise error
+        make(store, root, instance)
+
+    monkeypatch.setattr(Store, "__init__", fail_at_first)
+    monkeypatch.setattr(observing, "RETRY_SECONDS", 0.05)
+    with Api() as api:
+        ann = api.caller()
+        assert_problem(api.request("GET", "/metrics"), 404, "not-found")
+        while api.request("GET", "/metrics").status_code == 404:
+            api.run(asyncio.sleep(0.01))
+        before = scraped(api)
+        ann.create()
+        page = scraped(api)
+    assert page.value("eventapi_workers") == 1.0
+    assert page.value("eventapi_journal_write_seconds_count") == 1.0
+    assert page.value("eventapi_log_appended_events_total") == 1.0
+    assert requests(page, "POST", "/items", 200) == 1.0
+    assert requests(before, "POST", "/items", 200) is None
+
+
+def test_memory_is_that_of_every_process_of_the_server() -> None:
+    """Such as the process that takes a snapshot."""
+    program = "import sys; kept = b'x' * 200_000_000; print(flush=True); sys.stdin.read()"
+    before = resident_bytes() or 0
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert (resident_bytes() or 0) - before > 150_000_000
+        child.communicate()
+    assert abs((resident_bytes() or 0) - before) < 50_000_000
 
 
 class FailingLog(MemoryLog):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import time
-from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
 from eventapi.batch import Environment, Outcome
 from eventapi.journal import Journal, Limits
+from eventapi.settings import Settings
 from eventapi.snapshotting import keep_taking
 from events.errors import (
     ConfigurationError,
@@ -126,7 +126,8 @@ class World:
         clients = [asyncio.create_task(self._client(journal, gone)) for _ in range(self._clients)]
         others = []
         if self._snapshot_every:
-            taking = keep_taking(journal, self.snapshots, self._snapshot_every, ())
+            settings = Settings(snapshot_every=self._snapshot_every)
+            taking = keep_taking(journal, self.snapshots, settings)
             others.append(asyncio.create_task(taking))
         if self._random.random() < self._tear_downs:
             others.append(asyncio.create_task(self._tear_down(log, journal, gone)))
@@ -159,7 +160,7 @@ class World:
 
     # Snapshots
 
-    async def start_taking(self, _: Sequence[str]) -> None:
+    async def start_taking(self, _: Settings) -> None:
         """Take a snapshot in a process of its own, as the command line does."""
         new_loop(self.machine).start(self._take_snapshot)
 

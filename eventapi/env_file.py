@@ -1,0 +1,65 @@
+"""The ``.env`` file: every line of it is understood, or nothing starts."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from events.errors import ConfigurationError
+
+_UTF8: Final = "utf-8-sig"  # Editors on Windows put a byte order mark first.
+
+
+def read_env_file(path: Path, prefix: str) -> dict[str, str]:
+    """The variables that a file sets; none where there is no file.
+
+    ``python-dotenv`` skips lines that it cannot parse, and would start a server without the
+    settings in them. Raises `ConfigurationError` with the number of the first such line, and never
+    with its content. Names that begin with ``prefix`` are settings: a value that spans several
+    lines must not contain another one.
+    """
+    text = _text_of(path)
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.line + _blank_lines(binding.original.string)
+        if binding.error:
+            raise _unreadable(path, line, "expected NAME=VALUE; is a quote not closed?")
+        if binding.key is not None and binding.value is None:
+            raise _unreadable(path, line, "expected NAME=VALUE; the '=' is missing")
+        _, *more = (binding.value or "").splitlines() or [""]
+        if any(one.lstrip().removeprefix("export ").startswith(prefix) for one in more):
+            raise _unreadable(path, line, "its value contains another setting; close the quote")
+    values = dotenv_values(stream=io.StringIO(text))
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _blank_lines(statement: str) -> int:
+    """How many lines precede the first character of a statement."""
+    return statement[: len(statement) - len(statement.lstrip())].count("\n")
+
+
+def _text_of(path: Path) -> str:
+    if path.is_dir():  # Some name their virtual environment so.
+        return ""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode(_UTF8)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, line, "this is not UTF-8; save the file as UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise _unreadable(path, line, "this is not UTF-8; save the file as UTF-8")
+    return text
+
+
+def _unreadable(path: Path, line: int, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"{path}, line {line}, cannot be read: {reason}")

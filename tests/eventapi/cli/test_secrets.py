@@ -1,0 +1,86 @@
+"""No secret of a setting is printed, however badly its address is written."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.eventapi.cli.running import invoke, run
+
+# No character of it is in the rest of the address or in a message about it.
+PASSWORDS = st.text("QXZ@/:#?&%[]é", min_size=2, max_size=14).map(lambda text: f"QX{text}")
+COMMANDS = (("config",), ("config", "--json"), ("log", "show"), ("users", "list"))
+
+quick = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else can listen on it, and does not listen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def leaked(password: str, output: str) -> list[str]:
+    """The parts of four characters of a password that an output has."""
+    found = {password[at : at + 4] for at in range(len(password) - 3)}
+    return [piece for piece in found if piece in output and piece != "://:"]
+
+
+@quick
+@given(PASSWORDS, st.sampled_from(["postgresql", "mysql"]))
+@example("S3c@retPW", "postgresql")
+@example("QXQX@QXQX/QXQX#QXQX", "mysql")
+@example("QXZQ@QXZQ/XZQX@QXZZ", "postgresql")
+def test_a_database_that_cannot_be_used(
+    closed_port: int, tmp_path: Path, password: str, scheme: str
+) -> None:
+    url = f"{scheme}://ev:{password}@127.0.0.1:{closed_port}/db"
+    for command in COMMANDS:
+        for result in (
+            invoke(tmp_path, *command, "--log", url),
+            invoke(tmp_path, *command, EVENTAPI_LOG=url),
+        ):
+            assert result.exit_code == (0 if command[0] == "config" else 3), result.output
+            assert not leaked(password, result.output)
+
+
+@quick
+@given(PASSWORDS, st.sampled_from(["redis", "rediss", "valkey", "unix", "nonsense"]))
+@example("QXQX/QXQX", "redis")
+def test_a_redis_address(tmp_path: Path, password: str, scheme: str) -> None:
+    result = invoke(tmp_path, "config", EVENTAPI_REDIS_URL=f"{scheme}://u:{password}@host:6379/0")
+    assert result.exit_code in {0, 2}
+    assert not leaked(password, result.output)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("code", "name", "url"),
+    [
+        (2, "REDIS_URL", "redis://:QXZQ@127.0.0.1:port/0"),
+        (2, "REDIS_URL", "redis://:QX/ZQ@127.0.0.1:6379/0"),
+        (2, "REDIS_URL", "redis://127.0.0.1:99999/0"),
+        (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?nonsense=QXZQ"),
+        (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?db=QXZQ"),
+        (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?protocol=9"),
+        (3, "LOG", "postgresql://ev:QX@ZQ@127.0.0.1:1/db"),
+        (3, "LOG", "postgresql://ev:QX/ZQ@XZ/QX@127.0.0.1:1/db"),
+        (3, "SENTRY_DSN", "https://QXZQ:XZQX@127.0.0.1:port/x"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, workers: str, code: int, name: str, url: str
+) -> None:
+    settings = {f"EVENTAPI_{name}": url, "EVENTAPI_LOG_LEVEL": "error"}
+    ended = run(tmp_path, "serve", "--port", "0", "--workers", workers, **settings)
+    assert ended.code == code
+    assert ended.err.startswith(f"eventapi: EVENTAPI_{name}"), ended.err
+    assert ended.err.count("\n") == 1, ended.err
+    assert not any(part in ended.err for part in ("QX", "ZQ", "XZ"))
