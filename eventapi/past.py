@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import decode
 from events.errors import Fault, Invalid, Overloaded
+from events.items import ContentChanges, ItemUpdated
 from events.log.port import EventLog
-from events.record import START, Record, entity_number
+from events.record import START, Event, Record, entity_number
 from events.sealing import Keyring
 from events.vault.port import Vault
 from projections.items import Item, Tombstone
@@ -91,7 +93,13 @@ class Past:
                 return None
             if item.version == position:
                 return item if isinstance(item, Item) else None
-            return (await self.at(position, [item], state)).items.by_id.get(item.id)
+            (record,) = await self.records([position])
+            if not _is_whole(record.event):
+                return (await self.at(position, [item], state)).items.by_id.get(item.id)
+            past = State.empty().draft()
+            # What an event with the whole content does not say, and never changes.
+            past.items.by_id[item.id] = Item(item.id, "", None, item.owner, item.created_at, "", 0)
+            return past.apply(record)
         (record,) = await self.records([position])
         return State.empty().draft().apply(record)
 
@@ -134,6 +142,16 @@ class Past:
             records += [replace(record, end=0) for record in found if record.position in wanted]
             await asyncio.sleep(0)
         return records
+
+
+def _is_whole(event: Event) -> bool:
+    """Whether the content of an item after an event does not depend on what was before."""
+    if isinstance(event, ItemUpdated):
+        personal = event.personal
+        return isinstance(personal, ContentChanges) and (
+            personal.title is not UNSET and personal.description is not UNSET
+        )
+    return True
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -10,6 +10,8 @@ from events.record import Event
 from events.sessions import SessionEnded
 from events.users import UserDisabled, UserErased, UserPasswordChanged, UserRoleRevoked
 from projections.state import State
+
+_REVOKING: Final = {SessionEnded, UserDisabled, UserRoleRevoked, UserErased}
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ class Decision(msgspec.Struct, frozen=True):
         event = self.event
         if isinstance(event, UserPasswordChanged):
             return event.reason == "changed"
-        return isinstance(event, SessionEnded | UserDisabled | UserRoleRevoked | UserErased)
+        return type(event) in _REVOKING
 
 
 class Command(Protocol):
