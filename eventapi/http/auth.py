@@ -47,9 +47,6 @@ _GRACE = timedelta(seconds=10)
 """For how long a spent refresh token is good again: two tabs may race."""
 
 _MAX_AGENT = 256
-_NOBODY = ""
-"""Whose idempotency keys they are that come without a user."""
-
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -58,14 +55,16 @@ async def register(request: ApiRequest) -> Reply:
     body = await request.body_as(Registration)
     check_password(body.password, "/password")
     email = normal_email(body.email)
-    outcome = await request.services.journal.first_outcome(await request.once(_NOBODY))
+    # Without a user the key belongs to the account that is asked for: strangers share no keys.
+    scope = request.services.tokens.scope_of("register", folded(body.username), folded(email))
+    outcome = await request.first_outcome(scope)
     if outcome is None:
         profile = Profile(body.username, email, "", body.full_name)
         # Asked once before the hash is made, which costs a thousand times more than the answer.
         RegisterUser(profile).decide(await request.state())
         password_hash = await request.services.passwords.hash(body.password)
         command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
-        outcome = await request.execute(command, _NOBODY)
+        outcome = await request.execute(command, scope)
     content = request.version.user(_user(outcome))
     status = request.version.created_status
     if status != 201:
