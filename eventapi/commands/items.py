@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
+from eventapi.commands.texts import check_title
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.items import (
     Content,
@@ -29,6 +30,7 @@ class CreateItem(msgspec.Struct, frozen=True):
         owner = state.users.by_id.get(self.owner)
         if owner is None or owner.disabled:
             raise Unauthenticated("the account is not in use any more")
+        check_title(self.content.title)
         actor = owner.subject
         event = ItemCreated(self.owner, personal=self.content)
         return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
@@ -71,6 +73,8 @@ class UpdateItem(msgspec.Struct, frozen=True):
     def decide(self, state: State) -> Decision:
         item = owned_item(state, self.caller, self.item)
         _check_version(item, self.versions)
+        if self.title is not UNSET:
+            check_title(self.title)
         actor = f"users/{self.caller}"
         changes = ContentChanges(title=self.title, description=self.description)
         return Decision(f"items/{item.id}", ItemUpdated(personal=changes), actor, actor)

@@ -6,8 +6,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 
+from msgspec import UNSET
+
 from eventapi.batch import Outcome
 from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
+from eventapi.commands.texts import check_full_name
 from eventapi.commands.users import (
     ChangePassword,
     EraseUser,
@@ -54,6 +57,7 @@ async def register(request: ApiRequest) -> Reply:
     """Make an account."""
     body = await request.body_as(Registration)
     check_password(body.password, "/password")
+    check_full_name(body.full_name)
     email = normal_email(body.email)
     # Without a user the key belongs to the account that is asked for: strangers share no keys.
     scope = request.services.tokens.scope_of("register", folded(body.username), folded(email))
@@ -267,6 +271,8 @@ async def patch_me(request: ApiRequest) -> Reply:
     _, user, session = await request.authenticated()
     body = await request.body_as(ProfilePatch, PATCH_TYPES)
     email = normal_email(body.email) if isinstance(body.email, str) else body.email
+    if body.full_name is not UNSET:
+        check_full_name(body.full_name)
     command = UpdateProfile(user.id, email, body.full_name)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, request.version.user(_user(outcome)))
