@@ -25,8 +25,8 @@ _USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
 
 _POINT: Final = (
     r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
-    r"([Zz]|[+\-]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
+    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+    r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
 )
 
 PATTERNS: Final = {
@@ -177,7 +177,8 @@ Point = Annotated[
     Meta(
         max_length=40,
         pattern=_POINT,
-        description="A position of the log, or an RFC 3339 time.",
+        description="A position of the log, or an RFC 3339 time; a space stands for the `+` of an "
+        "offset, and a leap second is the end of its minute.",
         examples=["17", "2026-01-02T03:04:05Z"],
     ),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eventapi.commands.items import CreateItem, DeleteItem
+from eventapi.commands.users import GrantRole
 from events.items import Content
 from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
 from tests.eventapi.test_past import CountingLog
@@ -139,6 +140,28 @@ def test_a_time_may_have_any_form_of_the_rfc(ann: Caller, fraction: str) -> None
             assert ann.get(path, params={"as_of": time}).status_code == 200
         answer = ann.post(f"/items/{number}/restore", json={"as_of": time})
         assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("2999-01-01T00:00:00+01:00", "2999-01-01T00:00:00%2B01:00", "2999-01-01T00:00:00-05:30"),
+        *("2999-01-01t00:00:00+00:00", "2998-12-31T23:59:60Z", "2998-12-31T23:59:60+00:00"),
+        *("2998-12-31T23:59:60.5Z", "2999-01-01%2000:00:00Z", "2999-01-01+00:00:00+00:00"),
+    ],
+)
+def test_a_time_is_taken_as_clients_write_it(api: Api, ann: Caller, time: str, prefix: str) -> None:
+    """Also not percent-encoded, where a plus means a space; and a page leads on to the next."""
+    me = ann.under(prefix)
+    number = me.create()
+    me.create()
+    assert me.get(f"/items/{number}?as_of={time}").status_code == 200
+    page = me.get(f"/items?limit=1&as_of={time}")
+    assert page.status_code == 200
+    second = api.request("GET", page.links["next"]["url"], token=me.token)
+    assert second.status_code == 200
+    elsewhere(api, GrantRole(me.name, "auditor", "operator/test"))
+    assert me.get(f"/audit/state?as_of={time}").status_code == 200
 
 
 @pytest.mark.parametrize(
