@@ -196,6 +196,19 @@ class ItemQuery(msgspec.Struct, frozen=True):
     as_of: Point | UnsetType = UNSET
 
 
+_HISTORY_LIMIT: Final = "How many changes at most; without it the answer is all of them."
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """Which changes of an item to list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description=_HISTORY_LIMIT)] | UnsetType = UNSET
+    after: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+        | UnsetType
+    ) = UNSET
+
+
 After = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
 
 

@@ -11,6 +11,7 @@ from eventapi.batch import Environment
 from eventapi.checkpoints import Checkpoints
 from eventapi.feed import Feed
 from eventapi.http.limits import Limits
+from eventapi.http.search import FoldedTexts
 from eventapi.journal import Journal
 from eventapi.metrics.exposition import Exposition
 from eventapi.past import Past
@@ -38,3 +39,4 @@ class Services(msgspec.Struct, frozen=True):
     limits: Limits
     metrics: Exposition | None = None
     wait_seconds: float = 2.0
+    texts: FoldedTexts = msgspec.field(default_factory=FoldedTexts)
