@@ -104,7 +104,7 @@ class Edge:
         one_too_many = await self._limits.check(scope)
         # A protocol of ours says in the scope what is wrong with what it could not parse.
         if "refusal" in scope:
-            raise scope["refusal"]  # type: ignore[typeddict-item]  # ours
+            raise scope.pop("refusal")  # type: ignore[typeddict-item]  # ours
         if refusal is not None:
             raise refusal
         # Litestar takes doubled slashes for one, which a rule in front may not.
