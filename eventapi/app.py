@@ -59,6 +59,7 @@ from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
+from eventapi.live import Live
 from eventapi.metrics.exposition import Exposition
 from eventapi.metrics.meters import Meters
 from eventapi.observing import counted, tracing_from, watched
@@ -161,6 +162,7 @@ def create_app(
         ):
             limits.start(counts, tokens, journal)
             feed = Feed(log)
+            live = Live(feed, journal.state)
             sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
             exposition = None if meters is None else Exposition(meters, sampler.sample)
             services = Services(
@@ -172,6 +174,7 @@ def create_app(
                 _health(settings, journal, log, counts, meters),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
+                live,
                 await open_checkpoints(settings, log, parts),
                 limits,
                 exposition,
@@ -179,7 +182,7 @@ def create_app(
             for request in requests:
                 request.services = services
             async with (
-                _closing_at_a_signal(feed),
+                _closing_at_a_signal(feed, live),
                 kept_running(lambda: keep_following(journal, feed), "following"),
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 _taking_snapshots(settings, parts, journal),
@@ -217,13 +220,17 @@ def _spare_the_collector() -> None:
 
 
 @asynccontextmanager
-async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
+async def _closing_at_a_signal(feed: Feed, live: Live) -> AsyncIterator[None]:
     """End the streams when the process is asked to end: the server waits for its connections."""
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Any] = {}
 
+    def close() -> None:
+        feed.close()
+        live.close()
+
     def end(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(feed.close)
+        loop.call_soon_threadsafe(close)
         before[signal.Signals(number)](number, frame)
 
     if threading.current_thread() is threading.main_thread():
@@ -237,7 +244,7 @@ async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is end:
                 signal.signal(number, handler)
-        feed.close()
+        close()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from eventapi.feed import Feed
 from eventapi.http.limits import Limits
 from eventapi.http.search import FoldedTexts
 from eventapi.journal import Journal
+from eventapi.live import Live
 from eventapi.metrics.exposition import Exposition
 from eventapi.past import Past
 from eventapi.security.passwords import Passwords
@@ -35,6 +36,7 @@ class Services(msgspec.Struct, frozen=True):
     health: Details
     past: Past
     feed: Feed
+    live: Live
     checkpoints: Checkpoints
     limits: Limits
     metrics: Exposition | None = None
