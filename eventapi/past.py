@@ -209,7 +209,7 @@ class _Search:
 
     def take(self, record: Record) -> None:
         """Take the next older record in; one behind a whole content is ignored."""
-        if self._is_whole:
+        if self._is_whole():
             return
         if self._newest is None:
             self._newest = record
@@ -228,10 +228,9 @@ class _Search:
             self._title = content.title if self._title is UNSET else self._title
             if self._description is UNSET:
                 self._description = content.description
-        if self._is_whole:
+        if self._is_whole():
             self.positions.clear()
 
-    @property
     def _is_whole(self) -> bool:
         return self._title is not UNSET and self._description is not UNSET
 

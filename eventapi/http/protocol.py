@@ -128,6 +128,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unsent_since = 0.0
         self._at_end = False  # The client has said that it sends nothing more.
         self._is_counted = False  # Among the unfinished.
+        self._is_lost = False
         self._is_ssl = False
 
     # The connection
@@ -155,6 +156,7 @@ class ProblemProtocol(HttpToolsProtocol):
         _untaken.pop(self, None)
         self._count_no_more()
         super().connection_lost(exc)
+        self._is_lost = True
         self._drop_references()
 
     def _drop_references(self) -> None:
@@ -273,7 +275,7 @@ class ProblemProtocol(HttpToolsProtocol):
             self.headers.clear()
             self.url = b""
         elif self._stage == _BODY:
-            self.cycle.body = b""
+            self.cycle.body.clear()
         detail = "the server holds too much of unfinished requests; send it again, at once"
         self._refuse(ProblemError("request-timeout", detail))
         self.parser = None  # type: ignore[assignment]  # It holds a part of the head as well.
@@ -408,7 +410,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self._running = None
         if self._ending:
-            if self.scope is None:  # The connection is lost.
+            if self._is_lost:
                 self._drop_references()
             return
         if self.pipeline or self._held or self.flow.read_paused:
