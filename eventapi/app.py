@@ -60,6 +60,7 @@ from eventapi.http.views import VERSIONS
 from eventapi.journal import Journal
 from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
+from eventapi.live import Live
 from eventapi.observing import Metering, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
@@ -166,6 +167,7 @@ def create_app(
             sampler = Sampler(
                 log, journal, feed, passwords, counts, signing, lambda: _disk_free(settings)
             )
+            live = Live(feed, journal.state)
             services = Services(
                 journal,
                 passwords,
@@ -175,6 +177,7 @@ def create_app(
                 _health(settings, journal, log, counts, signing, metering),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
+                live,
                 checkpoints,
                 limits,
                 lambda: None if metering is None else metering.exposition,
@@ -183,7 +186,7 @@ def create_app(
             for request in requests:
                 request.services = services
             async with (
-                _closing_at_a_signal(feed),
+                _closing_at_a_signal(feed, live),
                 kept_running(lambda: keep_following(journal, feed), "following"),
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 kept_running(signing.run, "signing"),
@@ -222,13 +225,17 @@ def _spare_the_collector() -> None:
 
 
 @asynccontextmanager
-async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
+async def _closing_at_a_signal(feed: Feed, live: Live) -> AsyncIterator[None]:
     """End the streams when the process is asked to end: the server waits for its connections."""
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Any] = {}
 
+    def close() -> None:
+        feed.close()
+        live.close()
+
     def end(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(feed.close)
+        loop.call_soon_threadsafe(close)
         before[signal.Signals(number)](number, frame)
 
     if threading.current_thread() is threading.main_thread():
@@ -242,7 +249,7 @@ async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is end:
                 signal.signal(number, handler)
-        feed.close()
+        close()
 
 
 @asynccontextmanager

@@ -44,13 +44,25 @@ class Selection(msgspec.Struct, frozen=True):
     def takes(self, line: bytes) -> bool:
         """Whether a line is wanted."""
         found = _ENVELOPE.match(line)
-        wanted = (self.type, self.subject, self.actor)
-        return found is not None and all(
-            one is None or one == there for one, there in zip(wanted, found.groups(), strict=True)
+        return found is not None and self.takes_members(found[1], found[2], found[3])
+
+    def takes_members(self, kind: bytes, subject: bytes, actor: bytes) -> bool:
+        """Whether a line with these members, in JSON, is wanted."""
+        return (
+            self.type in {None, kind}
+            and self.subject in {None, subject}
+            and self.actor in {None, actor}
         )
 
 
 _ALL = Selection()
+
+
+def members_of(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Type, subject and actor of a whole line, as they stand in it."""
+    found = _ENVELOPE.match(line)
+    assert found is not None  # noqa: S101 - every published line is one
+    return found[1], found[2], found[3]
 
 
 def kind_of(line: bytes) -> str:
@@ -80,6 +92,11 @@ class Feed:
         self.closed = False
         self.followers: Counter[int] = Counter()
         """How many streams whoever has open at this process, by the number of the user."""
+
+    @property
+    def position(self) -> int:
+        """The last published position."""
+        return self._log.position
 
     def close(self) -> None:
         """Wake all who wait: nobody is to follow any more."""

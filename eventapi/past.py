@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from events.codec import decode
 from events.errors import Fault, Invalid, Overloaded
-from events.items import ContentChanges, ItemUpdated
+from events.items import Content, ContentChanges, ItemDeleted, ItemUpdated
 from events.log.port import EventLog
-from events.record import START, Event, Record, entity_number
+from events.record import START, Record, entity_number
 from events.sealing import Keyring
 from events.vault.port import Vault
-from projections.items import Item, Tombstone
+from projections.items import UNREADABLE, Item, Tombstone
 from projections.receipts import Entity
 from projections.replay import replay
 from projections.snapshots import Snapshots
@@ -25,14 +25,26 @@ from projections.state import State
 _GAP = 32
 """Up to how many lines between two that are wanted it is cheaper to read on than to read anew."""
 
-_AT_ONCE = 256
-"""How many records are made of lines before others have their turn."""
+RECORDS_PER_READ = 16
+"""How many records of an answer are in memory at once; each may have 64 KiB."""
+
+_LINES_PER_READ = 64
+"""How many lines are decoded before others have their turn, wanted or between wanted ones."""
 
 _HASH = slice(-66, -2)
 """Where in a line its hash stands."""
 
 _WAITING = 8
 """So many may wait for a whole state of the past; each takes the memory of another one."""
+
+_READERS = 4
+"""How many callers' pasts are read at once in a process."""
+
+_READS_PER_CALLER = 32
+"""How many reads of the past one caller may have, of which all but one wait."""
+
+_READS = 512
+"""How many reads of the past a process may have."""
 
 
 class Past:
@@ -48,6 +60,41 @@ class Past:
         self._snapshots = snapshots
         self._folding = asyncio.Lock()
         self._wanted = 0
+        self._readers = asyncio.Semaphore(_READERS)
+        self._callers: dict[int, _Turns] = {}
+        self._reads = 0
+
+    @contextmanager
+    def admitted(self, caller: int) -> Iterator[None]:
+        """Let a read of the past by a user wait for its turns; raises `Overloaded`."""
+        turns = self._callers.setdefault(caller, _Turns())
+        if turns.wanted >= _READS_PER_CALLER or self._reads >= _READS:
+            raise Overloaded("too many requests read the past; wait for their answers")
+        turns.wanted += 1
+        self._reads += 1
+        try:
+            yield
+        finally:
+            turns.wanted -= 1
+            self._reads -= 1
+            if not turns.wanted:
+                del self._callers[caller]
+
+    @asynccontextmanager
+    async def turn(self, caller: int) -> AsyncIterator[None]:
+        """A turn of an admitted read: a user has one at a time, and few users have one at once.
+
+        So a user with many long histories delays no other.
+        """
+        async with self._callers[caller].lock, self._readers:
+            yield
+
+    @asynccontextmanager
+    async def turn_of(self, caller: int) -> AsyncIterator[None]:
+        """The one turn of a read of the past; raises `Overloaded`."""
+        with self.admitted(caller):
+            async with self.turn(caller):
+                yield
 
     async def position(self, point: int | str, state: State) -> int:
         """The position that a point of the log means: itself, or the last one by that time.
@@ -73,13 +120,24 @@ class Past:
         return await self.records(state.items.lives.of(item.version))
 
     async def at(self, position: int, items: Iterable[Item | Tombstone], state: State) -> State:
-        """The state of these items, and of nothing else, as it was at a position."""
+        """The state of these items, and of nothing else, as it was at a position.
+
+        Of each item only the records are read back to its last whole content.
+        """
         lives = state.items.lives
-        positions = [one for item in items for one in lives.of(item.version) if one <= position]
-        # A draft does not remember where lives go on, in a table as long as the log.
-        past = State.empty().draft()
-        for record in await self.records(sorted(positions)):
-            past.apply(record)
+        searches = [_Search(item, lives.of(item.version, upto=position)) for item in items]
+        past = State.empty()
+        count = 1
+        while searches := [one for one in searches if one.positions]:
+            wanted = {at: one for one in searches for at in one.next_positions(count)}
+            async for records in self.slices(sorted(wanted, reverse=True)):
+                for record in records:
+                    wanted[record.position].take(record)
+            for one in searches:
+                if (item := one.found()) is not None:
+                    past.items.by_id[item.id] = item
+                    past.items.by_owner.add(item.owner, item.id)
+            count = min(2 * count, _LINES_PER_READ)
         return past
 
     async def entity_after(self, position: int, subject: str, state: State) -> Entity:
@@ -91,15 +149,7 @@ class Past:
             item = state.items.known(entity_number(subject))
             if item is None:
                 return None
-            if item.version == position:
-                return item if isinstance(item, Item) else None
-            (record,) = await self.records([position])
-            if not _is_whole(record.event):
-                return (await self.at(position, [item], state)).items.by_id.get(item.id)
-            past = State.empty().draft()
-            # What an event with the whole content does not say, and never changes.
-            past.items.by_id[item.id] = Item(item.id, "", None, item.owner, item.created_at, "", 0)
-            return past.apply(record)
+            return (await self.at(position, [item], state)).items.by_id.get(item.id)
         (record,) = await self.records([position])
         return State.empty().draft().apply(record)
 
@@ -131,36 +181,102 @@ class Past:
 
     async def records(self, positions: Sequence[int]) -> list[Record]:
         """The records at these positions, which ascend; where they end is not told."""
-        wanted, records = set(positions), []
-        for first, last in _runs(positions):
+        return [record async for records in self.slices(positions) for record in records]
+
+    async def slices(self, positions: Sequence[int]) -> AsyncIterator[list[Record]]:
+        """The same in the order of the positions, up or down, a bounded number at a time."""
+        for first, last, wanted in _runs(positions):
             lines = [line async for run in self._log.read(first - 2, last) for line in run]
             before = START
             if first > 1:
                 digest = bytes.fromhex(lines.pop(0)[_HASH].decode())
                 before = replace(START, position=first - 1, hash=digest)
             found = decode(lines, self._keyring, before)
-            records += [replace(record, end=0) for record in found if record.position in wanted]
+            yield [replace(found[position - first], end=0) for position in wanted]
             await asyncio.sleep(0)
-        return records
 
 
-def _is_whole(event: Event) -> bool:
-    """Whether the content of an item after an event does not depend on what was before."""
-    if isinstance(event, ItemUpdated):
-        personal = event.personal
-        return isinstance(personal, ContentChanges) and (
-            personal.title is not UNSET and personal.description is not UNSET
+class _Turns:
+    """The reads of one caller: how many are wanted, and the lock that lets one through."""
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.lock = asyncio.Lock()
+
+
+class _Search:
+    """The search for the content of one item, from its newest position backwards."""
+
+    def __init__(self, item: Item | Tombstone, positions: list[int]) -> None:
+        """``positions`` ascend and are those of the item's events up to the point asked for."""
+        self.positions = positions
+        self._item = item
+        self._newest: Record | None = None
+        self._title: str | UnsetType = UNSET
+        self._description: str | UnsetType | None = UNSET
+
+    def next_positions(self, count: int) -> list[int]:
+        """The next positions to read, newest first; they are not given out again."""
+        taken = self.positions[: -count - 1 : -1]
+        del self.positions[-count:]
+        return taken
+
+    def take(self, record: Record) -> None:
+        """Take the next older record in; one behind a whole content is ignored."""
+        if self._is_whole():
+            return
+        if self._newest is None:
+            self._newest = record
+        event = record.event
+        personal = getattr(event, "personal", None)
+        if isinstance(event, ItemDeleted):
+            # Older than a deletion is only what a restoration, which is whole, has brought back.
+            self.positions.clear()
+        elif isinstance(event, ItemUpdated):
+            if isinstance(personal, ContentChanges):
+                self._title = personal.title if self._title is UNSET else self._title
+                if self._description is UNSET:
+                    self._description = personal.description
+        else:
+            content = personal if isinstance(personal, Content) else UNREADABLE
+            self._title = content.title if self._title is UNSET else self._title
+            if self._description is UNSET:
+                self._description = content.description
+        if self._is_whole():
+            self.positions.clear()
+
+    def _is_whole(self) -> bool:
+        return self._title is not UNSET and self._description is not UNSET
+
+    def found(self) -> Item | None:
+        """The item as it was, once all of it is known; ``None`` before, and where it was deleted."""
+        if self._newest is None or self._title is UNSET or self._description is UNSET:
+            return None
+        item, newest = self._item, self._newest
+        return Item(
+            item.id,
+            self._title,
+            self._description,
+            item.owner,
+            item.created_at,
+            newest.time,
+            newest.position,
         )
-    return True
 
 
-def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Stretches without a gap that is worth it, each as its first and last position.
+def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int, Sequence[int]]]:
+    """Stretches without a gap that is worth it: first and last position, and those wanted.
 
-    None is of more than may be made at once.
+    The positions ascend or descend, and so do the stretches. None has more than
+    `RECORDS_PER_READ` wanted lines and `_LINES_PER_READ` lines in all.
     """
     start = 0
     for end in range(1, len(positions) + 1):
-        if end in {len(positions), start + _AT_ONCE} or positions[end] > positions[end - 1] + _GAP:
-            yield positions[start], positions[end - 1]
+        if (
+            end in {len(positions), start + RECORDS_PER_READ}
+            or abs(positions[end] - positions[end - 1]) > _GAP
+            or abs(positions[end] - positions[start]) >= _LINES_PER_READ
+        ):
+            wanted = positions[start:end]
+            yield min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]), wanted
             start = end

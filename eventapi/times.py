@@ -7,8 +7,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 _DATE_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(?P<second>\d\d)(\.\d+)?"
+    r"(?P<zone>[Zz]|[+-]\d\d:\d\d)?",
+    re.ASCII,
 )
+_SPACE_FOR_PLUS: Final = re.compile(r" (?=\d\d:\d\d$(?!\n))", re.ASCII)
+"""In a query that is not percent-encoded, the ``+`` of an offset arrives as a space."""
+
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
@@ -16,13 +21,16 @@ _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 def record_time(text: str, *, zone_needed: bool) -> str:
     """A time in a record's form: RFC 3339 in UTC with microseconds and ``Z``.
 
-    Without a zone it is UTC, if that is allowed. What is finer than a microsecond is cut off.
+    Without a zone it is UTC, if that is allowed. What is finer than a microsecond is cut off. A
+    leap second (``:60``) is the last microsecond of its minute, because no record has such a time.
     Raises `ValueError`.
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None or (zone_needed and not match["zone"]):
         kind = "an RFC 3339 time" if zone_needed else "an ISO 8601 date and time"
         raise ValueError(f"{text!r} is not {kind}")
+    if match["second"] == "60":
+        text = f"{text[: match.start('second')]}59.999999{match['zone'] or ''}"
     try:
         moment = datetime.fromisoformat(text.upper())
         moment = moment.astimezone(UTC) if moment.tzinfo else moment
@@ -48,6 +56,8 @@ def naive(time: str) -> str:
 def point_of(text: str) -> int | str:
     """A point of the log: a position, or an RFC 3339 time, which becomes one in a record's form.
 
-    Raises `ValueError`.
+    A space stands for the ``+`` of an offset. Raises `ValueError`.
     """
-    return int(text) if _POSITION.fullmatch(text) else record_time(text, zone_needed=True)
+    if _POSITION.fullmatch(text):
+        return int(text)
+    return record_time(_SPACE_FOR_PLUS.sub("+", text), zone_needed=True)

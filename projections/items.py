@@ -21,7 +21,7 @@ from events.items import (
 from events.record import Record, entity_number
 from projections.overlay import Overlay
 
-_UNREADABLE = Content(title="")
+UNREADABLE = Content(title="")
 """What is left of a content whose key is destroyed."""
 
 
@@ -158,11 +158,12 @@ class Lives:
             self._before.frombytes(bytes(missing * self._before.itemsize))
             self._before[position] = before
 
-    def of(self, version: int) -> list[int]:
-        """The positions of an item's events up to a version, oldest first."""
+    def of(self, version: int, *, upto: int | None = None) -> list[int]:
+        """The positions of an item's events up to a version, oldest first; none beyond ``upto``."""
         positions = []
         while version:
-            positions.append(version)
+            if upto is None or version <= upto:
+                positions.append(version)
             version = self._before[version] if version < len(self._before) else 0
         positions.reverse()
         return positions
@@ -243,7 +244,7 @@ class Items:
         return self.known(number) is not None
 
     def created(self, record: Record, event: ItemCreated) -> Item:
-        content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
+        content = event.personal if isinstance(event.personal, Content) else UNREADABLE
         item = Item(
             entity_number(record.subject),
             content.title,
@@ -289,7 +290,7 @@ class Items:
         self.lives.bury(item.owner, item.id)
 
     def restored(self, record: Record, event: ItemRestored) -> Item | None:
-        content = event.personal if isinstance(event.personal, Content) else _UNREADABLE
+        content = event.personal if isinstance(event.personal, Content) else UNREADABLE
         number = entity_number(record.subject)
         before = self.known(number)
         if before is None:

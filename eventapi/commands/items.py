@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from eventapi.commands.quota import NO_QUOTA, Quota
+from eventapi.commands.texts import check_title
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.items import (
     Content,
@@ -32,6 +33,7 @@ class CreateItem(msgspec.Struct, frozen=True):
         if owner is None or owner.disabled:
             raise Unauthenticated("the account is not in use any more")
         self.quota.check(state, self.owner, adds_item=True)
+        check_title(self.content.title)
         actor = owner.subject
         event = ItemCreated(self.owner, personal=self.content)
         return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
@@ -76,6 +78,8 @@ class UpdateItem(msgspec.Struct, frozen=True):
         item = owned_item(state, self.caller, self.item)
         _check_version(item, self.versions)
         self.quota.check(state, self.caller, adds_item=False)
+        if self.title is not UNSET:
+            check_title(self.title)
         actor = f"users/{self.caller}"
         changes = ContentChanges(title=self.title, description=self.description)
         return Decision(f"items/{item.id}", ItemUpdated(personal=changes), actor, actor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,11 +13,12 @@ from msgspec import UNSET
 from eventapi.feed import Selection, kind_of
 from eventapi.http.bodies import EventsQuery, StateQuery
 from eventapi.http.endpoint import Endpoint
-from eventapi.http.feeds import event, followed, resumed_after
+from eventapi.http.feeds import Following, event, followed, resumed_after
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
 from eventapi.http.stream import Stream
 from eventapi.http.views import EventPage, OpenedEvent
+from eventapi.live import Line
 from eventapi.summary import Summary, summary_of
 from projections.state import State
 from projections.users import User
@@ -25,6 +26,9 @@ from projections.users import User
 _PAGE = 100
 _MOST_SCANNED = 100_000
 """How many lines are looked through for a page; there may be less on it than was asked for."""
+
+_LINES_AT_ONCE = 64
+"""How many lines a stream has in memory as one part."""
 
 _SECRETS = ("password_hash",)
 """What even an auditor is not shown."""
@@ -52,9 +56,15 @@ async def _live(request: ApiRequest, query: EventsQuery, wanted: Selection) -> R
             if run:
                 yield b"".join(event(position, kind_of(line), line) for position, line in run)
 
+    async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            some = lines[start : start + _LINES_AT_ONCE]
+            yield b"".join(event(line.position, line.type, line.line) for line in some)
+
     after = resumed_after(request)
     after = query.after if after is None else after
-    return await followed(request, after, request.auditor, source)
+    following = Following(after, request.auditor, source, handed_out, restart=0)
+    return await followed(request, following, wanted)
 
 
 async def _all(

@@ -6,8 +6,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 
+from msgspec import UNSET
+
 from eventapi.batch import Outcome
 from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
+from eventapi.commands.texts import check_full_name
 from eventapi.commands.users import (
     ChangePassword,
     EraseUser,
@@ -47,9 +50,6 @@ _GRACE = timedelta(seconds=10)
 """For how long a spent refresh token is good again: two tabs may race."""
 
 _MAX_AGENT = 256
-_NOBODY = ""
-"""Whose idempotency keys they are that come without a user."""
-
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -57,15 +57,18 @@ async def register(request: ApiRequest) -> Reply:
     """Make an account."""
     body = await request.body_as(Registration)
     check_password(body.password, "/password")
+    check_full_name(body.full_name)
     email = normal_email(body.email)
-    outcome = await request.services.journal.first_outcome(await request.once(_NOBODY))
+    # Without a user the key belongs to the account that is asked for: strangers share no keys.
+    scope = request.services.tokens.scope_of("register", folded(body.username), folded(email))
+    outcome = await request.first_outcome(scope)
     if outcome is None:
         profile = Profile(body.username, email, "", body.full_name)
         # Asked once before the hash is made, which costs a thousand times more than the answer.
         RegisterUser(profile).decide(await request.state())
         password_hash = await request.services.passwords.hash(body.password)
         command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
-        outcome = await request.execute(command, _NOBODY)
+        outcome = await request.execute(command, scope)
     content = request.version.user(_user(outcome))
     status = request.version.created_status
     if status != 201:
@@ -268,6 +271,8 @@ async def patch_me(request: ApiRequest) -> Reply:
     _, user, session = await request.authenticated()
     body = await request.body_as(ProfilePatch, PATCH_TYPES)
     email = normal_email(body.email) if isinstance(body.email, str) else body.email
+    if body.full_name is not UNSET:
+        check_full_name(body.full_name)
     command = UpdateProfile(user.id, email, body.full_name)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, request.version.user(_user(outcome)))

@@ -25,8 +25,8 @@ _USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
 
 _POINT: Final = (
     r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
-    r"([Zz]|[+\-]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
+    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+    r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
 )
 
 PATTERNS: Final = {
@@ -177,7 +177,8 @@ Point = Annotated[
     Meta(
         max_length=40,
         pattern=_POINT,
-        description="A position of the log, or an RFC 3339 time.",
+        description="A position of the log, or an RFC 3339 time; a space stands for the `+` of an "
+        "offset, and a leap second is the end of its minute.",
         examples=["17", "2026-01-02T03:04:05Z"],
     ),
 ]
@@ -193,6 +194,19 @@ class ItemQuery(msgspec.Struct, frozen=True):
     """At which point of the past to look."""
 
     as_of: Point | UnsetType = UNSET
+
+
+_HISTORY_LIMIT: Final = "How many changes at most; without it the answer is all of them."
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """Which changes of an item to list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description=_HISTORY_LIMIT)] | UnsetType = UNSET
+    after: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+        | UnsetType
+    ) = UNSET
 
 
 After = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]

@@ -34,13 +34,13 @@ def _joined(before: str | None, line: bytes) -> str:
 def accepted_versions(if_match: str | None) -> frozenset[int] | None:
     """The versions that an If-Match header lets through; ``None`` for any.
 
-    Tags are compared strongly: a weak one, or one that was never given out, matches nothing.
+    A tag that was never given out matches nothing. A weak one matches as the strong one does,
+    although RFC 9110 asks for strong comparison: a proxy that compresses answers makes our tags
+    weak, and the version in the tag still names one content (docs/decisions/etags.md).
     """
     if if_match is None or if_match.strip() == "*":
         return None
-    return frozenset(
-        int(tag) for weak, tag in _TAG.findall(if_match) if not weak and _VERSION.fullmatch(tag)
-    )
+    return frozenset(int(tag) for _, tag in _TAG.findall(if_match) if _VERSION.fullmatch(tag))
 
 
 def is_known(if_none_match: str | None, version: int) -> bool:

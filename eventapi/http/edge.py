@@ -19,6 +19,7 @@ from eventapi.http.message import inspect
 from eventapi.http.observers import Observer
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Headers, Reply
+from eventapi.http.slashes import trailing_slash_reply
 from events.errors import NotFound
 
 _SECURITY: Headers = [
@@ -83,6 +84,7 @@ class Edge:
         try:
             await self._check(scope, refusal)
             app = self._app if self._cors is None else self._preflight(scope, self._cors)
+            app = trailing_slash_reply(scope) or app
             await app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
@@ -102,7 +104,7 @@ class Edge:
         one_too_many = await self._limits.check(scope)
         # A protocol of ours says in the scope what is wrong with what it could not parse.
         if "refusal" in scope:
-            raise scope["refusal"]  # type: ignore[typeddict-item]  # ours
+            raise scope.pop("refusal")  # type: ignore[typeddict-item]  # ours
         if refusal is not None:
             raise refusal
         # Litestar takes doubled slashes for one, which a rule in front may not.

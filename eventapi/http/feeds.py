@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+import msgspec
 from msgspec import UNSET
 
-from eventapi.feed import Feed, subject_of
+from eventapi.feed import Feed, Selection, subject_of
 from eventapi.http.bodies import FeedQuery
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, encode
 from eventapi.http.request import EVENT_STREAM, ApiRequest
 from eventapi.http.stream import Stream
 from eventapi.http.views import ItemChange, changes_of
+from eventapi.live import MAX_STREAMS as MAX_STREAMS_IN_ALL
+from eventapi.live import Line, Subscription
 from events.errors import Fault, Forbidden, Invalid, Overloaded, Unauthenticated
-from events.record import entity_number
+from events.record import Record, entity_number
 from projections.state import State
 from projections.users import User
 
@@ -29,9 +32,15 @@ HEARTBEAT_SECONDS = 15.0
 """How often something is said where nothing happens, lest somebody in between hang up."""
 
 MAX_STREAMS = 16
-"""How many a user may have open at a process: each of them looks at every change."""
+"""How many a user may have open at a process."""
 
-_AT_ONCE = 256
+_AT_ONCE = 64
+_BEHIND_SECONDS = 0.05
+"""How soon a stream looks again while the state lags behind the log."""
+
+_MOST_LAG = 10_000
+"""So many events an instance may lag behind another; who is farther ahead knows another log."""
+
 _FEW = 1000
 """Up to how many lines it is cheaper to look at than at all items of somebody who has many."""
 
@@ -42,6 +51,22 @@ _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no
 Caller = Callable[[], Awaitable[tuple[State, User]]]
 Source = Callable[[State, User, int], AsyncIterator[bytes]]
 """The events behind a position that are in a state."""
+
+LiveSource = Callable[[Sequence[Line]], AsyncIterator[bytes]]
+"""The events on lines that were handed out."""
+
+
+class Following(msgspec.Struct, frozen=True):
+    """From which position a stream goes on, and how its events are made.
+
+    ``restart`` is from where it does when that is ahead of the log; ``None`` is from now on.
+    """
+
+    after: int
+    caller: Caller
+    source: Source
+    live: LiveSource
+    restart: int | None = None
 
 
 def event(position: int, kind: str, data: bytes) -> bytes:
@@ -59,23 +84,36 @@ def resumed_after(request: ApiRequest) -> int | None:
     return int(last)
 
 
-async def followed(request: ApiRequest, after: int, caller: Caller, source: Source) -> Stream:
+def reset(position: int) -> bytes:
+    """The event that tells a client to begin anew, because it knows a log that is not this one."""
+    return event(position, "reset", b'{"position":%d}' % position)
+
+
+async def followed(
+    request: ApiRequest, following: Following, selection: Selection | None = None
+) -> Stream:
     """What comes behind a position, and then whatever happens, while the caller may see it.
 
-    Raises `Overloaded` where they follow too much already.
+    ``selection`` is of all events; without it they are those of the caller's items. Raises
+    `Overloaded` where the caller, or all callers together, follow too much already.
     """
-    _, user = await caller()
+    _, user = await following.caller()
     followers = request.services.feed.followers
     if followers[user.id] >= MAX_STREAMS:
         raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
+    if followers.total() >= MAX_STREAMS_IN_ALL:
+        raise Overloaded("too many streams are open at this server")
+    subscription = Subscription(user.id, request.session_id, selection)
 
     async def counted() -> AsyncGenerator[bytes, None]:
         followers[user.id] += 1
         try:
             yield b""
-            async with aclosing(_followed(request, after, caller, source)) as parts:
-                async for part in parts:
-                    yield part
+            with request.services.live.subscribed(subscription):
+                parts = _followed(request, following, subscription)
+                async with aclosing(parts):
+                    async for part in parts:
+                        yield part
         finally:
             followers[user.id] -= 1
             if not followers[user.id]:
@@ -87,30 +125,59 @@ async def followed(request: ApiRequest, after: int, caller: Caller, source: Sour
 
 
 async def _followed(
-    request: ApiRequest, after: int, caller: Caller, source: Source
+    request: ApiRequest, following: Following, subscription: Subscription
 ) -> AsyncGenerator[bytes, None]:
-    feed = request.services.feed
+    feed, live, caller = request.services.feed, request.services.live, following.caller
+    after, reads_log = following.after, True
     yield b"retry: 1000\n\n"
     said = time.monotonic()
     try:
+        if await _is_ahead(request, after):
+            state, _ = await caller()
+            after = state.position if following.restart is None else following.restart
+            yield reset(after)
         while not feed.closed:
+            subscription.begin()
             state, user = await caller()
             # Read before anything suspends: the state moves on, and what it gains comes next time.
-            position = state.position
-            async for part in source(state, user, after):
-                # Asked anew: to read it, and to take what came before, may have taken a while.
+            position, seen, lines = state.position, live.seen, subscription.take()
+            is_behind = feed.position > position
+            subscription.put_back([line for line in lines or () if line.position > position])
+            reads_log = reads_log or lines is None
+            if reads_log or lines is None:
+                parts = following.source(state, user, after)
+            else:
+                parts = following.live(
+                    [line for line in lines if after < line.position <= position]
+                )
+            async for part in parts:
+                # Checked anew: to read it, and to take what came before, may have taken a while.
                 await caller()
                 yield part
                 said = time.monotonic()
-            after = max(after, position)
+            after = max(after, position if reads_log else min(position, seen))
+            reads_log = after < subscription.start
+            is_behind = is_behind or reads_log
             left = said + HEARTBEAT_SECONDS - time.monotonic()
             if left <= 0:
                 yield b":\n\n"
                 said = time.monotonic()
             else:
-                await feed.moved(after, left)
+                await subscription.wait(min(left, _BEHIND_SECONDS) if is_behind else left)
     except (Unauthenticated, Forbidden):
         return
+
+
+async def _is_ahead(request: ApiRequest, after: int) -> bool:
+    """Whether a position is ahead of the log, also once other instances' events had their time."""
+    feed = request.services.feed
+    deadline = time.monotonic() + request.services.wait_seconds
+    while feed.position < after <= feed.position + _MOST_LAG:
+        left = deadline - time.monotonic()
+        if left <= 0 or feed.closed:
+            break
+        await feed.moved(feed.position, left)
+    return after > feed.position
 
 
 async def item_events(request: ApiRequest) -> Reply:
@@ -125,25 +192,35 @@ async def item_events(request: ApiRequest) -> Reply:
         found, user, _ = await request.authenticated()
         return found, user
 
+    past, live = request.services.past, request.services.live
+
+    async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
+        for start in range(0, len(lines), _AT_ONCE):
+            some = lines[start : start + _AT_ONCE]
+            # One stream makes what several of the same user deliver.
+            async with live.rendering:
+                missing = {line.position: line for line in some if line.change is None}
+                for record in await past.records(list(missing)):
+                    missing[record.position].change = _change_event(record)
+            yield b"".join(line.change or b"" for line in some)
+
     async def source(state: State, user: User, after: int) -> AsyncIterator[bytes]:
         if state.position - after > _FEW:
             positions = _changes_of(state, user, after)
         else:
             positions = await _changes_among(request.services.feed, state, user, after)
-        past = request.services.past
         for start in range(0, len(positions), _AT_ONCE):
             for record in await past.records(positions[start : start + _AT_ONCE]):
-                change = ItemChange(
-                    record.position,
-                    record.time,
-                    record.event.type,
-                    record.actor,
-                    entity_number(record.subject),
-                    changes_of(record),
-                )
-                yield event(record.position, record.event.type, encode(change))
+                yield _change_event(record)
 
-    return await followed(request, after, caller, source)
+    return await followed(request, Following(after, caller, source, handed_out))
+
+
+def _change_event(record: Record) -> bytes:
+    kind = record.event.type
+    item = entity_number(record.subject)
+    change = ItemChange(record.position, record.time, kind, record.actor, item, changes_of(record))
+    return event(record.position, kind, encode(change))
 
 
 def _changes_of(state: State, user: User, after: int) -> list[int]:

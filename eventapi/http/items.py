@@ -6,7 +6,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import gt, lt
-from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import UNSET
@@ -20,15 +19,23 @@ from eventapi.commands.items import (
     known_item,
     owned_item,
 )
-from eventapi.http.bodies import ItemBody, ItemPatch, ItemQuery, ListQuery, Restoration
+from eventapi.http.bodies import (
+    HistoryQuery,
+    ItemBody,
+    ItemPatch,
+    ItemQuery,
+    ListQuery,
+    Restoration,
+)
 from eventapi.http.conditional import etag
 from eventapi.http.endpoint import Endpoint
+from eventapi.http.history import item_history
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
-from eventapi.http.views import ApiVersion, Change, changes_of
+from eventapi.http.search import matching
+from eventapi.http.views import ApiVersion, Change
 from events.errors import Fault, Invalid, NotFound
 from events.items import Content
-from events.record import Record
 from projections.items import Item, Tombstone
 from projections.state import State
 
@@ -54,10 +61,16 @@ async def list_items(request: ApiRequest) -> Reply:
     """List the caller's items, by number."""
     state, user, _ = await request.authenticated()
     query = request.query_as(ListQuery)
-    if query.as_of is UNSET:
-        found = list(islice(_matching(state, user.id, query), query.limit + 1))
-    else:
+    most = query.limit + 1
+    if query.as_of is not UNSET:
         found = await _matching_then(request, state, user.id, query, query.as_of)
+    elif query.q is UNSET:
+        found = list(islice(_listed(state, user.id, query), most))
+    else:
+        # All of one moment, because the state moves on between two slices of a search.
+        items = list(_listed(state, user.id, query))
+        async with request.services.past.turn_of(user.id):
+            found = await matching(items, query.q, most, request.services.texts)
     page, more = found[: query.limit], len(found) > query.limit
     following = _following(request, query, page[-1].id) if more else None
     headers = [JSON]
@@ -72,7 +85,10 @@ async def get_item(request: ApiRequest) -> Reply:
     number = request.item_number()
     query = request.query_as(ItemQuery)
     if query.as_of is not UNSET:
-        state = await _past(request, state, query.as_of, [known_item(state, user.id, number)])
+        known = known_item(state, user.id, number)
+        position = await request.point(state, query.as_of)
+        async with request.services.past.turn_of(user.id):
+            state = await request.services.past.at(position, [known], state)
     item = owned_item(state, user.id, number)
     tag = (b"etag", etag(item.version))
     if request.is_known(item):
@@ -99,14 +115,6 @@ async def delete_item(request: ApiRequest) -> Reply:
         versions = request.accepted_versions(owned_item(state, user.id, number))
         outcome = await request.execute(DeleteItem(user.id, number, versions), user.subject)
     return request.written(outcome, None)
-
-
-async def item_history(request: ApiRequest) -> Reply:
-    """List every change of an item, oldest first, also once it is deleted."""
-    state, user, _ = await request.authenticated()
-    item = known_item(state, user.id, request.item_number())
-    life = await request.services.past.life(item, state)
-    return json_reply([_change(record) for record in life])
 
 
 async def restore_item(request: ApiRequest) -> Reply:
@@ -137,7 +145,8 @@ async def _restoration(
             versions = frozenset({known.version})
     else:
         raise Invalid(Fault("/as_of", "is required: the item is not deleted"))
-    past = await request.services.past.at(position, [known], state)
+    async with request.services.past.turn_of(caller):
+        past = await request.services.past.at(position, [known], state)
     then = past.items.by_id.get(number)
     if then is None:
         raise NotFound(f"there was no such item at position {position}")
@@ -145,17 +154,10 @@ async def _restoration(
     return RestoreItem(caller, number, position, content, versions, request.services.quota)
 
 
-async def _past(
-    request: ApiRequest, state: State, as_of: str, items: Sequence[Item | Tombstone]
-) -> State:
-    position = await request.point(state, as_of)
-    return await request.services.past.at(position, items, state)
-
-
 async def _matching_then(
     request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
 ) -> list[Item]:
-    """As `_matching`, of the past; of all that an owner ever had no more is read than a page takes."""
+    """As `_listed`, of the past; of all that an owner ever had no more is read than a page takes."""
     position = await request.point(state, as_of)
     ever = state.items.ever(owner)
     if query.order == "desc":
@@ -164,17 +166,17 @@ async def _matching_then(
         behind = gt if query.order == "asc" else lt
         ever = [item for item in ever if behind(item.id, query.after)]
     found: list[Item] = []
-    for start in range(0, len(ever), _AT_ONCE):
-        then = await request.services.past.at(position, ever[start : start + _AT_ONCE], state)
-        found += _matching(then, owner, query)
-        if len(found) > query.limit:
-            break
+    past = request.services.past
+    async with past.turn_of(owner):
+        for start in range(0, len(ever), _AT_ONCE):
+            then = await past.at(position, ever[start : start + _AT_ONCE], state)
+            items = list(_listed(then, owner, query))
+            if query.q is not UNSET:
+                items = await matching(items, query.q, len(items), request.services.texts)
+            found += items
+            if len(found) > query.limit:
+                break
     return found
-
-
-def _change(record: Record) -> Change:
-    kind: Any = record.event.type
-    return Change(record.position, record.time, kind, record.actor, changes_of(record))
 
 
 async def _update(
@@ -209,8 +211,8 @@ def _item_written(
     return request.written(outcome, request.version.item(item, owner), status, tag, *headers)
 
 
-def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
-    """The items in the order asked for, from behind ``after`` on."""
+def _listed(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
+    """The items in the order asked for, from behind ``after`` on, whatever their texts."""
     ids: Sequence[int] = state.items.by_owner[owner]
     by_id = state.items.by_id
     if query.order == "asc":
@@ -218,15 +220,7 @@ def _matching(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
     else:
         end = len(ids) if query.after is UNSET else bisect_left(ids, query.after)
         numbers = range(end - 1, -1, -1)
-    items = map(by_id.__getitem__, map(ids.__getitem__, numbers))
-    if query.q is UNSET:
-        return items
-    needle = query.q.casefold()
-    return (
-        item
-        for item in items
-        if needle in item.title.casefold() or needle in (item.description or "").casefold()
-    )
+    return map(by_id.__getitem__, map(ids.__getitem__, numbers))
 
 
 def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
@@ -283,8 +277,10 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=item_history,
             summary="List every change of an item",
             tag="items",
+            query=HistoryQuery,
             answers={200: list[Change]},
-            errors=("not-found",),
+            answer_headers=("Link",),
+            errors=("not-found", "validation-failed"),
         ),
         Endpoint(
             method="POST",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from litestar.types import HTTPScope
@@ -15,6 +16,23 @@ MAX_HEADER_BYTES = 32_768
 MAX_AUTHORIZATION_BYTES = 8_192 + len("Bearer ")
 MAX_TARGET_BYTES = 8_192
 """RFC 9110, section 4.1, asks for 8,000 at least."""
+
+MAX_FORWARDED = 64
+"""Addresses in X-Forwarded-For."""
+
+_MAX_PARTS = {
+    b"accept": 128,
+    b"accept-encoding": 128,
+    b"access-control-request-headers": 256,
+    b"content-type": 16,
+    b"if-match": 256,
+    b"if-none-match": 256,
+    b"x-forwarded-for": MAX_FORWARDED,
+}
+"""Elements and parameters of header fields that are split; each costs far more than its bytes."""
+
+_FEW_BYTES = 512
+"""A head so small has few parts, and need not be searched for them."""
 
 CLOSE: Headers = [(b"connection", b"close")]
 """On the refusal of a message of which it is not sure where it ends (RFC 9112, section 9.6)."""
@@ -52,9 +70,24 @@ def inspect(  # noqa: C901 - every request pays for calls
         refusal = too_large()
     elif len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         refusal = too_long()
+    elif size > _FEW_BYTES and _has_too_many_parts(headers):
+        refusal = too_large()
     elif hosts != 1 and (hosts or scope["http_version"] == "1.1"):
         refusal = malformed("a request has one Host")  # RFC 9112, section 3.2.
     return request_id, refusal
+
+
+def _has_too_many_parts(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a list-valued field has more parts than its limit; several lines are one list."""
+    counts: dict[bytes, int] = {}
+    for name, value in headers:
+        if name in _MAX_PARTS:
+            # Quoted tags are found without commas, too.
+            here = max(value.count(b",") + value.count(b";") + 1, value.count(b'"') // 2)
+            counts[name] = found = counts.get(name, 0) + here
+            if found > _MAX_PARTS[name]:
+                return True
+    return False
 
 
 @lru_cache(maxsize=256)

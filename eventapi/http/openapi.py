@@ -32,7 +32,8 @@ _HEADERS = {
     "Idempotency-Key": "A key of your own, quoted or bare: same requests have one effect only.",
     "If-None-Match": "The entity tags that you have already; the answer to one of them is 304, "
     "and to a write 412.",
-    "Last-Event-ID": "The position that was come to; it wins over `after`.",
+    "Last-Event-ID": "The position that was come to; it wins over `after`. Where it is ahead of the log, "
+    "the first event is `reset`.",
     "Min-Event-Position": "Answer from a state at this position of the log or later.",
     "X-Request-ID": "An id of your own for this request, a token of up to 128 characters.",
 }
@@ -81,7 +82,12 @@ registering and refreshing also by address alone. Whoever asks too often is answ
 `rate-limited` and told in `Retry-After` when to come back. Health and metrics are not limited.
 
 A browser's `EventSource` sends no headers of ours: where events are streamed, the access token may
-stand in the query as `access_token`.
+stand in the query as `access_token`. An event named `reset` means that the client knows another log,
+for example one from before a restore: it must fetch everything anew. Its data is `{"position": N}`,
+and the stream goes on behind that position.
+
+A path with a slash at its end is not found. In version 1, paths of the replaced service redirect to the
+path without it (307), as that service did.
 """
 
 

@@ -246,6 +246,8 @@ def slug_of(error: Exception) -> str:
     """The slug of an error's problem; that of an unforeseen one is ``internal-error``."""
     if isinstance(error, ProblemError):
         return error.slug
+    if isinstance(error, MemoryError):
+        return "overloaded"
     for kind in type(error).__mro__:
         if kind in _SLUGS:
             return _SLUGS[kind]

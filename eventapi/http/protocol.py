@@ -28,6 +28,7 @@ from eventapi.http.message import (
     too_long,
 )
 from eventapi.http.problems import ProblemError
+from eventapi.http.unfinished import Unfinished
 from events.errors import Overloaded
 
 HEAD_SECONDS = 10.0
@@ -69,6 +70,12 @@ _BETWEEN, _HEAD, _BODY = range(3)
 
 _untaken: dict[ProblemProtocol, None] = {}
 """Connections with an answer that is not taken yet, in the order in which they stopped taking."""
+
+
+_unfinished = Unfinished()
+
+_FIELD_BYTES = 160
+"""As much as a header field takes in memory besides its own bytes."""
 
 
 def _let_go_of_the_slowest() -> None:
@@ -115,6 +122,8 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unsent = 0
         self._unsent_since = 0.0
         self._at_end = False  # The client has said that it sends nothing more.
+        self._is_counted = False  # Among the unfinished.
+        self._is_lost = False
         self._is_ssl = False
 
     # The connection
@@ -140,7 +149,17 @@ class ProblemProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         self._held = b""
         _untaken.pop(self, None)
+        self._count_no_more()
         super().connection_lost(exc)
+        self._is_lost = True
+        self._drop_references()
+
+    def _drop_references(self) -> None:
+        """Break the cycles that would keep a closed connection until the garbage collector runs."""
+        self.scope = self.headers = None  # type: ignore[assignment]
+        self.url = b""
+        if self._running is None:
+            self.cycle = self._outlet = None  # type: ignore[assignment]
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Answer what is under way before closing, although nothing more comes."""
@@ -164,6 +183,7 @@ class ProblemProtocol(HttpToolsProtocol):
         self._unsent = self.transport.get_write_buffer_size()
         self.pipeline.clear()
         self._held = b""
+        self._count_no_more()
         if whole:
             self.transport.close()
         else:
@@ -192,6 +212,7 @@ class ProblemProtocol(HttpToolsProtocol):
         if self.pipeline or self._held:
             self._held += data
             self._hold()
+            self._count()
         else:
             self._parse(data)
 
@@ -207,17 +228,52 @@ class ProblemProtocol(HttpToolsProtocol):
                 self._refuse(self._problem or malformed("what came is no HTTP/1.1 request"))
                 return
             self._silent = self._silent + len(piece) if steps == self._steps else 0
-            if self._silent > _HEAD_BYTES:
+            if self._silent > _HEAD_BYTES or (
+                self._stage != _BETWEEN and len(self.headers) > MAX_HEADERS
+            ):
                 self._refuse(self._too_much())
             elif self.pipeline:
                 self._held = data[at:]
                 self._hold()
+                self._count()
                 return
         if self._stage != _BETWEEN:
             if self._is_new:
                 self._is_new = False
                 self._since = self.loop.time()
             self._wake(self._due())
+            if not self._over:
+                self._count()
+        elif self._is_counted:
+            self._count_no_more()
+
+    def _count(self) -> None:
+        """Count what is held of a request that is not whole; over the bound, the oldest go."""
+        size = len(self._held)
+        if self._stage == _HEAD:
+            size += self._silent + _FIELD_BYTES * len(self.headers)
+        elif self._stage == _BODY and not self.cycle.response_complete:
+            size += self._got
+        self._is_counted = True
+        _unfinished.put(self, size)
+
+    def _count_no_more(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            _unfinished.drop(self)
+
+    def shed(self) -> None:
+        """Refuse an unfinished request, because the process holds too much of such ones."""
+        self._is_counted = False
+        self._held = b""
+        if self._stage == _HEAD:
+            self.headers.clear()
+            self.url = b""
+        elif self._stage == _BODY:
+            self.cycle.body.clear()
+        detail = "the server holds too much of unfinished requests; send it again, at once"
+        self._refuse(ProblemError("request-timeout", detail))
+        self.parser = None  # type: ignore[assignment]  # It holds a part of the head as well.
 
     def _feed(self, piece: bytes) -> int:
         """Parse a piece up to its end, or to that of a head that asks for another protocol."""
@@ -349,6 +405,8 @@ class ProblemProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self._running = None
         if self._ending:
+            if self._is_lost:
+                self._drop_references()
             return
         if self.pipeline or self._held or self.flow.read_paused:
             self._go_on()
@@ -376,6 +434,7 @@ class ProblemProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Exception) -> None:
         """Answer what cannot be taken, after all that came before it, and then nothing more."""
         self._over = True
+        self._count_no_more()
         if self._stage == _BODY:
             cycle = self.cycle
             if cycle.response_complete:

@@ -98,6 +98,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """The request's id, which its answer, its events and its log lines carry."""
         return request_id_of(self.scope)
 
+    @property
+    def session_id(self) -> str:
+        """The session that `authenticated` found, or nothing before."""
+        return self._session_id or ""
+
     # Who calls
 
     async def state(self) -> State:

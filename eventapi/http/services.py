@@ -12,7 +12,9 @@ from eventapi.checkpoints import Checkpoints
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.feed import Feed
 from eventapi.http.limits import Limits
+from eventapi.http.search import FoldedTexts
 from eventapi.journal import Journal
+from eventapi.live import Live
 from eventapi.metrics.exposition import Exposition
 from eventapi.past import Past
 from eventapi.security.passwords import Passwords
@@ -35,8 +37,10 @@ class Services(msgspec.Struct, frozen=True):
     health: Details
     past: Past
     feed: Feed
+    live: Live
     checkpoints: Checkpoints
     limits: Limits
     metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA
+    texts: FoldedTexts = msgspec.field(default_factory=FoldedTexts)

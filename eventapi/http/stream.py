@@ -49,9 +49,10 @@ class Stream(Reply):
             await asyncio.wait([sending, leaving])
         if not sending.cancelled() and (error := sending.exception()) is not None:
             # The answer ends in its middle, which tells the client that it is not whole.
-            if not isinstance(error, EventapiError | TimeoutError):
+            if not isinstance(error, EventapiError | TimeoutError | MemoryError):
                 raise error
-            logger.warning("a stream was cut off: %s", str(error) or "it was not taken")
+            reason = "out of memory" if isinstance(error, MemoryError) else str(error)
+            logger.warning("a stream was cut off: %s", reason or "it was not taken")
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._parts) as parts:

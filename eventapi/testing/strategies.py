@@ -14,6 +14,7 @@ from msgspec import UNSET
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, ImportItem, UpdateItem
 from eventapi.commands.sessions import EndSession, StartSession
+from eventapi.commands.texts import is_blank
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
 from eventapi.testing.given import Happened, at, records_of
 from events.items import (
@@ -49,6 +50,7 @@ ROLES: tuple[Role, ...] = ("auditor", "operator")
 
 _any_numbers = st.integers(0, 4)
 texts = st.text(max_size=3)
+titles = st.text(max_size=3).filter(lambda text: not is_blank(text))
 Hidden = st.SearchStrategy[str | None]
 
 unknown: Hidden = st.none() | st.just("sealed text as it stands")
@@ -66,7 +68,7 @@ profile_changes = st.builds(
     email=st.just(UNSET) | st.sampled_from(EMAILS),
     full_name=st.just(UNSET) | st.none() | texts,
 )
-contents = st.builds(Content, title=texts, description=st.none() | texts)
+contents = st.builds(Content, title=titles, description=st.none() | texts)
 content_changes = st.builds(
     ContentChanges, title=st.just(UNSET) | texts, description=st.just(UNSET) | st.none() | texts
 )
@@ -223,7 +225,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
         UpdateItem,
         numbers,
         numbers,
-        st.just(UNSET) | texts,
+        st.just(UNSET) | titles,
         st.just(UNSET) | st.none() | texts,
         versions,
     ),

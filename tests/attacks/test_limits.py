@@ -161,3 +161,23 @@ def test_a_redis_that_is_not_there_at_the_start_is_found_later(
         while redis(server) != "ok" and time.monotonic() < deadline:
             time.sleep(0.1)
         assert storm([server.port], 150) == {401: 100, 429: 50}
+
+
+def by_serve_dual_stack(port: int, workers: int) -> Sequence[str]:
+    """Serve on an IPv6 socket of the loopback, which reports IPv4 peers as mapped addresses."""
+    address = ["--host", "::ffff:127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    return ["-m", "eventapi", "serve", *address]
+
+
+def test_a_proxy_of_ipv4_is_trusted_on_a_dual_stack_socket(tmp_path: Path) -> None:
+    """Else all clients behind it share one limit, and none gets Strict-Transport-Security."""
+    settings = {"EVENTAPI_RATE_LIMIT": "2/minute", "EVENTAPI_TRUSTED_PROXIES": "127.0.0.1"}
+    with Server(tmp_path / "data", 1, by_serve_dual_stack, settings) as server:
+        for number in range(4):
+            headers = {
+                "X-Forwarded-For": f"198.51.100.{number}",
+                "X-Forwarded-Proto": "https",
+            }
+            answer = ask(server.port, headers=headers)
+            assert answer.status == 401
+            assert answer.headers["strict-transport-security"]

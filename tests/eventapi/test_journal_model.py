@@ -16,7 +16,7 @@ from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser, UpdateProfile
 from eventapi.testing.given import profile
-from eventapi.testing.strategies import commands, contents, emails, numbers, profiles, texts
+from eventapi.testing.strategies import commands, contents, emails, numbers, profiles, titles
 from events.errors import EventapiError, StorageFull
 from events.items import Content
 from events.users import Profile
@@ -171,7 +171,7 @@ class AgainstDictionary(JournalMachine):
             self.model.made += 1
             self.model.items[self.model.made] = (owner, content.title)
 
-    @rule(caller=numbers, item=numbers, title=texts)
+    @rule(caller=numbers, item=numbers, title=titles)
     def retitle(self, caller: int, item: int, title: str) -> None:
         theirs = self.model.items.get(item, (0, ""))[0] == caller
         assert self._was_granted(UpdateItem(caller, item, title=title)) == theirs

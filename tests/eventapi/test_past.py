@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventapi.past import Past, _runs
+from eventapi.past import RECORDS_PER_READ, Past, _runs
 from eventapi.testing.given import Happened, at, created, folded_records, records_of, registered
 from eventapi.testing.strategies import sound_histories
 from eventapi.testing.written import Written, key_of, write
-from events.errors import Invalid
-from events.items import ContentChanges, ItemUpdated
+from events.errors import Invalid, Overloaded
+from events.items import Content, ContentChanges, ItemDeleted, ItemRestored, ItemUpdated
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.sealing import Keyring
@@ -144,10 +144,131 @@ def test_the_past_of_an_item_takes_no_memory_for_how_long_the_log_is() -> None:
         ([5], [(5, 5)]),
         ([1, 2, 3], [(1, 3)]),
         ([1, 33, 66], [(1, 33), (66, 66)]),
-        (range(1, 601), [(1, 256), (257, 512), (513, 600)]),
+        (range(1, 41), [(1, 16), (17, 32), (33, 40)]),
+        (range(1, 200, 30), [(1, 61), (91, 151), (181, 181)]),
     ],
 )
 def test_near_positions_are_read_in_one(
     positions: Sequence[int], runs: list[tuple[int, int]]
 ) -> None:
-    assert list(_runs(positions)) == runs
+    assert [(first, last) for first, last, _ in _runs(positions)] == runs
+    backwards = list(_runs(positions[::-1]))
+    assert [one for _, _, wanted in backwards for one in wanted] == list(positions[::-1])
+    assert all((min(wanted), max(wanted)) == (first, last) for first, last, wanted in backwards)
+
+
+def versions(*changes: ContentChanges, size: int = 1) -> list[Happened]:
+    """An item, another one, and then these changes of the first, ``size`` times over."""
+    start = [registered(1, "ann"), created(1, 1), created(2, 1)]
+    return [*start, *(("items/1", ItemUpdated(personal=change)) for change in changes * size)]
+
+
+BOTH = ContentChanges(title="both", description="of them")
+TITLE = ContentChanges(title="title")
+RESTORED: Happened = ("items/1", ItemRestored(3, personal=Content("back", "again")))
+DELETED: Happened = ("items/1", ItemDeleted())
+
+
+@pytest.mark.parametrize(
+    ("last", "most"),
+    [
+        ([("items/1", ItemUpdated(personal=BOTH))], 2),
+        ([RESTORED], 2),
+        ([DELETED], 2),
+        ([("items/1", ItemUpdated(personal=BOTH)), ("items/1", ItemUpdated(personal=TITLE))], 6),
+        ([RESTORED, *[("items/1", ItemUpdated(personal=TITLE))] * 5], 20),
+    ],
+)
+def test_a_past_state_reads_back_to_the_last_whole_content(last: list[Happened], most: int) -> None:
+    written = write(versions(TITLE, size=500) + last)
+    past, log = past_of(written)
+    state = folded_records(written.records)
+    item = state.items.known(1)
+    assert item is not None
+    then = asyncio.run(past.at(state.position, [item], state))
+    assert then.items.by_id.get(1) == state.items.by_id.get(1)
+    assert log.lines_read <= most
+
+
+def test_control_of_changes_of_one_field_all_are_read() -> None:
+    written = write(versions(TITLE, size=500))
+    past, log = past_of(written)
+    state = folded_records(written.records)
+    then = asyncio.run(past.at(state.position, [state.items.by_id[1]], state))
+    assert then.items.by_id[1] == state.items.by_id[1]
+    assert log.lines_read > 500
+
+
+def test_no_more_than_a_few_lines_of_a_long_life_are_read_at_once() -> None:
+    """However long the life of an item is, and however far its events lie apart."""
+    history = versions(TITLE, size=300)
+    for number in range(3, 200):
+        history += [created(number, 1), ("items/1", ItemUpdated(personal=TITLE))]
+    written = write(history)
+    past, log = past_of(written)
+    state = folded_records(written.records)
+
+    async def most() -> int:
+        found, before = 0, 0
+        positions = state.items.lives.of(state.items.by_id[1].version)
+        async for records in past.slices(positions):
+            assert len(records) <= RECORDS_PER_READ
+            found, before = max(found, log.lines_read - before), log.lines_read
+        return found
+
+    assert asyncio.run(most()) <= 65
+
+
+def test_one_caller_has_one_turn_and_few_have_turns_at_once() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+    running: list[int] = []
+    most: dict[str, int] = {"callers": 0, "of one": 0}
+
+    async def read(caller: int) -> None:
+        async with past.turn_of(caller):
+            running.append(caller)
+            most["callers"] = max(most["callers"], len(running))
+            most["of one"] = max(most["of one"], running.count(caller))
+            await asyncio.sleep(0.001)
+            running.remove(caller)
+
+    async def run() -> None:
+        await asyncio.gather(*(read(number % 10) for number in range(100)))
+
+    asyncio.run(run())
+    assert most == {"callers": 4, "of one": 1}
+    assert not past._callers
+
+
+def test_a_caller_with_too_many_reads_is_refused_and_no_other() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def read(caller: int) -> str:
+        try:
+            async with past.turn_of(caller):
+                await asyncio.sleep(0)
+        except Overloaded:
+            return "refused"
+        return "read"
+
+    async def run() -> list[str]:
+        return await asyncio.gather(read(2), *(read(1) for _ in range(40)), read(3))
+
+    found = asyncio.run(run())
+    assert found == ["read"] + ["read"] * 32 + ["refused"] * 8 + ["read"]
+
+
+def test_a_turn_that_is_cancelled_is_given_back() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def run() -> None:
+        async with past.turn_of(1):
+            waiting = asyncio.create_task(past.turn_of(1).__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        async with past.turn_of(1):
+            pass
+
+    asyncio.run(run())
+    assert not past._callers

@@ -59,7 +59,11 @@ def test_at_a_position_and_at_a_time(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "at", ["0", "1999-12-31T23:59:59Z", "1999-12-31t23:59:59z", "1999-12-31t23:59:59.5+05:30"]
+    "at",
+    [
+        *("0", "1999-12-31T23:59:59Z", "1999-12-31t23:59:59z", "1999-12-31t23:59:59.5+05:30"),
+        *("1998-12-31T23:59:60Z", "1999-12-31T23:59:59 01:00"),
+    ],
 )
 def test_before_the_beginning(data: Path, at: str) -> None:
     assert invoke(data, "state", "digest", "--at", at).stdout == f"{EMPTY}\n"

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
-from tests.eventapi.http.client import Api, Caller, assert_problem, quiet_settings
+from tests.eventapi.http.client import (
+    PASSWORD,
+    Api,
+    Caller,
+    assert_problem,
+    quiet_settings,
+)
 
 JSON = {"content-type": "application/json"}
 
@@ -228,3 +235,33 @@ def test_the_limit_is_a_setting() -> None:
             content = body + b" " * (size - len(body))
             answer = api.request("POST", "/auth/register", content=content, headers=JSON)
             assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "title", [" ", "\u200b", "\u2060\ufeff", "\u00ad", "\u3164", "\u2800", "\U000e0041", "\u180e"]
+)
+def test_a_title_of_invisible_characters_is_blank(ann: Caller, prefix: str, title: str) -> None:
+    me = ann.under(prefix)
+    number = me.create("visible")
+    before = me.api.log.position
+    for method, path in (("POST", "/items"), ("PUT", f"/items/{number}")):
+        answer = me.request(method, path, json={"title": title})
+        assert_blank(answer, "/title")
+    assert_blank(me.patch(f"/items/{number}", json={"title": title}), "/title")
+    assert me.api.log.position == before
+
+
+def test_a_full_name_may_be_empty_and_must_not_look_so(ann: Caller, prefix: str) -> None:
+    me = ann.under(prefix)
+    for full_name in ("", " ", None, "\u200bAnn"):
+        assert me.patch("/auth/me", json={"full_name": full_name}).status_code == 200
+    assert_blank(me.patch("/auth/me", json={"full_name": "\u200b"}), "/full_name")
+    body = {"username": "unseen", "email": "u@example.org", "password": PASSWORD}
+    answer = me.api.request("POST", f"{prefix}/auth/register", json=body | {"full_name": "\u3164"})
+    assert_blank(answer, "/full_name")
+
+
+def assert_blank(answer: httpx.Response, pointer: str) -> None:
+    """Assert that a text was refused because nothing of it is visible."""
+    problem = assert_problem(answer, 422, "validation-failed")
+    assert [one["pointer"] for one in problem["errors"]] == [pointer]

@@ -47,8 +47,30 @@ def test_an_etag_is_strong_and_the_version(item: Versioned) -> None:
     assert item.tag == f'"{version}"'
 
 
-MATCHING = ["{tag}", "*", " {tag} ", '"0", {tag}', "{tag}, {old}", '"a,b", {tag}', ',, {tag},"x"']
-OTHER = ["{old}", "W/{tag}", '"0"', '"x"', "{bare}", "", '""', '"{tag}"x', '"0{bare}"', "**", '"*"']
+MATCHING = [
+    "{tag}",
+    "W/{tag}",
+    "*",
+    " {tag} ",
+    '"0", {tag}',
+    "{tag}, {old}",
+    '"a,b", {tag}',
+    ',, {tag},"x"',
+]
+OTHER = [
+    "{old}",
+    "W/{old}",
+    'W/"{bare}-gzip"',
+    '"0"',
+    '"x"',
+    "{bare}",
+    "",
+    '""',
+    '"{tag}"x',
+    '"0{bare}"',
+    "**",
+    '"*"',
+]
 WRITES = ["PUT", "PATCH", "DELETE"]
 
 

@@ -207,14 +207,6 @@ def test_an_unknown_path_is_a_404(ann: Caller, method: str, path: str) -> None:
     assert_problem(ann.request(method, path), 404, "not-found")
 
 
-def test_a_slash_at_the_end_is_let_pass(ann: Caller, prefix: str) -> None:
-    me = ann.under(prefix)
-    number = me.post("/items/", json={"title": "a"}).json()["id"]
-    assert me.get(f"/items/{number}/").json() == me.get(f"/items/{number}").json()
-    me.create()
-    assert me.get("/items/?limit=1").headers["link"] == me.get("/items?limit=1").headers["link"]
-
-
 @pytest.mark.parametrize(
     "headers",
     [

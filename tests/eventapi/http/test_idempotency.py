@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem
+from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, quiet_settings
 
 KEY = {"idempotency-key": '"0b71a3fa-d0a1-4b0e-8a51-3f4c1f6a4f0e"'}
 
@@ -95,6 +97,46 @@ def test_a_registration_that_is_sent_twice_makes_one_account(api: Api) -> None:
         422,
         "idempotency-key-reused",
     )
+
+
+def test_keys_of_two_registrations_are_two_keys(api: Api, prefix: str) -> None:
+    """Else a stranger's key refuses a registration, or tells that it was used."""
+    for number in range(2):
+        name = f"key-{number}{prefix.replace('/', '-')}"
+        body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+        answer = api.request("POST", f"{prefix}/auth/register", json=body, headers=KEY)
+        assert answer.status_code == (201 if prefix == "/api/v2" else 200), number
+        assert answer.json()["username"] == name
+
+
+def test_a_registration_is_retried_from_another_address() -> None:
+    """A phone that changes its network retries, and is still the same client."""
+    body = {"username": "mobile", "email": "mobile@example.org", "password": PASSWORD}
+    with Api(quiet_settings(trusted_proxies=("127.0.0.1",))) as api:
+        first, second = (
+            api.request("POST", "/auth/register", json=body, headers=KEY | {"x-forwarded-for": one})
+            for one in ("198.51.100.1", "203.0.113.9")
+        )
+        assert first.status_code == 200
+        assert same(first, second)
+
+
+def test_the_log_does_not_confirm_the_name_of_a_registration(new_api: Api) -> None:
+    """After an erasure, a dictionary of names and the key must not find who it was."""
+    body = {"username": "ann", "email": "ann@example.org", "password": PASSWORD}
+    key = KEY["idempotency-key"].strip('"')
+    assert new_api.request("POST", "/auth/register", json=body, headers=KEY).status_code == 200
+    lines = new_api.run(_lines(new_api))
+    (found,) = (line["idempotencykey"] for line in lines if "idempotencykey" in line)
+    for names in (("ann",), ("ann", "ann@example.org"), ("register", "ann", "ann@example.org")):
+        for separator in ("\0", ""):
+            said = separator.join((*names, key))
+            assert hashlib.sha256(said.encode()).hexdigest() != found
+    assert hashlib.sha256(f"\0{key}".encode()).hexdigest() != found
+
+
+async def _lines(api: Api) -> list[dict[str, Any]]:
+    return [json.loads(line) async for run in api.log.read() for line in run]
 
 
 def test_a_key_with_another_request_is_refused_and_nothing_happens(ann: Caller) -> None:

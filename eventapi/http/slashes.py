@@ -1,0 +1,38 @@
+"""Trailing slashes: Litestar drops them, so a path with one would alias another route.
+
+An empty id must not turn `DELETE /auth/sessions/{id}` into `DELETE /auth/sessions`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from litestar.types import HTTPScope
+
+from eventapi.http.reply import Reply
+from events.errors import NotFound
+
+_REDIRECTED: Final = re.compile(
+    r"((/api/v1)?/(auth/(register|login|me)|items(/[1-9][0-9]{0,18})?)|/docs)/", re.ASCII
+)
+"""Paths of the replaced service, whose framework redirected a trailing slash."""
+
+
+def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
+    """The redirect that the replaced service answered; ``None`` without a trailing slash.
+
+    Raises `NotFound` for a trailing slash on any other path.
+    """
+    path = scope["path"]
+    if path[-1:] != "/":
+        return None
+    root = scope.get("root_path", "")
+    place = path.removeprefix(root)
+    if place == "/":
+        return None
+    if not _REDIRECTED.fullmatch(place):
+        raise NotFound("there is nothing at this path")
+    # A path of one slash only: `//host` would be another server's address.
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    return Reply(307, [(b"location", path[:-1].encode() + query)])
