@@ -92,7 +92,3 @@ class UserErased(Event, frozen=True, gc=False):
 
     type: ClassVar[str] = "user.erased"
 
-
-def is_bcrypt(password_hash: str) -> bool:
-    """Whether a password hash is one of bcrypt, as imported ones are until the next login."""
-    return password_hash.startswith(("$2a$", "$2b$", "$2y$"))

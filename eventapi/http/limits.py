@@ -9,6 +9,7 @@ import time
 from collections.abc import Hashable
 from typing import cast
 
+import msgspec
 from litestar.types import HTTPScope, Scope
 
 from eventapi.http.addresses import caller_address
@@ -76,6 +77,17 @@ class Limits:
         ):
             problem = await self._count(scope, self._login, caller_address(scope))
         return problem
+
+    async def check_email(self, scope: HTTPScope, user: int) -> None:
+        """Count a change of address with registrations, and by user; raises `ProblemError`."""
+        if self._login is None:
+            return
+        problem = await self._count(scope, self._login, caller_address(scope))
+        if problem is None:
+            own = msgspec.structs.replace(self._login, name="email")
+            problem = await self._count(scope, own, f"user {user}")
+        if problem is not None:
+            raise problem
 
     async def _count(self, scope: HTTPScope, rate: Rate, key: str) -> ProblemError | None:
         window = await self._counts.add(rate, key)
