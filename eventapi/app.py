@@ -65,7 +65,8 @@ from eventapi.observing import counted, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
-from eventapi.security.secret import secret_keys
+from eventapi.security.secret import is_missing as secret_is_missing
+from eventapi.security.secret import secret_keys, warn_of_new_key
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.snapshotting import keep_taking
@@ -150,6 +151,7 @@ def create_app(
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         _end_with_supervisor()
         passwords = parts.passwords or Passwords()
+        key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
@@ -159,6 +161,9 @@ def create_app(
                 settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
             ) as (journal, log),
         ):
+            if key_is_new:
+                sessions = (await journal.state()).sessions.by_id
+                warn_of_new_key(settings.data_path, len(sessions))
             limits.start(counts, tokens, journal)
             feed = Feed(log)
             sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
@@ -182,6 +187,7 @@ def create_app(
                 _closing_at_a_signal(feed),
                 kept_running(lambda: keep_following(journal, feed), "following"),
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
+                kept_running(counts.keep_sweeping, "limits"),
                 _taking_snapshots(settings, parts, journal),
                 counted(observers, exposition),
             ):
@@ -247,7 +253,7 @@ async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterato
     table = Table(path, secret)
     try:
         url = settings.redis_url
-        counts = RedisCounts(table, url) if url else Counts(table)
+        counts = RedisCounts(table, url, secret) if url else Counts(table)
     except BaseException:
         table.close()
         raise

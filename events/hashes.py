@@ -74,7 +74,7 @@ def check_hash(stored: str) -> HashKind:
     prefix = _prefix(stored)
     kind = _kind(prefix)
     if isinstance(kind, str):
-        raise ValueError(kind)
+        raise ValueError(kind)  # noqa: TRY004 - the type stands for a fault of the text
     if not _is_rest(stored[len(prefix) :], kind):
         raise ValueError(_NO_HASH)
     return kind

@@ -91,4 +91,3 @@ class UserErased(Event, frozen=True, gc=False):
     """The account, its items and its sessions are gone; its key is destroyed next."""
 
     type: ClassVar[str] = "user.erased"
-

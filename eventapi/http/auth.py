@@ -68,7 +68,7 @@ async def register(request: ApiRequest) -> Reply:
         # Asked once before the hash is made, which costs a thousand times more than the answer.
         RegisterUser(profile).decide(await request.state())
         caller = Caller("registration", caller_address(request.scope))
-        password_hash = await request.services.passwords.hash(body.password, caller)
+        password_hash = await _hashed(request, body.password, caller)
         command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
         outcome = await request.execute(command, _NOBODY)
     content = request.version.user(_user(outcome))
@@ -103,11 +103,11 @@ async def _checked_user(request: ApiRequest, username: str, password: str) -> Us
     stored = None if user is None else user.password_hash
     what = f"{caller_address(request.scope)} {_counted_name(username, stored)}"
     caller = Caller("login", what)
-    matched = await _matching(request, what, stored, password, caller, users.hash_kinds)
+    matched = await _matching(request, what, stored, password, caller, kinds=users.hash_kinds)
     if matched is None or user is None:
         raise InvalidCredentials(_WRONG)
     if not user.disabled and services.passwords.needs_rehash(user.password_hash, matched):
-        renewed = await services.passwords.hash(matched, caller)
+        renewed = await _hashed(request, matched, caller)
         command = RehashPassword(user.id, user.password_hash, renewed)
         try:
             outcome = await services.journal.execute(command, request.id)
@@ -133,6 +133,7 @@ async def _matching(
     stored: str | None,
     password: str,
     caller: Caller,
+    *,
     kinds: Collection[HashKind] = (),
 ) -> str | None:
     """The form of the password that matches; ``what`` counts the wrong ones, else `ProblemError`.
@@ -143,13 +144,19 @@ async def _matching(
     limits = request.services.limits
     await limits.check_failures(request.scope, what)
     if len(password.encode()) <= MAX_PASSWORD_BYTES:
-        matched = await request.services.passwords.verify(stored, password, caller, kinds)
+        with limits.sharing(request.scope):
+            matched = await request.services.passwords.verify(stored, password, caller, kinds)
         if matched is not None:
             await limits.check_failures(request.scope, what)
             await limits.succeeded(what)
             return matched
     await limits.failed(request.scope, what)
     return None
+
+
+async def _hashed(request: ApiRequest, password: str, caller: Caller) -> str:
+    with request.services.limits.sharing(request.scope):
+        return await request.services.passwords.hash(password, caller)
 
 
 async def _start_session(request: ApiRequest, user: User) -> Reply:
@@ -251,7 +258,7 @@ async def change_password(request: ApiRequest) -> Reply:
     body = await request.body_as(PasswordChange)
     check_password(body.new_password, "/new_password")
     await _confirm(request, user, session, body.current_password)
-    password_hash = await request.services.passwords.hash(body.new_password, _changing(user))
+    password_hash = await _hashed(request, body.new_password, _changing(user))
     command = ChangePassword(user.id, user.password_hash, password_hash, session)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, None)

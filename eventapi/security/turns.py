@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from events.errors import Overloaded
+from events.errors import Overloaded, ShareUsedUp
 
 CHANGES_WAITING: Final = 4
 """Of one user: who changes a password has no use for more."""
@@ -43,7 +43,7 @@ class Turns:
         return self._running.total() + sum(map(len, self._waiting.values()))
 
     async def acquire(self, caller: Caller) -> None:
-        """Wait for a turn, which `release` ends; raises `Overloaded`."""
+        """Wait for a turn, which `release` ends; raises `ShareUsedUp` and `Overloaded`."""
         if self._free and self._may_run(caller):  # Or somebody who waits would have it already.
             self._start(caller)
             return
@@ -70,8 +70,9 @@ class Turns:
             turn = waiting.popleft()
             if waiting:
                 self._waiting[following] = waiting  # Behind all the others.
-            self._start(following)
-            turn.set_result(None)
+            if not turn.cancelled():  # Its caller has gone, and is about to leave.
+                self._start(following)
+                turn.set_result(None)
 
     def _start(self, caller: Caller) -> None:
         self._free -= 1
@@ -91,16 +92,17 @@ class Turns:
         )
 
     def _leave(self, caller: Caller, turn: asyncio.Future[None]) -> None:
-        waiting = self._waiting[caller]
-        waiting.remove(turn)
-        if not waiting:
-            del self._waiting[caller]
+        waiting = self._waiting.get(caller, deque())
+        if turn in waiting:
+            waiting.remove(turn)
+            if not waiting:
+                del self._waiting[caller]
 
     def _check_room(self, caller: Caller) -> None:
         waiting = Counter({other: len(turns) for other, turns in self._waiting.items()})
         others = sum(turns for other, turns in waiting.items() if other.kind != "login")
         own = CHANGES_WAITING if caller.kind == "change" else self._room // 2
         if waiting[caller] >= own:
-            raise Overloaded("too many passwords of this caller are being checked")
+            raise ShareUsedUp("too many passwords of this caller are being checked")
         if waiting.total() >= self._room or (caller.kind != "login" and others >= self._room // 2):
             raise Overloaded("too many passwords are being checked")
