@@ -141,7 +141,8 @@ def create_app(
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
         warn_if_in_memory(settings)
-        if settings.is_database and settings.secret_key is None:
+        is_shared = settings.is_database or settings.redis_url is not None
+        if is_shared and settings.secret_key is None:
             logger.warning("SECRET_KEY is made for this machine: give all machines the same one")
     requests = [ApiRequest.bound(version) for version in VERSIONS]
     limits, fields = Limits(settings), deprecation.fields(settings)

@@ -91,23 +91,25 @@ class Passwords:
             kind = check_hash(stored)
         except ValueError:
             kind = None
-        decoys = self._decoys(kind, kinds)
+        plan = self._plan(kind, kinds)
         for form in dict.fromkeys((nfc(password), password)):
-            if kind is not None and self._fits(stored, form, kind):
-                return form
-            for decoy in decoys:
-                self._fits(self._dummy if decoy == self._kind else decoy.decoy, form, decoy)
+            for planned in plan:
+                if planned == kind:
+                    if self._fits(stored, form, planned):
+                        return form
+                else:
+                    self._fits(self._decoy(planned), form, planned)
         return None
 
-    def _decoys(self, kind: HashKind | None, kinds: Collection[HashKind]) -> Sequence[HashKind]:
-        """The kinds whose work is left to do beside that of a stored hash of ``kind``."""
-        costly = sorted({self._kind, *kinds}, key=lambda one: (one.work, one.prefix), reverse=True)
-        counted = costly[:MAX_KINDS]
-        if kind in counted:
-            counted.remove(kind)
-        elif kind is not None:
-            counted.pop()
-        return counted
+    def _plan(self, kind: HashKind | None, kinds: Collection[HashKind]) -> Sequence[HashKind]:
+        """The kinds to check one hash of each, the cheapest first, ``kind`` among them."""
+        plan = sorted({self._kind, *kinds}, key=lambda one: (one.work, one.prefix))[-MAX_KINDS:]
+        if kind is not None and kind not in plan:
+            plan[0] = kind
+        return plan
+
+    def _decoy(self, kind: HashKind) -> str:
+        return self._dummy if kind == self._kind else kind.decoy
 
     def _fits(self, stored: str, password: str, kind: HashKind) -> bool:
         secret = password.encode()[:BCRYPT_BYTES]
