@@ -65,7 +65,8 @@ from eventapi.observing import Metering, tracing_from, watched
 from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
-from eventapi.security.secret import secret_keys
+from eventapi.security.secret import is_missing as secret_is_missing
+from eventapi.security.secret import secret_keys, warn_of_new_key
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.signing_check import SigningCheck
@@ -141,7 +142,8 @@ def create_app(
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
         warn_if_in_memory(settings)
-        if settings.is_database and settings.secret_key is None:
+        is_shared = settings.is_database or settings.redis_url is not None
+        if is_shared and settings.secret_key is None:
             logger.warning("SECRET_KEY is made for this machine: give all machines the same one")
     requests = [ApiRequest.bound(version) for version in VERSIONS]
     limits, fields = Limits(settings), deprecation.fields(settings)
@@ -151,6 +153,7 @@ def create_app(
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         _end_with_supervisor()
         passwords = parts.passwords or Passwords()
+        key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
         secrets = secret_keys(settings.secret_key, settings.data_path)
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
@@ -160,6 +163,9 @@ def create_app(
                 settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
             ) as (journal, log),
         ):
+            if key_is_new:
+                sessions = (await journal.state()).sessions.by_id
+                warn_of_new_key(settings.data_path, len(sessions))
             limits.start(counts, tokens, journal)
             feed = Feed(log)
             checkpoints = open_checkpoints(settings, log, parts)
@@ -190,6 +196,7 @@ def create_app(
                 kept_running(lambda: keep_following(journal, feed), "following"),
                 kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 kept_running(signing.run, "signing"),
+                kept_running(counts.keep_sweeping, "limits"),
                 _taking_snapshots(settings, parts, journal),
                 metering.counted(observers, sampler.sample) if metering else nullcontext(),
             ):
@@ -259,7 +266,7 @@ async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterato
     table = Table(path, secret)
     try:
         url = settings.redis_url
-        counts = RedisCounts(table, url) if url else Counts(table)
+        counts = RedisCounts(table, url, secret) if url else Counts(table)
     except BaseException:
         table.close()
         raise

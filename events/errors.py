@@ -17,6 +17,7 @@
     │   ├── RequestInProgress   the first request with this key has no answer yet
     │   └── Invalid             input of the wrong shape, with the places where
     ├── Overloaded              a bounded queue is full; try again later
+    │   └── ShareUsedUp         one caller has taken all that is theirs of it
     ├── StorageFull             no room left, in the log or the vault; reads go on
     ├── LogError                the log cannot do what was asked of it
     │   ├── LogUnavailable      not reached, or not locked, in time
@@ -106,6 +107,10 @@ class Invalid(Refusal):
 
 class Overloaded(EventapiError):
     """A bounded queue is full; the caller may try again after some seconds."""
+
+
+class ShareUsedUp(Overloaded):
+    """The caller's own share of a bounded queue is full; others still have room."""
 
 
 class StorageFull(EventapiError):

@@ -91,8 +91,3 @@ class UserErased(Event, frozen=True, gc=False):
     """The account, its items and its sessions are gone; its key is destroyed next."""
 
     type: ClassVar[str] = "user.erased"
-
-
-def is_bcrypt(password_hash: str) -> bool:
-    """Whether a password hash is one of bcrypt, as imported ones are until the next login."""
-    return password_hash.startswith(("$2a$", "$2b$", "$2y$"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections import Counter
+from collections.abc import Collection, Iterator, MutableMapping
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET
 
+from events.hashes import HashKind, hash_kind
 from events.record import Record, entity_number
 from events.users import (
     PasswordHash,
@@ -22,7 +24,6 @@ from events.users import (
     UserRoleGranted,
     UserRoleRevoked,
     UserUpdated,
-    is_bcrypt,
 )
 from projections.overlay import Overlay
 
@@ -79,7 +80,7 @@ class Users:
         self.ids_by_name = ids_by_name
         self.ids_by_email = ids_by_email
         self.last_id = last_id
-        self._with_bcrypt: set[int] = set()
+        self._hash_kinds: Counter[HashKind] = Counter()
 
     def draft(self) -> Users:
         """A copy-on-write copy."""
@@ -100,18 +101,24 @@ class Users:
         number = self.ids_by_email.get(folded(email))
         return None if number is None else self.by_id[number]
 
-    def note_hash(self, user: User) -> None:
-        """Remember which kind of password hash a user has."""
-        if is_bcrypt(user.password_hash):
-            self._with_bcrypt.add(user.id)
-        else:
-            self._with_bcrypt.discard(user.id)
+    @property
+    def hash_kinds(self) -> Collection[HashKind]:
+        """The kinds of password hashes that users have; a draft knows none."""
+        return tuple(self._hash_kinds)
 
-    def some_bcrypt_hash(self) -> str | None:
-        """The password hash of some user that is of bcrypt, if there is any; a draft knows none."""
-        for number in self._with_bcrypt:
-            return self.by_id[number].password_hash
-        return None
+    def note_hash(self, user: User) -> None:
+        """Count the kind of a user's password hash."""
+        kind = hash_kind(user.password_hash)
+        if kind is not None:
+            self._hash_kinds[kind] += 1
+
+    def _drop_hash(self, user: User) -> None:
+        """Count the kind of a user's password hash no more."""
+        kind = hash_kind(user.password_hash)
+        if kind is not None:
+            self._hash_kinds[kind] -= 1
+            if self._hash_kinds[kind] <= 0:
+                del self._hash_kinds[kind]
 
     def registered(self, record: Record, event: UserRegistered) -> User:
         profile = event.personal if isinstance(event.personal, Profile) else _UNREADABLE
@@ -150,8 +157,10 @@ class Users:
     def password_changed(self, record: Record, event: UserPasswordChanged) -> User | None:
         if not isinstance(event.personal, PasswordHash):
             return self._replace(record)
+        before = self.by_id.get(entity_number(record.subject))
         user = self._replace(record, password_hash=event.personal.password_hash)
-        if user is not None:
+        if before is not None and user is not None:
+            self._drop_hash(before)
             self.note_hash(user)
         return user
 
@@ -175,7 +184,7 @@ class Users:
             return None
         self.ids_by_name.pop(folded(user.username), None)
         self.ids_by_email.pop(folded(user.email), None)
-        self._with_bcrypt.discard(user.id)
+        self._drop_hash(user)
         return self._replace(
             record,
             username="",

@@ -19,8 +19,6 @@ from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from argon2 import extract_parameters
-from argon2.exceptions import InvalidHashError
 from msgspec import Meta
 
 from eventapi.cli.failures import complaint
@@ -30,6 +28,7 @@ from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.http.bodies import Description, Email, FullName, Title, Username, normal_email
 from eventapi.times import naive, record_time
 from events.errors import Invalid
+from events.hashes import check_hash
 from events.items import Content
 from events.users import Profile
 from projections.state import State
@@ -38,9 +37,6 @@ from projections.users import User, folded
 MAX_ID: Final = 2**53 - 1
 """Every reader of JSON has integers up to here, and far above it there is room for new ones."""
 
-_BCRYPT: Final = re.compile(
-    r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
-)
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_\-]+", re.ASCII)
 
 
@@ -126,12 +122,7 @@ def _checked_email(text: str) -> str:
 
 
 def _checked_hash(text: str) -> str:
-    if _BCRYPT.fullmatch(text):
-        return text
-    try:
-        extract_parameters(text)
-    except InvalidHashError:
-        raise ValueError("must be a bcrypt or an argon2 hash") from None
+    check_hash(text)
     return text
 
 

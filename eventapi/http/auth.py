@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 
@@ -36,7 +38,9 @@ from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import FORM_TYPE, PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion, SessionView, TokenPair, session_view
 from eventapi.security.tokens import Refresh
+from eventapi.security.turns import Caller
 from events.errors import InvalidCredentials, NotFound, Unauthenticated
+from events.hashes import HashKind
 from events.sessions import Device
 from events.users import Profile
 from projections.sessions import Session
@@ -66,7 +70,8 @@ async def register(request: ApiRequest) -> Reply:
         profile = Profile(body.username, email, "", body.full_name)
         # Asked once before the hash is made, which costs a thousand times more than the answer.
         RegisterUser(profile).decide(await request.state())
-        password_hash = await request.services.passwords.hash(body.password)
+        caller = Caller("registration", caller_address(request.scope))
+        password_hash = await _hashed(request, body.password, caller)
         command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
         outcome = await request.execute(command, scope)
     content = request.version.user(_user(outcome))
@@ -99,14 +104,13 @@ async def _checked_user(request: ApiRequest, username: str, password: str) -> Us
     users = (await request.state()).users
     user = users.named(username)
     stored = None if user is None else user.password_hash
-    what = f"{caller_address(request.scope)} {folded(username)}"
-    if (
-        not await _matches(request, what, stored, password, users.some_bcrypt_hash())
-        or user is None
-    ):
+    what = f"{caller_address(request.scope)} {_counted_name(username, stored)}"
+    caller = Caller("login", what)
+    matched = await _matching(request, what, stored, password, caller, kinds=users.hash_kinds)
+    if matched is None or user is None:
         raise InvalidCredentials(_WRONG)
-    if not user.disabled and services.passwords.needs_rehash(user.password_hash):
-        renewed = await services.passwords.hash(password)
+    if not user.disabled and services.passwords.needs_rehash(user.password_hash, matched):
+        renewed = await _hashed(request, matched, caller)
         command = RehashPassword(user.id, user.password_hash, renewed)
         try:
             outcome = await services.journal.execute(command, request.id)
@@ -116,23 +120,46 @@ async def _checked_user(request: ApiRequest, username: str, password: str) -> Us
     return user
 
 
-async def _matches(
-    request: ApiRequest, what: str, stored: str | None, password: str, decoy: str | None = None
-) -> bool:
-    """Whether this is the password; ``what`` counts the wrong ones, and raises `ProblemError`.
+def _counted_name(username: str, stored: str | None) -> str:
+    """What counts the wrong passwords of an account, in the table of limits and in Redis.
+
+    Of a user it is made from the stored hash, which is erased with the user: then no key and no
+    dictionary of names confirms that the user was there.
+    """
+    text = f"name {folded(username)}" if stored is None else f"hash {stored}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+async def _matching(
+    request: ApiRequest,
+    what: str,
+    stored: str | None,
+    password: str,
+    caller: Caller,
+    *,
+    kinds: Collection[HashKind] = (),
+) -> str | None:
+    """The form of the password that matches; ``what`` counts the wrong ones, else `ProblemError`.
 
     Asked before, so that no work is done for nothing; and after, so that a right password among
     many that come at once is not found out.
     """
     limits = request.services.limits
     await limits.check_failures(request.scope, what)
-    fits = len(password.encode()) <= MAX_PASSWORD_BYTES
-    if fits and await request.services.passwords.verify(stored, password, decoy):
-        await limits.check_failures(request.scope, what)
-        await limits.succeeded(what)
-        return True
+    if len(password.encode()) <= MAX_PASSWORD_BYTES:
+        with limits.sharing(request.scope):
+            matched = await request.services.passwords.verify(stored, password, caller, kinds)
+        if matched is not None:
+            await limits.check_failures(request.scope, what)
+            await limits.succeeded(what)
+            return matched
     await limits.failed(request.scope, what)
-    return False
+    return None
+
+
+async def _hashed(request: ApiRequest, password: str, caller: Caller) -> str:
+    with request.services.limits.sharing(request.scope):
+        return await request.services.passwords.hash(password, caller)
 
 
 async def _start_session(request: ApiRequest, user: User) -> Reply:
@@ -234,7 +261,7 @@ async def change_password(request: ApiRequest) -> Reply:
     body = await request.body_as(PasswordChange)
     check_password(body.new_password, "/new_password")
     await _confirm(request, user, session, body.current_password)
-    password_hash = await request.services.passwords.hash(body.new_password)
+    password_hash = await _hashed(request, body.new_password, _changing(user))
     command = ChangePassword(user.id, user.password_hash, password_hash, session)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, None)
@@ -256,8 +283,13 @@ async def _confirm(request: ApiRequest, user: User, session: str, password: str)
     Wrong ones are counted by session, so who stole one cannot go on guessing with it, and who
     guesses at the login keeps nobody from changing a password.
     """
-    if not await _matches(request, f"session {session}", user.password_hash, password):
+    what, stored = f"session {session}", user.password_hash
+    if await _matching(request, what, stored, password, _changing(user)) is None:
         raise InvalidCredentials(_NOT_IT)
+
+
+def _changing(user: User) -> Caller:
+    return Caller("change", user.subject)
 
 
 async def get_me(request: ApiRequest) -> Reply:
@@ -273,6 +305,9 @@ async def patch_me(request: ApiRequest) -> Reply:
     email = normal_email(body.email) if isinstance(body.email, str) else body.email
     if body.full_name is not UNSET:
         check_full_name(body.full_name)
+    if isinstance(email, str) and folded(email) != folded(user.email):
+        # The answer reveals whether the address is taken, as that of a registration does.
+        await request.services.limits.check_email(request.scope, user.id)
     command = UpdateProfile(user.id, email, body.full_name)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, request.version.user(_user(outcome)))

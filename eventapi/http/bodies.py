@@ -9,6 +9,7 @@ import msgspec
 from email_validator import EmailNotValidError, validate_email
 from msgspec import UNSET, Meta, UnsetType
 
+from eventapi.security.passwords import nfc
 from events.errors import Fault, Invalid
 
 _CONTROLS: Final = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f"
@@ -39,6 +40,7 @@ PATTERNS: Final = {
 }
 """What each pattern means to whoever meets it."""
 
+MIN_PASSWORD: Final = 8
 MAX_PASSWORD_BYTES: Final = 1024
 
 Username = Annotated[
@@ -64,9 +66,9 @@ Email = Annotated[
 NewPassword = Annotated[
     str,
     Meta(
-        min_length=8,
+        min_length=MIN_PASSWORD,
         max_length=MAX_PASSWORD_BYTES,
-        description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8; never cut.",
+        description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8; never cut. Unicode's NFC counts.",
         examples=["correct horse battery staple"],
         extra_json_schema={"format": "password"},
     ),
@@ -285,6 +287,13 @@ def normal_email(email: str) -> str:
 
 
 def check_password(password: str, pointer: str) -> None:
-    """Raise `Invalid` for a password of too many bytes; its characters are counted elsewhere."""
-    if len(password.encode()) > MAX_PASSWORD_BYTES:
+    """Raise `Invalid` for a password that is too long or too short in NFC, the form that is hashed.
+
+    The characters as typed are counted elsewhere.
+    """
+    composed = nfc(password)
+    if len(composed) < MIN_PASSWORD:
+        detail = f"must have {MIN_PASSWORD} characters at least; a letter with its accents is one"
+        raise Invalid(Fault(pointer, detail))
+    if max(len(password.encode()), len(composed.encode())) > MAX_PASSWORD_BYTES:
         raise Invalid(Fault(pointer, f"must have {MAX_PASSWORD_BYTES} bytes in UTF-8 at most"))

@@ -6,9 +6,11 @@ The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
+import msgspec
 from litestar.types import HTTPScope, Scope
 
 from eventapi.http.addresses import caller_address
@@ -20,8 +22,9 @@ from eventapi.limits.batches import LARGE, Batches
 from eventapi.limits.counts import Counts
 from eventapi.limits.rate import Rate, Window, rate_of
 from eventapi.security.tokens import Tokens
+from eventapi.security.turns import CHANGES_WAITING
 from eventapi.settings import Settings
-from events.errors import EventapiError
+from events.errors import EventapiError, ShareUsedUp
 
 _STRICT = ("/auth/login", "/auth/register", "/auth/refresh")
 """Ends of paths, for a server may be mounted anywhere."""
@@ -32,6 +35,9 @@ _UNLIMITED = frozenset(prefix + probe for prefix in ("", "/api/v1", "/api/v2") f
 
 _FAILURES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
 """How often a password may be wrong before the next is not looked at for a while."""
+
+_SHARE = Rate("passwords", CHANGES_WAITING, 1)
+"""How many passwords of one caller may wait to be hashed: about those of a second."""
 
 
 class Limits:
@@ -76,6 +82,27 @@ class Limits:
         ):
             problem = await self._count(scope, self._login, caller_address(scope))
         return problem
+
+    async def check_email(self, scope: HTTPScope, user: int) -> None:
+        """Count a change of address with registrations, and by user; raises `ProblemError`."""
+        if self._login is None:
+            return
+        problem = await self._count(scope, self._login, caller_address(scope))
+        if problem is None:
+            own = msgspec.structs.replace(self._login, name="email")
+            problem = await self._count(scope, own, f"user {user}")
+        if problem is not None:
+            raise problem
+
+    @contextmanager
+    def sharing(self, scope: HTTPScope) -> Iterator[None]:
+        """Work in a queue where one caller's share can be used up; then raises `ProblemError`."""
+        try:
+            yield
+        except ShareUsedUp as error:
+            window = Window(_SHARE.limit, _SHARE.seconds)
+            _note(scope, _SHARE, window)
+            raise _refusal(window, str(error)) from None
 
     async def _count(self, scope: HTTPScope, rate: Rate, key: str) -> ProblemError | None:
         window = await self._counts.add(rate, key)

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Literal, TypeVar
 
 from eventapi.limits.rate import Rate, Window
-from eventapi.limits.table import Table
+from eventapi.limits.table import BUCKETS, Table
 from eventapi.settings import REDIS_RULE
 from events.errors import ConfigurationError
 
@@ -22,6 +22,10 @@ logger = logging.getLogger("eventapi.limits")
 TIMEOUT_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 """After how long Redis is looked for again; requests never wait for that."""
+
+SWEEP_SECONDS = 60.0
+SWEPT_BUCKETS = 128
+"""Between two looks at the loop: half a millisecond of work."""
 
 _REMEMBERED = 10_000
 _SCHEMES = {
@@ -54,6 +58,14 @@ class Counts:
         """Forget what was counted."""
         self._table.clear(f"{rate.name} {key}")
 
+    async def keep_sweeping(self) -> None:
+        """Wipe ended windows from the table, at once and then every minute; never returns."""
+        while True:
+            for first in range(0, BUCKETS, SWEPT_BUCKETS):
+                self._table.sweep(first, SWEPT_BUCKETS)
+                await asyncio.sleep(0)
+            await asyncio.sleep(SWEEP_SECONDS)
+
     async def close(self) -> None:
         """Let go of what is held."""
         self._table.close()
@@ -62,9 +74,10 @@ class Counts:
 class RedisCounts(Counts):
     """Counts of Redis or Valkey; while that is lost, those of the table."""
 
-    def __init__(self, table: Table, url: str) -> None:
+    def __init__(self, table: Table, url: str, secret: str) -> None:
         """Raises `ConfigurationError` for an address that is none; connects only when needed."""
         super().__init__(table)
+        self._secret = blake2b(secret.encode(), digest_size=32, person=b"eventapi redis").digest()
         # Their import takes a quarter of a second, which nobody without Redis is to wait for.
         from limits.aio.storage import RedisStorage  # noqa: PLC0415
         from redis.asyncio.retry import Retry  # noqa: PLC0415
@@ -96,7 +109,7 @@ class RedisCounts(Counts):
         self.redis = "ok"
 
     async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
-        name = _name(rate, key)
+        name = self._name(rate, key)
 
         async def there() -> Window:
             count = await self._storage.incr(name, rate.seconds, times)
@@ -105,7 +118,7 @@ class RedisCounts(Counts):
         return await self._tried(there, lambda: super(RedisCounts, self).add(rate, key, times))
 
     async def look(self, rate: Rate, key: str) -> Window:
-        name = _name(rate, key)
+        name = self._name(rate, key)
 
         async def there() -> Window:
             count = await self._storage.get(name)
@@ -116,7 +129,7 @@ class RedisCounts(Counts):
 
     async def clear(self, rate: Rate, key: str) -> None:
         await self._tried(
-            lambda: self._storage.clear(_name(rate, key)),
+            lambda: self._storage.clear(self._name(rate, key)),
             lambda: super(RedisCounts, self).clear(rate, key),
         )
 
@@ -127,6 +140,11 @@ class RedisCounts(Counts):
         client: Any = self._storage.bridge
         await client.storage.aclose()
         await super().close()
+
+    def _name(self, rate: Rate, key: str) -> str:
+        """A key's name in Redis, the same on all machines that share the secret."""
+        text = f"{rate.name} {rate.limit}/{rate.seconds} {key}".encode(errors="replace")
+        return blake2b(text, digest_size=16, key=self._secret).hexdigest()
 
     async def _left(self, name: str, rate: Rate, *, is_new: bool = False) -> float:
         """The seconds until a window ends; Redis is only asked for those that began elsewhere."""
@@ -165,9 +183,3 @@ class RedisCounts(Counts):
                 found = await self._storage.incr("probe", 1) > 0
         logger.warning("Redis is back, and counts again")
         self.redis, self._search = "ok", None
-
-
-def _name(rate: Rate, key: str) -> str:
-    """A key's name in Redis, the same on every machine; whose it is can hardly be read from it."""
-    text = f"{rate.name} {rate.limit}/{rate.seconds} {key}"
-    return blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()

@@ -7,6 +7,7 @@ from math import ceil
 import msgspec
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+LONGEST_SECONDS = max(_SECONDS.values())
 
 
 class Rate(msgspec.Struct, frozen=True):

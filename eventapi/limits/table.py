@@ -10,9 +10,10 @@ somebody who is near a limit.
     bucket   8 tags u64 | 8 slots: end of the window f64, count u64
     end      in the seconds of CLOCK_MONOTONIC, which is one for all processes
 
-Keys are hashed under a secret: the file tells no name and no address. What it holds may be lost at
-any time, and is never synced; an end that is further away than the window is long is that of
-another boot, and means nothing.
+Keys are hashed under a secret: the file tells no name and no address. With the secret a dictionary
+of addresses or names would find its hits, so a window that has ended is wiped. What the file holds
+may be lost at any time, and is never synced; an end that is further away than the window is long is
+that of another boot, and means nothing.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from eventapi.limits.rate import Window
+from eventapi.limits.rate import LONGEST_SECONDS, Window
 
 logger = logging.getLogger("eventapi.limits")
 
-_BUCKETS = 16_384
+BUCKETS = 16_384
 _WAYS = 8
 _PLACE = struct.Struct("=QQ")
 _TAGS = struct.Struct(f"={_WAYS}Q")
 _TAG = struct.Struct("=Q")
+_NO_TAGS = bytes(_TAGS.size)
 _SLOT = struct.Struct("=dQ")
 _BUCKET_BYTES = _TAGS.size + _WAYS * _SLOT.size
-BYTES = _BUCKETS * _BUCKET_BYTES
+BYTES = BUCKETS * _BUCKET_BYTES
 
 _LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
 _PATIENCE_SECONDS = 0.25
@@ -91,7 +93,26 @@ class Table:
         with self._locked():
             tags = _TAGS.unpack_from(self._map, bucket)
             if tag in tags:
-                _SLOT.pack_into(self._map, _slot_at(bucket, tags.index(tag)), 0.0, 0)
+                self._wipe(bucket, tags.index(tag))
+
+    def sweep(self, first: int, buckets: int) -> None:
+        """Wipe the windows that have ended, or are of another boot, in some of the buckets."""
+        with self._locked():
+            now = self._clock()
+            for bucket in range(first, min(first + buckets, BUCKETS)):
+                self._sweep(bucket * _BUCKET_BYTES, now)
+
+    def _sweep(self, bucket: int, now: float) -> None:
+        if self._map[bucket : bucket + _TAGS.size] == _NO_TAGS:
+            return
+        for way, tag in enumerate(_TAGS.unpack_from(self._map, bucket)):
+            end, _ = _SLOT.unpack_from(self._map, _slot_at(bucket, way))
+            if tag and not 0 < end - now <= LONGEST_SECONDS:
+                self._wipe(bucket, way)
+
+    def _wipe(self, bucket: int, way: int) -> None:
+        _TAG.pack_into(self._map, bucket + way * _TAG.size, 0)
+        _SLOT.pack_into(self._map, _slot_at(bucket, way), 0.0, 0)
 
     def close(self) -> None:
         """Let the file go."""
@@ -116,7 +137,7 @@ class Table:
         """The bucket of a key, and its tag, which is never 0."""
         digest = blake2b(key.encode(errors="replace"), digest_size=16, key=self._secret).digest()
         bucket, tag = _PLACE.unpack(digest)
-        return bucket % _BUCKETS * _BUCKET_BYTES, tag or 1
+        return bucket % BUCKETS * _BUCKET_BYTES, tag or 1
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

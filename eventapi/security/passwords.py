@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from events.errors import Overloaded
-from events.users import is_bcrypt
+from eventapi.security.turns import Caller, Turns
+from events.hashes import HashKind, check_hash
 
 T = TypeVar("T")
 
 BCRYPT_BYTES = 72
 """All that bcrypt ever sees of a password; hashes imported from elsewhere were made that way."""
+
+MAX_KINDS: Final = 8
+"""A refused login costs a check of each kind of hash there is, the costliest first, up to so many."""
 
 NICENESS = 10
 """Of the threads that hash: a read that comes meanwhile does not wait for a core."""
@@ -28,9 +32,12 @@ NICENESS = 10
 OWASP_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """OWASP's recommendation for argon2id: 19 MiB, two passes, one lane."""
 
+OPERATOR: Final = Caller("registration", "operator")
+"""The command line, which waits for nobody."""
+
 
 class Passwords:
-    """Hashes and checks passwords; refuses when too many wait."""
+    """Hashes and checks passwords, in Unicode's NFC; refuses when too many wait."""
 
     def __init__(
         self,
@@ -41,62 +48,103 @@ class Passwords:
         """``workers`` threads hash at a time, and ``queue`` more callers may wait."""
         self._hasher = hasher
         self._threads = ThreadPoolExecutor(workers, "password", _give_way)
-        self._room = self._most = workers + queue
+        self._turns = Turns(workers, queue)
         self._dummy = hasher.hash("no user has this password")
+        self._kind = check_hash(self._dummy)
 
     @property
     def waiting(self) -> int:
         """How many callers wait for their password to be hashed or checked."""
-        return self._most - self._room
+        return len(self._turns)
 
-    async def hash(self, password: str) -> str:
-        """The argon2id hash; raises `Overloaded`."""
-        return await self._run(lambda: self._hasher.hash(password))
+    async def hash(self, password: str, caller: Caller = OPERATOR) -> str:
+        """The argon2id hash of the password's NFC form; raises `Overloaded`."""
+        return await self._run(lambda: self._hasher.hash(nfc(password)), caller)
 
-    async def verify(self, stored: str | None, password: str, decoy: str | None = None) -> bool:
-        """Whether the password is that of the stored hash; raises `Overloaded`.
+    async def verify(
+        self,
+        stored: str | None,
+        password: str,
+        caller: Caller = OPERATOR,
+        kinds: Collection[HashKind] = (),
+    ) -> str | None:
+        """The form of the password that matches the stored hash; raises `Overloaded`.
 
-        Without a stored hash as much work is done, so that time does not tell who exists. Where
-        some are of bcrypt, which takes another time, ``decoy`` is one of those: then a wrong
-        password is given the work of both kinds.
+        That is NFC, or the password as typed, because older hashes were made without NFC. A
+        refusal costs a check of one hash of each of ``kinds`` and of today's, for each form, with
+        or without a stored hash: so time does not reveal whether the user exists.
         """
-        return await self._run(lambda: self._matches(stored, password, decoy))
+        return await self._run(lambda: self._matching(stored or "", password, kinds), caller)
 
-    def needs_rehash(self, stored: str) -> bool:
-        """Whether the hash was made in a way that is not today's."""
-        return is_bcrypt(stored) or self._hasher.check_needs_rehash(stored)
+    def needs_rehash(self, stored: str, password: str) -> bool:
+        """Whether today's hash of the password that matched is to replace the stored one.
 
-    def _matches(self, stored: str | None, password: str, decoy: str | None) -> bool:
-        fits = self._fits(stored or self._dummy, password) and bool(stored)
-        if not fits and decoy is not None:
-            self._fits(self._dummy if is_bcrypt(stored or "") else decoy, password)
-        return fits
+        bcrypt saw 72 bytes at most. Of a password that long the rest was never checked, or the
+        user's own is longer: such a hash stays until the password is changed.
+        """
+        if check_hash(stored).is_bcrypt:
+            return len(password.encode()) < BCRYPT_BYTES
+        return password != nfc(password) or self._hasher.check_needs_rehash(stored)
 
-    def _fits(self, stored: str, password: str) -> bool:
-        if is_bcrypt(stored):
-            secret = password.encode()[:BCRYPT_BYTES]
-            try:
+    def _matching(self, stored: str, password: str, kinds: Collection[HashKind]) -> str | None:
+        try:
+            kind = check_hash(stored)
+        except ValueError:
+            kind = None
+        plan = self._plan(kind, kinds)
+        for form in dict.fromkeys((nfc(password), password)):
+            for planned in plan:
+                if planned == kind:
+                    if self._fits(stored, form, planned):
+                        return form
+                else:
+                    self._fits(self._decoy(planned), form, planned)
+        return None
+
+    def _plan(self, kind: HashKind | None, kinds: Collection[HashKind]) -> Sequence[HashKind]:
+        """The kinds to check one hash of each, the cheapest first, ``kind`` among them."""
+        plan = sorted({self._kind, *kinds}, key=lambda one: (one.work, one.prefix))[-MAX_KINDS:]
+        if kind is not None and kind not in plan:
+            plan[0] = kind
+        return plan
+
+    def _decoy(self, kind: HashKind) -> str:
+        return self._dummy if kind == self._kind else kind.decoy
+
+    def _fits(self, stored: str, password: str, kind: HashKind) -> bool:
+        secret = password.encode()[:BCRYPT_BYTES]
+        try:
+            if kind.is_bcrypt:
                 return b"\0" not in secret and bcrypt.checkpw(secret, stored.encode())
-            except ValueError:  # not a hash, for all its beginning
-                return False
-        try:
-            self._hasher.verify(stored, password)
-        except (Argon2Error, InvalidHashError):
+            return self._hasher.verify(stored, password)
+        except (Argon2Error, InvalidHashError, ValueError):
             return False
-        return True
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._room <= 0:
-            raise Overloaded("too many passwords are being checked")
-        self._room -= 1
+    async def _run(self, work: Callable[[], T], caller: Caller) -> T:
+        await self._turns.acquire(caller)
+        loop = asyncio.get_running_loop()
+
+        def release(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(self._turns.release, caller)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._room += 1
+            job = self._threads.submit(work)
+        except BaseException:
+            self._turns.release(caller)
+            raise
+        # Not when the caller goes, for a thread goes on with what it has begun.
+        job.add_done_callback(release)
+        return await asyncio.wrap_future(job)
 
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def nfc(password: str) -> str:
+    """The form of a password that is hashed: what one device types as é, another does as e and ´."""
+    return unicodedata.normalize("NFC", password)
 
 
 def _give_way() -> None:

@@ -6,13 +6,19 @@ changed without ending anybody's session.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
 from events.files import make_directory, make_private
+
+logger = logging.getLogger("eventapi.security")
+
+_FILE: Final = "secret.key"
 
 
 def secret_keys(given: str | None, data: Path) -> Sequence[str]:
@@ -24,7 +30,7 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
     """
     if given is not None:
         return given_keys(given)
-    path = data / "secret.key"
+    path = data / _FILE
     try:
         make_directory(data)
         if not path.exists():
@@ -35,6 +41,27 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
             f"the secret key {path} cannot be read or made: {error}"
         ) from error
     return _checked(kept)
+
+
+def is_missing(given: str | None, data: Path) -> bool:
+    """Whether `secret_keys` is about to make a new key."""
+    try:
+        return given is None and not (data / _FILE).exists()
+    except OSError:  # `secret_keys` reports it.
+        return False
+
+
+def warn_of_new_key(data: Path, sessions: int) -> None:
+    """Warn that a new key was made beside a log in which sessions go on, made with another one."""
+    if sessions:
+        logger.warning(
+            "%s was missing, and a new key was made: the tokens of %d session(s) are refused from "
+            "now on, and their users must log in again. Nothing else is lost. To keep the "
+            "sessions, stop the server, put %s back from a backup, and start the server again",
+            data / _FILE,
+            sessions,
+            _FILE,
+        )
 
 
 def given_keys(setting: str) -> Sequence[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,12 +21,17 @@ import jwt
 import msgspec
 from msgspec import Meta
 
+from eventapi.security.strength import unpredictable
 from events.errors import ConfigurationError, Unauthenticated
 
 MIN_KEY_BYTES: Final = 32
 MAX_TOKEN_BYTES: Final = 8192
 _CACHED: Final = 10_000
 _MIN_DISTINCT: Final = 8
+
+_MIN_UNPREDICTABLE: Final = 16
+
+_REMEDY: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 _WELL_KNOWN: Final = frozenset(
     {
@@ -65,9 +71,15 @@ class Refresh(msgspec.Struct, frozen=True):
 def check_secret(secret: str) -> None:
     """Raise `ConfigurationError` for a key that is short, well known or hardly random."""
     if len(secret.encode()) < MIN_KEY_BYTES:
-        raise ConfigurationError(f"SECRET_KEY must have {MIN_KEY_BYTES} bytes at least")
+        raise ConfigurationError(f"SECRET_KEY must have {MIN_KEY_BYTES} bytes at least. {_REMEDY}")
     if secret.lower() in _WELL_KNOWN or len(set(secret)) < _MIN_DISTINCT:
-        raise ConfigurationError("SECRET_KEY is well known or too simple to be secret")
+        raise ConfigurationError(f"SECRET_KEY is well known or too simple to be secret. {_REMEDY}")
+    left = unpredictable(secret)
+    if left < _MIN_UNPREDICTABLE:
+        raise ConfigurationError(
+            f"SECRET_KEY is too simple to be secret: without repetitions and runs it has {left} "
+            f"characters, of {_MIN_UNPREDICTABLE} that it needs. {_REMEDY}"
+        )
 
 
 class Tokens:
@@ -130,34 +142,59 @@ class Tokens:
 
     def _verify(self, token: str) -> Claims:
         try:
-            _check_canonical(token)
-            decoded = self._decoded(token)
-            if decoded["header"] != {"alg": "HS256", "typ": "JWT"}:
+            header, payload, *_ = _canonical_parts(token)
+            self._check_signature(token)
+            if _strict_json(header) != {"alg": "HS256", "typ": "JWT"}:
                 raise Unauthenticated("the access token is not good")
-            return msgspec.convert(decoded["payload"], Claims)
+            return msgspec.convert(_strict_json(payload), Claims)
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise Unauthenticated("the access token is not good") from None
 
-    def _decoded(self, token: str) -> dict[str, Any]:
+    def _check_signature(self, token: str) -> None:
         for secret in self._secrets:
             with suppress(jwt.InvalidSignatureError):
-                return jwt.decode_complete(
+                jwt.decode_complete(
                     token,
                     secret,
                     algorithms=["HS256"],
                     options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
                 )
+                return
         raise jwt.InvalidSignatureError
 
 
-def _check_canonical(token: str) -> None:
-    """Refuse other spellings of the same bits: base64 leaves spare ones in the last character."""
+def _canonical_parts(token: str) -> list[bytes]:
+    """The decoded parts of a token; raises `ValueError` for other spellings of the same bits.
+
+    base64 leaves spare bits in the last character.
+    """
     if len(token) > MAX_TOKEN_BYTES:
         raise ValueError("too long")
+    parts = []
     for part in token.encode("ascii").split(b"."):
         bits = base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
         if base64.urlsafe_b64encode(bits).rstrip(b"=") != part:
             raise ValueError("not canonical")
+        parts.append(bits)
+    return parts
+
+
+def _strict_json(part: bytes) -> dict[str, Any]:
+    """An object in UTF-8 without a byte order mark or doubled members; else `ValueError`.
+
+    PyJWT takes UTF-16 and UTF-32 as well, and the last of doubled members; others take the first.
+    """
+    value = json.loads(part.decode(), object_pairs_hook=_members)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - as for all that is wrong in it
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("doubled members")
+    return members
 
 
 def _refresh_secret(secret: str, refresh: Refresh) -> str:

@@ -24,7 +24,7 @@ import pytest
 from tests.attacks.receiver import receiving
 from tests.whole.server import ROOT, Server, by_serve, uvicorn_of
 
-KEY = "canary-key-0123456789-canary-key-0123456789"
+KEY = "canary-key-7e02b94fc15d8a6390b7-canary-key"
 PASSWORD = "canary-password-7312"
 TYPED = {
     "username": "canaryname",

@@ -16,6 +16,7 @@ import pytest
 from tests.servers.valkey import Valkey
 from tests.whole.server import Command, Server, by_serve, by_uvicorn
 
+KEY = "7e02b94fc15d8a6390b7fe4d21c8a53f"
 HUNDRED = {"EVENTAPI_RATE_LIMIT": "100/minute"}
 
 
@@ -120,7 +121,8 @@ def redis(server: Server) -> str:
 
 
 def redis_of(valkey: Valkey) -> dict[str, str]:
-    return HUNDRED | {"EVENTAPI_REDIS_URL": valkey.url}
+    """Machines share counts in Redis under one key, as they share tokens."""
+    return HUNDRED | {"EVENTAPI_REDIS_URL": valkey.url, "EVENTAPI_SECRET_KEY": KEY}
 
 
 def test_three_machines_let_a_hundred_through_and_no_more(tmp_path: Path, valkey: Valkey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec import UNSET
 
@@ -185,3 +186,38 @@ def test_a_user_whose_key_is_destroyed_takes_no_name() -> None:
 )
 def test_what_happens_to_an_unknown_user_changes_no_user(event: Event) -> None:
     assert state_of(ANN, ("users/7", event)).users.by_id == state_of(ANN).users.by_id
+
+
+OLD = "$2b$04$" + "." * 53
+TODAY = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43
+
+
+def stored(number: int, name: str, password_hash: str) -> tuple[str, Event]:
+    made = msgspec.structs.replace(profile(name), password_hash=password_hash)
+    return f"users/{number}", UserRegistered(personal=made)
+
+
+@pytest.mark.parametrize(
+    ("last", "kinds"),
+    [
+        ([], {"$2b$04$", "$argon2id$v=19$m=19456,t=2,p=1$"}),
+        ([("users/1", UserErased())], {"$2b$04$", "$argon2id$v=19$m=19456,t=2,p=1$"}),
+        (
+            [("users/1", UserErased()), ("users/2", UserErased())],
+            {"$argon2id$v=19$m=19456,t=2,p=1$"},
+        ),
+        (
+            [
+                ("users/1", UserPasswordChanged("rehashed", personal=PasswordHash(TODAY))),
+                ("users/2", UserPasswordChanged("changed", personal=PasswordHash(TODAY))),
+            ],
+            {"$argon2id$v=19$m=19456,t=2,p=1$"},
+        ),
+    ],
+)
+def test_a_kind_of_hash_is_there_for_as_long_as_a_user_has_one(
+    last: list[tuple[str, Event]], kinds: set[str]
+) -> None:
+    users = [stored(1, "ann", OLD), stored(2, "bob", OLD), stored(3, "cleo", TODAY)]
+    state = state_of(*users, stored(4, "dan", "no hash at all"), *last)
+    assert {kind.prefix for kind in state.users.hash_kinds} == kinds

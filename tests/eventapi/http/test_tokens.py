@@ -39,11 +39,15 @@ def signed(
     function: str = "sha256",
 ) -> str:
     """Any claims under any header, signed as a good token is unless told otherwise."""
-    parts = [
-        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
-        for part in (header or {"alg": "HS256", "typ": "JWT"}, claims)
-    ]
-    message = b".".join(parts)
+    head = json.dumps(header or {"alg": "HS256", "typ": "JWT"}).encode()
+    return signed_bytes(head, json.dumps(claims).encode(), secret, function)
+
+
+def signed_bytes(
+    header: bytes, claims: bytes, secret: str = SECRET, function: str = "sha256"
+) -> str:
+    """A token of any bytes."""
+    message = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims))
     signature = hmac.digest(secret.encode(), message, function)
     return (message + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
@@ -170,6 +174,58 @@ def test_a_header_with_anything_else_is_refused(
 ) -> None:
     header = {"alg": "HS256", "typ": "JWT"} | more
     assert_refused(api, signed(claims_of(ann.token), header))
+
+
+CODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("place", ["header", "claims"])
+def test_a_signed_token_in_another_coding_is_refused(
+    api: Api, ann: Caller, place: str, coding: str
+) -> None:
+    parts = {"header": '{"alg":"HS256","typ":"JWT"}', "claims": json.dumps(claims_of(ann.token))}
+    raw = {name: text.encode(coding if name == place else "utf-8") for name, text in parts.items()}
+    assert_refused(api, signed_bytes(raw["header"], raw["claims"]))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"alg":"HS256","alg":"HS256","typ":"JWT"}',
+        b'{"alg":"none","alg":"HS256","typ":"JWT"}',
+        b'{"alg":"HS256","typ":"JWT","typ":"JWT"}',
+        b'\xc2\xa0{"alg":"HS256","typ":"JWT"}',
+        b'{"alg":"HS256","typ":"JWT"}\0',
+        b'{"alg":"HS256","typ":"JWT"}{}',
+    ],
+)
+def test_a_signed_header_that_can_be_read_in_two_ways_is_refused(
+    api: Api, ann: Caller, header: bytes
+) -> None:
+    assert_refused(api, signed_bytes(header, json.dumps(claims_of(ann.token)).encode()))
+
+
+@pytest.mark.parametrize("claim", ["sub", "exp", "iat", "type", "sid"])
+def test_signed_claims_with_one_of_them_twice_are_refused(
+    api: Api, ann: Caller, claim: str
+) -> None:
+    claims = claims_of(ann.token)
+    text = json.dumps(claims)
+    for other in (claims[claim], "nobody", 0):
+        member = f'"{claim}": {json.dumps(other)}'
+        for doubled in (f"{{{member}, {text[1:]}", f"{text[:-1]}, {member}}}"):
+            header = b'{"alg":"HS256","typ":"JWT"}'
+            assert_refused(api, signed_bytes(header, doubled.encode()))
+
+
+@pytest.mark.parametrize("number", ["1e10", "10000000000.0", "1E+10"])
+@pytest.mark.parametrize("claim", ["exp", "iat"])
+def test_times_in_a_token_are_plain_integers(
+    api: Api, ann: Caller, claim: str, number: str
+) -> None:
+    claims = json.dumps(claims_of(ann.token) | {claim: "HERE"}).replace('"HERE"', number)
+    assert_refused(api, signed_bytes(b'{"alg":"HS256","typ":"JWT"}', claims.encode()))
 
 
 @pytest.mark.parametrize("secret", ["", "x", SECRET + " ", SECRET.upper(), SECRET[:-1]])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from eventapi.limits.rate import Window
-from eventapi.limits.table import BYTES, Table
+from eventapi.limits.table import BUCKETS, BYTES, Table
 
 SECRET = "a secret key for tests: 0123456789abcdef"
 
@@ -103,6 +105,37 @@ def test_the_file_names_nobody(open_table: Callable[[], Table], tmp_path: Path) 
     one, two = (tmp_path / name for name in ("limits.table", "other"))
     assert b"192.0.2" not in one.read_bytes()
     assert one.read_bytes() != two.read_bytes()
+
+
+def test_a_sweep_wipes_what_has_ended_and_nothing_else(
+    open_table: Callable[[], Table], tmp_path: Path, clock: Clock
+) -> None:
+    table = open_table()
+    table.add("over", 60)
+    table.add("of another boot", 60)
+    clock.now += 60
+    table.add("under way", 60)
+    table.sweep(0, BUCKETS)
+    assert table.look("under way", 60) == Window(1, 60)
+    assert live_tags(tmp_path / "limits.table") == 1
+    clock.now = -1_000_000.0
+    table.sweep(0, BUCKETS)
+    assert live_tags(tmp_path / "limits.table") == 0
+
+
+def test_what_is_cleared_leaves_no_tag(open_table: Callable[[], Table], tmp_path: Path) -> None:
+    table = open_table()
+    table.add("ann", 60)
+    table.clear("ann")
+    assert live_tags(tmp_path / "limits.table") == 0
+
+
+def live_tags(path: Path) -> int:
+    """How many slots of a file have a tag."""
+    content = path.read_bytes()
+    size = BYTES // BUCKETS
+    tags = (struct.unpack_from("=8Q", content, number * size) for number in range(BUCKETS))
+    return sum(map(bool, chain.from_iterable(tags)))
 
 
 EACH = 300

@@ -10,8 +10,10 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 
-from eventapi.security.passwords import OWASP_HASHER, Passwords
+from eventapi.security.passwords import MAX_KINDS, OWASP_HASHER, Passwords
+from eventapi.security.turns import Caller
 from events.errors import Overloaded
+from events.hashes import check_hash
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -26,13 +28,26 @@ def test_the_hash_is_argon2id_as_owasp_recommends() -> None:
 def test_a_hash_is_good_for_its_own_password_alone() -> None:
     passwords = Passwords(CHEAP)
 
-    async def check() -> list[bool]:
+    async def check() -> list[str | None]:
         stored = await passwords.hash("x" * 1024)
         assert stored != await passwords.hash("x" * 1024)
         tried = ["x" * 1024, "x" * 1023, "x" * 1025, "X" * 1024, "", "x" * 72, "x" * 1024 + "\0"]
         return [await passwords.verify(stored, password) for password in tried]
 
-    assert asyncio.run(check()) == [True] + [False] * 6
+    assert asyncio.run(check()) == ["x" * 1024] + [None] * 6
+    passwords.close()
+
+
+def test_with_more_kinds_than_are_counted_a_refusal_costs_as_many_checks() -> None:
+    """Beyond them a rare kind takes the place of the cheapest."""
+    passwords = Passwords(CHEAP)
+    hashes = [PasswordHasher(1, 8 * number, 1).hash("x") for number in range(1, 13)]
+    kinds = [check_hash(stored) for stored in hashes]
+    for stored in (None, *hashes):
+        kind = None if stored is None else check_hash(stored)
+        plan = passwords._plan(kind, kinds)
+        assert len(plan) == MAX_KINDS
+        assert kind is None or kind in plan
     passwords.close()
 
 
@@ -40,7 +55,7 @@ def test_a_hash_is_good_for_its_own_password_alone() -> None:
 def test_what_is_no_hash_is_good_for_no_password(stored: str | None) -> None:
     passwords = Passwords(CHEAP)
     for password in ("", "x", stored or "", "no user has this password"):
-        assert not asyncio.run(passwords.verify(stored, password))
+        assert asyncio.run(passwords.verify(stored, password)) is None
     passwords.close()
 
 
@@ -50,16 +65,28 @@ def test_a_bcrypt_hash_is_verified_and_wants_to_be_renewed() -> None:
     assert asyncio.run(passwords.verify(stored, "old password"))
     assert not asyncio.run(passwords.verify(stored, "old passwords"))
     assert not asyncio.run(passwords.verify(stored, "old password\0"))
-    assert passwords.needs_rehash(stored)
+    assert passwords.needs_rehash(stored, "old password")
+    passwords.close()
+
+
+@pytest.mark.parametrize(("length", "is_renewed"), [(71, True), (72, False), (73, False)])
+def test_a_bcrypt_hash_stays_where_a_longer_password_may_be_the_users(
+    length: int, is_renewed: bool
+) -> None:
+    passwords = Passwords(CHEAP)
+    stored = bcrypt.hashpw(b"x" * min(length, 72), bcrypt.gensalt(4)).decode()
+    assert passwords.needs_rehash(stored, "x" * length) is is_renewed
     passwords.close()
 
 
 def test_a_hash_of_other_costs_wants_to_be_renewed() -> None:
     passwords = Passwords(CHEAP)
     assert passwords.needs_rehash(
-        PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash("x")
+        PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash("x"), "x"
     )
-    assert not passwords.needs_rehash(CHEAP.hash("x"))
+    assert not passwords.needs_rehash(CHEAP.hash("x"), "x")
+    assert not passwords.needs_rehash(CHEAP.hash("é"), "é")
+    assert passwords.needs_rehash(CHEAP.hash("e\u0301"), "e\u0301")
     passwords.close()
 
 
@@ -82,15 +109,20 @@ def test_no_more_wait_than_may_and_room_comes_back() -> None:
     hasher.gate.clear()
 
     async def check() -> None:
-        waiting = [asyncio.create_task(passwords.hash("x")) for _ in range(5)]
+        waiting = [
+            asyncio.create_task(passwords.hash("x", Caller("login", str(number))))
+            for number in range(5)
+        ]
         await asyncio.sleep(0)
+        assert passwords.waiting == 5
         with pytest.raises(Overloaded):
             await passwords.hash("x")
         with pytest.raises(Overloaded):
-            await passwords.verify(None, "x")
+            await passwords.verify(None, "x", Caller("login", "5"))
         hasher.gate.set()
         assert len(await asyncio.gather(*waiting)) == 5
         assert await passwords.hash("x")
+        assert passwords.waiting == 0
 
     asyncio.run(check())
     passwords.close()

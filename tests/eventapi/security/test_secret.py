@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import stat
+import string
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eventapi.security.secret import secret_keys
+from eventapi.security.secret import given_keys, secret_keys
 from eventapi.security.tokens import MIN_KEY_BYTES, Refresh, Tokens
 from events.errors import ConfigurationError, Unauthenticated
 from events.files import make_private
 
-GOOD = "0123456789abcdef0123456789abcdef"
-OLD = "fedcba9876543210fedcba9876543210"
+GOOD = "c0a8f3e1d97b4465b2807f19e36ad5c4"
+OLD = "7e02b94fc15d8a6390b7fe4d21c8a53f"
 
 
 def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
@@ -33,6 +36,13 @@ def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
         "09D25E094FAA6CA2556C818166B7A9563B93F7099F6F0F4CAA6CF63B88E8D3E7",
         "your-secret-key-change-this-in-production",
+        "changeme-changeme-changeme-changeme",
+        "changeme1-changeme2-changeme3-changeme4",
+        "Passw0rd!PASSW0RD!passw0rd!Passw0rd!",
+        "0123456789abcdef0123456789abcdef",
+        "abcdefghijklmnopqrstuvwxyz012345",
+        "zyxwvutsrqponmlkjihgfedcba987654",
+        "aaaabbbbccccddddeeeeffffgggghhhh",
     ],
 )
 def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
@@ -43,6 +53,22 @@ def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
     (tmp_path / "secret.key").write_text(key)
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
         secret_keys(None, tmp_path)
+
+
+@given(
+    st.sampled_from(["0123456789abcdef", string.ascii_letters + string.digits + "-_"]).flatmap(
+        lambda letters: st.randoms(use_true_random=True).map(
+            lambda chance: "".join(chance.choices(letters, k=32))
+        )
+    )
+)
+def test_a_random_key_is_taken(key: str) -> None:
+    assert given_keys(key) == [key]
+
+
+def test_a_refusal_says_how_to_make_a_good_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"secrets\.token_urlsafe"):
+        secret_keys("changeme-" * 8, tmp_path)
 
 
 def test_a_refusal_does_not_tell_the_key(tmp_path: Path) -> None:
