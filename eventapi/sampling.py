@@ -44,4 +44,6 @@ class Sampler(msgspec.Struct, frozen=True):
             streams=self.feed.followers.total(),
             disk_free=self.disk_free(),
             redis_ok=None if redis is None else redis == "ok",
+            clock_drift=self.journal.clock.drift,
+            clock_refuses=self.journal.clock.refuses,
         )

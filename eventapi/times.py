@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+SKEW_SECONDS: Final = 60
+"""How far the clocks of two instances may differ: no token is refused and no reuse missed for it."""
 
 _DATE_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -51,3 +54,19 @@ def point_of(text: str) -> int | str:
     Raises `ValueError`.
     """
     return int(text) if _POSITION.fullmatch(text) else record_time(text, zone_needed=True)
+
+
+def seconds_of(time: str) -> float:
+    """A record's time in seconds since 1970, exact to the microsecond."""
+    return datetime.fromisoformat(time).timestamp()
+
+
+def time_of(seconds: float) -> str:
+    """Seconds since 1970 in a record's form; the inverse of `seconds_of`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def later(time: str, seconds: float) -> str:
+    """The record's time that is so many seconds after another."""
+    moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"

@@ -1,11 +1,12 @@
 """Rate limits: how often who may ask, and what they are told of it.
 
+They measure durations on one machine and so use ``CLOCK_MONOTONIC``, not the log's clock: a clock
+that is set neither ends nor prolongs a window.
 The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable
 from typing import cast
 
@@ -89,8 +90,9 @@ class Limits:
         token, address = cast("tuple[str | None, str]", caller)
         if token is not None:
             try:
-                claims = self._tokens.claims(token, time.time())
-                user = user_of(await self._journal.state(), claims)
+                clock = self._journal.clock
+                claims = self._tokens.claims(token, clock.seconds())
+                user = user_of(await self._journal.state(), claims, clock.second_end())
             except EventapiError:
                 user = None
             if user is not None:

@@ -9,6 +9,7 @@ import msgspec
 
 from eventapi.batch import Environment
 from eventapi.checkpoints import Checkpoints
+from eventapi.commands.sessions import Lifetime
 from eventapi.feed import Feed
 from eventapi.http.limits import Limits
 from eventapi.journal import Journal
@@ -21,7 +22,7 @@ Details = Callable[[], Mapping[str, Any]]
 
 
 class Services(msgspec.Struct, frozen=True):
-    """``refresh_seconds`` is how long a session lasts unused; ``health`` gives the details.
+    """``health`` gives the details.
 
     Where metrics are off, there are none.
     """
@@ -30,7 +31,7 @@ class Services(msgspec.Struct, frozen=True):
     passwords: Passwords
     tokens: Tokens
     environment: Environment
-    refresh_seconds: int
+    session_lifetime: Lifetime
     health: Details
     past: Past
     feed: Feed

@@ -20,6 +20,7 @@ import jwt
 import msgspec
 from msgspec import Meta
 
+from eventapi.times import SKEW_SECONDS
 from events.errors import ConfigurationError, Unauthenticated
 
 MIN_KEY_BYTES: Final = 32
@@ -86,9 +87,10 @@ class Tokens:
         # that time or an event can change is checked at every use.
         self._verified = lru_cache(_CACHED)(self._verify)
 
-    def issue(self, username: str, session: str, now: int) -> str:
-        """A token for a session, good from ``now`` (seconds since 1970)."""
-        claims = Claims(username, now + self.lifetime, now, "access", session)
+    def issue(self, username: str, session: str, now: int, lifetime: int | None = None) -> str:
+        """A token for a session, good from ``now`` (seconds since 1970), for its usual lifetime."""
+        lifetime = self.lifetime if lifetime is None else lifetime
+        claims = Claims(username, now + lifetime, now, "access", session)
         return jwt.encode(msgspec.to_builtins(claims), self._secrets[0], algorithm="HS256")
 
     def claims(self, token: str, now: float) -> Claims:
@@ -97,8 +99,10 @@ class Tokens:
         Whether its session goes on is not asked here.
         """
         claims = self._verified(token)
-        if claims.exp <= now or claims.iat > now + 1:
+        if claims.exp <= now:
             raise Unauthenticated("the access token has expired")
+        if claims.iat > now + SKEW_SECONDS:
+            raise Unauthenticated("the access token is from the future")
         return claims
 
     def refresh_token(self, refresh: Refresh) -> str:
