@@ -24,6 +24,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Container
+from itertools import takewhile
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -302,7 +303,7 @@ class Recent:
         """What is recent now."""
         if self._since and self._uptime_seconds is not None:
             oldest = self._uptime_seconds() - self._span
-            while self._since and (key := next(iter(self._since))) and self._since[key] < oldest:
+            for key in list(takewhile(lambda key: self._since[key] < oldest, self._since)):
                 del self._since[key]
         return self._since.keys()
 

@@ -193,14 +193,16 @@ class Caller(msgspec.Struct, frozen=True):
         return number
 
 
-def elsewhere(api: Api, *commands: Command) -> None:
+def elsewhere(api: Api, *commands: Command, environment: Environment = SYSTEM) -> None:
     """Write commands beside the app, through a journal of another process."""
-    api.run(written_elsewhere(api, *commands))
+    api.run(written_elsewhere(api, *commands, environment=environment))
 
 
-async def written_elsewhere(api: Api, *commands: Command) -> None:
+async def written_elsewhere(
+    api: Api, *commands: Command, environment: Environment = SYSTEM
+) -> None:
     """As `elsewhere`, within the app's loop."""
-    journal = Journal(api.log, api.vault, SYSTEM)
+    journal = Journal(api.log, api.vault, environment)
     await journal.start()
     try:
         await journal.execute_all(list(commands))
