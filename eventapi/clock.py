@@ -119,7 +119,7 @@ class LogClock:
         self._saved: Reference | None = None
         self._last = ""
         self._last_seconds = -inf
-        self._wall = self._uptime = self._seconds = -inf
+        self._wall = self._uptime = self._seconds = self._latest = -inf
         self._second, self._second_end = -1, ""
         self._fault = ""
 
@@ -139,24 +139,27 @@ class LogClock:
             )
 
     def seconds(self) -> float:
-        """The time in seconds since 1970, for requests: 0.1 µs, and a jump is seen within 1 s."""
+        """The time in seconds since 1970; between two readings of the uptime it runs on.
+
+        A jump makes the next reading due, so it is seen at once.
+        """
         wall = self._wall_seconds()
         if not 0 <= wall - self._wall < _TICK_SECONDS:
             self._tick()
             return self._seconds
         return self._seconds + (wall - self._wall)
 
-    def second_end(self) -> str:
-        """The end of the current second, in a record's form; a time up to it has passed."""
-        second = int(self.seconds())
+    def second_end(self, seconds: float) -> str:
+        """The end of the second of `seconds`, in a record's form; a time up to it has passed."""
+        second = int(seconds)
         if second != self._second:
             self._second, self._second_end = second, time_of(second + 0.999999)
         return self._second_end
 
     def now(self) -> str:
         """The time in a record's form; never earlier than what it returned before."""
-        self._tick()
-        return time_of(self._seconds)
+        self._latest = max(self._latest, self.seconds())
+        return time_of(self._latest)
 
     def observe(self, last: str) -> None:
         """Take in the last time of the log, after what other processes wrote."""
@@ -164,7 +167,7 @@ class LogClock:
             self._last, self._last_seconds = last, seconds_of(last)
         if self._uptime_seconds is None:
             self._seconds = max(self._seconds, self._last_seconds)
-        else:
+        elif self._last_seconds >= self.seconds():
             self._tick()
 
     def check(self, last: str) -> None:
@@ -247,7 +250,9 @@ class LogClock:
         self._saved, self._accepted = found, found.accepted
         if found.boot and found.boot == self._boot:
             if self._epoch is None or abs(found.epoch - self._epoch) > MAX_JUMP_SECONDS:
-                self._seconds = -inf  # An operator accepted another clock: begin anew with it.
+                self._seconds = (
+                    self._latest
+                ) = -inf  # An operator accepted another clock: begin anew with it.
             self._epoch = found.epoch
 
     def _save(self) -> None:

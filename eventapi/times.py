@@ -9,6 +9,7 @@ from typing import Final
 SKEW_SECONDS: Final = 60
 """How far the clocks of two instances may differ: no token is refused and no reuse missed for it."""
 
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - it is UTC
 _DATE_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
@@ -63,10 +64,11 @@ def seconds_of(time: str) -> float:
 
 def time_of(seconds: float) -> str:
     """Seconds since 1970 in a record's form; the inverse of `seconds_of`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    # Without a zone it takes a third of the time.
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="microseconds") + "Z"
 
 
 def later(time: str, seconds: float) -> str:
     """The record's time that is so many seconds after another."""
-    moment = datetime.fromisoformat(time) + timedelta(seconds=seconds)
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    moment = datetime.fromisoformat(time).replace(tzinfo=None) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="microseconds") + "Z"

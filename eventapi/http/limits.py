@@ -91,8 +91,9 @@ class Limits:
         if token is not None:
             try:
                 clock = self._journal.clock
-                claims = self._tokens.claims(token, clock.seconds())
-                user = user_of(await self._journal.state(), claims, clock.second_end())
+                now = clock.seconds()
+                claims = self._tokens.claims(token, now)
+                user = user_of(await self._journal.state(), claims, clock.second_end(now))
             except EventapiError:
                 user = None
             if user is not None:

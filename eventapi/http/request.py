@@ -135,9 +135,10 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if token is None:
             raise Unauthenticated(NO_TOKEN)
         clock = self.services.journal.clock
-        claims = self.services.tokens.claims(token, clock.seconds())
+        now = clock.seconds()
+        claims = self.services.tokens.claims(token, now)
         state = await self.state()
-        user = user_of(state, claims, clock.second_end())
+        user = user_of(state, claims, clock.second_end(now))
         if user is None:
             raise Unauthenticated("the session has ended")
         self.scope["user"] = user.id

@@ -165,7 +165,8 @@ def test_a_lead_over_the_wall_clock_shrinks_by_one_percent_of_the_time(lead: flo
     for part in range(1, 101):
         machine.passes(lead)
         expected = max(lead * (1 - 0.01 * part), 0.0)
-        assert abs(seconds_of(clock.now()) - machine.wall - expected) < 0.01
+        # Between two readings of the uptime, of a second, it is not shrunk yet.
+        assert abs(seconds_of(clock.now()) - machine.wall - expected) < 0.02
     assert abs(clock.drift) < 0.01 or clock.drift < 0  # The last line is in the past.
 
 
@@ -187,9 +188,9 @@ def test_the_time_for_requests_sees_a_jump_and_costs_no_reading_of_the_uptime() 
 def test_a_second_that_has_begun_has_passed() -> None:
     machine = Machine(0.5)
     clock = machine.clock()
-    assert time_of(START + 0.999) <= clock.second_end() < time_of(START + 1)
+    assert time_of(START + 0.999) <= clock.second_end(clock.seconds()) < time_of(START + 1)
     machine.passes(0.5)
-    assert time_of(START + 1) <= clock.second_end()
+    assert time_of(START + 1) <= clock.second_end(clock.seconds())
 
 
 @pytest.mark.parametrize("jump", [2 * HOUR, -2 * HOUR, 10 * 365 * DAY, -10 * 365 * DAY])
