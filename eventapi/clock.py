@@ -125,6 +125,8 @@ class LogClock:
 
     def start(self, last: str) -> None:
         """Begin with the last time of the log, which is empty where the log is."""
+        self._epoch = None  # What was read before the reference was loaded does not count.
+        self._seconds = self._latest = self._wall = -inf
         self._load()
         self.observe(last)
         if self._fault:
@@ -250,9 +252,8 @@ class LogClock:
         self._saved, self._accepted = found, found.accepted
         if found.boot and found.boot == self._boot:
             if self._epoch is None or abs(found.epoch - self._epoch) > MAX_JUMP_SECONDS:
-                self._seconds = (
-                    self._latest
-                ) = -inf  # An operator accepted another clock: begin anew with it.
+                # An operator accepted another clock: begin anew with it.
+                self._seconds = self._latest = -inf
             self._epoch = found.epoch
 
     def _save(self) -> None:

@@ -206,6 +206,18 @@ def test_a_jump_while_no_process_runs_is_seen_in_the_same_boot(tmp_path: Path, j
     assert not is_refused(clock, last)
 
 
+def test_what_was_observed_before_the_start_hides_no_jump(tmp_path: Path) -> None:
+    """A journal applies the last lines before it starts the clock."""
+    machine, path = Machine(), tmp_path / "clock"
+    last = written(machine.clock("", path), "")
+    machine.wall += 2 * HOUR
+    clock = LogClock(lambda: time_of(machine.wall), lambda: machine.seconds_up, path, machine.boot)
+    clock.observe(last)
+    clock.start(last)
+    assert is_refused(clock, last)
+    assert clock.seconds() == START
+
+
 def test_control_without_the_reference_a_restart_hides_a_jump_forward() -> None:
     machine = Machine()
     last = written(machine.clock(), "")
