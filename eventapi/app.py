@@ -29,6 +29,7 @@ from litestar.types import ASGIApp
 from eventapi import logs
 from eventapi.background import kept_running
 from eventapi.commands.quota import Quota
+from eventapi.commands.sessions import Lifetime
 from eventapi.expiry import keep_ending
 from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
@@ -179,7 +180,7 @@ def create_app(
                 passwords,
                 tokens,
                 parts.environment,
-                settings.refresh_token_days * 86_400,
+                Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
                 _health(settings, journal, log, counts, signing, metering),
                 Past(log, journal.keyring, journal.vault, journal.snapshots),
                 feed,
@@ -194,9 +195,9 @@ def create_app(
             async with (
                 _closing_at_a_signal(feed, live),
                 kept_running(lambda: keep_following(journal, feed), "following"),
-                kept_running(lambda: keep_ending(journal, parts.environment.now), "expiry"),
                 kept_running(signing.run, "signing"),
                 kept_running(counts.keep_sweeping, "limits"),
+                kept_running(lambda: keep_ending(journal), "expiry"),
                 _taking_snapshots(settings, parts, journal),
                 metering.counted(observers, sampler.sample) if metering else nullcontext(),
             ):

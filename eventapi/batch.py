@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,12 +46,14 @@ class Environment(msgspec.Struct, frozen=True):
     """What the outside world provides: the time, and what cannot be guessed.
 
     ``now`` gives RFC 3339 in UTC with microseconds, ``new_uuid`` a UUID in its text form, and
-    ``random_bytes(n)`` n bytes from a secure source.
+    ``random_bytes(n)`` n bytes from a secure source. ``uptime`` gives the seconds since the machine
+    booted; without it no jump of the clock is detected.
     """
 
     now: Callable[[], str]
     new_uuid: Callable[[], str]
     random_bytes: Callable[[int], bytes]
+    uptime: Callable[[], float] | None = None
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -110,15 +112,18 @@ class Batch:
         state: State,
         keyring: Keyring,
         environment: Environment,
+        recent_refreshes: Container[tuple[str, int]] = (),
         *,
         is_full: bool = False,
     ) -> None:
+        """``environment.now`` is the log's clock; ``recent_refreshes`` as in `State`."""
+        now = environment.now()
         self._is_full = is_full
-        self._draft = state.draft()
+        self._draft = state.draft_at(now, recent_refreshes)
         self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
-        self._time = max(environment.now(), state.last.time)
+        self._time = max(now, state.last.time)
         self.keys = NewKeys(keyring)
         self.revokes = True
         """Whether all that was decided only takes rights away."""

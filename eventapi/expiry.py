@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
@@ -25,21 +24,22 @@ LOOK_SECONDS: Final = 60.0
 AT_ONCE: Final = 100
 
 
-async def keep_ending(journal: Journal, now: Callable[[], str]) -> None:
-    """End expired sessions until cancelled; ``now`` is a time in the form of a record's."""
+async def keep_ending(journal: Journal) -> None:
+    """End expired sessions until cancelled."""
     while True:
         await asyncio.sleep(LOOK_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
         try:
-            while await end_expired(journal, now()):
+            while await end_expired(journal):
                 pass
         except (EventapiError, OSError) as error:
             logger.warning("expired sessions were not ended: %s", error)
 
 
-async def end_expired(journal: Journal, now: str) -> int:
+async def end_expired(journal: Journal) -> int:
     """End some of the sessions unused for longest, if they have expired; returns how many."""
     unused = islice((await journal.state()).sessions.by_id.values(), AT_ONCE)
-    commands = [ExpireSession(one.id, now) for one in unused if one.expires_at <= now]
+    now = journal.clock.now()
+    commands = [ExpireSession(one.id) for one in unused if one.expires_at <= now]
     ended = await asyncio.gather(*map(journal.execute, commands), return_exceptions=True)
     for outcome in ended:
         # Another process may have been faster.

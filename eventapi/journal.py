@@ -21,7 +21,9 @@ from contextlib import suppress
 import msgspec
 
 from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
+from eventapi.clock import LogClock, Recent
 from eventapi.commands.command import Command
+from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.past import Past
 from eventapi.watching import UNWATCHED, Watch
 from events.errors import (
@@ -37,8 +39,9 @@ from events.errors import (
     VaultUnavailable,
 )
 from events.log.port import Appender, EventLog, Head
-from events.record import entity_number
+from events.record import Record, entity_number
 from events.sealing import Keyring
+from events.sessions import SessionRefreshed
 from events.users import UserErased
 from events.vault.port import Vault
 from projections.replay import Progress, apply_all, open_records, replay
@@ -84,15 +87,19 @@ class Journal:
         on_fence: Callable[[], None] = lambda: None,
         snapshots: Snapshots | None = None,
         watch: Watch = UNWATCHED,
+        clock: LogClock | None = None,
     ) -> None:
         """``on_fence`` is called when nothing may be written before a restart.
 
-        ``snapshots`` make a start faster; ``watch`` is told how writing goes.
+        ``snapshots`` make a start faster; ``watch`` is told how writing goes; ``clock`` is that of
+        the environment, with a reference that outlives this process.
         """
         self.snapshots = snapshots
         self._log = log
         self.vault = vault
-        self._environment = environment
+        self.clock = clock or LogClock(environment.now, environment.uptime)
+        self._environment = msgspec.structs.replace(environment, now=self.clock.now)
+        self._refreshes = Recent(environment.uptime, GRACE_SECONDS)
         self._limits = limits
         self._on_fence = on_fence
         self._watch = watch
@@ -129,6 +136,7 @@ class Journal:
             await self._catch_up()
             self._check_head(appender)
             appender.keep_reserve()
+            self.clock.start(self._state.last.time)
             await self._finish_erasures()
         self._task = asyncio.create_task(self._run(), name="journal")
 
@@ -185,6 +193,19 @@ class Journal:
         async for lines in self._log.read(self._state.position):
             records = await open_records(lines, self._state, self._keyring, self.vault)
             apply_all(records, self._state, self._keyring)
+            self.clock.observe(self._state.last.time)
+            self._note_refreshes(records)
+
+    def _note_refreshes(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if type(record.event) is SessionRefreshed:
+                session = self._state.sessions.by_id.get(record.subject.partition("/")[2])
+                if session is not None:
+                    self._refreshes.add((session.id, session.generation))
+
+    def draft_now(self, state: State) -> State:
+        """A draft of a state in which a command can be decided as if it were its turn now."""
+        return state.draft_at(self.clock.now(), self._refreshes.current())
 
     async def first_outcome(self, once: Once | None) -> Outcome | None:
         """What the first request with this key came to, if there was one.
@@ -245,9 +266,9 @@ class Journal:
         """Decide and write commands that stand or fall together; returns when they are durable.
 
         With ``session``, only if that session goes on when it is their turn. Raises `Refusal` where
-        the rules say no, `Overloaded` where too much is queued, `StorageFull`, `LogError` and
-        `VaultUnavailable` where nothing could be written. Whatever is raised, nothing was
-        acknowledged.
+        the rules say no, `Overloaded` where too much is queued, `StorageFull`, `LogError`,
+        `VaultUnavailable` and `ClockJumped` where nothing could be written. Whatever is raised,
+        nothing was acknowledged.
         """
         if self._task is None or self._closing:
             raise LogUnavailable("the journal is not open")
@@ -342,6 +363,7 @@ class Journal:
         """Bring a batch into the log and then into the state; the state must not move meanwhile."""
         await self._catch_up()
         self._check_head(appender)
+        self.clock.check(self._state.last.time)
         batch = self._decided(wishes)
         try:
             await self._append(batch, appender)
@@ -354,7 +376,8 @@ class Journal:
         return batch.answers
 
     def _decided(self, wishes: Sequence[Wish], *, is_full: bool = False) -> Batch:
-        batch = Batch(self._state, self._keyring, self._environment, is_full=is_full)
+        recent = self._refreshes.current()
+        batch = Batch(self._state, self._keyring, self._environment, recent, is_full=is_full)
         for wish in wishes:
             batch.take(wish)
         return batch
@@ -370,6 +393,7 @@ class Journal:
             await appender.append(batch.lines, head, revokes=batch.revokes)
         self._keyring.update(batch.keys)
         apply_all(batch.records, self._state, self._keyring)
+        self._note_refreshes(batch.records)
         self._doomed |= {
             record.subject for record in batch.records if type(record.event) is UserErased
         }

@@ -47,4 +47,6 @@ class Sampler(msgspec.Struct, frozen=True):
             disk_free=self.disk_free(),
             redis_ok=None if redis is None else redis == "ok",
             signing_ok=self.signing.is_ok is not False,
+            clock_drift=self.journal.clock.drift,
+            clock_refuses=self.journal.clock.refuses,
         )

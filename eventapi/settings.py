@@ -74,9 +74,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     networks; lists are separated by commas;
     words such as those of ``log_level`` may stand in any case; ``v1_deprecation`` and ``v1_sunset``
     are RFC 3339 times or dates, which answers of version 1 tell, with a link to what it says there.
-    A token lives for a year and a
-    session for a century at most. ``user_quota_bytes`` limits what the items of one user take in
+    ``user_quota_bytes`` limits what the items of one user take in
     the log, and ``user_quota_items`` how many there are; 0 is no limit.
+    An access token lives for a year and a
+    session for a century at most: ``refresh_token_days`` after its last refresh, and in any case
+    ``session_days`` after its start.
     """
 
     data: Text = "./data"
@@ -84,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     secret_key: str | None = None
     access_token_minutes: Minutes = 30
     refresh_token_days: Days = 30
+    session_days: Days = 365
     cors_origins: tuple[Origin, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     redis_url: str | None = None

@@ -16,7 +16,6 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -24,6 +23,7 @@ import msgspec
 
 from eventapi.batch import Environment
 from eventapi.checkpoints import Checkpoints
+from eventapi.clock import LogClock, SystemUptime, system_now
 from eventapi.journal import Journal
 from eventapi.rebuilding import Rebuilds
 from eventapi.security.passwords import Passwords
@@ -47,9 +47,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("eventapi.storage")
 
 SYSTEM = Environment(
-    now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    now=system_now,
     new_uuid=lambda: str(uuid.uuid4()),
     random_bytes=secrets.token_bytes,
+    uptime=SystemUptime(),
 )
 """The real clock and the real randomness."""
 
@@ -188,6 +189,11 @@ def mark_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.mark")
 
 
+def clock_path(settings: Settings) -> Path:
+    """The file of what the clock of this machine is measured by."""
+    return settings.data_path / "clock"
+
+
 def key_beside(path: Path) -> Path:
     """The key of a log, which signs its checkpoints."""
     return path.with_name(f"{path.name}.key")
@@ -257,8 +263,20 @@ async def opened_journal(
         snapshots = parts.snapshots
         if parts.log is None:
             snapshots = snapshots or open_snapshots(settings)
+        environment = parts.environment
+        clock = LogClock(
+            environment.now,
+            environment.uptime,
+            clock_path(settings) if parts.log is None else None,
+        )
         journal = Journal(
-            log, vault, parts.environment, on_fence=on_fence, snapshots=snapshots, watch=watch
+            log,
+            vault,
+            environment,
+            on_fence=on_fence,
+            snapshots=snapshots,
+            watch=watch,
+            clock=clock,
         )
         stack.push_async_callback(journal.close)
         with (

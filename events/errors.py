@@ -21,6 +21,7 @@
     ├── StorageFull             no room left, in the log or the vault; reads go on
     ├── LogError                the log cannot do what was asked of it
     │   ├── LogUnavailable      not reached, or not locked, in time
+    │   │   ├── PositionNotReached  the log is not yet where the client asked for
     │   │   └── LogUnreachable  the database that has it does not answer; what is known goes on
     │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
     │   ├── DamagedLog          bytes that are not what was written
@@ -29,6 +30,7 @@
     │   ├── SigningSuspended    nothing is signed until an operator decides; writes go on
     │   └── UnknownEvent        written by a newer version of this program
     ├── VaultUnavailable        the keys cannot be read or written
+    ├── ClockJumped             the clock of this machine cannot be right; reads go on
     └── ConfigurationError      a setting, or a data directory, that cannot be used
 """
 
@@ -125,6 +127,10 @@ class LogUnavailable(LogError):
     """The log could not be reached, or its lock not taken, in time."""
 
 
+class PositionNotReached(LogUnavailable):
+    """The log has not reached the position that a client asked for; that is no fault of the log."""
+
+
 class LogUnreachable(LogUnavailable):
     """The database of the log does not answer; nothing that is known already became wrong."""
 
@@ -166,6 +172,10 @@ class UnknownEvent(LogError):
 
 class VaultUnavailable(EventapiError):
     """The vault cannot be read or written."""
+
+
+class ClockJumped(EventapiError):
+    """The clock of this machine jumped, or contradicts the log; nothing is written until it is settled."""
 
 
 class ConfigurationError(EventapiError):

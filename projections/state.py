@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import msgspec
@@ -22,8 +22,13 @@ from projections.users import Users
 class State:
     """The tables, and the point of the log at which they stand.
 
-    ``last`` is the last record folded.
+    ``last`` is the last record folded. In a draft, ``now`` is the time at which commands are decided,
+    and ``recent_refreshes`` has the sessions and generations whose refresh this process applied
+    within the grace of a spent refresh token.
     """
+
+    now: str = ""
+    recent_refreshes: Container[tuple[str, int]] = frozenset()
 
     def __init__(self, users: Users, items: Items, sessions: Sessions, receipts: Receipts) -> None:
         self.last = START
@@ -72,6 +77,13 @@ class State:
             self.receipts.draft(),
         )
         draft.last = self.last
+        draft.now, draft.recent_refreshes = self.now, self.recent_refreshes
+        return draft
+
+    def draft_at(self, now: str, recent_refreshes: Container[tuple[str, int]] = ()) -> State:
+        """A `draft` in which commands are decided at a time of the log's clock."""
+        draft = self.draft()
+        draft.now, draft.recent_refreshes = now, recent_refreshes
         return draft
 
     def apply(self, record: Record) -> Entity:

@@ -41,4 +41,6 @@ def restart(listening: socket.socket) -> NoReturn:
     listening.set_inheritable(True)
     environment = original_environment()
     environment[_VARIABLE] = f"{os.getpid()}:{listening.fileno()}"
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606
+    # The operator's word about the clock was for the first run.
+    arguments = [one for one in sys.orig_argv[1:] if one != "--accept-clock"]
+    os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606

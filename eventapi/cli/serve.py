@@ -7,6 +7,7 @@ prints it once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
@@ -25,6 +26,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
+from eventapi.cli.clock import accept_clock as accepted_clock
 from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.restarting import inherited_socket, restart
@@ -47,6 +49,8 @@ from events.errors import ConfigurationError
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
 OPEN_FILES: Final = 4 * MAX_CONNECTIONS
+CLOCK_PATIENCE_SECONDS: Final = 60.0
+"""How long a database may take to be there when the clock is accepted."""
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
@@ -70,6 +74,11 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="How many processes serve.",
 )
 @click.option("--reload", is_flag=True, help="Start anew when the code changes.")
+@click.option(
+    "--accept-clock",
+    is_flag=True,
+    help="The clock of this machine is right now, although it jumped or the log contradicts it.",
+)
 @click.option("--ssl-certfile", type=_File, help="Certificate chain for HTTPS, PEM.")
 @click.option("--ssl-keyfile", type=_File, help="Its private key, where it is not in the chain.")
 @settings_options
@@ -78,6 +87,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
     port: int,
     workers: int,
     reload: bool,
+    accept_clock: bool,
     ssl_certfile: Path | None,
     ssl_keyfile: Path | None,
 ) -> None:
@@ -100,6 +110,8 @@ def serve(  # noqa: PLR0917 - click passes them by name
     _raise_file_limit()
     bound = inherited_socket() or _bind(host, port)
     logs.configure(settings)
+    if accept_clock:
+        _accept_clock(settings)
     config = _config(settings, workers, reload, ssl_certfile, ssl_keyfile)
     scheme = "http" if ssl_certfile is None else "https"
     address = f"{scheme}://{_shown(host)}:{bound.getsockname()[1]}"
@@ -116,6 +128,13 @@ def serve(  # noqa: PLR0917 - click passes them by name
         _supervise(config, bound, announce)
     else:
         _run(config, bound, announce)
+
+
+def _accept_clock(settings: Settings) -> None:
+    try:
+        click.echo(f"eventapi: {asyncio.run(accepted_clock(settings, CLOCK_PATIENCE_SECONDS))}")
+    except OSError as error:
+        raise Failure(f"the clock cannot be accepted in {settings.data_path}: {error}") from None
 
 
 def _raise_file_limit() -> None:

@@ -5,9 +5,25 @@ from __future__ import annotations
 import msgspec
 
 from eventapi.commands.command import Decision
+from eventapi.times import SKEW_SECONDS, later
 from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
 from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
+from projections.sessions import Session
 from projections.state import State
+
+GRACE_SECONDS = 10
+"""For how long a spent refresh token is good again: two tabs may race."""
+
+
+class Lifetime(msgspec.Struct, frozen=True):
+    """How long a session lasts, in seconds: since its last refresh, and since its start."""
+
+    unused: int
+    total: int
+
+    def end(self, now: str, started_at: str) -> str:
+        """When a session ends that is used now."""
+        return min(later(now, self.unused), later(started_at, self.total))
 
 
 class StartSession(msgspec.Struct, frozen=True):
@@ -21,7 +37,7 @@ class StartSession(msgspec.Struct, frozen=True):
     password_hash: str
     session: str
     refresh_hash: str
-    expires_at: str
+    lifetime: Lifetime
     device: Device
 
     def decide(self, state: State) -> Decision:
@@ -30,7 +46,8 @@ class StartSession(msgspec.Struct, frozen=True):
             raise InvalidCredentials("the username or the password is wrong")
         if user.disabled:
             raise AccountDisabled("the account is disabled")
-        event = SessionStarted(user.id, self.expires_at, self.refresh_hash, personal=self.device)
+        expires_at = self.lifetime.end(state.now, state.now)
+        event = SessionStarted(user.id, expires_at, self.refresh_hash, personal=self.device)
         return Decision(f"sessions/{self.session}", event, user.subject, user.subject)
 
 
@@ -38,43 +55,53 @@ class RefreshSession(msgspec.Struct, frozen=True):
     """Spend a session's refresh token, which was found to be genuine, for another one.
 
     ``generation`` is the token's, ``refresh_hash`` that of the one behind it. The last token that
-    was spent is good again if that was not before ``grace_from``: two tabs may race, and both get
-    the same successor. Any older one was stolen, from its owner or by its owner: nobody can tell,
-    so the session ends (RFC 9700, section 4.14.2).
+    was spent is good again for `GRACE_SECONDS`: two tabs may race, and both get the same successor.
+    Any older one was stolen, from its owner or by its owner: nobody can tell, so the session ends
+    (RFC 9700, section 4.14.2).
     """
 
     session: str
     generation: int
     refresh_hash: str
-    expires_at: str
-    now: str
-    grace_from: str
+    lifetime: Lifetime
 
     def decide(self, state: State) -> Decision:
         session = state.sessions.by_id.get(self.session)
         if (
             session is None
-            or session.expires_at <= self.now
+            or session.expires_at <= state.now
             or self.generation > session.generation
+            or (expires_at := self.lifetime.end(state.now, session.started_at)) <= state.now
         ):
             raise Unauthenticated("the session has ended")
         subject, actor = f"sessions/{session.id}", f"users/{session.user}"
         if self.generation == session.generation:
-            return Decision(subject, SessionRefreshed(self.expires_at, self.refresh_hash), actor)
-        if self.generation + 1 == session.generation and session.refreshed_at >= self.grace_from:
-            return Decision(subject, SessionRefreshed(self.expires_at, session.refresh_hash), actor)
+            return Decision(subject, SessionRefreshed(expires_at, self.refresh_hash), actor)
+        if self.generation + 1 == session.generation and _is_in_grace(session, state):
+            return Decision(subject, SessionRefreshed(expires_at, session.refresh_hash), actor)
         return Decision(subject, SessionEnded("reuse"), actor)
 
 
+def _is_in_grace(session: Session, state: State) -> bool:
+    """Whether the last refresh token was spent a moment ago.
+
+    The process that spent it may have a slower clock, so a refresh that this process took in just
+    now may look older than it is, by the skew that is allowed. A refresh in the future is none of
+    these: then the log is ahead of the clock and its times do not tell.
+    """
+    if (session.id, session.generation) in state.recent_refreshes:
+        return later(session.refreshed_at, GRACE_SECONDS + SKEW_SECONDS) >= state.now
+    return session.refreshed_at <= state.now <= later(session.refreshed_at, GRACE_SECONDS)
+
+
 class ExpireSession(msgspec.Struct, frozen=True):
-    """End a session that was not used until ``now``; the server's own act."""
+    """End a session that was not used for too long; the server's own act."""
 
     session: str
-    now: str
 
     def decide(self, state: State) -> Decision:
         session = state.sessions.by_id.get(self.session)
-        if session is None or session.expires_at > self.now:
+        if session is None or session.expires_at > state.now:
             raise NotFound("there is no such session")
         return Decision(f"sessions/{session.id}", SessionEnded("expired"), "operator/eventapi")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 
 from msgspec import UNSET
@@ -39,6 +37,7 @@ from eventapi.http.request import FORM_TYPE, PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion, SessionView, TokenPair, session_view
 from eventapi.security.tokens import Refresh
 from eventapi.security.turns import Caller
+from eventapi.times import seconds_of
 from events.errors import InvalidCredentials, NotFound, Unauthenticated
 from events.hashes import HashKind
 from events.sessions import Device
@@ -50,9 +49,6 @@ _WRONG = "the username or the password is wrong"
 _NOT_IT = "the password is wrong"
 _SESSION_BYTES = 16
 _MAX_SESSIONS = 1_000
-_GRACE = timedelta(seconds=10)
-"""For how long a spent refresh token is good again: two tabs may race."""
-
 _MAX_AGENT = 256
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -172,7 +168,7 @@ async def _start_session(request: ApiRequest, user: User) -> Reply:
         user.password_hash,
         refresh.session,
         services.tokens.refresh_hash(refresh),
-        _time(datetime.now(UTC) + timedelta(seconds=services.refresh_seconds)),
+        services.session_lifetime,
         Device(client[0] if client else None, agent[:_MAX_AGENT] if agent else None),
     )
     outcome = await services.journal.execute(command, request.id)
@@ -180,15 +176,14 @@ async def _start_session(request: ApiRequest, user: User) -> Reply:
 
 
 def _token_pair(request: ApiRequest, outcome: Outcome, username: str, refresh: Refresh) -> Reply:
-    tokens = request.services.tokens
-    token = tokens.issue(username, refresh.session, int(time.time()))
-    pair = TokenPair(token, "bearer", tokens.lifetime, tokens.refresh_token(refresh))
+    session = outcome.entity
+    assert isinstance(session, Session)  # noqa: S101 - for the type checker
+    tokens, now = request.services.tokens, int(request.services.journal.clock.seconds())
+    # No token outlives its session.
+    lifetime = max(min(tokens.lifetime, int(seconds_of(session.expires_at)) - now), 0)
+    token = tokens.issue(username, refresh.session, now, lifetime)
+    pair = TokenPair(token, "bearer", lifetime, tokens.refresh_token(refresh))
     return request.written(outcome, pair, 200, _NO_STORE)
-
-
-def _time(moment: datetime) -> str:
-    """A moment in the form of a record's time."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 async def refresh(request: ApiRequest) -> Reply:
@@ -196,17 +191,14 @@ async def refresh(request: ApiRequest) -> Reply:
     body = await request.body_as(RefreshGrant)
     services = request.services
     spent = services.tokens.refresh_claims(body.refresh_token)
-    now = datetime.now(UTC)
     command = RefreshSession(
         spent.session,
         spent.generation,
         services.tokens.refresh_hash(Refresh(spent.session, spent.generation + 1)),
-        _time(now + timedelta(seconds=services.refresh_seconds)),
-        _time(now),
-        _time(now - _GRACE),
+        services.session_lifetime,
     )
     # Refused without a write where it can be: who is turned away may well come again and again.
-    command.decide(await request.state())
+    command.decide(services.journal.draft_now(await request.state()))
     outcome = await services.journal.execute(command, request.id)
     session = outcome.entity
     user = isinstance(session, Session) and (await request.state()).users.by_id.get(session.user)
@@ -230,7 +222,7 @@ async def _end(request: ApiRequest, command: EndSession) -> Reply:
 async def list_sessions(request: ApiRequest) -> Reply:
     """List your sessions, the newest first, 1,000 at most."""
     state, user, current = await request.authenticated()
-    now = _time(datetime.now(UTC))
+    now = request.services.journal.clock.now()
     own = (state.sessions.by_id[number] for number in state.sessions.ids_by_user[user.id])
     live = nlargest(_MAX_SESSIONS, (one for one in own if one.expires_at > now), key=_newest_first)
     return json_reply([session_view(session, current) for session in live])

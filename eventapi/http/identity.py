@@ -21,10 +21,15 @@ def bearer(scope: HTTPScope) -> str | None:
     return token if scheme.lower() == "bearer" else None
 
 
-def user_of(state: State, claims: Claims) -> User | None:
-    """The user whose token says this, if its session goes on and the user is enabled."""
+def user_of(state: State, claims: Claims, second_end: str) -> User | None:
+    """The user whose token says this, if its session goes on and the user is enabled.
+
+    ``second_end`` is that of the log's clock: whole seconds, as ``exp`` has them.
+    """
     session = state.sessions.by_id.get(claims.sid)
-    user = None if session is None else state.users.by_id.get(session.user)
+    if session is None or session.expires_at <= second_end:
+        return None
+    user = state.users.by_id.get(session.user)
     if user is None or user.disabled or user.username != claims.sub:
         return None
     return user

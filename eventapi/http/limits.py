@@ -1,11 +1,12 @@
 """Rate limits: how often who may ask, and what they are told of it.
 
+They measure durations on one machine and so use ``CLOCK_MONOTONIC``, not the log's clock: a clock
+that is set neither ends nor prolongs a window.
 The fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -116,8 +117,10 @@ class Limits:
         token, address = cast("tuple[str | None, str]", caller)
         if token is not None:
             try:
-                claims = self._tokens.claims(token, time.time())
-                user = user_of(await self._journal.state(), claims)
+                clock = self._journal.clock
+                now = clock.seconds()
+                claims = self._tokens.claims(token, now)
+                user = user_of(await self._journal.state(), claims, clock.second_end(now))
             except EventapiError:
                 user = None
             if user is not None:

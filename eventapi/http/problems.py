@@ -12,6 +12,7 @@ from litestar.types import Scope
 from eventapi.http.reply import Headers, Reply, encode
 from events.errors import (
     AccountDisabled,
+    ClockJumped,
     ConfigurationError,
     EmailTaken,
     EventapiError,
@@ -23,6 +24,7 @@ from events.errors import (
     LogError,
     NotFound,
     Overloaded,
+    PositionNotReached,
     PreconditionFailed,
     QuotaExceeded,
     Refusal,
@@ -221,6 +223,7 @@ _SLUGS: dict[type[EventapiError], str] = {
     Overloaded: "overloaded",
     StorageFull: "storage-full",
     LogError: "log-unavailable",
+    ClockJumped: "log-unavailable",
     VaultUnavailable: "log-unavailable",
     ConfigurationError: "log-unavailable",  # At a request: the log's key cannot be used.
 }
@@ -260,8 +263,9 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     """The answer to a request that failed; whatever was not foreseen is logged, and not told."""
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)
-    if kind.status >= 500 and not isinstance(error, SigningSuspended):
-        # A suspended key is reported once, by `eventapi.signing`, and not at every request.
+    # A position that is not reached is the client's affair, which must not alert an operator, and
+    # a suspended key is reported once by `eventapi.signing_check`, not at every request.
+    if kind.status >= 500 and not isinstance(error, PositionNotReached | SigningSuspended):
         unforeseen = error if kind.slug == "internal-error" else None
         # What an unforeseen error says may quote what was typed.
         said = error if unforeseen is None else type(error).__name__
@@ -284,10 +288,21 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     return Reply(kind.status, headers, encode(problem))
 
 
+_SAYS_WHY = (
+    Refusal,
+    ProblemError,
+    Overloaded,
+    ClockJumped,
+    PositionNotReached,
+    SigningSuspended,
+)
+"""Errors whose own text is for the client."""
+
+
 def _detail(error: Exception, kind: ProblemType) -> str:
     if isinstance(error, HTTPException) and kind.status in {404, 405}:
         return _NOT_HERE if kind.status == 404 else kind.meaning
-    if isinstance(error, Refusal | ProblemError | Overloaded | SigningSuspended):
+    if isinstance(error, _SAYS_WHY):
         return str(error)
     return kind.meaning
 

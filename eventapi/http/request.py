@@ -30,8 +30,8 @@ from events.errors import (
     Fault,
     Forbidden,
     Invalid,
-    LogUnavailable,
     NotFound,
+    PositionNotReached,
     PreconditionFailed,
     Unauthenticated,
 )
@@ -55,6 +55,9 @@ _STREAMED = "/events"
 """How the paths end that may be answered by a stream of events."""
 
 _WAIT_STEP_SECONDS = 0.01
+_WITHIN_REACH = 1_000_000
+"""How many events a log cannot gain within the wait: a position beyond that is not waited for."""
+
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
@@ -108,7 +111,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
     async def state(self) -> State:
         """The state, at the position that the client asked for or later.
 
-        Raises `LogUnavailable` when that does not come in time.
+        Raises `PositionNotReached` when that does not come in time, or cannot.
         """
         state = await self.services.journal.state()
         wanted = self.header(b"min-event-position")
@@ -118,8 +121,12 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise Invalid(Fault("", "Min-Event-Position must be a position"))
         deadline = time.monotonic() + self.services.wait_seconds
         while state.position < int(wanted):
-            if time.monotonic() > deadline:
-                raise LogUnavailable(f"position {wanted} has not come in time")
+            is_far = int(wanted) > state.position + _WITHIN_REACH
+            if is_far or time.monotonic() > deadline:
+                raise PositionNotReached(
+                    f"The log has reached position {state.position}, and Min-Event-Position asks "
+                    f"for {wanted}. Correct the header, or try again after that event was written."
+                )
             await asyncio.sleep(_WAIT_STEP_SECONDS)
             state = await self.services.journal.state()
         return state
@@ -132,9 +139,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
         token = bearer(self.scope) or self._query_token()
         if token is None:
             raise Unauthenticated(NO_TOKEN)
-        claims = self.services.tokens.claims(token, time.time())
+        clock = self.services.journal.clock
+        now = clock.seconds()
+        claims = self.services.tokens.claims(token, now)
         state = await self.state()
-        user = user_of(state, claims)
+        user = user_of(state, claims, clock.second_end(now))
         if user is None:
             raise Unauthenticated("the session has ended")
         self.scope["user"] = user.id

@@ -10,6 +10,7 @@ import msgspec
 from eventapi.batch import Environment
 from eventapi.checkpoints import Checkpoints
 from eventapi.commands.quota import NO_QUOTA, Quota
+from eventapi.commands.sessions import Lifetime
 from eventapi.feed import Feed
 from eventapi.http.limits import Limits
 from eventapi.http.search import FoldedTexts
@@ -24,7 +25,7 @@ Details = Callable[[], Mapping[str, Any]]
 
 
 class Services(msgspec.Struct, frozen=True):
-    """``refresh_seconds`` is how long a session lasts unused; ``health`` gives the details.
+    """``health`` gives the details.
 
     ``metrics`` returns `None` where they are off, or cannot be kept yet.
     """
@@ -33,7 +34,7 @@ class Services(msgspec.Struct, frozen=True):
     passwords: Passwords
     tokens: Tokens
     environment: Environment
-    refresh_seconds: int
+    session_lifetime: Lifetime
     health: Details
     past: Past
     feed: Feed

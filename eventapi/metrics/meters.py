@@ -54,7 +54,9 @@ class Sample(msgspec.Struct, frozen=True):
     streams: int
     disk_free: int | None
     redis_ok: bool | None
-    signing_ok: bool
+    signing_ok: bool = True
+    clock_drift: float = 0.0
+    clock_refuses: bool = False
 
 
 class Meters(Watch):
@@ -122,6 +124,16 @@ class Meters(Watch):
             "min",
         )
         self._streams = gauge("eventapi_streams", "Streams of events that are open.", "sum")
+        self._clock_drift = gauge(
+            "eventapi_clock_drift_seconds",
+            "How far the log's clock is ahead of this machine's; negative after a jump forward.",
+            "max",
+        )
+        self._clock_refuses = gauge(
+            "eventapi_clock_refuses_writes",
+            "Whether writes are refused because the clock of this machine cannot be right.",
+            "max",
+        )
 
     # Requests
 
@@ -197,6 +209,8 @@ class Meters(Watch):
         if now.sessions is not None:
             self._sessions.set(now.sessions)
         self._streams.set(now.streams)
+        self._clock_drift.set(now.clock_drift)
+        self._clock_refuses.set(now.clock_refuses)
         if now.disk_free is not None:
             self.store.gauge("eventapi_disk_free_bytes", "Room on the disk of the log.", "min").set(
                 now.disk_free

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from eventapi.security.strength import unpredictable
+from eventapi.times import SKEW_SECONDS
 from events.errors import ConfigurationError, Unauthenticated
 
 MIN_KEY_BYTES: Final = 32
@@ -98,9 +99,10 @@ class Tokens:
         # that time or an event can change is checked at every use.
         self._verified = lru_cache(_CACHED)(self._verify)
 
-    def issue(self, username: str, session: str, now: int) -> str:
-        """A token for a session, good from ``now`` (seconds since 1970)."""
-        claims = Claims(username, now + self.lifetime, now, "access", session)
+    def issue(self, username: str, session: str, now: int, lifetime: int | None = None) -> str:
+        """A token for a session, good from ``now`` (seconds since 1970), for its usual lifetime."""
+        lifetime = self.lifetime if lifetime is None else lifetime
+        claims = Claims(username, now + lifetime, now, "access", session)
         return jwt.encode(msgspec.to_builtins(claims), self._secrets[0], algorithm="HS256")
 
     def claims(self, token: str, now: float) -> Claims:
@@ -109,8 +111,10 @@ class Tokens:
         Whether its session goes on is not asked here.
         """
         claims = self._verified(token)
-        if claims.exp <= now or claims.iat > now + 1:
+        if claims.exp <= now:
             raise Unauthenticated("the access token has expired")
+        if claims.iat > now + SKEW_SECONDS:
+            raise Unauthenticated("the access token is from the future")
         return claims
 
     def refresh_token(self, refresh: Refresh) -> str:

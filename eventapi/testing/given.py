@@ -108,6 +108,12 @@ class Given:
 
     def __init__(self, happened: Iterable[Happened]) -> None:
         self.state = state_of(*happened)
+        self.state.now = self.state.last.time or at(0)
+
+    def at(self, second: int) -> Given:
+        """So much later, in seconds of the tests' era; by default at the last event."""
+        self.state.now = at(second)
+        return self
 
     def when(self, command: Command) -> When:
         """Wish something."""

@@ -154,6 +154,10 @@ tests:
       - {{series: 'eventapi_workers{{instance="a"}}', values: '4x20'}}
       - {{series: 'eventapi_worker_starts_total{{instance="b"}}', values: '4x5 8x15'}}
       - {{series: 'eventapi_workers{{instance="b"}}', values: '4x20'}}
+      - {{series: 'eventapi_clock_refuses_writes{{instance="a"}}', values: '0x9 1x10'}}
+      - {{series: 'eventapi_clock_refuses_writes{{instance="b"}}', values: '0x20'}}
+      - {{series: 'eventapi_clock_drift_seconds{{instance="a"}}', values: '-45x20'}}
+      - {{series: 'eventapi_clock_drift_seconds{{instance="b"}}', values: '20x20'}}
     alert_rule_test:
       - eval_time: 12m
         alertname: EventapiDown
@@ -174,6 +178,21 @@ tests:
       - eval_time: 5m
         alertname: EventapiSyncFailed
         exp_alerts: []
+      - eval_time: 12m
+        alertname: EventapiClockRefusesWrites
+        exp_alerts:
+          - exp_labels: {{severity: page, instance: a}}
+            exp_annotations:
+              summary: "a refuses writes: the clock of its machine cannot be right"
+      - eval_time: 5m
+        alertname: EventapiClockRefusesWrites
+        exp_alerts: []
+      - eval_time: 12m
+        alertname: EventapiClockDrifts
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: a}}
+            exp_annotations:
+              summary: "The log's clock is 45s away from the clock of a"
       - eval_time: 12m
         alertname: EventapiWorkersDie
         exp_alerts:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.sessions import StartSession
+from eventapi.commands.sessions import Lifetime, StartSession
 from eventapi.expiry import AT_ONCE, end_expired
 from eventapi.testing.given import at
 from events.errors import LogUnavailable
@@ -15,24 +15,39 @@ from events.sessions import Device
 from tests.eventapi.house import House, Storage, opened
 
 
-async def _log_in(house: House, name: str, expires_at: str) -> None:
-    command = StartSession(1, "hash of ann", name, "secret", expires_at, Device())
+class Clock:
+    """A wall clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.second = 0
+
+    def __call__(self) -> str:
+        return at(self.second)
+
+
+async def _log_in(house: House, name: str, lifetime: int) -> None:
+    seconds = Lifetime(lifetime, lifetime)
+    command = StartSession(1, "hash of ann", name, "secret", seconds, Device())
     await house.journal.execute(command)
 
 
 def test_an_expired_session_is_ended_by_an_event(tmp_path: Path) -> None:
     async def run() -> None:
-        async with opened(Storage("jsonl", tmp_path)) as house:
+        clock = Clock()
+        async with opened(Storage("jsonl", tmp_path), now=clock) as house:
             await house.register("ann")
-            await _log_in(house, "old", at(5_000))
-            await _log_in(house, "young", at(5_001))
-            assert await end_expired(house.journal, at(5_000)) == 1
+            await _log_in(house, "old", 5_000)
+            await _log_in(house, "young", 5_001)
+            clock.second = 4_999
+            assert await end_expired(house.journal) == 0
+            clock.second = 5_000
+            assert await end_expired(house.journal) == 1
             assert list((await house.state()).sessions.by_id) == ["young"]
             lines = await house.storage.lines()
             assert b'"session.ended"' in lines[-1]
             assert b'"actor":"operator/eventapi"' in lines[-1]
             assert b'"reason":"expired"' in lines[-1]
-            assert await end_expired(house.journal, at(5_000)) == 0
+            assert await end_expired(house.journal) == 0
 
     asyncio.run(run())
 
@@ -41,24 +56,27 @@ def test_only_the_sessions_unused_for_longest_are_looked_at(tmp_path: Path) -> N
     """What a look costs does not grow with the sessions that go on."""
 
     async def run() -> None:
-        async with opened(Storage("memory", tmp_path)) as house:
+        clock = Clock()
+        async with opened(Storage("memory", tmp_path), now=clock) as house:
             await house.register("ann")
             for number in range(AT_ONCE + 1):
-                await _log_in(house, f"s{number}", at(5_000))
-            assert await end_expired(house.journal, at(6_000)) == AT_ONCE
-            assert await end_expired(house.journal, at(6_000)) == 1
+                await _log_in(house, f"s{number}", 5_000)
+            clock.second = 6_000
+            assert await end_expired(house.journal) == AT_ONCE
+            assert await end_expired(house.journal) == 1
 
     asyncio.run(run())
 
 
 def test_workers_that_look_at_the_same_time_end_a_session_once(tmp_path: Path) -> None:
     async def run() -> None:
-        storage = Storage("jsonl", tmp_path)
-        async with opened(storage) as one, opened(storage) as other:
+        storage, clock = Storage("jsonl", tmp_path), Clock()
+        async with opened(storage, now=clock) as one, opened(storage, now=clock) as other:
             await one.register("ann")
-            await _log_in(one, "old", at(5_000))
+            await _log_in(one, "old", 5_000)
             await other.state()
-            await asyncio.gather(*(end_expired(each.journal, at(6_000)) for each in (one, other)))
+            clock.second = 6_000
+            await asyncio.gather(*(end_expired(each.journal) for each in (one, other)))
         lines = await storage.lines()
         assert sum(b'"session.ended"' in line for line in lines) == 1
 
@@ -67,11 +85,13 @@ def test_workers_that_look_at_the_same_time_end_a_session_once(tmp_path: Path) -
 
 def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     async def run() -> None:
-        async with opened(Storage("memory", tmp_path)) as house:
+        clock = Clock()
+        async with opened(Storage("memory", tmp_path), now=clock) as house:
             await house.register("ann")
-            await _log_in(house, "old", at(5_000))
+            await _log_in(house, "old", 5_000)
+            clock.second = 6_000
             house.log.error = LogUnavailable("no log today")
             with pytest.raises(LogUnavailable):
-                await end_expired(house.journal, at(6_000))
+                await end_expired(house.journal)
 
     asyncio.run(run())

@@ -13,7 +13,7 @@ import pytest
 from eventapi.batch import Outcome
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
-from eventapi.commands.sessions import EndSession, StartSession
+from eventapi.commands.sessions import EndSession, Lifetime, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.journal import Limits
 from eventapi.testing.given import at, profile
@@ -399,7 +399,7 @@ def test_a_wish_is_refused_once_its_session_has_ended(storage: Storage) -> None:
             ann = await house.register("ann")
             assert isinstance(ann.entity, User)
             hashed = ann.entity.password_hash
-            login = StartSession(1, hashed, "s", "secret", at(9_000), Device())
+            login = StartSession(1, hashed, "s", "secret", Lifetime(9_000, 9_000), Device())
             await house.journal.execute(login)
             await house.journal.execute(CreateItem(1, Content("a")), session="s")
             answers = await asyncio.gather(

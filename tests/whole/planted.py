@@ -19,6 +19,7 @@ import msgspec
 from litestar.types import ASGIApp
 
 from eventapi import app, batch, journal, storage
+from eventapi.clock import SystemUptime
 from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
 from events.log import jsonl, reserve
@@ -31,6 +32,8 @@ SLOW_SYNC_SECONDS = 0.005
 
 FAULT_FILE = "fault"
 """A file in the data directory that names a `FAULTS` point; who gets there first dies of it."""
+
+UPTIME_FILE = "uptime"
 
 FAULTS = ("before the write", "half-written", "before the sync", "before the mark", "in the mark")
 
@@ -113,6 +116,17 @@ def skewed_clocks() -> ASGIApp:
         return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", moment)
 
     environment = msgspec.structs.replace(storage.SYSTEM, now=now)
+    return app.create_app(parts=storage.Parts(environment=environment))
+
+
+def later_uptime() -> ASGIApp:
+    """No bug, but the machine has been up for as many seconds longer as a file of the data says."""
+    uptime, more = SystemUptime(), Path(os.environ["EVENTAPI_DATA"]) / UPTIME_FILE
+
+    def later() -> float:
+        return uptime() + float(more.read_text())
+
+    environment = msgspec.structs.replace(storage.SYSTEM, uptime=later)
     return app.create_app(parts=storage.Parts(environment=environment))
 
 

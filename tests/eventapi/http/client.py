@@ -16,6 +16,7 @@ import msgspec
 from argon2 import PasswordHasher
 
 from eventapi.app import create_app
+from eventapi.batch import Environment
 from eventapi.commands.command import Command
 from eventapi.http.tracing import Tracing
 from eventapi.journal import Journal
@@ -49,12 +50,18 @@ class Api:
         log: EventLog | None = None,
         vault: Vault | None = None,
         tracing: Tracing | None = None,
+        environment: Environment = SYSTEM,
     ) -> None:
         """Settings, log and vault are a test's own where it has any; else all is in memory."""
         self.log = log or MemoryLog()
         self.vault = vault or MemoryVault()
         self.hasher = CHEAP_HASHER
-        parts = Parts(log=self.log, vault=self.vault, passwords=Passwords(CHEAP_HASHER))
+        parts = Parts(
+            log=self.log,
+            vault=self.vault,
+            passwords=Passwords(CHEAP_HASHER),
+            environment=environment,
+        )
         self.edge: Any = create_app(settings or quiet_settings(), parts, tracing)
         self._runner = asyncio.Runner()
 
@@ -186,14 +193,16 @@ class Caller(msgspec.Struct, frozen=True):
         return number
 
 
-def elsewhere(api: Api, *commands: Command) -> None:
+def elsewhere(api: Api, *commands: Command, environment: Environment = SYSTEM) -> None:
     """Write commands beside the app, through a journal of another process."""
-    api.run(written_elsewhere(api, *commands))
+    api.run(written_elsewhere(api, *commands, environment=environment))
 
 
-async def written_elsewhere(api: Api, *commands: Command) -> None:
+async def written_elsewhere(
+    api: Api, *commands: Command, environment: Environment = SYSTEM
+) -> None:
     """As `elsewhere`, within the app's loop."""
-    journal = Journal(api.log, api.vault, SYSTEM)
+    journal = Journal(api.log, api.vault, environment)
     await journal.start()
     try:
         await journal.execute_all(list(commands))

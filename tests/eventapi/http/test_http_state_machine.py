@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import httpx
@@ -24,8 +24,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from eventapi.batch import Environment
 from eventapi.journal import Journal
-from eventapi.storage import vault_path
+from eventapi.storage import SYSTEM, vault_path
 from events.errors import NotFound
 from events.log.jsonl import JsonlLog
 from events.vault.sqlite import SqliteVault
@@ -59,11 +60,14 @@ class OverHttp(RuleBasedStateMachine):
     """Several users, who make, change, delete, list and read items."""
 
     numbers: Bundle[int] = Bundle("numbers")
+    given_settings: ClassVar[dict[str, Any]] = {}
+    _environment: Environment = SYSTEM
 
     def __init__(self) -> None:
         super().__init__()
         self._directory = tempfile.TemporaryDirectory(prefix="eventapi-")
-        self._settings = quiet_settings(data=str(Path(self._directory.name) / "data"))
+        data = str(Path(self._directory.name) / "data")
+        self._settings = quiet_settings(data=data, **self.given_settings)
         self._users: dict[str, Caller] = {}
         self._items: dict[int, Expected] = {}
         self._last_number = 0
@@ -73,7 +77,7 @@ class OverHttp(RuleBasedStateMachine):
     def _start(self) -> None:
         log = JsonlLog(self._settings.log_path)
         vault = SqliteVault(vault_path(self._settings))
-        self._api = Api(self._settings, log=log, vault=vault)
+        self._api = Api(self._settings, log=log, vault=vault, environment=self._environment)
         with mock.patch("eventapi.storage.Journal", self._noted):
             self._api.__enter__()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import time
 
 import httpx
 import pytest
 
+from eventapi.clock import LogClock
+from eventapi.commands import sessions
 from eventapi.http import auth
 from eventapi.security.tokens import Refresh, Tokens
+from eventapi.times import SKEW_SECONDS, time_of
 from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem
 
 
@@ -25,8 +28,8 @@ def is_in(api: Api, token: str) -> bool:
 
 
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the ten seconds were over."""
-    monkeypatch.setattr(auth, "_GRACE", timedelta(seconds=-1))
+    """As if the ten seconds, and the skew, were over."""
+    monkeypatch.setattr(sessions, "GRACE_SECONDS", -1 - SKEW_SECONDS)
 
 
 def test_a_refresh_gives_what_a_login_gives(api: Api, ann: Caller, prefix: str) -> None:
@@ -122,12 +125,8 @@ def test_a_refresh_token_is_no_access_token(api: Api, ann: Caller) -> None:
 def test_an_expired_session_cannot_be_refreshed(
     api: Api, ann: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-            return datetime.now(UTC) + timedelta(days=31)
-
-    monkeypatch.setattr(auth, "datetime", Later)
+    days = 31 * 86_400
+    monkeypatch.setattr(LogClock, "now", lambda _: time_of(time.time() + days))
     assert_problem(refresh(api, ann.tokens["refresh_token"]), 401, "unauthenticated")
     assert ann.get("/auth/sessions").json() == []
 

@@ -1,0 +1,47 @@
+"""The operator's word that the clock of this machine is right: ``eventapi serve --accept-clock``."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from eventapi.clock import Reference, SystemUptime, boot_id, system_now, write_reference
+from eventapi.settings import Settings
+from eventapi.storage import clock_path, opened_database, opened_log
+from eventapi.times import seconds_of
+from events.log.port import EventLog
+
+
+class _Line(msgspec.Struct, frozen=True):
+    time: str
+
+
+async def accept_clock(settings: Settings, patience: float) -> str:
+    """Make the clock as it is now the reference; what that means, in words.
+
+    Where the log is ahead of it, so much is accepted. Raises as `opened_log`, and `OSError`.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.is_database:
+            log: EventLog
+            log, _ = await stack.enter_async_context(opened_database(settings, patience))
+        else:
+            log = await stack.enter_async_context(opened_log(settings))
+        last = await _last_time(log)
+    now = system_now()
+    is_ahead = last > now
+    epoch = seconds_of(now) - SystemUptime()()
+    write_reference(clock_path(settings), Reference(boot_id(), epoch, last if is_ahead else ""))
+    if is_ahead:
+        return (
+            f"the clock is accepted: it is {now}; events have the time {last} until it is past that"
+        )
+    return f"the clock is accepted: it is {now}"
+
+
+async def _last_time(log: EventLog) -> str:
+    last = ""
+    async for lines in log.read(log.position - 1):
+        last = msgspec.json.decode(lines[-1], type=_Line).time
+    return last
