@@ -11,7 +11,13 @@ import pytest
 from eventapi.batch import Once, Outcome
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, RestoreItem, UpdateItem
-from eventapi.commands.sessions import EndSession, ExpireSession, RefreshSession, StartSession
+from eventapi.commands.sessions import (
+    EndSession,
+    ExpireSession,
+    Lifetime,
+    RefreshSession,
+    StartSession,
+)
 from eventapi.commands.users import (
     ChangePassword,
     DisableUser,
@@ -23,8 +29,8 @@ from eventapi.commands.users import (
     RevokeRole,
     UpdateProfile,
 )
-from eventapi.testing.given import at, profile
-from events.errors import NotFound, StorageFull
+from eventapi.testing.given import profile
+from events.errors import NotFound, StorageFull, Unauthenticated
 from events.items import Content
 from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
@@ -77,28 +83,32 @@ class SmallStorage(Storage):
         return self.log, self.vault
 
 
-def start(user: int, session: str) -> Command:
+LONG = Lifetime(9_000, 9_000)
+
+
+def start(user: int, session: str, lifetime: Lifetime = LONG) -> Command:
     name = ("", "ann", "bob")[user]
-    return StartSession(user, f"hash of {name}", session, f"of {session}", at(9_000), Device())
+    return StartSession(user, f"hash of {name}", session, f"of {session}", lifetime, Device())
 
 
 BEFORE: list[Command] = [
     RegisterUser(profile("ann")),
     RegisterUser(profile("bob")),
-    *(start(1, f"a{number}") for number in range(4)),
+    *(start(1, f"a{number}") for number in range(3)),
+    start(1, "a3", Lifetime(0, 0)),
     start(2, "b1"),
     GrantRole("ann", "auditor", ROOT),
     CreateItem(1, Content("an item")),
-    RefreshSession("a2", 0, "next", at(9_000), at(1), at(0)),
-    RefreshSession("a2", 1, "after", at(9_000), at(1), at(0)),
+    RefreshSession("a2", 0, "next", LONG),
+    RefreshSession("a2", 1, "after", LONG),
 ]
 
 REVOKING: dict[str, Command] = {
     "logout": EndSession(1, "a1", "logout"),
     "end a session": EndSession(1, "a1", "revoked"),
     "end all sessions": EndSession(1, "a1", "revoked", everywhere=True),
-    "expire a session": ExpireSession("a1", at(9_999)),
-    "a spent refresh token": RefreshSession("a2", 0, "x", at(9_000), at(1), at(999)),
+    "expire a session": ExpireSession("a3"),
+    "a spent refresh token": RefreshSession("a2", 0, "x", LONG),
     "change the password": ChangePassword(1, "hash of ann", "another", "a1"),
     "disable": DisableUser("ann", ROOT),
     "revoke a role": RevokeRole("ann", "auditor", ROOT),
@@ -107,7 +117,7 @@ REVOKING: dict[str, Command] = {
 OTHERS: dict[str, Command] = {
     "register": RegisterUser(profile("eve")),
     "log in": start(1, "a9"),
-    "refresh": RefreshSession("a1", 0, "next", at(9_000), at(1), at(0)),
+    "refresh": RefreshSession("a1", 0, "next", LONG),
     "update the profile": UpdateProfile(1, full_name="Ann"),
     "rehash the password": RehashPassword(1, "hash of ann", "another"),
     "enable": EnableUser("ann", ROOT),
@@ -185,14 +195,17 @@ def test_a_refusal_that_rests_on_what_was_not_written_is_not_told() -> None:
     async def run() -> None:
         async with full() as house:
             refresh = OTHERS["refresh"]
-            late = RefreshSession("a1", 0, "next", at(9_000), at(1), at(999_999))
+            again = RefreshSession("a1", 1, "after", LONG)
+            late = RefreshSession("a1", 0, "next", LONG)
             found = await asyncio.gather(
                 house.journal.execute(refresh),
+                house.journal.execute(again),
                 house.journal.execute(late),
                 house.journal.execute(REVOKING["disable"]),
                 return_exceptions=True,
             )
-            assert [type(answer) for answer in found] == [StorageFull, StorageFull, Outcome]
+            kinds = [StorageFull, Unauthenticated, StorageFull, Outcome]
+            assert [type(answer) for answer in found] == kinds
 
     asyncio.run(run())
 

@@ -230,9 +230,9 @@ class Standby(PostgreSQL):
     def prepare(self) -> None:
         """Copy the primary's files as they are, with its write-ahead log."""
         source = self._primary.url_of("postgres", "postgres")
-        options: list[str | Path] = ["--write-recovery-conf", "--wal-method=stream"]
-        base = [self.program("pg_basebackup"), f"--dbname={source}", "--pgdata", self.data]
-        self.run([*base, *options, "--checkpoint=fast"])
+        base: list[str | Path] = [self.program("pg_basebackup"), f"--dbname={source}"]
+        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]
+        self.run([*base, *options, "--pgdata", self.data])
 
     def promote(self) -> None:
         """Make it a server of its own, on a timeline of its own."""
