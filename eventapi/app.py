@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version as version_of
 from types import FrameType
@@ -28,6 +28,7 @@ from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.background import kept_running
+from eventapi.beginning import check_start
 from eventapi.expiry import keep_ending
 from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
@@ -149,16 +150,23 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         _end_with_supervisor()
+        if parts.log is None and parts.vault is None:
+            check_start(settings, begin=True)  # Before anything is created.
         passwords = parts.passwords or Passwords()
-        secrets = secret_keys(settings.secret_key, settings.data_path)
-        tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
             watched(settings, parts, tracing, version) as (watch, meters),
-            _counts(settings, parts, secrets[0]) as counts,
             opened_journal(
-                settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
+                settings,
+                parts,
+                on_fence=_end_soon,
+                watch=watch,
+                patience=PATIENCE_SECONDS,
+                begin=True,
             ) as (journal, log),
+            nullcontext(_secrets(settings, log)) as secrets,
+            _counts(settings, parts, secrets[0]) as counts,
         ):
+            tokens = Tokens(secrets, settings.access_token_minutes * 60)
             limits.start(counts, tokens, journal)
             feed = Feed(log)
             sampler = Sampler(log, journal, feed, passwords, counts, lambda: _disk_free(settings))
@@ -238,6 +246,11 @@ async def _closing_at_a_signal(feed: Feed) -> AsyncIterator[None]:
             if signal.getsignal(number) is end:
                 signal.signal(number, handler)
         feed.close()
+
+
+def _secrets(settings: Settings, log: EventLog) -> Sequence[str]:
+    """The keys of tokens, made only once the log is open: a refused start creates nothing."""
+    return secret_keys(settings.secret_key, settings.data_path, is_new=log.position == 0)
 
 
 @asynccontextmanager

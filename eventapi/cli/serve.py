@@ -26,6 +26,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
+from eventapi.beginning import check_start
 from eventapi.cli.failures import COULD_NOT_RUN, Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.output import progress_bar
@@ -85,6 +86,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
         raise Misuse("--ssl-keyfile needs --ssl-certfile")
     settings = loaded().settings
     _check_secret(settings)
+    check_start(settings, begin=True)
     reports_wanted(settings.sentry_dsn)
     traces_wanted(os.environ)
     os.environ.update(flags())  # Workers are processes of their own and load their own settings.
@@ -259,7 +261,8 @@ def _supervise(
 
 async def _pre_flight(settings: Settings) -> None:
     """Open the journal and close it again; raises what every worker would."""
-    async with opened_journal(settings, bar=partial(progress_bar, "Reading the log")):
+    bar = partial(progress_bar, "Reading the log")
+    async with opened_journal(settings, bar=bar, begin=True):
         pass
 
 

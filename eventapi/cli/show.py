@@ -12,11 +12,10 @@ import click
 import msgspec
 
 from eventapi.cli.failures import Failure, Misuse
-from eventapi.cli.opening import opened_log, reading
+from eventapi.cli.opening import opened_log, opened_vault, reading
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import printable
 from eventapi.settings import Settings
-from eventapi.storage import opened_vault
 from events.codec import context_of, parse
 from events.log.port import EventLog
 from events.record import Event, Record

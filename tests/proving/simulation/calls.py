@@ -32,6 +32,7 @@ class Calls:
     """Everything that is asked of the operating system."""
 
     O_RDWR, O_RDONLY, O_CREAT = real_os.O_RDWR, real_os.O_RDONLY, real_os.O_CREAT
+    O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
     O_CLOEXEC, O_DIRECTORY = real_os.O_CLOEXEC, real_os.O_DIRECTORY
     LOCK_EX, LOCK_NB, LOCK_UN = real_fcntl.LOCK_EX, real_fcntl.LOCK_NB, real_fcntl.LOCK_UN
 
@@ -65,6 +66,8 @@ class Calls:
                 raise FileNotFoundError(errno.ENOENT, "no such file")
             node = File()
             path.folder().change({path.name: node})
+        elif flags & self.O_EXCL:
+            raise FileExistsError(errno.EEXIST, "it exists")
         return self.machine.new_descriptor(node)
 
     def close(self, descriptor: int) -> None:
@@ -101,6 +104,10 @@ class Calls:
         machine.step("pwritten")
         return len(content)
 
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        """Write at the end of a file, which is all that is asked for."""
+        return self.pwrite(descriptor, data, len(self._file(descriptor).cache))
+
     def ftruncate(self, descriptor: int, size: int) -> None:
         self.machine.step(f"ftruncate to {size}")
         self._file(descriptor).truncate(size)
@@ -136,7 +143,14 @@ class Calls:
 
     def fstat(self, descriptor: int) -> SimpleNamespace:
         self.machine.step("fstat")
-        return SimpleNamespace(st_size=len(self._file(descriptor).cache))
+        file = self._file(descriptor)
+        return SimpleNamespace(st_size=len(file.cache), st_dev=0, st_ino=id(file))
+
+    def fchmod(self, descriptor: int, mode: int) -> None:
+        """Modes and owners are not simulated."""
+
+    def geteuid(self) -> int:
+        return 1000
 
     # fcntl, time
 
