@@ -28,6 +28,8 @@ def check_directories(settings: Settings) -> None:
 
     Raises `ConfigurationError`.
     """
+    if not settings.log_path.name:
+        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
     for path in {settings.data_path: None, settings.log_path.parent: None}:
         if path.is_dir():
             continue
@@ -55,10 +57,10 @@ def no_log(place: Path | str, *, is_link: bool = False) -> str:
     return f"there is no log at {place}: {_NAME_DATA}; `eventapi serve` begins a log"
 
 
-def check_start(settings: Settings, *, begin: bool) -> None:
+def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
     """Refuse a start beside files that are lost; nothing is created or changed.
 
-    Without ``begin`` there must be a log. Raises `ConfigurationError` and `VaultUnavailable`.
+    Without ``begin`` there must be a log. A copy of a log has no vault beside it. Raises `ConfigurationError` and `VaultUnavailable`.
     """
     check_directories(settings)
     path = settings.log_path
@@ -67,7 +69,8 @@ def check_start(settings: Settings, *, begin: bool) -> None:
     if path.exists() and not path.is_file():
         raise ConfigurationError(f"the log {path} is no regular file")
     if settings.is_database or not _is_lost(path):
-        _check_vault(settings)
+        if needs_vault:
+            _check_vault(settings)
         return
     found = list(_evidence(settings))
     if found and _is_lost(path):  # Another process may have begun it meanwhile.

@@ -25,6 +25,7 @@ import msgspec
 from eventapi.batch import Environment
 from eventapi.beginning import (
     check_database_start,
+    check_directories,
     check_log_is_there,
     check_start,
     may_begin_vault,
@@ -133,8 +134,7 @@ async def opened_log(settings: Settings, *, begin: bool = False) -> AsyncIterato
         async with opened_database(settings, begin=begin) as (log, _):
             yield log
         return
-    if not settings.log_path.name:
-        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
+    check_directories(settings)
     async with closing(JsonlLog(settings.log_path, begin=begin)) as file:
         yield file
 

@@ -47,8 +47,13 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
 
 
 def make_one_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
-    """Make a directory that is not there, in one that is; without a sync."""
-    path.mkdir(mode=mode, exist_ok=True)
+    """Make a directory in one that is there, unless it is there as well; without a sync."""
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         set_owner(descriptor, path, mode)
@@ -156,14 +161,14 @@ class Place:
     __slots__ = ("_device", "_inode", "_path")
 
     def __init__(self, path: Path, opened: os.stat_result) -> None:
-        self._path = path
+        self._path = str(path)  # Twice as fast to ask for as a `Path`.
         self._device = opened.st_dev
         self._inode = opened.st_ino
 
     def loss(self) -> str | None:
         """What happened to the file since it was opened, or ``None``; raises `OSError`."""
         try:
-            there = self._path.stat()
+            there = os.stat(self._path)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return f"{self._path} was removed"
         if there.st_ino != self._inode or there.st_dev != self._device:

@@ -118,7 +118,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
 
 
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
-    check_start(target, begin=True)
+    check_start(target, begin=True, needs_vault=False)
     async with storage.opened_log(target, begin=True) as copied:
         with progress_bar("Copying", upto) as progress:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)

@@ -19,7 +19,7 @@ from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.verify import checked, head_of, sentence
 from eventapi.settings import Settings
 from eventapi.storage import closing, opened_vault, vault_path
-from events.files import TEMPORARY, make_directory, sync_directory
+from events.files import TEMPORARY, make_directory, make_file, sync_directory
 from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
@@ -136,7 +136,7 @@ async def _restore(
 
 def _copy_published(source: Path, target: Path) -> None:
     """Copy a log as far as it is published, to a file of mode 0600, durably."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = make_file(target, os.O_WRONLY)
     with os.fdopen(descriptor, "wb") as out, source.open("rb") as log:
         left = os.fstat(log.fileno()).st_size
         with suppress(FileNotFoundError):

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tests.proving.simulation.disk import File, Folder, Node
@@ -65,13 +64,6 @@ class Path:
         self._calls.machine.step(f"stat {self}")
         return lookup(self._calls.machine.root, self.parts)
 
-    def stat(self) -> SimpleNamespace:
-        """Which file it is; no step, because nothing here removes or replaces the log."""
-        node = lookup(self._calls.machine.root, self.parts)
-        if node is None:
-            raise FileNotFoundError(errno.ENOENT, "no such file")
-        return SimpleNamespace(st_dev=0, st_ino=id(node))
-
     def exists(self) -> bool:
         return self._look() is not None
 
@@ -81,10 +73,11 @@ class Path:
     def is_dir(self) -> bool:
         return isinstance(self._look(), Folder)
 
-    def mkdir(self, mode: int, *, exist_ok: bool) -> None:
-        assert exist_ok
+    def mkdir(self, mode: int, *, exist_ok: bool = False) -> None:
         if self._look() is None:
             self.folder().change({self.name: Folder()})
+        elif not exist_ok:
+            raise FileExistsError(errno.EEXIST, "it exists")
 
     def rename(self, target: Path) -> None:
         node = self._look()
