@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from eventapi.cli import serve as serve_module
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.security import passwords
@@ -335,6 +334,6 @@ def test_the_server_begins_by_one_check(monkeypatch: pytest.MonkeyPatch, data: P
     """It comes before the log file is opened and before anything else is made."""
     without("events.jsonl")(data)
     calls: list[str] = []
-    monkeypatch.setattr(serve_module.logs, "configure", lambda _: calls.append("logs"))
+    monkeypatch.setattr("eventapi.logs.configure", lambda _: calls.append("logs"))
     assert invoke(data, *SERVING).exit_code == 3
     assert calls == []

@@ -41,16 +41,16 @@ def lived(folder: Path) -> None:
         assert server.stop().code == 0
     with (data / "events.jsonl").open("ab") as file:
         file.write(b'{"specversion"')
+    for command in (
+        ["users", "disable", "ann"],
+        ["snapshot"],
+        ["log", "copy", f"{folder / 'backup'}/", "--vault", keys],
+    ):
+        assert invoke(data, *command).exit_code == 0, command
+    restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
+    assert invoke(folder / "new", *restoring).exit_code == 0
     with open_rebuilds(Settings(data=str(data))).told(1) as told:
         told(1)
-        for command in (
-            ["users", "disable", "ann"],
-            ["snapshot"],
-            ["log", "copy", f"{folder / 'backup'}/", "--vault", keys],
-        ):
-            assert invoke(data, *command).exit_code == 0, command
-        restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
-        assert invoke(folder / "new", *restoring).exit_code == 0
         assert (data / "rebuilding" / str(os.getpid())).exists()
         check(folder)
 
