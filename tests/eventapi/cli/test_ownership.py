@@ -15,7 +15,7 @@ import pytest
 
 from eventapi.settings import Settings
 from eventapi.storage import open_rebuilds
-from tests.eventapi.cli.running import Running, invoke, run, running
+from tests.eventapi.cli.running import REPOSITORY, Running, invoke, run, running
 
 NOBODY = 65_534
 ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
@@ -53,6 +53,7 @@ def lived(folder: Path) -> None:
         told(1)
         assert (data / "rebuilding" / str(os.getpid())).exists()
         check(folder)
+        check_guide(data)
 
 
 PUBLIC = {"lines": 0o750, "lines/server.log": 0o640}
@@ -82,6 +83,26 @@ def check(folder: Path) -> None:
             wrong[name] = (oct(S_IMODE(found.st_mode)), found.st_uid)
     assert wrong == {}
     assert made >= MADE
+
+
+GUIDE = REPOSITORY / "docs" / "operating.md"
+NOT_MADE_HERE = {"database-*.mark", "*.tmp", "events.jsonl.signed"}
+"""What a server over a database makes, what a killed one leaves, and what a restore needs."""
+
+
+def documented() -> set[str]:
+    """The files that the guide has a row for."""
+    section = GUIDE.read_text().partition("## Lost files")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    assert all(len(row) == 3 and row[1] and row[2].strip(" |") for row in rows)
+    return {row[0].strip("| `") for row in rows}
+
+
+def check_guide(data: Path) -> None:
+    """The guide has a row for every file that is made, and none for one that is not."""
+    made = {path.name for path in data.iterdir()}
+    assert made - documented() == set()
+    assert documented() - made == NOT_MADE_HERE - made
 
 
 def test_every_file_of_a_server_has_its_mode_and_its_owner(
