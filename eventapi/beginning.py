@@ -35,7 +35,7 @@ def check_directories(settings: Settings) -> None:
             continue
         if path.is_symlink():
             reason = "is a symbolic link to a directory that is not there"
-        elif path.exists() or path.is_file():
+        elif path.exists():
             reason = "is not a directory"
         else:
             continue
@@ -47,14 +47,15 @@ def check_log_is_there(settings: Settings) -> None:
     check_directories(settings)
     path = settings.log_path
     if not settings.is_database and not path.exists():
-        raise ConfigurationError(no_log(path, is_link=path.is_symlink()))
+        raise ConfigurationError(no_log(settings))
 
 
-def no_log(place: Path | str, *, is_link: bool = False) -> str:
+def no_log(settings: Settings) -> str:
     """What is said where there is no log, and what to do then."""
-    if is_link:
-        return f"the log {place} is a symbolic link to a file that is not there"
-    return f"there is no log at {place}: {_NAME_DATA}; `eventapi serve` begins a log"
+    if not settings.is_database and settings.log_path.is_symlink():
+        return f"the log {settings.log_path} is a symbolic link to a file that is not there"
+    advice = _NAME_DATA if settings.log is None else "name the server's log: --log or EVENTAPI_LOG"
+    return f"there is no log at {settings.log_name}: {advice}; `eventapi serve` begins a log"
 
 
 def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
@@ -65,7 +66,7 @@ def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) ->
     check_directories(settings)
     path = settings.log_path
     if path.is_symlink() and not path.exists():
-        raise ConfigurationError(no_log(path, is_link=True))
+        raise ConfigurationError(no_log(settings))
     if path.exists() and not path.is_file():
         raise ConfigurationError(f"the log {path} is no regular file")
     if settings.is_database or not _is_lost(path):
@@ -76,7 +77,7 @@ def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) ->
     if found and _is_lost(path):  # Another process may have begun it meanwhile.
         raise ConfigurationError(_lost(path, found))
     if not begin and not path.exists():
-        raise ConfigurationError(no_log(path))
+        raise ConfigurationError(no_log(settings))
 
 
 def check_database_start(settings: Settings) -> None:

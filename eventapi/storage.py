@@ -218,7 +218,7 @@ async def reading_database(
     async with closing(database):
         if not await database.has_log():
             if not begin:
-                raise ConfigurationError(no_log(settings.log_name))
+                raise ConfigurationError(no_log(settings))
             check_database_start(settings)
             await database.make_tables()
         yield database
