@@ -88,7 +88,10 @@ def eventapi(folder: Path, seconds: float, _: str) -> Appended:
 
     async def run() -> Appended:
         await write_items(folder, users=1, items=0)
-        async with opened_journal(Settings(data=str(folder)), watch=batches) as (journal, _):
+        async with opened_journal(Settings(data=str(folder)), watch=batches, begin=True) as (
+            journal,
+            _,
+        ):
             tally = Tally(seconds)
 
             async def produce() -> None:

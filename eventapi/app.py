@@ -28,6 +28,7 @@ from litestar.types import ASGIApp
 
 from eventapi import logs
 from eventapi.background import kept_running
+from eventapi.beginning import check_start
 from eventapi.commands.quota import Quota
 from eventapi.commands.sessions import Lifetime
 from eventapi.expiry import keep_ending
@@ -153,17 +154,25 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         _end_with_supervisor()
+        if parts.log is None and parts.vault is None:
+            check_start(settings, begin=True)  # Before anything is created.
         passwords = parts.passwords or Passwords()
         key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
-        secrets = secret_keys(settings.secret_key, settings.data_path)
-        tokens = Tokens(secrets, settings.access_token_minutes * 60)
         async with (
             watched(settings, parts, tracing, version) as (watch, metering),
-            _counts(settings, parts, secrets[0]) as counts,
             opened_journal(
-                settings, parts, on_fence=_end_soon, watch=watch, patience=PATIENCE_SECONDS
+                settings,
+                parts,
+                on_fence=_end_soon,
+                watch=watch,
+                patience=PATIENCE_SECONDS,
+                begin=True,
             ) as (journal, log),
+            # Only once the log is open: a refused start creates nothing.
+            nullcontext(secret_keys(settings.secret_key, settings.data_path)) as secrets,
+            _counts(settings, parts, secrets[0]) as counts,
         ):
+            tokens = Tokens(secrets, settings.access_token_minutes * 60)
             if key_is_new:
                 sessions = (await journal.state()).sessions.by_id
                 warn_of_new_key(settings.data_path, len(sessions))

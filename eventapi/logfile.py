@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from events.errors import ConfigurationError
+from events.files import make_directory, open_or_make
 
 ROTATE_BYTES: Final = 64 * 1_048_576
 KEPT: Final = 8
@@ -39,7 +40,8 @@ class LogFile:
         self._path = path
         self._clock = clock
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                make_directory(path.parent, 0o750)
             self._file = self._opened()
         except OSError as error:
             reason = f"EVENTAPI_LOG_FILE: {path} cannot be opened: {error.strerror}"
@@ -65,8 +67,7 @@ class LogFile:
         os.close(self._file)
 
     def _opened(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o640)
+        return open_or_make(self._path, os.O_WRONLY | os.O_APPEND, 0o640)
 
     def _look(self) -> None:
         """Rotate the file if it is large, and open the new one if it was rotated."""

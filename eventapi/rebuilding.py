@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from events.files import make_one_directory, opened_or_made
 from projections.replay import Progress
 
 PAUSE_SECONDS = 0.2
@@ -42,8 +43,9 @@ class Rebuilds:
                 return
             due = time.monotonic() + PAUSE_SECONDS
             with suppress(OSError):
-                self._directory.mkdir(mode=0o700, exist_ok=True)
-                path.write_bytes(msgspec.json.encode(Rebuilding(os.getpid(), position, of)))
+                make_one_directory(self._directory)
+                with opened_or_made(path, os.O_WRONLY | os.O_TRUNC) as file:
+                    os.write(file, msgspec.json.encode(Rebuilding(os.getpid(), position, of)))
 
         try:
             yield progress

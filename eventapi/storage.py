@@ -22,6 +22,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from eventapi.batch import Environment
+from eventapi.beginning import (
+    check_database_start,
+    check_directories,
+    check_log_is_there,
+    check_start,
+    may_begin_vault,
+    no_log,
+)
 from eventapi.checkpoints import Checkpoints
 from eventapi.clock import LogClock, SystemUptime, system_now
 from eventapi.journal import Journal
@@ -32,6 +40,7 @@ from eventapi.watching import UNWATCHED, Watch
 from events.errors import ConfigurationError
 from events.log.jsonl import JsonlLog
 from events.log.port import EventLog, Head
+from events.log.reader import JsonlReader
 from events.signing.file import FileSigning
 from events.signing.memory import MemorySigning
 from events.signing.port import SigningStore
@@ -42,6 +51,7 @@ from projections.snapshots import Snapshots
 from projections.tree import Tree
 
 if TYPE_CHECKING:
+    from events.database import Database
     from events.log.sql import SqlLog
 
 logger = logging.getLogger("eventapi.storage")
@@ -122,19 +132,39 @@ async def closing(part: C) -> AsyncIterator[C]:
 
 
 @asynccontextmanager
-async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
-    """The log that the settings name, made where there is none.
+async def opened_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[EventLog]:
+    """The log that the settings name, to be written to; only with ``begin`` one may be made.
 
     Raises `ConfigurationError`, `LogUnavailable` and `DamagedLog`.
     """
     if settings.is_database:
-        async with opened_database(settings) as (log, _):
+        async with opened_database(settings, begin=begin) as (log, _):
             yield log
         return
-    if not settings.log_path.name:
-        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
-    async with closing(JsonlLog(settings.log_path)) as file:
+    check_directories(settings)
+    async with closing(JsonlLog(settings.log_path, begin=begin)) as file:
         yield file
+
+
+@asynccontextmanager
+async def reading_log(settings: Settings) -> AsyncIterator[EventLog]:
+    """The log that the settings name, only to be read: nothing is created or changed.
+
+    Raises as `opened_log`, and `ConfigurationError` where there is no log.
+    """
+    check_log_is_there(settings)
+    if not settings.is_database:
+        async with closing(JsonlReader(settings.log_path)) as file:
+            yield file
+        return
+    from events.log.sql import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+
+    mark = mark_beside(settings.log_path)
+    async with (
+        reading_database(settings) as database,
+        closing(await SqlLog.open(database, mark, writable=False)) as log,
+    ):
+        yield log
 
 
 def vault_path(settings: Settings) -> Path:
@@ -143,33 +173,67 @@ def vault_path(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def opened_vault(settings: Settings) -> AsyncIterator[Vault]:
-    """The vault of the log, made where there is none; raises as `opened_log`."""
+async def opened_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator[Vault]:
+    """The vault of the log, with ``begin`` made where there is none; raises as `opened_log`."""
     if settings.is_database:
-        async with opened_database(settings) as (_, vault):
+        async with opened_database(settings, begin=begin) as (_, vault):
             yield vault
         return
-    async with closing(SqliteVault(vault_path(settings))) as file:
+    async with closing(SqliteVault(vault_path(settings), begin=begin)) as file:
         yield file
 
 
 @asynccontextmanager
+async def reading_vault(settings: Settings) -> AsyncIterator[Vault]:
+    """The vault of the log, only to be read: nothing is created or changed; raises as above."""
+    if not settings.is_database:
+        async with closing(SqliteVault(vault_path(settings), writable=False)) as file:
+            yield file
+        return
+    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import, not always needed
+
+    async with reading_database(settings) as database:
+        yield SqlVault(database)
+
+
+@asynccontextmanager
 async def opened_database(
-    settings: Settings, patience: float = 0
+    settings: Settings, patience: float = 0, *, begin: bool = False
 ) -> AsyncIterator[tuple[SqlLog, Vault]]:
     """Log and vault of one database, which is waited for so many seconds.
 
     What is put into the vault while the log is locked is committed with it. Raises as `opened_log`.
     """
-    from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
-    from events.log.sql import SqlLog  # noqa: PLC0415 - as above
+    from events.log.sql import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
     from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
 
     async with (
-        closing(await Database.open(settings.log or "", patience)) as database,
+        reading_database(settings, patience, begin=begin, writable=True) as database,
         closing(await SqlLog.open(database, mark_beside(settings.log_path))) as log,
     ):
         yield log, SqlVault(database)
+
+
+@asynccontextmanager
+async def reading_database(
+    settings: Settings, patience: float = 0, *, begin: bool = False, writable: bool = False
+) -> AsyncIterator[Database]:
+    """The database of a log; with ``begin`` an empty log is made where there is none.
+
+    With ``writable`` the tables are made that an earlier version did not have.
+    """
+    from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
+
+    database = await Database.open(settings.log or "", patience, begin=False)
+    async with closing(database):
+        if not await database.has_log():
+            if not begin:
+                raise ConfigurationError(no_log(settings))
+            check_database_start(settings)
+            writable = True
+        if writable:
+            await database.make_tables()
+        yield database
 
 
 @asynccontextmanager
@@ -177,10 +241,9 @@ async def opened_rows(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
     """Where a log in a database says that it ends, and whatever lines there are up to there."""
-    from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
-    from events.log.rows import stored  # noqa: PLC0415 - as above
+    from events.log.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
 
-    async with closing(await Database.open(settings.log or "")) as database:
+    async with reading_database(settings) as database:
         yield await stored(database)
 
 
@@ -250,16 +313,19 @@ async def opened_journal(
     on_fence: Callable[[], None] = lambda: None,
     watch: Watch = UNWATCHED,
     patience: float = 0,
+    begin: bool = False,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """A started journal and its log, closed at the end.
 
-    ``bar`` shows how far the start is, ``on_fence`` is called when nothing may be written before a
+    Only with ``begin`` a log may be made where there is none. ``bar`` shows how far the start is, ``on_fence`` is called when nothing may be written before a
     restart, ``watch`` is told how writing goes, and ``patience`` is how many seconds a database may
     take to be there. Raises
     `ConfigurationError`, `LogError` and `VaultUnavailable`.
     """
+    if parts.log is None and parts.vault is None:
+        check_start(settings, begin=begin)
     async with AsyncExitStack() as stack:
-        log, vault = await _entered(stack, settings, parts, patience)
+        log, vault = await _entered(stack, settings, parts, patience, begin)
         snapshots = parts.snapshots
         if parts.log is None:
             snapshots = snapshots or open_snapshots(settings)
@@ -288,15 +354,16 @@ async def opened_journal(
 
 
 async def _entered(
-    stack: AsyncExitStack, settings: Settings, parts: Parts, patience: float
+    stack: AsyncExitStack, settings: Settings, parts: Parts, patience: float, begin: bool
 ) -> tuple[EventLog, Vault]:
     """Log and vault, those that are plugged in before those of the settings."""
     if parts.log is None and parts.vault is None and settings.is_database:
-        return await stack.enter_async_context(opened_database(settings, patience))
+        return await stack.enter_async_context(opened_database(settings, patience, begin=begin))
     log = await stack.enter_async_context(
-        opened_log(settings) if parts.log is None else closing(parts.log)
+        opened_log(settings, begin=begin) if parts.log is None else closing(parts.log)
     )
+    begin_vault = parts.log is not None or may_begin_vault(settings)
     vault = await stack.enter_async_context(
-        opened_vault(settings) if parts.vault is None else closing(parts.vault)
+        opened_vault(settings, begin=begin_vault) if parts.vault is None else closing(parts.vault)
     )
     return log, vault

@@ -154,8 +154,8 @@ class Database:
         """Till when, by the event loop's clock, what was destroyed is to be vacuumed."""
 
     @classmethod
-    async def open(cls, url: str, patience: float = 0) -> Database:
-        """Connect, make the tables where there are none, and see that a commit is durable.
+    async def open(cls, url: str, patience: float = 0, *, begin: bool = True) -> Database:
+        """Connect, and see that a commit is durable; with ``begin``, make the tables, too.
 
         A database that cannot be reached is tried again for so many seconds. Raises
         `ConfigurationError`.
@@ -165,7 +165,9 @@ class Database:
         try:
             while True:
                 try:
-                    await database._prepare()
+                    await database._check()
+                    if begin:
+                        await database.make_tables()
                 except ERRORS as error:
                     if refused := refusal_of_pooler(error):
                         raise ConfigurationError(refused) from error
@@ -183,11 +185,26 @@ class Database:
         """The address, without what is secret in it."""
         return str(self._url.set(query={}))
 
-    async def _prepare(self) -> None:
+    async def _check(self) -> None:
         async with self.reading.connect() as connection:
             await (_check_postgresql if self.is_postgresql else _check_mysql)(connection)
         if self.is_postgresql:
             await check_connection_is_own(self.reading, self._writing)
+
+    async def has_log(self) -> bool:
+        """Whether a log was begun here; raises `ConfigurationError`."""
+        try:
+            async with self.reading.connect() as connection:
+                inspected = await connection.run_sync(sqlalchemy.inspect)
+                if not await connection.run_sync(lambda _: inspected.has_table(HEAD.name)):
+                    return False
+                return (await connection.execute(sqlalchemy.select(HEAD.c.id))).first() is not None
+        except ERRORS as error:
+            reason = f"the database {self} cannot be used: {brief(error)}"
+            raise ConfigurationError(reason) from error
+
+    async def make_tables(self) -> None:
+        """Make the tables where there are none, and begin an empty log."""
         for _ in range(_CREATE_TRIES):
             # Another process may be making the same tables right now.
             with suppress(DBAPIError):

@@ -23,7 +23,7 @@
     │   ├── LogUnavailable      not reached, or not locked, in time
     │   │   ├── PositionNotReached  the log is not yet where the client asked for
     │   │   └── LogUnreachable  the database that has it does not answer; what is known goes on
-    │   ├── LogFenced           a sync failed: nothing cached may be trusted any more
+    │   ├── LogFenced           a sync failed or a file in use is gone: only a restart may write
     │   ├── DamagedLog          bytes that are not what was written
     │   │   └── MissingEvents   acknowledged events are gone
     │   ├── DivergedLog         not the log that a copy was made of
@@ -136,7 +136,10 @@ class LogUnreachable(LogUnavailable):
 
 
 class LogFenced(LogError):
-    """A sync failed, so nobody may write or trust cached bytes until a restart recovers."""
+    """Nothing may be written before a restart.
+
+    A sync failed, so no cached byte may be trusted; or a file in use was removed or replaced.
+    """
 
 
 class DamagedLog(LogError):

@@ -1,18 +1,31 @@
-"""Files that are whole after a crash, or absent."""
+"""Files that are whole after a crash, or absent, with a mode and an owner that are set.
+
+A file or directory that is made here gets its mode whatever the umask is. Made by root, it belongs
+to the owner of the directory in which it lies: a command that root runs leaves no file behind that
+the server cannot open.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import secrets
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 TEMPORARY = ".tmp"
 """How the name of a file ends that is not whole yet; who died left it behind."""
+
+PRIVATE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+_ROOT = 0
+_TRIES = 100
 
 
 def sync_directory(path: Path) -> None:
@@ -24,7 +37,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
     """Make a directory, and the ones above it that are missing, and make their entries durable."""
     if path.is_dir():
         # Whoever made it may have died before its entry was synced. Where it cannot be synced,
@@ -32,15 +45,69 @@ def make_directory(path: Path) -> None:
         with suppress(PermissionError):
             sync_directory(path.parent)
         return
-    make_directory(path.parent)
-    path.mkdir(mode=0o700, exist_ok=True)
+    make_directory(path.parent, mode)
+    make_one_directory(path, mode)
     sync_directory(path.parent)
+
+
+def make_one_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
+    """Make a directory in one that is there, unless it is there as well; without a sync."""
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        set_owner(descriptor, path, mode)
+    finally:
+        os.close(descriptor)
+
+
+def open_or_make(path: Path, flags: int, mode: int = PRIVATE) -> int:
+    """Open a file, making it where there is none; raises `OSError`, also for a link to nothing."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            return os.open(path, flags | os.O_CLOEXEC)
+        with suppress(FileExistsError):  # Another process was quicker, or it is a link.
+            return make_file(path, flags, mode)
+    raise OSError(errno.ELOOP, "it is a symbolic link to a file that is not there")
+
+
+def make_file(path: Path, flags: int, mode: int = PRIVATE) -> int:
+    """Make a file and open it; raises `FileExistsError` where there is one, or a link."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        set_owner(descriptor, path, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def opened_or_made(path: Path, flags: int, mode: int = PRIVATE) -> Iterator[int]:
+    """The descriptor of `open_or_make`, closed at the end."""
+    descriptor = open_or_make(path, flags, mode)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:
+    """Give what was just made at a path its mode and, where root made it, its directory's owner."""
+    os.fchmod(descriptor, mode)
+    if os.geteuid() == _ROOT:
+        above = path.parent.stat()
+        os.fchown(descriptor, above.st_uid, above.st_gid)
 
 
 def make_private(path: Path, content: bytes) -> None:
     """Make a file with mode 0600, whole or not at all; where there is one by now, that one stays."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = make_file(temporary, os.O_WRONLY)
     try:
         os.write(descriptor, content)
         os.fsync(descriptor)
@@ -56,12 +123,17 @@ def make_private(path: Path, content: bytes) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a new file so that after a crash it is whole or absent: temp, fsync, rename, fsync."""
-    temporary = path.with_name(path.name + TEMPORARY)
+    # A name of its own: another process may be writing the same file.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = make_file(temporary, os.O_WRONLY)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         temporary.rename(path)
     except OSError:
         with suppress(OSError):  # Or every new try on a full disk would make it fuller.
@@ -101,3 +173,41 @@ def _birth(descriptor: int) -> int:
 def _statx() -> Any:
     """The C library's statx, which `os` has from Python 3.15 on; ``None`` where there is none."""
     return getattr(ctypes.CDLL(None), "statx", None)
+
+
+def cure(path: Path, error: OSError) -> str:
+    """What an operator can do where a file cannot be used; empty where that is not known."""
+    if error.errno not in {errno.EACCES, errno.EPERM}:
+        return ""
+    with suppress(OSError):
+        owner, above = path.stat(), path.parent.stat()
+        if owner.st_uid != above.st_uid:
+            return (
+                f"; it has another owner than its directory: chown --reference={path.parent} {path}"
+            )
+    return ""
+
+
+class Place:
+    """Where an open file lies, so that its removal or replacement is noticed.
+
+    The name must lead to the very file for as long as it is in use: what is written to a file that
+    has no name any more is gone with the process.
+    """
+
+    __slots__ = ("_device", "_inode", "_path")
+
+    def __init__(self, path: Path, opened: os.stat_result) -> None:
+        self._path = str(path)  # Twice as fast to ask for as a `Path`.
+        self._device = opened.st_dev
+        self._inode = opened.st_ino
+
+    def loss(self) -> str | None:
+        """What happened to the file since it was opened, or ``None``; raises `OSError`."""
+        try:
+            there = os.stat(self._path)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{self._path} was removed"
+        if there.st_ino != self._inode or there.st_dev != self._device:
+            return f"{self._path} was replaced by another file"
+        return None

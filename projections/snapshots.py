@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -24,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
-from events.files import TEMPORARY, make_directory, write_durably
+from events.files import TEMPORARY, make_directory, opened_or_made, write_durably
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
 from projections.items import Item, Lives, Tombstone
@@ -155,7 +156,7 @@ class Snapshots:
     def locked(self) -> Iterator[bool]:
         """Whether nobody else is taking a snapshot, and nobody else does while this goes on."""
         make_directory(self._directory)
-        with self._lock.open("wb") as file:
+        with opened_or_made(self._lock, os.O_RDWR) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

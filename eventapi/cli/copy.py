@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from eventapi import storage
+from eventapi.beginning import check_start
 from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.moving import Moved, copy_into, forget, keep
 from eventapi.cli.opening import (
@@ -119,7 +120,8 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
 
 
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
-    async with storage.opened_log(target) as copied:
+    check_start(target, begin=True, needs_vault=False)
+    async with storage.opened_log(target, begin=True) as copied:
         with progress_bar("Copying", upto) as progress:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
 

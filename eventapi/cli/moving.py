@@ -8,7 +8,14 @@ import msgspec
 
 from eventapi import storage
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import LOCK_SECONDS, keys_of, opened_log, reading, state_at
+from eventapi.cli.opening import (
+    LOCK_SECONDS,
+    check_data,
+    keys_of,
+    opened_log,
+    reading,
+    state_at,
+)
 from eventapi.cli.output import progress_bar
 from eventapi.settings import Settings
 from events.codec import check_links
@@ -40,9 +47,10 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
     Raises `AnswerIsNo` where a key is missing, and where what is there afterwards is not the same,
     `DamagedLog` where a key is a wrong one, and what `copy` raises.
     """
+    check_data(target)
     async with (
         opened_log(source) as log,
-        storage.opened_database(target) as (copied, vault),
+        storage.opened_database(target, begin=True) as (copied, vault),
     ):
         before = await keys_of(source)
         upto = log.position

@@ -10,41 +10,51 @@ from pathlib import Path
 from typing import Final
 
 from eventapi import storage
-from eventapi.cli.failures import AnswerIsNo, Failure
+from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.output import progress_bar
+from eventapi.journal import Journal
 from eventapi.settings import Settings
 from events.log.port import EventLog
 from events.sealing import Keyring
 from events.vault.port import Vault
-from projections.replay import Progress, both, replay
+from projections.replay import replay
 from projections.state import State
 
 LOCK_SECONDS: Final = 5.0
 
 
-@asynccontextmanager
-async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
-    """The log, to be read beside whoever writes it; raises `Failure` where there is none.
+opened_log = storage.reading_log
+"""The log, to be read beside a running server; it creates and changes nothing."""
 
-    The lock is taken only where nothing is published: then the log may be a copy that came without
-    its mark, and has to be looked through first.
-    """
-    if not settings.is_database and not settings.log_path.exists():
-        raise Failure(f"there is no log at {settings.log_path}")
-    async with storage.opened_log(settings) as log:
-        if log.position == 0:
-            async with log.exclusive(LOCK_SECONDS):
-                pass
-        yield log
+opened_vault = storage.reading_vault
+"""The vault of that log, likewise."""
 
 
 async def keys_of(settings: Settings) -> Mapping[str, bytes]:
-    """All keys of the vault beside the log; raises `Failure` where there is none."""
-    path = storage.vault_path(settings)
-    if not settings.is_database and not path.exists():
-        raise Failure(f"there is no vault at {path}")
-    async with storage.opened_vault(settings) as vault:
+    """All keys of the vault beside the log; raises `VaultUnavailable` where there is none."""
+    async with opened_vault(settings) as vault:
         return await vault.all()
+
+
+def check_data(settings: Settings) -> None:
+    """A command that writes to a database keeps its mark in the server's data directory.
+
+    Raises `Misuse` where that is not there: a server makes it, and a command in a wrong folder
+    must not.
+    """
+    if settings.is_database and not settings.data_path.is_dir():
+        raise Misuse(
+            f"there is no directory {settings.data}: name the server's data directory: --data DIR "
+            "or EVENTAPI_DATA"
+        )
+
+
+@asynccontextmanager
+async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIterator[Journal]:
+    """The journal, to write beside a running server; only with ``begin`` a log may be made."""
+    check_data(settings)
+    async with storage.opened_journal(settings, begin=begin) as (journal, _):
+        yield journal
 
 
 @asynccontextmanager
@@ -60,12 +70,9 @@ async def reading(
             await runs.aclose()
 
 
-async def state_at(
-    log: EventLog, vault: Vault, at: int | str | None = None, *, told: Progress | None = None
-) -> State:
+async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
     """The state at a position, at a time in a record's form, or now; folded from zero.
 
-    ``told`` is called with the position reached, as is the bar on a terminal.
     Raises `AnswerIsNo` for a position that does not exist, and what `replay` raises.
     """
     position = at if isinstance(at, int) else None
@@ -73,8 +80,7 @@ async def state_at(
     if position is not None and position > log.position:
         raise AnswerIsNo(f"there is no position {position} yet: the log ends at {log.position}")
     with progress_bar("Replaying", log.position if position is None else position) as bar:
-        progress = both(bar, told) if told else bar
-        return await replay(log, Keyring(), vault, position=position, time=time, progress=progress)
+        return await replay(log, Keyring(), vault, position=position, time=time, progress=bar)
 
 
 def log_in(place: str) -> str:

@@ -35,7 +35,13 @@ from eventapi.storage import (
     vault_path,
 )
 from events.errors import SigningSuspended
-from events.files import TEMPORARY, make_directory, sync_directory, write_durably
+from events.files import (
+    TEMPORARY,
+    make_directory,
+    make_file,
+    sync_directory,
+    write_durably,
+)
 from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
@@ -253,7 +259,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
 
 def _copy_published(source: Path, target: Path) -> None:
     """Copy a log as far as it is published, to a file of mode 0600, durably."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = make_file(target, os.O_WRONLY)
     with os.fdopen(descriptor, "wb") as out, source.open("rb") as log:
         left = os.fstat(log.fileno()).st_size
         with suppress(FileNotFoundError):

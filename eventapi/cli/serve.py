@@ -26,6 +26,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
+from eventapi.beginning import check_start
 from eventapi.cli.clock import accept_clock as accepted_clock
 from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
@@ -102,6 +103,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
         raise Misuse("--ssl-keyfile needs --ssl-certfile")
     settings = loaded().settings
     _check_secret(settings)
+    check_start(settings, begin=True)
     reports_wanted(settings.sentry_dsn)
     traces_wanted(os.environ)
     os.environ.update(flags())  # Workers are processes of their own and load their own settings.

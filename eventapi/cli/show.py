@@ -12,12 +12,12 @@ import click
 import msgspec
 
 from eventapi.cli.failures import Failure, Misuse
-from eventapi.cli.opening import opened_log, reading
+from eventapi.cli.opening import opened_log, opened_vault, reading
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import printable
 from eventapi.settings import Settings
-from eventapi.storage import opened_vault
 from events.codec import context_of, parse
+from events.errors import VaultUnavailable
 from events.log.port import EventLog
 from events.record import Event, Record
 from events.sealing import Keyring, unseal
@@ -94,10 +94,18 @@ async def _show(settings: Settings, choice: _Choice, opened: bool, raw: bool) ->
                 sys.stdout.buffer.write(line + b"\n")
             return
         async with AsyncExitStack() as stack:
-            vault = await stack.enter_async_context(opened_vault(settings)) if opened else None
-            keys = _Keys(vault)
+            keys = _Keys(await _vault(stack, settings) if opened else None)
             async for position, line in chosen:
                 click.echo(await _described(_parsed(line, position), keys))
+
+
+async def _vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
+    """The vault, if it can be read: without it the values stay closed."""
+    try:
+        return await stack.enter_async_context(opened_vault(settings))
+    except VaultUnavailable as error:
+        click.echo(f"eventapi: personal values stay closed: {error}", err=True)
+        return None
 
 
 async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, bytes], None]:

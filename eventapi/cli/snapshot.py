@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import opened_log
+from eventapi.cli.opening import check_data, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.settings import Settings
-from eventapi.storage import open_snapshots, opened_vault
+from eventapi.storage import open_snapshots
 from events.sealing import Keyring
 from projections.replay import replay
 
@@ -42,6 +42,7 @@ def snapshot(as_json: bool) -> None:
 
 async def _take(settings: Settings) -> Taken:
     os.nice(19)  # Whoever is served comes first.
+    check_data(settings)
     snapshots = open_snapshots(settings)
     started = time.perf_counter()
     async with opened_log(settings) as log:

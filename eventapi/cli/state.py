@@ -9,12 +9,12 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import opened_log, state_at
+from eventapi.cli.opening import opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
-from eventapi.storage import open_rebuilds, open_snapshots, opened_vault
+from eventapi.storage import open_snapshots
 from eventapi.summary import summary_of
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
@@ -119,8 +119,7 @@ async def _rebuild(settings: Settings) -> Rebuilt:
         keys = MemoryVault()
         await keys.put(await vault.all())
         started = time.perf_counter()
-        with open_rebuilds(settings).told(upto) as told:
-            rebuilt = await state_at(log, keys, upto, told=told)
+        rebuilt = await state_at(log, keys, upto)
         seconds = time.perf_counter() - started
         digest, checksum = rebuilt.digest(), rebuilt.checksum()
         equal = True

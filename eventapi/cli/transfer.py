@@ -16,12 +16,18 @@ import msgspec
 from eventapi.batch import Outcome
 from eventapi.cli import db_json
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.opening import opened_log, operator, reading, state_at
+from eventapi.cli.opening import (
+    opened_log,
+    opened_vault,
+    operator,
+    reading,
+    state_at,
+    writing_journal,
+)
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
 from eventapi.settings import Settings
-from eventapi.storage import opened_journal, opened_vault
 from events.files import sync_directory
 from events.users import UserDisabled
 from projections.items import Item
@@ -91,7 +97,7 @@ def _tell(imported: Imported) -> None:
 
 async def _import(settings: Settings, contents: db_json.Contents) -> Imported:
     wishes = db_json.commands(contents, operator())
-    async with opened_journal(settings) as (journal, _):
+    async with writing_journal(settings, begin=True) as journal:
         flaws = db_json.taken(contents, await journal.state())
         if flaws:
             raise db_json.Refused(flaws)

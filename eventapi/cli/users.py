@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo, complaint
-from eventapi.cli.opening import opened_log, operator, state_at
+from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
 from eventapi.commands.command import Command
@@ -25,7 +25,6 @@ from eventapi.commands.users import (
 from eventapi.http.bodies import Registration, check_password, normal_email
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
-from eventapi.storage import opened_journal, opened_vault
 from events.users import Profile, Role
 from projections.state import State
 from projections.users import User
@@ -144,7 +143,7 @@ async def _registered(settings: Settings, profile: Profile, password: str) -> tu
     finally:
         passwords.close()
     profile = msgspec.structs.replace(profile, password_hash=password_hash)
-    async with opened_journal(settings) as (journal, _):
+    async with writing_journal(settings, begin=True) as journal:
         outcome = await journal.execute(RegisterUser(profile, actor=operator()))
         state = await journal.state()
     assert isinstance(outcome.entity, User)  # noqa: S101 - for the type checker
@@ -207,7 +206,7 @@ def erase(username: str, yes: bool) -> None:
 
 def _carry_out(command: Command) -> None:
     async def run(settings: Settings) -> None:
-        async with opened_journal(settings) as (journal, _):
+        async with writing_journal(settings) as journal:
             await journal.execute(command)
 
     asyncio.run(run(loaded().settings))

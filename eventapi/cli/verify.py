@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import click
 import msgspec
 
+from eventapi.beginning import check_log_is_there
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misuse
 from eventapi.cli.opening import keys_of
 from eventapi.cli.options import loaded, settings_options
@@ -164,8 +165,7 @@ def _log_of(settings: Settings) -> Iterator[Path]:
             asyncio.run(_lay_out(settings, path))
             yield path
         return
-    if not settings.log_path.exists():
-        raise Failure(f"there is no log at {settings.log_path}")
+    check_log_is_there(settings)
     yield settings.log_path
 
 

@@ -31,6 +31,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from eventapi.limits.rate import LONGEST_SECONDS, Window
+from events.files import make_directory, open_or_make
 
 logger = logging.getLogger("eventapi.limits")
 
@@ -179,8 +180,9 @@ def _opened(path: Path | None) -> tuple[int | None, mmap.mmap]:
         return None, mmap.mmap(-1, BYTES)
     file = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not path.parent.is_dir():
+            make_directory(path.parent)
+        file = open_or_make(path, os.O_RDWR)
         # Real blocks, not a hole: a full disk must not turn a store into SIGBUS. It only ever
         # grows, so it does not matter who is first.
         os.posix_fallocate(file, 0, BYTES)

@@ -20,6 +20,8 @@ from typing import Final, TypeAlias
 
 from prometheus_client.mmap_dict import MmapedDict
 
+from events.files import open_or_make
+
 Values: TypeAlias = "memoryview[float]"
 """The file as numbers; values stand at multiples of their size."""
 
@@ -36,7 +38,7 @@ class SharedFile:
 
         Raises `OSError`, also where there is no room, or the file is damaged.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_or_make(path, os.O_RDWR)
         try:
             os.posix_fallocate(descriptor, 0, size)
             self._map = mmap.mmap(descriptor, size)

@@ -38,6 +38,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from eventapi.metrics.shared import SharedFile, Values
+from events.files import make_directory, make_one_directory, open_or_make
 
 Mode = Literal["sum", "max", "min", "mostrecent"]
 """How the gauges of several workers become one."""
@@ -125,10 +126,11 @@ class Store:
         """Take a slot of an instance under ``root``; raises `OSError` where that cannot be."""
         self._root = root
         self._directory = root / instance
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not root.is_dir():
+            make_directory(root)
         with self._guarded(fcntl.LOCK_EX):
             _remove_abandoned(root, self._directory)
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            make_one_directory(self._directory)
             self._slot, self._lock = _free_slot(self._directory)
             for stale in self._directory.glob(f"gauge_*_{self._slot}.db"):
                 stale.unlink()
@@ -212,8 +214,11 @@ class Store:
 
         Who only looks writes nothing, so a file system that has turned read-only can be asked still.
         """
-        flags = os.O_RDWR | os.O_CREAT if how & fcntl.LOCK_EX else os.O_RDONLY
-        descriptor = os.open(self._root / "lock", flags | os.O_CLOEXEC, 0o600)
+        lock = self._root / "lock"
+        if how & fcntl.LOCK_EX:
+            descriptor = open_or_make(lock, os.O_RDWR)
+        else:
+            descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, how)
             yield
@@ -236,8 +241,7 @@ def _key(family: str, name: str, labels: Mapping[str, str], text: str) -> str:
 def _free_slot(directory: Path) -> tuple[int, int]:
     """The first slot that nobody is in, now locked, and the descriptor that keeps it so."""
     for slot in count():
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(directory / f"{slot}.lock", flags, 0o600)
+        descriptor = open_or_make(directory / f"{slot}.lock", os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,7 +14,7 @@ from typing import Final
 
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
-from events.files import make_directory, make_private
+from events.files import cure, make_directory, make_private
 
 logger = logging.getLogger("eventapi.security")
 
@@ -38,7 +38,7 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
         kept = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"the secret key {path} cannot be read or made: {error}"
+            f"the secret key {path} cannot be read or made: {error}{_cure(path, error)}"
         ) from error
     return _checked(kept)
 
@@ -62,6 +62,10 @@ def warn_of_new_key(data: Path, sessions: int) -> None:
             sessions,
             _FILE,
         )
+
+
+def _cure(path: Path, error: Exception) -> str:
+    return cure(path, error) if isinstance(error, OSError) else ""
 
 
 def given_keys(setting: str) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 _MIN_REPEATED: Final = 3
@@ -11,18 +10,16 @@ _LOOKED_AT: Final = 256
 
 
 def unpredictable(secret: str) -> int:
-    """How many characters neither repeat what was there before nor continue a run like `abc`.
+    """How many characters do not repeat what was there before.
 
     Of 32 random hexadecimal digits it is 22 at least, in any of 20,000 tries; of a word that is
     repeated, the length of the word.
     """
     text = secret[:_LOOKED_AT].lower()
-    steps = [ord(after) - ord(before) for before, after in pairwise(text)]
     count = at = 0
     while at < len(text):
         repeated = _repeated(text, at)
-        in_run = at > 1 and steps[at - 1] == steps[at - 2] and abs(steps[at - 1]) <= 1
-        count += not (repeated or in_run)
+        count += not repeated
         at += repeated or 1
     return count
 

@@ -78,7 +78,7 @@ def check_secret(secret: str) -> None:
     left = unpredictable(secret)
     if left < _MIN_UNPREDICTABLE:
         raise ConfigurationError(
-            f"SECRET_KEY is too simple to be secret: without repetitions and runs it has {left} "
+            f"SECRET_KEY is too simple to be secret: without repetitions it has {left} "
             f"characters, of {_MIN_UNPREDICTABLE} that it needs. {_REMEDY}"
         )
 

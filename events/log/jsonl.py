@@ -28,6 +28,9 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
    is written once more. Until the reserve is whole again, other appends are refused as in 6. The
    reserve is only used under the lock, or by the vault; a crash in between leaves it released, and
    the next append of other events fills it. It has no part in recovery.
+8. What is written to a file that was removed or replaced is gone with the process, and two files of
+   the same name are two locks. So whoever takes the lock compares log, mark and lock with what lies
+   at their paths, and refuses for ever, as after 5, if one of them is another file.
 """
 
 from __future__ import annotations
@@ -56,8 +59,15 @@ from events.errors import (
     MissingEvents,
     StorageFull,
 )
-from events.files import make_directory, sync_directory, write_durably
-from events.log.mark import Mark, Published
+from events.files import (
+    Place,
+    cure,
+    make_directory,
+    open_or_make,
+    sync_directory,
+    write_durably,
+)
+from events.log.mark import Mark, Published, peek
 from events.log.port import Head
 from events.log.recovery import examine
 from events.log.reserve import NO_ROOM, Reserve
@@ -113,13 +123,11 @@ def _reachable() -> Iterator[None]:
         raise LogUnavailable(f"the log cannot be used: {error.strerror}") from error
 
 
-def _check_is_log(path: Path) -> None:
+def check_is_log(path: Path) -> None:
     """Refuse somebody else's file: taken for a log, all of it would be a torn tail and cut off.
 
     A file of ours without a mark is a copy, or lost its mark, and begins as a log does.
     """
-    if not path.exists():
-        return
     if not path.is_file():
         raise ConfigurationError(f"the log {path} is no regular file")
     with path.open("rb") as file:
@@ -128,42 +136,70 @@ def _check_is_log(path: Path) -> None:
         raise DamagedLog("the file is no log", position=1, offset=0)
 
 
+def _check_is_not_lost(path: Path, mark: Path, *, begin: bool) -> None:
+    """Refuse to begin a log that was not to be begun, or of which a mark is left."""
+    if not begin:
+        raise ConfigurationError(f"there is no log at {path}")
+    if mark.exists() and (position := peek(mark).head.position):
+        reason = f"the file is gone, but {position} events are acknowledged"
+        raise MissingEvents(reason, position=1, offset=0)
+
+
+_SERVER_AGAIN: Final = "start the server again, which makes a new one"
+_LOG_BACK: Final = (
+    "put the file back, or restore a copy (`eventapi log restore`), and start the server again"
+)
+
+
 class JsonlLog:
     """Lines in a file, shared by any number of processes on one machine."""
 
     lost_for: Final = 0.0
 
-    def __init__(self, path: Path) -> None:
-        """Open the log, making it where there is none.
+    def __init__(self, path: Path, *, begin: bool = True) -> None:
+        """Open the log; with ``begin`` it is made where there is none.
 
-        Raises `ConfigurationError` where the directory cannot be used, `DamagedLog` where the mark
-        is no mark, and either where the file never was a log. What else is in the log is looked at
-        when it is read or locked.
+        Raises `ConfigurationError` where there is no log to open or the directory cannot be used,
+        `MissingEvents` where only the mark is left of it, `DamagedLog` where the mark is no mark,
+        and one of the two where the file never was a log. A refused opening creates nothing. What
+        else is in the log is looked at when it is read or locked.
         """
         self.path = path
         mark = path.with_name(path.name + ".mark")
+        lock = path.with_name(path.name + ".lock")
         try:
-            make_directory(path.parent)
-            if not mark.exists():
-                _check_is_log(path)
+            if not path.exists():
+                _check_is_not_lost(path, mark, begin=begin)
+                make_directory(path.parent)
+            elif not mark.exists():
+                check_is_log(path)
+            # First, because it is refused where the name is taken by a link or a directory.
+            self._file = open_or_make(path, os.O_RDWR)
             self._mark = Mark(mark)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._file = os.open(path, flags, 0o600)
-            self._lock_file = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
+            self._lock_file = open_or_make(lock, os.O_RDWR)
             sync_directory(path.parent)
+            self._places = (
+                (Place(path, os.fstat(self._file)), _LOG_BACK),
+                (self._mark.place, _SERVER_AGAIN),
+                (Place(lock, os.fstat(self._lock_file)), _SERVER_AGAIN),
+            )
         except OSError as error:
-            reason = f"the log {path} cannot be opened for writing: {error.strerror}"
+            hint = cure(path, error)
+            reason = f"the log {path} cannot be opened for writing: {error.strerror}{hint}"
             raise ConfigurationError(reason) from error
         self._fence = self._mark.fence
         self._is_settled = False
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._mutex = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._start_index()
+        self.head = Head()
+        self._offset = 0
+
+    def _start_index(self) -> None:
         self._index_positions = [0]
         self._index_offsets = [0]
         self._cursor = (0, 0)
-        self.head = Head()
-        self._offset = 0
 
     @property
     def position(self) -> int:
@@ -236,6 +272,7 @@ class JsonlLog:
             try:
                 with _reachable():
                     await self._flock(deadline, timeout)
+                    self._check_places()
                     self._check_fence()
                     self._recover()
                 yield self
@@ -286,6 +323,15 @@ class JsonlLog:
             return True
         finally:
             _let_go(self._file)
+
+    def _check_places(self) -> None:
+        """Refuse to write to files that lost their names: all of it would be gone at the end."""
+        for place, advice in self._places:
+            if loss := place.loss():
+                raise LogFenced(
+                    f"{loss} while it was in use: nothing is written any more, and this process "
+                    f"ends; {advice}"
+                )
 
     def _check_fence(self) -> None:
         if self._mark.fence != self._fence:

@@ -31,6 +31,7 @@ from pathlib import Path
 import msgspec
 
 from events.errors import DamagedLog
+from events.files import Place, set_owner
 from events.log.port import Head
 
 logger = logging.getLogger("events.log")
@@ -103,6 +104,7 @@ def _make(path: Path) -> None:
     page = bytearray(_PAGE)
     page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
+        set_owner(file.fileno(), path)
         file.write(page)
         file.flush()
         os.fsync(file.fileno())
@@ -120,13 +122,38 @@ class Mark:
         A new page says that nothing is published: recovery then looks at the whole log. Raises
         `OSError` and, for a page that is no mark, `DamagedLog`.
         """
-        self.path = path
         if not path.exists():
             _make(path)
         with path.open("r+b") as file:
+            found = os.fstat(file.fileno())
+            if found.st_size < _PAGE:
+                raise _damaged(path)
+            self.place = Place(path, found)
+            self._use(path, mmap.mmap(file.fileno(), _PAGE))
+
+    @classmethod
+    def reading(cls, path: Path) -> Mark:
+        """Map the page of a mark only to read it; raises as the constructor, which makes it."""
+        mark = cls.__new__(cls)
+        with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < _PAGE:
                 raise _damaged(path)
-            self._page = mmap.mmap(file.fileno(), _PAGE)
+            mark._use(path, mmap.mmap(file.fileno(), _PAGE, access=mmap.ACCESS_READ))
+        return mark
+
+    @classmethod
+    def in_memory(cls, path: Path, published: Published) -> Mark:
+        """A page of this process alone, for a log that is only read; nothing lies at ``path``."""
+        mark = cls.__new__(cls)
+        page = mmap.mmap(-1, _PAGE)
+        page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
+        mark._use(path, page)
+        mark.publish(published.offset, published.head)
+        return mark
+
+    def _use(self, path: Path, page: mmap.mmap) -> None:
+        self.path = path
+        self._page = page
         self._view = memoryview(self._page)
         self._words = self._view[:_MAGIC_AT].cast("Q")
         if self._page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
@@ -179,7 +206,9 @@ class Mark:
         what was appended since. So every process does this before it appends for the first time:
         another one may have died after the store and before the sync. Raises `OSError`.
         """
-        self._words[_RECOVERED] = self._words[_FENCE]
+        if self._words[_RECOVERED] != self._words[_FENCE]:
+            # A store of the same number would change the time of the file.
+            self._words[_RECOVERED] = self._words[_FENCE]
         self._page.flush()
 
     def close(self) -> None:

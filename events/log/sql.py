@@ -34,9 +34,15 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database import CONNECT_SECONDS, ERRORS, Database, brief, is_not_free, telling
-from events.errors import ConfigurationError, LogUnavailable, LogUnreachable, MissingEvents
-from events.files import make_directory
-from events.log.mark import Mark
+from events.errors import (
+    ConfigurationError,
+    LogFenced,
+    LogUnavailable,
+    LogUnreachable,
+    MissingEvents,
+)
+from events.files import Place, cure, make_directory
+from events.log.mark import Mark, Published, peek
 from events.log.port import Head
 from events.log.rows import CHANNEL, LOCKED, PAGE_LINES, head_of, insert, page, schema_of, told_by
 from events.log.turns import turn
@@ -62,15 +68,22 @@ _LOST: Final = "the database of the log cannot be reached"
 class SqlLog:
     """Lines in a table, shared by any number of processes on any number of machines."""
 
-    def __init__(self, database: Database, mark: Path) -> None:
+    def __init__(self, database: Database, mark: Path, *, writable: bool = True) -> None:
         """Use `open`."""
         self._database = self.database = database
+        self._place: Place | None = None
+        self._mark_file: int | None = None
         try:
-            make_directory(mark.parent)
-            self._mark = Mark(mark)
-            self._mark_file = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+            if writable:
+                make_directory(mark.parent)
+                self._mark = Mark(mark)
+                self._mark_file = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+                self._place = self._mark.place
+            else:
+                known = peek(mark) if mark.exists() else Published()
+                self._mark = Mark.in_memory(mark, known)
         except OSError as error:
-            reason = f"the mark {mark} cannot be used: {error.strerror}"
+            reason = f"the mark {mark} cannot be used: {error.strerror}{cure(mark, error)}"
             raise ConfigurationError(reason) from error
         self._mutex = asyncio.Lock()
         self._connection: AsyncConnection | None = None
@@ -79,13 +92,13 @@ class SqlLog:
         self.head = Head()
 
     @classmethod
-    async def open(cls, database: Database, mark: Path) -> SqlLog:
+    async def open(cls, database: Database, mark: Path, *, writable: bool = True) -> SqlLog:
         """The log of an open database; what this machine knows of it stands in the mark.
 
-        Raises `ConfigurationError`, `LogUnreachable`, `DamagedLog` for a mark that is none, and
+        Without ``writable`` the mark is only read, and none is made. Raises `ConfigurationError`, `LogUnreachable`, `DamagedLog` for a mark that is none, and
         `MissingEvents` where the database has lost what was acknowledged.
         """
-        log = cls(database, mark)
+        log = cls(database, mark, writable=writable)
         try:
             with telling(LogUnreachable, "the log"):
                 async with database.reading.connect() as connection:
@@ -154,6 +167,7 @@ class SqlLog:
             connection = await self._connected_and_locked(timeout)
             self._connection = self._database.joined = connection
             try:
+                self._check_place()
                 yield self
                 if self._database.joined is not None:
                     # Nothing was appended, but keys may have been put.
@@ -162,6 +176,18 @@ class SqlLog:
             finally:
                 self._connection = self._database.joined = None
                 await _let_go(connection)
+
+    def _check_place(self) -> None:
+        """The processes of this machine must share one mark, or a read would miss a write."""
+        try:
+            loss = self._place.loss() if self._place else None
+        except OSError as error:
+            raise LogUnavailable(f"the mark cannot be used: {error.strerror}") from error
+        if loss:
+            raise LogFenced(
+                f"{loss} while it was in use: nothing is written any more, and this process ends; "
+                "start the server again, which makes a new one"
+            )
 
     async def _connected_and_locked(self, timeout: float) -> AsyncConnection:
         """A connection whose transaction has the head row; a lost database is tried again."""
@@ -260,6 +286,9 @@ class SqlLog:
         """Tell all processes of this machine how far the log goes."""
         if head.position <= self._mark.position:
             return
+        if self._mark_file is None:
+            self._mark.publish(0, head)
+            return
         fcntl.flock(self._mark_file, fcntl.LOCK_EX)
         try:
             if head.position > self._mark.position:
@@ -330,7 +359,8 @@ class SqlLog:
         if self._following is not None:
             await stop(self._following)
         self._mark.close()
-        os.close(self._mark_file)
+        if self._mark_file is not None:
+            os.close(self._mark_file)
 
 
 def _ends_with(line: bytes, head: Head) -> bool:

@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from events.files import TEMPORARY, file_identity, sync_directory
+from events.files import TEMPORARY, file_identity, make_file, sync_directory
 from events.notes import TreeHead
 
 _LINE_BYTES: Final = 512
@@ -81,8 +81,7 @@ def read_register(path: Path) -> Register | None:
 def create_register(path: Path, vkey: str, head: TreeHead | None) -> None:
     """Put a register in place that is at home there, durably; raises `OSError`."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
+    descriptor = make_file(temporary, os.O_WRONLY)
     try:
         header = _Header(1, vkey, file_identity(descriptor))
         slots = [_line(None if head is None else _slot_of(head)), _line(None)]

@@ -11,6 +11,7 @@ keep old pages and is not used.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import threading
@@ -19,7 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from events.errors import StorageFull, VaultUnavailable
+from events.errors import LogFenced, StorageFull, VaultUnavailable
+from events.files import Place, cure, make_file
 from events.threads import ended
 
 _T = TypeVar("_T")
@@ -33,33 +35,63 @@ CREATE TABLE IF NOT EXISTS keys (
 _PUT = "INSERT INTO keys VALUES (?, ?) ON CONFLICT (subject) DO UPDATE SET key = excluded.key"
 _DESTROY = "UPDATE keys SET key = zeroblob(32) WHERE subject = ?"
 _ALL = "SELECT subject, key FROM keys WHERE key != zeroblob(32)"
+_ANY = "SELECT 1 FROM keys LIMIT 1"
 _BUSY_SECONDS = 5.0
 _AT_ONCE = 500
 """Host parameters in one statement, well under SQLite's limit."""
 
 
+_FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+"""No database, or one without the table."""
+
+
+def _unusable(path: Path, error: Exception) -> str:
+    if getattr(error, "sqlite_errorcode", None) in _FOREIGN:
+        return f"the file {path} is no vault ({error}): put the vault back, or its last copy"
+    hint = ""
+    with suppress(OSError):
+        if not os.access(path, os.R_OK | os.W_OK):
+            hint = cure(path, OSError(errno.EACCES, ""))
+    return f"the vault {path} cannot be opened: {error}{hint}"
+
+
 class SqliteVault:
     """Keys in a table of two columns; safe for any number of processes."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, making it with mode 0600; raises `VaultUnavailable`."""
+    def __init__(self, path: Path, *, begin: bool = True, writable: bool = True) -> None:
+        """Open the file; with ``begin`` it is made, with mode 0600, where there is none.
+
+        Without ``writable`` it is only read, and nothing is created or changed. Raises
+        `VaultUnavailable`.
+        """
         self._path = path
         self._lock = threading.Lock()
+        begin = begin and writable
         try:
-            # Only where it is new: to close a file that is in use drops its locks (POSIX).
-            with suppress(FileExistsError):
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+            if begin:
+                # Only where it is new: to close a file that is in use drops its locks (POSIX).
+                with suppress(FileExistsError):
+                    os.close(make_file(path, os.O_WRONLY))
+            self._place = Place(path, path.stat())
+            address = f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
+            self._db = sqlite3.connect(
+                address, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+            )
+        except FileNotFoundError:
+            raise VaultUnavailable(f"there is no vault at {path}") from None
         except (OSError, sqlite3.Error) as error:
-            raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error
+            raise VaultUnavailable(_unusable(path, error)) from error
         try:
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._db.execute("PRAGMA synchronous = EXTRA")
-            with self._db:
-                self._db.execute(_SCHEMA)
+            if writable:
+                self._db.execute("PRAGMA secure_delete = ON")
+                self._db.execute("PRAGMA synchronous = EXTRA")
+            if begin:
+                with self._db:
+                    self._db.execute(_SCHEMA)
+            self._db.execute(_ANY).close()
         except sqlite3.Error as error:
             self._db.close()
-            raise VaultUnavailable(f"the vault {path} cannot be opened: {error}") from error
+            raise VaultUnavailable(_unusable(path, error)) from error
 
     async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         # The cursor must end in here too: freed elsewhere, it would reset a statement in use.
@@ -79,7 +111,18 @@ class SqliteVault:
                 raise StorageFull("no room for the vault") from error
             raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
 
+    def _loss(self) -> str | None:
+        try:
+            return self._place.loss()
+        except OSError as error:
+            raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
+
     async def put(self, keys: Mapping[str, bytes]) -> None:
+        if loss := self._loss():
+            raise LogFenced(
+                f"{loss} while it was in use: nothing is written any more, and this process ends; "
+                "put the file back, or its last copy, and start the server again"
+            )
         await self._call(lambda db: db.executemany(_PUT, keys.items()).close())
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
@@ -99,6 +142,8 @@ class SqliteVault:
         return await self._call(lambda db: dict(db.execute(_ALL)))
 
     async def destroy(self, subjects: Collection[str]) -> None:
+        if loss := self._loss():
+            raise VaultUnavailable(f"{loss} while it was in use")
         gone = [(subject,) for subject in subjects]
         await self._call(lambda db: db.executemany(_DESTROY, gone).close())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +13,7 @@ from events.database import Database
 from events.log.jsonl import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
+from events.log.reader import JsonlReader
 from events.log.sql import SqlLog
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
@@ -54,6 +57,53 @@ class Files:
         return SqliteVault(self._directory / "keys.sqlite")
 
 
+class _Read(JsonlLog):
+    """A log of which everything is read through a reader, which follows what is appended."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._reader = JsonlReader(path)
+
+    @property
+    def position(self) -> int:
+        return self._reader.position
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        return self._reader.read(after, upto)
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await super().close()
+
+
+class _ReadVault(SqliteVault):
+    """A vault of which every key is read through one that may only read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._reader = SqliteVault(path, writable=False)
+
+    async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
+        return await self._reader.get(subjects)
+
+    async def all(self) -> dict[str, bytes]:
+        return await self._reader.all()
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await super().close()
+
+
+class Reader(Files):
+    """Files of a directory, read in the way of a command that may only read."""
+
+    async def open_log(self) -> EventLog:
+        return _Read(self._directory / "events.jsonl")
+
+    async def open_vault(self) -> Vault:
+        return _ReadVault(self._directory / "keys.sqlite")
+
+
 class _OwnLog(SqlLog):
     """A log that closes the connections that were made for it alone."""
 
@@ -83,11 +133,17 @@ class Rows:
         return _OwnVault(await Database.open(self.url))
 
 
-KINDS = ("memory", "files", "postgresql", "mariadb")
+KINDS = ("memory", "files", "reader", "postgresql", "mariadb")
+SERVERLESS, DATABASES = KINDS[:3], KINDS[3:]
 
 
 def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
     """An empty store of a kind; a database starts when it is asked for first."""
     if kind in {"postgresql", "mariadb"}:
         return Rows(request.getfixturevalue(kind).new_database(), directory)
-    return Memory() if kind == "memory" else Files(directory)
+    without_server: dict[str, Callable[[], Store]] = {
+        "memory": Memory,
+        "files": partial(Files, directory),
+        "reader": partial(Reader, directory),
+    }
+    return without_server[kind]()

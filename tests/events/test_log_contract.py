@@ -14,7 +14,7 @@ from events.codec import decode
 from events.errors import LogUnavailable
 from events.log.port import EventLog, Head
 from events.sealing import Keyring
-from tests.events.stores import KINDS, Store, new_store
+from tests.events.stores import DATABASES, KINDS, SERVERLESS, Store, new_store
 from tests.events.stories import append, at_end, everything, in_event_loop, some_lines
 
 Open = Callable[[], Awaitable[EventLog]]
@@ -243,7 +243,7 @@ TURNS = st.lists(
 
 @given(turns=TURNS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("kind", SERVERLESS)
 def test_any_turns_of_appending_and_reading_act_like_a_list(
     kind: str,
     turns: list[tuple[str, int, int]],
@@ -255,7 +255,7 @@ def test_any_turns_of_appending_and_reading_act_like_a_list(
 
 @given(turns=TURNS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
-@pytest.mark.parametrize("kind", KINDS[2:])
+@pytest.mark.parametrize("kind", DATABASES)
 def test_any_turns_with_a_database_act_like_a_list(
     kind: str,
     turns: list[tuple[str, int, int]],

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from events.codec import decode, encode
-from events.errors import DamagedLog, MissingEvents
+from events.errors import ConfigurationError, DamagedLog, MissingEvents
 from events.items import ItemDeleted
 from events.log import recovery
+from events.log.jsonl import JsonlLog
 from events.log.mark import Published, peek
 from events.log.port import Head
 from events.log.recovery import examine
@@ -360,10 +361,17 @@ async def test_a_file_shorter_than_its_mark_is_refused(path: Path, size: int) ->
 @in_event_loop
 async def test_a_file_that_is_gone_while_its_mark_is_there_is_refused(path: Path) -> None:
     publish(path, LINES, HEAD)
-    async with opened(path) as log:
-        for attempt in (recover, everything):
-            with pytest.raises(MissingEvents):
-                await attempt(log)
+    with pytest.raises(MissingEvents, match=f"{HEAD.position} events are acknowledged"):
+        JsonlLog(path)
+    assert [file.name for file in path.parent.iterdir()] == ["events.jsonl.mark"]
+
+
+@in_event_loop
+async def test_a_log_that_is_not_to_be_begun_is_not_made(path: Path) -> None:
+    for place in (path, path.parent / "nowhere" / "events.jsonl"):
+        with pytest.raises(ConfigurationError, match="there is no log at"):
+            JsonlLog(place, begin=False)
+    assert list(path.parent.iterdir()) == []
 
 
 # A damaged mark

@@ -112,7 +112,7 @@ def written(data: Path, *commands: Command) -> list[Outcome]:
     """Write what commands come to, as a server would."""
 
     async def write() -> list[Outcome]:
-        async with opened_journal(Settings(data=str(data))) as (journal, _):
+        async with opened_journal(Settings(data=str(data)), begin=True) as (journal, _):
             return [await journal.execute(command) for command in commands]
 
     return asyncio.run(write())
@@ -122,7 +122,7 @@ def written_together(data: Path, commands: Sequence[Command]) -> None:
     """Write what commands come to in one go."""
 
     async def write() -> None:
-        async with opened_journal(Settings(data=str(data))) as (journal, _):
+        async with opened_journal(Settings(data=str(data)), begin=True) as (journal, _):
             await journal.execute_all(commands)
 
     asyncio.run(write())

@@ -59,6 +59,7 @@ def test_a_database_put_back_to_an_older_dump_is_refused_until_the_mark_is_remov
     tmp_path: Path, postgresql: PostgreSQL, url: str
 ) -> None:
     dump, data = dumped(postgresql, url), tmp_path / "data"
+    data.mkdir()
     created = ["users", "create", "ben", "ben@example.org", "--password-stdin", "--log", url]
     assert invoke(data, *created, typed="correct horse").exit_code == 0
     name = url.rpartition("/")[2]

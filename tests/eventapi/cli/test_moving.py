@@ -176,6 +176,7 @@ def test_a_log_is_the_same_in_a_file_in_postgresql_in_mariadb_and_in_a_file_agai
         for number, (source, target) in enumerate(pairwise(stops), 1):
             # The first copy is made where the file is.
             maker = folder / ("0" if number == 1 else f"maker-{number}")
+            maker.mkdir(exist_ok=True)
             told(maker, "log", "copy", source, target)
             newest = folder / "newest"
             newest.write_text(said(folder / str(number - 1), "log", "checkpoint", "--log", source))
@@ -290,6 +291,7 @@ def test_a_key_that_was_destroyed_after_the_move_does_not_come_back(
 ) -> None:
     written(tmp_path / "here", RegisterUser(profile("carl")))
     told(tmp_path / "here", "log", "copy", url)
+    (tmp_path / "there").mkdir()  # The data directory of the server over the database.
     said(tmp_path / "there", "users", "erase", "carl", "--yes", "--log", url)
     before = keys_in(url)
     assert "users/1" not in before

@@ -32,6 +32,7 @@ class Calls:
     """Everything that is asked of the operating system."""
 
     O_RDWR, O_RDONLY, O_CREAT = real_os.O_RDWR, real_os.O_RDONLY, real_os.O_CREAT
+    O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
     O_CLOEXEC, O_DIRECTORY = real_os.O_CLOEXEC, real_os.O_DIRECTORY
     LOCK_EX, LOCK_NB, LOCK_UN = real_fcntl.LOCK_EX, real_fcntl.LOCK_NB, real_fcntl.LOCK_UN
 
@@ -65,6 +66,8 @@ class Calls:
                 raise FileNotFoundError(errno.ENOENT, "no such file")
             node = File()
             path.folder().change({path.name: node})
+        elif flags & self.O_EXCL:
+            raise FileExistsError(errno.EEXIST, "it exists")
         return self.machine.new_descriptor(node)
 
     def close(self, descriptor: int) -> None:
@@ -100,6 +103,10 @@ class Calls:
         file.write(content[half:], offset + half)
         machine.step("pwritten")
         return len(content)
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        """Write at the end of a file, which is all that is asked for."""
+        return self.pwrite(descriptor, data, len(self._file(descriptor).cache))
 
     def ftruncate(self, descriptor: int, size: int) -> None:
         self.machine.step(f"ftruncate to {size}")
@@ -147,7 +154,22 @@ class Calls:
 
     def fstat(self, descriptor: int) -> SimpleNamespace:
         self.machine.step("fstat")
-        return SimpleNamespace(st_size=len(self._file(descriptor).cache), st_uid=0, st_gid=0)
+        file = self._file(descriptor)
+        size = len(file.cache)
+        return SimpleNamespace(st_size=size, st_dev=0, st_ino=id(file), st_uid=0, st_gid=0)
+
+    def stat(self, path: str) -> SimpleNamespace:
+        """Which file it is; no step, because nothing here removes or replaces the log."""
+        node = lookup(self.machine.root, tuple(path.split("/")[1:]))
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+        return SimpleNamespace(st_dev=0, st_ino=id(node))
+
+    def fchmod(self, descriptor: int, mode: int) -> None:
+        """Modes and owners are not simulated."""
+
+    def geteuid(self) -> int:
+        return 1000
 
     # fcntl, time
 

@@ -73,10 +73,11 @@ class Path:
     def is_dir(self) -> bool:
         return isinstance(self._look(), Folder)
 
-    def mkdir(self, mode: int, *, exist_ok: bool) -> None:
-        assert exist_ok
+    def mkdir(self, mode: int, *, exist_ok: bool = False) -> None:
         if self._look() is None:
             self.folder().change({self.name: Folder()})
+        elif not exist_ok:
+            raise FileExistsError(errno.EEXIST, "it exists")
 
     def rename(self, target: Path) -> None:
         node = self._look()

@@ -1,0 +1,188 @@
+"""Whether a log may be begun: not where there is evidence that there was one.
+
+A log that is begun beside the keys, the checkpoint or the snapshots of a lost one would hide the
+loss: it would be served as an empty one, and its first events would take the numbers of others. So
+`check_start` runs before anything is created, and what it refuses leaves every file as it was.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+from eventapi.settings import Settings
+from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
+from events.log.mark import peek
+from events.notes import Note, TreeHead
+
+KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
+"""What lies beside a log and signs for it; the names go on from that of the log."""
+
+_NAME_DATA = "name the server's data directory: --data DIR or EVENTAPI_DATA"
+
+
+def check_directories(settings: Settings) -> None:
+    """Refuse a data directory, or a directory of the log, that is none.
+
+    Raises `ConfigurationError`.
+    """
+    if not settings.log_path.name:
+        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
+    for path in {settings.data_path: None, settings.log_path.parent: None}:
+        if path.is_dir():
+            continue
+        if path.is_symlink():
+            reason = "is a symbolic link to a directory that is not there"
+        elif path.exists():
+            reason = "is not a directory"
+        else:
+            continue
+        raise ConfigurationError(f"{path} {reason}: {_NAME_DATA}")
+
+
+def check_log_is_there(settings: Settings) -> None:
+    """Refuse to go on without a log; raises `ConfigurationError`."""
+    check_directories(settings)
+    path = settings.log_path
+    if not settings.is_database and not path.exists():
+        raise ConfigurationError(no_log(settings))
+
+
+def no_log(settings: Settings) -> str:
+    """What is said where there is no log, and what to do then."""
+    if not settings.is_database and settings.log_path.is_symlink():
+        return f"the log {settings.log_path} is a symbolic link to a file that is not there"
+    advice = _NAME_DATA if settings.log is None else "name the server's log: --log or EVENTAPI_LOG"
+    return f"there is no log at {settings.log_name}: {advice}; `eventapi serve` begins a log"
+
+
+def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
+    """Refuse a start beside files that are lost; nothing is created or changed.
+
+    Without ``begin`` there must be a log. A copy of a log has no vault beside it. Raises `ConfigurationError` and `VaultUnavailable`.
+    """
+    check_directories(settings)
+    path = settings.log_path
+    if path.is_symlink() and not path.exists():
+        raise ConfigurationError(no_log(settings))
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"the log {path} is no regular file")
+    if settings.is_database or not _is_lost(path):
+        if needs_vault:
+            _check_vault(settings)
+        return
+    found = list(_evidence(settings))
+    if found and _is_lost(path):  # Another process may have begun it meanwhile.
+        raise ConfigurationError(_lost(path, found))
+    if not begin and not path.exists():
+        raise ConfigurationError(no_log(settings))
+
+
+def check_database_start(settings: Settings) -> None:
+    """Refuse to begin a log in a database that has none, as `check_start` does for a file."""
+    if found := list(_signs(settings.log_path)):
+        raise ConfigurationError(
+            f"there is no log at {settings.log_name}, but there was one: {', '.join(found)} in "
+            f"{settings.data_path}. Nothing was changed. If the log is lost, restore the database, "
+            "or type `eventapi log copy COPY URL`; to begin another log, move these files to "
+            "another directory first"
+        )
+
+
+def _lost(path: Path, found: Sequence[str]) -> str:
+    state, first = "there is no log at", ""
+    if path.exists():
+        state, first = "there is nothing in the log", f"rm {path}, then "
+    return (
+        f"{state} {path}, but there was one: {', '.join(found)}. Nothing was changed. If the log is "
+        f"lost, type `{first}eventapi log restore COPY --data {path.parent}`; to begin another log, "
+        "move these files to another directory first"
+    )
+
+
+def may_begin_vault(settings: Settings) -> bool:
+    """Whether the log has no events, so that a vault may still be missing."""
+    try:
+        return settings.log_path.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def acknowledged(path: Path) -> int:
+    """How many events of a log the mark beside it calls acknowledged; 0 without a mark."""
+    with suppress(FileNotFoundError):
+        return peek(path.with_name(f"{path.name}.mark")).head.position
+    return 0
+
+
+def _is_lost(path: Path) -> bool:
+    """Whether there is no log, or less than nothing was published in it."""
+    try:
+        if path.stat().st_size:
+            return False
+        mark = path.with_name(f"{path.name}.mark")
+        return not mark.exists() or acknowledged(path) > 0
+    except FileNotFoundError:
+        return True
+    except DamagedLog:
+        return True
+
+
+def _check_vault(settings: Settings) -> None:
+    """A log with events needs the vault that has its keys."""
+    vault = settings.log_path.parent / "vault.sqlite"
+    if settings.is_database or may_begin_vault(settings) or vault.exists():
+        return
+    raise VaultUnavailable(
+        f"there is no vault at {vault}, and without its keys nothing of the log can be read that "
+        f"users typed. Nothing was changed. Put the vault back, or its copy: cp KEYS {vault}"
+    )
+
+
+def _evidence(settings: Settings) -> Iterator[str]:
+    """The files that a log leaves behind, each with what it tells of it."""
+    path = settings.log_path
+    yield from _signs(path)
+    yield from _keys_in(path.with_name("vault.sqlite"))
+    names = [file.stem for file in (path.parent / "snapshots").glob("*.snapshot")]
+    if positions := [int(name) for name in names if name.isdecimal()]:
+        yield f"snapshots (the newest of {max(positions):,} events)"
+
+
+def _signs(path: Path) -> Iterator[str]:
+    """Of these files the ones that bear the name of the log."""
+    mark = f"{path.name}.mark"
+    try:
+        if events := acknowledged(path):
+            yield f"{mark} ({events:,} events were acknowledged)"
+    except DamagedLog:
+        yield f"{mark} (damaged)"
+    if path.with_name(path.name + KEY).exists():
+        yield path.name + KEY
+    for suffix in (CHECKPOINT, SIGNED):
+        kept = path.with_name(path.name + suffix)
+        if kept.exists():
+            yield f"{kept.name}{_size_of(kept)}"
+
+
+def _size_of(checkpoint: Path) -> str:
+    with suppress(OSError, ValueError):
+        size = TreeHead.of(Note.of(checkpoint.read_text(encoding="utf-8"))).size
+        return f" (of {size:,} events)"
+    return ""
+
+
+def _keys_in(vault: Path) -> Iterator[str]:
+    """That a vault has, or had, keys; a file that is no vault is evidence of one as well."""
+    if not vault.exists() or not vault.stat().st_size:
+        return
+    try:
+        with closing(sqlite3.connect(f"{vault.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            ((count,),) = db.execute("SELECT count(*) FROM keys")
+    except sqlite3.Error as error:
+        yield f"{vault.name} ({error})"
+        return
+    if count:
+        yield f"{vault.name} (keys of {count:,} user{'s' if count > 1 else ''})"

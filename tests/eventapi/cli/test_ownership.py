@@ -1,0 +1,213 @@
+"""Modes and owners of every file that a server and its commands make, and files lost meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from stat import S_IMODE
+
+import httpx
+import pytest
+
+from eventapi.settings import Settings
+from eventapi.storage import open_rebuilds
+from tests.eventapi.cli.running import REPOSITORY, Running, invoke, run, running
+
+NOBODY = 65_534
+ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
+BEN = {"username": "ben", "email": "ben@example.org", "password": "correct horse"}
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+
+
+def address_of(server: Running) -> str:
+    """Where a server answers, from the line that it prints once it serves."""
+    return server.line().decode().split()[2].rstrip(",")
+
+
+def lived(folder: Path) -> None:
+    """The life of a server: events, a checkpoint, a snapshot, a torn tail, copies, a restore."""
+    data, keys = folder / "data", str(folder / "keys" / "keys.sqlite")
+    lines = {"EVENTAPI_LOG_FILE": str(folder / "lines" / "server.log")}
+    arguments = ("serve", "--port", "0", "--data", "data", "--workers", "2")
+    with running(folder, *arguments, **lines) as server:
+        url = address_of(server)
+        assert httpx.post(f"{url}/auth/register", json=ANN).status_code == 200
+        assert httpx.get(f"{url}/log/checkpoint").status_code == 200
+        assert server.stop().code == 0
+    with (data / "events.jsonl").open("ab") as file:
+        file.write(b'{"specversion"')
+    for command in (
+        ["users", "disable", "ann"],
+        ["snapshot"],
+        ["log", "copy", f"{folder / 'backup'}/", "--vault", keys],
+    ):
+        assert invoke(data, *command).exit_code == 0, command
+    restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
+    assert invoke(folder / "new", *restoring).exit_code == 0
+    with open_rebuilds(Settings(data=str(data))).told(1) as told:
+        told(1)
+        assert (data / "rebuilding" / str(os.getpid())).exists()
+        check(folder)
+        check_guide(data)
+
+
+PUBLIC = {"lines": 0o750, "lines/server.log": 0o640}
+"""What others than the server's user may read: lines without personal data."""
+
+MADE = {
+    *("events.jsonl", "events.jsonl.mark", "events.jsonl.lock", "events.jsonl.key"),
+    *("events.jsonl.checkpoint", "vault.sqlite", "secret.key", "limits.table", "metrics"),
+    *("snapshots", "quarantine", "rebuilding", "lock", "keys.sqlite", "server.log"),
+}
+"""So many of them that the life of a server was one."""
+
+
+def check(folder: Path) -> None:
+    """Every file has its mode and, where root made it, the owner of the directory above all."""
+    above = folder.stat()
+    wrong, made = {}, set()
+    for path in folder.rglob("*"):
+        found, name = path.stat(), str(path.relative_to(folder))
+        made.add(path.name)
+        mode = PUBLIC.get(name, 0o700 if path.is_dir() else 0o600)
+        if (S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (
+            mode,
+            above.st_uid,
+            above.st_gid,
+        ):
+            wrong[name] = (oct(S_IMODE(found.st_mode)), found.st_uid)
+    assert wrong == {}
+    assert made >= MADE
+
+
+GUIDE = REPOSITORY / "docs" / "operating.md"
+NOT_MADE_HERE = {"database-*.mark", "*.tmp", "events.jsonl.signed"}
+"""What a server over a database makes, what a killed one leaves, and what a restore needs."""
+
+
+def documented() -> set[str]:
+    """The files that the guide has a row for."""
+    section = GUIDE.read_text().partition("## Lost files")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    assert all(len(row) == 3 and row[1] and row[2].strip(" |") for row in rows)
+    return {row[0].strip("| `") for row in rows}
+
+
+def check_guide(data: Path) -> None:
+    """The guide has a row for every file that is made, and none for one that is not."""
+    made = {path.name for path in data.iterdir()}
+    assert made - documented() == set()
+    assert documented() - made == NOT_MADE_HERE - made
+
+
+def test_every_file_of_a_server_has_its_mode_and_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a umask that hides nothing and, where it may give files away, run by root."""
+    monkeypatch.setattr("eventapi.rebuilding.PAUSE_SECONDS", 0)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, NOBODY, NOBODY)
+    before = os.umask(0)
+    try:
+        lived(tmp_path)
+    finally:
+        os.umask(before)
+
+
+@as_root
+def test_a_file_that_root_left_behind_is_named_with_the_command_that_helps(tmp_path: Path) -> None:
+    """In a fork, because another user may not be allowed to run this Python."""
+    os.chown(tmp_path, NOBODY, NOBODY)
+    tmp_path.parent.chmod(0o755)
+    data = tmp_path / "data"
+    assert invoke(data, "users", "create", "ann", "ann@example.org", typed=_TWICE).exit_code == 0
+    os.chown(data / "events.jsonl", 0, 0)
+    assert invoke(data, "users", "list").exit_code == 0
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        told = (
+            invoke(Path("data"), "users", "list"),
+            invoke(Path("data"), "users", "disable", "ann"),
+        )
+        os.write(writing, json.dumps([(one.exit_code, one.stderr) for one in told]).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        for code, said in json.loads(pipe.read()):
+            assert code == 3
+            assert "chown --reference=data data/events.jsonl" in said
+    os.waitpid(child, 0)
+
+
+_TWICE = "correct horse\ncorrect horse\n"
+
+
+# Lost under a running server
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _replace(path: Path) -> None:
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    copy.replace(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "lose"),
+    [
+        ("events.jsonl", _replace),
+        ("vault.sqlite", _remove),
+    ],
+)
+def test_a_server_that_lost_a_file_acknowledges_nothing_more_and_ends(
+    tmp_path: Path, name: str, lose: Callable[[Path], None]
+) -> None:
+    with running(tmp_path, "serve", "--port", "0", "--data", "data") as server:
+        url = address_of(server)
+        assert httpx.post(f"{url}/auth/register", json=ANN).status_code == 200
+        lose(tmp_path / "data" / name)
+        refused = httpx.post(f"{url}/auth/register", json=BEN)
+        assert refused.status_code == 503
+        ended = server.stop(signal.SIGCONT)
+    assert ended.code == os.EX_IOERR
+    assert f"data/{name} was" in ended.err
+    assert "nothing is written any more" in ended.err
+
+
+def test_a_server_of_two_workers_ends_when_its_log_is_gone(tmp_path: Path) -> None:
+    arguments = ("serve", "--port", "0", "--data", "data", "--workers", "2")
+    with running(tmp_path, *arguments) as server:
+        url = address_of(server)
+        assert httpx.post(f"{url}/auth/register", json=ANN).status_code == 200
+        (tmp_path / "data" / "events.jsonl").unlink()
+        assert httpx.post(f"{url}/auth/register", json=BEN).status_code == 503
+        ended = server.stop(signal.SIGCONT)
+    assert ended.code == 3
+    assert "but there was one" in ended.err
+    assert not (tmp_path / "data" / "events.jsonl").exists()
+
+
+def test_a_server_goes_on_after_the_loss_of_what_can_be_made_again(tmp_path: Path) -> None:
+    with running(tmp_path, "serve", "--port", "0", "--data", "data") as server:
+        url = address_of(server)
+        assert httpx.post(f"{url}/auth/register", json=ANN).status_code == 200
+        data = tmp_path / "data"
+        (data / "limits.table").unlink()
+        (data / "secret.key").unlink()
+        shutil.rmtree(data / "metrics")
+        assert httpx.post(f"{url}/auth/register", json=BEN).status_code == 200
+        assert server.stop().code == 0
+    assert run(tmp_path, "log", "verify").code == 0

@@ -1,0 +1,289 @@
+"""Reading commands: they create and change nothing, and need no right to write."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import profile
+from events.database import Database
+from events.items import Content
+from tests.eventapi.cli.running import clean_environment, invoke, running, written
+from tests.eventapi.cli.trees import tree
+
+NOBODY = 65_534
+
+COMMANDS = [
+    ["config"],
+    ["log", "show"],
+    ["log", "show", "--open"],
+    ["log", "tail"],
+    ["log", "verify"],
+    ["log", "verify", "--seals"],
+    ["log", "export"],
+    ["log", "export", "--format", "db-json"],
+    ["state", "show"],
+    ["state", "digest", "--at", "2"],
+    ["users", "list"],
+    ["rebuild"],
+]
+OF_A_LOG = COMMANDS[1:]
+
+ALL_OF_THEM = """
+import json, sys
+from click.testing import CliRunner
+from eventapi.cli.main import program
+data, commands = json.loads(sys.argv[1])
+results = [CliRunner().invoke(program, [*command, "--data", data]) for command in commands]
+print(json.dumps([[one.exit_code, one.stdout, one.stderr] for one in results]))
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory that others may come to, with users, items and a snapshot."""
+    with tempfile.TemporaryDirectory(prefix="eventapi-reading-") as name:
+        Path(name).chmod(0o755)
+        folder = Path(name) / "data"
+        written(folder, RegisterUser(profile("ann")), CreateItem(1, Content("an item")))
+        assert invoke(folder, "snapshot").exit_code == 0
+        yield folder
+
+
+def answers(data: Path) -> Mapping[str, tuple[int, str]]:
+    """What every reading command says, but for the figures of how long it took."""
+    said = {}
+    for command in COMMANDS[:-1]:
+        result = invoke(data, *command)
+        assert result.exit_code == 0, (command, result.stderr)
+        said[" ".join(command)] = (result.exit_code, result.stdout)
+    return said
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("form", ["of a server", "a bare copy"])
+def test_nothing_is_created_or_changed(data: Path, command: Sequence[str], form: str) -> None:
+    if form == "a bare copy":
+        for name in ("events.jsonl.mark", "events.jsonl.lock"):
+            (data / name).unlink()
+        shutil.rmtree(data / "snapshots")
+    before = tree(data.parent)
+    result = invoke(data, *command)
+    assert result.exit_code == 0, result.stderr
+    assert tree(data.parent) == before
+
+
+def test_a_bare_copy_reads_as_the_log_does(data: Path) -> None:
+    with_mark = answers(data)
+    (data / "events.jsonl.mark").unlink()
+    assert answers(data) == with_mark
+
+
+def test_a_mark_that_was_not_filled_yet_hides_no_event(data: Path) -> None:
+    """As a start leaves it that is killed before it recovers a log without a mark.
+
+    What is past the mark is for recovery to judge, says `log verify`, which is left out here.
+    """
+    whole = {name: end for name, end in answers(data).items() if "verify" not in name}
+    mark = data / "events.jsonl.mark"
+    page = bytearray(mark.read_bytes())
+    page[:24] = bytes(24)
+    page[64:] = bytes(len(page) - 64)
+    mark.write_bytes(page)
+    assert {name: end for name, end in answers(data).items() if name in whole} == whole
+
+
+def test_a_torn_tail_of_a_bare_copy_is_left_out_and_left_alone(data: Path) -> None:
+    shown = invoke(data, "log", "export").stdout_bytes
+    (data / "events.jsonl.mark").unlink()
+    with (data / "events.jsonl").open("ab") as file:
+        file.write(b'{"specversion":"1.0","id":"3",')
+    before = tree(data)
+    assert invoke(data, "log", "export").stdout_bytes == shown
+    assert tree(data) == before
+
+
+def _all(data: Path, *prefix: str, **options: object) -> list[list[object]]:
+    """The ends of all commands, run one after another in a process of its own."""
+    command = [*prefix, sys.executable, "-c", ALL_OF_THEM, json.dumps([str(data), COMMANDS])]
+    done = subprocess.run(
+        command,
+        env=clean_environment(PYTHONDONTWRITEBYTECODE="1"),
+        cwd="/",
+        capture_output=True,
+        check=True,
+        **options,  # type: ignore[call-overload]
+    )
+    found: list[list[object]] = json.loads(done.stdout)
+    return found
+
+
+@as_root
+def test_a_user_who_may_only_read_can_read(data: Path) -> None:
+    before = answers(data)  # And all modules are imported, which another user may not read.
+    for path in (data, *data.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o444)
+    unchanged = tree(data)
+    assert _as_nobody(data) == {name: list(end) for name, end in before.items()}
+    assert tree(data) == unchanged
+
+
+def _as_nobody(data: Path) -> object:
+    """What every reading command says to another user, in a fork of this process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            with pytest.raises(PermissionError):
+                (data / "new").touch()
+            said = json.dumps(answers(data))
+        except BaseException as error:
+            said = json.dumps(repr(error))
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        found: object = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    return found
+
+
+@as_root
+def test_a_read_only_mount_can_be_read(data: Path) -> None:
+    mounted = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", mounted, str(data)]
+    trial = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    if trial.returncode:
+        pytest.skip("nothing can be mounted here")
+    control = [*prefix, "touch", str(data / "new")]
+    assert subprocess.run(control, capture_output=True, check=False).returncode != 0
+    found = _all(data, *prefix)
+    assert [end for end in found if end[0] != 0] == []
+
+
+def test_follow_goes_on_with_the_mark_that_a_server_makes(data: Path) -> None:
+    (data / "events.jsonl.mark").unlink()
+    with running(data.parent, "log", "tail", "-n", "1", "--follow", "--data", "data") as tail:
+        assert json.loads(tail.line())["id"] == "2"
+        written(data, CreateItem(1, Content("later")))
+        assert json.loads(tail.line())["id"] == "3"
+
+
+# Over a database
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def url(request: pytest.FixtureRequest) -> str:
+    """An empty database of every make."""
+    found: str = request.getfixturevalue(request.param).new_database()
+    return found
+
+
+def in_database(url: str, tmp_path: Path, *command: str) -> tuple[int, str, str]:
+    result = invoke(tmp_path / "nowhere", *command, "--log", url, typed="correct horse")
+    return result.exit_code, result.stdout, result.stderr
+
+
+def tables(url: str) -> list[str]:
+    async def work() -> list[str]:
+        database = await Database.open(url, begin=False)
+        try:
+            async with database.reading.connect() as connection:
+                return await connection.run_sync(
+                    lambda sync: sqlalchemy.inspect(sync).get_table_names()
+                )
+        finally:
+            await database.close()
+
+    return asyncio.run(work())
+
+
+def test_an_empty_database_stays_empty(url: str, tmp_path: Path) -> None:
+    for command in (["log", "show"], ["log", "verify"], ["users", "list"], ["state", "show"]):
+        code, _, said = in_database(url, tmp_path, *command)
+        assert (code, said.startswith("eventapi: there is no log at ")) == (3, True), said
+    (tmp_path / "nowhere").mkdir()
+    code, _, said = in_database(url, tmp_path, "users", "disable", "ann")
+    assert (code, said.startswith("eventapi: there is no log at ")) == (3, True), said
+    assert tables(url) == []
+    assert list((tmp_path / "nowhere").iterdir()) == []
+
+
+def test_a_database_is_read_without_a_data_directory(data: Path, url: str, tmp_path: Path) -> None:
+    assert invoke(data, "log", "copy", url).exit_code == 0
+    for command in OF_A_LOG:
+        code, out, said = in_database(url, tmp_path, *command)
+        assert (code, said) == (0, ""), (command, said)
+        if command[0] != "rebuild" and "verify" not in command:
+            assert out == invoke(data, *command).stdout
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["users", "disable", "ann"],
+        ["users", "create", "ben", "ben@example.org", "--password-stdin"],
+        ["snapshot"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_writes_to_a_database_needs_the_data_directory(
+    data: Path, url: str, tmp_path: Path, command: Sequence[str]
+) -> None:
+    assert invoke(data, "log", "copy", url).exit_code == 0
+    code, _, said = in_database(url, tmp_path, *command)
+    assert code == 2
+    assert "name the server's data directory: --data DIR or EVENTAPI_DATA" in said
+    assert not (tmp_path / "nowhere").exists()
+    assert invoke(tmp_path / "nowhere", "log", "copy", str(data), url).exit_code == 2
+
+
+def test_a_lost_database_is_not_begun_anew(data: Path, url: str) -> None:
+    """The mark of this machine remembers that it had events."""
+    assert invoke(data, "log", "copy", url).exit_code == 0
+
+    (mark,) = data.glob("database-*.mark")
+
+    async def lose() -> None:
+        database = await Database.open(url)
+        async with database.transaction() as connection:
+            for name in ("eventapi_head", "eventapi_keys", "eventapi_events"):
+                await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {name}"))
+        await database.close()
+
+    asyncio.run(lose())
+    before = tree(data)
+    result = invoke(
+        data,
+        "users",
+        "create",
+        "ben",
+        "b@example.org",
+        "--password-stdin",
+        "--log",
+        url,
+        typed="correct horse",
+    )
+    assert result.exit_code == 3, result.output
+    assert "but there was one" in result.stderr
+    assert f"{mark.name} (2 events were acknowledged)" in result.stderr
+    assert tree(data) == before
+    assert tables(url) == []
