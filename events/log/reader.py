@@ -103,7 +103,9 @@ class JsonlReader(JsonlLog):
     def exclusive(self, timeout: float) -> NoReturn:
         raise self._refused()
 
-    async def append(self, lines: Sequence[bytes], head: Head) -> NoReturn:
+    async def append(
+        self, lines: Sequence[bytes], head: Head, *, revokes: bool = False
+    ) -> NoReturn:
         raise self._refused()
 
     def _refused(self) -> LogUnavailable:
