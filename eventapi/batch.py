@@ -96,8 +96,15 @@ class NewKeys(Keyring):
 class Batch:
     """The draft of one batch: what is decided and encoded, but not yet written."""
 
-    def __init__(self, state: State, keyring: Keyring, environment: Environment) -> None:
+    def __init__(
+        self, state: State, keyring: Keyring, environment: Environment, erased_number: int = 0
+    ) -> None:
+        """``erased_number`` is the highest user number that was erased; new users get higher ones.
+
+        After a restore of an older log the state does not have that number any more.
+        """
         self._draft = state.draft()
+        self._draft.users.last_id = max(self._draft.users.last_id, erased_number)
         self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"

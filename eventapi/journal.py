@@ -22,6 +22,8 @@ import msgspec
 
 from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
 from eventapi.commands.command import Command
+from eventapi.commands.users import EraseUserAgain
+from eventapi.erasures import highest_number, users_erased_again, users_without_keys
 from eventapi.watching import UNWATCHED, Watch
 from events.errors import (
     DamagedLog,
@@ -37,9 +39,11 @@ from events.log.port import Appender, EventLog, Head
 from events.sealing import Keyring
 from events.users import UserErased
 from events.vault.port import Vault
+from events.vault.tombstones import contents_of
 from projections.replay import Progress, apply_all, open_records, replay
 from projections.snapshots import Snapshots
 from projections.state import State
+from projections.users import User
 
 logger = logging.getLogger("eventapi.journal")
 
@@ -100,7 +104,10 @@ class Journal:
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._running: set[str] = set()
-        self._doomed: set[str] = set()
+        self._pending: set[str] = set()
+        self._erased_number = 0
+        self.erased_again: Sequence[str] = ()
+        """The users that the start erased again: the log was older than their erasure."""
 
     @property
     def keyring(self) -> Keyring:
@@ -123,23 +130,38 @@ class Journal:
         async with exclusive as appender, self._folding:
             await self._catch_up()
             self._check_head(appender)
-            await self._finish_erasures()
+            await self._finish_erasures(appender)
         self._task = asyncio.create_task(self._run(), name="journal")
 
-    async def _finish_erasures(self) -> None:
+    async def _finish_erasures(self, appender: Appender) -> None:
+        """Destroy the keys of erased users, and erase again users whose erasure the log lost.
+
+        The vault keeps a tombstone of every erased user, so it knows of erasures that a restored,
+        older log does not have.
+        """
+        vault = await contents_of(self.vault)
+        alive = [user for user in self._state.users.by_id.values() if user.status != "erased"]
+        again = [user for user in alive if user.subject in vault.erased]
+        keyless = [user.subject for user in alive if user.subject not in self._keyring]
+        lost = [subject for subject in keyless if subject not in vault.tombstones]
+        if lost:
+            raise VaultUnavailable(users_without_keys(lost))
+        self._erased_number = highest_number(vault.tombstones)
+        if again:
+            await self._erase_again(again, appender)
         users = self._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        await self.vault.destroy(erased & (await self.vault.all()).keys())
-        lost = [
-            user.subject
-            for user in users
-            if user.status != "erased" and user.subject not in self._keyring
-        ]
-        if lost:
-            raise VaultUnavailable(
-                f"the vault has no key for {lost[0]} and {len(lost) - 1} others: "
-                "it is not the one that belongs to this log"
-            )
+        await self.vault.destroy(erased - (vault.tombstones.keys() - vault.keys.keys()))
+        self._pending.clear()
+
+    async def _erase_again(self, users: Sequence[User], appender: Appender) -> None:
+        commands = [EraseUserAgain(user.id) for user in users]
+        write = Wish(commands, "", asyncio.get_running_loop().create_future())
+        for _, result in await self._write([write], appender):
+            if isinstance(result, Exception):
+                raise result
+        self.erased_again = tuple(user.subject for user in users)
+        logger.warning("%s", users_erased_again(self.erased_again))
 
     async def close(self) -> None:
         """Write what is queued, answer it, and stop."""
@@ -148,6 +170,11 @@ class Journal:
             self._filled.set()
             # Not cancelled, even if the caller is: a write under way must end under its lock.
             await asyncio.wait([self._task])
+
+    @property
+    def pending_destruction(self) -> frozenset[str]:
+        """The erased users whose keys could not be destroyed yet; it is tried again and again."""
+        return frozenset(self._pending)
 
     @property
     def queued(self) -> int:
@@ -253,7 +280,7 @@ class Journal:
 
     async def _wait_for_more(self) -> None:
         self._filled.clear()
-        if not self._doomed:
+        if not self._pending:
             await self._filled.wait()
             return
         with suppress(TimeoutError):
@@ -263,11 +290,11 @@ class Journal:
     async def _destroy_keys(self) -> None:
         """Destroy the keys of the erased; what fails now is tried again, at the latest at a start."""
         try:
-            await self.vault.destroy(self._doomed)
+            await self.vault.destroy(self._pending)
         except EventapiError as error:
             logger.warning("keys of erased users are not destroyed yet: %s", error)
         else:
-            self._doomed.clear()
+            self._pending.clear()
 
     def _taken(self, most: int) -> list[Wish]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
@@ -308,7 +335,7 @@ class Journal:
         """Bring a batch into the log and then into the state; the state must not move meanwhile."""
         await self._catch_up()
         self._check_head(appender)
-        batch = Batch(self._state, self._keyring, self._environment)
+        batch = Batch(self._state, self._keyring, self._environment, self._erased_number)
         for wish in wishes:
             batch.take(wish)
         if batch.lines:
@@ -319,10 +346,10 @@ class Journal:
                 await appender.append(batch.lines, Head(last.position, last.hash))
             self._keyring.update(batch.keys)
             apply_all(batch.records, self._state, self._keyring)
-            self._doomed |= {
+            self._pending |= {
                 record.subject for record in batch.records if type(record.event) is UserErased
             }
-            if self._doomed:
+            if self._pending:
                 await self._destroy_keys()
         return batch.answers
 

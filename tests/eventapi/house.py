@@ -158,6 +158,12 @@ class WatchedVault:
     async def destroy(self, subjects: Collection[str]) -> None:
         await self._inner.destroy(subjects)
 
+    async def erased(self) -> dict[str, frozenset[bytes]]:
+        return await self._inner.erased()
+
+    async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
+        await self._inner.add_tombstones(tombstones)
+
     async def close(self) -> None:
         await self._inner.close()
 
