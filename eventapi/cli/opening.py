@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -36,15 +36,6 @@ async def opened_log(settings: Settings) -> AsyncIterator[EventLog]:
             async with log.exclusive(LOCK_SECONDS):
                 pass
         yield log
-
-
-async def keys_of(settings: Settings) -> Mapping[str, bytes]:
-    """All keys of the vault beside the log; raises `Failure` where there is none."""
-    path = storage.vault_path(settings)
-    if not settings.is_database and not path.exists():
-        raise Failure(f"there is no vault at {path}")
-    async with storage.opened_vault(settings) as vault:
-        return await vault.all()
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,16 +16,18 @@ from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.opening import checkpoint_beside, log_in, opened_log, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.vaults import merge_vault, store
 from eventapi.cli.verify import checked, head_of, sentence
 from eventapi.settings import Settings
-from eventapi.storage import closing, opened_vault, vault_path
+from eventapi.storage import opened_journal, opened_vault, vault_path
 from events.files import TEMPORARY, make_directory, sync_directory
 from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
 from events.notes import Signer, TreeHead, Verifier
 from events.vault.memory import MemoryVault
-from events.vault.sqlite import SqliteVault
+from events.vault.tombstones import VaultContents
+from projections.state import State
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -33,7 +35,10 @@ _KEPT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A log that was put in place: the first ``proven`` events are those of the checkpoint."""
+    """A log that was put in place: the first ``proven`` events are those of the checkpoint.
+
+    ``erased_again`` are the users whose erasure the copy did not have: it was appended behind it.
+    """
 
     path: str
     events: int
@@ -41,6 +46,7 @@ class Restored(msgspec.Struct, frozen=True):
     root: str
     signed_by: str | None
     digest: str
+    erased_again: Sequence[str]
 
 
 @click.command("restore")
@@ -79,7 +85,11 @@ def restore(
     key = key or _own_key(settings)
     head = head_of(checkpoint or str(beside), key)
     restored = asyncio.run(_restore(source, settings, head, vault, key))
-    print_json(restored) if as_json else print_fields(**msgspec.structs.asdict(restored))
+    if as_json:
+        print_json(restored)
+    else:
+        fields = msgspec.structs.asdict(restored)
+        print_fields(**{**fields, "erased_again": ", ".join(restored.erased_again) or None})
     if key is None:
         click.echo("eventapi: whose signature it is was not checked: name the --key", err=True)
 
@@ -108,14 +118,14 @@ async def _restore(
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _copy_published(source, temporary)
-        keys = {**await _keys_in(vault_path(settings)), **await _keys_in(vault)}
-        report = checked(temporary, head, keys)
+        contents = await merge_vault(vault_path(settings), vault)
+        report = checked(temporary, head, contents)
         if not report.ok:
             raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")
         _compare_with_mark(path, temporary, report)
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with opened_vault(settings) as own:
-            await own.put(keys)
+            await store(own, contents)
         mark = Mark(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
@@ -129,9 +139,19 @@ async def _restore(
     async with opened_vault(settings) as own:
         # The copy of the keys may be older than an erasure.
         await own.destroy({user.subject for user in users if user.status == "erased"})
+    erased_again = await _erase_again(settings, state, contents)
     signer = None if key is None else Verifier.of(key).name
     root = head.root.hex()
-    return Restored(str(path), report.lines, head.size, root, signer, state.digest())
+    return Restored(str(path), report.lines, head.size, root, signer, state.digest(), erased_again)
+
+
+async def _erase_again(settings: Settings, state: State, contents: VaultContents) -> Sequence[str]:
+    """Append the erasures that the restored log does not have, as every start does."""
+    users = state.users.by_id.values()
+    if not any(user.status != "erased" and user.subject in contents.erased for user in users):
+        return ()
+    async with opened_journal(settings) as (journal, _):
+        return journal.erased_again
 
 
 def _copy_published(source: Path, target: Path) -> None:
@@ -148,14 +168,6 @@ def _copy_published(source: Path, target: Path) -> None:
                 progress(out.tell())
         out.flush()
         os.fsync(out.fileno())
-
-
-async def _keys_in(path: Path | None) -> Mapping[str, bytes]:
-    """The keys in a vault that is only read; none where there is no file."""
-    if path is None or not path.exists():
-        return {}
-    async with closing(SqliteVault(path)) as vault:
-        return await vault.all()
 
 
 def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
