@@ -151,8 +151,10 @@ class Journal:
             await self._erase_again(again, appender)
         users = self._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        await self.vault.destroy(erased - (vault.tombstones.keys() - vault.keys.keys()))
-        self._pending.clear()
+        unfinished = erased - (vault.tombstones.keys() - vault.keys.keys())
+        if unfinished or self._pending:
+            await self.vault.destroy(unfinished | self._pending)
+            self._pending.clear()
 
     async def _erase_again(self, users: Sequence[User], appender: Appender) -> None:
         commands = [EraseUserAgain(user.id) for user in users]
