@@ -65,7 +65,7 @@ UPCASTS: Mapping[str, Upcast] = {}
 """Old event types, each with the step to the next shape; steps are taken until none is left."""
 
 
-class Line(msgspec.Struct, gc=False):
+class Line(msgspec.Struct, gc=False, omit_defaults=True):
     """A line as it stands; extensions that are not named here are let through."""
 
     specversion: Literal["1.0"]
@@ -112,7 +112,9 @@ def _opened_line(event: type[Event]) -> type[msgspec.Struct]:
             members.append(("data", event))
         elif field.name != "type":
             members.append((field.name, field.type, *([] if field.required else [field.default])))
-    return msgspec.defstruct(event.type, members, tag_field="type", tag=event.type, gc=False)
+    return msgspec.defstruct(
+        event.type, members, tag_field="type", tag=event.type, gc=False, omit_defaults=True
+    )
 
 
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -120,6 +122,10 @@ _decode_opened_lines = msgspec.json.Decoder(reduce(or_, map(_opened_line, VOCABU
 _encode = msgspec.json.Encoder().encode
 _data_decoders = {event.type: msgspec.json.Decoder(event).decode for event in VOCABULARY}
 _personal_decoders = {event: msgspec.json.Decoder(kind).decode for event, kind in PERSONAL.items()}
+_known = {
+    kind.type: (_data_decoders[kind.type], _personal_decoders.get(kind)) for kind in VOCABULARY
+}
+"""By type, the decoders of ``data`` and of what is sealed in it."""
 
 
 def link(previous: bytes, body: bytes) -> bytes:
@@ -270,11 +276,20 @@ def decode(
                 raise ValueError("its hash does not continue the chain")
             if parsed.id != str(position):
                 raise ValueError(f"its id is {parsed.id!r}")
-            decode_data = _data_decoders.get(parsed.type)
-            event = decode_data(parsed.data) if decode_data else _upcast(parsed, upcasts)
-            cipher = keyring.get(parsed.sealedfor)
-            if cipher is not None:
-                _open(event, cipher, f"{parsed.source}|{parsed.type}|{parsed.subject}".encode())
+            known = _known.get(parsed.type)
+            event: Any = known[0](parsed.data) if known else _upcast(parsed, upcasts)
+            _, decode_personal = known or _known[event.type]
+            if decode_personal is not None:
+                sealed = event.personal
+                if type(sealed) is str:
+                    cipher = keyring.get(parsed.sealedfor)
+                    if cipher is not None:
+                        context = f"{parsed.source}|{parsed.type}|{parsed.subject}".encode()
+                        personal = decode_personal(unseal(cipher, sealed, context))
+                        # Nobody else has the event yet: no need for a copy.
+                        force_setattr(event, "personal", personal)
+                elif sealed is not None:
+                    raise ValueError("its seal is no text")
         except (ValueError, RecursionError) as error:
             raise _refusal(error, line, position, end) from None
         end += len(line) + 1
@@ -289,7 +304,7 @@ def decode(
             parsed.requestid,
             previous,
             end,
-            "" if decode_data else parsed.type,
+            "" if known else parsed.type,
             parsed.idempotencykey,
             parsed.requesthash,
         )

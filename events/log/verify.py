@@ -18,8 +18,9 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from events.codec import MAX_LINE_BYTES, Line, decode, link, parse
+from events.codec import MAX_LINE_BYTES, Line, decode, link, parse, parse_all
 from events.errors import DamagedLog, UnknownEvent
+from events.form import check_form, times_in
 from events.log.mark import Published, peek
 from events.log.scan import Question, Sealed, Stretch, scan
 from events.merkle import Frontier, leaf_hash
@@ -214,6 +215,10 @@ class _Check:
             except UnknownEvent as error:
                 self._find("unknown-event", last.position + 1, offset, str(error))
                 record = _as_stated(parse(line))
+            else:
+                flaw = _flaw(line, record)
+                if flaw:
+                    self._find("damaged", record.position, offset, flaw)
             self._accept(record, offset)
             return
         try:
@@ -315,6 +320,18 @@ class _Check:
             detail = f"the first {checkpoint.size} events are not those of the checkpoint"
         if detail:
             self._find("checkpoint", min(tree.size, checkpoint.size), 0, detail)
+
+
+def _flaw(line: bytes, record: Record) -> str:
+    """What is wrong with the form of a line of today's vocabulary, or nothing."""
+    if record.written_as or not are_times([record.time]):
+        return ""  # Of a type that was renamed, or found already.
+    try:
+        (typed,) = parse_all(line)
+        check_form(line, typed, record.event.type)
+    except ValueError as error:
+        return str(error)
+    return "" if are_times(times_in([typed.data])) else "a time in its data does not exist"
 
 
 def _as_stated(line: Line) -> Record:
