@@ -167,8 +167,7 @@ class _UserCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            error.message = f"{error.message} {_DASHED}"
-            raise
+            raise click.UsageError(f"{error.format_message()} {_DASHED}", ctx) from None
 
 
 _role = click.argument("role", type=click.Choice(get_args(Role)))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from eventapi.batch import Once
 from eventapi.cli import db_json, show
+from eventapi.cli.failures import Failure
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, ImportItem
 from eventapi.commands.sessions import StartSession
@@ -260,7 +261,7 @@ def test_the_lines_of_such_a_log_can_be_shown(lines: list[bytes]) -> None:
     async def run() -> None:
         vault = MemoryVault()
         await vault.put(KEYS)
-        with suppress(show.Failure):
+        with suppress(Failure):
             await _show(lines, vault)
 
     asyncio.run(run())
@@ -279,7 +280,7 @@ def test_an_extension_that_is_not_known_is_well_formed() -> None:
 # The law
 
 numbers = st.integers(0, len(LINES) - 1)
-values = st.sampled_from(
+values: st.SearchStrategy[object] = st.sampled_from(
     (5, -1, 2**63, 2**64, True, None, "", "x", [], {}, "users/1", "users/ 1", "users/9", "items/x")
 ) | st.sampled_from(
     (

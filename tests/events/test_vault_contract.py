@@ -341,7 +341,8 @@ async def test_a_read_only_copy_of_an_earlier_version_can_be_read(
     connect = sqlite3.connect
 
     def read_only(file: Path, **options: Any) -> sqlite3.Connection:
-        return connect(f"file:{file}?mode=ro", uri=True, **options)
+        found: sqlite3.Connection = connect(f"file:{file}?mode=ro", uri=True, **options)
+        return found
 
     monkeypatch.setattr("events.vault.sqlite.sqlite3.connect", read_only)
     vault = SqliteVault(path)
