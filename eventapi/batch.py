@@ -113,13 +113,19 @@ class Batch:
         keyring: Keyring,
         environment: Environment,
         recent_refreshes: Container[tuple[str, int]] = (),
+        erased_number: int = 0,
         *,
         is_full: bool = False,
     ) -> None:
-        """``environment.now`` is the log's clock; ``recent_refreshes`` as in `State`."""
+        """``environment.now`` is the log's clock; ``recent_refreshes`` as in `State`.
+
+        ``erased_number`` is the highest user number that was erased; new users get higher ones,
+        because after a restore of an older log the state does not have that number any more.
+        """
         now = environment.now()
         self._is_full = is_full
         self._draft = state.draft_at(now, recent_refreshes)
+        self._draft.users.last_id = max(self._draft.users.last_id, erased_number)
         self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"

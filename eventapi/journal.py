@@ -24,6 +24,8 @@ from eventapi.batch import Batch, Environment, Once, Outcome, Wish, replayed
 from eventapi.clock import LogClock, Recent
 from eventapi.commands.command import Command
 from eventapi.commands.sessions import GRACE_SECONDS
+from eventapi.commands.users import EraseUserAgain
+from eventapi.erasures import highest_number, users_erased_again, users_without_keys
 from eventapi.past import Past
 from eventapi.watching import UNWATCHED, Watch
 from events.errors import (
@@ -44,9 +46,11 @@ from events.sealing import Keyring
 from events.sessions import SessionRefreshed
 from events.users import UserErased
 from events.vault.port import Vault
+from events.vault.tombstones import contents_of
 from projections.replay import Progress, apply_all, open_records, replay
 from projections.snapshots import Snapshots
 from projections.state import State
+from projections.users import User
 
 logger = logging.getLogger("eventapi.journal")
 
@@ -112,7 +116,10 @@ class Journal:
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._running: set[str] = set()
-        self._doomed: set[str] = set()
+        self._pending: set[str] = set()
+        self._erased_number = 0
+        self.erased_again: Sequence[str] = ()
+        """The users that the start erased again: the log was older than their erasure."""
 
     @property
     def keyring(self) -> Keyring:
@@ -137,23 +144,40 @@ class Journal:
             self._check_head(appender)
             appender.keep_reserve()
             self.clock.start(self._state.last.time)
-            await self._finish_erasures()
+            await self._finish_erasures(appender)
         self._task = asyncio.create_task(self._run(), name="journal")
 
-    async def _finish_erasures(self) -> None:
+    async def _finish_erasures(self, appender: Appender) -> None:
+        """Destroy the keys of erased users, and erase again users whose erasure the log lost.
+
+        The vault keeps a tombstone of every erased user, so it knows of erasures that a restored,
+        older log does not have.
+        """
+        vault = await contents_of(self.vault)
+        alive = [user for user in self._state.users.by_id.values() if user.status != "erased"]
+        again = [user for user in alive if user.subject in vault.erased]
+        keyless = [user.subject for user in alive if user.subject not in self._keyring]
+        lost = [subject for subject in keyless if subject not in vault.tombstones]
+        if lost:
+            raise VaultUnavailable(users_without_keys(lost))
+        self._erased_number = highest_number(vault.tombstones)
+        if again:
+            await self._erase_again(again, appender)
         users = self._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
-        await self._destroy(erased & (await self.vault.all()).keys())
-        lost = [
-            user.subject
-            for user in users
-            if user.status != "erased" and user.subject not in self._keyring
-        ]
-        if lost:
-            raise VaultUnavailable(
-                f"the vault has no key for {lost[0]} and {len(lost) - 1} others: "
-                "it is not the one that belongs to this log"
-            )
+        unfinished = erased - (vault.tombstones.keys() - vault.keys.keys())
+        if unfinished or self._pending:
+            await self._destroy(unfinished | self._pending)
+            self._pending.clear()
+
+    async def _erase_again(self, users: Sequence[User], appender: Appender) -> None:
+        commands = [EraseUserAgain(user.id) for user in users]
+        write = Wish(commands, "", asyncio.get_running_loop().create_future())
+        for _, result in await self._write_batch([write], appender):
+            if isinstance(result, Exception):
+                raise result
+        self.erased_again = tuple(user.subject for user in users)
+        logger.warning("%s", users_erased_again(self.erased_again))
 
     async def close(self) -> None:
         """Write what is queued, answer it, and stop."""
@@ -162,6 +186,11 @@ class Journal:
             self._filled.set()
             # Not cancelled, even if the caller is: a write under way must end under its lock.
             await asyncio.wait([self._task])
+
+    @property
+    def pending_destruction(self) -> frozenset[str]:
+        """The erased users whose keys could not be destroyed yet; it is tried again and again."""
+        return frozenset(self._pending)
 
     @property
     def queued(self) -> int:
@@ -299,7 +328,7 @@ class Journal:
 
     async def _wait_for_more(self) -> None:
         self._filled.clear()
-        if not self._doomed:
+        if not self._pending:
             await self._filled.wait()
             return
         with suppress(TimeoutError):
@@ -309,11 +338,11 @@ class Journal:
     async def _destroy_keys(self) -> None:
         """Destroy the keys of the erased; what fails now is tried again, at the latest at a start."""
         try:
-            await self._destroy(self._doomed)
+            await self._destroy(self._pending)
         except EventapiError as error:
             logger.warning("keys of erased users are not destroyed yet: %s", error)
         else:
-            self._doomed.clear()
+            self._pending.clear()
 
     async def _destroy(self, subjects: Collection[str]) -> None:
         """Destroy keys; on a full disk with the room that the log keeps in reserve."""
@@ -364,6 +393,12 @@ class Journal:
         await self._catch_up()
         self._check_head(appender)
         self.clock.check(self._state.last.time)
+        return await self._write_batch(wishes, appender)
+
+    async def _write_batch(
+        self, wishes: Sequence[Wish], appender: Appender
+    ) -> list[tuple[Wish, list[Outcome] | Exception]]:
+        """As `_write`, of a state that is up to date, whatever the clock says."""
         batch = self._decided(wishes)
         try:
             await self._append(batch, appender)
@@ -376,8 +411,14 @@ class Journal:
         return batch.answers
 
     def _decided(self, wishes: Sequence[Wish], *, is_full: bool = False) -> Batch:
-        recent = self._refreshes.current()
-        batch = Batch(self._state, self._keyring, self._environment, recent, is_full=is_full)
+        batch = Batch(
+            self._state,
+            self._keyring,
+            self._environment,
+            self._refreshes.current(),
+            self._erased_number,
+            is_full=is_full,
+        )
         for wish in wishes:
             batch.take(wish)
         return batch
@@ -394,10 +435,10 @@ class Journal:
         self._keyring.update(batch.keys)
         apply_all(batch.records, self._state, self._keyring)
         self._note_refreshes(batch.records)
-        self._doomed |= {
+        self._pending |= {
             record.subject for record in batch.records if type(record.event) is UserErased
         }
-        if self._doomed:
+        if self._pending:
             await self._destroy_keys()
 
     def _check_head(self, appender: Appender) -> None:

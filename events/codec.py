@@ -135,7 +135,11 @@ def link(previous: bytes, body: bytes) -> bytes:
 
 
 def context_of(record: Record, type_on_line: str) -> bytes:
-    """What a seal is bound to, so that it cannot be moved to another record's place."""
+    """What a seal is bound to: it opens in no other log, and for no other type or subject.
+
+    It does open in another event of the same type, subject and key. That two such seals were not
+    exchanged is shown by the hash chain alone, against a hash or checkpoint kept elsewhere.
+    """
     return f"{record.source}|{type_on_line}|{record.subject}".encode()
 
 
@@ -229,7 +233,7 @@ def parse_all(lines: bytes) -> list[Any]:
 
 
 def check_seal(line: Any, cipher: AESGCM) -> None:
-    """Look into the seal of a line from `parse_all`; raises `ValueError` where it is not its own."""
+    """Look into the seal of a line from `parse_all`; raises `ValueError` where it does not open."""
     event = line.data
     _open(event, cipher, f"{line.source}|{event.type}|{line.subject}".encode())
 
@@ -336,7 +340,7 @@ def _open(event: Event, cipher: AESGCM, context: bytes) -> None:
 def open_seal(record: Record, keyring: Keyring) -> None:
     """Put the personal values of a closed record in clear in their place, or ``None`` for no key.
 
-    Raises `ValueError` where the seal is not that of this record.
+    Raises `ValueError` where the seal does not open for this log, type, subject and key.
     """
     cipher = keyring.get(record.sealedfor)
     if cipher is not None:

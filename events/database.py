@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import asyncpg
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text, text
 from sqlalchemy.dialects.mysql import BINARY
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -97,6 +98,14 @@ _ADDRESS: Final = (
     "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; in a password write"
     " @ as %40, / as %2F, # as %23, ? as %3F and % as %25"
 )
+TOMBSTONES: Final = Table(
+    "eventapi_erased",
+    _metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+)
+"""Of every destroyed key the SHA-256, in hex; empty where it is unknown."""
+
 _LAST_PORT: Final = 65_535
 
 _DRIVERS: Final = {
@@ -235,6 +244,19 @@ class Database:
             return
         async with self._writing.begin() as connection:
             yield connection
+
+    async def insert_missing(
+        self, connection: AsyncConnection, table: Table, rows: Sequence[dict[str, str]]
+    ) -> None:
+        """Insert rows, apart from those whose primary key exists."""
+        if not rows:
+            return
+        insert = (
+            postgresql_insert(table).on_conflict_do_nothing()
+            if self.is_postgresql
+            else table.insert().prefix_with("IGNORE")
+        )
+        await connection.execute(insert, rows)
 
     def connection(self) -> AsyncConnection:
         """A connection, to be started and closed, that begins a transaction by itself."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from msgspec import UNSET, UnsetType, field
 
-from events.record import Event, Personal
+from events.record import Event, Number, Personal
 
 
 class Content(Personal, frozen=True, gc=False):
@@ -30,7 +30,7 @@ class ItemCreated(Event, frozen=True, gc=False):
     """
 
     type: ClassVar[str] = "item.created"
-    owner: int
+    owner: Number
     created_at: str | None = None
     personal: Content | str | None = field(default=None, name="sealed")
 
@@ -52,5 +52,5 @@ class ItemRestored(Event, frozen=True, gc=False):
     """An item is back, with the content it had at position ``as_of``."""
 
     type: ClassVar[str] = "item.restored"
-    as_of: int
+    as_of: Number
     personal: Content | str | None = field(default=None, name="sealed")

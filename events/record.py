@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -32,6 +32,10 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
     """
 
     type: ClassVar[str]
+
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number or a position in the data of an event."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from msgspec import field
 
-from events.record import Event, Personal
+from events.record import Event, Number, Personal
 
 EndReason = Literal["logout", "revoked", "reuse", "expired"]
 
@@ -26,7 +26,7 @@ class SessionStarted(Event, frozen=True, gc=False):
     """
 
     type: ClassVar[str] = "session.started"
-    user: int
+    user: Number
     expires_at: str
     refresh_hash: str
     personal: Device | str | None = field(default=None, name="sealed")

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from events.codec import check_links, decode, open_seal
 from events.errors import DamagedLog
+from events.form import times_in
 from events.log.port import EventLog
-from events.record import START, Record
+from events.record import START, Record, are_times
 from events.sealing import Keyring
 from events.users import UserErased
 from events.vault.port import Vault
@@ -52,7 +53,20 @@ async def open_records(
             except ValueError as error:
                 start = record.end - len(lines[record.position - state.position - 1]) - 1
                 raise DamagedLog(str(error), position=record.position, offset=start) from None
+    _check_times(records, lines)
     return records
+
+
+def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
+    """Raise `DamagedLog` for a time that does not exist: a table or an answer would fail on it."""
+    times = [record.time for record in records]
+    if are_times(times + times_in(record.event for record in records)):
+        return
+    for record, line in zip(records, lines, strict=True):
+        if not are_times([record.time, *times_in([record.event])]):
+            reason = "it has a time that does not exist, or is not of the log's form"
+            start = record.end - len(line) - 1
+            raise DamagedLog(reason, position=record.position, offset=start)
 
 
 def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None:
@@ -60,10 +74,15 @@ def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None
     if not records:
         return
     apply = state.apply
-    for record in records[max(state.position + 1 - records[0].position, 0) :]:
-        apply(record)
-        if type(record.event) is UserErased:
-            keyring.pop(record.subject, None)
+    record, start = records[0], state.last.end
+    try:
+        for record in records[max(state.position + 1 - records[0].position, 0) :]:
+            apply(record)
+            if type(record.event) is UserErased:
+                keyring.pop(record.subject, None)
+    except (ValueError, OverflowError) as error:
+        start = next((one.end for one in records if one.position == record.position - 1), start)
+        raise DamagedLog(str(error), position=record.position, offset=start) from error
 
 
 @contextmanager

@@ -13,16 +13,16 @@ import msgspec
 from eventapi import storage
 from eventapi.beginning import check_start
 from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.moving import Moved, copy_into, forget, keep
+from eventapi.cli.moving import Moved, copy_into
 from eventapi.cli.opening import (
     LOCK_SECONDS,
-    keys_of,
     log_in,
     opened_log,
     state_at,
 )
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.vaults import forget, keep, vault_beside
 from eventapi.cli.verify import checked, note_at, sentence
 from eventapi.settings import Settings
 from eventapi.storage import checkpoint_beside, closing
@@ -97,20 +97,20 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
             note = await _note_of(source, log, is_own=is_own)
             upto = log.position if note is None else TreeHead.of(note).size
             new += await _copy_lines(log, target, upto)
-            keys = None if vault is None else await keys_of(source)
-            report = checked(target.log_path, None if note is None else TreeHead.of(note), keys)
-            # Who was erased between the two is not yet so in the copy of the log: once more.
+            own = None if vault is None else await vault_beside(source)
+            report = checked(target.log_path, None if note is None else TreeHead.of(note), own)
+            # A user may have registered between the two: once more.
             if all(finding.kind != "key" for finding in report.findings):
                 break
         if not report.ok:
             raise AnswerIsNo(f"the copy is not whole: {sentence(report.findings[0])}")
         counted = None
-        if vault is not None and keys is not None:
+        if vault is not None and own is not None:
             users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
             make_directory(vault.parent)
             async with closing(SqliteVault(vault)) as copied:
-                counted = await keep(copied, keys, users)
-                await forget(copied, users)
+                counted = await keep(copied, own, users)
+                await forget(copied, own, users)
     if note is not None:
         beside = checkpoint_beside(target.log_path)
         set_aside_checkpoint(beside, TreeHead.of(note).origin)

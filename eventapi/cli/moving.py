@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -11,12 +11,12 @@ from eventapi.cli.failures import AnswerIsNo
 from eventapi.cli.opening import (
     LOCK_SECONDS,
     check_data,
-    keys_of,
     opened_log,
     reading,
     state_at,
 )
 from eventapi.cli.output import progress_bar
+from eventapi.cli.vaults import check_is_complete, forget, joined, keep, vault_beside
 from eventapi.settings import Settings
 from events.codec import check_links
 from events.log.copy import common, copy
@@ -27,7 +27,6 @@ from events.record import START
 from events.signing.port import LOG
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
-from projections.users import User
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -52,19 +51,18 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
         opened_log(source) as log,
         storage.opened_database(target, begin=True) as (copied, vault),
     ):
-        before = await keys_of(source)
+        before = await vault_beside(source)
         upto = log.position
         state = await state_at(log, MemoryVault(), upto)
         users = state.users.by_id.values()
-        # Who was erased since is among the first keys, who registered since among the second.
-        keys = {**await keys_of(source), **before}
+        own = joined(before, await vault_beside(source))
         async with copied.exclusive(LOCK_SECONDS) as appender:
             # Before any key is touched: those of another log are none of ours.
             await common(log, appender.head, upto)
-            _check_is_complete(keys, users)
+            check_is_complete(own, users)
             # A key is durable before the first line that is sealed with it.
-            counted = await keep(vault, keys, users)
-            await _keep_log_key(source, keys, vault)
+            counted = await keep(vault, own, users)
+            await _keep_log_key(source, own.keys, vault)
         with progress_bar("Copying", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
         root = await _root(log, upto)
@@ -74,14 +72,8 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
         digest = (await state_at(copied, vault, upto)).digest()
         if digest != state.digest():
             raise AnswerIsNo("the copy adds up to another state than the log it was made of")
-        await forget(vault, users)
+        await forget(vault, own, users)
     return Moved(target.log_name, upto, new, root.hex(), digest, counted)
-
-
-def _check_is_complete(keys: Mapping[str, bytes], users: Collection[User]) -> None:
-    for user in users:
-        if user.status != "erased" and user.subject not in keys:
-            raise AnswerIsNo(f"there is no key for {user.subject}, who is not erased")
 
 
 async def _root(log: EventLog, upto: int) -> bytes:
@@ -108,25 +100,3 @@ async def _keep_log_key(source: Settings, keys: Mapping[str, bytes], vault: Vaul
         seed = Signer.of(path.read_text(encoding="ascii")).seed
     if seed is not None and not await vault.get([LOG]):
         await vault.put({LOG: seed})
-
-
-async def keep(vault: Vault, keys: Mapping[str, bytes], users: Collection[User]) -> int:
-    """Give a vault the keys of the users of a log; how many are kept for them.
-
-    A key of nobody is that of a write that failed, and will be another one. Raises `AnswerIsNo` where a user's key is
-    not the one that was kept: once they are in the log, that never changes.
-    """
-    erased = {user.subject for user in users if user.status == "erased"}
-    known = [user.subject for user in users if user.subject in keys]
-    kept = {subject: keys[subject] for subject in known if subject not in erased}
-    before = await vault.all()
-    if any(before.get(subject, key) != key for subject, key in kept.items()):
-        raise AnswerIsNo("the keys there are those of another log")
-    await vault.put({name: key for name, key in kept.items() if name not in before})
-    return len(kept)
-
-
-async def forget(vault: Vault, users: Collection[User]) -> None:
-    """Destroy the keys of who is erased in the log, and of nobody else, whatever the vault has lost."""
-    erased = {user.subject for user in users if user.status == "erased"}
-    await vault.destroy((await vault.all()).keys() & erased)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,6 @@ opened_log = storage.reading_log
 
 opened_vault = storage.reading_vault
 """The vault of that log, likewise."""
-
-
-async def keys_of(settings: Settings) -> Mapping[str, bytes]:
-    """All keys of the vault beside the log; raises `VaultUnavailable` where there is none."""
-    async with opened_vault(settings) as vault:
-        return await vault.all()
 
 
 def check_data(settings: Settings) -> None:

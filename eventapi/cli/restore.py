@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,13 +22,13 @@ from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.opening import log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.vaults import contents_in, store
 from eventapi.cli.verify import checked, head_of, note_at, sentence
 from eventapi.commands.log import ResumeLog
 from eventapi.journal import Journal
 from eventapi.settings import Settings
 from eventapi.storage import (
     checkpoint_beside,
-    closing,
     open_checkpoints,
     opened_journal,
     opened_vault,
@@ -47,7 +47,7 @@ from events.log.port import Head
 from events.log.verify import Report
 from events.notes import Note, Signer, TreeHead, Verifier
 from events.signing.port import KEY_PREFIX
-from events.vault.sqlite import SqliteVault
+from events.vault.tombstones import contents_of, merged
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -59,7 +59,7 @@ class Restored(msgspec.Struct, frozen=True):
     """A log that was put in place, or settled where it is.
 
     The first ``proven`` events are those of a checkpoint; ``signing`` says what becomes of the
-    next ones.
+    next ones, and ``erased_again`` are the users whose erasure the log had lost.
     """
 
     path: str
@@ -69,6 +69,7 @@ class Restored(msgspec.Struct, frozen=True):
     signed_by: str | None
     digest: str
     signing: str
+    erased_again: Sequence[str]
 
 
 class _Wanted(msgspec.Struct, frozen=True):
@@ -120,7 +121,11 @@ def restore(
     wanted = _Wanted(source, checkpoint, key, vault, new_key)
     _check(wanted, settings)
     restored = asyncio.run(_restore(wanted, settings))
-    print_json(restored) if as_json else print_fields(**msgspec.structs.asdict(restored))
+    if as_json:
+        print_json(restored)
+    else:
+        fields = msgspec.structs.asdict(restored)
+        print_fields(**{**fields, "erased_again": ", ".join(restored.erased_again) or None})
     if source is not None and restored.signed_by is None:
         click.echo("eventapi: whose signature it is was not checked: name the --key", err=True)
 
@@ -150,9 +155,9 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
         proof = await _put_in_place(wanted, settings, key)
     elif wanted.shown is not None:
         proof = head_of(wanted.shown, key)
-    if wanted.vault is not None:
+    if wanted.source is None and wanted.vault is not None:
         async with opened_vault(settings) as own:
-            await own.put(await _keys_in(wanted.vault))
+            await store(own, merged(await contents_of(own), await contents_in(wanted.vault)))
     async with opened_journal(settings) as (journal, log):
         checkpoints = open_checkpoints(settings, log)
         signing = await _settle(wanted, journal, checkpoints)
@@ -165,6 +170,7 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
             None if key is None or proof is None else Verifier.of(key).name,
             state.digest(),
             signing,
+            journal.erased_again,
         )
 
 
@@ -236,14 +242,15 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _copy_published(wanted.source, temporary)
-        keys = {**await _keys_in(vault_path(settings)), **await _keys_in(wanted.vault)}
-        report = checked(temporary, head, keys)
+        own_keys, copied = vault_path(settings), wanted.vault
+        contents = merged(await contents_in(own_keys), await contents_in(copied))
+        report = checked(temporary, head, contents)
         if not report.ok:
             raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")
         _compare_with_mark(path, temporary, report)
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with opened_vault(settings) as own:
-            await own.put(keys)
+            await store(own, contents)
         if not checkpoint_beside(path).exists():
             # It says that something was signed, and confirms nothing.
             write_durably(checkpoint_beside(path), str(note_at(proof)).encode())
@@ -271,14 +278,6 @@ def _copy_published(source: Path, target: Path) -> None:
                 progress(out.tell())
         out.flush()
         os.fsync(out.fileno())
-
-
-async def _keys_in(path: Path | None) -> Mapping[str, bytes]:
-    """The keys in a vault that is only read; none where there is no file."""
-    if path is None or not path.exists():
-        return {}
-    async with closing(SqliteVault(path)) as vault:
-        return await vault.all()
 
 
 def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:

@@ -149,19 +149,20 @@ class _Keys:
         cipher = self._keyring.get(subject)
         if cipher is None:
             return "…"
-        record = Record(int(line.id), line.source, line.subject, line.time, line.actor, Event())
+        record = Record(0, line.source, line.subject, line.time, line.actor, Event())
         try:
-            clear = unseal(cipher, sealed, context_of(record, line.type))
+            values = msgspec.json.decode(unseal(cipher, sealed, context_of(record, line.type)))
         except ValueError as error:
-            raise Failure(f"position {line.id}: {error}") from None
-        values: dict[str, object] = msgspec.json.decode(clear)
+            raise Failure(f"position {line.id}: {error}; see `eventapi log verify`") from None
         return {**values, "password_hash": "…"} if "password_hash" in values else values
 
 
 async def _described(line: _Members, keys: _Keys) -> str:
     """An event in one line."""
-    data: dict[str, Any] = msgspec.json.decode(line.data)
-    if "sealed" in data:
+    data: Any = msgspec.json.decode(line.data)
+    if not isinstance(data, dict):
+        data = {"data": data}  # Of a newer version, or damaged.
+    if isinstance(data.get("sealed"), str):
         data["sealed"] = await keys.open(line, data["sealed"])
     values = " ".join(
         f"{name}={msgspec.json.encode(value).decode()}" for name, value in data.items()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import get_args
+from typing import Any, Final, get_args
 
 import click
 import msgspec
 
-from eventapi.cli.failures import AnswerIsNo, complaint
+from eventapi.cli.failures import AnswerIsNo, Failure, complaint
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
@@ -150,11 +150,30 @@ async def _registered(settings: Settings, profile: Profile, password: str) -> tu
     return outcome.entity, state
 
 
+_DASHED: Final = (
+    "A name that begins with `-`, as earlier versions allowed, is given after `--`: "
+    "eventapi users disable -- -NAME"
+)
+
+
+class _UserCommand(click.Command):
+    """A command about one user, whose name may look like an option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "epilog": _DASHED})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(f"{error.format_message()} {_DASHED}", ctx) from None
+
+
 _role = click.argument("role", type=click.Choice(get_args(Role)))
 _username = click.argument("username")
 
 
-@users.command()
+@users.command(cls=_UserCommand)
 @_username
 @_role
 @settings_options
@@ -164,7 +183,7 @@ def grant(username: str, role: Role) -> None:
     click.echo(f"{printable(username)} has the role {role}")
 
 
-@users.command()
+@users.command(cls=_UserCommand)
 @_username
 @_role
 @settings_options
@@ -174,7 +193,7 @@ def revoke(username: str, role: Role) -> None:
     click.echo(f"{printable(username)} has the role {role} no more")
 
 
-@users.command()
+@users.command(cls=_UserCommand)
 @_username
 @settings_options
 def disable(username: str) -> None:
@@ -183,7 +202,7 @@ def disable(username: str) -> None:
     click.echo(f"{printable(username)} is locked out")
 
 
-@users.command()
+@users.command(cls=_UserCommand)
 @_username
 @settings_options
 def enable(username: str) -> None:
@@ -192,16 +211,44 @@ def enable(username: str) -> None:
     click.echo(f"{printable(username)} may log in")
 
 
-@users.command()
-@_username
+@users.command(cls=_UserCommand)
+@click.argument("username", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--finish", is_flag=True, help="Destroy the keys that an earlier erasure could not.")
 @settings_options
-def erase(username: str, yes: bool) -> None:
+def erase(username: str | None, yes: bool, finish: bool) -> None:
     """Erase a user and all that is theirs, for good: from backups of the log, too."""
+    if finish == (username is not None):
+        raise click.UsageError(f"name the user to erase, or give --finish. {_DASHED}")
+    if username is None:
+        asyncio.run(_finish_erasures(loaded().settings))
+        click.echo("no key of an erased user is left")
+        return
     if not yes:
         click.confirm(f"Erase {printable(username)} for good?", abort=True, err=True)
-    _carry_out(EraseUser(username, operator()))
+    pending = asyncio.run(_erase(loaded().settings, EraseUser(username, operator())))
+    if pending:
+        raise Failure(
+            f"{printable(username)} is erased: the event is in the log and the account is gone. "
+            f"But the key of {', '.join(sorted(pending))} could not be destroyed, so older copies "
+            "of the log can still be read with this vault. Next: free disk space, or make the "
+            "vault writable, and run `eventapi users erase --finish`; the next start of a server "
+            "does the same"
+        )
     click.echo(f"{printable(username)} is erased")
+
+
+async def _erase(settings: Settings, command: EraseUser) -> frozenset[str]:
+    """Erase a user; return the users whose keys could not be destroyed."""
+    async with writing_journal(settings) as journal:
+        await journal.execute(command)
+        return journal.pending_destruction
+
+
+async def _finish_erasures(settings: Settings) -> None:
+    """Start a journal, which destroys the keys of erased users or fails."""
+    async with writing_journal(settings):
+        pass
 
 
 def _carry_out(command: Command) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -15,14 +15,15 @@ import msgspec
 
 from eventapi.beginning import check_log_is_there
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misuse
-from eventapi.cli.opening import keys_of
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
+from eventapi.cli.vaults import joined, vault_beside
 from eventapi.settings import Settings
 from eventapi.storage import checkpoint_beside, mark_beside, opened_rows
 from events.log.mark import Mark, peek
 from events.log.verify import Finding, Report, verify
 from events.notes import Note, TreeHead, Verifier
+from events.vault.tombstones import VaultContents
 
 _SECONDS = 30.0
 _MOST_BYTES = 1 << 16
@@ -82,23 +83,29 @@ def verify_log(
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
-def checked(path: Path, head: TreeHead | None, keys: Mapping[str, bytes] | None) -> Report:
-    """What the check of a log finds, against a checkpoint and the keys of a vault.
+def checked(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
+    """What the check of a log finds, against a checkpoint and a vault.
 
     Raises `Failure` for a pipe or a device: that has no end to begin with, and is not read twice.
     """
     if not path.is_file():
         raise Failure(f"{path} is no regular file: keep it in one, and verify that")
     with progress_bar("Verifying", path.stat().st_size) as progress:
-        return verify(path, checkpoint=head, keys=keys, progress=progress)
+        return verify(
+            path,
+            checkpoint=head,
+            keys=None if vault is None else vault.keys,
+            erased=() if vault is None else vault.erased,
+            progress=progress,
+        )
 
 
 def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -> Report:
-    keys = asyncio.run(keys_of(settings))
-    report = checked(path, head, keys)
+    vault = asyncio.run(vault_beside(settings))
+    report = checked(path, head, vault)
     if any(finding.kind == "key" for finding in report.findings):
-        # Somebody may have registered since; who was erased since is among the first keys.
-        report = checked(path, head, {**asyncio.run(keys_of(settings)), **keys})
+        # A user may have registered since.
+        report = checked(path, head, joined(vault, asyncio.run(vault_beside(settings))))
     return report
 
 

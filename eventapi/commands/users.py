@@ -162,6 +162,16 @@ class EraseUser(msgspec.Struct, frozen=True):
         return Decision(user.subject, UserErased(), self.actor)
 
 
+class EraseUserAgain(msgspec.Struct, frozen=True):
+    """Erase a user whose key is destroyed already: the log is older than the erasure."""
+
+    user: int
+    actor: str = "operator/eventapi"
+
+    def decide(self, state: State) -> Decision:
+        return Decision(_existing(state, self.user).subject, UserErased(), self.actor)
+
+
 def _check_password(user: User, password_hash: str) -> None:
     """The password was checked outside the lock: it must not have been changed meanwhile."""
     if user.password_hash != password_hash:

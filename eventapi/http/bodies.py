@@ -22,7 +22,8 @@ _TITLE: Final = rf"^(?=.*\S)[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 
 _NO_NUL: Final = r"^[^\u0000]*$"
-_USERNAME: Final = r"^[A-Za-z0-9_.\-]+$(?!\n)"
+# Not `-` first: commands take such a name for an option. Existing users may have one.
+_USERNAME: Final = r"^[A-Za-z0-9_.][A-Za-z0-9_.\-]*$(?!\n)"
 
 _POINT: Final = (
     r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -36,7 +37,7 @@ PATTERNS: Final = {
     _TEXT: "must have no control characters but tab and newline",
     _NO_NUL: "must not have NUL in it",
     _POINT: "must be a position or an RFC 3339 time",
-    _USERNAME: "must be made of ASCII letters, digits, `_`, `.` and `-`",
+    _USERNAME: "must be made of ASCII letters, digits, `_`, `.` and `-`, and not begin with `-`",
 }
 """What each pattern means to whoever meets it."""
 
@@ -49,7 +50,8 @@ Username = Annotated[
         min_length=3,
         max_length=32,
         pattern=_USERNAME,
-        description="ASCII letters, digits, `_`, `.` and `-`; unique without regard to case.",
+        description="ASCII letters, digits, `_`, `.` and `-`, which is not the first; unique "
+        "without regard to case.",
         examples=["john_doe"],
     ),
 ]

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from events.codec import MAX_LINE_BYTES, check_link, check_seal, parse, parse_all
+from events.form import check_form, times_in
 from events.merkle import Frontier, leaf_hash
 from events.record import START, Record, are_times
 from events.sealing import Keyring
@@ -190,7 +191,8 @@ def _follow(chunk: bytes, last: Record, keyring: Keyring, sealed: Sealed | None)
         last.end,
     )
     all_parsed = parse_all(chunk)
-    if not are_times([parsed.time for parsed in all_parsed]):
+    times = [parsed.time for parsed in all_parsed]
+    if not are_times(times + times_in(parsed.data for parsed in all_parsed)):
         raise ValueError("a time is none")
     for line, parsed in zip(lines, all_parsed, strict=True):
         position += 1
@@ -198,6 +200,7 @@ def _follow(chunk: bytes, last: Record, keyring: Keyring, sealed: Sealed | None)
         source = source or parsed.source
         if parsed.id != str(position) or parsed.source != source or parsed.time < time:
             raise ValueError("it does not follow the line before it")
+        check_form(line, parsed, parsed.data.type)
         time = parsed.time
         if sealed is not None:
             cipher = keyring.get(parsed.sealedfor)

@@ -1,4 +1,4 @@
-"""The vault: per-user keys that can be destroyed."""
+"""The vault: per-user keys that can be destroyed, and tombstones of those that were."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ class Vault(Protocol):
     store, and the log is locked, when the lines are appended or the lock is let go. When `destroy` returns, they are
     gone for good: an adapter overwrites what it frees and keeps no copy.
 
-    Atomicity: a `put` of several keys stores all of them or none.
+    Atomicity: a `put` of several keys stores all of them or none. `destroy` destroys the keys and
+    adds their tombstones at once, or does neither.
+
+    Tombstones are never removed. One is a subject and the SHA-256 of its destroyed key, or no bytes
+    where that is unknown (see `events.vault.tombstones`).
 
     Every method raises `VaultUnavailable` where the store cannot be reached or written, and
     `StorageFull` where it has no room.
@@ -26,7 +30,8 @@ class Vault(Protocol):
         """Store keys; one that is there under the same subject is replaced.
 
         A key can be there already when an append failed after its `put`; then no line was ever
-        sealed with it.
+        sealed with it. Where a tombstone of the subject exists, the key must be a new one: the
+        caller never puts a destroyed key back.
         """
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
@@ -36,7 +41,13 @@ class Vault(Protocol):
         """Every key."""
 
     async def destroy(self, subjects: Collection[str]) -> None:
-        """Destroy keys; one that is not there is no error."""
+        """Destroy keys and keep a tombstone of each; a subject without a key gets one, too."""
+
+    async def erased(self) -> dict[str, frozenset[bytes]]:
+        """Every tombstone: the fingerprints of destroyed keys, by subject."""
+
+    async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
+        """Take in the tombstones of another vault, and destroy the keys that they are of."""
 
     async def close(self) -> None:
         """Let go of the store."""

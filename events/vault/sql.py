@@ -11,14 +11,16 @@ the batch that another server has under way: so it is repeated for a minute, by 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database import KEYS, Database, telling
+from events.database import KEYS, TOMBSTONES, Database, telling
 from events.errors import VaultUnavailable
+from events.vault.tombstones import UNKNOWN, fingerprint
 
 _AT_ONCE = 500
 """Subjects in one statement, which has only so long."""
@@ -27,6 +29,7 @@ _VACUUM_SECONDS = 60.0
 
 _DESTROYED = bytes(32)
 _ALIVE = select(KEYS.c.subject, KEYS.c.key).where(KEYS.c.key != _DESTROYED)
+_ZEROED = select(KEYS.c.subject).where(KEYS.c.key == _DESTROYED)
 _REPLACE = update(KEYS).where(KEYS.c.subject == bindparam("of")).values(key=bindparam("by"))
 _telling = partial(telling, VaultUnavailable, "the vault")
 
@@ -42,7 +45,7 @@ class SqlVault:
         with _telling():
             async with self._database.transaction() as connection:
                 for some in _in_parts(keys):
-                    await _put(connection, {subject: keys[subject] for subject in some})
+                    await self._put(connection, {subject: keys[subject] for subject in some})
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -64,26 +67,75 @@ class SqlVault:
         with _telling():
             async with self._database.transaction() as connection:
                 for some in _in_parts(subjects):
-                    gone = update(KEYS).where(KEYS.c.subject.in_(some)).values(key=_DESTROYED)
-                    await connection.execute(gone)
+                    await self._destroy(connection, some)
+        await self._vacuum()
+
+    async def _destroy(self, connection: AsyncConnection, subjects: list[str]) -> None:
+        alive = _ALIVE.where(KEYS.c.subject.in_(subjects)).with_for_update()
+        gone = {row.subject: fingerprint(row.key) for row in await connection.execute(alive)}
+        buried = select(TOMBSTONES.c.subject).where(TOMBSTONES.c.subject.in_(subjects))
+        known = {*gone, *await connection.scalars(buried)}
+        rows = [*gone.items(), *((name, UNKNOWN) for name in subjects if name not in known)]
+        await self._add_tombstones(connection, rows)
+        await connection.execute(_overwritten(subjects))
+
+    async def erased(self) -> dict[str, frozenset[bytes]]:
+        found: defaultdict[str, set[bytes]] = defaultdict(set)
+        with _telling():
+            async with self._database.reading.connect() as connection:
+                for row in await connection.execute(select(TOMBSTONES)):
+                    found[row.subject].add(bytes.fromhex(row.fingerprint))
+                # An earlier version kept no tombstone beside the zeros.
+                for subject in await connection.scalars(_ZEROED):
+                    if subject not in found:
+                        found[subject].add(UNKNOWN)
+        return {subject: frozenset(prints) for subject, prints in found.items()}
+
+    async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
+        with _telling():
+            async with self._database.transaction() as connection:
+                for some in _in_parts(tombstones):
+                    rows = [(name, one) for name in some for one in tombstones[name]]
+                    await self._add_tombstones(connection, rows)
+                    alive = _ALIVE.where(KEYS.c.subject.in_(some)).with_for_update()
+                    found = [(row.subject, row.key) for row in await connection.execute(alive)]
+                    gone = [name for name, key in found if fingerprint(key) in tombstones[name]]
+                    if gone:
+                        await connection.execute(_overwritten(gone))
+        await self._vacuum()
+
+    async def _add_tombstones(
+        self, connection: AsyncConnection, rows: list[tuple[str, bytes]]
+    ) -> None:
+        named = [{"subject": name, "fingerprint": one.hex()} for name, one in rows]
+        await self._database.insert_missing(connection, TOMBSTONES, named)
+
+    async def _vacuum(self) -> None:
         if self._database.is_postgresql:
             self._database.vacuum_until = asyncio.get_running_loop().time() + _VACUUM_SECONDS
             if self._database.joined is None:
                 await self._database.vacuum()
 
+    async def _put(self, connection: AsyncConnection, keys: Mapping[str, bytes]) -> None:
+        wanted = select(KEYS).where(KEYS.c.subject.in_(list(keys)))
+        there = {row.subject: row.key for row in await connection.execute(wanted)}
+        # A zeroed row of an earlier version is a tombstone, and must not be lost.
+        zeroed = [subject for subject, key in there.items() if key == _DESTROYED]
+        if zeroed:
+            await self._destroy(connection, zeroed)
+        old = [{"of": subject, "by": keys[subject]} for subject in there]
+        new = [{"subject": name, "key": keys[name]} for name in keys.keys() - there.keys()]
+        if old:
+            await connection.execute(_REPLACE, old)
+        if new:
+            await connection.execute(KEYS.insert(), new)
+
     async def close(self) -> None:
         pass
 
 
-async def _put(connection: AsyncConnection, keys: Mapping[str, bytes]) -> None:
-    wanted = select(KEYS.c.subject).where(KEYS.c.subject.in_(list(keys)))
-    there = set(await connection.scalars(wanted))
-    old = [{"of": subject, "by": keys[subject]} for subject in there]
-    new = [{"subject": name, "key": keys[name]} for name in keys.keys() - there]
-    if old:
-        await connection.execute(_REPLACE, old)
-    if new:
-        await connection.execute(KEYS.insert(), new)
+def _overwritten(subjects: Collection[str]) -> Update:
+    return update(KEYS).where(KEYS.c.subject.in_(subjects)).values(key=_DESTROYED)
 
 
 def _in_parts(subjects: Collection[str]) -> Iterator[list[str]]:

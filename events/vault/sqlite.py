@@ -6,6 +6,8 @@ that are only ever added at the end and overwritten at the same length stay wher
 rollback journal, which held the page for the time of the transaction, is removed at its end;
 ``synchronous=EXTRA`` syncs file and directory before `put` and `destroy` return. WAL mode would
 keep old pages and is not used.
+
+Tombstones lie in a table of their own. Earlier versions had none: there a row of zeros is one.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +26,7 @@ from typing import TypeVar
 from events.errors import LogFenced, StorageFull, VaultUnavailable
 from events.files import Place, cure, make_file
 from events.threads import ended
+from events.vault.tombstones import UNKNOWN, fingerprint
 
 _T = TypeVar("_T")
 
@@ -32,6 +36,23 @@ CREATE TABLE IF NOT EXISTS keys (
     key BLOB NOT NULL CHECK (length(key) = 32)
 ) STRICT
 """
+_TOMBSTONES = """
+CREATE TABLE IF NOT EXISTS erased (
+    subject TEXT NOT NULL,
+    fingerprint BLOB NOT NULL CHECK (length(fingerprint) IN (0, 32)),
+    PRIMARY KEY (subject, fingerprint)
+) STRICT, WITHOUT ROWID
+"""
+_HAS_TOMBSTONES = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'erased'"
+_ADD_TOMBSTONE = "INSERT INTO erased VALUES (?, ?) ON CONFLICT DO NOTHING"
+_ADD_UNKNOWN = """
+INSERT INTO erased SELECT ?1, x'' WHERE NOT EXISTS (SELECT 1 FROM erased WHERE subject = ?1)
+"""
+_ADD_ZEROED = """
+INSERT INTO erased SELECT ?1, x'' WHERE NOT EXISTS (SELECT 1 FROM erased WHERE subject = ?1)
+AND (SELECT key FROM keys WHERE subject = ?1) = zeroblob(32)
+"""
+_ZEROED = "SELECT subject FROM keys WHERE key = zeroblob(32)"
 _PUT = "INSERT INTO keys VALUES (?, ?) ON CONFLICT (subject) DO UPDATE SET key = excluded.key"
 _DESTROY = "UPDATE keys SET key = zeroblob(32) WHERE subject = ?"
 _ALL = "SELECT subject, key FROM keys WHERE key != zeroblob(32)"
@@ -89,6 +110,9 @@ class SqliteVault:
                 with self._db:
                     self._db.execute(_SCHEMA)
             self._db.execute(_ANY).close()
+            if writable:
+                with self._db:
+                    _make_tombstones(self._db)
         except sqlite3.Error as error:
             self._db.close()
             raise VaultUnavailable(_unusable(path, error)) from error
@@ -123,20 +147,16 @@ class SqliteVault:
                 f"{loss} while it was in use: nothing is written any more, and this process ends; "
                 "put the file back, or its last copy, and start the server again"
             )
-        await self._call(lambda db: db.executemany(_PUT, keys.items()).close())
+
+        def put(db: sqlite3.Connection) -> None:
+            # A zeroed row of an earlier version is a tombstone, and must not be lost.
+            db.executemany(_ADD_ZEROED, [(subject,) for subject in keys]).close()
+            db.executemany(_PUT, keys.items()).close()
+
+        await self._call(put)
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
-        wanted = list(subjects)
-
-        def select(db: sqlite3.Connection) -> dict[str, bytes]:
-            found: dict[str, bytes] = {}
-            for start in range(0, len(wanted), _AT_ONCE):
-                part = wanted[start : start + _AT_ONCE]
-                marks = ",".join("?" * len(part))
-                found.update(db.execute(f"{_ALL} AND subject IN ({marks})", part))
-            return found
-
-        return await self._call(select)
+        return await self._call(lambda db: _keys_of(db, subjects))
 
     async def all(self) -> dict[str, bytes]:
         return await self._call(lambda db: dict(db.execute(_ALL)))
@@ -144,9 +164,62 @@ class SqliteVault:
     async def destroy(self, subjects: Collection[str]) -> None:
         if loss := self._loss():
             raise VaultUnavailable(f"{loss} while it was in use")
-        gone = [(subject,) for subject in subjects]
-        await self._call(lambda db: db.executemany(_DESTROY, gone).close())
+
+        def destroy(db: sqlite3.Connection) -> None:
+            db.execute("BEGIN IMMEDIATE")
+            prints = [(name, fingerprint(key)) for name, key in _keys_of(db, subjects).items()]
+            db.executemany(_ADD_TOMBSTONE, prints).close()
+            db.executemany(_ADD_UNKNOWN, [(subject,) for subject in subjects]).close()
+            _overwrite(db, subjects)
+
+        await self._call(destroy)
+
+    async def erased(self) -> dict[str, frozenset[bytes]]:
+        def select(db: sqlite3.Connection) -> dict[str, frozenset[bytes]]:
+            found: defaultdict[str, set[bytes]] = defaultdict(set)
+            if db.execute(_HAS_TOMBSTONES).fetchone():
+                for subject, one in db.execute("SELECT subject, fingerprint FROM erased"):
+                    found[subject].add(one)
+            for (subject,) in db.execute(_ZEROED):
+                if subject not in found:
+                    found[subject].add(UNKNOWN)
+            return {subject: frozenset(prints) for subject, prints in found.items()}
+
+        return await self._call(select)
+
+    async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
+        def add(db: sqlite3.Connection) -> None:
+            db.execute("BEGIN IMMEDIATE")
+            rows = [(name, one) for name, prints in tombstones.items() for one in prints]
+            db.executemany(_ADD_TOMBSTONE, rows).close()
+            alive = _keys_of(db, tombstones).items()
+            _overwrite(db, [name for name, key in alive if fingerprint(key) in tombstones[name]])
+
+        await self._call(add)
 
     async def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+def _make_tombstones(db: sqlite3.Connection) -> None:
+    """Create the table of tombstones; a copy of an earlier version that is read-only goes without."""
+    try:
+        db.execute(_TOMBSTONES)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+
+
+def _keys_of(db: sqlite3.Connection, subjects: Collection[str]) -> dict[str, bytes]:
+    wanted = list(subjects)
+    found: dict[str, bytes] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = wanted[start : start + _AT_ONCE]
+        marks = ",".join("?" * len(part))
+        found.update(db.execute(f"{_ALL} AND subject IN ({marks})", part))
+    return found
+
+
+def _overwrite(db: sqlite3.Connection, subjects: Iterable[str]) -> None:
+    db.executemany(_DESTROY, [(subject,) for subject in subjects]).close()

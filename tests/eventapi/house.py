@@ -145,7 +145,7 @@ class WatchedVault:
     """Passes everything on, and fails where it is told to."""
 
     def __init__(self, inner: Vault, trace: list[str]) -> None:
-        self._inner = inner
+        self.inner = inner
         self._trace = trace
         self.error: Exception | None = None
 
@@ -153,21 +153,27 @@ class WatchedVault:
         self._trace.append("put")
         if self.error is not None:
             raise self.error
-        await self._inner.put(keys)
+        await self.inner.put(keys)
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
         if self.error is not None:
             raise self.error
-        return await self._inner.get(subjects)
+        return await self.inner.get(subjects)
 
     async def all(self) -> dict[str, bytes]:
-        return await self._inner.all()
+        return await self.inner.all()
 
     async def destroy(self, subjects: Collection[str]) -> None:
-        await self._inner.destroy(subjects)
+        await self.inner.destroy(subjects)
+
+    async def erased(self) -> dict[str, frozenset[bytes]]:
+        return await self.inner.erased()
+
+    async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
+        await self.inner.add_tombstones(tombstones)
 
     async def close(self) -> None:
-        await self._inner.close()
+        await self.inner.close()
 
 
 class House:
@@ -211,6 +217,16 @@ class House:
 
     async def state(self) -> State:
         return await self.journal.state()
+
+
+async def lose_key(house: House, subject: str) -> None:
+    """Remove a key behind the vault's back: no tombstone is left."""
+    vault = house.vault.inner
+    if isinstance(vault, SqliteVault):
+        await vault._call(lambda db: db.execute("DELETE FROM keys WHERE subject = ?", [subject]))
+    else:
+        assert isinstance(vault, MemoryVault)
+        del vault._keys[subject]
 
 
 @asynccontextmanager

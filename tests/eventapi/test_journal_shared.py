@@ -19,7 +19,7 @@ from events.items import Content
 from events.log.port import Appender, Head
 from events.users import UserErased
 from projections.state import State
-from tests.eventapi.house import House, Kind, Storage, WatchedLog, opened
+from tests.eventapi.house import House, Kind, Storage, WatchedLog, lose_key, opened
 from tests.eventapi.journal_checks import (
     concurrent_writers_never_collide,
     registered_names,
@@ -167,10 +167,12 @@ def test_a_start_refuses_a_vault_without_the_keys(storage: Storage) -> None:
         async with opened(storage) as house:
             await house.register("ann")
             await house.register("bob")
-            await house.vault.destroy(["users/1"])
-        with pytest.raises(VaultUnavailable, match="users/1"):
+            await lose_key(house, "users/1")
+        lines = await storage.lines()
+        with pytest.raises(VaultUnavailable, match=r"1 user has no key \(users/1\)\. .* Next: "):
             async with opened(storage):
                 pass
+        assert await storage.lines() == lines
 
     asyncio.run(run())
 

@@ -241,13 +241,26 @@ def test_sealing_without_a_key_is_an_error() -> None:
     ],
     ids=["source", "subject", "type", "user"],
 )
-def test_a_seal_is_good_only_where_it_was_set(members: Mapping[str, Any]) -> None:
+def test_a_seal_opens_only_in_its_log_and_for_its_type_subject_and_user(
+    members: Mapping[str, Any],
+) -> None:
     line, _ = encode(_created(), GENESIS, EVERYBODY, NONCE)
     sealed = json.loads(line)["data"]["sealed"]
     if "data" in members:
         members = {**members, "data": {**members["data"], "sealed": sealed}}
     with pytest.raises(DamagedLog, match="the seal is broken"):
         decode([_forged(line, **members)], EVERYBODY)
+
+
+def test_seals_of_two_events_of_one_type_and_subject_can_be_exchanged() -> None:
+    """Who can write the log can do so; no text may promise more until a line has a commitment."""
+    lines = _lines([_created("milk"), _created("bread", position=2)])
+    first, second = (json.loads(line)["data"] for line in lines)
+    one = _forged(lines[0], data=second)
+    other = _forged(lines[1], bytes.fromhex(one[-66:-2].decode()), data=first)
+    records = decode([one, other], EVERYBODY)
+    texts = [record.event.personal for record in records if isinstance(record.event, ItemCreated)]
+    assert texts == [Content("bread"), Content("milk")]
 
 
 @given(st.text(max_size=60))

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from events.errors import VaultUnavailable
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
+from events.vault.tombstones import UNKNOWN, fingerprint
 from tests.events.stores import KINDS, new_store
 from tests.events.stories import at_end, in_event_loop
 
@@ -106,6 +108,89 @@ async def test_many_at_once_do_not_disturb_each_other(open_vault: Open) -> None:
     keys = [{f"users/{number}": number.to_bytes(32)} for number in range(1, 121)]
     await asyncio.gather(*(vaults[number % 2].put(key) for number, key in enumerate(keys)))
     assert len(await vaults[0].all()) == 120
+
+
+# Tombstones
+
+
+@in_event_loop
+async def test_a_new_vault_has_no_tombstones(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    assert await vault.erased() == {}
+
+
+@in_event_loop
+async def test_a_destroyed_key_leaves_a_tombstone_that_every_process_reads(
+    open_vault: Open,
+) -> None:
+    vault, other = await open_vault(), await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/2", "users/3"])
+    wanted = {name: frozenset({fingerprint(KEYS[name])}) for name in ("users/2", "users/3")}
+    assert await vault.erased() == await other.erased() == wanted
+
+
+@in_event_loop
+async def test_a_subject_without_a_key_gets_a_tombstone_without_a_fingerprint(
+    open_vault: Open,
+) -> None:
+    vault = await open_vault()
+    await vault.destroy(["users/9"])
+    assert await vault.erased() == {"users/9": frozenset({UNKNOWN})}
+
+
+@in_event_loop
+async def test_destroying_twice_adds_no_second_tombstone(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/2", "users/9"])
+    before = await vault.erased()
+    await vault.destroy(["users/2", "users/9"])
+    assert await vault.erased() == before
+
+
+@in_event_loop
+async def test_a_tombstone_outlives_a_new_key_and_the_end_of_that_key(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/1"])
+    await vault.put({"users/1": b"k" * 32})
+    assert await vault.erased() == {"users/1": frozenset({fingerprint(KEYS["users/1"])})}
+    await vault.destroy(["users/1"])
+    both = frozenset({fingerprint(KEYS["users/1"]), fingerprint(b"k" * 32)})
+    assert await vault.erased() == {"users/1": both}
+
+
+@in_event_loop
+async def test_tombstones_of_another_vault_are_added_and_their_keys_destroyed(
+    open_vault: Open,
+) -> None:
+    vault, other = await open_vault(), await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/3"])
+    taken = {
+        "users/1": frozenset({fingerprint(KEYS["users/1"])}),
+        "users/2": frozenset({fingerprint(b"of another")}),
+        "users/3": frozenset({UNKNOWN}),
+    }
+    await vault.add_tombstones(taken)
+    await vault.add_tombstones({})
+    assert await other.all() == {"users/2": KEYS["users/2"]}
+    third = frozenset({UNKNOWN, fingerprint(KEYS["users/3"])})
+    assert await other.erased() == {**taken, "users/3": third}
+
+
+@in_event_loop
+async def test_any_number_of_tombstones_is_kept(open_vault: Open) -> None:
+    vault = await open_vault()
+    keys = {f"users/{number}": number.to_bytes(32) for number in range(1, 1300)}
+    await vault.put(keys)
+    await vault.destroy(keys)
+    wanted = {name: frozenset({fingerprint(key)}) for name, key in keys.items()}
+    assert await vault.erased() == wanted
+    await vault.add_tombstones(wanted)
+    assert await vault.erased() == wanted
 
 
 # SQLite
@@ -227,3 +312,53 @@ async def test_what_cannot_be_reached_is_unavailable(
         SqliteVault(path)
     with pytest.raises(VaultUnavailable):
         SqliteVault(path.parent / "nowhere" / "keys.sqlite")
+
+
+def _of_an_earlier_version(path: Path) -> None:
+    """A vault without a table of tombstones: one key, and one that was overwritten by zeros."""
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("CREATE TABLE keys (subject TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT")
+        rows = [("users/1", KEYS["users/1"]), ("users/2", bytes(32))]
+        old.executemany("INSERT INTO keys VALUES (?, ?)", rows)
+
+
+@in_event_loop
+async def test_zeros_of_an_earlier_version_are_tombstones_also_under_a_new_key(path: Path) -> None:
+    _of_an_earlier_version(path)
+    vault = SqliteVault(path)
+    unknown = {"users/2": frozenset({UNKNOWN})}
+    assert (await vault.all(), await vault.erased()) == ({"users/1": KEYS["users/1"]}, unknown)
+    await vault.put({"users/2": b"k" * 32})
+    assert await vault.erased() == unknown
+    await vault.close()
+
+
+@in_event_loop
+async def test_a_read_only_copy_of_an_earlier_version_can_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _of_an_earlier_version(path)
+    connect = sqlite3.connect
+
+    def read_only(file: Path, **options: Any) -> sqlite3.Connection:
+        found: sqlite3.Connection = connect(f"file:{file}?mode=ro", uri=True, **options)
+        return found
+
+    monkeypatch.setattr("events.vault.sqlite.sqlite3.connect", read_only)
+    vault = SqliteVault(path)
+    assert await vault.erased() == {"users/2": frozenset({UNKNOWN})}
+    await vault.close()
+
+
+@in_event_loop
+async def test_a_key_and_its_tombstone_change_together_or_not_at_all(path: Path) -> None:
+    vault = SqliteVault(path)
+    await vault.put(KEYS)
+    with closing(sqlite3.connect(path)) as careless, careless:
+        careless.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON keys BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(VaultUnavailable):
+        await vault.destroy(["users/1"])
+    assert (await vault.all(), await vault.erased()) == (KEYS, {})
+    await vault.close()

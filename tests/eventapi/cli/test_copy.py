@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -161,7 +163,8 @@ def _empty(vault: Path) -> None:
 
 
 def _lose_one(vault: Path) -> None:
-    put(vault, {"users/2": bytes(32)})
+    with closing(sqlite3.connect(vault)) as keys, keys:
+        keys.execute("DELETE FROM keys WHERE subject = 'users/2'")
 
 
 @pytest.mark.parametrize(("harm", "code"), [(_lose, 3), (_empty, 1), (_lose_one, 1)])

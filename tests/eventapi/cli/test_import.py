@@ -76,6 +76,7 @@ def flaws_of(content: Document | bytes | str) -> dict[str, str]:
     [
         ("username", "ab"),
         ("username", "a b c"),
+        ("username", "-ann"),
         ("username", "Änn"),
         ("username", None),
         ("email", "nobody"),
@@ -314,7 +315,7 @@ def test_it_works_beside_a_running_server(tmp_path: Path) -> None:
 
 # There and back
 
-usernames = st.from_regex(r"[A-Za-z0-9_.\-]{3,12}", fullmatch=True)
+usernames = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.\-]{2,11}", fullmatch=True)
 lines = st.text(
     st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=20
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from eventapi.commands.items import CreateItem
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.security import passwords
 from eventapi.testing.given import profile
+from events.errors import StorageFull, VaultUnavailable
 from events.items import Content
+from events.vault.sqlite import SqliteVault
 from tests.eventapi.cli.running import invoke, run, written
 
 GOOD = "correct horse"
@@ -61,6 +65,8 @@ def test_the_password_is_asked_for_twice(tmp_path: Path) -> None:
     [
         ("ab", "ann@example.org", GOOD),
         ("a b c", "ann@example.org", GOOD),
+        ("--help", "ann@example.org", GOOD),
+        ("-ann", "ann@example.org", GOOD),
         ("ann", "nobody", GOOD),
         ("ann", "ann@localhost", GOOD),
         ("ann", "ann@example.org", "short"),
@@ -74,7 +80,7 @@ def test_the_rules_are_those_of_a_request(
     tmp_path: Path, username: str, email: str, password: str | bytes
 ) -> None:
     written(tmp_path, RegisterUser(profile("ben")))
-    arguments = ("users", "create", username, email, "--password-stdin")
+    arguments = ("users", "create", "--password-stdin", "--", username, email)
     result = invoke(tmp_path, *arguments, typed=password)
     assert result.exit_code == 1
     assert result.stderr.startswith("eventapi: ")
@@ -172,3 +178,90 @@ def test_of_a_user_who_is_not_there_nothing_can_be_done(
 
 def test_a_role_that_is_none_is_misuse(ann: Path) -> None:
     assert invoke(ann, "users", "grant", "ann", "king").exit_code == 2
+
+
+# Keys that cannot be destroyed
+
+
+def keys_of(data: Path) -> set[str]:
+    with closing(sqlite3.connect(data / "vault.sqlite")) as vault:
+        rows = vault.execute("SELECT subject FROM keys WHERE key != zeroblob(32)")
+        return {subject for (subject,) in rows}
+
+
+@pytest.mark.parametrize("error", [StorageFull("no room"), VaultUnavailable("it is locked")])
+def test_an_erasure_whose_key_cannot_be_destroyed_is_not_reported_as_done(
+    ann: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteVault, "destroy", fail)
+        result = invoke(ann, "users", "erase", "ann", "--yes")
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "the event is in the log" in result.stderr
+        assert "the key of users/1 could not be destroyed" in result.stderr
+        assert "`eventapi users erase --finish`" in result.stderr
+        assert invoke(ann, "users", "erase", "--finish").exit_code == 3
+    assert last_line(ann)["type"] == "user.erased"
+    assert keys_of(ann) == {"users/1"}
+    result = invoke(ann, "users", "erase", "--finish")
+    assert (result.exit_code, result.stdout) == (0, "no key of an erased user is left\n")
+    assert keys_of(ann) == set()
+
+
+@pytest.mark.parametrize("arguments", [(), ("ann", "--finish")])
+def test_erase_takes_a_name_or_finishes_erasures(ann: Path, arguments: tuple[str, ...]) -> None:
+    result = invoke(ann, "users", "erase", *arguments, typed="y\n")
+    assert result.exit_code == 2
+    assert listed(ann) != []
+
+
+# Names that look like options, which earlier versions allowed
+
+
+@pytest.mark.parametrize("name", ["--help", "--yes", "-ann", "---", "--data"])
+@pytest.mark.parametrize(
+    ("command", "rest"),
+    [("disable", ()), ("enable", ()), ("grant", ("auditor",)), ("revoke", ("auditor",))],
+)
+def test_an_existing_user_whose_name_begins_with_a_dash_is_reached_after_two_dashes(
+    tmp_path: Path, name: str, command: str, rest: tuple[str, ...]
+) -> None:
+    written(tmp_path, RegisterUser(profile(name, email="ann@example.org")))
+    result = invoke(tmp_path, "users", command, "--", name, *rest)
+    assert result.exit_code == 0, result.output
+    assert last_line(tmp_path)["subject"] == "users/1"
+
+
+@pytest.mark.parametrize("name", ["--help", "--yes", "-ann"])
+def test_such_a_user_can_be_erased(tmp_path: Path, name: str) -> None:
+    written(tmp_path, RegisterUser(profile(name, email="ann@example.org")))
+    assert invoke(tmp_path, "users", "erase", "--yes", "--", name).exit_code == 0
+    assert listed(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("disable", "--help"), 0),
+        (("disable", "-ann"), 2),
+        (("erase", "--yes"), 2),
+        (("grant", "--ann", "auditor"), 2),
+    ],
+)
+def test_a_name_taken_for_an_option_changes_nothing_and_the_output_has_the_cure(
+    ann: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    before = last_line(ann)
+    result = invoke(ann, "users", *arguments)
+    assert result.exit_code == code
+    assert "is given after `--`: eventapi users disable -- -NAME" in " ".join(result.output.split())
+    assert last_line(ann) == before
+
+
+def test_a_new_name_that_begins_with_a_dash_is_refused_with_the_rule(tmp_path: Path) -> None:
+    arguments = ("users", "create", "--password-stdin", "--", "-ann", "ann@example.org")
+    result = invoke(tmp_path, *arguments, typed=GOOD)
+    assert (result.exit_code, "and not begin with `-`" in result.stderr) == (1, True)

@@ -25,6 +25,14 @@ def known(api: Api) -> Caller:
     return api.caller("known")
 
 
+def test_an_existing_user_whose_name_begins_with_a_dash_logs_in(api: Api) -> None:
+    """New names cannot begin with one; earlier versions allowed it."""
+    password_hash = api.hasher.hash(PASSWORD)
+    profile = Profile("--help", "help@example.org", password_hash)
+    elsewhere(api, RegisterUser(profile))
+    assert api.login("--help").status_code == 200
+
+
 def by_form(api: Api, content: str | bytes, prefix: str = "") -> httpx.Response:
     headers = {"content-type": FORM}
     return api.request("POST", f"{prefix}/auth/login", content=content, headers=headers)

@@ -84,6 +84,8 @@ def test_usernames_at_the_borders_are_taken_as_they_are(new_api: Api, name: str)
         "a@b",
         "a/b",
         "１２３",
+        "-ann",
+        "--help",
     ],
 )
 def test_other_usernames_are_refused(api: Api, name: str) -> None:

@@ -15,6 +15,7 @@ from unittest import mock
 from eventapi.journal import Journal
 from events.log import mark
 from events.log.jsonl import JsonlLog
+from events.log.port import Appender
 from events.log.recovery import examine
 from projections import replay, snapshots
 from tests.proving.simulation.disk import File, Folder
@@ -68,11 +69,11 @@ def findings(machine: Machine) -> Iterator[None]:
         counts[f"found: a snapshot of {'this' if stands else 'another'} log"] += 1
         return stands
 
-    async def finish_erasures(journal: Journal) -> None:
+    async def finish_erasures(journal: Journal, appender: Appender) -> None:
         users = journal._state.users.by_id.values()
         erased = {user.subject for user in users if user.status == "erased"}
         left = erased & journal.vault.subjects  # type: ignore[attr-defined]  # it is simulated
-        await _finish_erasures(journal)
+        await _finish_erasures(journal, appender)
         counts["found: a key of an erased user"] += bool(left)
 
     with ExitStack() as stack:

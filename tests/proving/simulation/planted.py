@@ -232,7 +232,7 @@ async def _destroy_first(world: World, journal: journal.Journal, wish: Wish) -> 
     return await _real_fulfil(world, journal, wish)
 
 
-async def _finish_nothing(_: journal.Journal) -> None:
+async def _finish_nothing(*_: object) -> None:
     """An erasure that was cut short stays so."""
 
 

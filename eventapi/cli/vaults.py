@@ -1,0 +1,91 @@
+"""Key copies on the command line: read them, merge them, and pass erasures on with the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from eventapi import storage
+from eventapi.cli.failures import AnswerIsNo
+from eventapi.settings import Settings
+from eventapi.storage import closing
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from events.vault.tombstones import VaultContents, contents_of, fingerprint, merged
+from projections.users import User
+
+
+async def vault_beside(settings: Settings) -> VaultContents:
+    """Read the vault beside the log; raises `VaultUnavailable` where there is none."""
+    async with storage.reading_vault(settings) as vault:
+        return await contents_of(vault)
+
+
+def joined(earlier: VaultContents, later: VaultContents) -> VaultContents:
+    """One vault as read twice: an erased user has a key in the earlier, a new one in the later."""
+    return VaultContents({**later.keys, **earlier.keys}, later.tombstones)
+
+
+async def contents_in(path: Path | None) -> VaultContents:
+    """Read a vault in a file; it is empty where there is no file."""
+    if path is None or not path.exists():
+        return VaultContents()
+    async with closing(SqliteVault(path, writable=False)) as vault:
+        return await contents_of(vault)
+
+
+async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
+    """What the vault at ``own`` has after it takes in a copy; `store` writes it.
+
+    No erasure is forgotten, and no destroyed key comes back: see `merged`.
+    """
+    return merged(await contents_in(own), await contents_in(copy))
+
+
+async def store(vault: Vault, contents: VaultContents) -> None:
+    """Bring merged contents into a vault: tombstones first, so that a crash forgets no erasure."""
+    await vault.add_tombstones(contents.tombstones)
+    await vault.put(contents.keys)
+
+
+def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
+    """Raise `AnswerIsNo` where a user of the log has neither key nor tombstone."""
+    for user in users:
+        is_known = user.subject in contents.keys or user.subject in contents.tombstones
+        if user.status != "erased" and not is_known:
+            raise AnswerIsNo(f"there is no key for {user.subject}, who is not erased")
+
+
+async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
+    """Give a vault the keys and tombstones of a log's users; return how many keys are kept.
+
+    Keys without a user are left over from failed registrations and skipped. Raises `AnswerIsNo`
+    where the vault has another key for a user, because a user's key never changes, and where a
+    user is erased according to the vault and alive in the log.
+    """
+    gone = {user.subject for user in users if user.status == "erased"} | source.erased
+    known = [user.subject for user in users if user.subject in source.keys]
+    kept = {subject: source.keys[subject] for subject in known if subject not in gone}
+    before = await contents_of(vault)
+    for subject, key in kept.items():
+        if fingerprint(key) in before.tombstones.get(subject, ()):
+            raise AnswerIsNo(
+                f"{subject} is alive in this log, but the keys there know that the user was "
+                "erased: erase the user again with `eventapi users erase NAME` (the name is in "
+                "`eventapi users list`), then copy again"
+            )
+    if any(before.keys.get(subject, key) != key for subject, key in kept.items()):
+        raise AnswerIsNo("the keys there are those of another log")
+    await vault.put({name: key for name, key in kept.items() if name not in before.keys})
+    return len(kept)
+
+
+async def forget(vault: Vault, source: VaultContents, users: Collection[User]) -> None:
+    """Destroy the keys of the users that are erased, in the log or according to the source.
+
+    No other key is destroyed, whatever the source has lost.
+    """
+    erased = {user.subject for user in users if user.status == "erased"}
+    await vault.add_tombstones(source.tombstones)
+    there = await contents_of(vault)
+    await vault.destroy(erased - (there.tombstones.keys() - there.keys.keys()))

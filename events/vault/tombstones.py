@@ -1,0 +1,71 @@
+"""Tombstones: which subjects were erased, and how their destroyed keys are recognised.
+
+A tombstone is a subject and the SHA-256 of the key that was destroyed. A copy of the vault from
+before the erasure still has that key: the fingerprint tells it from the key of another user who got
+the same number later, after a rewind of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+import msgspec
+
+from events.vault.port import Vault
+
+UNKNOWN = b""
+"""The fingerprint of a key that was destroyed before fingerprints were kept, or never known."""
+
+
+def fingerprint(key: bytes) -> bytes:
+    """The SHA-256 of a key, 32 bytes: keys are random, so it reveals nothing."""
+    return sha256(key).digest()
+
+
+class VaultContents(msgspec.Struct, frozen=True):
+    """The keys and tombstones of a vault, by subject (``users/7``)."""
+
+    keys: Mapping[str, bytes] = {}
+    tombstones: Mapping[str, frozenset[bytes]] = {}
+
+    @property
+    def erased(self) -> frozenset[str]:
+        """The subjects that were erased: a tombstone exists, and no other key took its place."""
+        return frozenset(
+            subject
+            for subject, fingerprints in self.tombstones.items()
+            if subject not in self.keys or fingerprint(self.keys[subject]) in fingerprints
+        )
+
+
+async def contents_of(vault: Vault) -> VaultContents:
+    """Read a vault; a key destroyed meanwhile counts as destroyed."""
+    # Keys first: in the other order a subject could seem to have neither key nor tombstone.
+    keys = await vault.all()
+    return VaultContents(keys, await vault.erased())
+
+
+def merged(own: VaultContents, copy: VaultContents) -> VaultContents:
+    """The contents of a vault after it took in a copy: no erasure is forgotten.
+
+    A key of the copy replaces one of the vault, unless a tombstone of either side is of that key.
+    Where the vault has a tombstone without a fingerprint, it may be of the key in the copy: such a
+    key is left out, unless the copy has the same tombstone, and so got the key after the erasure.
+    """
+    tombstones = {
+        subject: own.tombstones.get(subject, frozenset())
+        | copy.tombstones.get(subject, frozenset())
+        for subject in own.tombstones.keys() | copy.tombstones.keys()
+    }
+    keys = {
+        subject: key
+        for subject, key in own.keys.items()
+        if fingerprint(key) not in tombstones.get(subject, ())
+    }
+    for subject, key in copy.keys.items():
+        fingerprints = tombstones.get(subject, frozenset())
+        may_be_erased = UNKNOWN in fingerprints and UNKNOWN not in copy.tombstones.get(subject, ())
+        if fingerprint(key) not in fingerprints and not may_be_erased:
+            keys[subject] = key
+    return VaultContents(keys, tombstones)
