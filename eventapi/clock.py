@@ -147,7 +147,7 @@ class LogClock:
         """
         wall = self._wall_seconds()
         if not 0 <= wall - self._wall < _TICK_SECONDS:
-            self._tick()
+            self._tick(wall)
             return self._seconds
         return self._seconds + (wall - self._wall)
 
@@ -170,14 +170,14 @@ class LogClock:
         if self._uptime_seconds is None:
             self._seconds = max(self._seconds, self._last_seconds)
         elif self._last_seconds >= self.seconds():
-            self._tick()
+            self._tick(self._wall_seconds())
 
     def check(self, last: str) -> None:
         """Raise `ClockJumped` where nothing may be written; ``last`` as in `observe`."""
         self.observe(last)
         if self._fault:
             self._load()
-            self._tick()
+            self._tick(self._wall_seconds())
         if self._fault:
             raise ClockJumped(self._fault)
         self._save()
@@ -190,12 +190,11 @@ class LogClock:
     @property
     def drift(self) -> float:
         """How many seconds the log's clock is ahead of the wall clock; negative after a jump forward."""
-        self._tick()
+        self._tick(self._wall_seconds())
         return max(self._seconds, self._last_seconds) - self._wall
 
-    def _tick(self) -> None:
-        """Read wall clock and uptime, and move the clock on."""
-        wall = self._wall_seconds()
+    def _tick(self, wall: float) -> None:
+        """Read the uptime, judge the wall clock, and move the clock on."""
         uptime = 0.0 if self._uptime_seconds is None else self._uptime_seconds()
         passed = 0.0 if self._uptime == -inf else max(uptime - self._uptime, 0.0)
         if uptime and abs(wall - self._wall - passed) < _COARSE_SECONDS:
