@@ -24,8 +24,8 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
 7. A task that is cancelled while its append is being written waits for the write to end, cuts it
    off again as in 6 and only then lets the lock go: nobody else may find a writer at work.
 8. What is written to a file that was removed or replaced is gone with the process, and two files of
-   the same name are two locks. So whoever takes the lock compares log, mark and lock with what lies
-   at their paths, and refuses for ever, as after 5, if one of them is another file.
+   the same name are two locks. So under the lock every append compares log, mark and lock with
+   what lies at their paths, and is refused, as after 5, if one of them is another file.
 """
 
 from __future__ import annotations
