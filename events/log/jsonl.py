@@ -29,8 +29,8 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock``, its
    reserve is only used under the lock, or by the vault; a crash in between leaves it released, and
    the next append of other events fills it. It has no part in recovery.
 8. What is written to a file that was removed or replaced is gone with the process, and two files of
-   the same name are two locks. So whoever takes the lock compares log, mark and lock with what lies
-   at their paths, and refuses for ever, as after 5, if one of them is another file.
+   the same name are two locks. So under the lock every append compares log, mark and lock with
+   what lies at their paths, and is refused, as after 5, if one of them is another file.
 """
 
 from __future__ import annotations
