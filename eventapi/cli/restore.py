@@ -22,7 +22,7 @@ from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.opening import log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
-from eventapi.cli.vaults import contents_in, store
+from eventapi.cli.vaults import merge_vault, store, take_in
 from eventapi.cli.verify import checked, head_of, note_at, sentence
 from eventapi.commands.log import ResumeLog
 from eventapi.journal import Journal
@@ -47,7 +47,6 @@ from events.log.port import Head
 from events.log.verify import Report
 from events.notes import Note, Signer, TreeHead, Verifier
 from events.signing.port import KEY_PREFIX
-from events.vault.tombstones import contents_of, merged
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -157,7 +156,7 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
         proof = head_of(wanted.shown, key)
     if wanted.source is None and wanted.vault is not None:
         async with opened_vault(settings) as own:
-            await store(own, merged(await contents_of(own), await contents_in(wanted.vault)))
+            await take_in(own, wanted.vault)
     async with opened_journal(settings) as (journal, log):
         checkpoints = open_checkpoints(settings, log)
         signing = await _settle(wanted, journal, checkpoints)
@@ -242,8 +241,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _copy_published(wanted.source, temporary)
-        own_keys, copied = vault_path(settings), wanted.vault
-        contents = merged(await contents_in(own_keys), await contents_in(copied))
+        contents = await merge_vault(vault_path(settings), wanted.vault)
         report = checked(temporary, head, contents)
         if not report.ok:
             raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")

@@ -48,6 +48,11 @@ async def store(vault: Vault, contents: VaultContents) -> None:
     await vault.put(contents.keys)
 
 
+async def take_in(vault: Vault, copy: Path) -> None:
+    """Bring the keys and tombstones of a copy into a vault that is in use."""
+    await store(vault, merged(await contents_of(vault), await contents_in(copy)))
+
+
 def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
     """Raise `AnswerIsNo` where a user of the log has neither key nor tombstone."""
     for user in users:
