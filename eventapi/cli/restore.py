@@ -19,7 +19,7 @@ import msgspec
 
 from eventapi.checkpoints import Checkpoints
 from eventapi.cli.failures import AnswerIsNo, Failure
-from eventapi.cli.opening import log_in, operator
+from eventapi.cli.opening import check_data, log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.vaults import merge_vault, store, take_in
@@ -134,6 +134,7 @@ def _check(wanted: _Wanted, settings: Settings) -> None:
     if wanted.source is None:
         if not (wanted.shown or wanted.new_key or wanted.vault):
             raise click.UsageError("FROM, --checkpoint, --new-key or --vault is wanted")
+        check_data(settings)
         return
     if settings.is_database:
         raise Failure("a log in a database is filled by `eventapi log copy FROM URL`")
