@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -300,6 +302,28 @@ def test_a_key_that_was_destroyed_after_the_move_does_not_come_back(
     assert keys_in(url) == before
 
 
+def test_an_erasure_that_the_log_does_not_have_moves_with_the_tombstones(
+    tmp_path: Path, url: str
+) -> None:
+    """A log from before the erasure, beside the vault of after: the database erases again."""
+    here = tmp_path / "here"
+    written(here, RegisterUser(profile("ann")), RegisterUser(profile("ben")))
+    monday = (here / "events.jsonl").read_bytes()
+    written(here, EraseUser("ben", "users/2"))
+    for file in here.glob("events.jsonl*"):
+        file.unlink()
+    (here / "events.jsonl").write_bytes(monday)
+    assert told(here, "log", "copy", url)["keys"] == 1
+    assert keys_in(url).keys() - {"log"} == {"users/1"}
+    assert invoke(here, "log", "verify", "--seals", "--log", url).exit_code == 0
+    said(tmp_path / "there", "users", "grant", "ann", "auditor", "--log", url)
+    lines = said(tmp_path / "there", "log", "export", "--log", url).splitlines()
+    types = [json.loads(line)["type"] for line in lines]
+    assert types[-2:] == ["user.erased", "user.role_granted"]
+    code, why = refused(here, "log", "copy", url)
+    assert (code, "the copy has 4 events" in why) == (1, True)
+
+
 def test_keys_of_another_log_are_not_replaced(data: Path, url: str, tmp_path: Path) -> None:
     """Also where no line is there yet."""
     theirs = {"users/1": b"of somebody else".ljust(32)}
@@ -321,12 +345,11 @@ def test_keys_of_another_log_are_not_replaced(data: Path, url: str, tmp_path: Pa
 def test_a_log_whose_keys_do_not_open_it_is_not_said_to_be_moved(
     data: Path, url: str, key: bytes | None, code: int, why: str
 ) -> None:
-    async def replace_it() -> None:
-        vault = SqliteVault(data / "vault.sqlite")
-        await (vault.destroy(["users/1"]) if key is None else vault.put({"users/1": key}))
-        await vault.close()
-
-    asyncio.run(replace_it())
+    with closing(sqlite3.connect(data / "vault.sqlite")) as vault, vault:
+        if key is None:
+            vault.execute("DELETE FROM keys WHERE subject = 'users/1'")
+        else:
+            vault.execute("UPDATE keys SET key = ? WHERE subject = 'users/1'", [key])
     ended, said = refused(data, "log", "copy", url)
     assert (ended, why in said) == (code, True), said
 
