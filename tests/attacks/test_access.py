@@ -70,6 +70,7 @@ ACCESS: Mapping[tuple[str, str], Rule] = {
     ("GET", "/audit/events/{position}"): Rule(Access.AUDITOR),
     ("GET", "/audit/state"): Rule(Access.AUDITOR),
     ("GET", "/log/checkpoint"): Rule(Access.ANYBODY),
+    ("GET", "/log/cosigned"): Rule(Access.ANYBODY),
     ("GET", "/log/key"): Rule(Access.ANYBODY),
     ("GET", "/log/consistency/{size}"): Rule(Access.ANYBODY),
     ("GET", "/log/tile/{level}/{place}"): Rule(Access.ANYBODY),
