@@ -121,10 +121,10 @@ def _opened_line(event: type[Event]) -> type[msgspec.Struct]:
 _decode_line = msgspec.json.Decoder(Line).decode
 _decode_opened_lines = msgspec.json.Decoder(reduce(or_, map(_opened_line, VOCABULARY))).decode_lines
 _encode = msgspec.json.Encoder().encode
-_data_decoders = {event.type: msgspec.json.Decoder(event).decode for event in VOCABULARY}
 _personal_decoders = {event: msgspec.json.Decoder(kind).decode for event, kind in PERSONAL.items()}
 _known = {
-    kind.type: (_data_decoders[kind.type], _personal_decoders.get(kind)) for kind in VOCABULARY
+    kind.type: (msgspec.json.Decoder(kind).decode, _personal_decoders.get(kind))
+    for kind in VOCABULARY
 }
 """By type, the decoders of ``data`` and of what is sealed in it."""
 
@@ -252,9 +252,10 @@ def _upcast(line: Line, upcasts: Mapping[str, Upcast]) -> Event:
     while name in upcasts:
         name, shape = upcasts[name](msgspec.json.decode(data))
         data = _encode(shape)
-    decode_data = _data_decoders.get(name)
-    if decode_data is None:
+    known = _known.get(name)
+    if known is None:
         raise UnknownEvent(f"position {line.id}: event type {line.type!r} is not known here")
+    decode_data, _ = known
     return decode_data(data)
 
 
