@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import bcrypt
 import pytest
 from argon2 import PasswordHasher, profiles
@@ -44,6 +46,7 @@ def argon2(memory: int = 8, passes: int = 1, lanes: int = 1) -> str:
         f"$2b$12${REST}",  # Python's
         f"$2y$10${REST}",  # PHP's
     ],
+    ids=itertools.count(),
 )
 def test_hashes_of_well_known_software_are_taken(stored: str) -> None:
     assert check_hash(stored) == hash_kind(stored)
