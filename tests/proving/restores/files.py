@@ -67,14 +67,13 @@ class Restores(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """A server with a user, of which a checkpoint was given out."""
-        self.write("a", 3)
-        self.checkpoint("a")
+        self.runner.run(self._serve("a", 3, is_asked=True))
 
     # What servers do
 
     async def _serve(self, machine: str, titles: int, is_asked: bool) -> None:
         settings = Settings(data=str(self.data(machine)), snapshot_every=0)
-        async with opened_journal(settings) as (journal, log):
+        async with opened_journal(settings, begin=True) as (journal, log):
             if not (await journal.state()).users.by_id:
                 await journal.execute(RegisterUser(profile("ann")))
             for _ in range(titles):
