@@ -15,7 +15,6 @@ from pathlib import Path
 from eventapi.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
 from events.log.mark import peek
-from events.notes import Note, TreeHead
 
 KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
 """What lies beside a log and signs for it; the names go on from that of the log."""
@@ -168,6 +167,9 @@ def _signs(path: Path) -> Iterator[str]:
 
 
 def _size_of(checkpoint: Path) -> str:
+    # Slow to import, and seldom needed: a server imports it in its workers alone.
+    from events.notes import Note, TreeHead  # noqa: PLC0415
+
     with suppress(OSError, ValueError):
         size = TreeHead.of(Note.of(checkpoint.read_text(encoding="utf-8"))).size
         return f" (of {size:,} events)"

@@ -67,6 +67,8 @@ def verify_log(
     settings = loaded().settings
     if checkpoint is None and key is not None:
         raise click.UsageError("--key is the key of a --checkpoint")
+    if path is None:
+        check_log_is_there(settings)
     beside = checkpoint_beside(settings.log_path if path is None else path)
     if checkpoint is None and beside.exists():
         # Before the mark is read: what was signed by then is published by then.

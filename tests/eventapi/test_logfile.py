@@ -166,6 +166,8 @@ def test_a_symbolic_link_is_never_renamed(tmp_path: Path, linked: str) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_link_that_leads_elsewhere_now_is_followed(tmp_path: Path) -> None:
     link, clock = tmp_path / "server.log", Clock()
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).touch()
     link.symlink_to("monday")
     with closing(LogFile(link, clock)) as file:
         file.write(b"a line of some length\n")

@@ -70,6 +70,7 @@ class Stack:
     def run(self, *command: str) -> None:
         """Run a command of eventapi on the same log; raises `CalledProcessError`."""
         settings = self.settings()
+        Path(settings.data).mkdir(exist_ok=True)
         log = [] if settings.log is None else ["--log", settings.log]
         arguments = [*command, "--data", settings.data, *log]
         program = [sys.executable, "-m", "eventapi", *arguments]

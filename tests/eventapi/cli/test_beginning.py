@@ -11,10 +11,12 @@ import pytest
 from argon2 import PasswordHasher
 
 from eventapi.commands.items import CreateItem
+from eventapi.commands.sessions import Lifetime, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.security import passwords
 from eventapi.testing.given import profile
 from events.items import Content
+from events.sessions import Device
 from tests.eventapi.cli.running import invoke, run, running, written
 from tests.eventapi.cli.trees import tree
 
@@ -46,6 +48,7 @@ CHANGING = [
 CREATING = ["users", "create", "cid", "cid@example.org", "--password-stdin"]
 IMPORTING = ["log", "import", "-"]
 SERVING = ["serve", "--port", "0"]
+LOGIN = StartSession(1, "hash of ann", "s", "secret", Lifetime(9_000, 9_000), Device())
 PASSWORD = "correct horse"
 
 
@@ -314,11 +317,13 @@ def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
 
 
 def test_a_lost_secret_key_is_replaced_with_a_warning(data: Path) -> None:
+    """Where sessions go on whose tokens it signed."""
+    written(data, LOGIN)
     (data / "secret.key").unlink(missing_ok=True)
     with running(data.parent, *SERVING, "--data", data.name) as server:
         server.line()
         stopped = server.stop()
-    assert "secret.key was not there: a new one is made" in stopped.err
+    assert "secret.key was missing, and a new key was made" in stopped.err
     with running(data.parent, *SERVING, "--data", data.name) as server:
         server.line()
         assert "secret.key" not in server.stop().err

@@ -265,8 +265,8 @@ def test_a_lost_database_is_not_begun_anew(data: Path, url: str) -> None:
     async def lose() -> None:
         database = await Database.open(url)
         async with database.transaction() as connection:
-            for name in ("eventapi_head", "eventapi_keys", "eventapi_events"):
-                await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {name}"))
+            for name in ("head", "keys", "erased", "events", "signing"):
+                await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS eventapi_{name}"))
         await database.close()
 
     asyncio.run(lose())

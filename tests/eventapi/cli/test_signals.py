@@ -201,7 +201,7 @@ def test_nothing_of_the_application_is_imported_in_the_parent() -> None:
     """What it imports stays in memory beside the workers."""
     check = (
         "import sys, eventapi.cli.main, eventapi.cli.serve\n"
-        "print(*{'litestar', 'projections', 'events.log', 'cryptography', 'sqlalchemy'} & set(sys.modules))"
+        "print(*{'litestar', 'projections', 'events.log.jsonl', 'cryptography', 'sqlalchemy'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", check], env=clean_environment(), capture_output=True, check=True

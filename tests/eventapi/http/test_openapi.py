@@ -12,11 +12,13 @@ from litestar import Litestar
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from eventapi.app import create_app
+from eventapi.checkpoints import Checkpoints
 from eventapi.commands.users import GrantRole
 from eventapi.http import audit, auth, docs, feeds, health, items, metrics, transparency
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.problems import PROBLEMS
 from eventapi.http.views import V1, V2
+from events.notes import Note
 from tests.eventapi.http.client import PREFIXES, Api, Caller, elsewhere, quiet_settings
 
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
@@ -232,7 +234,13 @@ def test_conditions_are_listed_wherever_they_are_looked_at(document: dict[str, A
             assert "412" in operation["responses"]
 
 
-def test_what_is_answered_is_what_is_documented(ann: Caller, document: dict[str, Any]) -> None:
+def test_what_is_answered_is_what_is_documented(
+    ann: Caller, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cosigned(checkpoints: Checkpoints) -> Note:
+        return await checkpoints.current()
+
+    monkeypatch.setattr(Checkpoints, "cosigned", cosigned)
     elsewhere(ann.api, GrantRole(ann.name, "auditor", "operator/test"))
     places = {"slug": "forbidden", "item_id": str(ann.create()), "level": "0"}
     places |= {"place": "000.p/1", "position": "1", "size": "1"}

@@ -13,6 +13,7 @@ import io
 import os as real_os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from types import SimpleNamespace
 
 from eventapi import snapshotting
@@ -305,9 +306,12 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
     fcntl = SimpleNamespace(
         flock=calls.flock, LOCK_EX=calls.LOCK_EX, LOCK_NB=calls.LOCK_NB, LOCK_UN=calls.LOCK_UN
     )
+    numbers = count()
+    tokens = SimpleNamespace(token_hex=lambda size: f"{next(numbers):0{size * 2}x}")
     time = SimpleNamespace(monotonic=calls.monotonic, sleep=calls.sleep, time_ns=calls.time_ns)
     names = {
         (files, "os"): calls,
+        (files, "secrets"): tokens,
         (jsonl, "os"): calls,
         (jsonl, "fcntl"): fcntl,
         (jsonl, "time"): time,
