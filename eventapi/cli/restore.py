@@ -17,12 +17,13 @@ from pathlib import Path
 import click
 import msgspec
 
+from eventapi.beginning import check_log_is_there
 from eventapi.checkpoints import Checkpoints
 from eventapi.cli.failures import AnswerIsNo, Failure
-from eventapi.cli.opening import check_data, log_in, operator
+from eventapi.cli.opening import LOCK_SECONDS, check_data, log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
-from eventapi.cli.vaults import merge_vault, store, take_in
+from eventapi.cli.vaults import contents_in, merge_vault, store, take_in
 from eventapi.cli.verify import checked, head_of, note_at, sentence
 from eventapi.commands.log import ResumeLog
 from eventapi.journal import Journal
@@ -31,6 +32,7 @@ from eventapi.storage import (
     checkpoint_beside,
     open_checkpoints,
     opened_journal,
+    opened_log_and_vault,
     opened_vault,
     vault_path,
 )
@@ -156,8 +158,7 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
     elif wanted.shown is not None:
         proof = head_of(wanted.shown, key)
     if wanted.source is None and wanted.vault is not None:
-        async with opened_vault(settings) as own:
-            await take_in(own, wanted.vault)
+        await _take_in_keys(settings, wanted.vault)
     async with opened_journal(settings) as (journal, log):
         checkpoints = open_checkpoints(settings, log)
         signing = await _settle(wanted, journal, checkpoints)
@@ -172,6 +173,14 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
             signing,
             journal.erased_again,
         )
+
+
+async def _take_in_keys(settings: Settings, path: Path) -> None:
+    """Bring keys from a copy into the vault of a log that is in its place."""
+    copy = await contents_in(path)
+    check_log_is_there(settings)
+    async with opened_log_and_vault(settings) as (log, vault), log.exclusive(LOCK_SECONDS):
+        await take_in(vault, copy)
 
 
 # Which checkpoints count

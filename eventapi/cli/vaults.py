@@ -48,9 +48,25 @@ async def store(vault: Vault, contents: VaultContents) -> None:
     await vault.put(contents.keys)
 
 
-async def take_in(vault: Vault, copy: Path) -> None:
-    """Bring the keys and tombstones of a copy into a vault that is in use."""
-    await store(vault, merged(await contents_of(vault), await contents_in(copy)))
+async def take_in(vault: Vault, copy: VaultContents) -> None:
+    """Bring keys that are missing, and tombstones, from a copy into a vault that is in use.
+
+    The log must be locked, so that no user is erased meanwhile. A key that is there is never
+    replaced: raises `AnswerIsNo` where the copy has another one, and then changes nothing.
+    """
+    own = await contents_of(vault)
+    contents = merged(own, copy)
+    for subject, key in contents.keys.items():
+        if own.keys.get(subject, key) != key:
+            raise AnswerIsNo(
+                f"the copy has another key for {subject} than the vault of this log, so one of "
+                "the two belongs to another log; nothing was changed. Next: check both with "
+                "`eventapi log verify --seals`; if the vault of the log is the wrong one, move it "
+                "away and repeat the command"
+            )
+    await vault.add_tombstones(contents.tombstones)
+    missing = {name: key for name, key in contents.keys.items() if name not in own.keys}
+    await vault.put(missing)
 
 
 def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:

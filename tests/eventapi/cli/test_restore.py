@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from eventapi.cli import vaults
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from events.items import Content
 from events.keys import LogResumed
 from events.notes import Note, Signer, TreeHead, Verifier
+from events.vault.tombstones import VaultContents, merged
 from tests.eventapi.cli.running import invoke, written
 
 
@@ -198,3 +201,48 @@ def test_control_verify_without_the_checkpoint_finds_a_rewritten_log_whole(
     (data / "events.jsonl.mark").unlink()
     (data / "events.jsonl.checkpoint").unlink()
     assert invoke(data, "log", "verify").exit_code == 0
+
+
+# A copy of the keys for a log that is in its place
+
+
+def test_keys_of_another_log_replace_no_key(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    written(other, RegisterUser(profile("ann")))
+    before = (data / "vault.sqlite").read_bytes()
+    code, said = refused(data, "restore", "--vault", str(other / "vault.sqlite"))
+    assert (code, "another key for users/1" in said) == (1, True)
+    assert (data / "vault.sqlite").read_bytes() == before
+    assert invoke(data, "log", "verify", "--seals").exit_code == 0
+
+
+def test_a_lost_vault_comes_back_from_its_copy(data: Path, monday: Path, tmp_path: Path) -> None:
+    (data / "vault.sqlite").unlink()
+    restored(data, "--vault", str(tmp_path / "keys"))
+    assert invoke(data, "log", "verify", "--seals").exit_code == 0
+
+
+def test_keys_without_a_log_make_no_vault(monday: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    code, said = refused(wrong, "restore", "--vault", str(tmp_path / "keys"))
+    assert (code, "there is no log at" in said) == (3, True)
+    assert list(wrong.iterdir()) == []
+
+
+def test_no_user_can_be_erased_while_keys_are_brought_back(
+    data: Path, monday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the command could put back a key that a server destroys meanwhile."""
+    merge = merged
+    merges = []
+
+    def merging(own: VaultContents, copy: VaultContents) -> VaultContents:
+        with (data / "events.jsonl.lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        merges.append(copy)
+        return merge(own, copy)
+
+    monkeypatch.setattr(vaults, "merged", merging)
+    restored(data, "--vault", str(tmp_path / "keys"))
+    assert len(merges) == 1
