@@ -177,5 +177,6 @@ def test_control_a_merge_that_ignores_tombstones_brings_the_name_back(
         return VaultContents({**own.keys, **copy.keys})
 
     monkeypatch.setattr(vaults, "merged", ignorant)
-    restore(data, tmp_path, "monday", "monday")
-    assert names(data) == ["ann", "ben"]
+    new = machine_with_mondays_keys(data, tmp_path)
+    restore(new, tmp_path, "monday", "tuesday")
+    assert names(new) == ["ann", "ben"]
