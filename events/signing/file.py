@@ -33,7 +33,7 @@ from msgspec import DecodeError
 from msgspec.structs import replace
 
 from events.errors import ConfigurationError, LogUnavailable
-from events.files import make_directory, make_private, sync_directory, write_durably
+from events.files import make_directory, sync_directory, write_durably
 from events.notes import Note, Signer, TreeHead
 from events.signing.port import Held
 from events.signing.register import Register, create_register, read_register, record_head
@@ -142,10 +142,15 @@ class FileSigning:
 
     def _begin(self, signer: Signer) -> None:
         with _reachable():
-            self._set_aside()
-            # The register first: a key without one is unconfirmed for ever.
+            name = self._read().signed_by or "unknown"
+            # The old files keep their names until the new ones take their place, so a process that
+            # dies here leaves a key that is unconfirmed, and never a directory without a trace.
+            for path in (self._key, self._register):
+                _keep_copy(path, name)
             create_register(self._register, signer.verifier.vkey, None)
-            make_private(self._key, signer.skey.encode())
+            write_durably(self._key, signer.skey.encode())
+            self._move(self._cosigned, name)
+            self._set_aside_checkpoint(None)
 
     def _record(self, note: Note) -> None:
         with _reachable():
@@ -164,14 +169,6 @@ class FileSigning:
             create_register(self._register, signer.verifier.vkey, TreeHead.of(note))
             write_durably(self._checkpoint, str(note).encode())
 
-    def _set_aside(self) -> None:
-        """Move the files of an earlier key to names that carry its name."""
-        held = self._read()
-        name = held.signed_by or "unknown"
-        for path in (self._key, self._register, self._cosigned):
-            self._move(path, name)
-        self._set_aside_checkpoint(None)
-
     def _set_aside_checkpoint(self, name: str | None) -> None:
         set_aside_checkpoint(self._checkpoint, name)
 
@@ -179,6 +176,13 @@ class FileSigning:
         if path.exists():
             path.rename(_free_name(path, name))
             sync_directory(path.parent)
+
+
+def _keep_copy(path: Path, name: str) -> None:
+    """Give a file that is about to be replaced a second name, which carries that of its key."""
+    if path.exists():
+        os.link(path, _free_name(path, name))
+        sync_directory(path.parent)
 
 
 def set_aside_checkpoint(path: Path, name: str | None) -> None:

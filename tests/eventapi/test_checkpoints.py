@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from eventapi.checkpoints import Checkpoints
 from events.errors import ConfigurationError, Invalid, NotFound, SigningSuspended
 from events.merkle import is_consistent, leaf_hash, root_of
 from events.notes import Note, Signer, TreeHead
+from events.signing import file as signing_file
 from events.signing import register
 from events.signing.file import FileSigning
 from events.signing.memory import MemorySigning
@@ -245,6 +246,38 @@ def test_a_new_key_sets_aside_what_the_old_one_had(folder: Path) -> None:
     suffix = TreeHead.of(old).origin.rpartition("/")[2]
     for name, content in old_files.items():
         assert (folder / f"{name}.{suffix}").read_bytes() == content
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("lost", ["nothing", "checkpoint"])
+def test_a_process_that_died_while_it_began_a_new_key_leaves_no_store_that_looks_new(
+    folder: Path, lost: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that looks new would make a key of its own, which no event names."""
+    signed(folder, 5)
+    file(folder, lost).unlink(missing_ok=True)
+    done = 0
+
+    def dying(work: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object) -> None:
+            nonlocal done
+            work(*arguments)
+            done += 1
+            if done == step:
+                raise Died
+
+        return run
+
+    signer = Signer.from_seed(bytes(32), "eventapi/")
+    with monkeypatch.context() as patch, suppress(Died):
+        for name in ("sync_directory", "create_register", "write_durably"):
+            patch.setattr(signing_file, name, dying(getattr(signing_file, name)))
+        FileSigning(folder / "events.jsonl")._begin(signer)
+    assert asyncio.run(FileSigning(folder / "events.jsonl").read()).status != "new"
 
 
 def test_a_process_that_died_while_it_made_the_first_key_is_no_harm(folder: Path) -> None:
