@@ -48,6 +48,7 @@ from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
 from events.notes import Note, Signer, TreeHead, Verifier
+from events.signing.file import read_checkpoint, set_aside_checkpoint
 from events.signing.port import KEY_PREFIX
 
 _CHUNK_BYTES = 1 << 20
@@ -246,7 +247,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
     assert wanted.source is not None  # noqa: S101 - for the type checker
     path = settings.log_path
     proof = wanted.shown or str(checkpoint_beside(wanted.source))
-    head = head_of(proof, key)
+    head, note = head_of(proof, key), note_at(proof)
     make_directory(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
@@ -259,9 +260,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with opened_vault(settings) as own:
             await store(own, contents)
-        if not checkpoint_beside(path).exists():
-            # It says that something was signed, and confirms nothing.
-            write_durably(checkpoint_beside(path), str(note_at(proof)).encode())
+        _lay_beside(path, note)
         mark = Mark(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
@@ -286,6 +285,19 @@ def _copy_published(source: Path, target: Path) -> None:
                 progress(out.tell())
         out.flush()
         os.fsync(out.fileno())
+
+
+def _lay_beside(path: Path, note: Note) -> None:
+    """Keep the proof of a copy beside the log, unless a newer or another key's checkpoint is there.
+
+    It is evidence of what was signed, also on another machine, and confirms nothing.
+    """
+    beside, head = checkpoint_beside(path), TreeHead.of(note)
+    known = read_checkpoint(beside)
+    there = None if known is None else TreeHead.of(known)
+    if there is None or (there.origin == head.origin and there.size < head.size):
+        set_aside_checkpoint(beside, head.origin)
+        write_durably(beside, str(note).encode())
 
 
 def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:

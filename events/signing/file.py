@@ -100,9 +100,10 @@ class FileSigning:
     def _read(self) -> Held:
         signer = self._signer()
         with _reachable():
+            # Before the register, which is written first and so is never behind it.
+            shown = read_checkpoint(self._checkpoint)
             register = self._registered()
-            shown = _note_in(self._checkpoint)
-            cosigned = _note_in(self._cosigned)
+            cosigned = read_checkpoint(self._cosigned)
         if signer is None:
             return _keyless(register, shown)
         name, head = signer.verifier.name, None
@@ -110,8 +111,10 @@ class FileSigning:
         if register is not None and register.vkey == signer.verifier.vkey:
             is_confirmed, head = register.is_here, register.head
         if shown is not None and signer.verifier.has_signed(shown):
-            # A checkpoint that was laid here may be newer than the register of a copy.
-            head = max(filter(None, (head, TreeHead.of(shown))), key=lambda one: one.size)
+            beside = TreeHead.of(shown)
+            if head is None or beside.size > head.size:
+                # Signed by another machine with the same key, so this register is not complete.
+                is_confirmed, head = False, beside
         held = Held(
             "confirmed" if is_confirmed else "unconfirmed",
             signer,
@@ -190,7 +193,7 @@ def set_aside_checkpoint(path: Path, name: str | None) -> None:
 
     So no checkpoint is ever overwritten by that of another key. Raises `OSError`.
     """
-    note = _note_in(path)
+    note = read_checkpoint(path)
     if not path.exists():
         return
     origin = "unknown" if note is None else TreeHead.of(note).origin
@@ -221,8 +224,8 @@ def _keyless(register: Register | None, shown: Note | None) -> Held:
     return Held("keyless", head=head, signed_by=signed_by or None)
 
 
-def _note_in(path: Path) -> Note | None:
-    """The checkpoint in a file; ``None`` where there is none, or none that can be read."""
+def read_checkpoint(path: Path) -> Note | None:
+    """The checkpoint in a file; ``None`` if the file is missing or holds no checkpoint."""
     try:
         note = Note.of(path.read_text(encoding="utf-8"))
         TreeHead.of(note)

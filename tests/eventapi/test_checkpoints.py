@@ -115,7 +115,18 @@ def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> 
     signer = Signer.of(file(folder, "key").read_text())
     newer = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
     file(folder, "checkpoint").write_text(str(newer))
-    suspended(folder, 5, "9 events was signed")
+    suspended(folder, 5, "came here by a copy or a restore")
+
+
+def test_a_newer_checkpoint_beside_the_log_shows_that_another_machine_signs(folder: Path) -> None:
+    signed(folder, 3)
+    signer = Signer.of(file(folder, "key").read_text())
+    root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
+    newer = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
+    file(folder, "checkpoint").write_text(str(newer))
+    suspended(folder, 9, "came here by a copy or a restore")
+    asyncio.run(checkpoints(folder, 9).confirm(newer))
+    assert TreeHead.of(signed(folder, 9)).size == 9
 
 
 def test_a_key_that_is_lost_is_not_replaced_in_silence(folder: Path) -> None:

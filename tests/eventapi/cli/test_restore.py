@@ -129,6 +129,30 @@ def test_a_copy_that_continues_the_newest_checkpoint_signs_on(data: Path, tmp_pa
     assert TreeHead.of(checkpoint(machine)).size == 7
 
 
+def test_a_machine_that_another_one_stood_in_for_does_not_sign_on(
+    data: Path, tmp_path: Path
+) -> None:
+    """Its own register is in the old place, but the other machine signed under the key as well."""
+    newest, keys = tmp_path / "newest", ("--vault", str(tmp_path / "keys"))
+    printed(data, "copy", f"{tmp_path / 'first'}/", *keys)
+    newest.write_text(str(checkpoint(data)))
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy2(data / "events.jsonl.key", other)
+    restored(other, str(tmp_path / "first"), *keys, "--checkpoint", str(newest))
+    written(other, *items(2))
+    printed(other, "copy", f"{tmp_path / 'second'}/", *keys)
+    written(other, *items(2))
+    newest.write_text(str(checkpoint(other)))
+    for name in ("events.jsonl", "events.jsonl.mark"):
+        (data / name).unlink()
+    answer = restored(data, str(tmp_path / "second"), *keys)
+    assert str(answer["signing"]).startswith("suspended: ")
+    written(data, *items(5))
+    assert refused(data, "restore", "--checkpoint", str(newest))[0] == 1
+    assert refused(data, "checkpoint")[0] == 1
+
+
 def test_without_the_key_nothing_is_signed_until_it_is_put_back_and_shown(
     data: Path, monday: Path, tmp_path: Path
 ) -> None:
