@@ -11,7 +11,7 @@ from eventapi.settings import Settings
 from eventapi.storage import closing
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from events.vault.tombstones import VaultContents, contents_of, fingerprint, merged
+from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merged
 from projections.users import User
 
 
@@ -89,7 +89,7 @@ async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> 
     kept = {subject: source.keys[subject] for subject in known if subject not in gone}
     before = await contents_of(vault)
     for subject, key in kept.items():
-        if fingerprint(key) in before.tombstones.get(subject, ()):
+        if subject not in before.keys and may_be_destroyed(subject, key, before, source):
             raise AnswerIsNo(
                 f"{subject} is alive in this log, but the keys there know that the user was "
                 "erased: erase the user again with `eventapi users erase NAME` (the name is in "
