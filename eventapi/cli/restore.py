@@ -49,7 +49,7 @@ from events.log.port import Head
 from events.log.verify import Report
 from events.notes import Note, Signer, TreeHead, Verifier
 from events.signing.file import read_checkpoint, set_aside_checkpoint
-from events.signing.port import KEY_PREFIX
+from events.signing.port import KEY_PREFIX, Held
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -212,6 +212,8 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
     held = await checkpoints.held()
     if held.status == "new" and shown is None:
         raise AnswerIsNo("nothing was signed for this log yet: its first key is made when needed")
+    if shown is not None:
+        _check_is_of(held, shown)
     heads = [held.head, None if shown is None else TreeHead.of(shown)]
     newest = max(filter(None, heads), key=lambda head: head.size, default=None)
     signer = Signer.from_seed(secrets.token_bytes(_SEED_BYTES), KEY_PREFIX)
@@ -226,6 +228,13 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
     await journal.execute(command)
     await checkpoints.begin(signer)
     return f"new key {signer.verifier.vkey}"
+
+
+def _check_is_of(held: Held, shown: Note) -> None:
+    """Raise `AnswerIsNo` for a checkpoint that the key before did not sign, as far as is known."""
+    is_signed = held.signer is None or held.signer.verifier.has_signed(shown)
+    if not is_signed or held.signed_by not in {None, TreeHead.of(shown).origin}:
+        raise AnswerIsNo(f"the checkpoint is not signed by the log's key {held.signed_by}")
 
 
 def _own_key(settings: Settings) -> str | None:
@@ -248,6 +257,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
     path = settings.log_path
     proof = wanted.shown or str(checkpoint_beside(wanted.source))
     head, note = head_of(proof, key), note_at(proof)
+    is_made = not path.parent.exists()
     make_directory(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
@@ -268,6 +278,9 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        if is_made:
+            with suppress(OSError):  # It has files now, unless the restore was refused.
+                path.parent.rmdir()
     return head
 
 

@@ -175,6 +175,26 @@ def test_a_checkpoint_of_another_key_confirms_nothing(empty: Path, tmp_path: Pat
     assert (code, "is not signed by" in said) == (1, True)
 
 
+def test_a_new_key_names_no_checkpoint_of_a_stranger_as_the_newest(
+    empty: Path, tmp_path: Path
+) -> None:
+    """Without the key here, the name of the key is all that can be compared."""
+    (empty / "events.jsonl.key").unlink()
+    stranger = Signer.from_seed(bytes(range(32)), "eventapi/")
+    forged = tmp_path / "forged"
+    forged.write_text(str(stranger.sign(str(TreeHead(stranger.verifier.name, 99, bytes(32))))))
+    before = (empty / "events.jsonl").read_bytes()
+    code, said = refused(empty, "restore", "--new-key", "--checkpoint", str(forged))
+    assert (code, "is not signed by the log's key" in said) == (1, True)
+    assert (empty / "events.jsonl").read_bytes() == before
+
+
+def test_a_refused_restore_leaves_no_directory(monday: Path, tmp_path: Path) -> None:
+    code, said = refused(tmp_path / "wrong", "restore", str(monday))
+    assert (code, "there is no key for users/1" in said) == (1, True)
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_a_log_that_was_never_signed_needs_no_new_key(tmp_path: Path) -> None:
     written(tmp_path / "data", RegisterUser(profile("ann")))
     code, said = refused(tmp_path / "data", "restore", "--new-key")
