@@ -40,6 +40,8 @@ def main() -> None:
 
 
 def _print(totals: dict[str, int]) -> None:
+    if not totals["compared"]:
+        sys.exit("no two checkpoints were compared, so the campaign shows nothing")
     counts = " ".join(f"{name}={count}" for name, count in totals.items())
     sys.stdout.write(f"{counts} contradictions=0\n")
 

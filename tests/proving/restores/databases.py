@@ -57,7 +57,7 @@ class DatabaseRestores(RuleBasedStateMachine):
 
     async def _serve(self, instance: str, titles: int, is_asked: bool) -> None:
         settings = Settings(data=str(self.root / instance), log=self.url)
-        async with opened_journal(settings) as (journal, log):
+        async with opened_journal(settings, begin=True) as (journal, log):
             if not (await journal.state()).users.by_id:
                 await journal.execute(RegisterUser(profile("ann")))
             for _ in range(titles):

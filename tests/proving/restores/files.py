@@ -74,7 +74,7 @@ class Restores(RuleBasedStateMachine):
 
     async def _serve(self, machine: str, titles: int, is_asked: bool) -> None:
         settings = Settings(data=str(self.data(machine)), snapshot_every=0)
-        async with opened_journal(settings) as (journal, log):
+        async with opened_journal(settings, begin=True) as (journal, log):
             if not (await journal.state()).users.by_id:
                 await journal.execute(RegisterUser(profile("ann")))
             for _ in range(titles):
