@@ -266,6 +266,19 @@ def test_a_lost_vault_comes_back_from_its_copy(data: Path, monday: Path, tmp_pat
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
 
+def test_keys_that_an_older_vault_lacks_come_back_by_the_command_that_the_refusal_names(
+    data: Path, monday: Path, tmp_path: Path
+) -> None:
+    shutil.copy(tmp_path / "keys", tmp_path / "older")
+    written(data, RegisterUser(profile("ben")))
+    printed(data, "copy", f"{monday}/", "--vault", str(tmp_path / "keys"))
+    shutil.copy(tmp_path / "older", data / "vault.sqlite")
+    result = invoke(data, "users", "disable", "ben")
+    assert (result.exit_code, "`eventapi log restore --vault KEYS`" in result.stderr) == (3, True)
+    restored(data, "--vault", str(tmp_path / "keys"))
+    assert invoke(data, "users", "disable", "ben").exit_code == 0
+
+
 def test_keys_without_a_log_make_no_vault(monday: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.mkdir()
