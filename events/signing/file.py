@@ -16,7 +16,8 @@ leaves a head that nobody was given, which does no harm.
 The lock is a ``flock`` on the directory: the files themselves are replaced.
 
 What this store cannot recognise: a disk image or a snapshot of the whole file system that is put
-back brings the same inodes back.
+back brings the same inodes back. Where the file system does not store when an inode was made, a
+copy that gets the old inode number is not recognised either.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from events.errors import ConfigurationError, LogUnavailable
 from events.files import make_directory, sync_directory, write_durably
 from events.notes import Note, Signer, TreeHead
 from events.signing.port import Held
-from events.signing.register import Register, create_register, read_register, record_head
+from events.signing.register import Register, create_register, read_register
 from events.threads import in_thread
 
 _LOCK_SECONDS: Final = 5.0
@@ -156,9 +157,13 @@ class FileSigning:
             self._set_aside_checkpoint(None)
 
     def _record(self, note: Note) -> None:
+        head = TreeHead.of(note)
         with _reachable():
-            record_head(self._register, TreeHead.of(note))
-            self._set_aside_checkpoint(TreeHead.of(note).origin)
+            register = self._registered()
+            if register is None or not register.is_here:
+                raise LogUnavailable(f"{self._register} was replaced while it was in use")
+            create_register(self._register, register.vkey, head)
+            self._set_aside_checkpoint(head.origin)
             write_durably(self._checkpoint, str(note).encode())
 
     def _confirm(self, note: Note) -> None:

@@ -154,23 +154,6 @@ def test_a_damaged_register_stops_the_signing(folder: Path, damage: bytes) -> No
     suspended(folder, 9, "came here by a copy")
 
 
-def test_the_last_head_but_one_survives_a_torn_write_of_the_register(folder: Path) -> None:
-    for size in (3, 4, 5):
-        signed(folder, size)
-    path = file(folder, "signed")
-    content = bytearray(path.read_bytes())
-    at = content.index(b'"size":5')
-    content[at : at + 20] = bytes(20)
-    with path.open("r+b") as torn:
-        torn.write(content)
-    file(folder, "checkpoint").unlink()
-    assert register.read_register(path) == register.Register(
-        asyncio.run(checkpoints(folder, 5).verifier()).vkey,
-        is_here=True,
-        head=TreeHead.of(signed(folder, 4)),
-    )
-
-
 def _copy_whole(folder: Path) -> None:
     shutil.copytree(folder, folder.with_name("copy"))
     shutil.rmtree(folder)
@@ -183,6 +166,13 @@ def _copy_register(folder: Path) -> None:
     (folder / "kept").rename(file(folder, "signed"))
 
 
+def _overwrite_with_older_files(folder: Path) -> None:
+    """Put an older copy back over the files that are there, which keep their inodes."""
+    shutil.copytree(folder, folder.with_name("copy"))
+    signed(folder, 7)
+    shutil.copytree(folder.with_name("copy"), folder, dirs_exist_ok=True)
+
+
 def _copy_key_alone(folder: Path) -> None:
     key = file(folder, "key").read_bytes()
     shutil.rmtree(folder)
@@ -190,7 +180,9 @@ def _copy_key_alone(folder: Path) -> None:
     file(folder, "key").write_bytes(key)
 
 
-@pytest.mark.parametrize("copied", [_copy_whole, _copy_register, _copy_key_alone])
+@pytest.mark.parametrize(
+    "copied", [_copy_whole, _copy_register, _copy_key_alone, _overwrite_with_older_files]
+)
 def test_a_copy_of_the_files_signs_nothing_until_the_newest_checkpoint_is_shown(
     folder: Path, copied: Callable[[Path], None]
 ) -> None:
