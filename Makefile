@@ -43,6 +43,7 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
 	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES)
 	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES) --databases
+	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES) --erasures
 	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
 	$(BIN)/python -m tests.production --log postgresql
 	$(BIN)/python -m tests.production --log mariadb

