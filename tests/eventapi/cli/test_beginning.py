@@ -313,17 +313,6 @@ def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
     assert place.is_symlink()
 
 
-def test_a_lost_secret_key_is_replaced_with_a_warning(data: Path) -> None:
-    (data / "secret.key").unlink(missing_ok=True)
-    with running(data.parent, *SERVING, "--data", data.name) as server:
-        server.line()
-        stopped = server.stop()
-    assert "secret.key was not there: a new one is made" in stopped.err
-    with running(data.parent, *SERVING, "--data", data.name) as server:
-        server.line()
-        assert "secret.key" not in server.stop().err
-
-
 def test_no_secret_key_is_missed_where_a_log_begins(tmp_path: Path) -> None:
     with running(tmp_path, *SERVING, "--data", "new") as server:
         server.line()

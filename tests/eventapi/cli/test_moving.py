@@ -316,6 +316,7 @@ def test_an_erasure_that_the_log_does_not_have_moves_with_the_tombstones(
     assert told(here, "log", "copy", url)["keys"] == 1
     assert keys_in(url).keys() - {"log"} == {"users/1"}
     assert invoke(here, "log", "verify", "--seals", "--log", url).exit_code == 0
+    (tmp_path / "there").mkdir()
     said(tmp_path / "there", "users", "grant", "ann", "auditor", "--log", url)
     lines = said(tmp_path / "there", "log", "export", "--log", url).splitlines()
     types = [json.loads(line)["type"] for line in lines]
@@ -426,6 +427,7 @@ def test_control_a_copy_that_keeps_no_lines_is_not_taken_for_one(
 
 def test_every_command_works_on_a_database(data: Path, moved: str, tmp_path: Path) -> None:
     there = tmp_path / "another machine"
+    there.mkdir()
     lines = said(data, "log", "export").splitlines(keepends=True)
 
     def ask(*arguments: str, typed: str | None = None) -> str:
