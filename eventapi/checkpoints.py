@@ -93,8 +93,9 @@ class Checkpoints:
             raise SigningSuspended(_missing(held))
         if held.status == "unconfirmed":
             raise SigningSuspended(
-                "The log's key came here by a copy or a restore, so a newer checkpoint than any "
-                f"that is known here may exist. {_WRITES_GO_ON} {_NEXT}"
+                "The log's key came here by a copy or a restore, has no register here, or was used "
+                "on another machine, so a newer checkpoint than any that is known here may exist. "
+                f"{_WRITES_GO_ON} {_NEXT}"
             )
         return await self._continued_size(held.head)
 

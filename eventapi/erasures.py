@@ -19,9 +19,9 @@ def users_without_keys(subjects: Sequence[str]) -> str:
     user = "the user was" if len(subjects) == 1 else "the users were"
     return (
         f"{count} no key ({_named(subjects)}). Either this vault belongs to another log, or {user} "
-        "erased after this copy was made. Nothing was changed. Next: move the log away and run "
-        "`eventapi log restore FROM --vault KEYS` with the newest copy of the keys, which has "
-        "every key and every erasure"
+        "erased after this copy was made. Nothing was changed. Next: run "
+        "`eventapi log restore --vault KEYS` with the newest copy of the keys, which has every key "
+        "and every erasure"
     )
 
 

@@ -197,6 +197,17 @@ async def reading_vault(settings: Settings) -> AsyncIterator[Vault]:
 
 
 @asynccontextmanager
+async def opened_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog, Vault]]:
+    """A log that exists and its vault, which is made where there is none; raises as `opened_log`."""
+    if settings.is_database:
+        async with opened_database(settings) as parts:
+            yield parts
+        return
+    async with opened_log(settings) as log, opened_vault(settings) as vault:
+        yield log, vault
+
+
+@asynccontextmanager
 async def opened_database(
     settings: Settings, patience: float = 0, *, begin: bool = False
 ) -> AsyncIterator[tuple[SqlLog, Vault]]:

@@ -17,12 +17,13 @@ from pathlib import Path
 import click
 import msgspec
 
+from eventapi.beginning import check_log_is_there
 from eventapi.checkpoints import Checkpoints
 from eventapi.cli.failures import AnswerIsNo, Failure
-from eventapi.cli.opening import check_data, log_in, operator
+from eventapi.cli.opening import LOCK_SECONDS, check_data, log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
-from eventapi.cli.vaults import merge_vault, store, take_in
+from eventapi.cli.vaults import contents_in, merge_vault, store, take_in
 from eventapi.cli.verify import checked, head_of, note_at, sentence
 from eventapi.commands.log import ResumeLog
 from eventapi.journal import Journal
@@ -31,6 +32,7 @@ from eventapi.storage import (
     checkpoint_beside,
     open_checkpoints,
     opened_journal,
+    opened_log_and_vault,
     opened_vault,
     vault_path,
 )
@@ -46,7 +48,8 @@ from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
 from events.notes import Note, Signer, TreeHead, Verifier
-from events.signing.port import KEY_PREFIX
+from events.signing.file import read_checkpoint, set_aside_checkpoint
+from events.signing.port import KEY_PREFIX, Held
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -156,8 +159,7 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
     elif wanted.shown is not None:
         proof = head_of(wanted.shown, key)
     if wanted.source is None and wanted.vault is not None:
-        async with opened_vault(settings) as own:
-            await take_in(own, wanted.vault)
+        await _take_in_keys(settings, wanted.vault)
     async with opened_journal(settings) as (journal, log):
         checkpoints = open_checkpoints(settings, log)
         signing = await _settle(wanted, journal, checkpoints)
@@ -172,6 +174,14 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
             signing,
             journal.erased_again,
         )
+
+
+async def _take_in_keys(settings: Settings, path: Path) -> None:
+    """Bring keys from a copy into the vault of a log that is in its place."""
+    copy = await contents_in(path)
+    check_log_is_there(settings)
+    async with opened_log_and_vault(settings) as (log, vault), log.exclusive(LOCK_SECONDS):
+        await take_in(vault, copy)
 
 
 # Which checkpoints count
@@ -202,6 +212,8 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
     held = await checkpoints.held()
     if held.status == "new" and shown is None:
         raise AnswerIsNo("nothing was signed for this log yet: its first key is made when needed")
+    if shown is not None:
+        _check_is_of(held, shown)
     heads = [held.head, None if shown is None else TreeHead.of(shown)]
     newest = max(filter(None, heads), key=lambda head: head.size, default=None)
     signer = Signer.from_seed(secrets.token_bytes(_SEED_BYTES), KEY_PREFIX)
@@ -216,6 +228,13 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
     await journal.execute(command)
     await checkpoints.begin(signer)
     return f"new key {signer.verifier.vkey}"
+
+
+def _check_is_of(held: Held, shown: Note) -> None:
+    """Raise `AnswerIsNo` for a checkpoint that the key before did not sign, as far as is known."""
+    is_signed = held.signer is None or held.signer.verifier.has_signed(shown)
+    if not is_signed or held.signed_by not in {None, TreeHead.of(shown).origin}:
+        raise AnswerIsNo(f"the checkpoint is not signed by the log's key {held.signed_by}")
 
 
 def _own_key(settings: Settings) -> str | None:
@@ -237,7 +256,8 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
     assert wanted.source is not None  # noqa: S101 - for the type checker
     path = settings.log_path
     proof = wanted.shown or str(checkpoint_beside(wanted.source))
-    head = head_of(proof, key)
+    head, note = head_of(proof, key), note_at(proof)
+    is_made = not path.parent.exists()
     make_directory(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
@@ -250,9 +270,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with opened_vault(settings) as own:
             await store(own, contents)
-        if not checkpoint_beside(path).exists():
-            # It says that something was signed, and confirms nothing.
-            write_durably(checkpoint_beside(path), str(note_at(proof)).encode())
+        _lay_beside(path, note)
         mark = Mark(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
@@ -260,6 +278,9 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        if is_made:
+            with suppress(OSError):  # It has files now, unless the restore was refused.
+                path.parent.rmdir()
     return head
 
 
@@ -277,6 +298,19 @@ def _copy_published(source: Path, target: Path) -> None:
                 progress(out.tell())
         out.flush()
         os.fsync(out.fileno())
+
+
+def _lay_beside(path: Path, note: Note) -> None:
+    """Keep the proof of a copy beside the log, unless a newer or another key's checkpoint is there.
+
+    It is evidence of what was signed, also on another machine, and confirms nothing.
+    """
+    beside, head = checkpoint_beside(path), TreeHead.of(note)
+    known = read_checkpoint(beside)
+    there = None if known is None else TreeHead.of(known)
+    if there is None or (there.origin == head.origin and there.size < head.size):
+        set_aside_checkpoint(beside, head.origin)
+        write_durably(beside, str(note).encode())
 
 
 def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:

@@ -11,7 +11,7 @@ from eventapi.settings import Settings
 from eventapi.storage import closing
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from events.vault.tombstones import VaultContents, contents_of, fingerprint, merged
+from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merged
 from projections.users import User
 
 
@@ -48,9 +48,25 @@ async def store(vault: Vault, contents: VaultContents) -> None:
     await vault.put(contents.keys)
 
 
-async def take_in(vault: Vault, copy: Path) -> None:
-    """Bring the keys and tombstones of a copy into a vault that is in use."""
-    await store(vault, merged(await contents_of(vault), await contents_in(copy)))
+async def take_in(vault: Vault, copy: VaultContents) -> None:
+    """Bring keys that are missing, and tombstones, from a copy into a vault that is in use.
+
+    The log must be locked, so that no user is erased meanwhile. A key that is there is never
+    replaced: raises `AnswerIsNo` where the copy has another one, and then changes nothing.
+    """
+    own = await contents_of(vault)
+    contents = merged(own, copy)
+    for subject, key in contents.keys.items():
+        if own.keys.get(subject, key) != key:
+            raise AnswerIsNo(
+                f"the copy has another key for {subject} than the vault of this log, so one of "
+                "the two belongs to another log; nothing was changed. Next: check both with "
+                "`eventapi log verify --seals`; if the vault of the log is the wrong one, move it "
+                "away and repeat the command"
+            )
+    await vault.add_tombstones(contents.tombstones)
+    missing = {name: key for name, key in contents.keys.items() if name not in own.keys}
+    await vault.put(missing)
 
 
 def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
@@ -73,7 +89,7 @@ async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> 
     kept = {subject: source.keys[subject] for subject in known if subject not in gone}
     before = await contents_of(vault)
     for subject, key in kept.items():
-        if fingerprint(key) in before.tombstones.get(subject, ()):
+        if subject not in before.keys and may_be_destroyed(subject, key, before, source):
             raise AnswerIsNo(
                 f"{subject} is alive in this log, but the keys there know that the user was "
                 "erased: erase the user again with `eventapi users erase NAME` (the name is in "

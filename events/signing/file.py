@@ -16,7 +16,8 @@ leaves a head that nobody was given, which does no harm.
 The lock is a ``flock`` on the directory: the files themselves are replaced.
 
 What this store cannot recognise: a disk image or a snapshot of the whole file system that is put
-back brings the same inodes back.
+back brings the same inodes back. Where the file system does not store when an inode was made, a
+copy that gets the old inode number is not recognised either.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from msgspec import DecodeError
 from msgspec.structs import replace
 
 from events.errors import ConfigurationError, LogUnavailable
-from events.files import make_directory, make_private, sync_directory, write_durably
+from events.files import make_directory, sync_directory, write_durably
 from events.notes import Note, Signer, TreeHead
 from events.signing.port import Held
-from events.signing.register import Register, create_register, read_register, record_head
+from events.signing.register import Register, create_register, read_register
 from events.threads import in_thread
 
 _LOCK_SECONDS: Final = 5.0
@@ -100,9 +101,10 @@ class FileSigning:
     def _read(self) -> Held:
         signer = self._signer()
         with _reachable():
+            # Before the register, which is written first and so is never behind it.
+            shown = read_checkpoint(self._checkpoint)
             register = self._registered()
-            shown = _note_in(self._checkpoint)
-            cosigned = _note_in(self._cosigned)
+            cosigned = read_checkpoint(self._cosigned)
         if signer is None:
             return _keyless(register, shown)
         name, head = signer.verifier.name, None
@@ -110,8 +112,10 @@ class FileSigning:
         if register is not None and register.vkey == signer.verifier.vkey:
             is_confirmed, head = register.is_here, register.head
         if shown is not None and signer.verifier.has_signed(shown):
-            # A checkpoint that was laid here may be newer than the register of a copy.
-            head = max(filter(None, (head, TreeHead.of(shown))), key=lambda one: one.size)
+            beside = TreeHead.of(shown)
+            if head is None or beside.size > head.size:
+                # Signed by another machine with the same key, so this register is not complete.
+                is_confirmed, head = False, beside
         held = Held(
             "confirmed" if is_confirmed else "unconfirmed",
             signer,
@@ -142,15 +146,24 @@ class FileSigning:
 
     def _begin(self, signer: Signer) -> None:
         with _reachable():
-            self._set_aside()
-            # The register first: a key without one is unconfirmed for ever.
+            name = self._read().signed_by or "unknown"
+            # The old files keep their names until the new ones take their place, so a process that
+            # dies here leaves a key that is unconfirmed, and never a directory without a trace.
+            for path in (self._key, self._register):
+                _keep_copy(path, name)
             create_register(self._register, signer.verifier.vkey, None)
-            make_private(self._key, signer.skey.encode())
+            write_durably(self._key, signer.skey.encode())
+            self._move(self._cosigned, name)
+            self._set_aside_checkpoint(None)
 
     def _record(self, note: Note) -> None:
+        head = TreeHead.of(note)
         with _reachable():
-            record_head(self._register, TreeHead.of(note))
-            self._set_aside_checkpoint(TreeHead.of(note).origin)
+            register = self._registered()
+            if register is None or not register.is_here:
+                raise LogUnavailable(f"{self._register} was replaced while it was in use")
+            create_register(self._register, register.vkey, head)
+            self._set_aside_checkpoint(head.origin)
             write_durably(self._checkpoint, str(note).encode())
 
     def _confirm(self, note: Note) -> None:
@@ -164,14 +177,6 @@ class FileSigning:
             create_register(self._register, signer.verifier.vkey, TreeHead.of(note))
             write_durably(self._checkpoint, str(note).encode())
 
-    def _set_aside(self) -> None:
-        """Move the files of an earlier key to names that carry its name."""
-        held = self._read()
-        name = held.signed_by or "unknown"
-        for path in (self._key, self._register, self._cosigned):
-            self._move(path, name)
-        self._set_aside_checkpoint(None)
-
     def _set_aside_checkpoint(self, name: str | None) -> None:
         set_aside_checkpoint(self._checkpoint, name)
 
@@ -181,12 +186,19 @@ class FileSigning:
             sync_directory(path.parent)
 
 
+def _keep_copy(path: Path, name: str) -> None:
+    """Give a file that is about to be replaced a second name, which carries that of its key."""
+    if path.exists():
+        os.link(path, _free_name(path, name))
+        sync_directory(path.parent)
+
+
 def set_aside_checkpoint(path: Path, name: str | None) -> None:
     """Move a checkpoint that the key called ``name`` did not sign out of the way.
 
     So no checkpoint is ever overwritten by that of another key. Raises `OSError`.
     """
-    note = _note_in(path)
+    note = read_checkpoint(path)
     if not path.exists():
         return
     origin = "unknown" if note is None else TreeHead.of(note).origin
@@ -217,8 +229,8 @@ def _keyless(register: Register | None, shown: Note | None) -> Held:
     return Held("keyless", head=head, signed_by=signed_by or None)
 
 
-def _note_in(path: Path) -> Note | None:
-    """The checkpoint in a file; ``None`` where there is none, or none that can be read."""
+def read_checkpoint(path: Path) -> Note | None:
+    """The checkpoint in a file; ``None`` if the file is missing or holds no checkpoint."""
     try:
         note = Note.of(path.read_text(encoding="utf-8"))
         TreeHead.of(note)

@@ -19,8 +19,8 @@ Status = Literal["new", "confirmed", "unconfirmed", "keyless"]
 """What a store can say of its key.
 
 ``new``: there never was a key. ``confirmed``: this store recorded every signature of the key, so no
-newer one can exist. ``unconfirmed``: the key, or the record, came here by a copy or a restore, or
-the record is lost. ``keyless``: something was signed, and its key is not here.
+newer one can exist. ``unconfirmed``: the key, or the record, came here by a copy or a restore, the
+record is lost, or it lacks a signature that is known here. ``keyless``: something was signed, and its key is not here.
 """
 
 

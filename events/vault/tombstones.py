@@ -46,12 +46,21 @@ async def contents_of(vault: Vault) -> VaultContents:
     return VaultContents(keys, await vault.erased())
 
 
+def may_be_destroyed(subject: str, key: bytes, own: VaultContents, copy: VaultContents) -> bool:
+    """Whether a key of a copy may be one that was destroyed, by what either vault knows.
+
+    A tombstone without a fingerprint in ``own`` may be of any key of the subject, unless the copy
+    has the same tombstone, and so got the key after the erasure.
+    """
+    known = copy.tombstones.get(subject, frozenset())
+    fingerprints = own.tombstones.get(subject, frozenset()) | known
+    return fingerprint(key) in fingerprints or (UNKNOWN in fingerprints and UNKNOWN not in known)
+
+
 def merged(own: VaultContents, copy: VaultContents) -> VaultContents:
     """The contents of a vault after it took in a copy: no erasure is forgotten.
 
-    A key of the copy replaces one of the vault, unless a tombstone of either side is of that key.
-    Where the vault has a tombstone without a fingerprint, it may be of the key in the copy: such a
-    key is left out, unless the copy has the same tombstone, and so got the key after the erasure.
+    A key of the copy replaces one of the vault, unless it may be destroyed.
     """
     tombstones = {
         subject: own.tombstones.get(subject, frozenset())
@@ -63,9 +72,9 @@ def merged(own: VaultContents, copy: VaultContents) -> VaultContents:
         for subject, key in own.keys.items()
         if fingerprint(key) not in tombstones.get(subject, ())
     }
-    for subject, key in copy.keys.items():
-        fingerprints = tombstones.get(subject, frozenset())
-        may_be_erased = UNKNOWN in fingerprints and UNKNOWN not in copy.tombstones.get(subject, ())
-        if fingerprint(key) not in fingerprints and not may_be_erased:
-            keys[subject] = key
-    return VaultContents(keys, tombstones)
+    brought = {
+        subject: key
+        for subject, key in copy.keys.items()
+        if not may_be_destroyed(subject, key, own, copy)
+    }
+    return VaultContents({**keys, **brought}, tombstones)

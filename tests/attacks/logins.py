@@ -65,7 +65,7 @@ IMPORTED = {
 
 async def import_users(data: Path) -> None:
     """Write them into a log, as an older import did that took any hash."""
-    async with opened_journal(Settings(data=str(data))) as (journal, _):
+    async with opened_journal(Settings(data=str(data)), begin=True) as (journal, _):
         for name, stored in IMPORTED.items():
             await journal.execute(RegisterUser(Profile(name, f"{name}@example.org", stored)))
 

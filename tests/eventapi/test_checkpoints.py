@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from eventapi.checkpoints import Checkpoints
 from events.errors import ConfigurationError, Invalid, NotFound, SigningSuspended
 from events.merkle import is_consistent, leaf_hash, root_of
 from events.notes import Note, Signer, TreeHead
+from events.signing import file as signing_file
 from events.signing import register
 from events.signing.file import FileSigning
 from events.signing.memory import MemorySigning
@@ -114,7 +115,18 @@ def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> 
     signer = Signer.of(file(folder, "key").read_text())
     newer = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
     file(folder, "checkpoint").write_text(str(newer))
-    suspended(folder, 5, "9 events was signed")
+    suspended(folder, 5, "came here by a copy or a restore")
+
+
+def test_a_newer_checkpoint_beside_the_log_shows_that_another_machine_signs(folder: Path) -> None:
+    signed(folder, 3)
+    signer = Signer.of(file(folder, "key").read_text())
+    root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
+    newer = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
+    file(folder, "checkpoint").write_text(str(newer))
+    suspended(folder, 9, "came here by a copy or a restore")
+    asyncio.run(checkpoints(folder, 9).confirm(newer))
+    assert TreeHead.of(signed(folder, 9)).size == 9
 
 
 def test_a_key_that_is_lost_is_not_replaced_in_silence(folder: Path) -> None:
@@ -142,23 +154,6 @@ def test_a_damaged_register_stops_the_signing(folder: Path, damage: bytes) -> No
     suspended(folder, 9, "came here by a copy")
 
 
-def test_the_last_head_but_one_survives_a_torn_write_of_the_register(folder: Path) -> None:
-    for size in (3, 4, 5):
-        signed(folder, size)
-    path = file(folder, "signed")
-    content = bytearray(path.read_bytes())
-    at = content.index(b'"size":5')
-    content[at : at + 20] = bytes(20)
-    with path.open("r+b") as torn:
-        torn.write(content)
-    file(folder, "checkpoint").unlink()
-    assert register.read_register(path) == register.Register(
-        asyncio.run(checkpoints(folder, 5).verifier()).vkey,
-        is_here=True,
-        head=TreeHead.of(signed(folder, 4)),
-    )
-
-
 def _copy_whole(folder: Path) -> None:
     shutil.copytree(folder, folder.with_name("copy"))
     shutil.rmtree(folder)
@@ -171,6 +166,13 @@ def _copy_register(folder: Path) -> None:
     (folder / "kept").rename(file(folder, "signed"))
 
 
+def _overwrite_with_older_files(folder: Path) -> None:
+    """Put an older copy back over the files that are there, which keep their inodes."""
+    shutil.copytree(folder, folder.with_name("copy"))
+    signed(folder, 7)
+    shutil.copytree(folder.with_name("copy"), folder, dirs_exist_ok=True)
+
+
 def _copy_key_alone(folder: Path) -> None:
     key = file(folder, "key").read_bytes()
     shutil.rmtree(folder)
@@ -178,7 +180,9 @@ def _copy_key_alone(folder: Path) -> None:
     file(folder, "key").write_bytes(key)
 
 
-@pytest.mark.parametrize("copied", [_copy_whole, _copy_register, _copy_key_alone])
+@pytest.mark.parametrize(
+    "copied", [_copy_whole, _copy_register, _copy_key_alone, _overwrite_with_older_files]
+)
 def test_a_copy_of_the_files_signs_nothing_until_the_newest_checkpoint_is_shown(
     folder: Path, copied: Callable[[Path], None]
 ) -> None:
@@ -245,6 +249,38 @@ def test_a_new_key_sets_aside_what_the_old_one_had(folder: Path) -> None:
     suffix = TreeHead.of(old).origin.rpartition("/")[2]
     for name, content in old_files.items():
         assert (folder / f"{name}.{suffix}").read_bytes() == content
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("lost", ["nothing", "checkpoint"])
+def test_a_process_that_died_while_it_began_a_new_key_leaves_no_store_that_looks_new(
+    folder: Path, lost: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that looks new would make a key of its own, which no event names."""
+    signed(folder, 5)
+    file(folder, lost).unlink(missing_ok=True)
+    done = 0
+
+    def dying(work: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object) -> None:
+            nonlocal done
+            work(*arguments)
+            done += 1
+            if done == step:
+                raise Died
+
+        return run
+
+    signer = Signer.from_seed(bytes(32), "eventapi/")
+    with monkeypatch.context() as patch, suppress(Died):
+        for name in ("sync_directory", "create_register", "write_durably"):
+            patch.setattr(signing_file, name, dying(getattr(signing_file, name)))
+        FileSigning(folder / "events.jsonl")._begin(signer)
+    assert asyncio.run(FileSigning(folder / "events.jsonl").read()).status != "new"
 
 
 def test_a_process_that_died_while_it_made_the_first_key_is_no_harm(folder: Path) -> None:

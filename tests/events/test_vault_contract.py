@@ -340,12 +340,12 @@ async def test_a_read_only_copy_of_an_earlier_version_can_be_read(
     _of_an_earlier_version(path)
     connect = sqlite3.connect
 
-    def read_only(uri: str, **options: Any) -> sqlite3.Connection:
-        found: sqlite3.Connection = connect(uri.replace("mode=rw", "mode=ro"), **options)
+    def read_only(address: str, **options: Any) -> sqlite3.Connection:
+        found: sqlite3.Connection = connect(address.replace("mode=rw", "mode=ro"), **options)
         return found
 
     monkeypatch.setattr("events.vault.sqlite.sqlite3.connect", read_only)
-    vault = SqliteVault(path)
+    vault = SqliteVault(path, begin=False)
     assert await vault.erased() == {"users/2": frozenset({UNKNOWN})}
     await vault.close()
 

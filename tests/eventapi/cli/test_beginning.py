@@ -11,12 +11,10 @@ import pytest
 from argon2 import PasswordHasher
 
 from eventapi.commands.items import CreateItem
-from eventapi.commands.sessions import Lifetime, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.security import passwords
 from eventapi.testing.given import profile
 from events.items import Content
-from events.sessions import Device
 from tests.eventapi.cli.running import invoke, run, running, written
 from tests.eventapi.cli.trees import tree
 
@@ -48,7 +46,6 @@ CHANGING = [
 CREATING = ["users", "create", "cid", "cid@example.org", "--password-stdin"]
 IMPORTING = ["log", "import", "-"]
 SERVING = ["serve", "--port", "0"]
-LOGIN = StartSession(1, "hash of ann", "s", "secret", Lifetime(9_000, 9_000), Device())
 PASSWORD = "correct horse"
 
 
@@ -314,19 +311,6 @@ def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
     assert invoke(data, "users", "disable", "ann").exit_code == 0
     assert len(invoke(data, "log", "export").stdout_bytes.splitlines()) == 3
     assert place.is_symlink()
-
-
-def test_a_lost_secret_key_is_replaced_with_a_warning(data: Path) -> None:
-    """Where sessions go on whose tokens it signed."""
-    written(data, LOGIN)
-    (data / "secret.key").unlink(missing_ok=True)
-    with running(data.parent, *SERVING, "--data", data.name) as server:
-        server.line()
-        stopped = server.stop()
-    assert "secret.key was missing, and a new key was made" in stopped.err
-    with running(data.parent, *SERVING, "--data", data.name) as server:
-        server.line()
-        assert "secret.key" not in server.stop().err
 
 
 def test_no_secret_key_is_missed_where_a_log_begins(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,22 @@ def test_a_copy_of_keys_that_knows_of_an_erasure_gets_no_key_back(
     told(new, "copy", *options)
 
 
+def test_keys_of_an_earlier_version_that_know_of_an_erasure_get_no_key_back(
+    data: Path, tmp_path: Path
+) -> None:
+    """Earlier versions kept zeros in place of a key, and no fingerprint of it."""
+    with closing(sqlite3.connect(tmp_path / "tuesday.keys")) as db, db:
+        db.execute("DROP TABLE erased")
+        db.execute("INSERT INTO keys VALUES ('users/2', zeroblob(32))")
+    new = machine_with_mondays_keys(data, tmp_path)
+    shutil.copy(tmp_path / "monday" / "events.jsonl", new)
+    written(new, CreateItem(1, Content("another")))
+    options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
+    code, why = refused(new, "copy", *options)
+    assert (code, "users/2 is alive in this log" in why) == (1, True)
+    assert "users/2" not in keys_of(tmp_path / "tuesday.keys")
+
+
 def test_control_a_merge_that_ignores_tombstones_brings_the_name_back(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,5 +195,6 @@ def test_control_a_merge_that_ignores_tombstones_brings_the_name_back(
         return VaultContents({**own.keys, **copy.keys})
 
     monkeypatch.setattr(vaults, "merged", ignorant)
-    restore(data, tmp_path, "monday", "monday")
-    assert names(data) == ["ann", "ben"]
+    new = machine_with_mondays_keys(data, tmp_path)
+    restore(new, tmp_path, "monday", "tuesday")
+    assert names(new) == ["ann", "ben"]

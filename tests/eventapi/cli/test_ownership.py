@@ -86,8 +86,14 @@ def check(folder: Path) -> None:
 
 
 GUIDE = REPOSITORY / "docs" / "operating.md"
-NOT_MADE_HERE = {"database-*.mark", "*.tmp", "events.jsonl.signed"}
-"""What a server over a database makes, what a killed one leaves, and what a restore needs."""
+NOT_MADE_HERE = {
+    "database-*.mark",
+    "database-*.checkpoint",
+    "*.tmp",
+    "events.jsonl.signed",
+    "events.jsonl.cosigned",
+}
+"""What a server over a database makes, what a killed one leaves, what a restore needs, and witnesses."""
 
 
 def documented() -> set[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from eventapi.cli import vaults
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from events.items import Content
 from events.keys import LogResumed
 from events.notes import Note, Signer, TreeHead, Verifier
+from events.vault.tombstones import VaultContents, merged
 from tests.eventapi.cli.running import invoke, written
 
 
@@ -126,6 +129,30 @@ def test_a_copy_that_continues_the_newest_checkpoint_signs_on(data: Path, tmp_pa
     assert TreeHead.of(checkpoint(machine)).size == 7
 
 
+def test_a_machine_that_another_one_stood_in_for_does_not_sign_on(
+    data: Path, tmp_path: Path
+) -> None:
+    """Its own register is in the old place, but the other machine signed under the key as well."""
+    newest, keys = tmp_path / "newest", ("--vault", str(tmp_path / "keys"))
+    printed(data, "copy", f"{tmp_path / 'first'}/", *keys)
+    newest.write_text(str(checkpoint(data)))
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy2(data / "events.jsonl.key", other)
+    restored(other, str(tmp_path / "first"), *keys, "--checkpoint", str(newest))
+    written(other, *items(2))
+    printed(other, "copy", f"{tmp_path / 'second'}/", *keys)
+    written(other, *items(2))
+    newest.write_text(str(checkpoint(other)))
+    for name in ("events.jsonl", "events.jsonl.mark"):
+        (data / name).unlink()
+    answer = restored(data, str(tmp_path / "second"), *keys)
+    assert str(answer["signing"]).startswith("suspended: ")
+    written(data, *items(5))
+    assert refused(data, "restore", "--checkpoint", str(newest))[0] == 1
+    assert refused(data, "checkpoint")[0] == 1
+
+
 def test_without_the_key_nothing_is_signed_until_it_is_put_back_and_shown(
     data: Path, monday: Path, tmp_path: Path
 ) -> None:
@@ -146,6 +173,26 @@ def test_a_checkpoint_of_another_key_confirms_nothing(empty: Path, tmp_path: Pat
     forged.write_text(str(stranger.sign(str(TreeHead(stranger.verifier.name, 0, bytes(32))))))
     code, said = refused(empty, "restore", "--checkpoint", str(forged))
     assert (code, "is not signed by" in said) == (1, True)
+
+
+def test_a_new_key_names_no_checkpoint_of_a_stranger_as_the_newest(
+    empty: Path, tmp_path: Path
+) -> None:
+    """Without the key here, the name of the key is all that can be compared."""
+    (empty / "events.jsonl.key").unlink()
+    stranger = Signer.from_seed(bytes(range(32)), "eventapi/")
+    forged = tmp_path / "forged"
+    forged.write_text(str(stranger.sign(str(TreeHead(stranger.verifier.name, 99, bytes(32))))))
+    before = (empty / "events.jsonl").read_bytes()
+    code, said = refused(empty, "restore", "--new-key", "--checkpoint", str(forged))
+    assert (code, "is not signed by the log's key" in said) == (1, True)
+    assert (empty / "events.jsonl").read_bytes() == before
+
+
+def test_a_refused_restore_leaves_no_directory(monday: Path, tmp_path: Path) -> None:
+    code, said = refused(tmp_path / "wrong", "restore", str(monday))
+    assert (code, "there is no key for users/1" in said) == (1, True)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_log_that_was_never_signed_needs_no_new_key(tmp_path: Path) -> None:
@@ -198,3 +245,61 @@ def test_control_verify_without_the_checkpoint_finds_a_rewritten_log_whole(
     (data / "events.jsonl.mark").unlink()
     (data / "events.jsonl.checkpoint").unlink()
     assert invoke(data, "log", "verify").exit_code == 0
+
+
+# A copy of the keys for a log that is in its place
+
+
+def test_keys_of_another_log_replace_no_key(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    written(other, RegisterUser(profile("ann")))
+    before = (data / "vault.sqlite").read_bytes()
+    code, said = refused(data, "restore", "--vault", str(other / "vault.sqlite"))
+    assert (code, "another key for users/1" in said) == (1, True)
+    assert (data / "vault.sqlite").read_bytes() == before
+    assert invoke(data, "log", "verify", "--seals").exit_code == 0
+
+
+def test_a_lost_vault_comes_back_from_its_copy(data: Path, monday: Path, tmp_path: Path) -> None:
+    (data / "vault.sqlite").unlink()
+    restored(data, "--vault", str(tmp_path / "keys"))
+    assert invoke(data, "log", "verify", "--seals").exit_code == 0
+
+
+def test_keys_that_an_older_vault_lacks_come_back_by_the_command_that_the_refusal_names(
+    data: Path, monday: Path, tmp_path: Path
+) -> None:
+    shutil.copy(tmp_path / "keys", tmp_path / "older")
+    written(data, RegisterUser(profile("ben")))
+    printed(data, "copy", f"{monday}/", "--vault", str(tmp_path / "keys"))
+    shutil.copy(tmp_path / "older", data / "vault.sqlite")
+    result = invoke(data, "users", "disable", "ben")
+    assert (result.exit_code, "`eventapi log restore --vault KEYS`" in result.stderr) == (3, True)
+    restored(data, "--vault", str(tmp_path / "keys"))
+    assert invoke(data, "users", "disable", "ben").exit_code == 0
+
+
+def test_keys_without_a_log_make_no_vault(monday: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    code, said = refused(wrong, "restore", "--vault", str(tmp_path / "keys"))
+    assert (code, "there is no log at" in said) == (3, True)
+    assert list(wrong.iterdir()) == []
+
+
+def test_no_user_can_be_erased_while_keys_are_brought_back(
+    data: Path, monday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the command could put back a key that a server destroys meanwhile."""
+    merge = merged
+    merges = []
+
+    def merging(own: VaultContents, copy: VaultContents) -> VaultContents:
+        with (data / "events.jsonl.lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        merges.append(copy)
+        return merge(own, copy)
+
+    monkeypatch.setattr(vaults, "merged", merging)
+    restored(data, "--vault", str(tmp_path / "keys"))
+    assert len(merges) == 1

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from eventapi.checkpoints import Checkpoints
 from events.signing import file, register
 from tests.proving.restores.databases import DatabaseRestores
-from tests.proving.restores.files import Restores
+from tests.proving.restores.files import FILES, Restores
 from tests.proving.restores.judge import Contradiction
 from tests.servers.postgresql import PostgreSQL
 
@@ -42,7 +42,8 @@ def _compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "record_head", lambda *_: None)
+    create = register.create_register
+    monkeypatch.setattr(file, "create_register", lambda path, key, _: create(path, key, None))
 
 
 def _restored_from_a_copy(world: Restores) -> None:
@@ -51,6 +52,15 @@ def _restored_from_a_copy(world: Restores) -> None:
     world.write_and_sign("a", 4)
     world.put_the_directory_back("b", 0)
     world.write_and_sign("b", 4)
+
+
+def _put_back_over_the_files(world: Restores) -> None:
+    """Monday's files are copied over Tuesday's, which keep their inodes."""
+    world.copy_the_directory("a")
+    world.write_and_sign("a", 4)
+    for suffix in FILES:
+        world.put_a_file_back("a", 0, suffix)
+    world.write_and_sign("a", 4)
 
 
 def _put_back_in_place(world: Restores) -> None:
@@ -62,7 +72,8 @@ def _put_back_in_place(world: Restores) -> None:
 
 
 def _cut_without_a_checkpoint(world: Restores) -> None:
-    """The log is cut, and the checkpoint is lost with it."""
+    """The log is cut, and the checkpoint is lost with it: only the register can tell."""
+    world.lose_a_file("a", "checkpoint")
     world.write_and_sign("a", 4)
     world.truncate("a", 5)
     world.lose_a_file("a", "checkpoint")
@@ -73,6 +84,7 @@ def _cut_without_a_checkpoint(world: Restores) -> None:
     ("planted", "story"),
     [
         (_knows_no_place, _restored_from_a_copy),
+        (_knows_no_place, _put_back_over_the_files),
         (_compares_nothing, _put_back_in_place),
         (_records_nothing, _cut_without_a_checkpoint),
     ],
