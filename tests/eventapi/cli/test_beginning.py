@@ -280,6 +280,35 @@ def test_a_server_that_finds_out_late_changes_nothing_but_its_metrics(
     assert after == {name: entry for name, entry in before.items() if name != "."}
 
 
+def short_secret(data: Path) -> None:
+    """A secret key that is too short to be one."""
+    (data / "secret.key").write_text("short\n")
+
+
+def directory_for_secret(data: Path) -> None:
+    """A directory in the place of the secret key."""
+    (data / "secret.key").mkdir()
+
+
+def dangling_secret(data: Path) -> None:
+    """A symbolic link in the place of the secret key, which leads nowhere."""
+    (data / "secret.key").symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("lose", [short_secret, directory_for_secret, dangling_secret])
+def test_a_secret_key_that_cannot_be_used_is_refused_before_a_log_is_begun(
+    tmp_path: Path, lose: Loss
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lose(data)
+    before = tree(data)
+    code, said = ended(data, SERVING)
+    assert (code, said.count("\n")) == (3, 1), said
+    assert "data/secret.key" in said
+    assert tree(data) == before
+
+
 @pytest.mark.parametrize("command", [SERVING, READING[0], CHANGING[2], CREATING], ids=" ".join)
 def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path, command: Sequence[str]) -> None:
     data = tmp_path / "data"
@@ -313,15 +342,12 @@ def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
     assert place.is_symlink()
 
 
-def test_a_lost_secret_key_is_replaced_with_a_warning(data: Path) -> None:
-    (data / "secret.key").unlink(missing_ok=True)
-    with running(data.parent, *SERVING, "--data", data.name) as server:
-        server.line()
-        stopped = server.stop()
-    assert "secret.key was not there: a new one is made" in stopped.err
+def test_a_lost_secret_key_is_replaced_in_silence_where_no_session_ends(data: Path) -> None:
+    """`tests/eventapi/http/test_secret_key.py` has the warning where sessions end."""
     with running(data.parent, *SERVING, "--data", data.name) as server:
         server.line()
         assert "secret.key" not in server.stop().err
+    assert (data / "secret.key").exists()
 
 
 def test_no_secret_key_is_missed_where_a_log_begins(tmp_path: Path) -> None:
