@@ -406,7 +406,7 @@ class JsonlLog:
             os.fdatasync(self._file)
 
     def keep_reserve(self) -> None:
-        self._reserve.make(self._file)
+        self._reserve.make()
 
     async def release_reserve(self) -> bool:
         with _reachable():
