@@ -45,6 +45,7 @@ def lived(folder: Path) -> None:
         ["users", "disable", "ann"],
         ["snapshot"],
         ["log", "copy", f"{folder / 'backup'}/", "--vault", keys],
+        ["log", "export", "--output", str(folder / "export.jsonl")],
     ):
         assert invoke(data, *command).exit_code == 0, command
     restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
@@ -63,6 +64,7 @@ MADE = {
     *("events.jsonl", "events.jsonl.mark", "events.jsonl.lock", "events.jsonl.key"),
     *("events.jsonl.checkpoint", "vault.sqlite", "secret.key", "limits.table", "metrics"),
     *("snapshots", "quarantine", "rebuilding", "lock", "keys.sqlite", "server.log"),
+    *("clock", "events.jsonl.reserve", "events.jsonl.signed", "export.jsonl"),
 }
 """So many of them that the life of a server was one."""
 
@@ -86,8 +88,11 @@ def check(folder: Path) -> None:
 
 
 GUIDE = REPOSITORY / "docs" / "operating.md"
-NOT_MADE_HERE = {"database-*.mark", "*.tmp", "events.jsonl.signed"}
-"""What a server over a database makes, what a killed one leaves, and what a restore needs."""
+NOT_MADE_HERE = {
+    *("database-*.mark", "*.tmp", "vault.sqlite-journal"),
+    *("events.jsonl.cosigned", "events.jsonl.*.KEY"),
+}
+"""What a server over a database makes, a killed one leaves, and witnesses and a new key bring."""
 
 
 def documented() -> set[str]:
