@@ -285,9 +285,8 @@ def read_reference(path: Path) -> Reference | None:
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Put a reference into its file, with mode 0600; raises `OSError`."""
+    """Put a reference into its file; raises `OSError`."""
     write_durably(path, msgspec.json.encode(reference) + b"\n")
-    path.chmod(0o600)
 
 
 class Recent:

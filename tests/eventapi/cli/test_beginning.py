@@ -237,15 +237,21 @@ def dangling_log(data: Path) -> None:
     (data / "events.jsonl").symlink_to("nowhere")
 
 
-def directory_for_log(data: Path) -> None:
-    """A directory in the place of the log."""
-    without("events.jsonl")(data)
-    (data / "events.jsonl").mkdir()
+def directory_for(name: str) -> Loss:
+    """A directory in the place of a file."""
+
+    def lose(data: Path) -> None:
+        (data / name).unlink(missing_ok=True)
+        (data / name).mkdir()
+
+    return lose
 
 
 @pytest.mark.parametrize(
     ("lose", "words", "command"),
     [
+        (directory_for("events.jsonl.mark"), "data/events.jsonl.mark)", CHANGING[2]),
+        (directory_for("events.jsonl.lock"), "data/events.jsonl.lock)", CHANGING[2]),
         (without("vault.sqlite"), "there is no vault at", SERVING),
         (without("vault.sqlite"), "there is no vault at", CHANGING[2]),
         (empty_vault, "is no vault", CHANGING[2]),
@@ -253,8 +259,8 @@ def directory_for_log(data: Path) -> None:
         (foreign_log, "the file is no log", CHANGING[2]),
         (dangling_log, "symbolic link", SERVING),
         (dangling_log, "symbolic link", CHANGING[2]),
-        (directory_for_log, "is no regular file", SERVING),
-        (directory_for_log, "is no regular file", CHANGING[2]),
+        (directory_for("events.jsonl"), "is no regular file", SERVING),
+        (directory_for("events.jsonl"), "is no regular file", CHANGING[2]),
     ],
 )
 def test_a_start_beside_lost_or_foreign_files_changes_nothing(
@@ -285,17 +291,12 @@ def short_secret(data: Path) -> None:
     (data / "secret.key").write_text("short\n")
 
 
-def directory_for_secret(data: Path) -> None:
-    """A directory in the place of the secret key."""
-    (data / "secret.key").mkdir()
-
-
 def dangling_secret(data: Path) -> None:
     """A symbolic link in the place of the secret key, which leads nowhere."""
     (data / "secret.key").symlink_to("nowhere")
 
 
-@pytest.mark.parametrize("lose", [short_secret, directory_for_secret, dangling_secret])
+@pytest.mark.parametrize("lose", [short_secret, directory_for("secret.key"), dangling_secret])
 def test_a_secret_key_that_cannot_be_used_is_refused_before_a_log_is_begun(
     tmp_path: Path, lose: Loss
 ) -> None:
