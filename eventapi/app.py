@@ -64,7 +64,6 @@ from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
 from eventapi.live import Live
 from eventapi.observing import Metering, tracing_from, watched
-from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import check_kept_keys, secret_keys, warn_of_new_key
@@ -192,7 +191,7 @@ def create_app(
                 parts.environment,
                 Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
                 _health(settings, journal, log, counts, signing, metering),
-                Past(log, journal.keyring, journal.vault, journal.snapshots),
+                journal.past,
                 feed,
                 live,
                 checkpoints,
