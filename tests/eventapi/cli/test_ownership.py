@@ -214,5 +214,7 @@ def test_a_server_goes_on_after_the_loss_of_what_can_be_made_again(tmp_path: Pat
         (data / "secret.key").unlink()
         shutil.rmtree(data / "metrics")
         assert httpx.post(f"{url}/auth/register", json=BEN).status_code == 200
-        assert server.stop().code == 0
+        assert httpx.get(f"{url}/metrics").status_code == 404
+        ended = server.stop()
+    assert (ended.code, "Traceback" in ended.err) == (0, False)
     assert run(tmp_path, "log", "verify").code == 0
