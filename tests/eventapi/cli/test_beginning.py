@@ -170,6 +170,8 @@ def refused(data: Path, command: Sequence[str]) -> str:
     [
         *((loss, SERVING) for loss in LOSSES),
         ("the log", CREATING),
+        ("the log", READING[0]),
+        ("the log", CHANGING[2]),
         ("the log and its mark", IMPORTING),
     ],
 )
