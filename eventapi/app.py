@@ -64,11 +64,10 @@ from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
 from eventapi.live import Live
 from eventapi.observing import Metering, tracing_from, watched
-from eventapi.past import Past
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
+from eventapi.security.secret import check_kept_keys, secret_keys, warn_of_new_key
 from eventapi.security.secret import is_missing as secret_is_missing
-from eventapi.security.secret import secret_keys, warn_of_new_key
 from eventapi.security.tokens import Tokens
 from eventapi.settings import Settings, load
 from eventapi.signing_check import SigningCheck
@@ -156,6 +155,7 @@ def create_app(
         _end_with_supervisor()
         if parts.log is None and parts.vault is None:
             check_start(settings, begin=True)  # Before anything is created.
+        check_kept_keys(settings.secret_key, settings.data_path)
         passwords = parts.passwords or Passwords()
         key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
         async with (
@@ -191,7 +191,7 @@ def create_app(
                 parts.environment,
                 Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
                 _health(settings, journal, log, counts, signing, metering),
-                Past(log, journal.keyring, journal.vault, journal.snapshots),
+                journal.past,
                 feed,
                 live,
                 checkpoints,

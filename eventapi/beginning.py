@@ -46,7 +46,8 @@ def check_log_is_there(settings: Settings) -> None:
     check_directories(settings)
     path = settings.log_path
     if not settings.is_database and not path.exists():
-        raise ConfigurationError(no_log(settings))
+        found = [] if path.is_symlink() else list(_evidence(settings))
+        raise ConfigurationError(_lost(path, found) if found else no_log(settings))
 
 
 def no_log(settings: Settings) -> str:

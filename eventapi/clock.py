@@ -50,6 +50,7 @@ _COARSE_SECONDS: Final = 0.05
 
 _TICK_SECONDS: Final = 1.0
 _UPTIME: Final = Path("/proc/uptime")
+_NO_FILE: Final = -1
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -62,6 +63,8 @@ class SystemUptime:
     """Seconds since this machine booted, suspended or not; calling it reads the kernel's file.
 
     Not ``CLOCK_BOOTTIME``: what fakes the clock of a process, such as libfaketime, fakes that, too.
+    But in a container something else may be mounted in the place of the file, such as the uptime of
+    the container (lxcfs), which begins anew within one boot.
     """
 
     def __init__(self) -> None:
@@ -70,10 +73,17 @@ class SystemUptime:
     def __call__(self) -> float:
         try:
             if self._file is None:
-                self._file = os.open(_UPTIME, os.O_RDONLY | os.O_CLOEXEC)
+                # Unlike `Path.is_mount`, it is right about a file.
+                self._file = _NO_FILE if os.path.ismount(_UPTIME) else _open_uptime()
+            if self._file == _NO_FILE:
+                return time.clock_gettime(time.CLOCK_BOOTTIME)
             return float(os.pread(self._file, 64, 0).split()[0])
         except OSError:
             return time.monotonic()
+
+
+def _open_uptime() -> int:
+    return os.open(_UPTIME, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def boot_id() -> str:
@@ -285,9 +295,8 @@ def read_reference(path: Path) -> Reference | None:
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Put a reference into its file, with mode 0600; raises `OSError`."""
+    """Put a reference into its file; raises `OSError`."""
     write_durably(path, msgspec.json.encode(reference) + b"\n")
-    path.chmod(0o600)
 
 
 class Recent:

@@ -108,7 +108,7 @@ class Journal:
         self._on_fence = on_fence
         self._watch = watch
         self._keyring = Keyring()
-        self._past = Past(log, self._keyring, vault, snapshots)
+        self.past = Past(log, self._keyring, vault, snapshots)
         self._state = State.empty()
         self._folding = asyncio.Lock()
         self._queue: deque[Wish] = deque()
@@ -253,11 +253,14 @@ class Journal:
     async def _recalled(self, outcome: Outcome) -> Outcome:
         """A replayed outcome with its entity, as it stood then.
 
-        Raises `NotFound` where the user whose request it was is erased meanwhile.
+        Raises `NotFound` where the user whose request it was is erased meanwhile, and `Overloaded`
+        where that user has too many reads of the past.
         """
         record, state = outcome.record, await self.state()
-        entity = await self._past.entity_after(record.position, record.subject, state)
-        user = (await self.state()).users.by_id.get(entity_number(record.sealedfor))
+        owner = entity_number(record.sealedfor)
+        async with self.past.turn_of(owner):
+            entity = await self.past.entity_after(record.position, record.subject, state)
+        user = (await self.state()).users.by_id.get(owner)
         if user is None or user.status == "erased":
             raise NotFound("the account was erased")
         return Outcome(record, entity, replayed=True)

@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from eventapi.checkpoints import Checkpoints
-from events.errors import EventapiError, SigningSuspended
+from events.errors import ConfigurationError, EventapiError, SigningSuspended
 
 logger = logging.getLogger("eventapi.signing")
 
@@ -31,7 +31,7 @@ class SigningCheck:
         """Check now; what cannot be read at the moment changes nothing."""
         try:
             await self._checkpoints.check()
-        except SigningSuspended as error:
+        except (SigningSuspended, ConfigurationError) as error:
             if self.is_ok is not False:
                 logger.error("%s", error)  # noqa: TRY400 - the message says all
             self.is_ok = False

@@ -28,7 +28,7 @@ from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
 from eventapi.settings import Settings
-from events.files import sync_directory
+from events.files import TEMPORARY, make_file, sync_directory
 from events.users import UserDisabled
 from projections.items import Item
 from projections.users import User
@@ -166,10 +166,10 @@ def _written(output: Path) -> Iterator[BinaryIO]:
         with output.open("wb") as out:
             yield out
         return
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    temporary = output.with_name(f".{output.name}.{os.getpid()}{TEMPORARY}")
+    descriptor = make_file(temporary, os.O_WRONLY)
     try:
-        temporary.touch(mode=0o600, exist_ok=False)
-        with temporary.open("wb") as out:
+        with os.fdopen(descriptor, "wb") as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

@@ -44,9 +44,13 @@ async def metrics(request: ApiRequest) -> Reply:
     weight = weights.get(_OPENMETRICS_TYPE, 0.0)
     modern = weight and weight >= weights.get(_TEXT_TYPE, 0.0)
     content_type = OPENMETRICS if modern else TEXT
-    return Reply(
-        200, [(b"content-type", content_type.encode())], await exposition.page(content_type)
-    )
+    try:
+        page = await exposition.page(content_type)
+    except FileNotFoundError:
+        raise ProblemError(
+            "not-found", "the files of the metrics were removed; restart the server"
+        ) from None
+    return Reply(200, [(b"content-type", content_type.encode())], page)
 
 
 def endpoints() -> list[Endpoint]:

@@ -299,12 +299,16 @@ _SAYS_WHY = (
 """Errors whose own text is for the client."""
 
 
+_KEY_UNUSABLE = "The log's key cannot be used, so nothing is signed. Writes go on."
+"""The server's log has the path, which is not for clients."""
+
+
 def _detail(error: Exception, kind: ProblemType) -> str:
     if isinstance(error, HTTPException) and kind.status in {404, 405}:
         return _NOT_HERE if kind.status == 404 else kind.meaning
     if isinstance(error, _SAYS_WHY):
         return str(error)
-    return kind.meaning
+    return _KEY_UNUSABLE if isinstance(error, ConfigurationError) else kind.meaning
 
 
 def _headers(error: Exception, kind: ProblemType) -> Headers:

@@ -35,12 +35,35 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
         make_directory(data)
         if not path.exists():
             make_private(path, secrets.token_urlsafe(48).encode())
-        kept = path.read_text(encoding="ascii").split()
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return _kept(path)
+
+
+def check_kept_keys(given: str | None, data: Path) -> None:
+    """Refuse keys in the data directory that cannot be used, before a start makes any file.
+
+    Raises `ConfigurationError`.
+    """
+    path = data / _FILE
+    if given is None and (path.is_symlink() or path.exists()):
+        _kept(path)
+
+
+def _kept(path: Path) -> Sequence[str]:
+    try:
+        keys = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"the secret key {path} cannot be read or made: {error}{_cure(path, error)}"
-        ) from error
-    return _checked(kept)
+        raise _unusable(path, error) from error
+    try:
+        return _checked(keys)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"the secret key {path} cannot be used: {error}") from None
+
+
+def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigurationError:
+    hint = cure(path, error) if isinstance(error, OSError) else ""
+    return ConfigurationError(f"the secret key {path} cannot be read or made: {error}{hint}")
 
 
 def is_missing(given: str | None, data: Path) -> bool:
@@ -62,10 +85,6 @@ def warn_of_new_key(data: Path, sessions: int) -> None:
             sessions,
             _FILE,
         )
-
-
-def _cure(path: Path, error: Exception) -> str:
-    return cure(path, error) if isinstance(error, OSError) else ""
 
 
 def given_keys(setting: str) -> Sequence[str]:

@@ -184,8 +184,11 @@ class JsonlLog:
                 (Place(lock, os.fstat(self._lock_file)), _SERVER_AGAIN),
             )
         except OSError as error:
-            hint = cure(path, error)
-            reason = f"the log {path} cannot be opened for writing: {error.strerror}{hint}"
+            # Not the log itself where its mark or its lock is in the way.
+            found = Path(error.filename or path)
+            hint = cure(found, error)
+            reason = f"the log {path} cannot be opened for writing: {error.strerror}"
+            reason += f" ({found}){hint}" if found != path else hint
             raise ConfigurationError(reason) from error
         self._fence = self._mark.fence
         self._is_settled = False
@@ -406,7 +409,7 @@ class JsonlLog:
             os.fdatasync(self._file)
 
     def keep_reserve(self) -> None:
-        self._reserve.make(self._file)
+        self._reserve.make()
 
     async def release_reserve(self) -> bool:
         with _reachable():

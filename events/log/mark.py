@@ -31,7 +31,7 @@ from pathlib import Path
 import msgspec
 
 from events.errors import DamagedLog
-from events.files import Place, set_owner
+from events.files import TEMPORARY, Place, set_owner
 from events.log.port import Head
 
 logger = logging.getLogger("events.log")
@@ -103,7 +103,9 @@ def _make(path: Path) -> None:
     # Real blocks, not a hole: a full disk must not turn a store into SIGBUS.
     page = bytearray(_PAGE)
     page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f"{path.name}.", suffix=TEMPORARY
+    ) as file:
         set_owner(file.fileno(), path)
         file.write(page)
         file.flush()

@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from events.files import open_or_make
+
 logger = logging.getLogger("events.log")
 
 RESERVE_BYTES: Final = 1 << 20
@@ -36,18 +38,12 @@ class Reserve:
         self._path = path
         self._file: int | None = None
 
-    def make(self, like: int) -> None:
-        """Make the reserve, or open it, while the log is locked.
-
-        It gets the owner of the open file ``like``, if the process may choose one.
-        """
+    def make(self) -> None:
+        """Make the reserve, or open it, while the log is locked."""
         if self._file is not None:
             return
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            owner = os.fstat(like)
-            with suppress(PermissionError):
-                os.fchown(self._file, owner.st_uid, owner.st_gid)
+            self._file = open_or_make(self._path, os.O_RDWR | os.O_NOFOLLOW)
             self._allocate()
         except OSError as error:
             if self._file is None or error.errno not in NO_ROOM:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -369,6 +372,21 @@ def test_the_uptime_of_this_machine_passes_and_its_boot_has_a_name() -> None:
     assert 0 < uptime() <= uptime()
     assert boot_id() == boot_id() != ""
     assert abs(seconds_of(system_now()) - datetime.now(UTC).timestamp()) < 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_the_uptime_of_a_container_does_not_count(tmp_path: Path) -> None:
+    """It begins anew with the container and not with the boot: every restart would be a jump."""
+    file = tmp_path / "uptime"
+    file.write_text("10.00 5.00\n")
+    shown = "from eventapi.clock import SystemUptime; print(SystemUptime()())"
+    mounted = ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /proc/uptime && shift && "$@"']
+    ended = subprocess.run(
+        [*mounted, "sh", str(file), sys.executable, "-c", shown], capture_output=True, check=False
+    )
+    if not ended.stdout:
+        pytest.skip("needs the right to mount")
+    assert float(ended.stdout) == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
 
 
 # What is recent

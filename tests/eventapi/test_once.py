@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,13 @@ from eventapi.commands.items import CreateItem, DeleteItem, RestoreItem, UpdateI
 from eventapi.commands.users import EraseUser, GrantRole, RegisterUser, UpdateProfile
 from eventapi.past import Past
 from eventapi.testing.given import profile
-from events.errors import IdempotencyKeyReused, NotFound, RequestInProgress, StorageFull
+from events.errors import (
+    IdempotencyKeyReused,
+    NotFound,
+    Overloaded,
+    RequestInProgress,
+    StorageFull,
+)
 from events.items import Content
 from projections.receipts import Entity
 from projections.state import State
@@ -80,6 +87,21 @@ def test_the_first_answer_outlives_the_process_and_holds_in_others(storage: Stor
             again = await create(house)
             assert again.entity == first.entity
             assert (await house.state()).position == 2
+
+    asyncio.run(run())
+
+
+def test_a_replay_is_one_of_the_reads_of_the_past_that_a_user_may_have(storage: Storage) -> None:
+    async def run() -> None:
+        async with opened(storage) as house:
+            await house.register("ann")
+            first = await create(house)
+            with ExitStack() as reads:
+                for _ in range(32):
+                    reads.enter_context(house.journal.past.admitted(1))
+                with pytest.raises(Overloaded):
+                    await create(house)
+            assert same(first, await create(house))
 
     asyncio.run(run())
 

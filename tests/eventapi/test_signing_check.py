@@ -40,6 +40,20 @@ def test_a_key_that_is_put_back_is_reported(
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
+def test_a_key_that_cannot_be_read_suspends_the_signing_and_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    signed(tmp_path, 5)
+    (tmp_path / "events.jsonl.key").write_text("nonsense")
+    check = SigningCheck(checkpoints(tmp_path, 9))
+    for _ in range(3):
+        asyncio.run(check.check())
+    assert check.is_ok is False
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "events.jsonl.key cannot be read" in record.message
+
+
 def test_a_log_that_continues_its_checkpoint_is_no_news(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -76,13 +76,26 @@ def test_a_log_that_is_only_read_keeps_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_the_reserve_that_root_makes_has_the_owner_of_the_log(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    path.touch(0o600)
-    os.chown(path, 12_345, 12_346)
-    run(append, path)
+def test_the_reserve_that_root_makes_has_the_owner_of_its_directory(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12_345, 12_346)
+    run(append, tmp_path / "events.jsonl")
     kept = (tmp_path / "events.jsonl.reserve").stat()
     assert (kept.st_uid, kept.st_gid) == (12_345, 12_346)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_link_in_the_place_of_the_reserve_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_there: bool
+) -> None:
+    """Releasing the reserve would empty the file that the link leads to."""
+    elsewhere = tmp_path / "elsewhere"
+    if is_there:
+        elsewhere.write_bytes(b"a letter")
+    (tmp_path / "events.jsonl.reserve").symlink_to(elsewhere)
+    run(append, tmp_path / "events.jsonl")
+    assert elsewhere.exists() is is_there
+    assert not is_there or elsewhere.read_bytes() == b"a letter"
+    assert "no room can be kept in reserve" in caplog.text
 
 
 def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk: Path) -> None:

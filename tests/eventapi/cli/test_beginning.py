@@ -170,6 +170,8 @@ def refused(data: Path, command: Sequence[str]) -> str:
     [
         *((loss, SERVING) for loss in LOSSES),
         ("the log", CREATING),
+        ("the log", READING[0]),
+        ("the log", CHANGING[2]),
         ("the log and its mark", IMPORTING),
     ],
 )
@@ -237,15 +239,21 @@ def dangling_log(data: Path) -> None:
     (data / "events.jsonl").symlink_to("nowhere")
 
 
-def directory_for_log(data: Path) -> None:
-    """A directory in the place of the log."""
-    without("events.jsonl")(data)
-    (data / "events.jsonl").mkdir()
+def directory_for(name: str) -> Loss:
+    """A directory in the place of a file."""
+
+    def lose(data: Path) -> None:
+        (data / name).unlink(missing_ok=True)
+        (data / name).mkdir()
+
+    return lose
 
 
 @pytest.mark.parametrize(
     ("lose", "words", "command"),
     [
+        (directory_for("events.jsonl.mark"), "data/events.jsonl.mark)", CHANGING[2]),
+        (directory_for("events.jsonl.lock"), "data/events.jsonl.lock)", CHANGING[2]),
         (without("vault.sqlite"), "there is no vault at", SERVING),
         (without("vault.sqlite"), "there is no vault at", CHANGING[2]),
         (empty_vault, "is no vault", CHANGING[2]),
@@ -253,8 +261,8 @@ def directory_for_log(data: Path) -> None:
         (foreign_log, "the file is no log", CHANGING[2]),
         (dangling_log, "symbolic link", SERVING),
         (dangling_log, "symbolic link", CHANGING[2]),
-        (directory_for_log, "is no regular file", SERVING),
-        (directory_for_log, "is no regular file", CHANGING[2]),
+        (directory_for("events.jsonl"), "is no regular file", SERVING),
+        (directory_for("events.jsonl"), "is no regular file", CHANGING[2]),
     ],
 )
 def test_a_start_beside_lost_or_foreign_files_changes_nothing(
@@ -278,6 +286,30 @@ def test_a_server_that_finds_out_late_changes_nothing_but_its_metrics(
     after = {name: entry for name, entry in tree(data).items() if not name.startswith("metrics")}
     assert after.pop(".") is not None
     assert after == {name: entry for name, entry in before.items() if name != "."}
+
+
+def short_secret(data: Path) -> None:
+    """A secret key that is too short to be one."""
+    (data / "secret.key").write_text("short\n")
+
+
+def dangling_secret(data: Path) -> None:
+    """A symbolic link in the place of the secret key, which leads nowhere."""
+    (data / "secret.key").symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("lose", [short_secret, directory_for("secret.key"), dangling_secret])
+def test_a_secret_key_that_cannot_be_used_is_refused_before_a_log_is_begun(
+    tmp_path: Path, lose: Loss
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lose(data)
+    before = tree(data)
+    code, said = ended(data, SERVING)
+    assert (code, said.count("\n")) == (3, 1), said
+    assert "data/secret.key" in said
+    assert tree(data) == before
 
 
 @pytest.mark.parametrize("command", [SERVING, READING[0], CHANGING[2], CREATING], ids=" ".join)
@@ -311,6 +343,14 @@ def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
     assert invoke(data, "users", "disable", "ann").exit_code == 0
     assert len(invoke(data, "log", "export").stdout_bytes.splitlines()) == 3
     assert place.is_symlink()
+
+
+def test_a_lost_secret_key_is_replaced_in_silence_where_no_session_ends(data: Path) -> None:
+    """`tests/eventapi/http/test_secret_key.py` has the warning where sessions end."""
+    with running(data.parent, *SERVING, "--data", data.name) as server:
+        server.line()
+        assert "secret.key" not in server.stop().err
+    assert (data / "secret.key").exists()
 
 
 def test_no_secret_key_is_missed_where_a_log_begins(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def lived(folder: Path) -> None:
         ["users", "disable", "ann"],
         ["snapshot"],
         ["log", "copy", f"{folder / 'backup'}/", "--vault", keys],
+        ["log", "export", "--output", str(folder / "export.jsonl")],
     ):
         assert invoke(data, *command).exit_code == 0, command
     restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
@@ -63,6 +64,7 @@ MADE = {
     *("events.jsonl", "events.jsonl.mark", "events.jsonl.lock", "events.jsonl.key"),
     *("events.jsonl.checkpoint", "vault.sqlite", "secret.key", "limits.table", "metrics"),
     *("snapshots", "quarantine", "rebuilding", "lock", "keys.sqlite", "server.log"),
+    *("clock", "events.jsonl.reserve", "events.jsonl.signed", "export.jsonl"),
 }
 """So many of them that the life of a server was one."""
 
@@ -87,13 +89,10 @@ def check(folder: Path) -> None:
 
 GUIDE = REPOSITORY / "docs" / "operating.md"
 NOT_MADE_HERE = {
-    "database-*.mark",
-    "database-*.checkpoint",
-    "*.tmp",
-    "events.jsonl.signed",
-    "events.jsonl.cosigned",
+    *("database-*.mark", "database-*.checkpoint", "*.tmp", "vault.sqlite-journal"),
+    *("events.jsonl.cosigned", "events.jsonl.*.KEY"),
 }
-"""What a server over a database makes, what a killed one leaves, what a restore needs, and witnesses."""
+"""What a server over a database makes, a killed one leaves, and witnesses and a new key bring."""
 
 
 def documented() -> set[str]:
@@ -215,5 +214,7 @@ def test_a_server_goes_on_after_the_loss_of_what_can_be_made_again(tmp_path: Pat
         (data / "secret.key").unlink()
         shutil.rmtree(data / "metrics")
         assert httpx.post(f"{url}/auth/register", json=BEN).status_code == 200
-        assert server.stop().code == 0
+        assert httpx.get(f"{url}/metrics").status_code == 404
+        ended = server.stop()
+    assert (ended.code, "Traceback" in ended.err) == (0, False)
     assert run(tmp_path, "log", "verify").code == 0

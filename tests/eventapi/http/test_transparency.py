@@ -160,6 +160,7 @@ def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
         for path in ("/log/key", "/log/checkpoint", "/log/consistency/0"):
             answer = api.request("GET", path)
             assert_problem(answer, 503, "log-unavailable")
+            assert "key cannot be used, so nothing is signed" in answer.json()["detail"]
             assert str(key) not in answer.text
     assert str(key) in caplog.text
     assert "Traceback" not in caplog.text
