@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -256,6 +257,27 @@ def test_a_caller_with_too_many_reads_is_refused_and_no_other() -> None:
 
     found = asyncio.run(run())
     assert found == ["read"] + ["read"] * 32 + ["refused"] * 8 + ["read"]
+
+
+def test_a_caller_without_reads_is_admitted_however_many_others_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slow clients keep their histories open: a few accounts must not take all places for ever."""
+    monkeypatch.setattr("eventapi.past._READS", 4)
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def run() -> None:
+        with ExitStack() as slow:
+            for caller in (1, 1, 2, 2):
+                slow.enter_context(past.admitted(caller))
+            with pytest.raises(Overloaded), past.admitted(1):
+                pass
+            async with past.turn_of(3):
+                with pytest.raises(Overloaded), past.admitted(3):
+                    pass
+
+    asyncio.run(run())
+    assert not past._callers
 
 
 def test_a_turn_that_is_cancelled_is_given_back() -> None:
