@@ -12,7 +12,7 @@ from eventapi.commands.users import GrantRole
 from eventapi.feed import Selection
 from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
-from eventapi.live import Live, Subscription
+from eventapi.live import Line, Live, Subscription
 from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
 from tests.eventapi.http.test_feeds import LIVE, Taker
 from tests.eventapi.test_past import CountingLog
@@ -134,6 +134,26 @@ def test_a_stream_that_falls_behind_reads_the_log_itself(
 
             api.run(Streams([taker]).during(burst, creating(ann, "last")))
             assert taker.body.count(b"event: item.created") == 31
+
+
+def test_a_stream_that_is_not_read_keeps_a_bounded_number_of_bytes() -> None:
+    """Lines may be long: a user with a slow client must not fill the memory by writing."""
+    subscription = Subscription(1, "", None)
+    for position in range(1, 100):
+        subscription.put(Line(position, "item.updated", bytes(65_000)))
+        assert sum(len(line.line) for line in subscription._pending) <= 1_048_576
+    assert subscription.take() is None
+    assert subscription.start > 80
+
+
+def test_control_short_lines_are_all_handed_out() -> None:
+    subscription = Subscription(1, "", None)
+    lines = [Line(position, "item.updated", bytes(1_000)) for position in range(1, 1_001)]
+    for line in lines:
+        subscription.put(line)
+    assert subscription.take() == lines
+    subscription.put_back(lines)
+    assert subscription.take() == lines
 
 
 def test_all_streams_of_a_process_together_are_bounded(
