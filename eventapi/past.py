@@ -146,13 +146,17 @@ class Past:
     async def entity_after(self, position: int, subject: str, state: State) -> Entity:
         """The item, or the user of a registration, as it stood right after the event at a position.
 
-        Of a deleted item there is nothing.
+        Of a deleted item there is nothing. An item that changed since is read in a turn of its
+        owner; raises `Overloaded`.
         """
         if subject.startswith("items/"):
             item = state.items.known(entity_number(subject))
             if item is None:
                 return None
-            return (await self.at(position, [item], state)).items.by_id.get(item.id)
+            if item.version == position:
+                return item if isinstance(item, Item) else None
+            async with self.turn_of(item.owner):
+                return (await self.at(position, [item], state)).items.by_id.get(item.id)
         (record,) = await self.records([position])
         return State.empty().draft().apply(record)
 
