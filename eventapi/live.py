@@ -31,7 +31,8 @@ _WAIT_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 0.5
 
 _MAX_PENDING: Final = 1_024
-"""Lines that wait for one subscriber; with more, it reads the log itself."""
+_MAX_PENDING_BYTES: Final = 1_048_576
+"""Lines that wait for one subscriber, and their bytes; with more, it reads the log itself."""
 
 _MAX_BEHIND: Final = 4_096
 """Lines that are handed out in one go; with more, all subscribers read the log themselves."""
@@ -59,6 +60,7 @@ class Subscription:
         self.selection = selection
         self.start = 0
         self._pending: list[Line] = []
+        self._pending_bytes = 0
         self._overflowed = False
         self._woken = asyncio.Event()
 
@@ -69,26 +71,29 @@ class Subscription:
     def put(self, line: Line) -> None:
         """Hand out a line."""
         self._pending.append(line)
-        if len(self._pending) > _MAX_PENDING:
+        self._pending_bytes += len(line.line)
+        if len(self._pending) > _MAX_PENDING or self._pending_bytes > _MAX_PENDING_BYTES:
             self.overflow(line.position)
         self._woken.set()
 
     def overflow(self, position: int) -> None:
         """Have the subscriber read the log itself, up to a position at least."""
         self._pending.clear()
+        self._pending_bytes = 0
         self._overflowed = True
         self.start = position
         self._woken.set()
 
     def take(self) -> list[Line] | None:
         """The lines that were handed out, ascending; ``None`` where the log must be read."""
-        lines, self._pending = self._pending, []
+        lines, self._pending, self._pending_bytes = self._pending, [], 0
         overflowed, self._overflowed = self._overflowed, False
         return None if overflowed else lines
 
     def put_back(self, lines: list[Line]) -> None:
         """Keep lines for later; they were taken last."""
         self._pending[:0] = lines
+        self._pending_bytes += sum(len(line.line) for line in lines)
 
     def begin(self) -> None:
         """Forget earlier wake-ups, before looking at the state."""

@@ -44,7 +44,7 @@ _READS_PER_CALLER = 32
 """How many reads of the past one caller may have, of which all but one wait."""
 
 _READS = 512
-"""How many reads of the past a process may have."""
+"""How many reads of the past a process may have; a caller without any is admitted all the same."""
 
 
 class Past:
@@ -66,9 +66,12 @@ class Past:
 
     @contextmanager
     def admitted(self, caller: int) -> Iterator[None]:
-        """Let a read of the past by a user wait for its turns; raises `Overloaded`."""
+        """Let a read of the past by a user wait for its turns; raises `Overloaded`.
+
+        Slow clients keep their reads for long, so those of others never refuse a caller's first.
+        """
         turns = self._callers.setdefault(caller, _Turns())
-        if turns.wanted >= _READS_PER_CALLER or self._reads >= _READS:
+        if turns.wanted >= (_READS_PER_CALLER if self._reads < _READS else 1):
             raise Overloaded("too many requests read the past; wait for their answers")
         turns.wanted += 1
         self._reads += 1
@@ -143,13 +146,17 @@ class Past:
     async def entity_after(self, position: int, subject: str, state: State) -> Entity:
         """The item, or the user of a registration, as it stood right after the event at a position.
 
-        Of a deleted item there is nothing.
+        Of a deleted item there is nothing. An item that changed since is read in a turn of its
+        owner; raises `Overloaded`.
         """
         if subject.startswith("items/"):
             item = state.items.known(entity_number(subject))
             if item is None:
                 return None
-            return (await self.at(position, [item], state)).items.by_id.get(item.id)
+            if item.version == position:
+                return item if isinstance(item, Item) else None
+            async with self.turn_of(item.owner):
+                return (await self.at(position, [item], state)).items.by_id.get(item.id)
         (record,) = await self.records([position])
         return State.empty().draft().apply(record)
 

@@ -83,8 +83,7 @@ class Edge:
 
         try:
             await self._check(scope, refusal)
-            app = self._app if self._cors is None else self._preflight(scope, self._cors)
-            app = trailing_slash_reply(scope) or app
+            app = self._preflight(scope) or trailing_slash_reply(scope) or self._app
             await app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
@@ -113,9 +112,9 @@ class Edge:
         if one_too_many is not None:
             raise one_too_many
 
-    def _preflight(self, scope: HTTPScope, cors: Cors) -> ASGIApp:
-        headers = cors.preflight(scope)
-        return self._app if headers is None else Reply(204, headers)
+    def _preflight(self, scope: HTTPScope) -> Reply | None:
+        headers = None if self._cors is None else self._cors.preflight(scope)
+        return None if headers is None else Reply(204, headers)
 
 
 def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:

@@ -23,6 +23,7 @@ from eventapi.http.stream import Stream
 from eventapi.http.views import ItemChange, changes_of
 from eventapi.live import MAX_STREAMS as MAX_STREAMS_IN_ALL
 from eventapi.live import Line, Subscription
+from eventapi.past import RECORDS_PER_READ
 from events.errors import Fault, Forbidden, Invalid, Overloaded, Unauthenticated
 from events.record import Record, entity_number
 from projections.state import State
@@ -209,8 +210,10 @@ async def item_events(request: ApiRequest) -> Reply:
             positions = _changes_of(state, user, after)
         else:
             positions = await _changes_among(request.services.feed, state, user, after)
-        for start in range(0, len(positions), _AT_ONCE):
-            for record in await past.records(positions[start : start + _AT_ONCE]):
+        for start in range(0, len(positions), RECORDS_PER_READ):
+            async with past.turn_of(user.id):
+                records = await past.records(positions[start : start + RECORDS_PER_READ])
+            for record in records:
                 yield _change_event(record)
 
     return await followed(request, Following(after, caller, source, handed_out))

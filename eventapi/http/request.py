@@ -51,6 +51,9 @@ MAX_DEPTH = 32
 """How deep a body may be nested."""
 
 _MAX_FORM_FIELDS = 64
+_MAX_ESCAPES = 8_192
+"""Percent signs in a form: each costs far more than its byte."""
+
 _STREAMED = "/events"
 """How the paths end that may be answered by a stream of events."""
 
@@ -260,11 +263,16 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """
         try:
             text = (await self.content()).decode()
+            if text.count("%") > _MAX_ESCAPES:
+                raise ValueError("too many escapes")
             pairs = parse_qsl(
                 text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS
             )
         except ValueError:
-            detail = f"the body is not a form in UTF-8 of at most {_MAX_FORM_FIELDS} fields"
+            detail = (
+                f"the body is not a form in UTF-8 of at most {_MAX_FORM_FIELDS} fields "
+                f"and {_MAX_ESCAPES} escaped bytes"
+            )
             raise ProblemError("malformed-body", detail) from None
         return _converted(pairs, kind)
 

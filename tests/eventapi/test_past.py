@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -256,6 +258,70 @@ def test_a_caller_with_too_many_reads_is_refused_and_no_other() -> None:
 
     found = asyncio.run(run())
     assert found == ["read"] + ["read"] * 32 + ["refused"] * 8 + ["read"]
+
+
+def test_a_caller_without_reads_is_admitted_however_many_others_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slow clients keep their histories open: a few accounts must not take all places for ever."""
+    monkeypatch.setattr("eventapi.past._READS", 4)
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def run() -> None:
+        with ExitStack() as slow:
+            for caller in (1, 1, 2, 2):
+                slow.enter_context(past.admitted(caller))
+            with pytest.raises(Overloaded), past.admitted(1):
+                pass
+            async with past.turn_of(3):
+                with pytest.raises(Overloaded), past.admitted(3):
+                    pass
+
+    asyncio.run(run())
+    assert not past._callers
+
+
+def test_the_answers_to_repeated_requests_take_turns_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A repeated request may cost as much as any read of the past, so one caller has one turn."""
+    written = write([*versions(TITLE, size=3), DELETED])
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+    running: list[int] = []
+    read = Past.at
+
+    async def counted(self: Past, position: int, *rest: Any) -> State:
+        running.append(position)
+        assert len(running) == 1
+        await asyncio.sleep(0.001)
+        found = await read(self, position, *rest)
+        running.pop()
+        return found
+
+    monkeypatch.setattr(Past, "at", counted)
+
+    async def run() -> list[Any]:
+        answers = (past.entity_after(state.position - 1, "items/1", state) for _ in range(40))
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    found = asyncio.run(run())
+    assert [getattr(one, "title", type(one)) for one in found] == ["title"] * 32 + [Overloaded] * 8
+    assert not past._callers
+
+
+@pytest.mark.parametrize("last", [[], [DELETED]])
+def test_an_entity_that_did_not_change_since_is_not_read_from_the_log(last: list[Happened]) -> None:
+    written = write([*versions(TITLE, size=3), *last])
+    past, log = past_of(written)
+    state = folded_records(written.records)
+
+    async def run() -> list[Any]:
+        answers = (past.entity_after(state.position, "items/1", state) for _ in range(100))
+        return await asyncio.gather(*answers)
+
+    assert set(asyncio.run(run())) == {state.items.by_id.get(1)}
+    assert log.lines_read == 0
 
 
 def test_a_turn_that_is_cancelled_is_given_back() -> None:

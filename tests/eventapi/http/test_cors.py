@@ -120,6 +120,17 @@ def test_a_preflight_is_told_all_that_may_be_sent(open_api: Api, path: str) -> N
     assert "access-control-allow-credentials" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/items/", "/auth/login/", "/api/v2/items/", "/auth/sessions/"])
+def test_a_preflight_is_not_redirected_or_refused_for_a_trailing_slash(
+    open_api: Api, path: str
+) -> None:
+    """Browsers accept no other answer; the redirect, or the 404, follows at the request itself."""
+    assert preflight(open_api, LISTED, path).status_code == 204
+    answer = open_api.request("GET", path, headers={"Origin": LISTED})
+    assert answer.status_code in {307, 404}
+    assert answer.headers["access-control-allow-origin"] == LISTED
+
+
 def test_a_star_lets_every_origin_in() -> None:
     with Api(quiet_settings(cors_origins=("*",))) as api:
         answer = api.request("GET", "/health/live", headers={"origin": "https://any.example"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,9 @@ from eventapi.commands.users import GrantRole
 from eventapi.feed import Selection
 from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
-from eventapi.live import Live, Subscription
+from eventapi.live import Line, Live, Subscription
+from eventapi.past import RECORDS_PER_READ, Past
+from events.record import Record
 from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
 from tests.eventapi.http.test_feeds import LIVE, Taker
 from tests.eventapi.test_past import CountingLog
@@ -134,6 +136,54 @@ def test_a_stream_that_falls_behind_reads_the_log_itself(
 
             api.run(Streams([taker]).during(burst, creating(ann, "last")))
             assert taker.body.count(b"event: item.created") == 31
+
+
+def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
+    counting: tuple[Api, CountingLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, _ = counting
+    ann = api.caller()
+    for number in range(40):
+        assert ann.post("/items", json={"title": f"item {number}"}).status_code == 200
+    running: list[int] = []
+    most: dict[str, int] = {"lines": 0, "reads": 0}
+    read = Past.records
+
+    async def counted(self: Past, positions: Sequence[int]) -> list[Record]:
+        running.append(len(positions))
+        most["reads"] = max(most["reads"], len(running))
+        most["lines"] = max(most["lines"], len(positions))
+        await asyncio.sleep(0.001)
+        found = await read(self, positions)
+        running.pop()
+        return found
+
+    monkeypatch.setattr(Past, "records", counted)
+    takers = [stream(ann, after="0") for _ in range(8)]
+    api.run(Streams(takers).during())
+    assert [taker.body.count(b"event: item.created") for taker in takers] == [40] * 8
+    assert most["reads"] == 1
+    assert most["lines"] <= RECORDS_PER_READ
+
+
+def test_a_stream_that_is_not_read_keeps_a_bounded_number_of_bytes() -> None:
+    """Lines may be long: a user with a slow client must not fill the memory by writing."""
+    subscription = Subscription(1, "", None)
+    for position in range(1, 100):
+        subscription.put(Line(position, "item.updated", bytes(65_000)))
+        assert sum(len(line.line) for line in subscription._pending) <= 1_048_576
+    assert subscription.take() is None
+    assert subscription.start > 80
+
+
+def test_control_short_lines_are_all_handed_out() -> None:
+    subscription = Subscription(1, "", None)
+    lines = [Line(position, "item.updated", bytes(1_000)) for position in range(1, 1_001)]
+    for line in lines:
+        subscription.put(line)
+    assert subscription.take() == lines
+    subscription.put_back(lines)
+    assert subscription.take() == lines
 
 
 def test_all_streams_of_a_process_together_are_bounded(

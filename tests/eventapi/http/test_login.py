@@ -38,6 +38,17 @@ def by_form(api: Api, content: str | bytes, prefix: str = "") -> httpx.Response:
     return api.request("POST", f"{prefix}/auth/login", content=content, headers=headers)
 
 
+@pytest.mark.parametrize("content", ["%" * 60_000, "username=" + "%41" * 20_000])
+def test_a_form_of_thousands_of_escapes_is_malformed(api: Api, content: str) -> None:
+    """Decoding each costs far more than its bytes."""
+    assert_problem(by_form(api, content), 400, "malformed-body")
+
+
+def test_control_a_form_may_escape_each_byte_of_the_longest_password(api: Api) -> None:
+    everything = "".join(f"%{byte:02X}" for byte in b"a" * 1_024)
+    assert by_form(api, f"username=abc&password={everything}").status_code == 401
+
+
 @pytest.mark.parametrize("kind", ["json", "form"])
 def test_json_and_form_answer_the_same_shape(
     api: Api, known: Caller, prefix: str, kind: str
