@@ -27,7 +27,6 @@ from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
 from eventapi.beginning import check_start
-from eventapi.cli.clock import accept_clock as accepted_clock
 from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.options import flags, loaded, settings_options
 from eventapi.cli.restarting import inherited_socket, restart
@@ -133,8 +132,11 @@ def serve(  # noqa: PLR0917 - click passes them by name
 
 
 def _accept_clock(settings: Settings) -> None:
+    # It stands on the log, and the parent of several workers keeps what it imports.
+    from eventapi.cli.clock import accept_clock  # noqa: PLC0415
+
     try:
-        click.echo(f"eventapi: {asyncio.run(accepted_clock(settings, CLOCK_PATIENCE_SECONDS))}")
+        click.echo(f"eventapi: {asyncio.run(accept_clock(settings, CLOCK_PATIENCE_SECONDS))}")
     except OSError as error:
         raise Failure(f"the clock cannot be accepted in {settings.data_path}: {error}") from None
 
