@@ -14,7 +14,6 @@ from pathlib import Path
 
 from eventapi.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
-from events.log.mark import peek
 
 KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
 """What lies beside a log and signs for it; the names go on from that of the log."""
@@ -112,6 +111,9 @@ def may_begin_vault(settings: Settings) -> bool:
 
 def acknowledged(path: Path) -> int:
     """How many events of a log the mark beside it calls acknowledged; 0 without a mark."""
+    # Seldom needed, and the parent of several workers keeps what it imports.
+    from events.log.mark import peek  # noqa: PLC0415
+
     with suppress(FileNotFoundError):
         return peek(path.with_name(f"{path.name}.mark")).head.position
     return 0
@@ -168,8 +170,7 @@ def _signs(path: Path) -> Iterator[str]:
 
 
 def _size_of(checkpoint: Path) -> str:
-    # Slow to import, and seldom needed: a server imports it in its workers alone.
-    from events.notes import Note, TreeHead  # noqa: PLC0415
+    from events.notes import Note, TreeHead  # noqa: PLC0415 - as above
 
     with suppress(OSError, ValueError):
         size = TreeHead.of(Note.of(checkpoint.read_text(encoding="utf-8"))).size

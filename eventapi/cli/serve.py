@@ -132,7 +132,7 @@ def serve(  # noqa: PLR0917 - click passes them by name
 
 
 def _accept_clock(settings: Settings) -> None:
-    # It opens logs, and the parent of several workers keeps what it imports.
+    # It stands on the log, and the parent of several workers keeps what it imports.
     from eventapi.cli.clock import accept_clock  # noqa: PLC0415
 
     try:

@@ -67,10 +67,9 @@ def verify_log(
     settings = loaded().settings
     if checkpoint is None and key is not None:
         raise click.UsageError("--key is the key of a --checkpoint")
-    if path is None:
-        check_log_is_there(settings)
-    beside = checkpoint_beside(settings.log_path if path is None else path)
-    if checkpoint is None and beside.exists():
+    log = settings.log_path if path is None else path
+    # A directory such as "." has no name that another one could go on from.
+    if checkpoint is None and log.name and (beside := checkpoint_beside(log)).exists():
         # Before the mark is read: what was signed by then is published by then.
         checkpoint = str(beside)
     head = None if checkpoint is None else head_of(checkpoint, key)

@@ -256,6 +256,9 @@ def test_a_command_that_writes_to_a_database_needs_the_data_directory(
     assert invoke(tmp_path / "nowhere", "log", "copy", str(data), url).exit_code == 2
 
 
+_TABLES = ("head", "keys", "events", "erased", "signing")
+
+
 def test_a_lost_database_is_not_begun_anew(data: Path, url: str) -> None:
     """The mark of this machine remembers that it had events."""
     assert invoke(data, "log", "copy", url).exit_code == 0
@@ -265,7 +268,7 @@ def test_a_lost_database_is_not_begun_anew(data: Path, url: str) -> None:
     async def lose() -> None:
         database = await Database.open(url)
         async with database.transaction() as connection:
-            for name in ("head", "keys", "erased", "events", "signing"):
+            for name in _TABLES:
                 await connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS eventapi_{name}"))
         await database.close()
 
