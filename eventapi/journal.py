@@ -258,8 +258,7 @@ class Journal:
         """
         record, state = outcome.record, await self.state()
         owner = entity_number(record.sealedfor)
-        async with self.past.turn_of(owner):
-            entity = await self.past.entity_after(record.position, record.subject, state)
+        entity = await self.past.entity_after(record.position, record.subject, state)
         user = (await self.state()).users.by_id.get(owner)
         if user is None or user.status == "erased":
             raise NotFound("the account was erased")

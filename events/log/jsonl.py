@@ -185,7 +185,7 @@ class JsonlLog:
             )
         except OSError as error:
             # Not the log itself where its mark or its lock is in the way.
-            found = Path(error.filename or path)
+            found = Path(error.filename) if error.filename else path
             hint = cure(found, error)
             reason = f"the log {path} cannot be opened for writing: {error.strerror}"
             reason += f" ({found}){hint}" if found != path else hint

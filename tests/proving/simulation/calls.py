@@ -35,6 +35,7 @@ class Calls:
     O_RDWR, O_RDONLY, O_CREAT = real_os.O_RDWR, real_os.O_RDONLY, real_os.O_CREAT
     O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
     O_CLOEXEC, O_DIRECTORY = real_os.O_CLOEXEC, real_os.O_DIRECTORY
+    O_NOFOLLOW = real_os.O_NOFOLLOW
     LOCK_EX, LOCK_NB, LOCK_UN = real_fcntl.LOCK_EX, real_fcntl.LOCK_NB, real_fcntl.LOCK_UN
 
     def __init__(self, machine: Machine) -> None:

@@ -99,9 +99,9 @@ class Path:
         with self.open("rb") as file:
             return file.read()
 
-    def temporary_name(self, prefix: str) -> Path:
+    def temporary_name(self, prefix: str, suffix: str) -> Path:
         """A path in this directory that nothing has."""
-        return self / f"{prefix}.{self._calls.machine.random.getrandbits(40):x}"
+        return self / f"{prefix}{self._calls.machine.random.getrandbits(40):x}{suffix}"
 
     def hardlink_to(self, name: str) -> None:
         self._calls.machine.step(f"link {self}")
@@ -152,9 +152,9 @@ class OpenFile:
 
 
 @contextmanager
-def temporary_file(*, dir: Path, prefix: str) -> Iterator[OpenFile]:  # noqa: A002  # as tempfile has it
+def temporary_file(*, dir: Path, prefix: str, suffix: str) -> Iterator[OpenFile]:  # noqa: A002  # as tempfile has it
     """A file of a name of its own, which is gone at the end."""
-    path = dir.temporary_name(prefix)
+    path = dir.temporary_name(prefix, suffix)
     try:
         with path.open("wb") as file:
             yield file
