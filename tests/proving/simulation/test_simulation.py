@@ -20,7 +20,7 @@ SUBTLE = {
     "sync only the directories one made": MANY,
     "forget that lines stand together": range(400, 800),
     "trust the cache of the dead": MANY,
-    "refuse a batch with a hole": range(2400, 2800),
+    "refuse a batch with a hole": range(800, 1200),
     "do not sync what was cleaned up": range(400, 800),
     "do not check a snapshot's sum": MANY,
     "use a snapshot newer than the keys": MANY,
