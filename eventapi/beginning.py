@@ -60,7 +60,8 @@ def no_log(settings: Settings) -> str:
 def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
     """Refuse a start beside files that are lost; nothing is created or changed.
 
-    Without ``begin`` there must be a log. A copy of a log has no vault beside it. Raises `ConfigurationError` and `VaultUnavailable`.
+    Without ``begin`` there must be a log. A copy of a log has no vault beside it. Raises
+    `ConfigurationError` and `VaultUnavailable`.
     """
     check_directories(settings)
     path = settings.log_path

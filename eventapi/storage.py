@@ -328,9 +328,9 @@ async def opened_journal(
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
     """A started journal and its log, closed at the end.
 
-    Only with ``begin`` a log may be made where there is none. ``bar`` shows how far the start is, ``on_fence`` is called when nothing may be written before a
-    restart, ``watch`` is told how writing goes, and ``patience`` is how many seconds a database may
-    take to be there. Raises
+    Only with ``begin`` a log may be made where there is none. ``bar`` shows how far the start is,
+    ``on_fence`` is called when nothing may be written before a restart, ``watch`` is told how
+    writing goes, and ``patience`` is how many seconds a database may take to be there. Raises
     `ConfigurationError`, `LogError` and `VaultUnavailable`.
     """
     if parts.log is None and parts.vault is None:

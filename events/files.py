@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import secrets
 import struct
@@ -94,6 +95,18 @@ def opened_or_made(path: Path, flags: int, mode: int = PRIVATE) -> Iterator[int]
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the exclusive lock of a file; raises `FileNotFoundError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:

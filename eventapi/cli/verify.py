@@ -62,7 +62,8 @@ def verify_log(
 ) -> None:
     """Check the log, or the one at PATH, line by line, on all cores; it is only read.
 
-    The log must also continue the checkpoint that lies beside it, unless another one is named. Every damage is named with its position and byte offset, and the exit code is 1.
+    The log must also continue the checkpoint that lies beside it, unless another one is named.
+    Every damage is named with its position and byte offset, and the exit code is 1.
     """
     settings = loaded().settings
     if checkpoint is None and key is not None:

@@ -38,7 +38,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from eventapi.metrics.shared import SharedFile, Values
-from events.files import make_directory, make_one_directory, open_or_make
+from events.files import is_locked, make_directory, make_one_directory, open_or_make
 
 Mode = Literal["sum", "max", "min", "mostrecent"]
 """How the gauges of several workers become one."""
@@ -206,7 +206,7 @@ class Store:
         return self._known
 
     def _live(self) -> set[str]:
-        return {path.stem for path in self._directory.glob("*.lock") if _is_locked(path)}
+        return {path.stem for path in self._directory.glob("*.lock") if is_locked(path)}
 
     @contextmanager
     def _guarded(self, how: int) -> Iterator[None]:
@@ -254,22 +254,10 @@ def _free_slot(directory: Path) -> tuple[int, int]:
     raise AssertionError  # Numbers have no end.
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether somebody is in a slot."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _remove_abandoned(root: Path, ours: Path) -> None:
     """Remove what is left of servers of which no worker lives."""
     for directory in root.iterdir():
         if directory == ours or not directory.is_dir():
             continue
-        if not any(_is_locked(path) for path in directory.glob("*.lock")):
+        if not any(is_locked(path) for path in directory.glob("*.lock")):
             shutil.rmtree(directory)

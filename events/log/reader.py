@@ -8,7 +8,6 @@ nothing that is found is written down.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from events.errors import ConfigurationError, LogUnavailable
-from events.files import cure
+from events.files import cure, is_locked
 from events.log.jsonl import JsonlLog, check_is_log
 from events.log.mark import Mark, Published
 from events.log.port import Head
@@ -65,16 +64,9 @@ class JsonlReader(JsonlLog):
         """Whether a process holds the lock: then bytes past the mark are not durable yet."""
         lock = self.path.with_name(self.path.name + ".lock")
         try:
-            descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            return is_locked(lock)
         except FileNotFoundError:
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
     def _judged(self) -> Published:
         """What recovery would keep of the file; raises `DamagedLog`."""

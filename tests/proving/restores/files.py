@@ -17,16 +17,12 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from eventapi.commands.items import CreateItem
-from eventapi.commands.users import RegisterUser
 from eventapi.settings import Settings
-from eventapi.storage import open_checkpoints, opened_journal
-from eventapi.testing.given import profile
 from events.errors import EventapiError
-from events.items import Content
 from events.notes import Signer
 from tests.eventapi.cli.running import invoke
 from tests.proving.restores.judge import Judge
+from tests.proving.restores.serving import serve
 
 FILES = ("key", "signed", "checkpoint", "mark", "")
 """What follows the name of the log; the log itself last."""
@@ -73,16 +69,7 @@ class Restores(RuleBasedStateMachine):
 
     async def _serve(self, machine: str, titles: int, is_asked: bool) -> None:
         settings = Settings(data=str(self.data(machine)), snapshot_every=0)
-        async with opened_journal(settings, begin=True) as (journal, log):
-            if not (await journal.state()).users.by_id:
-                await journal.execute(RegisterUser(profile("ann")))
-            for _ in range(titles):
-                title = f"{machine} {len(self.judge.given)} {self.judge.compared} {log.position}"
-                await journal.execute(CreateItem(1, Content(title)))
-            if is_asked:
-                note = await open_checkpoints(settings, log).current()
-                lines = [line async for run in log.read() for line in run]
-                self.judge.take(note, lines)
+        await serve(settings, self.judge, machine, titles, is_asked)
 
     def serve(self, machine: str, titles: int, *, is_asked: bool) -> None:
         """A server starts, writes, is asked for a checkpoint, and ends; a refusal is no harm."""
