@@ -225,11 +225,16 @@ def create_app(
     )
     if settings.log_level in {"debug", "info"}:
         observers.append(access_log(logs.Lines(settings).write, settings.log_format == "json"))
-    cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    edge = Edge(_plain_startup(app), observers, limits, cors)
+    edge = Edge(_plain_startup(app), observers, limits, _cors(settings))
     announced = deprecation.announced(edge, fields)
     seen = announced if tracing is None else tracing.around(announced)
-    return Addresses(seen, settings.trusted_proxies)
+    return Addresses(seen, settings.trusted_proxies, settings.public_url)
+
+
+def _cors(settings: Settings) -> Cors | None:
+    if not settings.cors_origins:
+        return None
+    return Cors(settings.cors_origins, settings.cors_credentials == "on")
 
 
 def _spare_the_collector() -> None:

@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     refresh_token_days: Days = 30
     session_days: Days = 365
     cors_origins: tuple[Origin, ...] = ()
+    cors_credentials: Literal["on", "off"] = "off"
+    public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     redis_url: str | None = None
     rate_limit: Rate = "6000/minute"

@@ -9,6 +9,7 @@
     │   ├── EmailTaken
     │   ├── Unauthenticated     no token, or one that is not good (any more)
     │   ├── InvalidCredentials
+    │   │   └── WrongPassword   of a user who is logged in
     │   ├── AccountDisabled
     │   ├── Forbidden
     │   ├── PreconditionFailed  If-Match named another version
@@ -35,6 +36,8 @@
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -67,6 +70,10 @@ class InvalidCredentials(Refusal):
     """The username or the password is wrong; which one is not told."""
 
 
+class WrongPassword(InvalidCredentials):
+    """The password that a user who is logged in must confirm is wrong."""
+
+
 class AccountDisabled(Refusal):
     """The credentials are right, but an operator disabled the account."""
 
@@ -92,10 +99,16 @@ class RequestInProgress(Refusal):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing wrong with an input: a JSON pointer (RFC 6901) and what is wrong there."""
+    """One thing wrong with an input: a JSON pointer (RFC 6901) and what is wrong there.
+
+    ``kind`` is a code such as pydantic has them, and ``where`` the part of the request that the
+    pointer points into.
+    """
 
     pointer: str
     detail: str
+    kind: str = "value_error"
+    where: Literal["body", "query", "header"] = "body"
 
 
 class Invalid(Refusal):

@@ -21,12 +21,12 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from eventapi.cli.failures import complaint
 from eventapi.commands.command import Command
 from eventapi.commands.items import ImportItem
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.http.bodies import Description, Email, FullName, Title, Username, normal_email
 from eventapi.times import naive, record_time
+from eventapi.validation import explain
 from events.errors import Invalid
 from events.hashes import check_hash
 from events.items import Content
@@ -232,8 +232,10 @@ class _Reader:
             try:
                 value = msgspec.convert(members[name], field.type)
                 values[name] = _CHECKS[name](value) if name in _CHECKS else value
-            except (msgspec.ValidationError, ValueError) as error:
-                self._flaw(f"{place}.{name}", complaint(error))
+            except msgspec.ValidationError as error:
+                self._flaw(f"{place}.{name}", explain(error, field.type).detail)
+            except ValueError as error:
+                self._flaw(f"{place}.{name}", str(error))
         return kind(**values) if len(self.flaws) == before else None
 
 

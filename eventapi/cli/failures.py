@@ -34,15 +34,3 @@ class AnswerIsNo(Failure):
     """The command ran, and the answer is no."""
 
     exit_code = ANSWER_IS_NO
-
-
-def complaint(error: Exception) -> str:
-    """What msgspec says of a value, without the place and in words for people."""
-    text = str(error).partition(" - at ")[0]
-    if "matching regex" in text:
-        from eventapi.http.bodies import PATTERNS  # noqa: PLC0415 - slow to import
-
-        # msgspec prints the pattern as Python's `repr` does.
-        rules = [rule for pattern, rule in PATTERNS.items() if repr(pattern) in text]
-        return rules[0] if rules else "must have another form"
-    return text[:1].lower() + text[1:]

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 
-from eventapi.cli.failures import AnswerIsNo, Failure, complaint
+from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
@@ -22,9 +22,10 @@ from eventapi.commands.users import (
     RegisterUser,
     RevokeRole,
 )
-from eventapi.http.bodies import Registration, check_password, normal_email
+from eventapi.http.bodies import Registration, normal_email
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
+from eventapi.validation import faults_of
 from events.users import Profile, Role
 from projections.state import State
 from projections.users import User
@@ -109,12 +110,10 @@ def create(
     settings = loaded().settings
     password = _piped_password() if password_stdin else _typed_password()
     body = {"username": username, "email": email, "password": password, "full_name": full_name}
-    try:
-        checked = msgspec.convert(body, Registration)
-    except msgspec.ValidationError as error:
-        place = str(error).partition(" - at `$.")[2].rstrip("`")
-        raise AnswerIsNo(f"{place}: {complaint(error)}") from None
-    check_password(checked.password, "/password")
+    faults = faults_of(body, Registration)
+    if faults:
+        raise AnswerIsNo("; ".join(f"{one.pointer[1:]}: {one.detail}" for one in faults))
+    checked = msgspec.convert(body, Registration)
     profile = Profile(checked.username, normal_email(checked.email), "", checked.full_name)
     user, state = asyncio.run(_registered(settings, profile, checked.password))
     if as_json:

@@ -124,7 +124,7 @@ def owned_item(state: State, caller: int, number: int) -> Item:
     """The caller's item; whether another one's exists is not told. Raises `NotFound`."""
     item = state.items.by_id.get(number)
     if item is None or item.owner != caller:
-        raise NotFound("there is no such item")
+        raise NotFound("Item not found")
     return item
 
 
@@ -132,7 +132,7 @@ def known_item(state: State, caller: int, number: int) -> Item | Tombstone:
     """The caller's item, or what is left of it; raises `NotFound`."""
     item = state.items.known(number)
     if item is None or item.owner != caller:
-        raise NotFound("there is no such item")
+        raise NotFound("Item not found")
     return item
 
 

@@ -47,15 +47,22 @@ def is_blank(text: str) -> bool:
     return all(map(_is_invisible, text))
 
 
+def title_fault(title: str) -> str | None:
+    """What is wrong with a title of which a reader would see nothing."""
+    if is_blank(title):
+        return "must not be blank: it has no visible character; type a word"
+    return None
+
+
+def full_name_fault(full_name: str) -> str | None:
+    """What is wrong with a name that looks empty and is not; plain spaces pass, as ever."""
+    if is_blank(full_name) and full_name.strip():
+        return "has no visible character; leave it out, or type a name"
+    return None
+
+
 def check_title(title: str) -> None:
     """Raise `Invalid` for a title of which a reader would see nothing."""
-    if is_blank(title):
-        detail = "must not be blank: it has no visible character; type a word"
+    detail = title_fault(title)
+    if detail is not None:
         raise Invalid(Fault("/title", detail))
-
-
-def check_full_name(full_name: str | None) -> None:
-    """Raise `Invalid` for a name that looks empty and is not; plain spaces pass, as ever."""
-    if full_name and is_blank(full_name) and full_name.strip():
-        detail = "has no visible character; leave it out, or type a name"
-        raise Invalid(Fault("/full_name", detail))

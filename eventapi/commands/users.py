@@ -34,9 +34,9 @@ class RegisterUser(msgspec.Struct, frozen=True):
 
     def decide(self, state: State) -> Decision:
         if folded(self.profile.username) in state.users.ids_by_name:
-            raise UsernameTaken(f"the username {self.profile.username!r} is taken")
+            raise UsernameTaken("Username already registered")
         if folded(self.profile.email) in state.users.ids_by_email:
-            raise EmailTaken("the email address is taken")
+            raise EmailTaken("Email address already registered")
         subject = f"users/{state.users.last_id + 1}"
         event = UserRegistered(created_at=self.created_at, personal=self.profile)
         return Decision(subject, event, self.actor or subject, subject)
@@ -54,7 +54,7 @@ class UpdateProfile(msgspec.Struct, frozen=True):
         if self.email is not UNSET:
             holder = state.users.with_email(self.email)
             if holder is not None and holder.id != user.id:
-                raise EmailTaken("the email address is taken")
+                raise EmailTaken("Email address already registered")
         changes = ProfileChanges(email=self.email, full_name=self.full_name)
         return Decision(user.subject, UserUpdated(personal=changes), user.subject, user.subject)
 

@@ -13,6 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.utils import get_remote_addr, is_ssl
 
 from eventapi.http.message import MAX_FORWARDED, too_large
+from eventapi.http.places import PUBLIC_URL
 
 _NETWORK = 64
 """Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
@@ -27,12 +28,13 @@ class Addresses:
 
     With trusted proxies, the client is the last address in X-Forwarded-For that is not one of
     theirs. Uvicorn, where it is started by itself, trusts 127.0.0.1, whatever we are told; what it
-    took from there is put back first. An IPv4-mapped IPv6 address is the IPv4 address.
+    took from there is put back first. X-Forwarded-Host, too, counts from a trusted proxy alone. An IPv4-mapped IPv6 address is the IPv4 address.
     """
 
-    def __init__(self, app: ASGIApp, proxies: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, proxies: Sequence[str], public_url: str | None = None) -> None:
         self._direct = app
         self._app: Any = app
+        self._public = None if public_url is None else public_url.rstrip("/")
         if proxies:
             self._app = ProxyHeadersMiddleware(self._unmapped, _both_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
 
@@ -40,6 +42,8 @@ class Addresses:
         """Pass a request on."""
         app = self._app
         if scope["type"] == ScopeType.HTTP:
+            if self._public is not None:
+                scope[PUBLIC_URL] = self._public  # type: ignore[typeddict-unknown-key]  # ours
             forwarded, parts = False, 0
             for name, value in scope["headers"]:
                 if name.startswith(b"x-forwarded-"):
@@ -53,7 +57,20 @@ class Addresses:
                 scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
                 app = self._direct
             _unmap(scope)
+            if forwarded and app is not self._direct:
+                self._take_host(scope)
         await app(scope, receive, send)
+
+    def _take_host(self, scope: Any) -> None:
+        """Replace Host by what a trusted proxy reports in X-Forwarded-Host."""
+        client = scope.get("client")
+        if client is None or client[0] not in self._app.trusted_hosts:
+            return
+        reported = [value for name, value in scope["headers"] if name == b"x-forwarded-host"]
+        if reported:
+            others = [one for one in scope["headers"] if one[0] != b"host"]
+            host = reported[-1].rpartition(b",")[2].strip()
+            scope["headers"] = [(b"host", host), *others]
 
     async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request whose client address comes from X-Forwarded-For."""

@@ -104,7 +104,7 @@ def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) 
     given: dict[str, Any] = {"type": query.type, "subject": query.subject, "actor": query.actor}
     parameters = {"after": after, "limit": limit}
     parameters |= {name: value for name, value in given.items() if value is not UNSET}
-    return request.path_to(f"/audit/events?{urlencode(parameters)}")
+    return request.url_of(f"/audit/events?{urlencode(parameters)}")
 
 
 async def get_event(request: ApiRequest) -> Reply:

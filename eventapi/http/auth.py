@@ -6,11 +6,8 @@ import hashlib
 from collections.abc import Collection
 from heapq import nlargest
 
-from msgspec import UNSET
-
 from eventapi.batch import Outcome
 from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
-from eventapi.commands.texts import check_full_name
 from eventapi.commands.users import (
     ChangePassword,
     EraseUser,
@@ -26,26 +23,34 @@ from eventapi.http.bodies import (
     PasswordChange,
     PasswordGrant,
     ProfilePatch,
+    RefreshForm,
     RefreshGrant,
     Registration,
-    check_password,
     normal_email,
 )
+from eventapi.http.decoding import from_texts
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, json_reply
-from eventapi.http.request import FORM_TYPE, PATCH_TYPES, ApiRequest
+from eventapi.http.request import PATCH_TYPES, ApiRequest
 from eventapi.http.views import ApiVersion, SessionView, TokenPair, session_view
 from eventapi.security.tokens import Refresh
 from eventapi.security.turns import Caller
 from eventapi.times import seconds_of
-from events.errors import InvalidCredentials, NotFound, Unauthenticated
+from events.errors import (
+    Fault,
+    Invalid,
+    InvalidCredentials,
+    NotFound,
+    Unauthenticated,
+    WrongPassword,
+)
 from events.hashes import HashKind
 from events.sessions import Device
 from events.users import Profile
 from projections.sessions import Session
 from projections.users import User, folded
 
-_WRONG = "the username or the password is wrong"
+_WRONG = "Incorrect username or password"
 _NOT_IT = "the password is wrong"
 _SESSION_BYTES = 16
 _MAX_SESSIONS = 1_000
@@ -56,8 +61,6 @@ _NO_STORE = (b"cache-control", b"no-store")
 async def register(request: ApiRequest) -> Reply:
     """Make an account."""
     body = await request.body_as(Registration)
-    check_password(body.password, "/password")
-    check_full_name(body.full_name)
     email = normal_email(body.email)
     # Without a user the key belongs to the account that is asked for: strangers share no keys.
     scope = request.services.tokens.scope_of("register", folded(body.username), folded(email))
@@ -74,17 +77,21 @@ async def register(request: ApiRequest) -> Reply:
     status = request.version.created_status
     if status != 201:
         return request.written(outcome, content, status)
-    location = request.path_to("/auth/me").encode()
+    location = request.url_of("/auth/me").encode()
     return request.written(outcome, content, status, (b"location", location))
 
 
 async def login(request: ApiRequest) -> Reply:
-    """Log in with a username and a password, as JSON or as the OAuth2 password form."""
+    """Log in with a username and a password, or renew the tokens with the OAuth 2.0 form."""
+    form = await request.form_fields()
     body: Credentials | PasswordGrant
-    if request.media_type() == FORM_TYPE:
-        body = await request.form_as(PasswordGrant)
-    else:
+    if form is None:
         body = await request.body_as(Credentials)
+    elif form.get("grant_type") == "refresh_token":
+        return await _refreshed(request, _refresh_token(form))
+    else:
+        _check_grant(form, "password", "refresh_token")
+        body = from_texts(form, PasswordGrant, "body")
     user = await _checked_user(request, body.username, body.password)
     try:
         return await _start_session(request, user)
@@ -187,10 +194,29 @@ def _token_pair(request: ApiRequest, outcome: Outcome, username: str, refresh: R
 
 
 async def refresh(request: ApiRequest) -> Reply:
-    """Spend a refresh token for another one, and an access token."""
-    body = await request.body_as(RefreshGrant)
+    """Spend a refresh token for another one, and an access token; as JSON or as a form."""
+    form = await request.form_fields()
+    if form is not None:
+        return await _refreshed(request, _refresh_token(form))
+    return await _refreshed(request, (await request.body_as(RefreshGrant)).refresh_token)
+
+
+def _refresh_token(form: dict[str, str]) -> str:
+    _check_grant(form, "refresh_token")
+    return from_texts(form, RefreshForm, "body").refresh_token
+
+
+def _check_grant(form: dict[str, str], *grants: str) -> None:
+    """Raise `Invalid` for other grants; one without a value counts as left out (RFC 6749, 3.2)."""
+    if not form.get("grant_type"):
+        form.pop("grant_type", None)
+    elif form["grant_type"] not in grants:
+        raise Invalid(Fault("/grant_type", f"must be {' or '.join(grants)}", "literal_error"))
+
+
+async def _refreshed(request: ApiRequest, refresh_token: str) -> Reply:
     services = request.services
-    spent = services.tokens.refresh_claims(body.refresh_token)
+    spent = services.tokens.refresh_claims(refresh_token)
     command = RefreshSession(
         spent.session,
         spent.generation,
@@ -251,7 +277,6 @@ async def change_password(request: ApiRequest) -> Reply:
     """Change your password; every other session ends."""
     _, user, session = await request.authenticated()
     body = await request.body_as(PasswordChange)
-    check_password(body.new_password, "/new_password")
     await _confirm(request, user, session, body.current_password)
     password_hash = await _hashed(request, body.new_password, _changing(user))
     command = ChangePassword(user.id, user.password_hash, password_hash, session)
@@ -270,14 +295,14 @@ async def erase_me(request: ApiRequest) -> Reply:
 
 
 async def _confirm(request: ApiRequest, user: User, session: str, password: str) -> None:
-    """Raise `InvalidCredentials` unless this is the user's password.
+    """Raise `WrongPassword` unless this is the user's password.
 
     Wrong ones are counted by session, so who stole one cannot go on guessing with it, and who
     guesses at the login keeps nobody from changing a password.
     """
     what, stored = f"session {session}", user.password_hash
     if await _matching(request, what, stored, password, _changing(user)) is None:
-        raise InvalidCredentials(_NOT_IT)
+        raise WrongPassword(_NOT_IT)
 
 
 def _changing(user: User) -> Caller:
@@ -295,8 +320,6 @@ async def patch_me(request: ApiRequest) -> Reply:
     _, user, session = await request.authenticated()
     body = await request.body_as(ProfilePatch, PATCH_TYPES)
     email = normal_email(body.email) if isinstance(body.email, str) else body.email
-    if body.full_name is not UNSET:
-        check_full_name(body.full_name)
     if isinstance(email, str) and folded(email) != folded(user.email):
         # The answer reveals whether the address is taken, as that of a registration does.
         await request.services.limits.check_email(request.scope, user.id)
@@ -321,7 +344,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Make an account",
             tag="auth",
             authenticated=False,
-            body=Registration,
+            body=version.body(Registration),
             headers=("Idempotency-Key",),
             answers={version.created_status: version.user_type},
             answer_headers=where,
@@ -334,8 +357,9 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Log in",
             tag="auth",
             authenticated=False,
-            body=Credentials,
-            form=PasswordGrant,
+            body=version.body(Credentials),
+            form=PasswordGrant | RefreshForm,
+            form_types=version.form_types,
             answers={200: TokenPair},
             answer_headers=("Event-Position",),
             errors=("invalid-credentials", "account-disabled", "validation-failed"),
@@ -363,7 +387,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=patch_me,
             summary="Change your profile",
             tag="auth",
-            body=ProfilePatch,
+            body=version.body(ProfilePatch),
             media_types=sorted(PATCH_TYPES),
             answers={200: version.user_type},
             answer_headers=("Event-Position",),
@@ -375,10 +399,11 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=erase_me,
             summary="Erase your account",
             tag="auth",
-            body=Confirmation,
+            body=version.body(Confirmation),
             answers={204: None},
             answer_headers=("Event-Position",),
             errors=("invalid-credentials", "validation-failed"),
+            statuses=version.statuses,
         ),
         Endpoint(
             method="POST",
@@ -387,7 +412,9 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Renew your tokens",
             tag="auth",
             authenticated=False,
-            body=RefreshGrant,
+            body=version.body(RefreshGrant),
+            form=RefreshForm,
+            form_types=version.form_types,
             answers={200: TokenPair},
             answer_headers=("Event-Position",),
             errors=("unauthenticated", "validation-failed"),
@@ -398,10 +425,11 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=change_password,
             summary="Change your password",
             tag="auth",
-            body=PasswordChange,
+            body=version.body(PasswordChange),
             answers={204: None},
             answer_headers=("Event-Position",),
             errors=("invalid-credentials", "validation-failed"),
+            statuses=version.statuses,
         ),
         Endpoint(
             method="GET",

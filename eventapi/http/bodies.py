@@ -1,24 +1,28 @@
-"""What clients may send: one Struct a body, strict, unknown fields refused."""
+"""What clients may send: one Struct a body, with every rule of its members."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from functools import cache
+from typing import Annotated, Any, Final, Literal
 
 import email_validator
 import msgspec
 from email_validator import EmailNotValidError, validate_email
 from msgspec import UNSET, Meta, UnsetType
 
+from eventapi.commands.texts import full_name_fault, title_fault
 from eventapi.security.passwords import nfc
+from eventapi.validation import CHECK, RULE
+from events.codec import VOCABULARY
 from events.errors import Fault, Invalid
 
-_CONTROLS: Final = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f"
+_CONTROLS: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
 _BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
 """Direction overrides make a text read as another one (CVE-2021-42574)."""
 
 # The look-ahead at the end refuses the newline that Python's `$` lets through.
-_ONE_LINE: Final = rf"^[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
-_TITLE: Final = rf"^(?=.*\S)[^\t\n{_CONTROLS}{_BIDI}]*$(?!\n)"
+_ONE_LINE: Final = rf"^[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
+_TITLE: Final = rf"^(?=.*\S)[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 
 _NO_NUL: Final = r"^[^\u0000]*$"
@@ -31,18 +35,28 @@ _POINT: Final = (
     r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
 )
 
-PATTERNS: Final = {
-    _ONE_LINE: "must be one line without control characters",
-    _TITLE: "must be one line without control characters, and not blank",
-    _TEXT: "must have no control characters but tab and newline",
-    _NO_NUL: "must not have NUL in it",
-    _POINT: "must be a position or an RFC 3339 time",
-    _USERNAME: "must be made of ASCII letters, digits, `_`, `.` and `-`, and not begin with `-`",
-}
-"""What each pattern means to whoever meets it."""
-
 MIN_PASSWORD: Final = 8
 MAX_PASSWORD_BYTES: Final = 1024
+
+
+def email_fault(email: str) -> str | None:
+    """What is wrong with the syntax of an address (RFC 5321)."""
+    try:
+        normal_email(email)
+    except Invalid as error:
+        return error.faults[0].detail
+    return None
+
+
+def password_fault(password: str) -> str | None:
+    """What is wrong with a password in NFC, the form that is hashed, or with its bytes."""
+    composed = nfc(password)
+    if len(composed) < MIN_PASSWORD:
+        return f"must have at least {MIN_PASSWORD} characters; a letter with its accents is one"
+    if max(len(password.encode()), len(composed.encode())) > MAX_PASSWORD_BYTES:
+        return f"must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8"
+    return None
+
 
 Username = Annotated[
     str,
@@ -53,6 +67,9 @@ Username = Annotated[
         description="ASCII letters, digits, `_`, `.` and `-`, which is not the first; unique "
         "without regard to case.",
         examples=["john_doe"],
+        extra={
+            RULE: "must consist of ASCII letters, digits, `_`, `.` and `-`, and not begin with `-`"
+        },
     ),
 ]
 Email = Annotated[
@@ -63,6 +80,7 @@ Email = Annotated[
         description="An email address; unique without regard to case.",
         examples=["john@example.com"],
         extra_json_schema={"format": "email"},
+        extra={CHECK: email_fault},
     ),
 ]
 NewPassword = Annotated[
@@ -73,10 +91,18 @@ NewPassword = Annotated[
         description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8; never cut. Unicode's NFC counts.",
         examples=["correct horse battery staple"],
         extra_json_schema={"format": "password"},
+        extra={CHECK: password_fault},
     ),
 ]
 FullName = Annotated[
-    str, Meta(max_length=100, pattern=_ONE_LINE, description="A name.", examples=["John Doe"])
+    str,
+    Meta(
+        max_length=100,
+        pattern=_ONE_LINE,
+        description="A name.",
+        examples=["John Doe"],
+        extra={RULE: "must be one line without control characters", CHECK: full_name_fault},
+    ),
 ]
 Title = Annotated[
     str,
@@ -86,6 +112,10 @@ Title = Annotated[
         pattern=_TITLE,
         description="Not blank, no control characters.",
         examples=["First item"],
+        extra={
+            RULE: "must be one line without control characters, and not blank",
+            CHECK: title_fault,
+        },
     ),
 ]
 Description = Annotated[
@@ -93,8 +123,9 @@ Description = Annotated[
     Meta(
         max_length=5000,
         pattern=_TEXT,
-        description="No control characters but tab and newline.",
+        description="No control characters but tab, newline and carriage return.",
         examples=["My first item"],
+        extra={RULE: "must have no control characters but tab, newline and carriage return"},
     ),
 ]
 
@@ -104,9 +135,28 @@ Password = Annotated[
 ]
 """One that may be right or wrong."""
 
+SECRET_MEMBERS: Final = frozenset({"password", "current_password", "new_password", "refresh_token"})
+"""Members that no answer repeats."""
+
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of what is sent as JSON."""
+
+
+@cache
+def lenient(kind: type[Any]) -> type[Any]:
+    """The same body for version 1, which ignores members that are not known."""
+    name = f"{kind.__name__}V1"
+    space = {"__doc__": kind.__doc__}
+    return msgspec.defstruct(
+        name,
+        [],
+        bases=(kind,),
+        namespace=space,
+        module=kind.__module__,
+        frozen=True,
+        forbid_unknown_fields=False,
+    )
 
 
 class Registration(Body, frozen=True):
@@ -126,14 +176,18 @@ class Credentials(Body, frozen=True):
 
 
 class PasswordGrant(msgspec.Struct, frozen=True):
-    """A login as the OAuth 2.0 password form (RFC 6749, section 4.3); other fields are ignored.
-
-    A grant type without a value is one that was left out (section 3.2).
-    """
+    """A login as the OAuth 2.0 password form (RFC 6749, section 4.3); other fields are ignored."""
 
     username: Annotated[str, Meta(max_length=254)]
     password: str
-    grant_type: Literal["password", ""] = "password"
+    grant_type: Literal["password"] = "password"
+
+
+class RefreshForm(msgspec.Struct, frozen=True):
+    """A refresh as the OAuth 2.0 form (RFC 6749, section 6); other fields are ignored."""
+
+    refresh_token: Annotated[str, Meta(max_length=256)]
+    grant_type: Literal["refresh_token"] = "refresh_token"
 
 
 class RefreshGrant(Body, frozen=True):
@@ -184,6 +238,7 @@ Point = Annotated[
         description="A position of the log, or an RFC 3339 time; a space stands for the `+` of an "
         "offset, and a leap second is the end of its minute.",
         examples=["17", "2026-01-02T03:04:05Z"],
+        extra={RULE: "must be a position or an RFC 3339 time"},
     ),
 ]
 
@@ -228,7 +283,19 @@ class FeedQuery(msgspec.Struct, frozen=True):
     after: After | UnsetType = UNSET
 
 
-_Member = Annotated[str, Meta(max_length=300, pattern=_NO_NUL)]
+_Member = Annotated[
+    str, Meta(max_length=300, pattern=_NO_NUL, extra={RULE: "must not contain NUL"})
+]
+
+
+_TYPES: Final = frozenset(kind.type for kind in VOCABULARY)
+
+
+def _type_fault(name: str) -> str | None:
+    """What is wrong with a type that no event has."""
+    if name in _TYPES:
+        return None
+    return f"must be a type of events: {', '.join(sorted(_TYPES))}"
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
@@ -246,15 +313,29 @@ class EventsQuery(msgspec.Struct, frozen=True):
         ]
         | UnsetType
     ) = UNSET
-    type: _Member | UnsetType = UNSET
+    type: (
+        Annotated[
+            str,
+            Meta(
+                max_length=300,
+                description="A type of events.",
+                examples=["item.created"],
+                extra={CHECK: _type_fault},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     subject: _Member | UnsetType = UNSET
     actor: _Member | UnsetType = UNSET
+
+
+_LIST_LIMIT: Final = "How many at most; by default 100, and in version 1 all of them."
 
 
 class ListQuery(msgspec.Struct, frozen=True):
     """How to list items; nothing may be null, or msgspec would take the text ``null`` for it."""
 
-    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most.")] = 100
+    limit: Annotated[int, Meta(ge=1, le=1000, description=_LIST_LIMIT)] | UnsetType = UNSET
     after: (
         Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this number.")]
         | UnsetType
@@ -263,7 +344,12 @@ class ListQuery(msgspec.Struct, frozen=True):
     q: (
         Annotated[
             str,
-            Meta(max_length=200, pattern=_NO_NUL, description="Part of a text, in any case."),
+            Meta(
+                max_length=200,
+                pattern=_NO_NUL,
+                description="Part of a text, in any case.",
+                extra={RULE: "must not contain NUL"},
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -286,16 +372,3 @@ def normal_email(email: str) -> str:
     if "." not in checked.domain:
         raise Invalid(Fault("/email", "the domain needs a dot"))
     return checked.normalized
-
-
-def check_password(password: str, pointer: str) -> None:
-    """Raise `Invalid` for a password that is too long or too short in NFC, the form that is hashed.
-
-    The characters as typed are counted elsewhere.
-    """
-    composed = nfc(password)
-    if len(composed) < MIN_PASSWORD:
-        detail = f"must have {MIN_PASSWORD} characters at least; a letter with its accents is one"
-        raise Invalid(Fault(pointer, detail))
-    if max(len(password.encode()), len(composed.encode())) > MAX_PASSWORD_BYTES:
-        raise Invalid(Fault(pointer, f"must have {MAX_PASSWORD_BYTES} bytes in UTF-8 at most"))

@@ -7,16 +7,10 @@ from email.utils import format_datetime
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from eventapi.http.places import is_version_1, place_of
 from eventapi.http.reply import Headers
 from eventapi.settings import Settings
 from eventapi.times import moment
-
-_VERSION_1 = ("/api/v1/", "/auth/", "/items/")
-
-
-def is_version_1(path: str) -> bool:
-    """Whether a path belongs to version 1 alone; what has no version, such as health, does not."""
-    return f"{path}/".startswith(_VERSION_1)
 
 
 def fields(settings: Settings) -> Headers:
@@ -43,9 +37,7 @@ def announced(app: ASGIApp, headers: Headers) -> ASGIApp:
         return app
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or not is_version_1(
-            scope["path"].removeprefix(scope.get("root_path", ""))
-        ):
+        if scope["type"] != ScopeType.HTTP or not is_version_1(place_of(scope)):
             await app(scope, receive, send)
             return
 

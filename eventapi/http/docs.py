@@ -11,7 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 from swagger_ui_bundle import swagger_ui_path
 
 from eventapi.http.endpoint import Endpoint, Handler
-from eventapi.http.problems import PROBLEMS, ProblemError
+from eventapi.http.problem_types import PROBLEMS
+from eventapi.http.problems import ProblemError
 from eventapi.http.reply import JSON, Reply, encode, text_reply
 from eventapi.http.request import ApiRequest
 
@@ -83,6 +84,7 @@ def endpoints(document: Callable[[str], Any], versions: Sequence[str]) -> list[E
             answer_media_type=media_type,
             errors=("not-found",) if "{" in path else (),
             reads_state=False,
+            any_query=True,
         )
         for path, handler, summary, media_type, kind in pages
     ]

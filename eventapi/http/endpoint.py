@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import msgspec
@@ -12,6 +13,11 @@ from litestar.types import Method
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
 
+
+class _NoQuery(msgspec.Struct, frozen=True):
+    """The parameters of an endpoint that has none."""
+
+
 Handler = Callable[[ApiRequest], Awaitable[Reply]]
 
 
@@ -20,9 +26,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     ``answers`` maps a status to the type of its body, or ``None`` for an empty one; ``errors`` are
     slugs, beside those that every endpoint has; ``headers`` names headers of the request that
-    matter, ``other_media_types`` what else can be asked for with Accept, ``answer_headers`` those of the successful answer; ``reads_state`` is whether it can be
-    asked to wait for a position of the log; ``limited`` is whether the limits of
-    `eventapi.http.limits` count it.
+    matter, ``other_media_types`` what else can be asked for with Accept, ``answer_headers`` those of the
+    successful answer; ``statuses`` are those of slugs that differ here; ``reads_state`` is whether it
+    can be asked to wait for a position of the log; ``limited`` is whether the limits of
+    `eventapi.http.limits` count it; ``any_query`` whether parameters of the query are ignored.
     """
 
     method: Method
@@ -36,23 +43,43 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     body_required: bool = True
     media_types: Sequence[str] = ("application/json",)
     form: Any = None
+    form_types: Sequence[str] = ()
     query: type[msgspec.Struct] | None = None
     headers: Sequence[str] = ()
     answer_headers: Sequence[str] = ()
     answer_media_type: str = "application/json"
     other_media_types: Sequence[str] = ()
     errors: Sequence[str] = ()
+    statuses: Mapping[str, int] = {}
     reads_state: bool = True
     limited: bool = True
+    any_query: bool = False
 
     def route(self) -> HTTPRouteHandler:
         """Litestar's handler; what answers GET answers HEAD."""
-        return HTTPRouteHandler(self.path, http_method=self.methods, status_code=200)(self.handler)
+        route = HTTPRouteHandler(self.path, http_method=self.methods, status_code=200)
+        if self.query is not None or self.any_query:
+            return route(self.handler)
+        return route(_without_query(self.handler, self.authenticated))
 
     @property
     def methods(self) -> list[Method]:
         """All that are answered by this endpoint."""
         return ["GET", "HEAD"] if self.method == "GET" else [self.method]
+
+
+def _without_query(handler: Handler, authenticated: bool) -> Handler:
+    """The handler, which refuses parameters of a query once the caller is known."""
+
+    @wraps(handler)
+    async def checked(request: ApiRequest) -> Reply:
+        if request.scope["query_string"]:
+            if authenticated:
+                await request.authenticated()
+            request.query_as(_NoQuery)
+        return await handler(request)
+
+    return checked
 
 
 def options_routes(endpoints: Iterable[Endpoint]) -> list[HTTPRouteHandler]:

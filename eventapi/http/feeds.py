@@ -46,6 +46,10 @@ _FEW = 1000
 """Up to how many lines it is cheaper to look at than at all items of somebody who has many."""
 
 _POSITION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+_RETRY = b"retry: 1000\n"
+"""Milliseconds until a client reconnects; part of the first event, because some clients take a block
+that has nothing else for an event."""
+
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
 """The second asks proxies of nginx's kind to hand on at once."""
 
@@ -81,7 +85,7 @@ def resumed_after(request: ApiRequest) -> int | None:
     if not last:
         return None
     if not _POSITION.fullmatch(last):
-        raise Invalid(Fault("", "Last-Event-ID must be a position"))
+        raise Invalid(Fault("", "Last-Event-ID must be a position", where="header"))
     return int(last)
 
 
@@ -130,13 +134,15 @@ async def _followed(
 ) -> AsyncGenerator[bytes, None]:
     feed, live, caller = request.services.feed, request.services.live, following.caller
     after, reads_log = following.after, True
-    yield b"retry: 1000\n\n"
+    yield b":\n\n"  # Proxies pass the headers on with the first bytes of the body.
     said = time.monotonic()
+    opening = _RETRY
     try:
         if await _is_ahead(request, after):
             state, _ = await caller()
             after = state.position if following.restart is None else following.restart
-            yield reset(after)
+            yield opening + reset(after)
+            opening = b""
         while not feed.closed:
             subscription.begin()
             state, user = await caller()
@@ -154,7 +160,8 @@ async def _followed(
             async for part in parts:
                 # Checked anew: to read it, and to take what came before, may have taken a while.
                 await caller()
-                yield part
+                yield opening + part
+                opening = b"" if part else opening
                 said = time.monotonic()
             after = max(after, position if reads_log else min(position, seen))
             reads_log = after < subscription.start

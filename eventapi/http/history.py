@@ -34,7 +34,7 @@ async def item_history(request: ApiRequest) -> Reply:
     if query.limit is not UNSET and len(positions) > query.limit:
         positions = positions[: query.limit]
         place = f"/items/{item.id}/history?limit={query.limit}&after={positions[-1]}"
-        headers.append((b"link", f'<{request.path_to(place)}>; rel="next"'.encode()))
+        headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
     parts = _parts(request, user.id, positions)
     if request.method == "HEAD":
         return Stream(headers, parts)  # Which makes none of them.

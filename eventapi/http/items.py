@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import islice
 from operator import gt, lt
 from urllib.parse import urlencode
@@ -33,14 +33,22 @@ from eventapi.http.history import item_history
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
 from eventapi.http.search import matching
+from eventapi.http.stream import Stream
 from eventapi.http.views import ApiVersion, Change
 from events.errors import Fault, Invalid, NotFound
 from events.items import Content
 from projections.items import Item, Tombstone
 from projections.state import State
+from projections.users import User
 
 _AT_ONCE = 100
 """Of how many items the past is read at once."""
+
+_PAGE = 100
+"""Items on a page, unless `limit` asks for another number."""
+
+_ITEMS_PER_PIECE = 500
+"""Items that are encoded at once where a list has no pages."""
 
 
 async def create_item(request: ApiRequest) -> Reply:
@@ -53,7 +61,7 @@ async def create_item(request: ApiRequest) -> Reply:
     status = request.version.created_status
     if status != 201:
         return _item_written(request, outcome, user.username)
-    location = request.path_to(f"/items/{_item(outcome).id}").encode()
+    location = request.url_of(f"/items/{_item(outcome).id}").encode()
     return _item_written(request, outcome, user.username, status, (b"location", location))
 
 
@@ -61,22 +69,51 @@ async def list_items(request: ApiRequest) -> Reply:
     """List the caller's items, by number."""
     state, user, _ = await request.authenticated()
     query = request.query_as(ListQuery)
-    most = query.limit + 1
-    if query.as_of is not UNSET:
-        found = await _matching_then(request, state, user.id, query, query.as_of)
-    elif query.q is UNSET:
-        found = list(islice(_listed(state, user.id, query), most))
-    else:
-        # All of one moment, because the state moves on between two slices of a search.
-        items = list(_listed(state, user.id, query))
-        async with request.services.past.turn_of(user.id):
-            found = await matching(items, query.q, most, request.services.texts)
-    page, more = found[: query.limit], len(found) > query.limit
-    following = _following(request, query, page[-1].id) if more else None
+    limit = _PAGE if query.limit is UNSET else query.limit
+    if query.limit is UNSET and request.version.lists_all:
+        return await _all_items(request, state, user, query)
+    found = await _found(request, state, user.id, query, limit + 1)
+    page, more = found[:limit], len(found) > limit
+    following = _following(request, query, limit, page[-1].id) if more else None
     headers = [JSON]
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
     return Reply(200, headers, encode(request.version.page(page, user.username, following)))
+
+
+async def _found(
+    request: ApiRequest, state: State, owner: int, query: ListQuery, most: int | None
+) -> list[Item]:
+    """The items that a query asks for, so many at most; all of one moment."""
+    if query.as_of is not UNSET:
+        return await _found_then(request, state, owner, query, as_of=query.as_of, most=most)
+    items = _listed(state, owner, query)
+    if query.q is UNSET:
+        return list(islice(items, most))
+    # The state moves on between two slices of a search.
+    every = list(items)
+    async with request.services.past.turn_of(owner):
+        return await matching(every, query.q, most or len(every), request.services.texts)
+
+
+async def _all_items(request: ApiRequest, state: State, user: User, query: ListQuery) -> Reply:
+    """Everything that a query asks for, without pages; what is long is sent in pieces."""
+    items = await _found(request, state, user.id, query, None)
+    version = request.version
+    if len(items) <= _ITEMS_PER_PIECE:
+        return Reply(200, [JSON], encode(version.page(items, user.username, None)))
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(items), _ITEMS_PER_PIECE):
+            if start:
+                # Checked again: the client may be slow, and its session may have ended.
+                await request.authenticated()
+            some = items[start : start + _ITEMS_PER_PIECE]
+            content = encode([version.item(item, user.username) for item in some])
+            yield (b"," if start else b"[") + content[1:-1]
+        yield b"]"
+
+    return Stream([JSON], pieces())
 
 
 async def get_item(request: ApiRequest) -> Reply:
@@ -154,10 +191,10 @@ async def _restoration(
     return RestoreItem(caller, number, position, content, versions, request.services.quota)
 
 
-async def _matching_then(
-    request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
+async def _found_then(
+    request: ApiRequest, state: State, owner: int, query: ListQuery, *, as_of: str, most: int | None
 ) -> list[Item]:
-    """As `_listed`, of the past; of all that an owner ever had no more is read than a page takes."""
+    """As `_found`, of the past; of all that an owner ever had no more is read than is needed."""
     position = await request.point(state, as_of)
     ever = state.items.ever(owner)
     if query.order == "desc":
@@ -174,7 +211,7 @@ async def _matching_then(
             if query.q is not UNSET:
                 items = await matching(items, query.q, len(items), request.services.texts)
             found += items
-            if len(found) > query.limit:
+            if most is not None and len(found) >= most:
                 break
     return found
 
@@ -223,11 +260,11 @@ def _listed(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
     return map(by_id.__getitem__, map(ids.__getitem__, numbers))
 
 
-def _following(request: ApiRequest, query: ListQuery, last: int) -> str:
-    place = f"/items?limit={query.limit}&after={last}&order={query.order}"
+def _following(request: ApiRequest, query: ListQuery, limit: int, last: int) -> str:
+    place = f"/items?limit={limit}&after={last}&order={query.order}"
     asked = (("q", query.q), ("as_of", query.as_of))
     typed = [(name, text) for name, text in asked if text is not UNSET]
-    return request.path_to(f"{place}&{urlencode(typed)}" if typed else place)
+    return request.url_of(f"{place}&{urlencode(typed)}" if typed else place)
 
 
 def endpoints(version: ApiVersion) -> list[Endpoint]:
@@ -242,7 +279,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=create_item,
             summary="Make an item",
             tag="items",
-            body=ItemBody,
+            body=version.body(ItemBody),
             headers=("Idempotency-Key",),
             answers={created: version.item_type},
             answer_headers=where,
@@ -288,7 +325,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=restore_item,
             summary="Undo a deletion, or bring an earlier content back",
             tag="items",
-            body=Restoration,
+            body=version.body(Restoration),
             body_required=False,
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
@@ -301,7 +338,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=put_item,
             summary="Replace an item's content",
             tag="items",
-            body=ItemBody,
+            body=version.body(ItemBody),
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},
             answer_headers=("ETag", "Event-Position"),
@@ -313,7 +350,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             handler=patch_item,
             summary="Change what is named of an item's content",
             tag="items",
-            body=ItemPatch,
+            body=version.body(ItemPatch),
             media_types=sorted(PATCH_TYPES),
             headers=("If-Match", "If-None-Match", "Idempotency-Key"),
             answers={200: version.item_type},

@@ -16,6 +16,7 @@ from litestar.types import HTTPScope, Scope
 
 from eventapi.http.addresses import caller_address
 from eventapi.http.identity import bearer, user_of
+from eventapi.http.places import place_of
 from eventapi.http.problems import ProblemError
 from eventapi.http.reply import Headers
 from eventapi.journal import Journal
@@ -66,7 +67,7 @@ class Limits:
 
     async def check(self, scope: HTTPScope) -> ProblemError | None:
         """Count a request; the refusal, if it is one too many."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = place_of(scope)
         if path in _UNLIMITED and scope["method"] in {"GET", "HEAD"}:
             return None
         problem = None

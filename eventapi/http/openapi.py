@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from eventapi.http.deprecation import is_version_1
 from eventapi.http.endpoint import Endpoint
-from eventapi.http.problems import PROBLEMS, Problem
+from eventapi.http.places import is_version_1
+from eventapi.http.problem_types import PROBLEMS
+from eventapi.http.problems import Problem
 
 _COMPONENTS = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+):\w+\}")

@@ -1,14 +1,21 @@
-"""Problem documents (RFC 9457): the only place that knows which error has which status."""
+"""Errors as problem documents (RFC 9457), and in version 1 in the shape of FastAPI."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
+from eventapi.http.bodies import SECRET_MEMBERS
+from eventapi.http.places import is_token_endpoint, is_version_1, place_of
+from eventapi.http.problem_types import PROBLEMS, ProblemType
 from eventapi.http.reply import Headers, Reply, encode
 from events.errors import (
     AccountDisabled,
@@ -34,6 +41,7 @@ from events.errors import (
     Unauthenticated,
     UsernameTaken,
     VaultUnavailable,
+    WrongPassword,
 )
 
 logger = logging.getLogger("eventapi.http")
@@ -42,17 +50,18 @@ RETRY_SECONDS = 1
 """How long a client that came at a bad time is asked to wait."""
 
 
-class ProblemType(msgspec.Struct, frozen=True):
-    """A kind of problem: ``slug`` is the last part of its type URI."""
+class ProblemFault(msgspec.Struct, frozen=True):
+    """One fault of a request; ``pointer`` is a JSON pointer into its body or its query."""
 
-    slug: str
-    status: int
-    title: str
-    meaning: str
+    pointer: str
+    detail: str
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A problem document; ``errors`` point into the request's body."""
+    """A problem document; ``errors`` point into the request's body.
+
+    ``error`` and ``error_description`` are those of OAuth 2.0 (RFC 6749, section 5.2).
+    """
 
     type: str
     title: str
@@ -60,142 +69,30 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     request_id: str
     instance: str | None = None
-    errors: Sequence[Fault] = ()
+    errors: Sequence[ProblemFault] = ()
+    error: str | None = None
+    error_description: str | None = None
 
 
-PROBLEMS = {
-    problem.slug: problem
-    for problem in (
-        ProblemType(
-            "malformed-body",
-            400,
-            "Malformed request",
-            "The body is not the JSON, or the request not the HTTP, that it claims to be. "
-            "Correct it before trying again.",
-        ),
-        ProblemType(
-            "unauthenticated",
-            401,
-            "Not authenticated",
-            "The access token is missing, expired, forged, or its session has ended. Log in again.",
-        ),
-        ProblemType(
-            "invalid-credentials",
-            401,
-            "Wrong username or password",
-            "The username or the password is wrong; which one is not told.",
-        ),
-        ProblemType(
-            "account-disabled", 403, "Account disabled", "An operator has disabled this account."
-        ),
-        ProblemType("forbidden", 403, "Forbidden", "The caller is known and may not do this."),
-        ProblemType(
-            "not-found", 404, "Not found", "There is nothing here, or nothing that is the caller's."
-        ),
-        ProblemType(
-            "method-not-allowed",
-            405,
-            "Method not allowed",
-            "The path is right and the method is not; the Allow header lists those that are.",
-        ),
-        ProblemType(
-            "username-taken",
-            409,
-            "Username taken",
-            "Another account has this username, without regard to case.",
-        ),
-        ProblemType(
-            "email-taken",
-            409,
-            "Email address taken",
-            "Another account has this email address, without regard to case.",
-        ),
-        ProblemType(
-            "request-timeout",
-            408,
-            "Request timeout",
-            "The request did not arrive in time. Send it again, on another connection.",
-        ),
-        ProblemType(
-            "request-in-progress",
-            409,
-            "Request in progress",
-            "A request with the same Idempotency-Key is still running. Try again in a moment.",
-        ),
-        ProblemType(
-            "quota-exceeded",
-            409,
-            "Quota exceeded",
-            "The user's items take up all that one user may have, by number or by bytes in the "
-            "log. Deleting items makes room for other items, but not for bytes: ask the operator.",
-        ),
-        ProblemType(
-            "precondition-failed",
-            412,
-            "Precondition failed",
-            "The item is at another version than If-Match named, or at one that If-None-Match did. "
-            "Read it again, then decide.",
-        ),
-        ProblemType(
-            "body-too-large", 413, "Body too large", "The body is larger than this server takes."
-        ),
-        ProblemType("uri-too-long", 414, "URI too long", "The path and query are too long."),
-        ProblemType(
-            "unsupported-media-type",
-            415,
-            "Unsupported media type",
-            "The body is not declared as a media type that this request takes.",
-        ),
-        ProblemType(
-            "validation-failed",
-            422,
-            "Validation failed",
-            "The request is well-formed, but a value is not what it must be; `errors` says where.",
-        ),
-        ProblemType(
-            "idempotency-key-reused",
-            422,
-            "Idempotency key reused",
-            "The Idempotency-Key was used before, for another request.",
-        ),
-        ProblemType(
-            "rate-limited",
-            429,
-            "Too many requests",
-            "The caller's limit is used up; Retry-After says when to come back.",
-        ),
-        ProblemType(
-            "headers-too-large",
-            431,
-            "Headers too large",
-            "The header fields are too many or too large.",
-        ),
-        ProblemType(
-            "internal-error",
-            500,
-            "Internal error",
-            "The server failed; the request id finds the reason in its log.",
-        ),
-        ProblemType(
-            "log-unavailable",
-            503,
-            "Log unavailable",
-            "The event log cannot be reached, so nothing was written. Try again later.",
-        ),
-        ProblemType(
-            "overloaded",
-            503,
-            "Overloaded",
-            "Too much is waiting already. Try again after the seconds in Retry-After.",
-        ),
-        ProblemType(
-            "storage-full",
-            507,
-            "Storage full",
-            "There is no room for another event, so nothing was written; reads go on.",
-        ),
-    )
-}
+class FaultV1(msgspec.Struct, frozen=True):
+    """One fault of a request, in the shape of FastAPI; ``input`` is null for secrets."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+    input: Any
+
+
+class ErrorV1(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error of version 1: FastAPI's ``detail`` beside the members of a problem document."""
+
+    detail: str | list[FaultV1]
+    type: str
+    title: str
+    status: int
+    request_id: str
+    error: str | None = None
+    error_description: str | None = None
 
 
 class ProblemError(Exception):
@@ -276,16 +173,92 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
             exc_info=unforeseen,
             extra={"request_id": request_id, "trace_id": scope.get("trace_id")},
         )
-    problem = Problem(
+    place = place_of(scope)
+    status, media_type = kind.status, "application/problem+json"
+    content: Problem | ErrorV1
+    if is_version_1(place):
+        status, media_type = kind.v1_status or kind.status, "application/json"
+        content = _error_v1(error, kind, status, scope)
+    else:
+        if isinstance(error, WrongPassword):
+            status = 403  # A client that gets 401 would renew its token, or log out.
+        content = _problem(error, kind, status, request_id)
+    if is_token_endpoint(place):
+        oauth = {
+            "error": _oauth_code(error, kind),
+            "error_description": _ascii(_detail(error, kind)),
+        }
+        content = msgspec.structs.replace(content, **oauth)
+    headers = [(b"content-type", media_type.encode()), *_headers(error, kind, status)]
+    return Reply(status, headers, encode(content))
+
+
+def _problem(error: Exception, kind: ProblemType, status: int, request_id: str) -> Problem:
+    faults = error.faults if isinstance(error, Invalid) else ()
+    return Problem(
         f"/problems/{kind.slug}",
         kind.title,
-        kind.status,
+        status,
         _detail(error, kind),
         request_id,
-        errors=error.faults if isinstance(error, Invalid) else (),
+        errors=tuple(ProblemFault(fault.pointer, fault.detail) for fault in faults),
     )
-    headers = [(b"content-type", b"application/problem+json"), *_headers(error, kind)]
-    return Reply(kind.status, headers, encode(problem))
+
+
+def _error_v1(error: Exception, kind: ProblemType, status: int, scope: Scope) -> ErrorV1:
+    text = _detail(error, kind)
+    detail: str | list[FaultV1] = text
+    if isinstance(error, HTTPException) and status in {404, 405}:
+        detail = HTTPStatus(status).phrase
+    elif kind.slug == "unauthenticated" and text != NO_TOKEN:
+        detail = "Could not validate credentials"
+    elif isinstance(error, Invalid):
+        detail = [_fault_v1(fault, scope) for fault in error.faults]
+    elif status == 422:  # FastAPI has a list there, whatever is wrong.
+        detail = [FaultV1(kind.slug.replace("-", "_"), ["header"], text, None)]
+    return ErrorV1(detail, f"/problems/{kind.slug}", kind.title, status, request_id_of(scope))
+
+
+def _fault_v1(fault: Fault, scope: Scope) -> FaultV1:
+    steps = [_unescaped(step) for step in fault.pointer.split("/")[1:]]
+    loc = [int(step) if step.isdecimal() else step for step in steps]
+    return FaultV1(fault.kind, [fault.where, *loc], fault.detail, _input(fault, loc, scope))
+
+
+def _input(fault: Fault, loc: list[str | int], scope: Any) -> Any:
+    """The value at fault, or that which has no such member; ``None`` where there is none to show."""
+    is_missing = fault.kind == "missing"
+    if SECRET_MEMBERS.intersection(loc) and not is_missing:
+        return None
+    try:
+        if fault.where == "query":
+            value: Any = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
+        elif fault.where == "body":
+            value = msgspec.json.decode(scope.get("received", b""))
+        else:
+            return None
+        for step in loc[:-1] if is_missing else loc:
+            value = value[step]
+        if isinstance(value, dict):
+            value = {name: one for name, one in value.items() if name not in SECRET_MEMBERS}
+        return msgspec.Raw(encode(value))
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _unescaped(step: str) -> str:
+    return step.replace("~1", "/").replace("~0", "~")
+
+
+def _oauth_code(error: Exception, kind: ProblemType) -> str:
+    if isinstance(error, Invalid) and any(one.pointer == "/grant_type" for one in error.faults):
+        return "unsupported_grant_type"
+    return kind.oauth
+
+
+def _ascii(text: str) -> str:
+    """A description in the characters that RFC 6749, section 5.2, allows."""
+    return re.sub(r"[^ !#-\[\]-~]", "'", text)
 
 
 _SAYS_WHY = (
@@ -311,11 +284,11 @@ def _detail(error: Exception, kind: ProblemType) -> str:
     return _KEY_UNUSABLE if isinstance(error, ConfigurationError) else kind.meaning
 
 
-def _headers(error: Exception, kind: ProblemType) -> Headers:
+def _headers(error: Exception, kind: ProblemType, status: int) -> Headers:
     headers: Headers = []
     if isinstance(error, ProblemError):
         headers += error.headers
-    if kind.status == 401:
+    if status == 401:
         reason = b' error="invalid_token"' if str(error) != NO_TOKEN else b""
         challenge = b"Bearer" + (reason if kind.slug == "unauthenticated" else b"")
         headers.append((b"www-authenticate", challenge))
@@ -331,5 +304,5 @@ def _headers(error: Exception, kind: ProblemType) -> Headers:
     return headers
 
 
-NO_TOKEN = "an access token is needed"  # noqa: S105 - a message
+NO_TOKEN = "Not authenticated"  # noqa: S105 - a message
 """Told to a caller who came without a token, and so was not refused one (RFC 6750, section 3.1)."""

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import inf
 from typing import Any, ClassVar, TypeVar
-from urllib.parse import parse_qsl
 
 import litestar
 import msgspec
 
 from eventapi.batch import Once, Outcome
 from eventapi.commands.command import Command
-from eventapi.http.bodies import PATTERNS
+from eventapi.http.bodies import Body
 from eventapi.http.conditional import accepted_versions, conditions, is_known
+from eventapi.http.decoding import (
+    decode_json,
+    form_fields,
+    from_texts,
+    query_texts,
+)
 from eventapi.http.identity import bearer, user_of
 from eventapi.http.message import malformed
+from eventapi.http.places import base_url, place_of
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.services import Services
@@ -39,21 +44,14 @@ from projections.items import Item, Tombstone
 from projections.state import State
 from projections.users import User
 
-T = TypeVar("T")
+B = TypeVar("B", bound=Body)
+S = TypeVar("S", bound=msgspec.Struct)
 
 JSON_TYPES = frozenset({"application/json"})
 PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
 EVENT_STREAM = "text/event-stream"
 NDJSON = "application/x-ndjson"
-FORM_TYPE = "application/x-www-form-urlencoded"
-
-MAX_DEPTH = 32
-"""How deep a body may be nested."""
-
-_MAX_FORM_FIELDS = 64
-_MAX_ESCAPES = 8_192
-"""Percent signs in a form: each costs far more than its byte."""
-
+_TOKEN = "access_token"  # noqa: S105 - the name of a parameter
 _STREAMED = "/events"
 """How the paths end that may be answered by a stream of events."""
 
@@ -65,10 +63,6 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
 _BARE = re.compile(r"([\x21\x23-\x7e]{1,255})")
-_MISSING = re.compile(r"missing required field `([^`]*)`")
-_UNKNOWN = re.compile(r"contains unknown field `([^`]*)`")
-_PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
-_PATH = re.compile(r" - at `\$(?:\.)?(.*)`$")
 
 
 class _QueryToken(msgspec.Struct, frozen=True):
@@ -121,7 +115,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if wanted is None:
             return state
         if not _NUMBER.fullmatch(wanted) and wanted != "0":
-            raise Invalid(Fault("", "Min-Event-Position must be a position"))
+            raise Invalid(Fault("", "Min-Event-Position must be a position", where="header"))
         deadline = time.monotonic() + self.services.wait_seconds
         while state.position < int(wanted):
             is_far = int(wanted) > state.position + _WITHIN_REACH
@@ -164,7 +158,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
             or not self.accepted().get(EVENT_STREAM)
         ):
             return None
-        return self.query_as(_QueryToken).access_token
+        texts = query_texts(self.scope["query_string"])
+        return from_texts(texts, _QueryToken, "query").access_token
 
     async def auditor(self) -> tuple[State, User]:
         """The state and the user, who is an auditor; raises `Unauthenticated` and `Forbidden`."""
@@ -206,17 +201,20 @@ class ApiRequest(litestar.Request[None, None, Any]):
         try:
             point = as_of if isinstance(as_of, int) else point_of(as_of)
         except ValueError as error:
-            raise Invalid(Fault("/as_of", f"{error} and no position")) from None
+            raise Invalid(Fault("/as_of", f"{error} and not a position")) from None
         return await self.services.past.position(point, state)
 
     def media_type(self) -> str:
-        """The declared media type; raises `ProblemError` where its charset is not UTF-8."""
+        """The declared media type, or what the version takes for one; raises `ProblemError`.
+
+        A charset other than UTF-8 is refused.
+        """
         kind, *parameters = (self.header(b"content-type") or "").lower().split(";")
         for parameter in parameters:
             name, _, value = parameter.partition("=")
             if name.strip() == "charset" and value.strip(' \t"') not in {"utf-8", "utf8"}:
                 raise ProblemError("unsupported-media-type", "the body must be UTF-8")
-        return kind.strip()
+        return kind.strip() or self.version.default_media_type
 
     async def content(self) -> bytes:
         """The whole body; raises `ProblemError` where it is too large, or does not come whole.
@@ -225,6 +223,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """
         if self._content is None:
             self._content = await self._received()
+            self.scope["received"] = self._content  # type: ignore[typeddict-unknown-key]  # ours
         return self._content
 
     async def _received(self) -> bytes:
@@ -248,56 +247,41 @@ class ApiRequest(litestar.Request[None, None, Any]):
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    async def body_as(self, kind: type[T], media_types: frozenset[str] = JSON_TYPES) -> T:
+    async def body_as(self, kind: type[B], media_types: frozenset[str] = JSON_TYPES) -> B:
         """The JSON body, decoded strictly; raises `Invalid` and `ProblemError`."""
         content = await self.content()
         if self.media_type() not in media_types:
-            expected = " or ".join(sorted(media_types))
-            raise ProblemError("unsupported-media-type", f"the body must be {expected}")
-        return decode_json(content, kind)
+            raise _unsupported(sorted(media_types))
+        strict_or_lenient: type[B] = self.version.body(kind)
+        return decode_json(content, strict_or_lenient)
 
-    async def form_as(self, kind: type[T]) -> T:
-        """The urlencoded body; raises `Invalid` and `ProblemError`.
+    async def form_fields(self) -> dict[str, str] | None:
+        """The fields of a form, or ``None`` where the body is declared as something else.
 
-        Litestar's parser keeps every body it has seen in a cache, passwords and all.
+        Raises `Invalid` and `ProblemError`.
         """
-        try:
-            text = (await self.content()).decode()
-            if text.count("%") > _MAX_ESCAPES:
-                raise ValueError("too many escapes")
-            pairs = parse_qsl(
-                text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS
-            )
-        except ValueError:
-            detail = (
-                f"the body is not a form in UTF-8 of at most {_MAX_FORM_FIELDS} fields "
-                f"and {_MAX_ESCAPES} escaped bytes"
-            )
-            raise ProblemError("malformed-body", detail) from None
-        return _converted(pairs, kind)
+        kind, forms = self.media_type(), self.version.form_types
+        if kind in JSON_TYPES:
+            return None
+        if kind not in forms:
+            raise _unsupported([*JSON_TYPES, *forms])
+        return form_fields(await self.content(), self.header(b"content-type") or "")
 
-    def query_as(self, kind: type[T]) -> T:
-        """The query string; raises `Invalid`."""
+    def query_as(self, kind: type[S]) -> S:
+        """The query string; raises `Invalid`, also for parameters that are not known."""
         raw = self.scope["query_string"]
         if not raw:
             return kind()
-        try:
-            pairs = parse_qsl(
-                raw.decode(),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=_MAX_FORM_FIELDS,
-            )
-        except ValueError:
-            detail = f"the query is not in UTF-8 with at most {_MAX_FORM_FIELDS} fields"
-            raise Invalid(Fault("", detail)) from None
-        return _converted(pairs, kind)
+        texts = query_texts(raw)
+        if self.scope["path"].endswith(_STREAMED):
+            texts.pop(_TOKEN, None)
+        return from_texts(texts, kind, "query")
 
     def item_number(self) -> int:
         """The item's number in the path; what is no number names no item: raises `NotFound`."""
         text = self.path_params["item_id"]
         if not _NUMBER.fullmatch(text):
-            raise NotFound("there is no such item")
+            raise NotFound("Item not found")
         return int(text)
 
     def accepted_versions(self, item: Item | Tombstone) -> frozenset[int] | None:
@@ -322,12 +306,12 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise PreconditionFailed(f"the item is at version {item.version}")
         return is_known(none_match, item.version)
 
-    def path_to(self, place: str) -> str:
-        """A place of this API as the client sees it, under the prefix that the request came by."""
-        path: str = self.scope["path"]
+    def url_of(self, place: str) -> str:
+        """The absolute URL of a place of this API, under the prefix that the request came by."""
+        path = place_of(self.scope)
         prefixes = (prefix for prefix in self.version.prefixes if path.startswith(f"{prefix}/"))
         prefix = max(prefixes, key=len, default="")
-        return f"{self.scope.get('root_path', '')}{prefix}{place}"
+        return f"{base_url(self.scope)}{prefix}{place}"
 
     # What is done
 
@@ -342,7 +326,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         key = _QUOTED.fullmatch(header) or _BARE.fullmatch(header)
         if key is None:
             detail = "Idempotency-Key must be 1 to 255 visible characters, quoted or bare"
-            raise Invalid(Fault("", detail))
+            raise Invalid(Fault("", detail, where="header"))
         match, none_match = conditions(self.scope["headers"])
         parts = (self.method, self.scope["path"], match or "", none_match or "")
         request = hashlib.sha256("\0".join(parts).encode() + b"\0" + await self.content())
@@ -369,98 +353,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return json_reply(content, status, (b"event-position", position), *headers)
 
 
+def _unsupported(expected: Sequence[str]) -> ProblemError:
+    return ProblemError("unsupported-media-type", f"the body must be {' or '.join(expected)}")
+
+
 def _too_large(limit: float) -> ProblemError:
     return ProblemError("body-too-large", f"the body may have {limit} bytes at most")
-
-
-def decode_json(content: bytes, kind: type[T]) -> T:
-    """One pass that refuses what is no good JSON, of which msgspec lets some through; then msgspec's.
-
-    In that order, for a body that is not whole is malformed, whatever else is wrong with it.
-    """
-    try:
-        _check_well_formed(content)
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.ValidationError as error:
-        raise Invalid(_fault(str(error))) from None
-    except (msgspec.DecodeError, ValueError):
-        raise ProblemError("malformed-body", "the body is not valid JSON") from None
-    except RecursionError:
-        raise ProblemError("malformed-body", _TOO_DEEP) from None
-
-
-def _check_well_formed(content: bytes) -> None:
-    # msgspec takes the last of doubled keys; which one a proxy in front takes, nobody knows.
-    value = _decode_plainly(content.decode())
-    if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
-        level = [value]
-        for _ in range(MAX_DEPTH):
-            level = [child for parent in level for child in _nested(parent)]
-        if level:
-            raise ProblemError("malformed-body", _TOO_DEEP)
-    if b"\\u" in content:
-        json.dumps(value, ensure_ascii=False).encode()  # Lone surrogates have no bytes.
-
-
-_TOO_DEEP = f"the body is nested more than {MAX_DEPTH} deep"
-
-
-def _nested(value: Any) -> Iterable[Any]:
-    children = value.values() if isinstance(value, dict) else value
-    return (child for child in children if isinstance(child, dict | list))
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ProblemError("malformed-body", "a key stands twice in the body")
-    return found
-
-
-_decode_plainly = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str
-).decode
-
-
-def _converted(pairs: list[tuple[str, str]], kind: type[T]) -> T:
-    """What is not known is not looked at: OAuth 2.0 has it ignored (RFC 6749, section 3.2)."""
-    values: dict[str, str] = {}
-    for name, value in pairs:
-        if name in values:
-            raise Invalid(Fault(f"/{name}", "stands twice"))
-        if name in kind.__struct_fields__:  # type: ignore[attr-defined]  # a Struct
-            values[name] = value
-    try:
-        converted = msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise Invalid(_fault(str(error))) from None
-    for name, text in values.items():
-        number = getattr(converted, name, None)
-        if type(number) is int and str(number) != text:  # msgspec takes 1.0 and 1e3, too.
-            raise Invalid(Fault(f"/{name}", "must be a whole number in digits"))
-    return converted
-
-
-def _fault(message: str) -> Fault:
-    """Msgspec's message as a JSON pointer and what is wrong there."""
-    path = _PATH.search(message)
-    detail = message[: path.start()] if path else message
-    pointer = ""
-    if path and path[1]:
-        pointer = "/" + path[1].replace("[", ".").replace("]", "").replace(".", "/")
-    pattern = _PATTERN.search(detail)
-    if pattern:
-        # msgspec prints the pattern as Python's `repr` does.
-        rule = PATTERNS.get(pattern[1].replace("\\\\", "\\"))
-        return Fault(pointer, rule or "must have another form")
-    missing, unknown = _MISSING.search(detail), _UNKNOWN.search(detail)
-    if missing:
-        return Fault(f"{pointer}/{missing[1]}", "is required")
-    if unknown:
-        name = unknown[1].replace("~", "~0").replace("/", "~1")
-        return Fault(f"{pointer}/{name}", "is not known here")
-    return Fault(pointer, detail[:1].lower() + detail[1:])

@@ -10,6 +10,7 @@ from typing import Final
 
 from litestar.types import HTTPScope
 
+from eventapi.http.places import base_url, place_of
 from eventapi.http.reply import Reply
 from events.errors import NotFound
 
@@ -27,12 +28,10 @@ def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
     path = scope["path"]
     if path[-1:] != "/":
         return None
-    root = scope.get("root_path", "")
-    place = path.removeprefix(root)
+    place = place_of(scope)
     if place == "/":
         return None
     if not _REDIRECTED.fullmatch(place):
         raise NotFound("there is nothing at this path")
-    # A path of one slash only: `//host` would be another server's address.
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    return Reply(307, [(b"location", path[:-1].encode() + query)])
+    return Reply(307, [(b"location", (base_url(scope) + place[:-1]).encode() + query)])

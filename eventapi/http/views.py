@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from eventapi.http.bodies import lenient
+from eventapi.http.decoding import FORM_TYPE, MULTIPART_TYPE
 from events.items import Content, ContentChanges
 from events.record import Record
 from events.users import Role
@@ -23,6 +25,13 @@ Time = Annotated[
         extra_json_schema={"format": "date-time"},
     ),
 ]
+NaiveTime = Annotated[
+    str,
+    Meta(
+        description="ISO 8601 in UTC without an offset, with microseconds.",
+        examples=["2026-01-02T03:04:05.678901"],
+    ),
+]
 Id = Annotated[int, Meta(ge=1, description="Never used again.")]
 Version = Annotated[int, Meta(ge=1, description="The position of the last event.")]
 
@@ -34,7 +43,7 @@ class UserV1(msgspec.Struct, frozen=True, gc=False):
     email: str
     full_name: str | None
     disabled: bool
-    created_at: Time
+    created_at: NaiveTime
 
 
 class UserV2(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +64,7 @@ class ItemV1(msgspec.Struct, frozen=True, gc=False):
     title: str
     description: str | None
     owner: str
-    created_at: Time
+    created_at: NaiveTime
 
 
 class ItemV2(msgspec.Struct, frozen=True, gc=False):
@@ -158,7 +167,12 @@ def session_view(session: Session, current: str) -> SessionView:
 
 
 class ApiVersion(msgspec.Struct, frozen=True):
-    """All in which versions differ."""
+    """Everything in which versions differ.
+
+    ``body`` makes the type of a body from the strict one. ``default_media_type`` is that of a body
+    that declares none, and ``form_types`` are those of forms that log in. With ``lists_all``, a list
+    without ``limit`` has everything.
+    """
 
     name: str
     prefixes: tuple[str, ...]
@@ -169,10 +183,16 @@ class ApiVersion(msgspec.Struct, frozen=True):
     user: Callable[[User], msgspec.Struct]
     item: Callable[[Item, str], msgspec.Struct]
     page: Callable[[Sequence[Item], str, str | None], Any]
+    body: Callable[[Any], Any]
+    default_media_type: str
+    form_types: Sequence[str]
+    lists_all: bool
+    statuses: Mapping[str, int] = {}
 
 
 def _user_v1(user: User) -> UserV1:
-    return UserV1(user.username, user.email, user.full_name, user.disabled, user.created_at)
+    created_at = user.created_at.removesuffix("Z")
+    return UserV1(user.username, user.email, user.full_name, user.disabled, created_at)
 
 
 def _user_v2(user: User) -> UserV2:
@@ -187,7 +207,8 @@ def _user_v2(user: User) -> UserV2:
 
 
 def _item_v1(item: Item, owner: str) -> ItemV1:
-    return ItemV1(item.id, item.title, item.description, owner, item.created_at)
+    created_at = item.created_at.removesuffix("Z")
+    return ItemV1(item.id, item.title, item.description, owner, created_at)
 
 
 def _item_v2(item: Item, owner: str) -> ItemV2:
@@ -211,8 +232,35 @@ def _page_v2(items: Sequence[Item], owner: str, following: str | None) -> PageV2
 
 
 V1 = ApiVersion(
-    "v1", ("", "/api/v1"), 200, UserV1, ItemV1, list[ItemV1], _user_v1, _item_v1, _page_v1
+    "v1",
+    ("", "/api/v1"),
+    200,
+    UserV1,
+    ItemV1,
+    list[ItemV1],
+    _user_v1,
+    _item_v1,
+    _page_v1,
+    body=lenient,
+    default_media_type="application/json",
+    form_types=(FORM_TYPE, MULTIPART_TYPE),
+    lists_all=True,
 )
-V2 = ApiVersion("v2", ("/api/v2",), 201, UserV2, ItemV2, PageV2, _user_v2, _item_v2, _page_v2)
+V2 = ApiVersion(
+    "v2",
+    ("/api/v2",),
+    201,
+    UserV2,
+    ItemV2,
+    PageV2,
+    _user_v2,
+    _item_v2,
+    _page_v2,
+    body=lambda kind: kind,
+    default_media_type="",
+    form_types=(FORM_TYPE,),
+    lists_all=False,
+    statuses={"invalid-credentials": 403},  # Of a user who is logged in.
+)
 
 VERSIONS = (V1, V2)

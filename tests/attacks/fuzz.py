@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from eventapi.http.problems import PROBLEMS
+from eventapi.http.problem_types import PROBLEMS
 from events.log.verify import verify
 from tests.attacks.raw import Answer, Wire, asked, json_request, request
 from tests.attacks.requests import Made, Maker

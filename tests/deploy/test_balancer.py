@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from eventapi.http.problems import PROBLEMS
+from eventapi.http.problem_types import PROBLEMS
 from tests.deploy.balancer import DEPLOY, Balancer
 from tests.deploy.stubs import Stub, stubs
 from tests.servers.serving import serving

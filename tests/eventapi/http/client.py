@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from eventapi.app import create_app
 from eventapi.batch import Environment
 from eventapi.commands.command import Command
+from eventapi.http.places import is_version_1
 from eventapi.http.tracing import Tracing
 from eventapi.journal import Journal
 from eventapi.security.passwords import Passwords
@@ -217,16 +218,39 @@ def quiet_settings(**given: Any) -> Settings:
 
 
 def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
-    """Assert that an answer is a problem of a kind, whole and right in every member; its body."""
-    assert (answer.status_code, answer.headers["content-type"]) == (
-        status,
-        "application/problem+json",
-    ), answer.text
+    """Assert that an answer is an error of a kind, whole and right in every member; its body.
+
+    That of version 1 is turned into the problem document that it would be elsewhere.
+    """
+    is_v1 = is_version_1(answer.request.url.path)
+    media_type = "application/json" if is_v1 else "application/problem+json"
+    assert (answer.status_code, answer.headers["content-type"]) == (status, media_type), answer.text
     problem: dict[str, Any] = answer.json()
-    known = {"type", "title", "status", "detail", "instance", "request_id", "errors"}
-    assert {"type", "title", "status", "detail", "request_id"} <= problem.keys() <= known
+    optional = {"error", "error_description"} if "error" in problem else set()
+    if is_v1:
+        assert problem.keys() == {"type", "title", "status", "detail", "request_id"} | optional
+        if status == 422:
+            problem["errors"] = [_plain_fault(fault) for fault in problem["detail"]]
+            problem["detail"] = "; ".join(_text_of(fault) for fault in problem["errors"])
+        assert isinstance(problem["detail"], str)
+    else:
+        known = {"type", "title", "status", "detail", "instance", "request_id", "errors"}
+        assert {"type", "title", "status", "detail", "request_id"} <= problem.keys()
+        assert problem.keys() <= known | optional
     assert (problem["type"], problem["status"]) == (f"/problems/{slug}", status)
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert problem["title"]
     assert problem["detail"]
     return problem
+
+
+def _plain_fault(fault: dict[str, Any]) -> dict[str, str]:
+    """A fault in the shape of FastAPI as one of a problem document."""
+    assert fault.keys() == {"type", "loc", "msg", "input"}
+    assert fault["loc"][0] in {"body", "query", "header"}
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in fault["loc"][1:])
+    return {"pointer": "".join(f"/{step}" for step in steps), "detail": fault["msg"]}
+
+
+def _text_of(fault: dict[str, str]) -> str:
+    return f"{fault['pointer']}: {fault['detail']}" if fault["pointer"] else fault["detail"]

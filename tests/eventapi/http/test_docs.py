@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from eventapi.http.problems import PROBLEMS
+from eventapi.http.problem_types import PROBLEMS
 from tests.eventapi.http.client import Api
 
 

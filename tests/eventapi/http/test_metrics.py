@@ -21,7 +21,7 @@ from eventapi import background, observing
 from eventapi.app import create_app
 from eventapi.http.edge import Edge
 from eventapi.http.limits import Limits
-from eventapi.http.problems import PROBLEMS
+from eventapi.http.problem_types import PROBLEMS
 from eventapi.metrics import exposition
 from eventapi.metrics.memory import resident_bytes
 from eventapi.metrics.meters import METHODS, OTHER, Meters, Sample, opened_meters

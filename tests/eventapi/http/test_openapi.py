@@ -16,7 +16,7 @@ from eventapi.checkpoints import Checkpoints
 from eventapi.commands.users import GrantRole
 from eventapi.http import audit, auth, docs, feeds, health, items, metrics, transparency
 from eventapi.http.endpoint import Endpoint
-from eventapi.http.problems import PROBLEMS
+from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.views import V1, V2
 from events.notes import Note
 from tests.eventapi.http.client import PREFIXES, Api, Caller, elsewhere, quiet_settings

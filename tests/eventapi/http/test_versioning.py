@@ -13,7 +13,8 @@ import pytest
 from litestar.types import Message, Receive, Scope, Send
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from eventapi.http.deprecation import announced, is_version_1
+from eventapi.http.deprecation import announced
+from eventapi.http.places import is_version_1
 from eventapi.http.views import V1, V2, VERSIONS
 from tests.eventapi.http.client import Api, Caller, quiet_settings
 

@@ -1,0 +1,186 @@
+"""Decode bodies, forms and queries strictly, and report every fault of them at once."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from multipart import MultipartError, MultipartParser, parse_options_header
+
+from eventapi.http.problems import ProblemError
+from eventapi.validation import failed_checks, faults_of, unknown_member
+from events.errors import Fault, Invalid
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+MULTIPART_TYPE: Final = "multipart/form-data"
+
+MAX_DEPTH: Final = 32
+"""How deep a body may be nested."""
+
+_MAX_FORM_FIELDS: Final = 64
+_MAX_ESCAPES: Final = 8_192
+"""Percent signs in a form: each costs far more than its byte."""
+
+_TOO_DEEP: Final = f"the body is nested more than {MAX_DEPTH} deep"
+_NO_FORM: Final = (
+    f"the body is not a form in UTF-8 of at most {_MAX_FORM_FIELDS} fields "
+    f"and {_MAX_ESCAPES} escaped bytes"
+)
+
+Where = Literal["body", "query"]
+
+
+def decode_json(content: bytes, kind: type[S]) -> S:
+    """A JSON body as a Struct; raises `ProblemError` and `Invalid`.
+
+    It is checked to be well-formed before it is decoded, because msgspec accepts duplicate keys and
+    lone surrogates, and because a body that is not whole is malformed, whatever else is wrong.
+    """
+    try:
+        _check_well_formed(content)
+        decoded = msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError:
+        raise Invalid(*faults_of(msgspec.json.decode(content), kind)) from None
+    except (msgspec.DecodeError, ValueError):
+        raise ProblemError("malformed-body", "the body is not valid JSON") from None
+    except RecursionError:
+        raise ProblemError("malformed-body", _TOO_DEEP) from None
+    return _checked(decoded)
+
+
+def _checked(decoded: S) -> S:
+    faults = failed_checks(decoded)
+    if faults:
+        raise Invalid(*faults)
+    return decoded
+
+
+def _check_well_formed(content: bytes) -> None:
+    value = _decode_plainly(content.decode())
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH:
+        level = [value]
+        for _ in range(MAX_DEPTH):
+            level = [child for parent in level for child in _nested(parent)]
+        if level:
+            raise ProblemError("malformed-body", _TOO_DEEP)
+    if b"\\u" in content:
+        json.dumps(value, ensure_ascii=False).encode()  # Lone surrogates have no bytes.
+
+
+def _nested(value: Any) -> Iterable[Any]:
+    children = value.values() if isinstance(value, dict) else value
+    return (child for child in children if isinstance(child, dict | list))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ProblemError("malformed-body", "the body has the same key twice in one object")
+    return found
+
+
+_decode_plainly = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str
+).decode
+
+
+def form_fields(content: bytes, content_type: str) -> dict[str, str]:
+    """The fields of an urlencoded or multipart form; raises `ProblemError` and `Invalid`.
+
+    Litestar's parser keeps every body it has seen in a cache, passwords included.
+    """
+    try:
+        if content_type.lower().startswith(MULTIPART_TYPE):
+            pairs = _multipart_pairs(content, content_type)
+        else:
+            pairs = _urlencoded_pairs(content)
+    except (ValueError, MultipartError):
+        raise ProblemError("malformed-body", _NO_FORM) from None
+    return _unique_texts(pairs, "body")
+
+
+def _urlencoded_pairs(content: bytes) -> list[tuple[str, str]]:
+    text = content.decode()
+    if text.count("%") > _MAX_ESCAPES:
+        raise ValueError("too many escapes")
+    return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+
+
+def _multipart_pairs(content: bytes, content_type: str) -> list[tuple[str, str]]:
+    """The text fields; files are ignored like every field that is not known."""
+    _, options = parse_options_header(content_type)
+    boundary = options.get("boundary", "")
+    if not boundary:
+        raise ValueError("no boundary")
+    # The body is in memory already, so that no part needs a file.
+    size = len(content) + 1
+    parser = MultipartParser(
+        io.BytesIO(content),
+        boundary,
+        len(content),
+        part_limit=_MAX_FORM_FIELDS,
+        partsize_limit=size,
+        spool_limit=size,
+        memory_limit=2 * size,
+    )
+    return [(part.name, part.raw.decode()) for part in parser if not part.filename]
+
+
+def query_texts(raw: bytes) -> dict[str, str]:
+    """The parameters of a query string; raises `Invalid`."""
+    try:
+        pairs = parse_qsl(
+            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS
+        )
+    except ValueError:
+        detail = f"the query must be UTF-8 with at most {_MAX_FORM_FIELDS} parameters"
+        raise Invalid(Fault("", detail, where="query")) from None
+    return _unique_texts(pairs, "query")
+
+
+def _unique_texts(pairs: Iterable[tuple[str, str]], where: Where) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for name, text in pairs:
+        if name in texts:
+            raise Invalid(Fault(f"/{name}", "is given more than once", where=where))
+        texts[name] = text
+    return texts
+
+
+def from_texts(texts: Mapping[str, str], kind: type[S], where: Where) -> S:
+    """Texts of a query or a form as a Struct; raises `Invalid`.
+
+    What is not known is ignored in a form (RFC 6749, section 3.2), and refused in a query.
+    """
+    known = {name: texts[name] for name in kind.__struct_fields__ if name in texts}
+    try:
+        converted = msgspec.convert(known, kind, strict=False)
+        faults = failed_checks(converted) + _inexact(known, converted)
+    except msgspec.ValidationError:
+        faults = faults_of(known, kind, is_text=True)
+    if where == "query":
+        unknown = (name for name in texts if name not in known)
+        faults += [unknown_member(name, "is not a parameter of this request") for name in unknown]
+    if faults:
+        raise Invalid(*(msgspec.structs.replace(fault, where=where) for fault in faults))
+    return converted
+
+
+def _inexact(texts: Mapping[str, str], converted: msgspec.Struct) -> list[Fault]:
+    """Numbers that are not written in digits alone: msgspec takes 1.0 and 1e3, too."""
+    numbers = ((name, text, getattr(converted, name)) for name, text in texts.items())
+    return [
+        Fault(f"/{name}", "must be a whole number in digits", "int_parsing")
+        for name, text, number in numbers
+        if type(number) is int and str(number) != text
+    ]

@@ -1,0 +1,168 @@
+"""The kinds of problems (RFC 9457): slug, status, title and meaning of each."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ProblemType(msgspec.Struct, frozen=True):
+    """A kind of problem: ``slug`` is the last part of its type URI.
+
+    ``v1_status`` is the status in version 1, where it differs.
+    """
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+    v1_status: int | None = None
+    oauth: str = "invalid_request"
+
+
+PROBLEMS = {
+    problem.slug: problem
+    for problem in (
+        ProblemType(
+            "malformed-body",
+            400,
+            "Malformed request",
+            "The body is not the JSON, or the request not the HTTP, that it claims to be. "
+            "Correct it before trying again.",
+        ),
+        ProblemType(
+            "unauthenticated",
+            401,
+            "Not authenticated",
+            "The access token is missing, expired, forged, or its session has ended. Log in again.",
+            oauth="invalid_grant",
+        ),
+        ProblemType(
+            "invalid-credentials",
+            401,
+            "Wrong username or password",
+            "The username or the password is wrong; which one is not told.",
+            oauth="invalid_grant",
+        ),
+        ProblemType(
+            "account-disabled",
+            403,
+            "Account disabled",
+            "An operator has disabled this account.",
+            oauth="invalid_grant",
+        ),
+        ProblemType("forbidden", 403, "Forbidden", "The caller is known and may not do this."),
+        ProblemType(
+            "not-found", 404, "Not found", "There is nothing here, or nothing that is the caller's."
+        ),
+        ProblemType(
+            "method-not-allowed",
+            405,
+            "Method not allowed",
+            "The path is right and the method is not; the Allow header lists those that are.",
+        ),
+        ProblemType(
+            "username-taken",
+            409,
+            "Username taken",
+            "Another account has this username, without regard to case.",
+            v1_status=400,
+        ),
+        ProblemType(
+            "email-taken",
+            409,
+            "Email address taken",
+            "Another account has this email address, without regard to case.",
+            v1_status=400,
+        ),
+        ProblemType(
+            "request-timeout",
+            408,
+            "Request timeout",
+            "The request did not arrive in time. Send it again, on another connection.",
+            oauth="temporarily_unavailable",
+        ),
+        ProblemType(
+            "request-in-progress",
+            409,
+            "Request in progress",
+            "A request with the same Idempotency-Key is still running. Try again in a moment.",
+        ),
+        ProblemType(
+            "quota-exceeded",
+            409,
+            "Quota exceeded",
+            "The user's items take up all that one user may have, by number or by bytes in the "
+            "log. Deleting items makes room for other items, but not for bytes: ask the operator.",
+        ),
+        ProblemType(
+            "precondition-failed",
+            412,
+            "Precondition failed",
+            "The item is at another version than If-Match named, or at one that If-None-Match did. "
+            "Read it again, then decide.",
+        ),
+        ProblemType(
+            "body-too-large", 413, "Body too large", "The body is larger than this server takes."
+        ),
+        ProblemType("uri-too-long", 414, "URI too long", "The path and query are too long."),
+        ProblemType(
+            "unsupported-media-type",
+            415,
+            "Unsupported media type",
+            "The body is not declared as a media type that this request takes.",
+        ),
+        ProblemType(
+            "validation-failed",
+            422,
+            "Validation failed",
+            "The request is well-formed, but a value is not what it must be; `errors` says where.",
+        ),
+        ProblemType(
+            "idempotency-key-reused",
+            422,
+            "Idempotency key reused",
+            "The Idempotency-Key was used before, for another request.",
+        ),
+        ProblemType(
+            "rate-limited",
+            429,
+            "Too many requests",
+            "The caller's limit is used up; Retry-After says when to come back.",
+            oauth="temporarily_unavailable",
+        ),
+        ProblemType(
+            "headers-too-large",
+            431,
+            "Headers too large",
+            "The header fields are too many or too large.",
+        ),
+        ProblemType(
+            "internal-error",
+            500,
+            "Internal error",
+            "The server failed; the request id finds the reason in its log.",
+            oauth="server_error",
+        ),
+        ProblemType(
+            "log-unavailable",
+            503,
+            "Log unavailable",
+            "The event log cannot be reached, so nothing was written. Try again later.",
+            oauth="temporarily_unavailable",
+        ),
+        ProblemType(
+            "overloaded",
+            503,
+            "Overloaded",
+            "Too much is waiting already. Try again after the seconds in Retry-After.",
+            oauth="temporarily_unavailable",
+        ),
+        ProblemType(
+            "storage-full",
+            507,
+            "Storage full",
+            "There is no room for another event, so nothing was written; reads go on.",
+            oauth="temporarily_unavailable",
+        ),
+    )
+}

@@ -1,0 +1,226 @@
+"""Check decoded input against a type, and report every fault in plain words.
+
+msgspec reports the first fault only, in a programmer's words. Types say more of themselves in
+``Meta(extra=...)``: `RULE` is what a pattern means, `CHECK` a function that finds a fault which a
+type cannot express. Codes of faults are those of pydantic, because version 1 shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from events.errors import Fault
+
+RULE: Final = "rule"
+"""What a pattern means, as the end of a sentence: ``must be one line``."""
+
+CHECK: Final = "check"
+"""A function from a value to what is wrong with it, or to ``None``."""
+
+Check = Callable[[Any], str | None]
+
+_EXPECTED: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_LENGTH: Final = re.compile(r"Expected `(\w+)` of length ([<>=]+) (\d+)")
+_BOUND: Final = re.compile(r"Expected `\w+` ([<>]=?) (\S+)")
+_MULTIPLE: Final = re.compile(r"Expected `\w+` that's a multiple of (\S+)")
+_MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
+_PATH: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
+
+_NOUNS: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+    "bytes": "base64",
+    "date": "a date such as 2026-01-31",
+    "datetime": "a time such as 2026-01-31T12:00:00Z",
+    "uuid": "a UUID",
+    "decimal": "a decimal number as a string",
+}
+_CODES: Final = {"object": "model_attributes_type", "array": "list_type"}
+_UNITS: Final = {"str": "character", "array": "element", "object": "member", "bytes": "byte"}
+_BOUNDS: Final = {
+    ">=": ("greater_than_equal", "must be at least"),
+    "<=": ("less_than_equal", "must be at most"),
+    ">": ("greater_than", "must be greater than"),
+    "<": ("less_than", "must be less than"),
+}
+
+
+def faults_of(value: Any, kind: type[msgspec.Struct], *, is_text: bool = False) -> list[Fault]:
+    """Everything that is wrong with the members of a decoded object; ``kind`` is a Struct.
+
+    With ``is_text`` the members are texts, such as those of a query or a form, from which numbers
+    are converted.
+    """
+    if not isinstance(value, Mapping):
+        return [Fault("", f"must be an object, not {_NOUNS[_json_type(value)]}", _CODES["object"])]
+    found = []
+    for field in _fields(kind):
+        name = field.encode_name
+        if name not in value:
+            if field.required:
+                found.append(Fault(_pointer(name), "is required", "missing"))
+            continue
+        fault = _fault_in(value[name], field, is_text=is_text)
+        if fault is not None:
+            found.append(fault)
+    if kind.__struct_config__.forbid_unknown_fields:
+        known = {field.encode_name for field in _fields(kind)}
+        found += [unknown_member(name) for name in value if name not in known]
+    return found
+
+
+def failed_checks(value: msgspec.Struct) -> list[Fault]:
+    """What the checks of the types of a Struct's members find in it."""
+    found = []
+    for name, encode_name, check in _checks(type(value)):
+        detail = _checked(check, getattr(value, name))
+        if detail is not None:
+            found.append(Fault(_pointer(encode_name), detail))
+    return found
+
+
+def unknown_member(name: str, detail: str = "is not known here") -> Fault:
+    """The fault of a member that nothing reads."""
+    return Fault(_pointer(name), detail, "extra_forbidden")
+
+
+def explain(error: msgspec.ValidationError, kind: Any, *, is_text: bool = False) -> Fault:
+    """Msgspec's error about a value of a type, as a fault within that value."""
+    message = str(error)
+    path = _PATH.search(message)
+    pointer = ""
+    if path:
+        message = message[: path.start()]
+        pointer = "".join(_pointer(member or index) for member, index in _STEP.findall(path[1]))
+    if missing := _MISSING.match(message):
+        return Fault(pointer + _pointer(missing[1]), "is required", "missing")
+    if unknown := _UNKNOWN.match(message):
+        return unknown_member(unknown[1])
+    code, detail = _words(message, kind, is_text)
+    return Fault(pointer, detail, code)
+
+
+def _words(message: str, kind: Any, is_text: bool) -> tuple[str, str]:  # noqa: PLR0911 - one a message
+    if expected := _EXPECTED.match(message):
+        wanted = expected[1].split(" | ")
+        nouns = " or ".join(_NOUNS.get(name, name) for name in wanted if name != "null")
+        code = _CODES.get(wanted[0], f"{wanted[0].replace('str', 'string')}_type")
+        if is_text:
+            return code.replace("_type", "_parsing"), f"must be {nouns}"
+        return code, f"must be {nouns}, not {_NOUNS.get(expected[2], expected[2])}"
+    if length := _LENGTH.match(message):
+        return _length(*length.groups())
+    if bound := _BOUND.match(message):
+        code, words = _BOUNDS[bound[1]]
+        return code, f"{words} {bound[2]}"
+    if multiple := _MULTIPLE.match(message):
+        return "multiple_of", f"must be a multiple of {multiple[1]}"
+    if message.startswith("Invalid enum value"):
+        values = [str(value) for info in _infos(_inspected(kind)) for value in _values(info)]
+        return "literal_error", f"must be {_choice(values)}"
+    if "matching regex" in message:
+        rules = list(_extras(_inspected(kind), RULE))
+        return "string_pattern_mismatch", str(rules[0]) if rules else "must have another form"
+    return "value_error", message[:1].lower() + message[1:]
+
+
+def _length(kind: str, relation: str, size: str) -> tuple[str, str]:
+    unit = _UNITS.get(kind, "character") + ("s" if size != "1" else "")
+    prefix = "string" if kind == "str" else "too"
+    if relation == ">=":
+        code = "string_too_short" if prefix == "string" else "too_short"
+        words = "must not be empty" if size == "1" else f"must have at least {size} {unit}"
+        return code, words
+    code = "string_too_long" if prefix == "string" else "too_long"
+    return code, f"must have at most {size} {unit}"
+
+
+def _choice(values: Sequence[str]) -> str:
+    """A list of values as the end of a sentence."""
+    *others, last = values
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _fault_in(value: Any, field: msgspec.structs.FieldInfo, *, is_text: bool) -> Fault | None:
+    pointer = _pointer(field.encode_name)
+    try:
+        converted = msgspec.convert(value, field.type, strict=not is_text)
+    except msgspec.ValidationError as error:
+        fault = explain(error, field.type, is_text=is_text)
+        return Fault(pointer + fault.pointer, fault.detail, fault.kind)
+    for check in _extras(_inspected(field.type), CHECK):
+        detail = _checked(check, converted)
+        if detail is not None:
+            return Fault(pointer, detail)
+    return None
+
+
+def _checked(check: Check, value: Any) -> str | None:
+    return None if value is None or value is msgspec.UNSET else check(value)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> Sequence[msgspec.structs.FieldInfo]:
+    """The members of a kind; msgspec computes them anew at every call."""
+    return msgspec.structs.fields(kind)
+
+
+@cache
+def _checks(kind: type[msgspec.Struct]) -> Sequence[tuple[str, str, Check]]:
+    return [
+        (field.name, field.encode_name, check)
+        for field in _fields(kind)
+        for check in _extras(_inspected(field.type), CHECK)
+    ]
+
+
+@cache
+def _inspected(kind: Any) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+def _infos(info: inspect.Type) -> Iterator[inspect.Type]:
+    """A type, and those that it is a union of or has extras for."""
+    yield info
+    if isinstance(info, inspect.Metadata):
+        yield from _infos(info.type)
+    elif isinstance(info, inspect.UnionType):
+        for one in info.types:
+            yield from _infos(one)
+
+
+def _extras(info: inspect.Type, name: str) -> Iterator[Any]:
+    for one in _infos(info):
+        if isinstance(one, inspect.Metadata) and one.extra and name in one.extra:
+            yield one.extra[name]
+
+
+def _values(info: inspect.Type) -> Sequence[Any]:
+    if isinstance(info, inspect.LiteralType):
+        return info.values
+    if isinstance(info, inspect.EnumType):
+        return [member.value for member in info.cls]
+    return ()
+
+
+def _json_type(value: Any) -> str:
+    names = {str: "str", bool: "bool", int: "int", float: "float", list: "array"}
+    return names.get(type(value), "null")
+
+
+def _pointer(name: str) -> str:
+    """A member as a step of a JSON pointer (RFC 6901)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
