@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,8 @@ CHECK: Final = "check"
 """A function from a value to what is wrong with it, or to ``None``."""
 
 Check = Callable[[Any], str | None]
+Convert = Callable[..., Any]
+"""A function of a value and its ``type``, as `msgspec.convert` and `msgspec.json.decode` are."""
 
 _EXPECTED: Final = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _LENGTH: Final = re.compile(r"Expected `(\w+)` of length ([<>=]+) (\d+)")
@@ -58,27 +60,39 @@ _BOUNDS: Final = {
 }
 
 
-def faults_of(value: Any, kind: type[msgspec.Struct], *, is_text: bool = False) -> list[Fault]:
+def faults_of(
+    value: Mapping[str, Any], kind: type[msgspec.Struct], *, is_text: bool = False
+) -> list[Fault]:
     """Everything that is wrong with the members of a decoded object; ``kind`` is a Struct.
 
     With ``is_text`` the members are texts, such as those of a query or a form, from which numbers
     are converted.
     """
-    if not isinstance(value, Mapping):
-        return [Fault("", f"must be an object, not {_NOUNS[_json_type(value)]}", _CODES["object"])]
-    found = []
+    return _faults(value, kind, partial(msgspec.convert, strict=not is_text), is_text)
+
+
+def faults_in_json(content: bytes, kind: type[msgspec.Struct]) -> list[Fault]:
+    """As `faults_of`, of well-formed JSON."""
+    try:
+        members = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError as error:
+        return [explain(error, kind)]
+    return _faults(members, kind, msgspec.json.decode, is_text=False)
+
+
+def _faults(
+    members: Mapping[str, Any], kind: type[msgspec.Struct], convert: Convert, is_text: bool
+) -> list[Fault]:
+    found: list[Fault] = []
     for field in _fields(kind):
         name = field.encode_name
-        if name not in value:
-            if field.required:
-                found.append(Fault(_pointer(name), "is required", "missing"))
-            continue
-        fault = _fault_in(value[name], field, is_text=is_text)
-        if fault is not None:
-            found.append(fault)
+        if name in members:
+            found += _faults_in(members[name], field, convert, is_text)
+        elif field.required:
+            found.append(Fault(_pointer(name), "is required", "missing"))
     if kind.__struct_config__.forbid_unknown_fields:
         known = {field.encode_name for field in _fields(kind)}
-        found += [unknown_member(name) for name in value if name not in known]
+        found += [unknown_member(name) for name in members if name not in known]
     return found
 
 
@@ -128,6 +142,8 @@ def _words(message: str, kind: Any, is_text: bool) -> tuple[str, str]:  # noqa: 
         return code, f"{words} {bound[2]}"
     if multiple := _MULTIPLE.match(message):
         return "multiple_of", f"must be a multiple of {multiple[1]}"
+    if message.endswith("out of range"):
+        return "value_error", "is a number that is too large"
     if message.startswith("Invalid enum value"):
         values = [str(value) for info in _infos(_inspected(kind)) for value in _values(info)]
         return "literal_error", f"must be {_choice(values)}"
@@ -154,18 +170,20 @@ def _choice(values: Sequence[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _fault_in(value: Any, field: msgspec.structs.FieldInfo, *, is_text: bool) -> Fault | None:
+def _faults_in(
+    value: Any, field: msgspec.structs.FieldInfo, convert: Convert, is_text: bool
+) -> Iterator[Fault]:
     pointer = _pointer(field.encode_name)
     try:
-        converted = msgspec.convert(value, field.type, strict=not is_text)
+        converted = convert(value, type=field.type)
     except msgspec.ValidationError as error:
         fault = explain(error, field.type, is_text=is_text)
-        return Fault(pointer + fault.pointer, fault.detail, fault.kind)
+        yield Fault(pointer + fault.pointer, fault.detail, fault.kind)
+        return
     for check in _extras(_inspected(field.type), CHECK):
         detail = _checked(check, converted)
         if detail is not None:
-            return Fault(pointer, detail)
-    return None
+            yield Fault(pointer, detail)
 
 
 def _checked(check: Check, value: Any) -> str | None:
@@ -214,11 +232,6 @@ def _values(info: inspect.Type) -> Sequence[Any]:
     if isinstance(info, inspect.EnumType):
         return [member.value for member in info.cls]
     return ()
-
-
-def _json_type(value: Any) -> str:
-    names = {str: "str", bool: "bool", int: "int", float: "float", list: "array"}
-    return names.get(type(value), "null")
 
 
 def _pointer(name: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from multipart import MultipartError, MultipartParser, parse_options_header
 
 from eventapi.http.problems import ProblemError
-from eventapi.validation import failed_checks, faults_of, unknown_member
+from eventapi.validation import failed_checks, faults_in_json, faults_of, unknown_member
 from events.errors import Fault, Invalid
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -46,7 +46,7 @@ def decode_json(content: bytes, kind: type[S]) -> S:
         _check_well_formed(content)
         decoded = msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError:
-        raise Invalid(*faults_of(msgspec.json.decode(content), kind)) from None
+        raise Invalid(*faults_in_json(content, kind)) from None
     except (msgspec.DecodeError, ValueError):
         raise ProblemError("malformed-body", "the body is not valid JSON") from None
     except RecursionError:

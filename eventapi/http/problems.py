@@ -242,7 +242,7 @@ def _input(fault: Fault, loc: list[str | int], scope: Any) -> Any:
         if isinstance(value, dict):
             value = {name: one for name, one in value.items() if name not in SECRET_MEMBERS}
         return msgspec.Raw(encode(value))
-    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None
 
 
