@@ -35,7 +35,11 @@ _SECRETS = ("password_hash",)
 
 
 async def list_events(request: ApiRequest) -> Reply:
-    """Read the events of the log: a page, all as lines of JSON, or live as server-sent events."""
+    """Read the events of the log: a page, all as lines of JSON, or live as server-sent events.
+
+    The name of a server-sent event (`event:`) is its type, such as `user.registered`, or `reset`; its
+    `id:` is its position.
+    """
     state, _ = await request.auditor()
     query = request.query_as(EventsQuery)
     wanted = Selection.of(

@@ -135,9 +135,6 @@ Password = Annotated[
 ]
 """One that may be right or wrong."""
 
-SECRET_MEMBERS: Final = frozenset({"password", "current_password", "new_password", "refresh_token"})
-"""Members that no answer repeats."""
-
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of what is sent as JSON."""

@@ -189,7 +189,12 @@ async def _is_ahead(request: ApiRequest, after: int) -> bool:
 
 
 async def item_events(request: ApiRequest) -> Reply:
-    """Follow the changes of your items as they happen."""
+    """Follow the changes of your items as they happen.
+
+    The name of an event (`event:`) is its type: `item.created`, `item.updated`, `item.deleted` or
+    `item.restored`; its `id:` is its position. An event named `reset` means that the client knows
+    another log, and must fetch everything anew.
+    """
     state, _, _ = await request.authenticated()
     query = request.query_as(FeedQuery)
     after = resumed_after(request)

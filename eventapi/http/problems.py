@@ -13,7 +13,6 @@ import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from eventapi.http.bodies import SECRET_MEMBERS
 from eventapi.http.places import is_token_endpoint, is_version_1, place_of
 from eventapi.http.problem_types import PROBLEMS, ProblemType
 from eventapi.http.reply import Headers, Reply, encode
@@ -45,6 +44,9 @@ from events.errors import (
 )
 
 logger = logging.getLogger("eventapi.http")
+
+_SECRET = re.compile("pass|secret|token", re.IGNORECASE)
+"""Members whose values no answer repeats, also where their names are mistyped."""
 
 RETRY_SECONDS = 1
 """How long a client that came at a bad time is asked to wait."""
@@ -228,7 +230,7 @@ def _fault_v1(fault: Fault, scope: Scope) -> FaultV1:
 def _input(fault: Fault, loc: list[str | int], scope: Any) -> Any:
     """The value at fault, or that which has no such member; ``None`` where there is none to show."""
     is_missing = fault.kind == "missing"
-    if SECRET_MEMBERS.intersection(loc) and not is_missing:
+    if not is_missing and any(_SECRET.search(str(step)) for step in loc):
         return None
     try:
         if fault.where == "query":
@@ -239,11 +241,17 @@ def _input(fault: Fault, loc: list[str | int], scope: Any) -> Any:
             return None
         for step in loc[:-1] if is_missing else loc:
             value = value[step]
-        if isinstance(value, dict):
-            value = {name: one for name, one in value.items() if name not in SECRET_MEMBERS}
-        return msgspec.Raw(encode(value))
+        return msgspec.Raw(encode(_without_secrets(value)))
     except (msgspec.DecodeError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_secrets(one) for name, one in value.items() if not _SECRET.search(name)
+        }
+    return [_without_secrets(one) for one in value] if isinstance(value, list) else value
 
 
 def _unescaped(step: str) -> str:

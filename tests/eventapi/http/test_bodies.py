@@ -121,7 +121,7 @@ def test_a_number_of_any_size_is_no_text(ann: Caller, number: str) -> None:
 
 
 def test_an_unknown_field_is_pointed_at_by_rfc_6901(ann: Caller) -> None:
-    problem = ann.post("/items", json={"title": "a", "x/~y": 1}).json()
+    problem = ann.under("/api/v2").post("/items", json={"title": "a", "x/~y": 1}).json()
     assert problem["errors"] == [{"pointer": "/x~1~0y", "detail": "is not known here"}]
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_field_is_pointed_at_by_rfc_6901(ann: Caller) -> None:
     ["title\x00", "\u202etitle", "Title", "`", "a` - at `$.b`", "[0]", "$.title", "é", "a\nb"],
 )
 def test_an_unknown_field_of_any_name_is_refused(ann: Caller, name: str) -> None:
-    answer = ann.post("/items", json={"title": "a", name: 1})
+    answer = ann.under("/api/v2").post("/items", json={"title": "a", name: 1})
     assert_problem(answer, 422, "validation-failed")
 
 
@@ -170,12 +170,13 @@ def test_json_may_be_declared_in_these_ways(ann: Caller, kind: str) -> None:
 )
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_a_body_declared_otherwise_is_refused(ann: Caller, method: str, kind: str | None) -> None:
-    path = "/items" if method == "POST" else f"/items/{ann.create()}"
+    me = ann.under("/api/v2")
+    path = "/items" if method == "POST" else f"/items/{me.create()}"
     headers = [] if kind is None else [(b"content-type", kind.encode("latin-1"))]
-    position = ann.api.log.position
-    answer = ann.request(method, path, content=b'{"title": "a"}', headers=headers)
+    position = me.api.log.position
+    answer = me.request(method, path, content=b'{"title": "a"}', headers=headers)
     assert_problem(answer, 415, "unsupported-media-type")
-    assert ann.api.log.position == position
+    assert me.api.log.position == position
 
 
 LIMIT = 65_536

@@ -32,7 +32,7 @@ def test_create_answers_the_item_in_the_shape_of_the_version(
     assert answer.headers["etag"] == f'"{position}"'
     assert item.get("version", position) == position
     assert item.get("updated_at", item["created_at"]) == item["created_at"]
-    location = f"{prefix}/items/{item['id']}" if status == 201 else None
+    location = f"http://test{prefix}/items/{item['id']}" if status == 201 else None
     assert answer.headers.get("location") == location
     assert ann.under(prefix).get(f"/items/{item['id']}").json() == item
 
@@ -40,7 +40,9 @@ def test_create_answers_the_item_in_the_shape_of_the_version(
 def test_the_versions_show_the_same_item(ann: Caller) -> None:
     number = ann.create("shown")
     unversioned, v1, v2 = (ann.under(p).get(f"/items/{number}").json() for p in PREFIXES)
-    assert unversioned == v1 == {name: v2[name] for name in V1_MEMBERS}
+    shown = {name: v2[name] for name in V1_MEMBERS}
+    shown["created_at"] = v2["created_at"].removesuffix("Z")
+    assert unversioned == v1 == shown
 
 
 def test_the_unversioned_paths_answer_as_version_1(ann: Caller) -> None:
@@ -68,7 +70,9 @@ def test_titles_at_the_borders_are_kept_as_they_are(ann: Caller, title: str) -> 
     assert ann.get(f"/items/{number}").json()["title"] == title
 
 
-@pytest.mark.parametrize("description", [None, "", "x" * 5000, "a\tb\nc\n", "\n", "名" * 5000])
+@pytest.mark.parametrize(
+    "description", [None, "", "x" * 5000, "a\tb\nc\n", "a\r\nb\r", "\n", "名" * 5000]
+)
 def test_descriptions_at_the_borders_are_kept_as_they_are(
     ann: Caller, description: str | None
 ) -> None:
@@ -77,7 +81,7 @@ def test_descriptions_at_the_borders_are_kept_as_they_are(
 
 
 NO_LINE = ["", " ", "\u00a0", "x" * 201, "a\nb", "a\n", "\ta", "a\r", "\x00", "\x7f", "\x85"]
-NO_TEXT = ["x" * 5001, "\x00", "a\rb", "\x0b", "\x1b[0m", BIDI]
+NO_TEXT = ["x" * 5001, "\x00", "\x0b", "\x1b[0m", BIDI]
 BAD: dict[str, list[Any]] = {
     "title": [*NO_LINE, *NO_TEXT, 5, True, None, [], {}],
     "description": [*NO_TEXT, 5, False, [], {}],
@@ -91,13 +95,14 @@ BAD_VALUES = [(field, value) for field, values in BAD.items() for value in value
 def test_other_values_are_refused_and_named(
     ann: Caller, method: str, field: str, value: object
 ) -> None:
-    number = ann.create("before")
-    before, position = ann.get(f"/items/{number}").json(), ann.api.log.position
+    me = ann.under("/api/v2")
+    number = me.create("before")
+    before, position = me.get(f"/items/{number}").json(), me.api.log.position
     path = "/items" if method == "POST" else f"/items/{number}"
-    answer = ann.request(method, path, json={"title": "t"} | {field: value})
+    answer = me.request(method, path, json={"title": "t"} | {field: value})
     problem = assert_problem(answer, 422, "validation-failed")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
-    assert (ann.get(f"/items/{number}").json(), ann.api.log.position) == (before, position)
+    assert (me.get(f"/items/{number}").json(), me.api.log.position) == (before, position)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])

@@ -1,0 +1,95 @@
+"""The token endpoints as clients of OAuth 2.0 use them (RFC 6749)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem
+
+_DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
+"""RFC 6749, appendix A.8."""
+
+
+def ask(api: Api, path: str, **fields: str) -> Any:
+    return api.request("POST", path, data=fields)
+
+
+@pytest.mark.parametrize("path", ["/auth/refresh", "/auth/login"])
+def test_a_refresh_token_is_spent_by_a_form(ann: Caller, prefix: str, path: str) -> None:
+    given = ann.tokens["refresh_token"]
+    answer = ask(ann.api, prefix + path, grant_type="refresh_token", refresh_token=given)
+    assert answer.status_code == 200
+    tokens = answer.json()
+    assert tokens["refresh_token"] != given
+    assert Caller(ann.api, ann.name, tokens).get("/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize("grant", [{}, {"grant_type": ""}])
+def test_a_form_of_a_refresh_token_alone_renews(ann: Caller, grant: dict[str, str]) -> None:
+    answer = ask(ann.api, "/auth/refresh", refresh_token=ann.tokens["refresh_token"], **grant)
+    assert answer.status_code == 200
+
+
+def test_a_login_by_a_form_may_name_client_and_scope(ann: Caller, prefix: str) -> None:
+    fields = {"username": ann.name, "password": PASSWORD, "grant_type": "password"}
+    fields |= {"scope": "read", "client_id": "app", "client_secret": "s"}
+    headers = {"authorization": "Basic YXBwOnM="}
+    answer = ann.api.request("POST", f"{prefix}/auth/login", data=fields, headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["token_type"] == "bearer"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "slug", "code"),
+    [
+        ("/auth/login", {"username": "x", "password": "y"}, 401, "invalid-credentials", "grant"),
+        ("/auth/login", {"username": "x"}, 422, "validation-failed", "request"),
+        ("/auth/login", {"grant_type": "device"}, 422, "validation-failed", "type"),
+        ("/auth/login", {"grant_type": "refresh_token"}, 422, "validation-failed", "request"),
+        ("/auth/refresh", {"refresh_token": "none"}, 401, "unauthenticated", "grant"),
+        ("/auth/refresh", {"grant_type": "password"}, 422, "validation-failed", "type"),
+        ("/auth/refresh", {}, 422, "validation-failed", "request"),
+    ],
+)
+def test_errors_of_the_token_endpoints_are_those_of_oauth(  # noqa: PLR0917 - pytest names them
+    api: Api, prefix: str, path: str, fields: dict[str, str], status: int, slug: str, code: str
+) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = api.request("POST", prefix + path, data=fields, headers=headers)
+    problem = assert_problem(answer, status, slug)
+    codes = {
+        "grant": "invalid_grant",
+        "request": "invalid_request",
+        "type": "unsupported_grant_type",
+    }
+    assert problem["error"] == codes[code]
+    assert _DESCRIPTION.fullmatch(problem["error_description"])
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "slug"),
+    [
+        ({"content": b"{"}, 400, "malformed-body"),
+        ({"content": b"x" * 70_000}, 413, "body-too-large"),
+        (
+            {"content": b"<a/>", "headers": {"content-type": "text/xml"}},
+            415,
+            "unsupported-media-type",
+        ),
+        ({"json": {"username": '\u20ac"\\', "password": 5}}, 422, "validation-failed"),
+    ],
+)
+def test_every_error_of_a_login_has_a_code(
+    api: Api, prefix: str, how: dict[str, Any], status: int, slug: str
+) -> None:
+    how = {"headers": {"content-type": "application/json"}} | how
+    problem = assert_problem(api.request("POST", f"{prefix}/auth/login", **how), status, slug)
+    assert problem["error"] == "invalid_request"
+    assert _DESCRIPTION.fullmatch(problem["error_description"])
+
+
+def test_other_endpoints_have_no_such_members(ann: Caller, prefix: str) -> None:
+    assert "error" not in ann.under(prefix).get("/items/999999").json()
