@@ -1,4 +1,7 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: default, ci, long; and real servers of others.
+"""What `make test` leaves to `make test-all`, the Hypothesis profiles, and real servers of others.
+
+A test is marked `long` by its folder, by a fixture, by `root`, or where it stands. HYPOTHESIS_PROFILE
+chooses a profile: quick (`make test`), default, ci, long.
 
 Databases start when a first test asks, once for each process that runs tests, and are shared by
 its tests: whoever stops one starts it again.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,13 +26,42 @@ from tests.servers.valkey import Valkey
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_TESTS = Path(__file__).parent
+
+# Every test in these folders starts real servers, kills them, or searches a large space.
+_LONG_FOLDERS = ("attacks", "deploy", "production", "proving", "servers", "whole")
+
+# As a fixture or a parameter: servers that only a package of Debian has.
+_DEBIAN_SERVERS = {"mariadb"}
+
 _INSTALLING = ("apt-get install", "make servers", "pip install")
 
-# No deadline: a sync of the disk takes as long as it takes.
+# No deadline: a sync of the disk takes as long as it takes. `make test` uses quick, CI ci.
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marker.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long or needs more than git, make and Python."""
+    for item in items:
+        needs_root = item.get_closest_marker("root") is not None
+        if needs_root and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="only root may do this"))
+        if needs_root or _is_long(item):
+            item.add_marker(pytest.mark.long)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    if item.path.relative_to(_TESTS).parts[0] in _LONG_FOLDERS:
+        return True
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params.values() if callspec is not None else ()
+    used = [*getattr(item, "fixturenames", ()), *parameters]
+    return any(server in used for server in _DEBIAN_SERVERS)
 
 
 @pytest.hookimpl(wrapper=True)

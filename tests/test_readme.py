@@ -42,6 +42,7 @@ def masked(text: str) -> str:
     return text.strip()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is absent: apt-get install curl")
 def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
     tour = list(steps(README.read_text()))

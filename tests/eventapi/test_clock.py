@@ -374,6 +374,7 @@ def test_the_uptime_of_this_machine_passes_and_its_boot_has_a_name() -> None:
     assert abs(seconds_of(system_now()) - datetime.now(UTC).timestamp()) < 60
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_the_uptime_of_a_container_does_not_count(tmp_path: Path) -> None:
     """It begins anew with the container and not with the boot: every restart would be a jump."""

@@ -16,8 +16,6 @@ NOBODY = 65_534
 
 Make = Callable[[Path], object]
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
-
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
@@ -51,7 +49,7 @@ def test_a_mode_is_set_and_not_left_to_the_umask(tmp_path: Path, name: str) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-@as_root
+@pytest.mark.root
 @pytest.mark.parametrize("name", MAKING)
 def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path, name: str) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
@@ -61,7 +59,7 @@ def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path, n
     assert (made.st_uid, made.st_gid) == (NOBODY, NOBODY)
 
 
-@as_root
+@pytest.mark.root
 def test_directories_above_are_given_away_as_well(tmp_path: Path) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
     make_directory(tmp_path / "a" / "b" / "c")
@@ -95,7 +93,7 @@ def test_a_link_to_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
-@as_root
+@pytest.mark.root
 def test_the_cure_of_a_file_of_another_owner_is_a_command(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"")

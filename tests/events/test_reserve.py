@@ -75,7 +75,7 @@ def test_a_log_that_is_only_read_keeps_none(tmp_path: Path) -> None:
     assert not (tmp_path / "events.jsonl.reserve").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.root
 def test_the_reserve_that_root_makes_has_the_owner_of_its_directory(tmp_path: Path) -> None:
     os.chown(tmp_path, 12_345, 12_346)
     run(append, tmp_path / "events.jsonl")

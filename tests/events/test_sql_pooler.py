@@ -22,6 +22,7 @@ from tests.servers.serving import serving
 
 # The drivers leave it to the collector to close what was cut off.
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("collected"),
 ]

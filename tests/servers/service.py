@@ -19,8 +19,6 @@ from tests.servers import guard
 from tests.whole.server import START_SECONDS, STOP_SECONDS, free_port, wait_for_end
 
 _PAUSE_SECONDS = 0.01
-# Those of Debian's packages are not on the path of whoever is not root.
-_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 
 
 class AbsentError(Exception):
@@ -73,7 +71,7 @@ class Service(ABC):
 
     def executable(self, name: str) -> str:
         """The program of that name on the path; raises `AbsentError`."""
-        found = shutil.which(name, path=_PATH)
+        found = shutil.which(name)
         if found is None:
             raise AbsentError(f"{name} is not here: {self.install}")
         return found

@@ -21,8 +21,6 @@ NOBODY = 65_534
 ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
 BEN = {"username": "ben", "email": "ben@example.org", "password": "correct horse"}
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
-
 
 def address_of(server: Running) -> str:
     """Where a server answers, from the line that it prints once it serves."""
@@ -124,7 +122,7 @@ def test_every_file_of_a_server_has_its_mode_and_its_owner(
         os.umask(before)
 
 
-@as_root
+@pytest.mark.root
 def test_a_file_that_root_left_behind_is_named_with_the_command_that_helps(tmp_path: Path) -> None:
     """In a fork, because another user may not be allowed to run this Python."""
     os.chown(tmp_path, NOBODY, NOBODY)

@@ -50,8 +50,6 @@ results = [CliRunner().invoke(program, [*command, "--data", data]) for command i
 print(json.dumps([[one.exit_code, one.stdout, one.stderr] for one in results]))
 """
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-
 
 @pytest.fixture
 def data() -> Iterator[Path]:
@@ -132,7 +130,7 @@ def _all(data: Path, *prefix: str, **options: object) -> list[list[object]]:
     return found
 
 
-@as_root
+@pytest.mark.root
 def test_a_user_who_may_only_read_can_read(data: Path) -> None:
     before = answers(data)  # And all modules are imported, which another user may not read.
     for path in (data, *data.rglob("*")):
@@ -165,7 +163,7 @@ def _as_nobody(data: Path) -> object:
     return found
 
 
-@as_root
+@pytest.mark.root
 def test_a_read_only_mount_can_be_read(data: Path) -> None:
     mounted = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
     prefix = ["unshare", "--mount", "sh", "-c", mounted, str(data)]

@@ -115,6 +115,7 @@ def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_process_1_ends_while_it_replays_the_log(
@@ -127,6 +128,7 @@ def test_process_1_ends_while_it_replays_the_log(
         assert outside.wait(PATIENCE) == code
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_process_1_ends_when_it_serves(tmp_path: Path, workers: int) -> None:
     with first_process(tmp_path, [*script(tmp_path, SERVES), *serving(workers)]) as (pid, outside):
@@ -135,6 +137,7 @@ def test_process_1_ends_when_it_serves(tmp_path: Path, workers: int) -> None:
         assert outside.wait(PATIENCE) == 0
 
 
+@pytest.mark.long
 def test_process_1_ends_while_it_imports_the_server(tmp_path: Path) -> None:
     slow = SERVES.replace("if", "import uvicorn, time, pathlib, eventapi.extras\nif", 1)
     slow = slow.replace(
