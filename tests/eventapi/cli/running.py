@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 from click.testing import CliRunner, Result
@@ -40,7 +41,10 @@ def invoke(
         name: None for name in os.environ if name.startswith("EVENTAPI_")
     }
     environment |= {"EVENTAPI_DATA": str(data), **settings}
-    return CliRunner(env=environment).invoke(program, arguments, input=typed)
+    with patch(
+        "os.nice"
+    ):  # `snapshot` lowers the priority of its process, which is that of the tests.
+        return CliRunner(env=environment).invoke(program, arguments, input=typed)
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from eventapi.storage import open_snapshots
 from eventapi.testing.given import profile
 from events.items import Content
 from projections.snapshots import Snapshots
-from tests.eventapi.cli.running import run, running, written
+from tests.eventapi.cli.running import invoke, run, running, written
 
 PATIENCE = 30.0
 
@@ -34,6 +35,15 @@ def test_a_snapshot_is_taken_and_told_of(snapshots: Snapshots, tmp_path: Path) -
     assert told["position"] == 11
     assert snapshots.usable_position() == 11
     assert told["bytes"] == sum(file.stat().st_size for file in tmp_path.rglob("*.snapshot"))
+
+
+def test_a_command_in_this_process_leaves_the_priority_of_the_tests(
+    snapshots: Snapshots, tmp_path: Path
+) -> None:
+    """Later tests and their servers would starve on a busy machine."""
+    before = os.nice(0)
+    assert invoke(tmp_path / "data", "snapshot").exit_code == 0
+    assert os.nice(0) == before
 
 
 def test_a_second_process_does_not_take_one_at_the_same_time(
