@@ -61,8 +61,10 @@ def _is_long(item: pytest.Item) -> bool:
     if item.path.relative_to(_TESTS).parts[0] in _LONG_FOLDERS:
         return True
     callspec = getattr(item, "callspec", None)
-    parameters = callspec.params.values() if callspec is not None else ()
-    used = [*getattr(item, "fixturenames", ()), *parameters]
+    parameters = callspec.params if callspec is not None else {}
+    if parameters.get("workers") in (2, "2"):  # The same test with one worker is not long.
+        return True
+    used = [*getattr(item, "fixturenames", ()), *parameters.values()]
     return any(server in used for server in _DEBIAN_SERVERS)
 
 

@@ -23,7 +23,7 @@ from eventapi.settings import Settings
 from eventapi.storage import opened_journal
 
 PROGRAM = [sys.executable, "-m", "eventapi"]
-PATIENCE = 30.0
+PATIENCE = 120.0
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 

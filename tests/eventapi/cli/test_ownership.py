@@ -108,6 +108,7 @@ def check_guide(data: Path) -> None:
     assert documented() - made == NOT_MADE_HERE - made
 
 
+@pytest.mark.long
 def test_every_file_of_a_server_has_its_mode_and_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +191,7 @@ def test_a_server_that_lost_a_file_acknowledges_nothing_more_and_ends(
     assert "nothing is written any more" in ended.err
 
 
+@pytest.mark.long
 def test_a_server_of_two_workers_ends_when_its_log_is_gone(tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--data", "data", "--workers", "2")
     with running(tmp_path, *arguments) as server:

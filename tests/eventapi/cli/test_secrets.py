@@ -60,6 +60,7 @@ def test_a_redis_address(tmp_path: Path, password: str, scheme: str) -> None:
     assert not leaked(password, result.output)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
     ("code", "name", "url"),

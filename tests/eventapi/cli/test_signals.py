@@ -155,6 +155,7 @@ def test_process_1_ends_while_it_imports_the_server(tmp_path: Path) -> None:
         assert outside.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("moment", ["importing", "folding", "serving"])
 def test_ctrl_c_twice_is_quiet(tmp_path: Path, workers: int, moment: str) -> None:

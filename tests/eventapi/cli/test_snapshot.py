@@ -18,7 +18,7 @@ from events.items import Content
 from projections.snapshots import Snapshots
 from tests.eventapi.cli.running import invoke, run, running, written
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

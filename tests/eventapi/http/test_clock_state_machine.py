@@ -113,5 +113,5 @@ class WithClocks(OverHttp):
 
 
 def test_clocks_change_nothing_that_a_client_sees() -> None:
-    brief = settings(WALKS, max_examples=max(5, WALKS.max_examples // 2))
+    brief = settings(WALKS, max_examples=max(1, WALKS.max_examples // 2))
     run_state_machine_as_test(WithClocks, settings=brief)

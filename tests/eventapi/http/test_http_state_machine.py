@@ -256,13 +256,14 @@ class OverHttp(RuleBasedStateMachine):
             assert self._api.log.position == self._last_position
 
 
-WALKS = settings(max_examples=max(10, settings().max_examples // 5), stateful_step_count=20)
+WALKS = settings(max_examples=max(2, settings().max_examples // 5), stateful_step_count=20)
 
 
 def test_the_server_agrees_with_a_dictionary() -> None:
     run_state_machine_as_test(OverHttp, settings=WALKS)
 
 
+@pytest.mark.long
 def test_control_a_server_that_shows_what_is_others_is_found_out() -> None:
     def anybodys(state: State, _: int, number: int) -> Item:
         item = state.items.by_id.get(number)

@@ -77,6 +77,7 @@ def wait_until_ready(address: str) -> None:
     raise AssertionError("the server did not start")
 
 
+@pytest.mark.long
 def test_nothing_that_schemathesis_can_think_of_breaks_the_contract(
     server: str, tmp_path: Path
 ) -> None:
