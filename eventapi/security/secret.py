@@ -14,7 +14,7 @@ from typing import Final
 
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
-from events.files import cure, make_directory, make_private
+from events.files import cure, make_directory, make_private, not_a_file
 
 logger = logging.getLogger("eventapi.security")
 
@@ -31,6 +31,8 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
     if given is not None:
         return given_keys(given)
     path = data / _FILE
+    if message := not_a_file(path):
+        raise ConfigurationError(message)
     try:
         make_directory(data)
         if not path.exists():
@@ -46,7 +48,11 @@ def check_kept_keys(given: str | None, data: Path) -> None:
     Raises `ConfigurationError`.
     """
     path = data / _FILE
-    if given is None and (path.is_symlink() or path.exists()):
+    if given is not None:
+        return
+    if message := not_a_file(path):
+        raise ConfigurationError(message)
+    if path.is_symlink() or path.exists():
         _kept(path)
 
 

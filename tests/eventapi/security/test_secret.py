@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import string
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject, data
 
 from eventapi.security.secret import given_keys, secret_keys
 from eventapi.security.tokens import MIN_KEY_BYTES, Refresh, Tokens
@@ -39,6 +43,27 @@ def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
         "changeme-changeme-changeme-changeme",
         "changeme1-changeme2-changeme3-changeme4",
         "Passw0rd!PASSW0RD!passw0rd!Passw0rd!",
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+        "a-string-secret-at-least-256-bits-long",
+        "my-super-secret-jwt-signing-key-2024",
+        "django-insecure-0123456789-abcdefghij",
+        "replace-me-with-a-long-random-string",
+        "s3cr3t-k3y-ch4ng3-m3-pl34s3-n0w-2024",
+        "MySecretKeyForJWTTokenGeneration2024",
+        "correct horse battery staple correct",
+        "deadbeefdeadc0decafebabebadc0ffee000",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "zyxwvutsrqponmlkjihgfedcba9876543210",
+        "acegikmoqsuwybdfhjlnprtvxz0246813579",
+        "12345678901234567890123456789012",
+        "qwertyuiopasdfghjklzxcvbnm1234567890",
+        "poiuytrewqlkjhgfdsamnbvcxz0987654321",
+        "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.",
+        "1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y7u8i",
+        "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8",
+        "00112233445566778899aabbccddeeff",
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
     ],
 )
 def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
@@ -51,6 +76,24 @@ def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
         secret_keys(None, tmp_path)
 
 
+_SPELLINGS: dict[str, Callable[[bytes], str]] = {
+    "hexadecimal": bytes.hex,
+    "base64": lambda random: b64encode(random).decode(),
+    "base64url": lambda random: urlsafe_b64encode(random).decode(),
+    "base64url without padding": lambda random: urlsafe_b64encode(random).decode().rstrip("="),
+}
+
+
+@pytest.mark.parametrize("spelling", _SPELLINGS)
+@pytest.mark.parametrize("length", [32, 48])
+@given(data())
+def test_a_random_key_is_taken(spelling: str, length: int, drawn: DataObject) -> None:
+    """Hypothesis favours bytes that are not random at all, so the system's randomness is asked."""
+    drawn.draw(st.integers())  # Or one example would be all.
+    key = _SPELLINGS[spelling](os.urandom(length))
+    assert given_keys(key) == [key]
+
+
 @given(
     st.sampled_from(["0123456789abcdef", string.ascii_letters + string.digits + "-_"]).flatmap(
         lambda letters: st.randoms(use_true_random=True).map(
@@ -58,8 +101,14 @@ def test_a_weak_or_well_known_key_is_refused(tmp_path: Path, key: str) -> None:
         )
     )
 )
-def test_a_random_key_is_taken(key: str) -> None:
+def test_a_random_key_of_32_characters_is_taken(key: str) -> None:
     assert given_keys(key) == [key]
+
+
+@given(word=st.text(min_size=1, max_size=15), times=st.integers(3, 40))
+def test_a_short_word_is_refused_however_often_it_is_repeated(word: str, times: int) -> None:
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        given_keys(word.replace(",", "-") * times)
 
 
 def test_a_refusal_says_how_to_make_a_good_key(tmp_path: Path) -> None:
