@@ -21,18 +21,27 @@ LOOK_SECONDS = 5.0
 
 
 async def keep_taking(journal: Journal, snapshots: Snapshots, settings: Settings) -> None:
-    """Take a snapshot whenever the log has grown by ``snapshot_every`` events, until cancelled."""
+    """Take a snapshot whenever the log has grown by ``snapshot_every`` events, until cancelled.
+
+    Every worker runs this, and one of them takes the snapshot.
+    """
     while True:
         await asyncio.sleep(LOOK_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
         try:
             position = (await journal.state()).position
-            if (
-                position - snapshots.usable_position() >= settings.snapshot_every
-                and not snapshots.is_locked()
-            ):
-                await _take(settings)
+            if not _is_due(snapshots, position, settings):
+                continue
+            # The process that takes it needs a while until it holds the lock of its own.
+            with snapshots.claimed() as is_first:
+                if is_first and _is_due(snapshots, position, settings):
+                    await _take(settings)
         except (EventapiError, OSError) as error:
             logger.warning("no snapshot was taken: %s", error)
+
+
+def _is_due(snapshots: Snapshots, position: int, settings: Settings) -> bool:
+    grown = position - snapshots.usable_position()
+    return grown >= settings.snapshot_every and not snapshots.is_locked()
 
 
 async def _take(settings: Settings) -> None:

@@ -2,7 +2,8 @@
 
 A snapshot is a cache. It is believed only if it is whole, was written by this very code, and stands
 on this very log; otherwise it is passed over with a line in the log, and everything is folded from
-zero. Deleting it changes nothing but how long a start takes.
+zero. Deleting it changes nothing but how long a start takes. A damaged one is removed when it is
+read, or no new one would be taken until the log has grown enough.
 
 A file is a header line of JSON, a body of MessagePack, and the SHA-256 of both, 32 raw bytes. What
 users typed is in the body only sealed, one box per user under that user's key, so an erasure
@@ -15,7 +16,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -92,6 +93,10 @@ class _RefusedError(Exception):
     """A snapshot that is not to be believed, and why."""
 
 
+class _DamagedError(_RefusedError):
+    """A snapshot whose bytes are not those that were written."""
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(_Body).decode
 _decode_box = msgspec.msgpack.Decoder(_Box).decode
@@ -115,6 +120,7 @@ class Snapshots:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = directory / "lock"
+        self._claim = directory / "claim"
 
     def positions(self) -> list[int]:
         """The positions of the snapshots that there are, newest first."""
@@ -139,6 +145,8 @@ class Snapshots:
                 header, body = _opened(path.read_bytes())
                 if time is None or header.time <= time:
                     return _restored(header, body, keyring)
+            except _DamagedError:
+                _remove(path)
             except (OSError, _RefusedError, msgspec.MsgspecError, ValueError) as reason:
                 logger.warning("the snapshot %s is passed over: %s", path.name, reason)
         return None
@@ -152,11 +160,32 @@ class Snapshots:
                     return position
         return 0
 
+    def remove_damaged(self) -> list[int]:
+        """Remove the snapshots whose bytes are damaged; returns their positions. Raises `OSError`."""
+        found = []
+        for position in self.positions():
+            path = self._path(position)
+            try:
+                _checked(path.read_bytes())
+            except FileNotFoundError:
+                continue  # A newer one took its place.
+            except _DamagedError:
+                path.unlink(missing_ok=True)
+                found.append(position)
+        return found
+
+    def locked(self) -> AbstractContextManager[bool]:
+        """Lock out other writers of snapshots; false if another process is writing one."""
+        return self._exclusive(self._lock)
+
+    def claimed(self) -> AbstractContextManager[bool]:
+        """Lock out other workers that want to start a writer; false if one of them does so."""
+        return self._exclusive(self._claim)
+
     @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Whether nobody else is taking a snapshot, and nobody else does while this goes on."""
+    def _exclusive(self, path: Path) -> Iterator[bool]:
         make_directory(self._directory)
-        with opened_or_made(self._lock, os.O_RDWR) as file:
+        with opened_or_made(path, os.O_RDWR) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -204,11 +233,29 @@ class Snapshots:
         return self._directory / f"{position}{_SUFFIX}"
 
 
-def _opened(content: bytes) -> tuple[Header, _Body]:
+def _remove(damaged: Path) -> None:
+    try:
+        damaged.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("the snapshot %s is damaged and cannot be removed: %s", damaged.name, error)
+        return
+    logger.warning(
+        "the snapshot %s was damaged and is removed; nothing is lost, because more events are "
+        "replayed from the log instead",
+        damaged.name,
+    )
+
+
+def _checked(content: bytes) -> bytes:
+    """What is in a file before its checksum; raises `_DamagedError`."""
     content, checksum = content[:-_SUM_BYTES], content[-_SUM_BYTES:]
     if sha256(content).digest() != checksum:
-        raise _RefusedError("it is damaged")
-    line, _, body = content.partition(b"\n")
+        raise _DamagedError("it is damaged")
+    return content
+
+
+def _opened(content: bytes) -> tuple[Header, _Body]:
+    line, _, body = _checked(content).partition(b"\n")
     header = _decode_header(line)
     if header.format != _FORMAT or header.code != code_version():
         raise _RefusedError("another version of the code wrote it")

@@ -23,7 +23,10 @@ from projections.state import State
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """The figures of a fold from zero, and whether a start from ``snapshot`` comes to the same."""
+    """The figures of a fold from zero, and whether a start from ``snapshot`` comes to the same.
+
+    ``damaged`` are the positions of the snapshots that were damaged; they are removed.
+    """
 
     events: int
     seconds: float
@@ -32,6 +35,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
     checksum: str
     snapshot: int | None
     equal: bool
+    damaged: list[int]
 
 
 _at = click.option("--at", type=AT, help="A position or an RFC 3339 time; by default now.")
@@ -96,22 +100,29 @@ def rebuild(as_json: bool) -> None:
 
     Digest and checksum must be those of the state that a server starts with: from the newest
     snapshot and the events behind it. If they are not, the snapshots are removed, and the exit code
-    is 1.
+    is 1. A damaged snapshot is removed as well, also with exit code 1.
     """
     figures = asyncio.run(_rebuild(loaded().settings))
     if as_json:
         print_json(figures)
     else:
-        print_fields(**msgspec.structs.asdict(figures))
+        damaged = ", ".join(map(str, figures.damaged)) or None
+        print_fields(**{**msgspec.structs.asdict(figures), "damaged": damaged})
     if not figures.equal:
         raise AnswerIsNo(
             f"the snapshot at {figures.snapshot} was wrong: the snapshots are removed, and servers "
             "that started from them are to be restarted"
         )
+    if figures.damaged:
+        raise AnswerIsNo(
+            f"damaged snapshots were found and removed, at {', '.join(map(str, figures.damaged))}. Nothing is "
+            "lost: the next start replays more events. Next: eventapi snapshot"
+        )
 
 
 async def _rebuild(settings: Settings) -> Rebuilt:
     snapshots = open_snapshots(settings)
+    damaged = snapshots.remove_damaged()
     taken = snapshots.usable_position() or None
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         upto = log.position
@@ -136,4 +147,5 @@ async def _rebuild(settings: Settings) -> Rebuilt:
         checksum,
         taken,
         equal,
+        damaged,
     )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import uvloop
 
+from eventapi import snapshotting
+from eventapi.commands.users import RegisterUser
 from eventapi.settings import Settings
-from eventapi.snapshotting import start_taking
+from eventapi.snapshotting import keep_taking, start_taking
+from eventapi.storage import open_snapshots, opened_journal
+from eventapi.testing.given import profile
+from tests.eventapi.cli.running import written
 
 SECONDS = 30
 
@@ -30,3 +38,38 @@ def test_the_process_does_not_keep_the_port_of_a_server_that_is_gone(tmp_path: P
         return held & {ours}
 
     assert not uvloop.run(run())
+
+
+def test_of_two_workers_one_takes_the_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both find it due at once, and neither process that would take it has its lock yet."""
+    written(tmp_path, RegisterUser(profile("ann")))
+    settings = Settings(data=str(tmp_path), snapshot_every=1)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(settings: Settings) -> subprocess.Popen[bytes]:
+        started.append(start_taking(settings))
+        return started[-1]
+
+    monkeypatch.setattr(snapshotting, "start_taking", start)
+    monkeypatch.setattr(snapshotting, "LOOK_SECONDS", 0.0)
+
+    async def work() -> None:
+        async with opened_journal(settings) as (journal, _):
+            await keep_taking(journal, open_snapshots(settings), settings)
+
+    async def run() -> None:
+        workers = [asyncio.create_task(work()) for _ in range(2)]
+        async with asyncio.timeout(SECONDS):
+            while open_snapshots(settings).usable_position() < 1:  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.01)
+            for process in started:
+                await asyncio.to_thread(process.wait)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+    assert (len(started), caplog.messages) == (1, [])

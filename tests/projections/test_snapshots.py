@@ -170,8 +170,44 @@ def test_a_snapshot_with_any_byte_changed_is_passed_over(
     for at in range(0, len(whole), 7):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         assert snapshots.newest(keyring_of(written), position=99) is None
-    assert "is passed over: it is damaged" in caplog.text
+        assert not file.exists()
+    assert f"the snapshot {file.name} was damaged and is removed" in caplog.text
     assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
+
+
+def test_a_damaged_snapshot_does_not_keep_a_new_one_from_being_taken(snapshots: Snapshots) -> None:
+    """Its header may be whole, so by its header it is usable."""
+    written = write(STORY)
+    take(snapshots, written)
+    (file,) = files(snapshots)
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    replayed(written, snapshots)
+    assert snapshots.usable_position() == 0
+
+
+def test_a_damaged_snapshot_that_cannot_be_removed_is_passed_over(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = write(STORY)
+    take(snapshots, written)
+    (file,) = files(snapshots)
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
+    assert "is damaged and cannot be removed" in caplog.text
+
+
+@pytest.mark.parametrize("lock", ["locked", "claimed"])
+def test_only_one_process_at_a_time_has_a_lock_of_the_snapshots(tmp_path: Path, lock: str) -> None:
+    one, other = Snapshots(tmp_path), Snapshots(tmp_path)
+    with getattr(one, lock)() as first, getattr(other, lock)() as second:
+        assert (first, second) == (True, False)
+    with getattr(other, lock)() as again:
+        assert again
 
 
 def test_a_snapshot_of_any_shorter_length_is_passed_over(snapshots: Snapshots) -> None:

@@ -141,6 +141,36 @@ def test_a_wrong_snapshot_is_found_and_removed(data: Path) -> None:
     assert invoke(data, "rebuild").exit_code == 0
 
 
+@pytest.mark.parametrize("at", [0, 100, -1], ids=["header", "body", "checksum"])
+def test_a_damaged_snapshot_is_found_removed_and_named(data: Path, at: int) -> None:
+    assert invoke(data, "snapshot").exit_code == 0
+    (file,) = (data / "snapshots").glob("*.snapshot")
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    result = invoke(data, "rebuild", "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["damaged"], told["snapshot"], told["equal"]) == ([6], None, True)
+    assert "damaged snapshots were found and removed, at 6." in result.stderr
+    assert "Next: eventapi snapshot" in result.stderr
+    assert not file.exists()
+    assert invoke(data, "rebuild").exit_code == 0
+
+
+def test_of_two_snapshots_the_whole_one_stays(data: Path) -> None:
+    assert invoke(data, "snapshot").exit_code == 0
+    (whole,) = (data / "snapshots").glob("*.snapshot")
+    written(data, CreateItem(1, Content("behind the snapshot")))
+    assert invoke(data, "snapshot").exit_code == 0
+    damaged = whole.with_name("7.snapshot")
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    told = json.loads(invoke(data, "rebuild", "--json").stdout)
+    assert (told["damaged"], told["snapshot"], told["equal"]) == ([7], 6, True)
+    assert whole.exists()
+    assert not damaged.exists()
+
+
 def test_erasures_are_no_difference(data: Path) -> None:
     assert invoke(data, "snapshot").exit_code == 0
     written(data, EraseUser("ann", "users/1"))
