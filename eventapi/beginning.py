@@ -14,9 +14,12 @@ from pathlib import Path
 
 from eventapi.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
+from events.files import not_a_file
 
 KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
 """What lies beside a log and signs for it; the names go on from that of the log."""
+
+_BESIDE = (".mark", ".lock", KEY, CHECKPOINT, SIGNED, ".cosigned")
 
 _NAME_DATA = "name the server's data directory: --data DIR or EVENTAPI_DATA"
 
@@ -40,9 +43,24 @@ def check_directories(settings: Settings) -> None:
         raise ConfigurationError(f"{path} {reason}: {_NAME_DATA}")
 
 
+def _check_files(settings: Settings) -> None:
+    """Refuse a directory, pipe or device where a file beside the log belongs.
+
+    A container engine makes a directory where the file of a bind mount is missing. Raises
+    `ConfigurationError`.
+    """
+    path = settings.log_path
+    beside = [path.with_name(path.name + suffix) for suffix in _BESIDE]
+    vault = [] if settings.is_database else [path.with_name("vault.sqlite")]
+    for file in (*beside, *vault):
+        if message := not_a_file(file):
+            raise ConfigurationError(message)
+
+
 def check_log_is_there(settings: Settings) -> None:
     """Refuse to go on without a log; raises `ConfigurationError`."""
     check_directories(settings)
+    _check_files(settings)
     path = settings.log_path
     if not settings.is_database and not path.exists():
         found = [] if path.is_symlink() else list(_evidence(settings))
@@ -64,6 +82,7 @@ def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) ->
     `ConfigurationError` and `VaultUnavailable`.
     """
     check_directories(settings)
+    _check_files(settings)
     path = settings.log_path
     if path.is_symlink() and not path.exists():
         raise ConfigurationError(no_log(settings))

@@ -201,6 +201,18 @@ def cure(path: Path, error: OSError) -> str:
     return ""
 
 
+def not_a_file(path: Path) -> str | None:
+    """The message for a directory, pipe or device where a file belongs; ``None`` for a file or nothing."""
+    if path.is_file() or not path.exists():
+        return None
+    kind = "a directory" if path.is_dir() else "no regular file"
+    return (
+        f"{path} is {kind}, and a file belongs there. Nothing was changed. Type `mv {path} "
+        f"{path}.away`, put the file back if there is a copy of it, and start again. What each file "
+        "is for: docs/operating.md, Lost files"
+    )
+
+
 class Place:
     """Where an open file lies, so that its removal or replacement is noticed.
 

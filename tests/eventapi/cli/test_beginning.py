@@ -252,8 +252,6 @@ def directory_for(name: str) -> Loss:
 @pytest.mark.parametrize(
     ("lose", "words", "command"),
     [
-        (directory_for("events.jsonl.mark"), "data/events.jsonl.mark)", CHANGING[2]),
-        (directory_for("events.jsonl.lock"), "data/events.jsonl.lock)", CHANGING[2]),
         (without("vault.sqlite"), "there is no vault at", SERVING),
         (without("vault.sqlite"), "there is no vault at", CHANGING[2]),
         (empty_vault, "is no vault", CHANGING[2]),

@@ -1,0 +1,76 @@
+"""A directory or a pipe in the place of a file: one line says what it is and what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from eventapi.security.secret import check_kept_keys, secret_keys
+from eventapi.testing.given import profile
+from events.errors import ConfigurationError
+from events.items import Content
+from tests.eventapi.cli.running import invoke, written
+from tests.eventapi.cli.trees import tree
+
+FILES = [
+    *(
+        f"events.jsonl.{part}"
+        for part in ("mark", "lock", "key", "signed", "checkpoint", "cosigned")
+    ),
+    "vault.sqlite",
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with a log, its keys and a checkpoint."""
+    folder = tmp_path / "data"
+    written(folder, RegisterUser(profile("ann")), CreateItem(1, Content("an item")))
+    assert invoke(folder, "log", "checkpoint").exit_code == 0
+    return folder
+
+
+KINDS = [(Path.mkdir, "a directory"), (os.mkfifo, "no regular file")]
+"""To read a pipe would be to wait for ever."""
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("make", "kind"), KINDS)
+def test_a_start_names_it_and_changes_nothing(
+    data: Path, name: str, make: Callable[[Path], None], kind: str
+) -> None:
+    (data / name).unlink(missing_ok=True)
+    make(data / name)
+    before = tree(data)
+    result = invoke(data, "serve", "--port", "0")
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1), result.stderr
+    assert f"data/{name} is {kind}, and a file belongs there" in result.stderr
+    assert f"mv {data / name} {data / name}.away" in result.stderr
+    assert tree(data) == before
+
+
+@pytest.mark.parametrize(("make", "kind"), KINDS)
+def test_in_the_place_of_the_secret_key_as_well(
+    tmp_path: Path, make: Callable[[Path], None], kind: str
+) -> None:
+    make(tmp_path / "secret.key")
+    with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
+        check_kept_keys(None, tmp_path)
+    with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
+        secret_keys(None, tmp_path)
+    check_kept_keys("given, so the file is not asked for", tmp_path)
+
+
+@pytest.mark.parametrize("command", [["log", "show"], ["users", "disable", "ann"]], ids=" ".join)
+@pytest.mark.parametrize("name", FILES)
+def test_a_command_names_it_as_well(data: Path, name: str, command: Sequence[str]) -> None:
+    (data / name).unlink(missing_ok=True)
+    (data / name).mkdir()
+    result = invoke(data, *command)
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1), result.stderr
+    assert f"data/{name} is a directory, and a file belongs there" in result.stderr
