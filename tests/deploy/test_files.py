@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import yaml
 from dotenv import dotenv_values
 
@@ -24,12 +26,23 @@ NOT_RUN = [DEPLOY / "Containerfile", *COMPOSE.glob("*.yaml")]
 
 @pytest.fixture
 def compose() -> dict[str, Any]:
-    """The compose file, its variables put in."""
-    text = (COMPOSE / "compose.yaml").read_text()
-    for name, value in dotenv_values(COMPOSE / "example.env").items():
-        text = text.replace(f"${{{name}}}", value or "")
-    assert "${" not in text
-    found: dict[str, Any] = yaml.safe_load(text)
+    """The compose file with the variables of the example."""
+    return interpolated(dotenv_values(COMPOSE / "example.env"))
+
+
+def interpolated(variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """The compose file with its variables put in, as Compose does: into the values."""
+
+    def put_in(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: put_in(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [put_in(one) for one in value]
+        if isinstance(value, str):
+            return re.sub(r"\$\{(\w+)\}", lambda name: variables[name[1]] or "", value)
+        return value
+
+    found: dict[str, Any] = put_in(yaml.safe_load((COMPOSE / "compose.yaml").read_text()))
     return found
 
 
@@ -63,6 +76,55 @@ def test_a_server_does_not_start_with_the_key_of_an_example(file: Path) -> None:
         given_keys(dotenv_values(file)["EVENTAPI_SECRET_KEY"] or "")
 
 
+@pytest.mark.parametrize("password", ["S3c@ret/#?%41:&", "'\"\\ $x ü", "CHANGE-ME"])
+def test_a_password_may_have_any_characters(password: str) -> None:
+    """The database and its clients get it as it is; in an address it would have to be escaped."""
+    services = interpolated(
+        {**dotenv_values(COMPOSE / "example.env"), "POSTGRES_PASSWORD": password}
+    )["services"]
+    assert services["postgresql"]["environment"]["POSTGRES_PASSWORD"] == password
+    for name in ("eventapi-1", "eventapi-2", "eventapi-3"):
+        environment = services[name]["environment"]
+        settings = load(environment, Path("/nonexistent")).settings
+        address = sqlalchemy.make_url(settings.log or "")
+        assert (address.username, address.password) == ("eventapi", None)
+        assert (address.host, address.database) == ("postgresql", "eventapi")
+        assert environment["PGPASSWORD"] == password  # tests/events/test_sql.py has the driver.
+
+
+def test_every_service_starts_again_after_a_restart_of_the_machine(compose: dict[str, Any]) -> None:
+    """Docker starts a service of `on-failure` again only after an exit code other than 0."""
+    policies = {name: service["restart"] for name, service in compose["services"].items()}
+    assert set(policies.values()) == {"unless-stopped"}, policies
+
+
+def test_a_long_replay_at_the_start_is_not_taken_for_a_failure() -> None:
+    text = (DEPLOY / "Containerfile").read_text()
+    (period,) = re.findall(r"^HEALTHCHECK .*--start-period=(\d+)h ", text, re.MULTILINE)
+    assert int(period) >= 1
+
+
+def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
+    """No setting, key or log that lies in the directory goes into an image or its cache."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    first, *patterns = [line for line in lines if line and not line.startswith("#")]
+    assert first == "*"
+    taken = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
+    assert taken == set(copied())
+    assert [pattern for pattern in patterns if not pattern.startswith("!")] == ["**/__pycache__"]
+
+
+CHECKED_ELSEWHERE = {"README.md": "tests/test_documents.py"}
+
+
+def test_every_file_is_checked_by_a_test() -> None:
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("*.py"))
+    files = {file.name for file in DEPLOY.rglob("*") if file.is_file()} - {".env"}
+    unchecked = {name for name in files - CHECKED_ELSEWHERE.keys() if name not in tests}
+    assert unchecked == set()
+    assert all((ROOT / test).exists() for test in CHECKED_ELSEWHERE.values())
+
+
 def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
     files = [file for _, _, file in mounted(compose)]
     assert [file for file in files if not file.exists()] == [COMPOSE / "tls"]  # Everyone's own.
@@ -91,14 +153,14 @@ def test_the_files_refer_to_services_that_there_are(compose: dict[str, Any]) -> 
 
 
 def test_what_the_container_copies_is_there_and_is_the_whole_house() -> None:
-    text = (DEPLOY / "Containerfile").read_text()
-    copied = [
-        name
-        for line in re.findall("^COPY ([^-].*)$", text, re.MULTILINE)
-        for name in line.split()[:-1]
-    ]
-    assert [name for name in copied if not (ROOT / name).exists()] == []
-    assert {"eventapi", "projections", "events", "pyproject.toml"} <= set(copied)
+    assert [name for name in copied() if not (ROOT / name).exists()] == []
+    assert {"eventapi", "projections", "events", "pyproject.toml"} <= set(copied())
+
+
+def copied() -> list[str]:
+    """What the build copies from here."""
+    lines = re.findall("^COPY ([^-].*)$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+    return [name for line in lines for name in line.split()[:-1]]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is absent: make servers")

@@ -51,6 +51,25 @@ def test_the_units_are_right(units: Path) -> None:
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("log", ["database", "file"])
+def test_the_directories_of_a_unit_are_the_ones_that_it_makes(units: Path, log: str) -> None:
+    """As it stands, and with the lines that its comment gives for a log in a file."""
+    unit = units / SERVICES[0]
+    text = unit.read_text()
+    if log == "file":
+        for name, value in re.findall(r"^#   (\w+)=(.*)$", text, re.MULTILINE):
+            text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+            assert count == 1, name
+        unit.write_text(text)
+    (made,) = re.findall("^StateDirectory=(.*)$", text, re.MULTILINE)
+    assert re.findall("^WorkingDirectory=(.*)$", text, re.MULTILINE) == [f"/var/lib/{made}"]
+    assert re.findall("^Environment=EVENTAPI_DATA=(.*)$", text, re.MULTILINE) == [
+        f"/var/lib/{made}"
+    ]
+    assert made == ("eventapi" if log == "file" else "eventapi/%i")
+    assert analysed(units, "verify", f"./{SERVICES[0]}").stderr == ""
+
+
 def test_control_a_wrong_unit_would_be_seen(units: Path) -> None:
     unit = units / SERVICES[0]
     unit.write_text(unit.read_text().replace("Restart=on-failure", "Restart=sometimes"))

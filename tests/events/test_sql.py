@@ -334,19 +334,6 @@ async def test_a_false_word_of_an_end_that_is_not_there_is_not_served(
         await append(log)
 
 
-@in_event_loop
-async def test_a_password_may_stand_in_a_file(
-    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "passwords").write_text(f"127.0.0.1:{postgresql.port}:*:eventapi:a password\n")
-    (tmp_path / "passwords").chmod(0o600)
-    address = postgresql.url.replace(":a%20password", "")
-    with pytest.raises(ConfigurationError):
-        await Database.open(address)
-    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
-    await (await Database.open(address)).close()
-
-
 @pytest.mark.parametrize("setting", ["synchronous_commit"])
 @in_event_loop
 async def test_a_database_that_may_lose_commits_is_refused(
