@@ -1,0 +1,232 @@
+"""Check a server against its log, by docs/log-format.md alone.
+
+    python docs/check.py http://SERVER VKEY events.jsonl [TOKEN [AUDITOR_TOKEN]]
+
+reads the log and its mark, the newest checkpoint, proofs that the log continues its earlier states, and
+the hash tiles. With a user's token it reads a proof of every line that this user may see, with
+an auditor's one the lines as well. Prints what was checked; ends with 1 where anything is wrong.
+VKEY must not come from the server itself. Needs the package `cryptography`.
+"""
+
+import base64
+import hashlib
+import json
+import struct
+import sys
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def need(condition, complaint):
+    if not condition:
+        sys.exit(f"WRONG: {complaint}")
+
+
+def get(url, token=None):
+    """Return the body, or None for 404."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+# The published end, and the lines up to there
+
+
+def published_end(mark):
+    """Return byte offset, position and hash of the published end."""
+    while True:
+        page = mark.read_bytes()
+        need(len(page) == 4096 and page[24:40] == b"eventapi-mark-1\n", "this is no mark")
+        (position,) = struct.unpack_from("=Q", page, 0)
+        ends = [(0, 0, bytes(32))]
+        for at in (64, 192):
+            offset, number, digest, crc = struct.unpack_from("<QQ32sI", page, at)
+            if crc == zlib.crc32(page[at : at + 48]):
+                ends.append((offset, number, digest))
+        end = max(ends, key=lambda end: end[1])
+        if end[1] >= position:
+            return end
+
+
+def lines_of(log, end):
+    """Return the published lines, each without its newline, their chain checked."""
+    offset, position, last = end
+    content = log.read_bytes()[:offset]
+    need(not content or content.endswith(b"\n"), "the published end is not the end of a line")
+    lines = content.split(b"\n")[:-1]
+    need(len(lines) == position, f"{position} lines are published, {len(lines)} are there")
+    before = bytes(32)
+    for number, line in enumerate(lines, 1):
+        body, members = line[:-75], json.loads(line)
+        before = sha256(before, body)
+        need(
+            line[-75:] == b',"hash":"' + before.hex().encode() + b'"}', f"the hash of line {number}"
+        )
+        need(members["id"] == str(number), f"the id of line {number}")
+    need(before == last, "the hash in the mark is not that of the last published line")
+    return lines
+
+
+# The tree
+
+
+def node(left, right):
+    return sha256(b"\1", left, right)
+
+
+def root_of(leaves):
+    if len(leaves) < 2:
+        return leaves[0] if leaves else sha256()
+    middle = 1 << (len(leaves) - 1).bit_length() - 1
+    return node(root_of(leaves[:middle]), root_of(leaves[middle:]))
+
+
+def included_root(index, size, leaf, proof):
+    """RFC 9162, section 2.1.3.2: the root that a proof leads to."""
+    fn, sn, r = index, size - 1, leaf
+    for p in proof:
+        need(sn != 0, "a proof of inclusion is too long")
+        if fn & 1 or fn == sn:
+            r = node(p, r)
+            while not fn & 1 and fn != 0:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            r = node(r, p)
+        fn, sn = fn >> 1, sn >> 1
+    need(sn == 0, "a proof of inclusion is too short")
+    return r
+
+
+def consistent_roots(old, size, old_root, proof):
+    """RFC 9162, section 2.1.4.2: the old and the new root that a proof leads to."""
+    path = ([old_root] if old & (old - 1) == 0 else []) + proof
+    need(path, "a proof of consistency is too short")
+    fn, sn = old - 1, size - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    fr = sr = path[0]
+    for c in path[1:]:
+        need(sn != 0, "a proof of consistency is too long")
+        if fn & 1 or fn == sn:
+            fr, sr = node(c, fr), node(c, sr)
+            while not fn & 1 and fn != 0:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            sr = node(sr, c)
+        fn, sn = fn >> 1, sn >> 1
+    need(sn == 0, "a proof of consistency is too short")
+    return fr, sr
+
+
+# Checkpoints
+
+
+class Key:
+    """A verifier key."""
+
+    def __init__(self, vkey):
+        self.name, number, key = vkey.strip().split("+", 2)
+        key = base64.b64decode(key, validate=True)
+        self.id = sha256(self.name.encode(), b"\n", key)[:4]
+        need(key[0] == 1 and len(key) == 33 and self.id.hex() == number, "this is no verifier key")
+        need(
+            self.name == f"eventapi/{sha256(key[1:]).hex()[:16]}", "the name is not that of the key"
+        )
+        self.public = Ed25519PublicKey.from_public_bytes(key[1:])
+
+    def head_of(self, checkpoint):
+        """Return size and root of a checkpoint, its signature and origin checked."""
+        text, signatures = checkpoint.decode().split("\n\n")
+        origin, size, root = text.split("\n")
+        dash, name, box = signatures.split("\n")[0].split(" ")
+        box = base64.b64decode(box, validate=True)
+        need(origin == name == self.name, f"the origin is {origin}, signed by {name}")
+        need(
+            dash == "\u2014" and len(box) == 68 and box[:4] == self.id, "a signature of another key"
+        )
+        try:
+            self.public.verify(box[4:], f"{text}\n".encode())
+        except InvalidSignature:
+            need(False, "the signature of a checkpoint")
+        return int(size), base64.b64decode(root, validate=True)
+
+
+def proof_of(body, first):
+    """Return the hashes of a proof, and its checkpoint; `first` are its lines before the hashes."""
+    head, _, checkpoint = body.partition(b"\n\n")
+    lines = head.decode().split("\n")
+    need(lines[: len(first)] == first, f"a proof begins with {lines[:2]}")
+    hashes = [base64.b64decode(line, validate=True) for line in lines[len(first) :]]
+    need(all(len(one) == 32 for one in hashes), "a hash has not 32 bytes")
+    return hashes, checkpoint
+
+
+# What is checked
+
+
+def check(server, key, log, token, auditor):
+    end = published_end(log.with_name(f"{log.name}.mark"))
+    lines = lines_of(log, end)
+    leaves = [sha256(b"\0", line) for line in lines]
+    size, root = key.head_of(get(f"{server}/log/checkpoint"))
+    need(size <= len(lines), "the checkpoint is of more lines than are published")
+    need(root == root_of(leaves[:size]), "the root of the checkpoint")
+    print(f"{len(lines)} lines are chained and published; a checkpoint of {size} holds")
+
+    for old in sorted({0, 1, 2, 3, size // 3, size // 2, size - 1, size}):
+        body = get(f"{server}/log/consistency/{old}")
+        hashes, checkpoint = proof_of(body, [f"old {old}"])
+        newest, new_root = key.head_of(checkpoint)
+        before = root_of(leaves[:old])
+        if old in (0, newest):
+            need(not hashes, f"a proof from {old} to {newest} has hashes")
+        else:
+            roots = consistent_roots(old, newest, before, hashes)
+            need(roots == (before, new_root), f"the log does not continue its first {old} lines")
+    need(get(f"{server}/log/consistency/{size + 1_000_000}") is None, "a proof of lines to come")
+    print("it continues its earlier states")
+
+    whole, rest = divmod(size, 256)
+    tiles = [(f"{tile:03}", 256 * tile, 256) for tile in range(min(whole, 1000))]
+    tiles += [(f"{whole:03}.p/{rest}", 256 * whole, rest)] if rest and whole < 1000 else []
+    for place, start, width in tiles:
+        tile = get(f"{server}/log/tile/0/{place}")
+        need(tile == b"".join(leaves[start : start + width]), f"the tile {place}")
+        if auditor:
+            entries = get(f"{server}/log/tile/entries/{place}", auditor)
+            expected = b"".join(
+                struct.pack(">H", len(one)) + one for one in lines[start : start + width]
+            )
+            need(entries == expected, f"the entries {place}")
+    print(f"{len(tiles)} tiles hold" + (", and their lines" if auditor else ""))
+
+    proven = 0
+    for index, leaf in enumerate(leaves[:size] if token else []):
+        body = get(f"{server}/log/proof/{index + 1}", token)
+        if body is None:
+            continue
+        hashes, checkpoint = proof_of(body, ["c2sp.org/tlog-proof@v1", f"index {index}"])
+        newest, new_root = key.head_of(checkpoint)
+        need(
+            included_root(index, newest, leaf, hashes) == new_root, f"the proof of line {index + 1}"
+        )
+        proven += 1
+    print(f"{proven} lines are proven")
+
+
+if __name__ == "__main__":
+    check(sys.argv[1], Key(sys.argv[2]), Path(sys.argv[3]), *[*sys.argv[4:], None, None][:2])
