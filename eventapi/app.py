@@ -19,7 +19,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from importlib.metadata import version as version_of
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +80,7 @@ from eventapi.storage import (
     opened_journal,
     warn_if_in_memory,
 )
+from eventapi.version import VERSION
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 
@@ -132,13 +132,12 @@ def create_app(
 
     What can go wrong with the data directory is told when the application starts up.
     """
-    version = version_of("eventapi")
     if settings is None:
         try:
             settings = load(os.environ).settings
             logs.configure(settings)
             reports_wanted(settings.sentry_dsn)
-            tracing = tracing or tracing_from(os.environ, version)
+            tracing = tracing or tracing_from(os.environ, VERSION)
         except ConfigurationError as error:
             print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
@@ -159,7 +158,7 @@ def create_app(
         passwords = parts.passwords or Passwords()
         key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
         async with (
-            watched(settings, parts, tracing, version) as (watch, metering),
+            watched(settings, parts, tracing, VERSION) as (watch, metering),
             opened_journal(
                 settings,
                 parts,
@@ -326,7 +325,7 @@ def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> l
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
     plain = requests[0]
-    document = partial(openapi.document, documented, version_of("eventapi"), announced)
+    document = partial(openapi.document, documented, VERSION, announced)
     add("", plain, docs.endpoints(document, [request.version.name for request in requests]))
     return [*routers, Router("/", route_handlers=docs.parts(), request_class=plain)]
 
@@ -343,7 +342,7 @@ def _health(  # noqa: PLR0917 - one of each
     signing: SigningCheck,
     metering: Metering | None,
 ) -> Details:
-    started, version = time.monotonic(), version_of("eventapi")
+    started = time.monotonic()
     rebuilds = open_rebuilds(settings)
 
     def details() -> Mapping[str, Any]:
@@ -359,7 +358,7 @@ def _health(  # noqa: PLR0917 - one of each
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
             "workers": _workers(metering),
-            "version": version,
+            "version": VERSION,
         }
 
     return details

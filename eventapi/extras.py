@@ -1,8 +1,10 @@
-"""What is not installed with eventapi itself: whether it is wanted, and then whether it is there."""
+"""Optional packages: whether the settings need them, and whether they are installed."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
@@ -14,11 +16,17 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _SPOKEN: Final = "http/protobuf"
 _ADDRESS: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 
+PACKAGES: Final = {
+    "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),
+    "sentry": ("sentry-sdk>=2.75,<3",),
+}
+"""The extras of ``pyproject.toml``. Their names alone do not help: this project is not on PyPI."""
+
 
 def traces_wanted(environ: Mapping[str, str]) -> bool:
     """Whether OpenTelemetry's own variables ask for traces.
 
-    Raises `ConfigurationError` where they ask for what there is not.
+    Raises `ConfigurationError` for what is not supported or not installed.
     """
     endpoint = next((name for name in _ENDPOINTS if environ.get(name)), None)
     if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -38,7 +46,7 @@ def traces_wanted(environ: Mapping[str, str]) -> bool:
 
 
 def reports_wanted(dsn: str | None) -> bool:
-    """Whether Sentry is to be told of errors; raises `ConfigurationError` where it cannot be."""
+    """Whether errors are reported to Sentry; raises `ConfigurationError` without its package."""
     if not dsn:
         return False
     _require("sentry_sdk", "sentry", "EVENTAPI_SENTRY_DSN")
@@ -51,4 +59,7 @@ def _require(module: str, extra: str, setting: str) -> None:
     except ModuleNotFoundError:  # Of a package above it.
         found = False
     if not found:
-        raise ConfigurationError(f"{setting} is set, which needs: pip install 'eventapi[{extra}]'")
+        command = shlex.join([sys.executable, "-m", "pip", "install", *PACKAGES[extra]])
+        raise ConfigurationError(
+            f"{setting} is set, but a package that it needs is not installed; type: {command}"
+        )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from eventapi import extras
 from eventapi.extras import reports_wanted, traces_wanted
+from eventapi.version import DISTRIBUTION
 from events.errors import ConfigurationError
 from tests.eventapi.cli.running import run
 
+ROOT = Path(__file__).parents[2]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
 
@@ -52,19 +57,46 @@ def test_what_there_is_not_is_refused(more: dict[str, str]) -> None:
 
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT .*eventapi\[otel\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT .*opentelemetry-sdk"
+    ):
         traces_wanted(ENDPOINT)
-    with pytest.raises(ConfigurationError, match=r"EVENTAPI_SENTRY_DSN .*eventapi\[sentry\]"):
+    with pytest.raises(ConfigurationError, match=r"EVENTAPI_SENTRY_DSN .*sentry-sdk"):
         reports_wanted("http://key@127.0.0.1/7")
     assert not reports_wanted(None)
+
+
+@pytest.mark.parametrize("extra", extras.PACKAGES)
+def test_the_command_that_a_message_shows_installs_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
+    """With the interpreter that runs, into its environment, and by no name that others may take."""
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError) as refused:
+        traces_wanted(ENDPOINT) if extra == "otel" else reports_wanted("http://key@127.0.0.1/7")
+    command = shlex.split(str(refused.value).partition("type: ")[2])
+    assert command[:4] == [sys.executable, "-m", "pip", "install"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert command[4:] == project["optional-dependencies"][extra]
+
+
+def test_the_name_to_install_by_is_our_own() -> None:
+    """On PyPI, eventapi is a project of somebody else: no document or message may install it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == DISTRIBUTION == "eventapi-server"
+    assert project["scripts"] == {"eventapi": "eventapi.cli.main:main"}
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*")]
+    texts += [*ROOT.glob("eventapi/**/*.py"), ROOT / "Makefile"]
+    foreign = re.compile(r"pip install[^\n]*\beventapi(?!-server)(\[|'|\s|$)")
+    assert [text for text in texts if text.is_file() and foreign.search(text.read_text())] == []
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "eventapi[otel]"),
-        ("EVENTAPI_SENTRY_DSN", "http://key@127.0.0.1/7", "eventapi[sentry]"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "opentelemetry-sdk"),
+        ("EVENTAPI_SENTRY_DSN", "http://key@127.0.0.1/7", "sentry-sdk"),
     ],
 )
 def test_the_start_stops_with_one_line_where_an_extra_is_missing(
@@ -79,7 +111,7 @@ def test_the_start_stops_with_one_line_where_an_extra_is_missing(
     ended = run(
         tmp_path,
         *("serve", "--port", "0", "--workers", workers),
-        **{setting: value, "PYTHONPATH": str(hidden)},
+        **{setting: value, "PYTHONPATH": f"{hidden}:{ROOT}"},
     )
     assert ended.code == 3
     assert ended.err.count("\n") == 1

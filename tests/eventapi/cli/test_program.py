@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,13 @@ from eventapi.cli import config as config_module
 from eventapi.commands.users import RegisterUser
 from eventapi.settings import Settings
 from eventapi.testing.given import profile
+from eventapi.version import VERSION
 from events.errors import LogUnavailable, NotFound, StorageFull, VaultUnavailable
 from tests.eventapi.cli.running import PROGRAM, invoke, run, written
 
 
 def test_its_version_and_both_of_its_names(tmp_path: Path) -> None:
-    assert run(tmp_path, "--version").out.decode() == f"eventapi {version('eventapi')}\n"
+    assert run(tmp_path, "--version").out.decode() == f"eventapi {VERSION}\n"
 
 
 def test_every_command_has_its_help(tmp_path: Path) -> None:
