@@ -30,6 +30,7 @@ from eventapi.background import kept_running
 from eventapi.beginning import check_start
 from eventapi.commands.quota import Quota
 from eventapi.commands.sessions import Lifetime
+from eventapi.configuration import load
 from eventapi.expiry import keep_ending
 from eventapi.extras import reports_wanted
 from eventapi.feed import Feed
@@ -68,7 +69,7 @@ from eventapi.security.passwords import Passwords
 from eventapi.security.secret import check_kept_keys, secret_keys, warn_of_new_key
 from eventapi.security.secret import is_missing as secret_is_missing
 from eventapi.security.tokens import Tokens
-from eventapi.settings import Settings, load
+from eventapi.settings import Settings
 from eventapi.signing_check import SigningCheck
 from eventapi.snapshotting import keep_taking
 from eventapi.storage import (

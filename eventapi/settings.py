@@ -1,127 +1,304 @@
-"""Settings: typed, from the environment or a ``.env`` file, each with where it came from."""
+"""The settings: their types, defaults and meanings. `eventapi.configuration` loads them."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
-from eventapi.env_file import read_env_file
-from eventapi.kubernetes import service_link
-from eventapi.times import moment
-from events.errors import ConfigurationError
-from events.urls import HIDDEN, mask_url
-
-PREFIX = "EVENTAPI_"
-
-_RATE = r"^(off|[1-9][0-9]*/(second|minute|hour|day))$"
-_ORIGIN = (
-    r"^(\*|[A-Za-z][A-Za-z0-9+.\-]*://([A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?)$"
+from eventapi.setting import PREFIX, Setting, about, settings_of
+from eventapi.setting_types import (
+    ORIGINS_RULE,
+    RATE_RULE,
+    TIME_RULE,
+    Count,
+    Days,
+    Dsn,
+    Link,
+    Minutes,
+    Origin,
+    Port,
+    Positive,
+    PublicUrl,
+    Rate,
+    Switch,
+    Text,
+    log_fault,
+    origins_fault,
+    proxies_fault,
+    redis_fault,
+    time_fault,
 )
-_LINK = r"^(https?:/)?/[!#-;=?-~]+$"
-_RULES = {
-    _RATE: "must be N/second, N/minute, N/hour, N/day or off",
-    _LINK: "must be the URL of a page, or its path on this server",
-    _ORIGIN: "must be origins such as https://app.example:8443, separated by commas, or * alone",
-}
-"""What each pattern means to an operator."""
-
-Text = Annotated[str, Meta(min_length=1)]
-Positive = Annotated[int, Meta(ge=1)]
-Minutes = Annotated[int, Meta(ge=1, le=525_600)]
-Days = Annotated[int, Meta(ge=1, le=36_500)]
-Rate = Annotated[str, Meta(pattern=_RATE)]
-Origin = Annotated[str, Meta(pattern=_ORIGIN)]
-
-Link = Annotated[str, Meta(pattern=_LINK)]
-
-SECRET = frozenset({"SECRET_KEY"})
-"""Shown as stars; of addresses only the password is."""
+from eventapi.times import moment
+from events.urls import mask_url
 
 _PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
 
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
-REDIS_RULE = (
-    f"must be an address that begins with {', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)},"
-    " such as redis://:PASSWORD@HOST:6379/0; in a password write @ as %40, / as %2F, # as %23,"
-    " ? as %3F and % as %25"
-)
-
-
-def _is_redis_url(url: str) -> bool:
-    """Whether an address has a known scheme, a port that is one, and no part of a password behind."""
-    with suppress(ValueError):
-        parts = urlsplit(url)
-        behind = f"{parts.path}{parts.query}{parts.fragment}"
-        return parts.port != 0 and parts.scheme in REDIS_SCHEMES and "@" not in behind
-    return False
-
-
 class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
-    """Everything an operator may choose.
+    """Everything an operator may choose; ``docs/settings.md`` is made from these fields.
 
-    ``log`` is a path or a database URL, by default ``events.jsonl`` in ``data``; ``rate_limit`` and
-    ``rate_limit_login`` are ``N/second|minute|hour|day`` or ``off``; ``trusted_proxies`` are addresses or
-    networks; lists are separated by commas;
-    words such as those of ``log_level`` may stand in any case; ``v1_deprecation`` and ``v1_sunset``
-    are RFC 3339 times or dates, which answers of version 1 tell, with a link to what it says there.
-    ``user_quota_bytes`` limits what the items of one user take in
-    the log, and ``user_quota_items`` how many there are; 0 is no limit.
-    An access token lives for a year and a
-    session for a century at most: ``refresh_token_days`` after its last refresh, and in any case
-    ``session_days`` after its start.
+    Lists are separated by commas. Words such as those of ``log_level`` may have any case.
+    ``public_url`` has no slash at its end.
     """
 
-    data: Text = "./data"
-    log: Text | None = None
-    secret_key: str | None = None
-    access_token_minutes: Minutes = 30
-    refresh_token_days: Days = 30
-    session_days: Days = 365
-    cors_origins: tuple[Origin, ...] = ()
-    cors_credentials: Literal["on", "off"] = "off"
-    public_url: str | None = None
-    trusted_proxies: tuple[str, ...] = ()
-    redis_url: str | None = None
-    rate_limit: Rate = "6000/minute"
-    rate_limit_login: Rate = "60/minute"
-    max_body_bytes: Positive = 65_536
-    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
-    log_format: Literal["console", "json"] = "console"
-    log_file: str | None = None
-    sentry_dsn: str | None = None
-    metrics: Literal["on", "off"] = "on"
-    snapshot_every: Annotated[int, Meta(ge=0)] = 100_000
-    user_quota_bytes: Annotated[int, Meta(ge=0)] = 0
-    user_quota_items: Annotated[int, Meta(ge=0)] = 0
-    v1_deprecation: str | None = None
-    v1_sunset: str | None = None
-    v1_link: Link | None = None
+    host: Annotated[
+        Text,
+        about(
+            "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
+            "`::` every address. `serve --host` wins.",
+            values="an address or a name of this machine",
+            example="0.0.0.0",  # noqa: S104 - nothing listens on it here
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        Port,
+        about(
+            "Port that the server listens on; 0 takes a free one. `serve --port` wins.",
+            example="9000",
+        ),
+    ] = 8000
+    workers: Annotated[
+        Positive,
+        about(
+            "Processes that serve. Each has all users, items and sessions in its memory. "
+            "`serve --workers` wins.",
+            unit="processes",
+            example="4",
+        ),
+    ] = 1
+    data: Annotated[
+        Text,
+        about(
+            "Data directory: the log, the keys and everything that is kept beside them. "
+            "`--data` wins.",
+            values="a path",
+            example="/var/lib/eventapi",
+        ),
+    ] = "./data"
+    log: Annotated[
+        Text | None,
+        about(
+            "The log of events: a file, or a database, which several machines can share. "
+            "`--log` wins.",
+            values="a path, or an address postgresql://... or mysql://...",
+            check=log_fault,
+            default="events.jsonl in DATA",
+            example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
+        ),
+    ] = None
+    secret_key: Annotated[
+        str | None,
+        about(
+            "Key that signs access tokens. Instances that share a database need the same one. "
+            "Several are separated by commas: the first signs, the others are still accepted.",
+            values="32 bytes or more, not a known or repeated text",
+            default="made once, and kept in DATA as secret.key",
+            example="the output of `openssl rand -hex 32`",
+        ),
+    ] = None
+    access_token_minutes: Annotated[
+        Minutes,
+        about("How long an access token is accepted.", unit="minutes", example="15"),
+    ] = 30
+    refresh_token_days: Annotated[
+        Days,
+        about(
+            "How long a session lasts after its last refresh.",
+            unit="days",
+            example="14",
+        ),
+    ] = 30
+    session_days: Annotated[
+        Days,
+        about(
+            "How long a session lasts at most, however often it is refreshed.",
+            unit="days",
+            example="90",
+        ),
+    ] = 365
+    public_url: Annotated[
+        PublicUrl | None,
+        about(
+            "Address that clients reach the server by, used in links. "
+            "Set it if a proxy changes the host, or serves the API under a path.",
+            values="an http:// or https:// address, with a path or without, and no query",
+            default="from each request",
+            example="https://api.example/events",
+        ),
+    ] = None
+    cors_origins: Annotated[
+        tuple[Origin, ...],
+        about(
+            "Origins of pages in browsers that may call this API (CORS).",
+            values=ORIGINS_RULE,
+            check=origins_fault,
+            default="none",
+            example="https://app.example,http://localhost:3000",
+        ),
+    ] = ()
+    cors_credentials: Annotated[
+        Switch,
+        about(
+            "Whether those pages may send credentials (cookies and the like). "
+            "Access tokens in a header need no such permission.",
+            example="on",
+        ),
+    ] = "off"
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        about(
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
+            values="IP addresses and networks, separated by commas",
+            check=proxies_fault,
+            default="none",
+            example="127.0.0.1,10.0.0.0/8",
+        ),
+    ] = ()
+    redis_url: Annotated[
+        str | None,
+        about(
+            "Redis or Valkey that counts rate limits for all machines together.",
+            values="an address redis://..., rediss://..., unix://..., valkey://... or valkeys://...",
+            check=redis_fault,
+            default="none, each machine counts for itself",
+            example="redis://:PASSWORD@cache.example:6379/0",
+        ),
+    ] = None
+    rate_limit: Annotated[
+        Rate,
+        about(
+            "Requests of one caller: a user, or an address without a token.",
+            values=RATE_RULE,
+            example="600/minute",
+        ),
+    ] = "6000/minute"
+    rate_limit_login: Annotated[
+        Rate,
+        about(
+            "Logins, registrations and refreshes of one address. `off` also turns off the slow-down "
+            "after wrong passwords.",
+            values=RATE_RULE,
+            example="10/minute",
+        ),
+    ] = "60/minute"
+    max_body_bytes: Annotated[
+        Positive,
+        about(
+            "Largest body of a request; a larger one is refused with 413.",
+            unit="bytes",
+            example="16384",
+        ),
+    ] = 65_536
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        about(
+            "Which lines the server writes. Above `info` there is no access log; `debug` adds the "
+            "path of requests to unknown routes.",
+            example="warning",
+        ),
+    ] = "info"
+    log_format: Annotated[
+        Literal["console", "json"],
+        about("Form of those lines: for people, or for programs.", example="json"),
+    ] = "console"
+    log_file: Annotated[
+        str | None,
+        about(
+            "File that gets those lines besides stderr. It is rotated at 64 MiB, and 8 old ones are "
+            "kept.",
+            values="a path",
+            default="none, only stderr",
+            example="/var/log/eventapi/server.log",
+        ),
+    ] = None
+    sentry_dsn: Annotated[
+        Dsn | None,
+        about(
+            "Where unexpected errors are reported. It needs the extra `sentry`.",
+            values="an address such as https://KEY@sentry.example/1",
+            default="none",
+            example="https://KEY@sentry.example/1",
+        ),
+    ] = None
+    metrics: Annotated[
+        Switch,
+        about("Whether `GET /metrics` answers, for Prometheus.", example="off"),
+    ] = "on"
+    snapshot_every: Annotated[
+        Count,
+        about(
+            "After how many new events a snapshot is taken, which makes the next start faster. "
+            "0 takes none.",
+            unit="events",
+            example="500000",
+        ),
+    ] = 100_000
+    user_quota_bytes: Annotated[
+        Count,
+        about(
+            "How much of the log the items of one user may take; then writes are refused with 409. "
+            "0 is no limit.",
+            unit="bytes",
+            example="100000000",
+        ),
+    ] = 0
+    user_quota_items: Annotated[
+        Count,
+        about("How many items one user may have. 0 is no limit.", unit="items", example="10000"),
+    ] = 0
+    v1_deprecation: Annotated[
+        str | None,
+        about(
+            "Since when version 1 of the API is deprecated; its answers announce it.",
+            values=TIME_RULE,
+            check=time_fault,
+            default="not deprecated",
+            example="2027-01-01",
+        ),
+    ] = None
+    v1_sunset: Annotated[
+        str | None,
+        about(
+            "When version 1 will end; its answers announce it, and nothing ends by itself.",
+            values=TIME_RULE,
+            check=time_fault,
+            default="no end",
+            example="2027-07-01T00:00:00Z",
+        ),
+    ] = None
+    v1_link: Annotated[
+        Link | None,
+        about(
+            "Page about these two, in the `Link` of the same answers.",
+            values="the URL of a page, or its path on this server",
+            default="none",
+            example="https://api.example/changes",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        if "*" in self.cors_origins and len(self.cors_origins) > 1:
-            raise ValueError(_RULES[_ORIGIN])
-        for proxy in self.trusted_proxies:
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError as error:
-                raise ValueError(f"must be addresses or networks: {error}") from None
-        if self.redis_url and not _is_redis_url(self.redis_url):
-            raise ValueError(REDIS_RULE)
-        if self.log_file and Path(self.log_file).resolve() == self.log_path.resolve():
-            raise ValueError("LOG_FILE must not be the log of events")
+        for setting in described().values():
+            value = getattr(self, setting.name.lower())
+            if value is not None and (fault := setting.check(value)):
+                raise ValueError(fault)
+        if self.public_url:
+            msgspec.structs.force_setattr(self, "public_url", self.public_url.rstrip("/"))
         times = [moment(text) for text in (self.v1_deprecation, self.v1_sunset) if text is not None]
         if times != sorted(times):
             raise ValueError(f"V1_SUNSET must not be before {PREFIX}V1_DEPRECATION")
+        if self.log_file and Path(self.log_file).resolve() == self.log_path.resolve():
+            raise ValueError("LOG_FILE must not be the log of events")
+        if "*" in self.cors_origins and self.cors_credentials == "on":
+            raise ValueError(
+                f"CORS_CREDENTIALS must be off while {PREFIX}CORS_ORIGINS is *: browsers refuse "
+                "both together; list the origins"
+            )
 
     @property
     def data_path(self) -> Path:
@@ -148,82 +325,10 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     @property
     def log_name(self) -> str:
         """What the log is called where people read it: its path, or its address, passwords masked."""
-        return _masked("LOG", self.log) if self.is_database else str(self.log_path)
+        return mask_url(self.log) if self.log and self.is_database else str(self.log_path)
 
 
-class Loaded(msgspec.Struct, frozen=True):
-    """Settings, and for each name where its value came from."""
-
-    settings: Settings
-    origins: Mapping[str, str]
-
-    def shown(self) -> list[tuple[str, str, str]]:
-        """Every setting as (variable, value, origin), secrets masked."""
-        values = msgspec.to_builtins(self.settings)
-        return [
-            (PREFIX + name, _masked(name, value), self.origins[name])
-            for name, value in values.items()
-        ]
-
-
-def _masked(name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if name in SECRET:
-        return HIDDEN
-    texts = value if isinstance(value, list | tuple) else [str(value)]
-    return ",".join(mask_url(text) if "://" in text else text for text in texts)
-
-
-def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Loaded:
-    """The settings of an environment, which wins over the ``.env`` file.
-
-    Raises `ConfigurationError` for an unknown ``EVENTAPI_`` name, for a bad value, and for a line of
-    the file that cannot be read.
-    """
-    origins = dict.fromkeys(
-        (field.encode_name for field in msgspec.structs.fields(Settings)), "default"
-    )
-    texts: dict[str, str] = {}
-    file = read_env_file(dotenv, PREFIX)
-    for origin, source in ((str(dotenv), file), ("environment", environ)):
-        for variable, text in source.items():
-            if not variable.startswith(PREFIX):
-                continue
-            name = variable.removeprefix(PREFIX)
-            if service_link(name, text):
-                raise ConfigurationError(
-                    f"{variable} (from {origin}) is no setting: Kubernetes sets it for a Service named"
-                    " eventapi; set enableServiceLinks: false in the Pod, or rename the Service"
-                )
-            if name not in origins:
-                raise ConfigurationError(f"{variable} (from {origin}) is no setting of eventapi")
-            texts[name] = text
-            origins[name] = origin
-    kinds = {name.upper(): get_origin(hint) for name, hint in get_type_hints(Settings).items()}
-    values: dict[str, Any] = {}
-    for name, text in texts.items():
-        values[name] = _value(text, kinds[name])
-        try:
-            msgspec.convert({name: values[name]}, Settings, strict=False)
-        except msgspec.ValidationError as error:
-            reason = _reason(str(error))
-            raise ConfigurationError(f"{PREFIX}{name} (from {origins[name]}): {reason}") from None
-    try:
-        return Loaded(msgspec.convert(values, Settings, strict=False), origins)
-    except msgspec.ValidationError as error:
-        # Each is right by itself.
-        raise ConfigurationError(PREFIX + _reason(str(error))) from None
-
-
-def _value(text: str, kind: Any) -> str | list[str]:
-    if kind is tuple:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return text.lower() if kind is Literal else text
-
-
-def _reason(message: str) -> str:
-    """Msgspec's message, without the place and with a pattern in words."""
-    reason = message.partition(" - at ")[0]
-    # msgspec prints the pattern as Python's `repr` does.
-    return next((rule for pattern, rule in _RULES.items() if repr(pattern) in reason), reason)
+@cache
+def described() -> Mapping[str, Setting]:
+    """Every setting, by its name without the prefix."""
+    return settings_of(Settings)

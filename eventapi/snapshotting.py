@@ -10,7 +10,8 @@ import subprocess
 
 from eventapi.isolation import program
 from eventapi.journal import Journal
-from eventapi.settings import PREFIX, Settings
+from eventapi.setting import PREFIX
+from eventapi.settings import Settings
 from events.errors import EventapiError
 from projections.snapshots import Snapshots
 

@@ -19,12 +19,13 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text, text
 from sqlalchemy.dialects.mysql import BINARY
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.errors import ConfigurationError, EventapiError, StorageFull
 from events.pooler import check_connection_is_own, refusal_of_pooler
 from events.record import GENESIS
+from events.urls import database_fault
 
 logger = logging.getLogger("events.database")
 
@@ -94,10 +95,6 @@ SIGNING: Final = Table(
 )
 """One row with the verifier key of the log, the newest checkpoint, and where that was recorded."""
 
-_ADDRESS: Final = (
-    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; in a password write"
-    " @ as %40, / as %2F, # as %23, ? as %3F and % as %25"
-)
 TOMBSTONES: Final = Table(
     "eventapi_erased",
     _metadata,
@@ -105,8 +102,6 @@ TOMBSTONES: Final = Table(
     Column("fingerprint", String(64), primary_key=True),
 )
 """Of every destroyed key the SHA-256, in hex; empty where it is unknown."""
-
-_LAST_PORT: Final = 65_535
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
@@ -365,22 +360,10 @@ def telling(unavailable: Callable[[str], EventapiError], what: str) -> Iterator[
 
 def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
     """The address as SQLAlchemy wants it, and what the driver wants to know."""
-    try:
-        parsed = sqlalchemy.make_url(url)
-        drivername = _DRIVERS[parsed.drivername]
-        (parsed.host or "").encode("idna")
-    except (ArgumentError, KeyError, ValueError):
-        raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}") from None
-    # An "@" there is one of the password, so the rest of the password would be in every message.
-    split_password = "@" in f"{parsed.host}{parsed.database}"
-    if not parsed.database or (parsed.port or 0) > _LAST_PORT or split_password:
-        raise ConfigurationError(f"EVENTAPI_LOG: an address of a database is {_ADDRESS}")
-    parsed = parsed.set(drivername=drivername)
-    option = "sslmode" if parsed.get_backend_name() == "postgresql" else "ssl"
-    if parsed.query.keys() - {option} or not isinstance(parsed.query.get(option, ""), str):
-        raise ConfigurationError(
-            f"EVENTAPI_LOG: the one option of such an address is {option}, once"
-        )
+    if fault := database_fault(url):
+        raise ConfigurationError(f"EVENTAPI_LOG: {fault}")
+    parsed = sqlalchemy.make_url(url)
+    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
     if parsed.get_backend_name() == "postgresql":
         # Named as libpq names it, which is what people know.
         mode = parsed.query.get("sslmode")
@@ -397,8 +380,6 @@ def _understood(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
         }
         return parsed, options | ({"ssl": mode} if mode else {})
     wanted = parsed.query.get("ssl")
-    if wanted not in {None, "true"}:
-        raise ConfigurationError("EVENTAPI_LOG: the option ssl is true, or left out")
     parsed = parsed.difference_update_query(["ssl"])
     options = {
         "connect_timeout": CONNECT_SECONDS,

@@ -1,11 +1,28 @@
-"""URLs as people may read them: without the secrets in them."""
+"""Addresses of databases: whether they can be used, and how people may read them."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import parse_qsl
 
 HIDDEN: Final = "********"
+
+_DATABASE: Final = re.compile(
+    r"(?P<scheme>postgresql|postgres|mysql|mariadb)://"
+    r"([^:/@]*(:[^@]*)?@)?"
+    r"(?P<host>\[[^/?@\]]+\]|[^:/?@\[\]]*)(:(?P<port>[0-9]{1,5}))?"
+    r"/[^?@]+(\?(?P<query>.*))?",
+)
+"""An ``@`` behind the first one is part of a password, whose rest would be in every message."""
+
+_RULE: Final = (
+    "an address of a database is postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; "
+    "in a password write @ as %40, / as %2F, # as %23, ? as %3F and % as %25"
+)
+_LAST_PORT: Final = 65_535
+_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""As libpq names them."""
 
 _SHOWN_OPTIONS: Final = frozenset({"db", "ssl", "sslmode", "user"})
 """Query parameters whose values are shown. All others may be a secret, or a part of one."""
@@ -16,6 +33,32 @@ _PUBLIC_SCHEMES: Final = frozenset({"http", "https"})
 _WORD: Final = re.compile(r"[\w.~%+\-]*")
 _PLACE: Final = re.compile(r"([\w.\-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?(/[^\s#]*)?")
 """A host, its port and a path."""
+
+
+def database_fault(url: str) -> str | None:
+    """Why an address is none of a database that can keep a log; never any part of it."""
+    found = _DATABASE.fullmatch(url)
+    if found is None or not _is_host(found["host"]) or int(found["port"] or 1) > _LAST_PORT:
+        return _RULE
+    options = parse_qsl(found["query"] or "", keep_blank_values=True)
+    is_postgresql = found["scheme"].startswith("postgres")
+    option = "sslmode" if is_postgresql else "ssl"
+    if [name for name, _ in options] not in ([], [option]):
+        return f"the one option of such an address is {option}, once"
+    for _, value in options:
+        if is_postgresql and value not in _SSL_MODES:
+            return f"the option sslmode is {', '.join(_SSL_MODES[:-1])} or {_SSL_MODES[-1]}"
+        if not is_postgresql and value != "true":
+            return "the option ssl is true, or left out"
+    return None
+
+
+def _is_host(host: str) -> bool:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def mask_url(url: str) -> str:

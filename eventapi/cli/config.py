@@ -1,4 +1,4 @@
-"""``eventapi config``: every setting, and where it came from."""
+"""``eventapi config``: every setting, its meaning, its value, and where that came from."""
 
 from __future__ import annotations
 
@@ -6,15 +6,34 @@ import click
 
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table
+from eventapi.setting import PREFIX
+from eventapi.settings import described
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def config(as_json: bool) -> None:
-    """Show every setting, its value and where that came from; secrets are masked."""
-    shown = loaded().shown()
+    """Show every setting, its value, where that came from, and its meaning; secrets are masked."""
+    rows = [
+        (variable, value, origin, described()[variable.removeprefix(PREFIX)])
+        for variable, value, origin in loaded().shown()
+    ]
     if as_json:
-        print_json({name: {"value": value, "origin": origin} for name, value, origin in shown})
+        told = {
+            variable: {
+                "value": value,
+                "origin": origin,
+                "meaning": setting.meaning.replace("`", ""),
+                "unit": setting.unit,
+                "values": setting.values,
+                "example": setting.example,
+            }
+            for variable, value, origin, setting in rows
+        }
+        print_json(told)
     else:
-        print_table(["setting", "value", "origin"], shown)
+        print_table(
+            ["setting", "value", "origin", "meaning"],
+            [(*row, setting.meaning.replace("`", "")) for *row, setting in rows],
+        )

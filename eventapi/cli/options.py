@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import click
-import msgspec
 
 from eventapi.cli.failures import Misuse
-from eventapi.settings import PREFIX, Loaded, load
+from eventapi.configuration import Loaded, load
+from eventapi.setting import PREFIX
 from events.errors import ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -24,24 +24,24 @@ def _remember(context: click.Context, parameter: click.Parameter, value: str | N
         context.meta.setdefault(_META, {})[name] = value
 
 
-_data = click.option(
-    "--data",
-    metavar="DIR",
-    expose_value=False,
-    callback=_remember,
-    help="The data directory; wins over EVENTAPI_DATA.",
-)
-_log = click.option(
-    "--log",
-    metavar="URL",
-    expose_value=False,
-    callback=_remember,
-    help="The log, a path or a database URL; wins over EVENTAPI_LOG.",
-)
+def setting_option(name: str, metavar: str, help_: str) -> Callable[[C], C]:
+    """An option of a command that sets a setting, and wins over the environment."""
+    variable = f"{PREFIX}{name.upper()}"
+    return click.option(
+        f"--{name}",
+        metavar=metavar,
+        expose_value=False,
+        callback=_remember,
+        help=f"{help_}; wins over {variable}.",
+    )
+
+
+_data = setting_option("data", "DIR", "The data directory")
+_log = setting_option("log", "URL", "The log, a path or a database URL")
 
 
 def settings_options(command: C) -> C:
-    """Give a command ``--data`` and ``--log``; `settings` and `flags` know what they said."""
+    """Give a command ``--data`` and ``--log``, which `settings` and `flags` return."""
     return _data(_log(command))
 
 
@@ -56,11 +56,7 @@ def loaded() -> Loaded:
 
     Raises `Misuse` for a setting that is wrong.
     """
-    said = flags()
     try:
-        found = load({**os.environ, **said})
+        return load(os.environ, flags=flags())
     except ConfigurationError as error:
         raise Misuse(str(error)) from None
-    names = {variable.removeprefix(PREFIX) for variable in said}
-    told = {name: f"--{name.lower()}" for name in names}
-    return msgspec.structs.replace(found, origins={**found.origins, **told})

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from eventapi.limits.rate import Rate, Window
 from eventapi.limits.table import BUCKETS, Table
-from eventapi.settings import REDIS_RULE
+from eventapi.setting_types import REDIS_RULE
 from events.errors import ConfigurationError
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ import sqlalchemy
 import yaml
 from dotenv import dotenv_values
 
+from eventapi.configuration import load
 from eventapi.security.secret import given_keys
-from eventapi.settings import load
 from events.errors import ConfigurationError
 from tests.deploy.balancer import DEPLOY
 from tests.whole.server import ROOT

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from eventapi.cli.serve import OPEN_FILES
-from eventapi.settings import PREFIX
+from eventapi.setting import PREFIX
 from tests.deploy.balancer import DEPLOY
 from tests.whole.server import ROOT, START_SECONDS, STOP_SECONDS, Server, by_serve, free_port
 from tests.whole.strace import needs_strace

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.settings import load
+from eventapi.configuration import load
 from events.errors import ConfigurationError
 from tests.eventapi.cli.running import PROGRAM, run
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventapi.cli import config as config_module
 from eventapi.commands.users import RegisterUser
-from eventapi.settings import Settings
+from eventapi.settings import Settings, described
 from eventapi.testing.given import profile
 from eventapi.version import VERSION
 from events.errors import LogUnavailable, NotFound, StorageFull, VaultUnavailable
@@ -93,10 +93,27 @@ def test_all_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
     assert secret not in result.output
     told = json.loads(result.stdout)
     assert set(told) == {f"EVENTAPI_{name}" for name in Settings.__struct_encode_fields__}
-    assert told["EVENTAPI_SECRET_KEY"] == {"value": "********", "origin": "environment"}
-    assert told["EVENTAPI_DATA"] == {"value": str(tmp_path), "origin": "environment"}
-    assert told["EVENTAPI_METRICS"] == {"value": "on", "origin": "default"}
-    assert "EVENTAPI_METRICS\ton\tdefault" in invoke(tmp_path, "config").stdout
+    assert value_of(told, "SECRET_KEY") == ("********", "environment")
+    assert value_of(told, "DATA") == (str(tmp_path), "environment")
+    assert value_of(told, "METRICS") == ("on", "default")
+    assert "EVENTAPI_METRICS\ton\tdefault\t" in invoke(tmp_path, "config").stdout
+
+
+def value_of(told: dict[str, dict[str, str]], name: str) -> tuple[str, str]:
+    """The value and the origin of a setting."""
+    one = told[f"EVENTAPI_{name}"]
+    return one["value"], one["origin"]
+
+
+def test_what_a_setting_means_is_shown(tmp_path: Path) -> None:
+    told = json.loads(invoke(tmp_path, "config", "--json").stdout)
+    for name, setting in described().items():
+        one = told[f"EVENTAPI_{name}"]
+        assert one["meaning"] == setting.meaning.replace("`", "")
+        assert (one["unit"], one["values"]) == (setting.unit, setting.values)
+        assert one["example"] == setting.example
+    *_, row = [row for row in invoke(tmp_path, "config").stdout.splitlines() if "_METRICS" in row]
+    assert row == "EVENTAPI_METRICS\ton\tdefault\tWhether GET /metrics answers, for Prometheus."
 
 
 @pytest.mark.parametrize(
@@ -107,16 +124,16 @@ def test_the_command_line_wins_before_and_after_the_command(
     tmp_path: Path, arguments: list[str]
 ) -> None:
     told = json.loads(invoke(tmp_path, *arguments).stdout)
-    assert told["EVENTAPI_DATA"] == {"value": "mine", "origin": "--data"}
+    assert value_of(told, "DATA") == ("mine", "--data")
 
 
 def test_of_two_the_later_option_wins(tmp_path: Path) -> None:
     result = invoke(tmp_path, "--log", "one", "config", "--log", "two", "--json")
-    assert json.loads(result.stdout)["EVENTAPI_LOG"] == {"value": "two", "origin": "--log"}
+    assert value_of(json.loads(result.stdout), "LOG") == ("two", "--log")
 
 
 def test_a_bad_setting_is_misuse(tmp_path: Path) -> None:
     result = invoke(tmp_path, "log", "show", EVENTAPI_NONSENSE="1")
     assert result.exit_code == 2
-    expected = "eventapi: EVENTAPI_NONSENSE (from environment) is no setting of eventapi\n"
-    assert result.stderr == expected
+    expected = "eventapi: EVENTAPI_NONSENSE (from environment) is no setting of eventapi: "
+    assert result.stderr == f"{expected}docs/settings.md has a list\n"

@@ -47,7 +47,7 @@ def test_a_database_that_cannot_be_used(
             invoke(tmp_path, *command, "--log", url),
             invoke(tmp_path, *command, EVENTAPI_LOG=url),
         ):
-            assert result.exit_code == (0 if command[0] == "config" else 3), result.output
+            assert result.exit_code in {2, 0 if command[0] == "config" else 3}, result.output
             assert not leaked(password, result.output)
 
 
@@ -71,9 +71,9 @@ def test_a_redis_address(tmp_path: Path, password: str, scheme: str) -> None:
         (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?nonsense=QXZQ"),
         (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?db=QXZQ"),
         (3, "REDIS_URL", "redis://:QXZQ@127.0.0.1:1/0?protocol=9"),
-        (3, "LOG", "postgresql://ev:QX@ZQ@127.0.0.1:1/db"),
-        (3, "LOG", "postgresql://ev:QX/ZQ@XZ/QX@127.0.0.1:1/db"),
-        (3, "SENTRY_DSN", "https://QXZQ:XZQX@127.0.0.1:port/x"),
+        (2, "LOG", "postgresql://ev:QX@ZQ@127.0.0.1:1/db"),
+        (2, "LOG", "postgresql://ev:QX/ZQ@XZ/QX@127.0.0.1:1/db"),
+        (2, "SENTRY_DSN", "https://QXZQ:XZQX@127.0.0.1:port/x"),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(

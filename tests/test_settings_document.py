@@ -1,0 +1,51 @@
+"""``docs/settings.md`` has a row for each setting, with all that an operator needs to set it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from eventapi.configuration import load
+from eventapi.settings import described
+from tests.settings_document import DOCUMENT, with_table
+
+
+def test_the_table_is_that_of_the_settings() -> None:
+    """Else: ``python -m tests.settings_document``."""
+    text = DOCUMENT.read_text()
+    assert text == with_table(text)
+    rows = re.findall(r"^\| `EVENTAPI_(\w+)` \|", text, re.MULTILINE)
+    assert rows == list(described())
+
+
+@pytest.mark.parametrize("name", described())
+def test_every_setting_is_described(name: str) -> None:
+    setting = described()[name]
+    for cell in (setting.meaning, setting.values, setting.default, setting.example):
+        assert cell
+        assert "|" not in cell
+        assert "\n" not in cell
+    assert setting.default not in {"None", "()"}
+    assert setting.meaning.endswith(".")
+
+
+@pytest.mark.parametrize("name", described())
+def test_every_example_is_accepted(name: str) -> None:
+    example = described()[name].example
+    if name == "SECRET_KEY":
+        example = "0123456789abcdef" * 2
+    more = {"EVENTAPI_CORS_ORIGINS": "https://app.example"} if name == "CORS_CREDENTIALS" else {}
+    found = load({f"EVENTAPI_{name}": example, **more}, DOCUMENT.with_name("nonexistent"))
+    assert getattr(found.settings, name.lower()) != getattr(load({}).settings, name.lower())
+
+
+def test_every_setting_that_a_document_names_exists() -> None:
+    documents = [*DOCUMENT.parent.glob("**/*.md"), *DOCUMENT.parent.parent.glob("*.md")]
+    named = {
+        name
+        for document in documents
+        for name in re.findall(r"\bEVENTAPI_([A-Z0-9_]+)\b", document.read_text())
+    }
+    # A variable of the tests, and one that Kubernetes sets.
+    assert named - described().keys() == {"TESTS_THROUGH", "SERVICE_HOST"}
