@@ -38,7 +38,11 @@ Switch = Literal["on", "off"]
 
 RATE_RULE: Final = "N/second, N/minute, N/hour or N/day, where N is a number, or off"
 ORIGINS_RULE: Final = "origins such as https://app.example:8443, separated by commas, or * alone"
+PROXIES_RULE: Final = "IP addresses and networks, separated by commas, and unix"
 TIME_RULE: Final = "a date, or an RFC 3339 time with its offset"
+
+UNIX: Final = "unix"
+"""The peers of a Unix socket, which have no address."""
 
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "valkey", "valkeys")
 REDIS_RULE: Final = (
@@ -54,12 +58,14 @@ def origins_fault(origins: Sequence[str]) -> str:
 
 
 def proxies_fault(proxies: Sequence[str]) -> str:
-    """Each is an address or a network."""
+    """Each is an address or a network, or the word for a Unix socket."""
     for proxy in proxies:
+        if proxy == UNIX:
+            continue
         try:
             ipaddress.ip_network(proxy)
         except ValueError as error:
-            return f"must be IP addresses and networks, separated by commas: {error}"
+            return f"must be {PROXIES_RULE}: {error}"
     return ""
 
 

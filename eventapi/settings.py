@@ -14,6 +14,7 @@ import msgspec
 from eventapi.setting import PREFIX, Setting, about, settings_of
 from eventapi.setting_types import (
     ORIGINS_RULE,
+    PROXIES_RULE,
     RATE_RULE,
     TIME_RULE,
     Count,
@@ -153,8 +154,9 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     trusted_proxies: Annotated[
         tuple[str, ...],
         about(
-            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
-            values="IP addresses and networks, separated by commas",
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; `unix` is whoever "
+            "may connect to the Unix socket of `serve --uds`.",
+            values=PROXIES_RULE,
             check=proxies_fault,
             default="none",
             example="127.0.0.1,10.0.0.0/8",

@@ -28,7 +28,8 @@ from uvicorn.supervisors import ChangeReload
 from eventapi import logs
 from eventapi.beginning import check_start
 from eventapi.cli.failures import Failure, Misuse
-from eventapi.cli.options import flags, loaded, settings_options
+from eventapi.cli.listening import Listening, bind, bind_path
+from eventapi.cli.options import flags, loaded, setting_option, settings_options
 from eventapi.cli.restarting import inherited_socket, restart
 from eventapi.cli.signals import (
     ENDING,
@@ -58,20 +59,14 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@setting_option("host", "HOST", "Address to listen on")
+@setting_option("port", "PORT", "Port to listen on, 0 for a free one")
+@setting_option("workers", "N", "How many processes serve")
 @click.option(
-    "--port",
-    default=8000,
-    show_default=True,
-    type=click.IntRange(0, 65_535),
-    help="Port to listen on; 0 takes a free one.",
-)
-@click.option(
-    "--workers",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="How many processes serve.",
+    "--uds",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Unix socket to listen on, instead of an address and a port.",
 )
 @click.option("--reload", is_flag=True, help="Start anew when the code changes.")
 @click.option(
@@ -82,10 +77,8 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--ssl-certfile", type=_File, help="Certificate chain for HTTPS, PEM.")
 @click.option("--ssl-keyfile", type=_File, help="Its private key, where it is not in the chain.")
 @settings_options
-def serve(  # noqa: PLR0917 - click passes them by name
-    host: str,
-    port: int,
-    workers: int,
+def serve(
+    uds: Path | None,
     reload: bool,
     accept_clock: bool,
     ssl_certfile: Path | None,
@@ -96,11 +89,8 @@ def serve(  # noqa: PLR0917 - click passes them by name
     Any number of servers may share a data directory: each is more workers.
     """
     exit_at_signals()
-    if reload and workers > 1:
-        raise Misuse("--reload goes with one worker only")
-    if ssl_keyfile is not None and ssl_certfile is None:
-        raise Misuse("--ssl-keyfile needs --ssl-certfile")
     settings = loaded().settings
+    _check_options(settings, uds, reload, ssl_certfile, ssl_keyfile)
     _check_secret(settings)
     check_start(settings, begin=True)
     reports_wanted(settings.sentry_dsn)
@@ -109,26 +99,56 @@ def serve(  # noqa: PLR0917 - click passes them by name
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)
     _raise_file_limit()
-    bound = inherited_socket() or _bind(host, port)
-    logs.configure(settings)
-    if accept_clock:
-        _accept_clock(settings)
-    config = _config(settings, workers, reload, ssl_certfile, ssl_keyfile)
     scheme = "http" if ssl_certfile is None else "https"
-    address = f"{scheme}://{_shown(host)}:{bound.getsockname()[1]}"
+    if uds is None:
+        listening = bind(settings.host, settings.port, scheme, inherited_socket())
+    else:
+        listening = bind_path(uds, inherited_socket())
+    try:
+        logs.configure(settings)
+        if accept_clock:
+            _accept_clock(settings)
+        config = _config(settings, reload, ssl_certfile, ssl_keyfile)
+        _serve(config, listening, lambda: _announce(settings, listening))
+    finally:
+        listening.release()
 
-    def announce() -> None:
-        click.echo(f"eventapi serves {address}, its data is in {settings.data_path.resolve()}")
-        sys.stdout.flush()
 
-    if reload:
-        _reload(config, bound, announce)
-    elif workers > 1:
+def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
+    if config.reload:
+        _reload(config, listening, announce)
+    elif config.workers > 1:
         # Workers set uvicorn's level anew; what becomes of them is worth reading.
         _uvicorn_log.setLevel(logging.NOTSET)
-        _supervise(config, bound, announce)
+        _supervise(config, listening, announce)
     else:
-        _run(config, bound, announce)
+        _run(config, listening, announce)
+
+
+def _announce(settings: Settings, listening: Listening) -> None:
+    """Print where the server is found; a program may wait for the first line."""
+    place = settings.data_path.resolve()
+    click.echo(f"eventapi serves {listening.address}, its data is in {place}")
+    page = settings.public_url or listening.page
+    if page is not None:
+        click.echo(f"Documentation: {page}/docs")
+    click.echo("Press Ctrl-C to stop.")
+    sys.stdout.flush()
+
+
+def _check_options(
+    settings: Settings,
+    uds: Path | None,
+    reload: bool,
+    ssl_certfile: Path | None,
+    ssl_keyfile: Path | None,
+) -> None:
+    if uds is not None and {"EVENTAPI_HOST", "EVENTAPI_PORT"} & flags().keys():
+        raise Misuse("--uds goes without --host and --port")
+    if reload and settings.workers > 1:
+        raise Misuse("--reload goes with one worker only")
+    if ssl_keyfile is not None and ssl_certfile is None:
+        raise Misuse("--ssl-keyfile needs --ssl-certfile")
 
 
 def _accept_clock(settings: Settings) -> None:
@@ -162,10 +182,6 @@ def _check_secret(settings: Settings) -> None:
         raise Misuse(f"EVENTAPI_{error}") from None
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def _check_certificate(certfile: Path, keyfile: Path | None) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -174,29 +190,8 @@ def _check_certificate(certfile: Path, keyfile: Path | None) -> None:
         raise Failure(f"the certificate {certfile} cannot be used: {error}") from None
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet: nobody is to wait for a server that fails."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # A name may have addresses of both kinds: as everywhere, the old kind then.
-        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except (OSError, UnicodeError) as error:
-        raise _cannot_listen(host, port, error) from None
-    bound.set_inheritable(True)
-    return bound
-
-
-def _cannot_listen(host: str, port: int, error: Exception) -> Failure:
-    reason = getattr(error, "strerror", None) or str(error)
-    return Failure(f"cannot listen on {_shown(host)}:{port}: {reason}")
-
-
 def _config(
     settings: Settings,
-    workers: int,
     reload: bool,
     ssl_certfile: Path | None,
     ssl_keyfile: Path | None,
@@ -206,7 +201,7 @@ def _config(
     return uvicorn.Config(
         APP,
         factory=True,
-        workers=workers,
+        workers=settings.workers,
         reload=reload,
         reload_dirs=watched if reload else None,
         loop="eventapi.http.tls:Loop",
@@ -231,12 +226,12 @@ class _Server(StartingServer):
     """A server of one process: it announces itself, and starts anew at SIGHUP."""
 
     def __init__(
-        self, config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]
+        self, config: uvicorn.Config, listening: Listening, announce: Callable[[], None]
     ) -> None:
         super().__init__(config)
         self._announce = announce
-        self._bound = bound
-        self._kept = bound.dup()  # The other one is closed at the end.
+        self._listening = listening
+        self._kept = listening.socket.dup()  # The other one is closed at the end.
         self._terminal = Terminal()
         self.is_to_restart = False
 
@@ -244,8 +239,7 @@ class _Server(StartingServer):
         try:
             await super().startup(sockets)
         except OSError as error:
-            host, port = self._kept.getsockname()[:2]
-            raise _cannot_listen(host, port, error) from None
+            raise self._listening.failure(error) from None
         self._announce()
 
     def refused(self, reason: str) -> None:
@@ -253,6 +247,7 @@ class _Server(StartingServer):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.started:
+            self._listening.release()
             exit_now(sig, frame)
         super().handle_exit(sig, frame)
 
@@ -267,28 +262,27 @@ class _Server(StartingServer):
 
     def restart(self) -> NoReturn:
         """Run the same command anew, on the same socket."""
-        self._bound.close()
+        self._listening.socket.close()
         restart(self._kept)
 
 
-def _run(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:
-    server = _Server(config, bound, announce)
+def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
+    server = _Server(config, listening, announce)
     # Uvicorn raises the signals again that stopped it.
     for number in ENDING:
         signal.signal(number, exit_once)
     handle_hangup(server.handle_hangup)
-    server.run(sockets=[bound])
+    server.run(sockets=[listening.socket])
     if server.is_to_restart:
         server.restart()
 
 
-def _supervise(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:
-    host, port = bound.getsockname()[:2]
+def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
     try:
-        bound.listen(BACKLOG)
+        listening.socket.listen(BACKLOG)
     except OSError as error:
-        raise _cannot_listen(host, port, error) from None
-    supervisor = Supervisor(config, [bound], announce)
+        raise listening.failure(error) from None
+    supervisor = Supervisor(config, [listening.socket], announce)
     supervisor.run()
     if supervisor.refusal is not None:
         raise Failure(supervisor.refusal)
@@ -296,7 +290,7 @@ def _supervise(config: uvicorn.Config, bound: socket.socket, announce: Callable[
         raise KeyboardInterrupt
 
 
-def _reload(config: uvicorn.Config, bound: socket.socket, announce: Callable[[], None]) -> None:
+def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
     announce()
     handle_hangup(signal.SIG_DFL)
-    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[bound]).run()
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening.socket]).run()

@@ -14,6 +14,7 @@ from uvicorn.protocols.utils import get_remote_addr, is_ssl
 
 from eventapi.http.message import MAX_FORWARDED, too_large
 from eventapi.http.places import PUBLIC_URL
+from eventapi.setting_types import UNIX
 
 _NETWORK = 64
 """Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
@@ -35,6 +36,7 @@ class Addresses:
         self._direct = app
         self._app: Any = app
         self._public = None if public_url is None else public_url.rstrip("/")
+        self._trusts_unix = UNIX in proxies
         if proxies:
             self._app = ProxyHeadersMiddleware(self._unmapped, _both_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
 
@@ -57,6 +59,8 @@ class Addresses:
                 scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
                 app = self._direct
             _unmap(scope)
+            if self._trusts_unix and scope["client"] is None:
+                scope["client"] = (UNIX, 0)
             if forwarded and app is not self._direct:
                 self._take_host(scope)
         await app(scope, receive, send)
@@ -74,6 +78,8 @@ class Addresses:
 
     async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request whose client address comes from X-Forwarded-For."""
+        if scope["client"] == (UNIX, 0):  # The proxy named no client.
+            scope["client"] = None
         _unmap(scope)
         await self._direct(scope, receive, send)
 
@@ -108,6 +114,9 @@ def _both_forms(proxies: Sequence[str]) -> list[str]:
     """Trusted IPv4 addresses and networks also in their mapped form, and the other way round."""
     forms = []
     for proxy in proxies:
+        if proxy == UNIX:
+            forms.append(proxy)
+            continue
         network = ipaddress.ip_network(proxy)
         forms.append(str(network))
         if isinstance(network, ipaddress.IPv4Network):

@@ -32,5 +32,5 @@ def test_an_address_is_accepted_or_refused_without_any_part_of_it(url: str) -> N
         assert str(Database(url))  # No connection is made.
         return
     assert "QX" not in fault
-    with pytest.raises(ConfigurationError, match="^EVENTAPI_LOG: "):
+    with pytest.raises(ConfigurationError, match=r"^EVENTAPI_LOG: "):
         Database(url)

@@ -1,0 +1,128 @@
+"""The socket that a server listens on: a TCP port, or a Unix socket with a path."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from eventapi.cli.failures import Failure
+
+_UDS_UMASK: Final = 0o117
+"""For mode 0660: the owner and the group may connect, such as a web server that is in the group."""
+
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - to be recognised
+"""What a browser on this machine opens instead."""
+
+
+class Listening:
+    """A bound socket that does not listen yet, because a start may still fail.
+
+    ``address`` is where clients find it, and ``page`` what a browser on this machine can open;
+    a Unix socket has none. `release` removes what is left of it, at the end.
+    """
+
+    def __init__(self, bound: socket.socket, host: str, path: Path | None, scheme: str) -> None:
+        self.socket = bound
+        self._path = path
+        self._identity = None if path is None else _identity(path)
+        self.page: str | None = None
+        if path is not None:
+            self.address = f"unix:{path}"
+        else:
+            port = bound.getsockname()[1]
+            self.address = f"{scheme}://{_shown(host)}:{port}"
+            self.page = f"{scheme}://{_ANY.get(host, _shown(host))}:{port}"
+
+    def failure(self, error: Exception) -> Failure:
+        """That it cannot listen."""
+        return _cannot_listen(self.address.partition("://")[2] or self.address, error)
+
+    def release(self) -> None:
+        """Remove the path of a Unix socket, unless another server has taken it since."""
+        if self._path is not None and self._identity == _identity(self._path):
+            with suppress(OSError):
+                self._path.unlink()
+
+
+def bind(host: str, port: int, scheme: str, inherited: socket.socket | None = None) -> Listening:
+    """Bind a TCP port, or take over a socket; raises `Failure`."""
+    bound = inherited or _bound(lambda: _tcp_socket(host, port), f"{_shown(host)}:{port}")
+    return Listening(bound, host, None, scheme)
+
+
+def bind_path(path: Path, inherited: socket.socket | None = None) -> Listening:
+    """Bind a Unix socket, or take over a socket; raises `Failure`.
+
+    The socket of a server that ended without removing it is replaced.
+    """
+    path = path.absolute()
+    bound = inherited or _bound(lambda: _unix_socket(path), f"unix:{path}")
+    return Listening(bound, "", path, "")
+
+
+def _bound(make: Callable[[], socket.socket], place: str) -> socket.socket:
+    try:
+        bound = make()
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(place, error) from None
+    bound.set_inheritable(True)
+    return bound
+
+
+def _tcp_socket(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name may have addresses of both kinds: as everywhere, the old kind then.
+    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(address)
+    return bound
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    _remove_stale(path)
+    before = os.umask(_UDS_UMASK)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(before)
+    return bound
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens on; raises `OSError` for anything else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(0, "there is a file that is no socket; remove it, or choose another")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
+        try:
+            attempt.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise FileExistsError(0, "another server listens on it")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = path.lstat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _cannot_listen(place: str, error: Exception) -> Failure:
+    reason = getattr(error, "strerror", None) or str(error)
+    return Failure(f"cannot listen on {place}: {reason}")
