@@ -1,0 +1,62 @@
+"""Both services get the same requests; what differs is what docs/migrating.md says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from tests.clients.cases.case import Case
+from tests.clients.cases.every import CASES, INSTALLED
+from tests.clients.observing import Answer, Difference, ask, differences
+from tests.clients.rows import ROWS
+from tests.clients.services import ROOT, Peer, Successor
+from tests.clients.tokens import tokens_of
+
+GUIDE = ROOT / "docs" / "migrating.md"
+_ANCHOR = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>', re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def found(old: Peer, new: Successor, installed: Successor) -> list[Difference]:
+    """Every difference that there is."""
+    return [*_between(old, new, CASES), *_between(old, installed, INSTALLED)]
+
+
+def _between(old: Peer, new: Successor, cases: Sequence[Case]) -> Iterator[Difference]:
+    before, after = tokens_of(old.url, old.url), tokens_of(new.url, old.url)
+    for case in cases:
+        yield from differences(case.name, _last(old, case, before), _last(new, case, after))
+
+
+def _last(service: Peer | Successor, case: Case, tokens: Mapping[str, str]) -> Answer:
+    answers = [ask(service.url, case.request(tokens)) for _ in range(case.times)]
+    return answers[-1]
+
+
+def test_every_difference_has_one_row(found: list[Difference]) -> None:
+    # Given the differences between the services,
+    # when each is looked up in the table,
+    rows = {str(one): {row.anchor for row in ROWS if row.explains(one)} for one in found}
+    # then one row explains it.
+    assert [
+        f"{text} {sorted(anchors)}" for text, anchors in rows.items() if len(anchors) != 1
+    ] == []
+
+
+def test_every_row_has_a_difference(found: list[Difference]) -> None:
+    # Given the differences between the services,
+    # when the rows that explain some are taken away,
+    superfluous = [row for row in ROWS if not any(row.explains(one) for one in found)]
+    # then none is left.
+    assert superfluous == []
+
+
+def test_the_guide_has_these_rows() -> None:
+    # Given the guide,
+    # when its rows are read,
+    rows = _ANCHOR.findall(GUIDE.read_text())
+    # then they are those that explain the differences.
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {row.anchor for row in ROWS}
