@@ -55,7 +55,7 @@ async def login_credentials(request: Request) -> UserLogin:
             content = dict(await request.form())
         else:
             content = await request.json()
-        return UserLogin.model_validate(content)
+        return UserLogin.model_validate(content, from_attributes=True)
     except json.JSONDecodeError as error:
         fault = {"type": "json_invalid", "msg": "JSON decode error", "ctx": {"error": error.msg}}
         raise RequestValidationError([{**fault, "loc": ("body", error.pos), "input": {}}]) from None

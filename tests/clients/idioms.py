@@ -96,7 +96,7 @@ def shows_why_it_failed(url: str) -> Sequence[Any]:
         bare = requests.get(f"{url}/items")
         bad = requests.get(f"{url}/items", headers={"Authorization": "Bearer x"})
         failed = [wrong, bare, bad, session.get(f"{url}/items/999999")]
-        failed += [session.get(f"{url}/nothing"), session.delete(f"{url}/items")]
+        failed += [session.get(f"{url}/items/1/nothing"), session.delete(f"{url}/items")]
         return [
             (one.status_code, one.headers["content-type"], one.json()["detail"]) for one in failed
         ]

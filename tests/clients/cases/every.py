@@ -20,7 +20,7 @@ _WRONG: Final = json.dumps({"username": "bob", "password": "wrong password"}).en
 
 INSTALLED: Final = [
     *(replace(case, name=f"as installed: {case.name}") for case in cross_origin()[:1]),
-    Case("as installed: list by a page", "GET", "/items", by("bob", Origin=OLD_ORIGINS[0])),
+    Case("as installed: list by a page", "GET", "/items", by("fay", Origin=OLD_ORIGINS[0])),
     Case("as installed: log in too often", "POST", "/auth/login", JSON, b"[]", times=100),
     Case("as installed: guess passwords", "POST", "/auth/login", JSON, _WRONG, times=6),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -37,6 +38,9 @@ def creations() -> list[Case]:
         case("with a direction override in the title", {"title": "a\u202eb"}),
         case("with a long title", {"title": "t" * 201}),
         case("with the longest title", {"title": "t" * 200}),
+        case("with the longest title of emoji", {"title": "🎉" * 200}),
+        case("with a line separator in the title", {"title": "a\u2028b"}),
+        case("with a zero-width joiner in the title", {"title": "👩\u200d🚀"}),
         case("with a number as title", {"title": 5}),
         case("with true as title", {"title": True}),
         case("with null as title", {"title": None}),
@@ -82,6 +86,14 @@ def odd_bodies() -> list[Case]:
         case("with NaN in a member that is not known", b'{"title": "First", "x": NaN}'),
         case("with a title twice", b'{"title": "First", "title": "Second"}'),
         case("with a deep body", deep),
+        case("with a deep member that is not known", deep.replace(b"description", b"x")),
+        case("with a member that is not known twice", b'{"title": "First", "x": 1, "x": 2}'),
+        case("with a huge number in a member", b'{"title": "First", "x": 1e999}'),
+        case("with a long number in a member", b'{"title": "First", "x": ' + b"9" * 40 + b"}"),
+        case("in UTF-16", '{"title": "First"}'.encode("utf-16")),
+        case(
+            "compressed", gzip.compress(b'{"title": "First"}'), JSON | {"Content-Encoding": "gzip"}
+        ),
         case("with a large body", {"title": "t", "x": "x" * 70_000}),
         case("with a byte order mark", b'\xef\xbb\xbf{"title": "First"}'),
         case_of("create with a query", "POST", "/items?x=1", by("ann", **JSON), {"title": "First"}),
@@ -97,6 +109,7 @@ def items() -> list[Case]:
         case_of("list", "GET", "/items", by("bob"), None),
         case_of("list none", "GET", "/items", by("eve"), None),
         case_of("list with a query that is not known", "GET", "/items?page=2", by("bob"), None),
+        case_of("list with a cache buster", "GET", "/items?_=1700000000", by("bob"), None),
         case_of("list with skip and limit", "GET", "/items?skip=0&limit=1", by("bob"), None),
         case_of("list with a limit", "GET", "/items?limit=1", by("ann"), None),
         case_of("list with a limit that is no number", "GET", "/items?limit=x", by("bob"), None),
@@ -107,6 +120,30 @@ def items() -> list[Case]:
         case_of("read", "GET", "/items/3", by("bob"), None),
         case_of(
             "read with a query that is not known", "GET", "/items/3?fields=title", by("bob"), None
+        ),
+        case_of(
+            "read with a condition", "GET", "/items/3", by("bob", **{"If-None-Match": "*"}), None
+        ),
+        case_of(
+            "replace with a condition",
+            "PUT",
+            "/items/3",
+            by("bob", **JSON, **{"If-Match": '"x"'}),
+            PUT,
+        ),
+        case_of(
+            "replace with a bad key",
+            "PUT",
+            "/items/3",
+            by("bob", **JSON, **{"Idempotency-Key": ""}),
+            PUT,
+        ),
+        case_of(
+            "read with a position",
+            "GET",
+            "/items/3",
+            by("bob", **{"Min-Event-Position": "x"}),
+            None,
         ),
         case_of("replace", "PUT", "/items/3", by("bob", **JSON), PUT),
         case_of(
