@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from litestar.enums import ScopeType
+from litestar.exceptions import NotFoundException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from eventapi.http.cors import Cors
@@ -20,7 +21,6 @@ from eventapi.http.observers import Observer
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Headers, Reply
 from eventapi.http.slashes import trailing_slash_reply
-from events.errors import NotFound
 
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -108,7 +108,7 @@ class Edge:
             raise refusal
         # Litestar takes doubled slashes for one, which a rule in front may not.
         if "//" in scope["path"]:
-            raise NotFound("there is nothing at this path")
+            raise NotFoundException
         if one_too_many is not None:
             raise one_too_many
 

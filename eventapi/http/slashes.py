@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope
 
 from eventapi.http.places import base_url, place_of
 from eventapi.http.reply import Reply
-from events.errors import NotFound
 
 _REDIRECTED: Final = re.compile(
     r"((/api/v1)?/(auth/(register|login|me)|items(/[1-9][0-9]{0,18})?)|/docs)/", re.ASCII
@@ -23,7 +23,7 @@ _REDIRECTED: Final = re.compile(
 def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
     """The redirect that the replaced service answered; ``None`` without a trailing slash.
 
-    Raises `NotFound` for a trailing slash on any other path.
+    Raises `NotFoundException` for a trailing slash on any other path.
     """
     path = scope["path"]
     if path[-1:] != "/":
@@ -32,6 +32,6 @@ def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
     if place == "/":
         return None
     if not _REDIRECTED.fullmatch(place):
-        raise NotFound("there is nothing at this path")
+        raise NotFoundException
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
     return Reply(307, [(b"location", (base_url(scope) + place[:-1]).encode() + query)])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-import pytest
-
 from tests.clients.cases.case import Case
 from tests.clients.cases.every import CASES, INSTALLED
 from tests.clients.observing import Answer, Difference, ask, differences
@@ -16,12 +14,6 @@ from tests.clients.tokens import tokens_of
 
 GUIDE = ROOT / "docs" / "migrating.md"
 _ANCHOR = re.compile(r'^\| <a id="([a-z0-9-]+)"></a>', re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def found(old: Peer, new: Successor, installed: Successor) -> list[Difference]:
-    """Every difference that there is."""
-    return [*_between(old, new, CASES), *_between(old, installed, INSTALLED)]
 
 
 def _between(old: Peer, new: Successor, cases: Sequence[Case]) -> Iterator[Difference]:
@@ -35,21 +27,16 @@ def _last(service: Peer | Successor, case: Case, tokens: Mapping[str, str]) -> A
     return answers[-1]
 
 
-def test_every_difference_has_one_row(found: list[Difference]) -> None:
-    # Given the differences between the services,
-    # when each is looked up in the table,
+def test_the_differences_are_those_of_the_rows(
+    old: Peer, new: Successor, installed: Successor
+) -> None:
+    # Given all differences between the services,
+    found = [*_between(old, new, CASES), *_between(old, installed, INSTALLED)]
+    # when each is looked up in the rows,
     rows = {str(one): {row.anchor for row in ROWS if row.explains(one)} for one in found}
-    # then one row explains it.
-    assert [
-        f"{text} {sorted(anchors)}" for text, anchors in rows.items() if len(anchors) != 1
-    ] == []
-
-
-def test_every_row_has_a_difference(found: list[Difference]) -> None:
-    # Given the differences between the services,
-    # when the rows that explain some are taken away,
     superfluous = [row for row in ROWS if not any(row.explains(one) for one in found)]
-    # then none is left.
+    # then one row explains it, and no row is left over.
+    assert {text: anchors for text, anchors in rows.items() if len(anchors) != 1} == {}
     assert superfluous == []
 
 

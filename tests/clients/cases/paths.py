@@ -7,7 +7,6 @@ from typing import Final
 from tests.clients.cases.case import JSON, Case, by, case_of
 from tests.clients.services import OLD_ORIGINS
 
-
 _PATHS: Final = """
 GET /nothing
 POST /nothing
