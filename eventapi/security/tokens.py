@@ -21,7 +21,7 @@ import jwt
 import msgspec
 from msgspec import Meta
 
-from eventapi.security.strength import WELL_KNOWN, unpredictable
+from eventapi.security.strength import unpredictable
 from eventapi.times import SKEW_SECONDS
 from events.errors import ConfigurationError, Unauthenticated
 
@@ -33,6 +33,23 @@ _MIN_DISTINCT: Final = 8
 _MIN_UNPREDICTABLE: Final = 16
 
 _REMEDY: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+
+_WELL_KNOWN: Final = frozenset(
+    {
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        "your-secret-key-change-this-in-production",
+        "your-secret-key-change-in-production",
+        "your-super-secret-key-change-in-production",
+        "your-secret-key-here-change-in-production",
+        "change-this-secret-key-in-production-please",
+        "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+        "aym1sysppbydfgzld3umj1qzkobwvmkoqq-estjqlr_t-1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow",
+        "a-string-secret-at-least-256-bits-long",
+        "replace-me-with-a-long-random-string",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+    }
+)
+"""Keys that stand in tutorials and specifications, in lower case."""
 
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 
@@ -61,13 +78,13 @@ def check_secret(secret: str) -> None:
     """Raise `ConfigurationError` for a key that is short, well known or hardly random."""
     if len(secret.encode()) < MIN_KEY_BYTES:
         raise ConfigurationError(f"SECRET_KEY must have {MIN_KEY_BYTES} bytes at least. {_REMEDY}")
-    if secret.lower() in WELL_KNOWN or len(set(secret)) < _MIN_DISTINCT:
+    if secret.lower() in _WELL_KNOWN or len(set(secret)) < _MIN_DISTINCT:
         raise ConfigurationError(f"SECRET_KEY is well known or too simple to be secret. {_REMEDY}")
     left = unpredictable(secret)
     if left < _MIN_UNPREDICTABLE:
         raise ConfigurationError(
-            f"SECRET_KEY is too simple to be secret: without repetitions, sequences and common "
-            f"words {left} of its characters are left, and it needs {_MIN_UNPREDICTABLE}. {_REMEDY}"
+            f"SECRET_KEY is too simple to be secret: without repetitions it has {left} "
+            f"characters, of {_MIN_UNPREDICTABLE} that it needs. {_REMEDY}"
         )
 
 

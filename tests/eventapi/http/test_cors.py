@@ -1,4 +1,4 @@
-"""Cross-origin requests: none by default, else of the listed origins only, never with credentials."""
+"""Cross-origin requests: none by default, else of the listed origins only."""
 
 from __future__ import annotations
 
@@ -40,12 +40,15 @@ def granted(answer: httpx.Response) -> list[str]:
     return [name for name in answer.headers if name.startswith("access-control-")]
 
 
-def preflight(api: Api, origin: str, path: str = "/items") -> httpx.Response:
-    headers = {
-        "origin": origin,
-        "access-control-request-method": "PATCH",
-        "access-control-request-headers": "authorization, if-match, min-event-position",
-    }
+ASKED = "authorization,if-match,last-event-id,traceparent,x-requested-with,x-my-own"
+
+
+def preflight(
+    api: Api, origin: str, path: str = "/items", asked: str | None = ASKED
+) -> httpx.Response:
+    headers = {"origin": origin, "access-control-request-method": "PATCH"}
+    if asked is not None:
+        headers["access-control-request-headers"] = asked
     return api.request("OPTIONS", path, headers=headers)
 
 
@@ -64,7 +67,7 @@ def test_by_default_nobody_elsewhere_is_let_in(ann: Caller) -> None:
     ("method", "path", "status"),
     [
         ("GET", "/items", 200),
-        ("POST", "/items", 415),
+        ("POST", "/api/v2/items", 415),
         ("GET", "/items/0", 404),
         ("GET", "/nowhere", 404),
         ("GET", "//", 404),
@@ -112,12 +115,39 @@ def test_a_preflight_is_told_all_that_may_be_sent(open_api: Api, path: str) -> N
     assert answer.headers["access-control-allow-origin"] == LISTED
     methods = set(answer.headers["access-control-allow-methods"].split(", "))
     assert methods == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+    assert answer.headers["access-control-allow-headers"] == ASKED
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("asked", [None, "a;b", "x" * 5_000, "a:b"])
+@pytest.mark.parametrize("origin", [LISTED, "https://evil.example"])
+def test_headers_that_are_none_are_not_repeated(
+    open_api: Api, origin: str, asked: str | None
+) -> None:
+    answer = preflight(open_api, origin, asked=asked)
     names = set(answer.headers["access-control-allow-headers"].lower().split(", "))
     assert names == {
-        *("authorization", "content-type", "if-match", "if-none-match"),
+        *("authorization", "content-type", "if-match", "if-none-match", "last-event-id"),
         *("idempotency-key", "min-event-position", "x-request-id"),
     }
-    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_another_origin_may_not_send_the_headers_it_asks_for(open_api: Api) -> None:
+    answer = preflight(open_api, "https://evil.example")
+    assert "x-my-own" not in answer.headers["access-control-allow-headers"]
+
+
+def test_credentials_are_allowed_by_a_setting_and_for_listed_origins_alone() -> None:
+    settings = quiet_settings(cors_origins=(LISTED,), cors_credentials="on")
+    with Api(settings) as api:
+        page = api.caller()
+        for answer in (preflight(api, LISTED), page.get("/items", headers={"origin": LISTED})):
+            assert answer.headers["access-control-allow-credentials"] == "true"
+            assert answer.headers["access-control-allow-origin"] == LISTED
+        for origin in OTHERS:
+            for answer in (preflight(api, origin), page.get("/items", headers={"origin": origin})):
+                assert "access-control-allow-credentials" not in answer.headers
+                assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/items/", "/auth/login/", "/api/v2/items/", "/auth/sessions/"])
