@@ -29,7 +29,8 @@ class Addresses:
 
     With trusted proxies, the client is the last address in X-Forwarded-For that is not one of
     theirs. Uvicorn, where it is started by itself, trusts 127.0.0.1, whatever we are told; what it
-    took from there is put back first. X-Forwarded-Host, too, counts from a trusted proxy alone. An IPv4-mapped IPv6 address is the IPv4 address.
+    took from there is put back first. An IPv4-mapped IPv6 address is the IPv4 address.
+    X-Forwarded-Host counts from a trusted proxy alone, too.
     """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str], public_url: str | None = None) -> None:
