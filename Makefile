@@ -15,10 +15,9 @@ test: $(VENV)/.installed-test
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/pytest --numprocesses auto -m 'not long'
 
 # Every test. Debian keeps servers in /usr/sbin, which is not on the path of most users.
-test-all: export PATH := $(PATH):/usr/sbin
 test-all: $(VENV)/.installed-test
-	.ci/servers || echo 'Tests of these are skipped.' >&2
-	$(BIN)/pytest --numprocesses auto
+	.ci/servers || echo 'The tests of these are skipped.' >&2
+	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto
 
 # The programs of Debian's packages that `make test-all` needs, for root on a Debian machine.
 servers:

@@ -17,7 +17,7 @@ from events.vault.memory import MemoryVault
 from projections.state import State
 from tests.events.stories import append, in_event_loop
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def worker(directory: Path) -> Iterator[Process]:
             yield process
             if process.stdin is not None:
                 process.stdin.close()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         finally:
             process.kill()
     assert process.returncode in {0, -signal.SIGKILL}

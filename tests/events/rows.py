@@ -16,7 +16,7 @@ from tests.servers.postgresql import PostgreSQL
 
 Server = PostgreSQL | MariaDB
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 async def opened(url: str, mark: Path, kind: type[Database] = Database) -> SqlLog:

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.servers.service import AbsentError, Service
+from tests.whole.server import START_SECONDS
 
 _BIN = "pginstall18/bin"
 USER, PASSWORD = "eventapi", "a password"
@@ -78,7 +79,7 @@ class PostgreSQL(Service):
         pairs = [part for pair in settings.items() for part in ("-c", "=".join(map(str, pair)))]
         return [self.program("postgres"), "-D", self.data, *pairs]
 
-    def start(self, seconds: float = 30) -> None:
+    def start(self, seconds: float = START_SECONDS) -> None:
         """Start it, and have the user and the database there."""
         super().start(seconds)
         if not self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{USER}'"):

@@ -17,7 +17,15 @@ from eventapi.commands.items import CreateItem, UpdateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
 from events.items import Content
-from tests.eventapi.cli.running import PROGRAM, clean_environment, invoke, run, running, written
+from tests.eventapi.cli.running import (
+    PATIENCE,
+    PROGRAM,
+    clean_environment,
+    invoke,
+    run,
+    running,
+    written,
+)
 
 ANN, BEN = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
 
@@ -164,7 +172,7 @@ def test_a_closed_pipe_is_quiet(data: Path) -> None:
     )
     os.close(writer)
     os.close(reader)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (141, b"")
 
 

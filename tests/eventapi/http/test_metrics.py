@@ -35,7 +35,7 @@ from tests.eventapi.metrics.reading import Page
 
 REQUESTS = "eventapi_http_requests_total"
 DURATIONS = "eventapi_http_request_duration_seconds"
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 def scraped(api: Api, **headers: str) -> Page:
