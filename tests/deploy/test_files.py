@@ -70,14 +70,6 @@ def test_the_settings_are_settings(compose: dict[str, Any]) -> None:
         assert settings.trusted_proxies == (subnet["subnet"],)
 
 
-def test_addresses_in_answers_have_the_port_that_is_published(compose: dict[str, Any]) -> None:
-    """nginx passes Host on without a port."""
-    (published,) = [one for one in compose["services"]["nginx"]["ports"] if one.endswith(":443")]
-    for name in ("eventapi-1", "eventapi-2", "eventapi-3"):
-        settings = load(compose["services"][name]["environment"], Path("/nonexistent")).settings
-        assert settings.public_url == f"https://localhost:{published.removesuffix(':443')}"
-
-
 @pytest.mark.parametrize("file", [DEPLOY / "eventapi.env", COMPOSE / "example.env"])
 def test_a_server_does_not_start_with_the_key_of_an_example(file: Path) -> None:
     with pytest.raises(ConfigurationError):
