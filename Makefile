@@ -7,8 +7,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test test-all servers check format bench prove install clean
 
+# `make run PORT=9000`: only what is given to make itself, because PORT may be in an environment for others.
+SERVE := $(foreach name,HOST PORT WORKERS,$(if $(findstring command,$(origin $(name))),$(name)))
+option = --$(shell echo $(1) | tr A-Z a-z) '$($(1))'
+
 run: $(VENV)/.installed
-	$(BIN)/eventapi serve
+	@$(BIN)/eventapi serve $(foreach name,$(SERVE),$(call option,$(name))) || test $$? -eq 130  # Ctrl-C
 
 # What needs git, make and Python alone, within five minutes; with a tenth of the cases of each law.
 test: $(VENV)/.installed-test
@@ -67,23 +71,40 @@ install: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-$(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eventapi needs Python 3.11 or later")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+# The venv is whole while there is .made. It is away during an install, and stays away if that is killed: then the
+# venv is made anew, because pip takes a package that is half there for installed.
+install = mv $(VENV)/.made $(VENV)/.unfinished \
+	&& { PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(1) || { mv $(VENV)/.unfinished $(VENV)/.made; exit 1; }; } \
+	&& mv $(VENV)/.unfinished $(VENV)/.made
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable .
-	touch $@
+OLD_PYTHON := eventapi needs Python 3.11 or later; name one that is: make run PYTHON=python3.13
+NO_VENV := Python cannot make a virtual environment. On Debian and Ubuntu, root installs what is missing: \
+	apt-get install python3-venv. Then type the same command again
+
+$(VENV)/.made:
+	@command -v $(PYTHON) > /dev/null || { echo '$(PYTHON) is not there: $(OLD_PYTHON)' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "`$(PYTHON) --version 2>&1` is too old: $(OLD_PYTHON)" >&2; exit 1; }
+	@test ! -e $(VENV)/.unfinished && $(BIN)/pip --version > /dev/null 2>&1 \
+		|| $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo '$(NO_VENV)' >&2; exit 1; }
+	@echo 'Installing into $(VENV), which takes about a minute ...'
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+# An earlier version was installed under the name that is another project's on PyPI.
+$(VENV)/.installed: pyproject.toml $(VENV)/.made
+	@-$(BIN)/pip uninstall --quiet --yes eventapi 2> /dev/null; rm -rf eventapi.egg-info
+	@$(call install,--editable .)
+	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install --quiet --group test
-	touch $@
+	@$(call install,--group test)
+	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
-	$(BIN)/pip install --quiet --group check
-	touch $@
+	@$(call install,--group check)
+	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-test benchmarks/requirements.txt
-	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
-	touch $@
+	@$(call install,--requirement benchmarks/requirements.txt)
+	@touch $@
