@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from dotenv.parser import parse_stream
 from events.errors import ConfigurationError
 
 _UTF8: Final = "utf-8-sig"  # Editors on Windows put a byte order mark first.
+_CURE: Final = "save the file as UTF-8"
 
 
 def read_env_file(path: Path, prefix: str) -> dict[str, str]:
@@ -47,17 +49,22 @@ def _text_of(path: Path) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        if path.is_symlink():
+            reason = "it is a symbolic link to a file that is not there"
+            raise ConfigurationError(f"{path} cannot be read: {reason}") from None
         return ""
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _unreadable(path, 1, f"this is UTF-16; {_CURE}")
     try:
         text = content.decode(_UTF8)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable(path, line, "this is not UTF-8; save the file as UTF-8") from None
+        raise _unreadable(path, line, f"this is not UTF-8; {_CURE}") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise _unreadable(path, line, "this is not UTF-8; save the file as UTF-8")
+        raise _unreadable(path, line, f"there is a NUL byte, as in UTF-16; {_CURE}")
     return text
 
 

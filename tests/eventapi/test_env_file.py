@@ -35,7 +35,17 @@ UNREADABLE = {
     "a name alone of somebody else": (b"OTHER\n", 1),
     "no name": (f"={SECRET}\n".encode(), 1),
     "a comment of another language": (f"// {SECRET}\n".encode(), 1),
+    "an export without a value": (b"A=1\nexport EVENTAPI_LOG\n", 2),
+    "an export of nothing": (b"export\n", 1),
+    "a command": (f"echo {SECRET}\n".encode(), 1),
+    "a section": (f"[eventapi]\nA={SECRET}\n".encode(), 1),
+    "JSON": (f'{{"EVENTAPI_LOG": "{SECRET}"}}\n'.encode(), 1),
+    "YAML": (f"EVENTAPI_LOG: {SECRET}\n".encode(), 1),
     "UTF-16": (utf_16(f"EVENTAPI_LOG={SECRET}\n"), 1),
+    "UTF-16, big end first": (b"\xfe\xff" + f"A={SECRET}\n".encode("utf-16-be"), 1),
+    "UTF-16 without a mark, big end first": (f"A={SECRET}\n".encode("utf-16-be"), 1),
+    "UTF-32": (f"EVENTAPI_LOG={SECRET}\n".encode("utf-32"), 1),
+    "a program": (b"\x7fELF\x02\x01\x01\x00\n\x90\x91", 2),
     "UTF-16 without a mark": (f"A=1\nEVENTAPI_LOG={SECRET}\n".encode("utf-16-le"), 1),
     "Latin-1": (b"A=1\nEVENTAPI_DATA=/srv/\xe4\n", 2),
     "NUL": (b"A=1\nB=2\nEVENTAPI_DATA=x\0y\n", 3),
@@ -53,6 +63,23 @@ def test_a_line_that_cannot_be_read_is_named_by_its_number(name: str, tmp_path: 
     assert message.startswith(f"{file}, line {line}, cannot be read: ")
     assert SECRET[:14] not in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["UTF-16", "UTF-16, big end first", "UTF-16 without a mark"])
+def test_utf_16_is_named_with_the_cure(name: str, tmp_path: Path) -> None:
+    """Editors on Windows offer it, and PowerShell's ``>`` makes it."""
+    file = tmp_path / ".env"
+    file.write_bytes(UNREADABLE[name][0])
+    with pytest.raises(ConfigurationError, match=r"UTF-16; save the file as UTF-8$"):
+        load({}, file)
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    """The settings in it may be on a volume that is not mounted."""
+    file = tmp_path / ".env"
+    file.symlink_to("/nonexistent/eventapi.env")
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read: it is a symbolic link"):
+        load({}, file)
 
 
 @pytest.mark.parametrize("name", ["a quote that is not closed", "a name alone", "UTF-16"])
