@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from eventapi.cli.failures import Failure
 
@@ -38,6 +37,13 @@ class Listening:
             self.address = f"{scheme}://{_shown(host)}:{port}"
             self.page = f"{scheme}://{_ANY.get(host, _shown(host))}:{port}"
 
+    def listen(self, backlog: int) -> None:
+        """Let clients connect before a process accepts; raises `Failure`."""
+        try:
+            self.socket.listen(backlog)
+        except OSError as error:
+            raise self.failure(error) from None
+
     def failure(self, error: Exception) -> Failure:
         """That it cannot listen."""
         return _cannot_listen(self.address.partition("://")[2] or self.address, error)
@@ -51,8 +57,7 @@ class Listening:
 
 def bind(host: str, port: int, scheme: str, inherited: socket.socket | None = None) -> Listening:
     """Bind a TCP port, or take over a socket; raises `Failure`."""
-    bound = inherited or _bound(lambda: _tcp_socket(host, port), f"{_shown(host)}:{port}")
-    return Listening(bound, host, None, scheme)
+    return Listening(inherited or _tcp_socket(host, port), host, None, scheme)
 
 
 def bind_path(path: Path, inherited: socket.socket | None = None) -> Listening:
@@ -61,38 +66,42 @@ def bind_path(path: Path, inherited: socket.socket | None = None) -> Listening:
     The socket of a server that ended without removing it is replaced.
     """
     path = path.absolute()
-    bound = inherited or _bound(lambda: _unix_socket(path), f"unix:{path}")
-    return Listening(bound, "", path, "")
+    return Listening(inherited or _unix_socket(path), "", path, "")
 
 
-def _bound(make: Callable[[], socket.socket], place: str) -> socket.socket:
+def _bound(family: int, address: Any, place: str) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        bound = make()
-    except (OSError, UnicodeError) as error:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
         raise _cannot_listen(place, error) from None
     bound.set_inheritable(True)
     return bound
 
 
 def _tcp_socket(host: str, port: int) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    place = f"{_shown(host)}:{port}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(place, error) from None
     # A name may have addresses of both kinds: as everywhere, the old kind then.
-    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-    bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(address)
-    return bound
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return _bound(family, address, place)
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    _remove_stale(path)
+    try:
+        _remove_stale(path)
+    except OSError as error:
+        raise _cannot_listen(f"unix:{path}", error) from None
     before = os.umask(_UDS_UMASK)
     try:
-        bound.bind(str(path))
+        return _bound(socket.AF_UNIX, str(path), f"unix:{path}")
     finally:
         os.umask(before)
-    return bound
 
 
 def _remove_stale(path: Path) -> None:

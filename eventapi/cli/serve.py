@@ -278,10 +278,7 @@ def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], No
 
 
 def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
-    try:
-        listening.socket.listen(BACKLOG)
-    except OSError as error:
-        raise listening.failure(error) from None
+    listening.listen(BACKLOG)
     supervisor = Supervisor(config, [listening.socket], announce)
     supervisor.run()
     if supervisor.refusal is not None:
@@ -291,6 +288,7 @@ def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[
 
 
 def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
+    listening.listen(BACKLOG)  # Who opens the page at once waits for the first child.
     announce()
     handle_hangup(signal.SIG_DFL)
     ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening.socket]).run()

@@ -60,7 +60,7 @@ class Addresses:
                 scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
                 app = self._direct
             _unmap(scope)
-            if self._trusts_unix and scope["client"] is None:
+            if self._trusts_unix and scope.get("client") is None:
                 scope["client"] = (UNIX, 0)
             if forwarded and app is not self._direct:
                 self._take_host(scope)
@@ -79,7 +79,7 @@ class Addresses:
 
     async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request whose client address comes from X-Forwarded-For."""
-        if scope["client"] == (UNIX, 0):  # The proxy named no client.
+        if scope.get("client") == (UNIX, 0):  # The proxy named no client.
             scope["client"] = None
         _unmap(scope)
         await self._direct(scope, receive, send)

@@ -34,6 +34,33 @@ def seen(
     return scope["client"][0], scope["scheme"]
 
 
+@pytest.mark.parametrize(
+    ("proxies", "headers", "client", "scheme"),
+    [
+        (["unix"], {"x-forwarded-for": "198.51.100.7"}, ("198.51.100.7", 0), "http"),
+        (["10.0.0.1", "unix"], {"x-forwarded-for": "x, 10.0.0.1"}, ("x", 0), "http"),
+        (["unix"], {"x-forwarded-for": "unix"}, None, "http"),
+        (["unix"], {"x-forwarded-proto": "https"}, None, "https"),
+        (["unix"], {}, None, "http"),
+        (["127.0.0.1"], {"x-forwarded-for": "198.51.100.7"}, None, "http"),
+        ([], {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}, None, "http"),
+    ],
+)
+def test_the_peer_of_a_unix_socket_is_trusted_by_a_word(
+    proxies: list[str], headers: dict[str, str], client: tuple[str, int] | None, scheme: str
+) -> None:
+    """It has no address, so its own is never known."""
+    scope: Any = {"type": "http", "scheme": "http", "client": None}
+    scope["headers"] = [(name.encode(), text.encode()) for name, text in headers.items()]
+    found: dict[str, Any] = {}
+
+    async def app(inner: Any, receive: Any, send: Any) -> None:
+        found.update(inner)
+
+    asyncio.run(Addresses(app, proxies)(scope, None, None))  # type: ignore[arg-type]
+    assert (found["client"], found["scheme"]) == (client, scheme)
+
+
 FORWARDED = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
 
 
