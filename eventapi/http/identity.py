@@ -10,15 +10,18 @@ from projections.users import User
 
 
 def bearer(scope: HTTPScope) -> str | None:
-    """The token of the Authorization header (RFC 6750); of several headers, of the last."""
+    """The token of the Authorization header (RFC 6750, 2.1); of several headers, of the last.
+
+    Blanks around the token are no part of it, nor are those around the value (RFC 9110, 5.5).
+    """
     found = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             found = value
     if found is None:
         return None
-    scheme, _, token = found.decode("latin-1").partition(" ")
-    return token if scheme.lower() == "bearer" else None
+    scheme, _, token = found.decode("latin-1").strip(" \t").partition(" ")
+    return token.lstrip(" ") if scheme.lower() == "bearer" else None
 
 
 def user_of(state: State, claims: Claims, second_end: str) -> User | None:

@@ -44,15 +44,17 @@ _HEADERS = (
     "cache-control|content-security-policy|cross-origin-resource-policy|event-position|etag|referrer-policy|"
     "ratelimit|ratelimit-policy|x-content-type-options|x-frame-options|x-request-id"
 )
+_FRAMES = "content-length|transfer-encoding"
 _PREFLIGHT = "access-control-(allow-headers|allow-methods|expose-headers|max-age)|vary"
+_NO_PREFLIGHT = "(?!preflight|as installed).*"
 _STRICT = "NaN.*|a (title|name) twice.*|a lone surrogate|a deep .*|a member that is not known twice"
 _QUERY = "a query|a query that is not known|skip and limit|a cache buster|a limit that is no number"
 _MORE = "health|auth/sessions|items/3/history"
-_NO_PREFLIGHT = "(?!preflight|as installed).*"
 
 ROWS: Final = (
     # Every answer
     Row("headers", f"header ({_HEADERS})", change=_added),
+    Row("pieces", f"header ({_FRAMES})", "list many"),
     Row("cors-headers", "header (access-control-expose-headers|vary)", _NO_PREFLIGHT, _added),
     Row(
         "cors-headers",
@@ -74,9 +76,13 @@ ROWS: Final = (
     Row("old-tokens", "status 200 -> 401", ".* with a token of the replaced service"),
     Row("disabled", "status 200 -> 403", "log in as a disabled user"),
     Row("disabled", "status 400 -> 401", ".* of a disabled user"),
-    Row("bearer", "status 200 -> 401", ".* with two spaces"),
     Row("bearer", r"body\.detail", ".* with the scheme alone"),
     Row("challenge", "header www-authenticate", change=lambda old, new: "invalid_token" in new),
+    Row(
+        "long-logins",
+        "status 401 -> 422",
+        "log in with a (name that nobody can have|very long password)",
+    ),
     Row("token-first", "status 422 -> 401", ".* with a bad token and malformed JSON"),
     # Bodies
     Row(

@@ -59,13 +59,14 @@ ITEMS = {
     "bob": [item(3, "bob")],
     "cyd": [item(4, "cyd")],
     "fay": [item(5, "fay")],
+    "gil": [item(number, "gil") for number in range(10, 3_000)],
 }
 """The items of some accounts; dan is disabled, and eve has none."""
 
 DATA = {
     "users": {
         name: account(name, disabled=name == "dan")
-        for name in ("ann", "bob", "cyd", "dan", "eve", "fay")
+        for name in ("ann", "bob", "cyd", "dan", "eve", "fay", "gil")
     },
     "items": ITEMS,
 }

@@ -16,7 +16,7 @@ _HOUR = 3_600
 
 def tokens_of(url: str, old_url: str) -> Mapping[str, str]:
     """The tokens to use at one service: of accounts by their names, and bad ones by their faults."""
-    found = {name: _logged_in(url, name) for name in ("ann", "bob", "cyd", "eve", "fay")}
+    found = {name: _logged_in(url, name) for name in ("ann", "bob", "cyd", "eve", "fay", "gil")}
     # This server does not log in a disabled user, so any token of theirs will do.
     found["dan"] = _made(sub="dan")
     found["predecessor"] = _logged_in(old_url, "ann")

@@ -95,6 +95,10 @@ def logins() -> list[Case]:
         case("with a short password", ann | {"password": "wrong"}),
         case("with a password without its end", {"username": "long", "password": "p" * 72}),
         case("with an empty password", ann | {"password": ""}),
+        case("with an empty name", ann | {"username": ""}),
+        case("with a name that nobody can have", ann | {"username": "a b\u0000" * 100}),
+        case("with an address as name", ann | {"username": "ann@example.com"}),
+        case("with a very long password", ann | {"password": "p" * 2000}),
         case("as an unknown user", ann | {"username": "nobody"}),
         case("with a wrong password in a form", b"username=ann&password=wrong", FORM),
         case("as a disabled user", ann | {"username": "dan"}),
@@ -141,6 +145,8 @@ def callers() -> list[Case]:
         "with an empty header": {"Authorization": ""},
         "with the scheme alone": {"Authorization": "Bearer"},
         "with the scheme in lower case": {"Authorization": "bearer {ann}"},
+        "with a blank at the end": {"Authorization": "Bearer {ann} "},
+        "with the scheme in upper case": {"Authorization": "BEARER {ann}"},
         "with two spaces": {"Authorization": "Bearer  {ann}"},
     }
     cases = [

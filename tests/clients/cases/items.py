@@ -107,6 +107,7 @@ def items() -> list[Case]:
     """Requests for items that are there."""
     return [
         case_of("list", "GET", "/items", by("bob"), None),
+        case_of("list many", "GET", "/items", by("gil"), None),
         case_of("list none", "GET", "/items", by("eve"), None),
         case_of("list with a query that is not known", "GET", "/items?page=2", by("bob"), None),
         case_of("list with a cache buster", "GET", "/items?_=1700000000", by("bob"), None),

@@ -61,6 +61,16 @@ def test_the_scheme_has_no_case(api: Api, ann: Caller, scheme: str) -> None:
     assert me(api, f"{scheme} {ann.token}").status_code == 200
 
 
+@pytest.mark.parametrize("written", ["Bearer  {}", "Bearer {} ", " Bearer {}", "Bearer {}\t"])
+def test_blanks_around_a_token_are_no_part_of_it(api: Api, ann: Caller, written: str) -> None:
+    # Given a header with blanks where RFC 6750, 2.1, and RFC 9110, 5.5, allow them,
+    headers = [(b"authorization", written.format(ann.token).encode())]
+    # when it is sent,
+    answer = api.request("GET", "/auth/me", headers=headers)
+    # then the token is good.
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("authorization", [None, "", "Basic YW5uOnB3", "Token x", "Bearer", "x"])
 def test_who_brings_no_token_is_asked_for_one(api: Api, authorization: str | None) -> None:
     answer = me(api, authorization)
@@ -119,8 +129,6 @@ def test_every_flipped_bit_spoils_a_token(api: Api, ann: Caller) -> None:
         lambda token: token.rpartition(".")[0],
         lambda token: token.rpartition(".")[0] + ".",
         lambda token: token.replace(".", "..", 1),
-        lambda token: " " + token,
-        lambda token: token + " ",
         lambda token: f'"{token}"',
         lambda token: token.swapcase(),
         lambda _: "..",
