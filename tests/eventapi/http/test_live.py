@@ -16,7 +16,7 @@ from eventapi.live import Line, Live, Subscription
 from eventapi.past import RECORDS_PER_READ, Past
 from events.record import Record
 from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
-from tests.eventapi.http.test_feeds import LIVE, Taker
+from tests.eventapi.http.test_feeds import BEGUN, LIVE, Taker
 from tests.eventapi.test_past import CountingLog
 
 
@@ -29,7 +29,7 @@ class Streams:
     async def during(self, *steps: Any) -> None:
         """Open all of them, run the steps one after the other, and close them."""
         tasks = [asyncio.create_task(taker.take()) for taker in self.takers]
-        while not all(b"retry" in taker.body for taker in self.takers):  # noqa: ASYNC110
+        while not all(BEGUN in taker.body for taker in self.takers):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.1)
         for step in steps:
