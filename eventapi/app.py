@@ -84,6 +84,7 @@ from eventapi.storage import (
 from eventapi.version import VERSION
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
+from events.messages.server_log import SECRET_KEY_OF_ONE_MACHINE, START_FAILED
 
 if TYPE_CHECKING:
     from eventapi.http.tracing import Tracing
@@ -140,12 +141,12 @@ def create_app(
             reports_wanted(settings.sentry_dsn)
             tracing = tracing or tracing_from(os.environ, VERSION)
         except ConfigurationError as error:
-            print(f"eventapi: {error}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
+            print(f"eventapi: {error.message.lines}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
         warn_if_in_memory(settings)
         is_shared = settings.is_database or settings.redis_url is not None
         if is_shared and settings.secret_key is None:
-            logger.warning("SECRET_KEY is made for this machine: give all machines the same one")
+            logger.warning(SECRET_KEY_OF_ONE_MACHINE)
     requests = [ApiRequest.bound(version) for version in VERSIONS]
     limits, fields = Limits(settings), deprecation.fields(settings)
     observers: list[Observer] = []
@@ -409,8 +410,8 @@ def _plain_startup(app: Litestar) -> ASGIApp:
                 raise
             known = known_error(error)
             if known is None:
-                logger.exception("the application could not start")
-            message = str(known or "the application could not start")
+                logger.exception(START_FAILED)
+            message = str(START_FAILED if known is None else known.message)
             await send({"type": "lifespan.startup.failed", "message": message})
 
     return wrapped

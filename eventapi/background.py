@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from events.messages.server_log import TASK_FAILED
 from events.threads import stop
 
 logger = logging.getLogger("eventapi.background")
@@ -41,7 +42,7 @@ async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> 
             # A library may have cancelled what the work waited for, and not the work.
             if isinstance(error, asyncio.CancelledError) and _is_to_end():
                 raise
-            logger.exception("%s has failed, and begins anew", name)
+            logger.exception(TASK_FAILED.fill(name=name))
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return

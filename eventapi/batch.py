@@ -21,6 +21,8 @@ from events.errors import (
     Unauthenticated,
     VaultUnavailable,
 )
+from events.messages.errors import KEY_MISSING
+from events.messages.server_log import UNDECIDED
 from events.record import Event, Record
 from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring, seal, unseal
 from events.users import UserRegistered
@@ -148,7 +150,7 @@ class Batch:
         except EventapiError as refusal:
             self.answers.append((wish, refusal))
         except Exception as error:
-            logger.exception("a command could not be decided")
+            logger.exception(UNDECIDED)
             self.answers.append((wish, error))
         else:
             self.answers.append((wish, outcomes))
@@ -213,7 +215,7 @@ class Batch:
                 record = self._with_receipt(record, wish.once, at_hand)
             line, digest = encode(record, draft.last.hash, at_hand, nonce, remaining, behind=behind)
         except KeyError:
-            raise VaultUnavailable(f"the key of {record.sealedfor} is missing") from None
+            raise VaultUnavailable(KEY_MISSING.fill(subject=record.sealedfor)) from None
         except ValueError as error:
             raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
         if new_keys:

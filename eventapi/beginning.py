@@ -15,13 +15,23 @@ from pathlib import Path
 from eventapi.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
 from events.files import not_a_file
+from events.messages.errors import (
+    DATABASE_LOG_LOST,
+    LOG_LOST,
+    NAME_DATA,
+    NAME_LOG,
+    NO_LOG,
+    NO_LOG_BEHIND_LINK,
+    NOT_A_DIRECTORY,
+    NOT_A_REGULAR_FILE,
+    VAULT_MISSING,
+)
+from events.messages.message import Message
 
 KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
 """What lies beside a log and signs for it; the names go on from that of the log."""
 
 _BESIDE = (".mark", ".lock", KEY, CHECKPOINT, SIGNED, ".cosigned")
-
-_NAME_DATA = "name the server's data directory: --data DIR or EVENTAPI_DATA"
 
 
 def check_directories(settings: Settings) -> None:
@@ -40,7 +50,7 @@ def check_directories(settings: Settings) -> None:
             reason = "is not a directory"
         else:
             continue
-        raise ConfigurationError(f"{path} {reason}: {_NAME_DATA}")
+        raise ConfigurationError(NOT_A_DIRECTORY.fill(path=path, reason=reason))
 
 
 def _check_files(settings: Settings) -> None:
@@ -67,12 +77,13 @@ def check_log_is_there(settings: Settings) -> None:
         raise ConfigurationError(_lost(path, found) if found else no_log(settings))
 
 
-def no_log(settings: Settings) -> str:
+def no_log(settings: Settings) -> Message:
     """What is said where there is no log, and what to do then."""
     if not settings.is_database and settings.log_path.is_symlink():
-        return f"the log {settings.log_path} is a symbolic link to a file that is not there"
-    advice = _NAME_DATA if settings.log is None else "name the server's log: --log or EVENTAPI_LOG"
-    return f"there is no log at {settings.log_name}: {advice}; `eventapi serve` begins a log"
+        return NO_LOG_BEHIND_LINK.fill(path=settings.log_path)
+    return NO_LOG.fill(
+        place=settings.log_name, advice=NAME_DATA if settings.log is None else NAME_LOG
+    )
 
 
 def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
@@ -87,7 +98,7 @@ def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) ->
     if path.is_symlink() and not path.exists():
         raise ConfigurationError(no_log(settings))
     if path.exists() and not path.is_file():
-        raise ConfigurationError(f"the log {path} is no regular file")
+        raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
     if settings.is_database or not _is_lost(path):
         if needs_vault:
             _check_vault(settings)
@@ -102,22 +113,18 @@ def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) ->
 def check_database_start(settings: Settings) -> None:
     """Refuse to begin a log in a database that has none, as `check_start` does for a file."""
     if found := list(_signs(settings.log_path)):
-        raise ConfigurationError(
-            f"there is no log at {settings.log_name}, but there was one: {', '.join(found)} in "
-            f"{settings.data_path}. Nothing was changed. If the log is lost, restore the database, "
-            "or type `eventapi log copy COPY URL`; to begin another log, move these files to "
-            "another directory first"
+        message = DATABASE_LOG_LOST.fill(
+            place=settings.log_name, found=", ".join(found), directory=settings.data_path
         )
+        raise ConfigurationError(message)
 
 
-def _lost(path: Path, found: Sequence[str]) -> str:
+def _lost(path: Path, found: Sequence[str]) -> Message:
     state, first = "there is no log at", ""
     if path.exists():
         state, first = "there is nothing in the log", f"rm {path}, then "
-    return (
-        f"{state} {path}, but there was one: {', '.join(found)}. Nothing was changed. If the log is "
-        f"lost, type `{first}eventapi log restore COPY --data {path.parent}`; to begin another log, "
-        "move these files to another directory first"
+    return LOG_LOST.fill(
+        state=state, path=path, found=", ".join(found), first=first, directory=path.parent
     )
 
 
@@ -157,10 +164,7 @@ def _check_vault(settings: Settings) -> None:
     vault = settings.log_path.parent / "vault.sqlite"
     if settings.is_database or may_begin_vault(settings) or vault.exists():
         return
-    raise VaultUnavailable(
-        f"there is no vault at {vault}, and without its keys nothing of the log can be read that "
-        f"users typed. Nothing was changed. Put the vault back, or its copy: cp KEYS {vault}"
-    )
+    raise VaultUnavailable(VAULT_MISSING.fill(path=vault))
 
 
 def _evidence(settings: Settings) -> Iterator[str]:

@@ -15,18 +15,20 @@ from typing import Final
 from msgspec.structs import replace
 
 from events.errors import Fault, Invalid, NotFound, SigningSuspended
+from events.messages.errors import (
+    CHECKPOINT_AHEAD,
+    CHECKPOINT_CONTRADICTED,
+    LOG_KEY_MISSING,
+    LOG_KEY_UNCONFIRMED,
+    NOT_COSIGNED,
+)
+from events.messages.message import Message
 from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
 from events.signing.port import KEY_PREFIX, Held, Recorder, SigningStore
 from projections.tree import Tree
 
 _PAUSE_SECONDS: Final = 0.02
 """The pause between two looks at a log that is behind what another instance signed."""
-
-_WRITES_GO_ON: Final = "Nothing is signed until an operator decides; writes go on."
-_NEXT: Final = (
-    "Next: eventapi log restore --checkpoint FILE|URL with the newest known checkpoint, "
-    "or eventapi log restore --new-key (docs/operating.md, Restore)."
-)
 
 
 class Checkpoints:
@@ -92,11 +94,7 @@ class Checkpoints:
         if held.status == "keyless":
             raise SigningSuspended(_missing(held))
         if held.status == "unconfirmed":
-            raise SigningSuspended(
-                "The log's key came here by a copy or a restore, has no register here, or was used "
-                "on another machine, so a newer checkpoint than any that is known here may exist. "
-                f"{_WRITES_GO_ON} {_NEXT}"
-            )
+            raise SigningSuspended(LOG_KEY_UNCONFIRMED)
         return await self._continued_size(held.head)
 
     async def _continued_size(self, head: TreeHead | None) -> int:
@@ -110,15 +108,9 @@ class Checkpoints:
             await asyncio.sleep(_PAUSE_SECONDS)
             size = await self.tree.grow()
         if head.size > size:
-            raise SigningSuspended(
-                f"A checkpoint of {head.size} events was signed, but the log has {size}. "
-                f"{_WRITES_GO_ON} {_NEXT}"
-            )
+            raise SigningSuspended(CHECKPOINT_AHEAD.fill(signed=head.size, size=size))
         if await self.tree.root(head.size) != head.root:
-            raise SigningSuspended(
-                f"The log contradicts its newest checkpoint: its first {head.size} events are not "
-                f"those that were signed. {_WRITES_GO_ON} {_NEXT}"
-            )
+            raise SigningSuspended(CHECKPOINT_CONTRADICTED.fill(signed=head.size))
         self._continued = head
         return size
 
@@ -179,7 +171,7 @@ class Checkpoints:
         """The newest checkpoint that witnesses cosigned; raises `NotFound`."""
         note = (await self._store.read()).cosigned
         if note is None:
-            raise NotFound("no checkpoint of this log is cosigned yet")
+            raise NotFound(NOT_COSIGNED)
         return note
 
     # What an operator decides
@@ -217,10 +209,5 @@ class Checkpoints:
         return await self.current()
 
 
-def _missing(held: Held) -> str:
-    name = held.signed_by or "that signed before"
-    return (
-        f"The log's key {name} is not here, and it has signed checkpoints of this log. "
-        f"{_WRITES_GO_ON} Next: put the key back, or eventapi log restore --new-key "
-        "(docs/operating.md, Restore)."
-    )
+def _missing(held: Held) -> Message:
+    return LOG_KEY_MISSING.fill(name=held.signed_by or "that signed before")

@@ -34,6 +34,12 @@ import msgspec
 from eventapi.times import seconds_of, time_of
 from events.errors import ClockJumped
 from events.files import write_durably
+from events.messages.server_log import (
+    CLOCK_AHEAD_ACCEPTED,
+    CLOCK_NOT_KEPT,
+    CLOCK_RIGHT,
+    CLOCK_UNREADABLE,
+)
 
 logger = logging.getLogger("eventapi.clock")
 
@@ -143,12 +149,8 @@ class LogClock:
             return
         self._save()
         if last <= self._accepted and self._last_seconds > self._wall:
-            logger.warning(
-                "the log is %s ahead of the clock, which an operator accepted: until the clock "
-                "reaches %s, every event has that time",
-                _span(self._last_seconds - self._wall),
-                last,
-            )
+            span = _span(self._last_seconds - self._wall)
+            logger.warning(CLOCK_AHEAD_ACCEPTED.fill(span=span, last=last))
 
     def seconds(self) -> float:
         """The time in seconds since 1970; between two readings of the uptime it runs on.
@@ -239,18 +241,14 @@ class LogClock:
             reason = f"The clock of this machine is {ahead} ahead of the last event of the log"
         else:
             return ""
-        return (
-            f"{reason}, so writes are refused. Reads go on, and nothing was lost. Correct the clock, "
-            "and writes go on by themselves; if the clock is right now, restart the server once "
-            "with: eventapi serve --accept-clock"
-        )
+        return reason
 
     def _report(self, fault: str) -> None:
         # The span in the text grows while one fault lasts, which is no news.
         if fault and not self._fault:
-            logger.error("%s", fault)
+            logger.error(ClockJumped(fault).message)
         elif self._fault and not fault:
-            logger.warning("the clock of this machine is accepted again: writes go on")
+            logger.warning(CLOCK_RIGHT)
         self._fault = fault
 
     def _load(self) -> None:
@@ -279,7 +277,7 @@ class LogClock:
         try:
             write_reference(self._path, reference)
         except OSError as error:
-            logger.warning("the reference of the clock is not kept in %s: %s", self._path, error)
+            logger.warning(CLOCK_NOT_KEPT.fill(path=self._path, reason=error))
         self._saved = reference
 
 
@@ -290,7 +288,7 @@ def read_reference(path: Path) -> Reference | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        logger.warning("%s is ignored: %s; it is written again with the next event", path, error)
+        logger.warning(CLOCK_UNREADABLE.fill(path=path, reason=error))
         return None
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from events.messages.errors import USERS_WITHOUT_KEYS
+from events.messages.message import Message
+from events.messages.server_log import ERASED_AGAIN
+
 _NAMED = 5
 """How many users a message names."""
 
@@ -13,28 +17,23 @@ def _named(subjects: Sequence[str]) -> str:
     return ", ".join(subjects[:_NAMED]) + more
 
 
-def users_without_keys(subjects: Sequence[str]) -> str:
+def users_without_keys(
+    subjects: Sequence[str], message: Message = USERS_WITHOUT_KEYS, **values: object
+) -> Message:
     """Explain why a log with users that have neither key nor tombstone is not served."""
-    count = "1 user has" if len(subjects) == 1 else f"{len(subjects)} users have"
-    user = "the user was" if len(subjects) == 1 else "the users were"
-    return (
-        f"{count} no key ({_named(subjects)}). Either this vault belongs to another log, or {user} "
-        "erased after this copy was made. Nothing was changed. Next: run "
-        "`eventapi log restore --vault KEYS` with the newest copy of the keys, which has every key "
-        "and every erasure"
+    is_one = len(subjects) == 1
+    return message.fill(
+        who="1 user has" if is_one else f"{len(subjects):,} users have",
+        they="the user was" if is_one else "the users were",
+        names=_named(subjects),
+        **values,
     )
 
 
-def users_erased_again(subjects: Sequence[str]) -> str:
+def users_erased_again(subjects: Sequence[str]) -> Message:
     """Report the users whose erasure a start appended again."""
-    if len(subjects) == 1:
-        start = "1 user was erased after this log was copied; the erasure was appended again"
-    else:
-        start = (
-            f"{len(subjects)} users were erased after this log was copied; "
-            "their erasure was appended again"
-        )
-    return f"{start}: {_named(subjects)}"
+    who = "1 user was" if len(subjects) == 1 else f"{len(subjects):,} users were"
+    return ERASED_AGAIN.fill(who=who, names=_named(subjects))
 
 
 def highest_number(subjects: Iterable[str]) -> int:

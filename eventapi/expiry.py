@@ -15,6 +15,7 @@ from typing import Final
 from eventapi.commands.sessions import ExpireSession
 from eventapi.journal import Journal
 from events.errors import EventapiError, Refusal
+from events.messages.server_log import SESSIONS_NOT_ENDED
 
 logger = logging.getLogger("eventapi.expiry")
 
@@ -32,7 +33,7 @@ async def keep_ending(journal: Journal) -> None:
             while await end_expired(journal):
                 pass
         except (EventapiError, OSError) as error:
-            logger.warning("expired sessions were not ended: %s", error)
+            logger.warning(SESSIONS_NOT_ENDED.fill(reason=error))
 
 
 async def end_expired(journal: Journal) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 from eventapi.feed import Feed
 from eventapi.journal import Journal
 from events.errors import EventapiError
+from events.messages.server_log import NOT_CAUGHT_UP
 
 logger = logging.getLogger("eventapi.following")
 
@@ -29,7 +30,7 @@ async def keep_following(journal: Journal, feed: Feed) -> None:
         try:
             before, position = position, (await journal.state()).position
         except EventapiError as error:
-            logger.warning("what others appended is not known yet: %s", error)
+            logger.warning(NOT_CAUGHT_UP.fill(reason=error))
             before = position
         if position == before:  # It cannot be had right now.
             await asyncio.sleep(RETRY_SECONDS)

@@ -41,6 +41,7 @@ from events.errors import (
     VaultUnavailable,
 )
 from events.log.port import Appender, EventLog, Head
+from events.messages.server_log import BATCH_FAILED, KEYS_NOT_DESTROYED
 from events.record import Record, entity_number
 from events.sealing import Keyring
 from events.sessions import SessionRefreshed
@@ -177,7 +178,7 @@ class Journal:
             if isinstance(result, Exception):
                 raise result
         self.erased_again = tuple(user.subject for user in users)
-        logger.warning("%s", users_erased_again(self.erased_again))
+        logger.warning(users_erased_again(self.erased_again))
 
     async def close(self) -> None:
         """Write what is queued, answer it, and stop."""
@@ -342,7 +343,7 @@ class Journal:
         try:
             await self._destroy(self._pending)
         except EventapiError as error:
-            logger.warning("keys of erased users are not destroyed yet: %s", error)
+            logger.warning(KEYS_NOT_DESTROYED.fill(reason=error))
         else:
             self._pending.clear()
 
@@ -374,12 +375,12 @@ class Journal:
             # All these have waited in vain, however many batches they would have been.
             wishes = wishes or self._taken(waiting)
             if not isinstance(error, EventapiError):
-                logger.exception("a batch failed")
+                logger.exception(BATCH_FAILED)
                 error = LogUnavailable("the write failed")
             for wish in wishes:
                 _answer(wish, error)
             if isinstance(error, LogFenced):
-                logger.critical("%s", error)
+                logger.critical(error.message)
                 self._on_fence()
         else:
             for wish, answer in answers:

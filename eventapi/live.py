@@ -16,6 +16,7 @@ import msgspec
 
 from eventapi.feed import Feed, Selection, members_of
 from events.errors import EventapiError
+from events.messages.server_log import EVENTS_UNREAD
 from events.record import entity_number
 from projections.state import State
 
@@ -168,7 +169,7 @@ class Live:
                 await self._advance(self._feed.position)
             except Exception as error:  # Whatever it is, the streams must not stall in silence.
                 known = isinstance(error, EventapiError | MemoryError)
-                logger.warning("new events cannot be read: %r", error, exc_info=not known)
+                logger.warning(EVENTS_UNREAD.fill(reason=repr(error)), exc_info=not known)
                 self._overflow_all(self.seen)
                 await asyncio.sleep(_RETRY_SECONDS)
             await asyncio.sleep(_BATCH_SECONDS)

@@ -26,6 +26,7 @@ from eventapi.metrics.meters import Meters, Sample, open_meters, opened_meters
 from eventapi.settings import Settings
 from eventapi.storage import Parts
 from eventapi.watching import LateWatch, Watch, together
+from events.messages.server_log import METRICS_BEGIN
 
 if TYPE_CHECKING:
     from eventapi.http.tracing import Tracing
@@ -77,7 +78,7 @@ class Metering:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(OSError):
                 self.meters = self._open()
-                logger.warning("this worker counts for metrics from now on")
+                logger.warning(METRICS_BEGIN)
         return self.meters
 
 

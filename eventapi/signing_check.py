@@ -8,6 +8,7 @@ from typing import Final
 
 from eventapi.checkpoints import Checkpoints
 from events.errors import ConfigurationError, EventapiError, SigningSuspended
+from events.messages.server_log import SIGNING_NOT_CHECKED, SIGNING_RESUMED
 
 logger = logging.getLogger("eventapi.signing")
 
@@ -33,11 +34,11 @@ class SigningCheck:
             await self._checkpoints.check()
         except (SigningSuspended, ConfigurationError) as error:
             if self.is_ok is not False:
-                logger.error("%s", error)  # noqa: TRY400 - the message says all
+                logger.error(error.message)  # noqa: TRY400 - the message says all
             self.is_ok = False
         except EventapiError as error:
-            logger.warning("the checkpoint of the log cannot be checked: %s", error)
+            logger.warning(SIGNING_NOT_CHECKED.fill(reason=error))
         else:
             if self.is_ok is False:
-                logger.warning("the log continues its newest checkpoint: it is signed again")
+                logger.warning(SIGNING_RESUMED)
             self.is_ok = True

@@ -13,6 +13,7 @@ from eventapi.journal import Journal
 from eventapi.setting import PREFIX
 from eventapi.settings import Settings
 from events.errors import EventapiError
+from events.messages.server_log import NO_SNAPSHOT, SNAPSHOT_PROCESS_FAILED
 from projections.snapshots import Snapshots
 
 logger = logging.getLogger("eventapi.snapshots")
@@ -37,7 +38,7 @@ async def keep_taking(journal: Journal, snapshots: Snapshots, settings: Settings
                 if is_first and _is_due(snapshots, position, settings):
                     await _take(settings)
         except (EventapiError, OSError) as error:
-            logger.warning("no snapshot was taken: %s", error)
+            logger.warning(NO_SNAPSHOT.fill(reason=error))
 
 
 def _is_due(snapshots: Snapshots, position: int, settings: Settings) -> bool:
@@ -54,7 +55,7 @@ async def _take(settings: Settings) -> None:
         await asyncio.to_thread(process.wait)
         raise
     if code != 0:
-        logger.warning("the process that takes snapshots ended with code %d", code)
+        logger.warning(SNAPSHOT_PROCESS_FAILED.fill(code=code))
 
 
 def start_taking(settings: Settings) -> subprocess.Popen[bytes]:

@@ -41,6 +41,7 @@ from events.errors import ConfigurationError
 from events.log.jsonl import JsonlLog
 from events.log.port import EventLog, Head
 from events.log.reader import JsonlReader
+from events.messages.server_log import IN_MEMORY
 from events.signing.file import FileSigning
 from events.signing.memory import MemorySigning
 from events.signing.port import SigningStore
@@ -93,7 +94,7 @@ def warn_if_in_memory(settings: Settings) -> None:
         return
     kind = file_system(settings.log_path.parent)
     if kind in _IN_MEMORY:
-        logger.warning("the data directory is on %s: nothing there survives a power cut", kind)
+        logger.warning(IN_MEMORY.fill(kind=kind))
 
 
 def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:

@@ -23,6 +23,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.errors import ConfigurationError, EventapiError, StorageFull
+from events.messages.errors import UNSAFE_DATABASE
+from events.messages.server_log import NOT_VACUUMED, SYNC_BINLOG
 from events.pooler import check_connection_is_own, refusal_of_pooler
 from events.record import GENESIS
 from events.urls import database_fault
@@ -265,7 +267,7 @@ class Database:
             async with self.reading.connect() as connection:
                 await connection.execute(text(f"VACUUM {KEYS.name}"))
         except ERRORS as error:
-            logger.warning("destroyed keys are not vacuumed yet: %s", brief(error))
+            logger.warning(NOT_VACUUMED.fill(reason=brief(error)))
 
     @asynccontextmanager
     async def called_at(
@@ -396,9 +398,7 @@ async def _check_postgresql(connection: AsyncConnection) -> None:
     """A commit must be on the disk when it returns (PostgreSQL, chapter Reliability)."""
     for name, bad in (("fsync", "off"), ("full_page_writes", "off"), ("synchronous_commit", "off")):
         if (await connection.scalar(text(f"SHOW {name}"))) == bad:
-            raise ConfigurationError(
-                f"the database runs with {name} = {bad}: what it calls committed may be lost"
-            )
+            raise ConfigurationError(UNSAFE_DATABASE.fill(name=name, value=bad, good="on"))
 
 
 async def _check_mysql(connection: AsyncConnection) -> None:
@@ -406,8 +406,7 @@ async def _check_mysql(connection: AsyncConnection) -> None:
     flushed = await connection.scalar(text("SELECT @@innodb_flush_log_at_trx_commit"))
     if flushed != 1:
         raise ConfigurationError(
-            f"the database runs with innodb_flush_log_at_trx_commit = {flushed}: what it calls "
-            "committed may be lost"
+            UNSAFE_DATABASE.fill(name="innodb_flush_log_at_trx_commit", value=flushed, good=1)
         )
     if await connection.scalar(text("SELECT @@log_bin AND @@sync_binlog != 1")):
-        logger.warning("the database runs with sync_binlog != 1: a replica may miss what it has")
+        logger.warning(SYNC_BINLOG)

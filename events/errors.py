@@ -26,6 +26,7 @@
     │   │   └── LogUnreachable  the database that has it does not answer; what is known goes on
     │   ├── LogFenced           a sync failed or a file in use is gone: only a restart may write
     │   ├── DamagedLog          bytes that are not what was written
+    │   │   ├── DamagedMark     only the mark beside the log is damaged
     │   │   └── MissingEvents   acknowledged events are gone
     │   ├── DivergedLog         not the log that a copy was made of
     │   ├── SigningSuspended    nothing is signed until an operator decides; writes go on
@@ -37,65 +38,109 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
+from events.messages import tree
+from events.messages.message import Message
+
 
 class EventapiError(Exception):
-    """Root of the tree."""
+    """Root of the tree.
+
+    Its text is what is wrong; `message` adds how bad that is and what to do. ``advice`` is the
+    message of the class, for errors that are raised with a text alone.
+    """
+
+    advice: ClassVar[Message] = tree.EVENTAPI_ERROR
+
+    def __init__(self, reason: str | Message = "") -> None:
+        super().__init__(reason.text if isinstance(reason, Message) else reason)
+        self._given = reason if isinstance(reason, Message) else self.advice
+
+    @property
+    def message(self) -> Message:
+        """What is wrong, how bad it is, and what to type next."""
+        return self._given.about(str(self))
 
 
 class Refusal(EventapiError):
     """A command that the rules refuse; the log is as it was."""
 
+    advice = tree.REFUSAL
+
 
 class NotFound(Refusal):
     """There is no such thing for this caller."""
+
+    advice = tree.NOT_FOUND
 
 
 class UsernameTaken(Refusal):
     """The username is in use, without regard to case."""
 
+    advice = tree.USERNAME_TAKEN
+
 
 class EmailTaken(Refusal):
     """The email address is in use, without regard to case."""
+
+    advice = tree.EMAIL_TAKEN
 
 
 class Unauthenticated(Refusal):
     """No access token was given, or it is not good."""
 
+    advice = tree.UNAUTHENTICATED
+
 
 class InvalidCredentials(Refusal):
     """The username or the password is wrong; which one is not told."""
+
+    advice = tree.INVALID_CREDENTIALS
 
 
 class WrongPassword(InvalidCredentials):
     """The password that a user who is logged in must confirm is wrong."""
 
+    advice = tree.WRONG_PASSWORD
+
 
 class AccountDisabled(Refusal):
     """The credentials are right, but an operator disabled the account."""
+
+    advice = tree.ACCOUNT_DISABLED
 
 
 class Forbidden(Refusal):
     """The caller is known and may not do this."""
 
+    advice = tree.FORBIDDEN
+
 
 class PreconditionFailed(Refusal):
     """The entity is not at the version the caller named (RFC 9110, section 13)."""
+
+    advice = tree.PRECONDITION_FAILED
 
 
 class QuotaExceeded(Refusal):
     """The items of a user take up all that one user may have."""
 
+    advice = tree.QUOTA_EXCEEDED
+
 
 class IdempotencyKeyReused(Refusal):
     """The key was used before, for another request."""
 
+    advice = tree.IDEMPOTENCY_KEY_REUSED
+
 
 class RequestInProgress(Refusal):
     """A request with the same key is still running."""
+
+    advice = tree.REQUEST_IN_PROGRESS
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -114,6 +159,8 @@ class Fault(msgspec.Struct, frozen=True):
 class Invalid(Refusal):
     """Input of the right media type and the wrong content."""
 
+    advice = tree.INVALID
+
     def __init__(self, *faults: Fault) -> None:
         told = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
         super().__init__("; ".join(told))
@@ -123,29 +170,43 @@ class Invalid(Refusal):
 class Overloaded(EventapiError):
     """A bounded queue is full; the caller may try again after some seconds."""
 
+    advice = tree.OVERLOADED
+
 
 class ShareUsedUp(Overloaded):
     """The caller's own share of a bounded queue is full; others still have room."""
+
+    advice = tree.SHARE_USED_UP
 
 
 class StorageFull(EventapiError):
     """The disk, quota or file-size limit is reached; the log is as it was."""
 
+    advice = tree.STORAGE_FULL
+
 
 class LogError(EventapiError):
     """The log cannot do what was asked of it."""
+
+    advice = tree.LOG_ERROR
 
 
 class LogUnavailable(LogError):
     """The log could not be reached, or its lock not taken, in time."""
 
+    advice = tree.LOG_UNAVAILABLE
+
 
 class PositionNotReached(LogUnavailable):
     """The log has not reached the position that a client asked for; that is no fault of the log."""
 
+    advice = tree.POSITION_NOT_REACHED
+
 
 class LogUnreachable(LogUnavailable):
     """The database of the log does not answer; nothing that is known already became wrong."""
+
+    advice = tree.LOG_UNREACHABLE
 
 
 class LogFenced(LogError):
@@ -154,6 +215,8 @@ class LogFenced(LogError):
     A sync failed, so no cached byte may be trusted; or a file in use was removed or replaced.
     """
 
+    advice = tree.LOG_FENCED
+
 
 class DamagedLog(LogError):
     """Bytes in the log are not what was written.
@@ -161,41 +224,71 @@ class DamagedLog(LogError):
     ``position`` is the record's, counted from 1, and ``offset`` that of its first byte.
     """
 
-    def __init__(self, reason: str, *, position: int, offset: int) -> None:
-        super().__init__(
-            f"the log is damaged at position {position}, byte offset {offset}: {reason}"
-        )
-        self.reason = reason
+    advice = tree.DAMAGED_LOG
+
+    def __init__(self, reason: str | Message, *, position: int, offset: int) -> None:
+        given = reason if isinstance(reason, Message) else self.advice.about(reason)
+        super().__init__(given.about(self._text(given.text, position, offset)))
+        self.reason = given.text
         self.position = position
         self.offset = offset
+
+    def _text(self, reason: str, position: int, offset: int) -> str:
+        return f"the log is damaged at position {position:,}, byte offset {offset:,}: {reason}"
+
+
+class DamagedMark(DamagedLog):
+    """The mark beside a log is no mark; the log itself may be whole."""
+
+    advice = tree.DAMAGED_MARK
+
+    def __init__(self, path: str) -> None:
+        super().__init__(self.advice.fill(path=path), position=0, offset=0)
+
+    def _text(self, reason: str, position: int, offset: int) -> str:
+        return reason
 
 
 class MissingEvents(DamagedLog):
     """The log is shorter than what has been acknowledged."""
 
+    advice = tree.MISSING_EVENTS
+
 
 class DivergedLog(LogError):
     """The log is another one than a copy of it was made of."""
+
+    advice = tree.DIVERGED_LOG
 
 
 class SigningSuspended(LogError):
     """The log may not continue its newest checkpoint, so nothing is signed; writes go on."""
 
+    advice = tree.SIGNING_SUSPENDED
+
 
 class UnknownEvent(LogError):
     """An event type or shape that this version does not know; a newer one wrote it."""
+
+    advice = tree.UNKNOWN_EVENT
 
 
 class VaultUnavailable(EventapiError):
     """The vault cannot be read or written."""
 
+    advice = tree.VAULT_UNAVAILABLE
+
 
 class ClockJumped(EventapiError):
     """The clock of this machine jumped, or contradicts the log; nothing is written until it is settled."""
 
+    advice = tree.CLOCK_JUMPED
+
 
 class ConfigurationError(EventapiError):
     """A setting has a bad value, or the data directory cannot be used."""
+
+    advice = tree.CONFIGURATION_ERROR
 
 
 def known_error(error: BaseException | None) -> EventapiError | None:

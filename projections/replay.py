@@ -12,6 +12,7 @@ from events.codec import check_links, decode, open_seal
 from events.errors import DamagedLog
 from events.form import times_in
 from events.log.port import EventLog
+from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, are_times
 from events.sealing import Keyring
 from events.users import UserErased
@@ -150,7 +151,7 @@ async def _stands_on(log: EventLog, state: State, progress: Progress | None) -> 
         if progress is not None:
             progress(last.position)
     if last.hash != state.last.hash:
-        logger.warning("the snapshot at %d is passed over: it is of another log", state.position)
+        logger.warning(SNAPSHOT_OF_OTHER_LOG.fill(position=state.position))
     return last.hash == state.last.hash
 
 

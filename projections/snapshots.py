@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
 from events.files import TEMPORARY, make_directory, opened_or_made, write_durably
+from events.messages.server_log import SNAPSHOT_PASSED_OVER, SNAPSHOTS_UNREADABLE
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
 from projections.items import Item, Lives, Tombstone
@@ -135,7 +136,7 @@ class Snapshots:
         try:
             positions = self.positions()
         except OSError as reason:
-            logger.warning("the snapshots are passed over: %s", reason)
+            logger.warning(SNAPSHOTS_UNREADABLE.fill(reason=reason))
             return None
         for taken in positions:
             if taken > position:
@@ -148,7 +149,7 @@ class Snapshots:
             except _DamagedError:
                 _remove(path)
             except (OSError, _RefusedError, msgspec.MsgspecError, ValueError) as reason:
-                logger.warning("the snapshot %s is passed over: %s", path.name, reason)
+                logger.warning(SNAPSHOT_PASSED_OVER.fill(name=path.name, reason=reason))
         return None
 
     def usable_position(self) -> int:

@@ -21,7 +21,7 @@ from eventapi.cli.opening import (
     state_at,
 )
 from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.vaults import forget, keep, vault_beside
 from eventapi.cli.verify import checked, note_at, sentence
 from eventapi.settings import Settings
@@ -30,6 +30,12 @@ from events.errors import DivergedLog, SigningSuspended
 from events.files import make_directory, write_durably
 from events.log.copy import copy
 from events.log.port import EventLog
+from events.messages.commands import (
+    COPY_NOT_WHOLE,
+    NO_NEW_CHECKPOINT,
+    SAME_LOG,
+    VAULT_WITH_DATABASE,
+)
 from events.notes import Note, TreeHead
 from events.signing.file import set_aside_checkpoint
 from events.vault.memory import MemoryVault
@@ -75,9 +81,9 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
     target = msgspec.structs.replace(settings, log=log_in(to))
     source = msgspec.structs.replace(settings, log=log_in(sources[0])) if sources else settings
     if target.log_path.resolve() == source.log_path.resolve():
-        raise Misuse(f"{target.log_name} is the log itself")
+        raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
-        raise Misuse("a database has the keys beside the log, and no --vault for them")
+        raise Misuse(VAULT_WITH_DATABASE)
     copying: Coroutine[Any, Any, Copied | Moved]
     if target.is_database:
         copying = copy_into(source, target)
@@ -86,7 +92,7 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
     try:
         copied = asyncio.run(copying)
     except DivergedLog as error:
-        raise AnswerIsNo(str(error)) from None
+        raise AnswerIsNo(error.message) from None
     print_json(copied) if as_json else print_fields(**msgspec.structs.asdict(copied))
 
 
@@ -103,7 +109,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
             if all(finding.kind != "key" for finding in report.findings):
                 break
         if not report.ok:
-            raise AnswerIsNo(f"the copy is not whole: {sentence(report.findings[0])}")
+            raise AnswerIsNo(COPY_NOT_WHOLE.fill(finding=sentence(report.findings[0])))
         counted = None
         if vault is not None and own is not None:
             users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
@@ -122,7 +128,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
     check_start(target, begin=True, needs_vault=False)
     async with storage.opened_log(target, begin=True) as copied:
-        with progress_bar("Copying", upto) as progress:
+        with progress_bar("copying the log", upto) as progress:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
 
 
@@ -135,7 +141,7 @@ async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | N
         try:
             return await storage.open_checkpoints(source, log).current()
         except SigningSuspended as error:
-            click.echo(f"eventapi: the copy has no new checkpoint. {error}", err=True)
+            echo_warning(NO_NEW_CHECKPOINT.fill(reason=error))
             return None
     kept = checkpoint_beside(source.log_path)
     return note_at(str(kept)) if kept.exists() else None

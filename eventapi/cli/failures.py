@@ -1,10 +1,13 @@
-"""How a command ends when it does not end well: one clear line on stderr and an exit code."""
+"""How a command ends when it does not end well: a message on stderr and an exit code."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import click
+
+from events.messages import commands
+from events.messages.message import Message
 
 DONE: Final = 0
 ANSWER_IS_NO: Final = 1
@@ -16,21 +19,39 @@ CLOSED_PIPE: Final = 128 + 13
 
 
 class Failure(click.ClickException):
-    """The command could not run."""
+    """The command could not run; ``advice`` goes with a text alone."""
 
     exit_code = COULD_NOT_RUN
+    advice: ClassVar[Message] = commands.COULD_NOT_RUN
+
+    def __init__(self, reason: str | Message) -> None:
+        self.told = reason if isinstance(reason, Message) else self.advice.about(reason)
+        super().__init__(self.told.text)
 
     def show(self, file: object = None) -> None:
-        click.echo(f"eventapi: {self.message}", err=True)
+        """Print the message on stderr: a line for what is wrong, how bad it is, what is next."""
+        click.echo(f"eventapi: {self.told.lines}", err=True)
 
 
 class Misuse(Failure):
     """What was asked for makes no sense: a setting or an option is wrong."""
 
     exit_code = MISUSE
+    advice = commands.MISUSE
 
 
 class AnswerIsNo(Failure):
     """The command ran, and the answer is no."""
 
     exit_code = ANSWER_IS_NO
+    advice = commands.ANSWER_IS_NO
+
+
+class StartFailure(Failure):
+    """The server could not start, for a reason that a worker reported in one line."""
+
+    def show(self, file: object = None) -> None:
+        if " Next: " in self.message:
+            click.echo(f"eventapi: {self.message.replace(' Next: ', chr(10) + 'Next: ')}", err=True)
+        else:
+            super().show()

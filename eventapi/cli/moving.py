@@ -22,6 +22,7 @@ from events.codec import check_links
 from events.log.copy import common, copy
 from events.log.port import EventLog
 from events.merkle import Frontier, leaf_hash
+from events.messages.commands import COPY_DIFFERS, COPY_STATE_DIFFERS
 from events.notes import Signer
 from events.record import START
 from events.signing.port import LOG
@@ -63,15 +64,15 @@ async def copy_into(source: Settings, target: Settings) -> Moved:
             # A key is durable before the first line that is sealed with it.
             counted = await keep(vault, own, users)
             await _keep_log_key(source, own.keys, vault)
-        with progress_bar("Copying", upto) as progress:
+        with progress_bar("copying the log", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
         root = await _root(log, upto)
         if await _root(copied, upto) != root:
-            raise AnswerIsNo("the copy is another log than the one it was made of")
+            raise AnswerIsNo(COPY_DIFFERS)
         # With the keys as they are there, which opens every seal.
         digest = (await state_at(copied, vault, upto)).digest()
         if digest != state.digest():
-            raise AnswerIsNo("the copy adds up to another state than the log it was made of")
+            raise AnswerIsNo(COPY_STATE_DIFFERS)
         await forget(vault, own, users)
     return Moved(target.log_name, upto, new, root.hex(), digest, counted)
 
@@ -80,7 +81,7 @@ async def _root(log: EventLog, upto: int) -> bytes:
     """The root of the tree over the first lines, each of which follows the one before it."""
     tree, last = Frontier(), START
     async with reading(log, 0, upto) as runs:
-        with progress_bar("Comparing", upto) as progress:
+        with progress_bar("comparing the copy", upto) as progress:
             async for lines in runs:
                 last = check_links(lines, last)
                 for line in lines:

@@ -6,6 +6,7 @@ import os
 import pwd
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,14 @@ from eventapi.cli.output import progress_bar
 from eventapi.journal import Journal
 from eventapi.settings import Settings
 from events.log.port import EventLog
+from events.messages.commands import NO_DATA_DIRECTORY, NO_POSITION
 from events.sealing import Keyring
 from events.vault.port import Vault
 from projections.replay import replay
 from projections.state import State
 
 LOCK_SECONDS: Final = 5.0
+REPLAYING: Final = "replaying the log"
 
 
 opened_log = storage.reading_log
@@ -37,17 +40,15 @@ def check_data(settings: Settings) -> None:
     must not.
     """
     if settings.is_database and not settings.data_path.is_dir():
-        raise Misuse(
-            f"there is no directory {settings.data}: name the server's data directory: --data DIR "
-            "or EVENTAPI_DATA"
-        )
+        raise Misuse(NO_DATA_DIRECTORY.fill(path=settings.data))
 
 
 @asynccontextmanager
 async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIterator[Journal]:
     """The journal, to write beside a running server; only with ``begin`` a log may be made."""
     check_data(settings)
-    async with storage.opened_journal(settings, begin=begin) as (journal, _):
+    bar = partial(progress_bar, REPLAYING)
+    async with storage.opened_journal(settings, begin=begin, bar=bar) as (journal, _):
         yield journal
 
 
@@ -72,8 +73,8 @@ async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> 
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None
     if position is not None and position > log.position:
-        raise AnswerIsNo(f"there is no position {position} yet: the log ends at {log.position}")
-    with progress_bar("Replaying", log.position if position is None else position) as bar:
+        raise AnswerIsNo(NO_POSITION.fill(position=position, end=log.position))
+    with progress_bar(REPLAYING, log.position if position is None else position) as bar:
         return await replay(log, Keyring(), vault, position=position, time=time, progress=bar)
 
 

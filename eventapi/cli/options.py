@@ -59,4 +59,4 @@ def loaded() -> Loaded:
     try:
         return load(os.environ, flags=flags())
     except ConfigurationError as error:
-        raise Misuse(str(error)) from None
+        raise Misuse(error.message) from None

@@ -14,6 +14,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from eventapi.progress import progress_lines
+from events.messages.message import Message
+
 
 def print_json(value: Any) -> None:
     """A value as JSON."""
@@ -51,11 +54,21 @@ def printable(text: str) -> str:
     )
 
 
+def echo_warning(message: Message) -> None:
+    """A warning on stderr, beside what the command prints."""
+    click.echo(f"eventapi: {message.lines}", err=True)
+
+
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Something to call with how far the work is; drawn on stderr, if that is a terminal."""
+def progress_bar(label: str, total: int, unit: str = "") -> Iterator[Callable[[int], None]]:
+    """Something to call with how far the work is.
+
+    It draws a bar on stderr where that is a terminal, and prints a line every 5 seconds elsewhere.
+    """
     if not sys.stderr.isatty() or total == 0:
-        yield lambda _: None
+        yield progress_lines(
+            label, total, lambda line: click.echo(f"eventapi: {line}", err=True), unit=unit
+        )
         return
     columns = (
         TextColumn("{task.description}"),

@@ -20,6 +20,7 @@ from eventapi.cli.failures import (
 )
 from eventapi.cli.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
+from events.messages.commands import SYSTEM_ERROR
 
 
 class LazyGroup(click.Group):
@@ -75,16 +76,15 @@ class Program(LazyGroup):
         except click.ClickException as error:
             error.show()
             return error.exit_code
-        except Refusal as error:
-            return _failed(error, ANSWER_IS_NO)
         except (EventapiError, OSError) as error:
-            return _failed(error, COULD_NOT_RUN)
+            return _failed(error)
         return code if isinstance(code, int) else DONE
 
 
-def _failed(error: Exception, code: int) -> int:
-    Failure(str(error)).show()
-    return code
+def _failed(error: EventapiError | OSError) -> int:
+    message = error.message if isinstance(error, EventapiError) else SYSTEM_ERROR.about(str(error))
+    Failure(message).show()
+    return ANSWER_IS_NO if isinstance(error, Refusal) else COULD_NOT_RUN
 
 
 def _closed_pipe() -> int:

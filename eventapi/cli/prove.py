@@ -14,6 +14,7 @@ from eventapi.cli.opening import opened_log
 from eventapi.cli.options import loaded, settings_options
 from eventapi.storage import open_checkpoints
 from events.errors import SigningSuspended
+from events.messages.commands import NO_POSITION, NOT_A_CHECKPOINT
 
 
 @click.command()
@@ -63,7 +64,7 @@ def prove(position: int | None, since: int | None) -> None:
     async def work(checkpoints: Checkpoints) -> str:
         size = await checkpoints.tree.grow()
         if position is not None and position > size:
-            raise AnswerIsNo(f"there is no position {position} yet: the log ends at {size}")
+            raise AnswerIsNo(NO_POSITION.fill(position=position, end=size))
         if position is not None:
             return str(await checkpoints.inclusion(position))
         return str(await checkpoints.consistency(since or 0))
@@ -75,7 +76,7 @@ def _content(file: TextIO) -> str:
     try:
         return file.read()
     except UnicodeDecodeError as error:
-        raise AnswerIsNo(f"{file.name} is no checkpoint: {error}") from None
+        raise AnswerIsNo(NOT_A_CHECKPOINT.fill(path=file.name, reason=error)) from None
 
 
 def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
@@ -87,4 +88,4 @@ def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     try:
         return asyncio.run(run())
     except SigningSuspended as error:
-        raise AnswerIsNo(str(error)) from None
+        raise AnswerIsNo(error.message) from None

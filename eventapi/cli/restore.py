@@ -22,9 +22,10 @@ from eventapi.checkpoints import Checkpoints
 from eventapi.cli.failures import AnswerIsNo, Failure
 from eventapi.cli.opening import LOCK_SECONDS, check_data, log_in, operator
 from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.vaults import contents_in, merge_vault, store, take_in
-from eventapi.cli.verify import checked, head_of, note_at, sentence
+from eventapi.cli.verdict import verdict
+from eventapi.cli.verify import checked, head_of, note_at
 from eventapi.commands.log import ResumeLog
 from eventapi.journal import Journal
 from eventapi.settings import Settings
@@ -47,6 +48,18 @@ from events.files import (
 from events.log.mark import Mark, peek
 from events.log.port import Head
 from events.log.verify import Report
+from events.messages.commands import (
+    CHECKPOINT_OF_OTHER_KEY,
+    COPY_NOT_PROVEN,
+    COPY_TOO_OLD,
+    DATABASE_RESTORE,
+    LOG_IN_THE_WAY,
+    NO_COPY,
+    NO_PROOF,
+    NOTHING_SIGNED,
+    OWN_KEY_UNREADABLE,
+    SIGNATURE_NOT_CHECKED,
+)
 from events.notes import Note, Signer, TreeHead, Verifier
 from events.signing.file import read_checkpoint, set_aside_checkpoint
 from events.signing.port import KEY_PREFIX, Held
@@ -129,7 +142,7 @@ def restore(
         fields = msgspec.structs.asdict(restored)
         print_fields(**{**fields, "erased_again": ", ".join(restored.erased_again) or None})
     if source is not None and restored.signed_by is None:
-        click.echo("eventapi: whose signature it is was not checked: name the --key", err=True)
+        echo_warning(SIGNATURE_NOT_CHECKED)
 
 
 def _check(wanted: _Wanted, settings: Settings) -> None:
@@ -140,15 +153,15 @@ def _check(wanted: _Wanted, settings: Settings) -> None:
         check_data(settings)
         return
     if settings.is_database:
-        raise Failure("a log in a database is filled by `eventapi log copy FROM URL`")
+        raise Failure(DATABASE_RESTORE)
     if not wanted.source.is_file():
-        raise Failure(f"there is no log at {wanted.source}")
+        raise Failure(NO_COPY.fill(path=wanted.source))
     beside = checkpoint_beside(wanted.source)
     if wanted.shown is None and not beside.exists():
-        raise Failure(f"there is no checkpoint {beside}: name one that proves the copy")
+        raise Failure(NO_PROOF.fill(path=beside))
     path = settings.log_path
     if path.exists():
-        raise Failure(f"there is a log at {path}: move it away first, a restore replaces nothing")
+        raise Failure(LOG_IN_THE_WAY.fill(path=path))
 
 
 async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
@@ -199,8 +212,8 @@ async def _settle(wanted: _Wanted, journal: Journal, checkpoints: Checkpoints) -
         head = await checkpoints.confirm(shown)
     except SigningSuspended as error:
         if wanted.source is None and wanted.shown is not None:
-            raise AnswerIsNo(str(error)) from None
-        return f"suspended: {error}"
+            raise AnswerIsNo(error.message) from None
+        return f"suspended: {error.message}"
     return f"goes on behind the checkpoint of {head.size} events"
 
 
@@ -211,7 +224,7 @@ async def _has_key(checkpoints: Checkpoints) -> bool:
 async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Checkpoints) -> str:
     held = await checkpoints.held()
     if held.status == "new" and shown is None:
-        raise AnswerIsNo("nothing was signed for this log yet: its first key is made when needed")
+        raise AnswerIsNo(NOTHING_SIGNED)
     if shown is not None:
         _check_is_of(held, shown)
     heads = [held.head, None if shown is None else TreeHead.of(shown)]
@@ -234,7 +247,7 @@ def _check_is_of(held: Held, shown: Note) -> None:
     """Raise `AnswerIsNo` for a checkpoint that the key before did not sign, as far as is known."""
     is_signed = held.signer is None or held.signer.verifier.has_signed(shown)
     if not is_signed or held.signed_by not in {None, TreeHead.of(shown).origin}:
-        raise AnswerIsNo(f"the checkpoint is not signed by the log's key {held.signed_by}")
+        raise AnswerIsNo(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))
 
 
 def _own_key(settings: Settings) -> str | None:
@@ -245,7 +258,7 @@ def _own_key(settings: Settings) -> str | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise Failure(f"the log's key {kept} cannot be used: {error}") from None
+        raise Failure(OWN_KEY_UNREADABLE.fill(path=kept, reason=error)) from None
 
 
 # The copy
@@ -265,7 +278,8 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         contents = await merge_vault(vault_path(settings), wanted.vault)
         report = checked(temporary, head, contents)
         if not report.ok:
-            raise AnswerIsNo(f"nothing is restored: {sentence(report.findings[0])}")
+            reason = verdict(str(wanted.source), report, head).text
+            raise AnswerIsNo(COPY_NOT_PROVEN.fill(reason=reason))
         _compare_with_mark(path, temporary, report)
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with opened_vault(settings) as own:
@@ -291,7 +305,7 @@ def _copy_published(source: Path, target: Path) -> None:
         left = os.fstat(log.fileno()).st_size
         with suppress(FileNotFoundError):
             left = peek(_mark_of(source)).offset
-        with progress_bar("Copying", left) as progress:
+        with progress_bar("copying the log", left, " bytes") as progress:
             while left and (chunk := log.read(min(_CHUNK_BYTES, left))):
                 out.write(chunk)
                 left -= len(chunk)
@@ -324,10 +338,10 @@ def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
         end = b',"hash":"%b"}\n' % published.head.hash.hex().encode()
         is_part = published.head.position == 0 or file.read(_TAIL_BYTES).endswith(end)
     if not is_part:
-        raise AnswerIsNo(
-            f"nothing is restored: {published.head.position} events were acknowledged here, and "
-            f"the copy of {report.lines} does not have them all; remove {mark} to give them up"
+        message = COPY_TOO_OLD.fill(
+            acknowledged=published.head.position, events=report.lines, mark=mark
         )
+        raise AnswerIsNo(message)
 
 
 def _mark_of(path: Path) -> Path:

@@ -27,7 +27,7 @@ from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
 from eventapi.beginning import check_start
-from eventapi.cli.failures import Failure, Misuse
+from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
 from eventapi.cli.options import flags, loaded, setting_option, settings_options
 from eventapi.cli.restarting import inherited_socket, restart
@@ -46,6 +46,7 @@ from eventapi.http.connections import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.http.tls import tls_context
 from eventapi.settings import Settings
 from events.errors import ConfigurationError
+from events.messages.commands import CLOCK_NOT_ACCEPTED
 
 APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
@@ -158,7 +159,8 @@ def _accept_clock(settings: Settings) -> None:
     try:
         click.echo(f"eventapi: {asyncio.run(accept_clock(settings, CLOCK_PATIENCE_SECONDS))}")
     except OSError as error:
-        raise Failure(f"the clock cannot be accepted in {settings.data_path}: {error}") from None
+        message = CLOCK_NOT_ACCEPTED.fill(path=settings.data_path, reason=error)
+        raise Failure(message) from None
 
 
 def _raise_file_limit() -> None:
@@ -243,7 +245,7 @@ class _Server(StartingServer):
         self._announce()
 
     def refused(self, reason: str) -> None:
-        raise Failure(reason) from None
+        raise StartFailure(reason) from None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.started:
@@ -282,7 +284,7 @@ def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[
     supervisor = Supervisor(config, [listening.socket], announce)
     supervisor.run()
     if supervisor.refusal is not None:
-        raise Failure(supervisor.refusal)
+        raise StartFailure(supervisor.refusal)
     if supervisor.was_interrupted:
         raise KeyboardInterrupt
 

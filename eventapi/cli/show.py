@@ -14,11 +14,12 @@ import msgspec
 from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.opening import opened_log, opened_vault, reading
 from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import printable
+from eventapi.cli.output import echo_warning, printable
 from eventapi.settings import Settings
 from events.codec import context_of, parse
 from events.errors import VaultUnavailable
 from events.log.port import EventLog
+from events.messages.commands import LINE_UNREADABLE, OPEN_WITH_JSON, VALUES_CLOSED
 from events.record import Event, Record
 from events.sealing import Keyring, unseal
 from events.vault.port import Vault
@@ -82,7 +83,7 @@ def show(  # noqa: PLR0917 - click passes them by name
 ) -> None:
     """Show events, oldest first."""
     if opened and raw:
-        raise Misuse("--json gives the bytes of the log, in which --open can change nothing")
+        raise Misuse(OPEN_WITH_JSON)
     choice = _Choice(after, limit, type_, subject, actor)
     asyncio.run(_show(loaded().settings, choice, opened, raw))
 
@@ -104,7 +105,7 @@ async def _vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
     try:
         return await stack.enter_async_context(opened_vault(settings))
     except VaultUnavailable as error:
-        click.echo(f"eventapi: personal values stay closed: {error}", err=True)
+        echo_warning(VALUES_CLOSED.fill(reason=error))
         return None
 
 
@@ -128,7 +129,7 @@ def _parsed(line: bytes, position: int) -> _Members:
     try:
         return parse(line)
     except ValueError as error:
-        raise Failure(f"position {position}: {error}; see `eventapi log verify`") from None
+        raise Failure(LINE_UNREADABLE.fill(position=position, reason=error)) from None
 
 
 class _Keys:
@@ -153,7 +154,7 @@ class _Keys:
         try:
             values = msgspec.json.decode(unseal(cipher, sealed, context_of(record, line.type)))
         except ValueError as error:
-            raise Failure(f"position {line.id}: {error}; see `eventapi log verify`") from None
+            raise Failure(LINE_UNREADABLE.fill(position=line.id, reason=error)) from None
         return {**values, "password_hash": "…"} if "password_hash" in values else values
 
 

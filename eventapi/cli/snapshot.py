@@ -11,11 +11,12 @@ import click
 import msgspec
 
 from eventapi.cli.failures import AnswerIsNo
-from eventapi.cli.opening import check_data, opened_log, opened_vault
+from eventapi.cli.opening import REPLAYING, check_data, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.settings import Settings
 from eventapi.storage import open_snapshots
+from events.messages.commands import SNAPSHOT_RUNNING
 from events.sealing import Keyring
 from projections.replay import replay
 
@@ -48,10 +49,10 @@ async def _take(settings: Settings) -> Taken:
     async with opened_log(settings) as log:
         with snapshots.locked() as alone:
             if not alone:
-                raise AnswerIsNo("another process is taking a snapshot")
+                raise AnswerIsNo(SNAPSHOT_RUNNING)
             keyring = Keyring()
             async with opened_vault(settings) as vault:
-                with progress_bar("Replaying", log.position) as progress:
+                with progress_bar(REPLAYING, log.position) as progress:
                     state = await replay(
                         log, keyring, vault, snapshots=snapshots, progress=progress
                     )

@@ -27,7 +27,7 @@ class FirstError(logging.Filter):
             self.reason = record.getMessage()
         known = known_error(record.exc_info[1] if record.exc_info else None)
         if known is not None:
-            self.reason = str(known)
+            self.reason = str(known.message)
         # A traceback means that the start failed for no reason we know: that is worth all lines.
         return record.exc_info is not None and known is None
 

@@ -11,11 +11,12 @@ import msgspec
 from eventapi.cli.failures import AnswerIsNo
 from eventapi.cli.opening import opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import print_fields, print_json
+from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
 from eventapi.storage import open_snapshots
 from eventapi.summary import summary_of
+from events.messages.commands import SNAPSHOT_WRONG, SNAPSHOTS_DAMAGED
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from projections.replay import replay
@@ -109,15 +110,10 @@ def rebuild(as_json: bool) -> None:
         damaged = ", ".join(map(str, figures.damaged)) or None
         print_fields(**{**msgspec.structs.asdict(figures), "damaged": damaged})
     if not figures.equal:
-        raise AnswerIsNo(
-            f"the snapshot at {figures.snapshot} was wrong: the snapshots are removed, and servers "
-            "that started from them are to be restarted"
-        )
+        raise AnswerIsNo(SNAPSHOT_WRONG.fill(position=figures.snapshot))
     if figures.damaged:
-        raise AnswerIsNo(
-            f"damaged snapshots were found and removed, at {', '.join(map(str, figures.damaged))}. Nothing is "
-            "lost: the next start replays more events. Next: eventapi snapshot"
-        )
+        positions = ", ".join(f"{position:,}" for position in figures.damaged)
+        raise AnswerIsNo(SNAPSHOTS_DAMAGED.fill(positions=positions))
 
 
 async def _rebuild(settings: Settings) -> Rebuilt:
@@ -135,7 +131,10 @@ async def _rebuild(settings: Settings) -> Rebuilt:
         digest, checksum = rebuilt.digest(), rebuilt.checksum()
         equal = True
         if taken is not None:
-            served = await replay(log, Keyring(), keys, position=upto, snapshots=snapshots)
+            with progress_bar("comparing with a start from the snapshot", upto) as bar:
+                served = await replay(
+                    log, Keyring(), keys, position=upto, snapshots=snapshots, progress=bar
+                )
             equal = (served.digest(), served.checksum()) == (digest, checksum)
     if not equal:
         snapshots.remove()

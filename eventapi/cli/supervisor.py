@@ -26,6 +26,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from eventapi.cli.signals import Terminal, handle_hangup, signal_name
 from eventapi.cli.starting import StartingServer
+from events.messages.server_log import NO_NEW_WORKER, WORKER_DIED
 
 GRACE_SECONDS: Final = 10
 """How long a request may still take once the server is asked to stop."""
@@ -194,7 +195,7 @@ class Supervisor(Multiprocess):
                 self.refusal = worker.refusal()
                 self.should_exit.set()  # Nor could the next one.
                 return
-            _log.warning("worker [%s] %s, another takes its place", worker.pid, worker.end())
+            _log.warning(WORKER_DIED.fill(pid=worker.pid, end=worker.end()))
             self.processes[index] = self._started()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
@@ -216,8 +217,8 @@ class Supervisor(Multiprocess):
         if successor is None and self._retiring and not self._leaving:
             self._successor = self._started()
         elif successor is not None and not successor.is_alive(HEALTH_SECONDS):
-            why = f": {successor.refusal()}" if successor.exitcode == STARTUP_FAILURE else ""
-            _log.error("a new worker could not start: the old ones go on%s", why)
+            why = successor.refusal() if successor.exitcode == STARTUP_FAILURE else successor.end()
+            _log.error(NO_NEW_WORKER.fill(reason=why))
             self._leave(successor)
             self._retiring, self._successor = [], None
         elif successor is not None and successor.is_ready():

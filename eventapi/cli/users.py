@@ -26,6 +26,8 @@ from eventapi.http.bodies import Registration, normal_email
 from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
 from eventapi.validation import faults_of
+from events.errors import NotFound
+from events.messages.commands import ERASED_KEY_LEFT
 from events.users import Profile, Role
 from projections.state import State
 from projections.users import User
@@ -224,17 +226,27 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
         click.echo("no key of an erased user is left")
         return
     if not yes:
-        click.confirm(f"Erase {printable(username)} for good?", abort=True, err=True)
+        prompt = asyncio.run(_erasure_prompt(loaded().settings, username))
+        click.confirm(prompt, abort=True, err=True)
     pending = asyncio.run(_erase(loaded().settings, EraseUser(username, operator())))
     if pending:
-        raise Failure(
-            f"{printable(username)} is erased: the event is in the log and the account is gone. "
-            f"But the key of {', '.join(sorted(pending))} could not be destroyed, so older copies "
-            "of the log can still be read with this vault. Next: free disk space, or make the "
-            "vault writable, and run `eventapi users erase --finish`; the next start of a server "
-            "does the same"
-        )
+        subjects = ", ".join(sorted(pending))
+        raise Failure(ERASED_KEY_LEFT.fill(name=printable(username), subjects=subjects))
     click.echo(f"{printable(username)} is erased")
+
+
+async def _erasure_prompt(settings: Settings, username: str) -> str:
+    """Who and what would be erased; raises `NotFound`."""
+    state = await _state(settings)
+    user = state.users.named(username)
+    if user is None:
+        raise NotFound(f"there is no user {username!r}")
+    items = len(state.items.by_owner[user.id])
+    return (
+        f"Erase {user.subject} {printable(user.username)} "
+        f"({items:,} item{'' if items == 1 else 's'}, registered {user.created_at[:10]})? "
+        "This cannot be undone."
+    )
 
 
 async def _erase(settings: Settings, command: EraseUser) -> frozenset[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from eventapi import storage
 from eventapi.cli.failures import AnswerIsNo
+from eventapi.erasures import users_without_keys
 from eventapi.settings import Settings
 from eventapi.storage import closing
+from events.messages.commands import ERASED_USER_ALIVE, KEYS_OF_OTHER_LOG, OTHER_KEY
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merged
@@ -58,23 +60,18 @@ async def take_in(vault: Vault, copy: VaultContents) -> None:
     contents = merged(own, copy)
     for subject, key in contents.keys.items():
         if own.keys.get(subject, key) != key:
-            raise AnswerIsNo(
-                f"the copy has another key for {subject} than the vault of this log, so one of "
-                "the two belongs to another log; nothing was changed. Next: check both with "
-                "`eventapi log verify --seals`; if the vault of the log is the wrong one, move it "
-                "away and repeat the command"
-            )
+            raise AnswerIsNo(OTHER_KEY.fill(subject=subject))
     await vault.add_tombstones(contents.tombstones)
     missing = {name: key for name, key in contents.keys.items() if name not in own.keys}
     await vault.put(missing)
 
 
 def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
-    """Raise `AnswerIsNo` where a user of the log has neither key nor tombstone."""
-    for user in users:
-        is_known = user.subject in contents.keys or user.subject in contents.tombstones
-        if user.status != "erased" and not is_known:
-            raise AnswerIsNo(f"there is no key for {user.subject}, who is not erased")
+    """Raise `AnswerIsNo` where users of the log have neither key nor tombstone."""
+    known = contents.keys.keys() | contents.tombstones.keys()
+    lost = [user.subject for user in users if user.status != "erased" and user.subject not in known]
+    if lost:
+        raise AnswerIsNo(users_without_keys(lost))
 
 
 async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
@@ -90,13 +87,9 @@ async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> 
     before = await contents_of(vault)
     for subject, key in kept.items():
         if subject not in before.keys and may_be_destroyed(subject, key, before, source):
-            raise AnswerIsNo(
-                f"{subject} is alive in this log, but the keys there know that the user was "
-                "erased: erase the user again with `eventapi users erase NAME` (the name is in "
-                "`eventapi users list`), then copy again"
-            )
+            raise AnswerIsNo(ERASED_USER_ALIVE.fill(subject=subject))
     if any(before.keys.get(subject, key) != key for subject, key in kept.items()):
-        raise AnswerIsNo("the keys there are those of another log")
+        raise AnswerIsNo(KEYS_OF_OTHER_LOG)
     await vault.put({name: key for name, key in kept.items() if name not in before.keys})
     return len(kept)
 

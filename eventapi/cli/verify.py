@@ -18,10 +18,20 @@ from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misus
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import joined, vault_beside
+from eventapi.cli.verdict import verdict
 from eventapi.settings import Settings
 from eventapi.storage import checkpoint_beside, mark_beside, opened_rows
 from events.log.mark import Mark, peek
-from events.log.verify import Finding, Report, verify
+from events.log.verify import Finding, Kind, Report, verify
+from events.messages.commands import (
+    CHECKPOINT_NOT_SIGNED,
+    CHECKPOINT_UNUSABLE,
+    DATABASE_BEHIND_MARK,
+    KEY_UNUSABLE,
+    NOT_A_REGULAR_FILE,
+    WHOLE,
+)
+from events.messages.message import Message
 from events.notes import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
 
@@ -78,10 +88,20 @@ def verify_log(
         report = _checked_with_vault(file, head, settings) if seals else checked(file, head, None)
         if prefix_of is not None:
             report = _compared(file, report, prefix_of)
+    said = verdict(settings.log_name if path is None else str(path), report, head)
     if as_json:
-        print_json({"ok": report.ok, **msgspec.to_builtins(report)})
+        print_json(
+            {
+                "ok": report.ok,
+                "verdict": said.text,
+                "severity": said.severity,
+                "next": said.next,
+                "good_up_to": report.good_up_to,
+                **msgspec.to_builtins(report),
+            }
+        )
     else:
-        _tell(settings.log_name if path is None else str(path), report)
+        _print_report(report, said)
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
@@ -91,8 +111,8 @@ def checked(path: Path, head: TreeHead | None, vault: VaultContents | None) -> R
     Raises `Failure` for a pipe or a device: that has no end to begin with, and is not read twice.
     """
     if not path.is_file():
-        raise Failure(f"{path} is no regular file: keep it in one, and verify that")
-    with progress_bar("Verifying", path.stat().st_size) as progress:
+        raise Failure(NOT_A_REGULAR_FILE.fill(path=path))
+    with progress_bar("verifying the log", path.stat().st_size, " bytes") as progress:
         return verify(
             path,
             checkpoint=head,
@@ -121,9 +141,10 @@ def head_of(checkpoint: str, key: str | None) -> TreeHead:
         try:
             verifier = Verifier.of(key)
         except ValueError as error:
-            raise Misuse(str(error)) from None
+            raise Misuse(KEY_UNUSABLE.fill(reason=error)) from None
         if not verifier.has_signed(note):
-            raise AnswerIsNo(f"the checkpoint {checkpoint} is not signed by {verifier.name}")
+            message = CHECKPOINT_NOT_SIGNED.fill(checkpoint=checkpoint, key=verifier.name)
+            raise AnswerIsNo(message)
     return TreeHead.of(note)
 
 
@@ -140,7 +161,8 @@ def note_at(checkpoint: str) -> Note:
         TreeHead.of(note)
     except (OSError, ValueError, HTTPException) as error:
         reason = printable(str(error))  # Of a server it has the server's own words.
-        raise Failure(f"the checkpoint {checkpoint} cannot be used: {reason}") from None
+        message = CHECKPOINT_UNUSABLE.fill(checkpoint=checkpoint, reason=reason)
+        raise Failure(message) from None
     return note
 
 
@@ -159,8 +181,10 @@ def _compared(path: Path, report: Report, longer: Path) -> Report:
                 offset = at + same.rindex(b"\n") + 1
             at += len(same)
             if one != other:
-                detail = f"from byte {at} on {longer} is another log"
-                found = Finding("prefix", position + 1, offset, detail)
+                ends = len(other) < len(one) and one.startswith(other)
+                detail = f"{longer} ends here" if ends else f"{longer} differs from byte {at:,} on"
+                kind: Kind = "shorter" if ends else "prefix"
+                found = Finding(kind, position + 1, offset, detail)
                 return msgspec.structs.replace(report, findings=[*report.findings, found])
     return report
 
@@ -191,21 +215,23 @@ async def _lay_out(settings: Settings, path: Path) -> None:
         acknowledged = peek(mark_beside(settings.log_path)).head.position
         if acknowledged > head.position:
             raise AnswerIsNo(
-                f"{acknowledged} events were acknowledged here, the database has {head.position}"
+                DATABASE_BEHIND_MARK.fill(acknowledged=acknowledged, events=head.position)
             )
 
 
-def _tell(name: str, report: Report) -> None:
+def _print_report(report: Report, said: Message) -> None:
     for finding in report.findings:
         click.echo(sentence(finding))
     if report.left_off:
-        click.echo(f"and {report.left_off} more")
-    verdict = "is whole" if report.ok else "is DAMAGED"
-    click.echo(f"{name} {verdict}: {report.lines} events, {report.bytes} bytes")
-    click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
+        click.echo(f"and {report.left_off:,} more")
+    click.echo(said.text)
+    click.echo(f"last good event {report.head.position:,}, hash {report.head.hash}")
+    click.echo(said.severity)
+    if said.next != WHOLE.next:
+        click.echo(f"Next: {said.next}")
 
 
 def sentence(finding: Finding) -> str:
     """A finding in words."""
-    place = f"position {finding.position}, byte offset {finding.offset}"
+    place = f"position {finding.position:,}, byte offset {finding.offset:,}"
     return f"{finding.kind} at {place}: {printable(finding.detail)}"

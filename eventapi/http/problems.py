@@ -42,6 +42,7 @@ from events.errors import (
     VaultUnavailable,
     WrongPassword,
 )
+from events.messages.server_log import UNFORESEEN
 
 logger = logging.getLogger("eventapi.http")
 
@@ -168,10 +169,10 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
         unforeseen = error if kind.slug == "internal-error" else None
         # What an unforeseen error says may quote what was typed.
         said = error if unforeseen is None else type(error).__name__
+        known = error if isinstance(error, EventapiError) else Overloaded()
+        message = known.message if unforeseen is None else UNFORESEEN
         logger.error(
-            "%s: %s",
-            kind.slug,
-            said,
+            message.about(f"{kind.slug}: {said}"),
             exc_info=unforeseen,
             extra={"request_id": request_id, "trace_id": scope.get("trace_id")},
         )
@@ -273,9 +274,7 @@ _SAYS_WHY = (
     Refusal,
     ProblemError,
     Overloaded,
-    ClockJumped,
     PositionNotReached,
-    SigningSuspended,
 )
 """Errors whose own text is for the client."""
 
@@ -287,6 +286,8 @@ _KEY_UNUSABLE = "The log's key cannot be used, so nothing is signed. Writes go o
 def _detail(error: Exception, kind: ProblemType) -> str:
     if isinstance(error, HTTPException) and kind.status in {404, 405}:
         return _NOT_HERE if kind.status == 404 else kind.meaning
+    if isinstance(error, ClockJumped | SigningSuspended):
+        return error.message.detail
     if isinstance(error, _SAYS_WHY):
         return str(error)
     return _KEY_UNUSABLE if isinstance(error, ConfigurationError) else kind.meaning

@@ -12,6 +12,7 @@ from litestar.types import Receive, Scope, Send
 
 from eventapi.http.reply import Headers, Reply
 from events.errors import EventapiError
+from events.messages.server_log import STREAM_CUT
 
 logger = logging.getLogger("eventapi.http")
 
@@ -52,7 +53,7 @@ class Stream(Reply):
             if not isinstance(error, EventapiError | TimeoutError | MemoryError):
                 raise error
             reason = "out of memory" if isinstance(error, MemoryError) else str(error)
-            logger.warning("a stream was cut off: %s", reason or "it was not taken")
+            logger.warning(STREAM_CUT.fill(reason=reason or "it was not taken"))
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._parts) as parts:

@@ -14,6 +14,7 @@ from eventapi.limits.rate import Rate, Window
 from eventapi.limits.table import BUCKETS, Table
 from eventapi.setting_types import REDIS_RULE
 from events.errors import ConfigurationError
+from events.messages.server_log import REDIS_BACK, REDIS_LOST
 
 T = TypeVar("T")
 
@@ -170,7 +171,7 @@ class RedisCounts(Counts):
 
     def _lose(self, error: Exception) -> None:
         if self._search is None:
-            logger.warning("Redis is lost, so limits are counted by this machine alone: %s", error)
+            logger.warning(REDIS_LOST.fill(reason=error))
             self.redis = "lost"
             self._search = asyncio.create_task(self._find_again(), name="redis")
 
@@ -181,5 +182,5 @@ class RedisCounts(Counts):
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(*self._errors):
                 found = await self._storage.incr("probe", 1) > 0
-        logger.warning("Redis is back, and counts again")
+        logger.warning(REDIS_BACK)
         self.redis, self._search = "ok", None

@@ -32,6 +32,7 @@ from pathlib import Path
 
 from eventapi.limits.rate import LONGEST_SECONDS, Window
 from events.files import make_directory, open_or_make
+from events.messages.server_log import LIMITS_APART
 
 logger = logging.getLogger("eventapi.limits")
 
@@ -189,7 +190,7 @@ def _opened(path: Path | None) -> tuple[int | None, mmap.mmap]:
         return file, mmap.mmap(file, BYTES)
     except OSError as error:
         # A server that still can be read from, on a full disk say, is not to stay down for this.
-        logger.warning("rate limits are counted by each worker alone: %s: %s", path, error)
+        logger.warning(LIMITS_APART.fill(path=path, reason=error))
         if file is not None:
             os.close(file)
         return None, mmap.mmap(-1, BYTES)

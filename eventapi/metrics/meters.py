@@ -22,6 +22,7 @@ from eventapi.metrics.memory import resident_bytes
 from eventapi.metrics.store import Histogram, Store, this_instance
 from eventapi.watching import Watch
 from events.errors import LogFenced, StorageFull
+from events.messages.server_log import NO_METRICS
 
 logger = logging.getLogger("eventapi.metrics")
 
@@ -259,7 +260,7 @@ def opened_meters(directory: Path | None, version: str) -> Iterator[Meters | Non
         try:
             meters = open_meters(stack, directory, version)
         except OSError as error:
-            logger.warning("this worker counts nothing for metrics until it can: %s", error)
+            logger.warning(NO_METRICS.fill(reason=error))
             yield None
             return
         yield meters

@@ -15,6 +15,7 @@ from typing import Final
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
 from events.files import cure, make_directory, make_private, not_a_file
+from events.messages.server_log import SECRET_KEY_NEW
 
 logger = logging.getLogger("eventapi.security")
 
@@ -83,14 +84,7 @@ def is_missing(given: str | None, data: Path) -> bool:
 def warn_of_new_key(data: Path, sessions: int) -> None:
     """Warn that a new key was made beside a log in which sessions go on, made with another one."""
     if sessions:
-        logger.warning(
-            "%s was missing, and a new key was made: the tokens of %d session(s) are refused from "
-            "now on, and their users must log in again. Nothing else is lost. To keep the "
-            "sessions, stop the server, put %s back from a backup, and start the server again",
-            data / _FILE,
-            sessions,
-            _FILE,
-        )
+        logger.warning(SECRET_KEY_NEW.fill(path=data / _FILE, sessions=sessions, name=_FILE))
 
 
 def given_keys(setting: str) -> Sequence[str]:

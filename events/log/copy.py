@@ -52,12 +52,12 @@ async def common(source: EventLog, head: Head, upto: int) -> Record:
     Raises `DivergedLog` where the target is no part of what the source is up to a position.
     """
     if head.position > upto:
-        raise DivergedLog(f"the copy has {head.position} events, the log only {upto}")
+        raise DivergedLog(f"the copy has {head.position:,} events, the log only {upto:,}")
     if head.position == 0:
         return START
     ((line,),) = [lines async for lines in source.read(head.position - 1, head.position)]
     if not line.endswith(b',"hash":"%b"}' % head.hash.hex().encode()):
-        raise DivergedLog(f"the copy is of another log: its event {head.position} is another one")
+        raise DivergedLog(f"the copy is of another log: its event {head.position:,} is another one")
     return replace(START, position=head.position, hash=head.hash)
 
 

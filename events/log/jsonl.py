@@ -69,9 +69,20 @@ from events.files import (
 )
 from events.log.mark import Mark, Published, peek
 from events.log.port import Head
-from events.log.recovery import examine
+from events.log.recovery import Tail, examine
 from events.log.reserve import NO_ROOM, Reserve
 from events.log.turns import turn
+from events.messages.errors import (
+    FILE_GONE,
+    LOG_FILE_GONE,
+    LOG_FILE_LOST,
+    NAME_LOG,
+    NO_LOG,
+    NOT_A_LOG,
+    NOT_A_REGULAR_FILE,
+)
+from events.messages.message import Message
+from events.messages.server_log import LOCK_NOT_RELEASED, NO_MARK, TAIL_CUT, TAIL_KEPT
 from events.threads import ended
 
 logger = logging.getLogger("events.log")
@@ -111,7 +122,7 @@ def _let_go(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError as error:
-        logger.critical("a lock of the log was not let go of: %s", error.strerror)
+        logger.critical(LOCK_NOT_RELEASED.fill(reason=error.strerror))
 
 
 @contextmanager
@@ -129,26 +140,28 @@ def check_is_log(path: Path) -> None:
     A file of ours without a mark is a copy, or lost its mark, and begins as a log does.
     """
     if not path.is_file():
-        raise ConfigurationError(f"the log {path} is no regular file")
+        raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
     with path.open("rb") as file:
         begins = file.readline(len(_FIRST_BYTES))
     if not _FIRST_BYTES.startswith(begins):
-        raise DamagedLog("the file is no log", position=1, offset=0)
+        raise DamagedLog(NOT_A_LOG.fill(path=path), position=1, offset=0)
+
+
+def _kept(published: Published, tail: Tail) -> Message:
+    """The report of a tail that was kept; a mark without events is one that was just made."""
+    if published.head.position == 0:
+        return NO_MARK.fill(events=tail.head.position)
+    return TAIL_KEPT.fill(
+        events=tail.head.position - published.head.position, bytes=tail.offset - published.offset
+    )
 
 
 def _check_is_not_lost(path: Path, mark: Path, *, begin: bool) -> None:
     """Refuse to begin a log that was not to be begun, or of which a mark is left."""
     if not begin:
-        raise ConfigurationError(f"there is no log at {path}")
+        raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG))
     if mark.exists() and (position := peek(mark).head.position):
-        reason = f"the file is gone, but {position} events are acknowledged"
-        raise MissingEvents(reason, position=1, offset=0)
-
-
-_SERVER_AGAIN: Final = "start the server again, which makes a new one"
-_LOG_BACK: Final = (
-    "put the file back, or restore a copy (`eventapi log restore`), and start the server again"
-)
+        raise MissingEvents(LOG_FILE_LOST.fill(events=position), position=1, offset=0)
 
 
 class JsonlLog:
@@ -160,8 +173,8 @@ class JsonlLog:
         """Open the log; with ``begin`` it is made where there is none.
 
         Raises `ConfigurationError` where there is no log to open or the directory cannot be used,
-        `MissingEvents` where only the mark is left of it, `DamagedLog` where the mark is no mark,
-        and one of the two where the file never was a log. A refused opening creates nothing. What
+        `MissingEvents` where only the mark is left of it, `DamagedMark` where the mark is no mark,
+        and `DamagedLog` where the file never was a log. A refused opening creates nothing. What
         else is in the log is looked at when it is read or locked.
         """
         self.path = path
@@ -179,9 +192,9 @@ class JsonlLog:
             self._lock_file = open_or_make(lock, os.O_RDWR)
             sync_directory(path.parent)
             self._places = (
-                (Place(path, os.fstat(self._file)), _LOG_BACK),
-                (self._mark.place, _SERVER_AGAIN),
-                (Place(lock, os.fstat(self._lock_file)), _SERVER_AGAIN),
+                (Place(path, os.fstat(self._file)), LOG_FILE_GONE),
+                (self._mark.place, FILE_GONE),
+                (Place(lock, os.fstat(self._lock_file)), FILE_GONE),
             )
         except OSError as error:
             # Not the log itself where its mark or its lock is in the way.
@@ -329,12 +342,9 @@ class JsonlLog:
 
     def _check_places(self) -> None:
         """Refuse to write to files that lost their names: all of it would be gone at the end."""
-        for place, advice in self._places:
+        for place, message in self._places:
             if loss := place.loss():
-                raise LogFenced(
-                    f"{loss} while it was in use: nothing is written any more, and this process "
-                    f"ends; {advice}"
-                )
+                raise LogFenced(message.fill(loss=loss))
 
     def _check_fence(self) -> None:
         if self._mark.fence != self._fence:
@@ -346,7 +356,7 @@ class JsonlLog:
         size = os.fstat(self._file).st_size
         if size < published.offset:
             raise MissingEvents(
-                f"the file has {size} bytes, but {published.offset} are acknowledged",
+                f"the file has {size:,} bytes, but {published.offset:,} are acknowledged",
                 position=published.head.position,
                 offset=size,
             )
@@ -375,9 +385,7 @@ class JsonlLog:
         self._renew(published.offset, tail.offset)
         self._cut(tail.offset, size, keep_tail=True)
         if tail.head != published.head:
-            logger.warning(
-                "%d bytes that were never published are kept", tail.offset - published.offset
-            )
+            logger.warning(_kept(published, tail))
             self._mark.publish(tail.offset, tail.head)
         return Published(tail.offset, tail.head)
 
@@ -404,7 +412,7 @@ class JsonlLog:
             kept = quarantine / f"{self.path.name}-{offset}-{time.time_ns()}"
             write_durably(kept, os.pread(self._file, size - offset, offset))
             os.ftruncate(self._file, offset)
-            logger.warning("a torn tail of %d bytes was cut off, see %s", size - offset, kept)
+            logger.warning(TAIL_CUT.fill(bytes=size - offset, path=kept))
         with self._fencing(keep_tail=keep_tail):
             os.fdatasync(self._file)
 

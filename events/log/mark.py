@@ -30,9 +30,10 @@ from pathlib import Path
 
 import msgspec
 
-from events.errors import DamagedLog
+from events.errors import DamagedMark
 from events.files import TEMPORARY, Place, set_owner
 from events.log.port import Head
+from events.messages.server_log import MARK_NOT_SYNCED
 
 logger = logging.getLogger("events.log")
 
@@ -59,20 +60,12 @@ class Published(msgspec.Struct, frozen=True, gc=False):
 def peek(path: Path) -> Published:
     """The newest publication of a mark that is only looked at, never made or mapped.
 
-    Raises `FileNotFoundError` and, for a page that is no mark, `DamagedLog`.
+    Raises `FileNotFoundError` and, for a page that is no mark, `DamagedMark`.
     """
     page = path.read_bytes()
     if len(page) < _PAGE or page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
-        raise _damaged(path)
+        raise DamagedMark(str(path))
     return _settled(path, path.read_bytes)
-
-
-def _damaged(path: Path) -> DamagedLog:
-    advice = (
-        f"the mark {path.name} is damaged; if `eventapi log verify` finds the log whole, "
-        "remove the mark and it is made anew"
-    )
-    return DamagedLog(advice, position=0, offset=0)
 
 
 def _slots(page: bytes) -> list[Published]:
@@ -95,7 +88,7 @@ def _settled(path: Path, look: Callable[[], bytes]) -> Published:
         if newest.head.position >= position:
             return newest
         time.sleep(0.0001)  # Another process is publishing right now; give it the core.
-    raise _damaged(path)
+    raise DamagedMark(str(path))
 
 
 def _make(path: Path) -> None:
@@ -122,14 +115,14 @@ class Mark:
         """Map the page, making it where there is none.
 
         A new page says that nothing is published: recovery then looks at the whole log. Raises
-        `OSError` and, for a page that is no mark, `DamagedLog`.
+        `OSError` and, for a page that is no mark, `DamagedMark`.
         """
         if not path.exists():
             _make(path)
         with path.open("r+b") as file:
             found = os.fstat(file.fileno())
             if found.st_size < _PAGE:
-                raise _damaged(path)
+                raise DamagedMark(str(path))
             self.place = Place(path, found)
             self._use(path, mmap.mmap(file.fileno(), _PAGE))
 
@@ -139,7 +132,7 @@ class Mark:
         mark = cls.__new__(cls)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < _PAGE:
-                raise _damaged(path)
+                raise DamagedMark(str(path))
             mark._use(path, mmap.mmap(file.fileno(), _PAGE, access=mmap.ACCESS_READ))
         return mark
 
@@ -160,7 +153,7 @@ class Mark:
         self._words = self._view[:_MAGIC_AT].cast("Q")
         if self._page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
             self.close()
-            raise _damaged(path)
+            raise DamagedMark(str(path))
 
     @property
     def position(self) -> int:
@@ -178,7 +171,7 @@ class Mark:
         return self._words[_FENCE] > self._words[_RECOVERED]
 
     def read(self) -> Published:
-        """The newest publication; raises `DamagedLog` where no slot holds it."""
+        """The newest publication; raises `DamagedMark` where no slot holds it."""
         return _settled(self.path, lambda: self._page[:_USED])
 
     def publish(self, offset: int, head: Head) -> None:
@@ -223,5 +216,5 @@ class Mark:
         try:
             self._page.flush()
         except OSError as error:
-            logger.warning("the mark was not synced: %s", error.strerror)
+            logger.warning(MARK_NOT_SYNCED.fill(reason=error.strerror))
         self._page.close()

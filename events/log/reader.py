@@ -21,6 +21,8 @@ from events.log.jsonl import JsonlLog, check_is_log
 from events.log.mark import Mark, Published
 from events.log.port import Head
 from events.log.recovery import examine
+from events.messages.errors import NAME_LOG, NO_LOG
+from events.messages.server_log import TAIL_PASSED_OVER
 
 logger = logging.getLogger("events.log")
 
@@ -43,7 +45,7 @@ class JsonlReader(JsonlLog):
                 os.close(self._file)
                 raise
         except FileNotFoundError:
-            raise ConfigurationError(f"there is no log at {path}") from None
+            raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG)) from None
         except OSError as error:
             reason = f"the log {path} cannot be read: {error.strerror}{cure(path, error)}"
             raise ConfigurationError(reason) from error
@@ -73,7 +75,7 @@ class JsonlReader(JsonlLog):
         with open(self._file, "rb", closefd=False) as file:
             tail = examine(file, 0, Head())
         if left := os.fstat(self._file).st_size - tail.offset:
-            logger.warning("%s: the last %d bytes are no whole event", self.path, left)
+            logger.warning(TAIL_PASSED_OVER.fill(path=self.path, bytes=left))
         return Published(tail.offset, tail.head)
 
     @property

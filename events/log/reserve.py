@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from events.files import open_or_make
+from events.messages.server_log import NO_RESERVE, RESERVE_RELEASED
 
 logger = logging.getLogger("events.log")
 
@@ -69,12 +70,7 @@ class Reserve:
         os.ftruncate(self._file, 0)
         # ext4 gives freed blocks to other files only once its journal is committed.
         os.fsync(self._file)
-        logger.warning(
-            "the disk of %s is full: its room is released for events that take rights away; "
-            "other writes are refused until there are %d bytes free",
-            self._path,
-            RESERVE_BYTES,
-        )
+        logger.warning(RESERVE_RELEASED.fill(path=self._path, bytes=RESERVE_BYTES))
         return True
 
     def close(self) -> None:
@@ -95,10 +91,5 @@ class Reserve:
             raise
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning(
-            "no room can be kept in reserve in %s: %s. "
-            "On a full disk no session can be ended and no user erased",
-            self._path,
-            error.strerror,
-        )
+        logger.warning(NO_RESERVE.fill(path=self._path, reason=error.strerror))
         self.close()

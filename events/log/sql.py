@@ -46,6 +46,13 @@ from events.log.mark import Mark, Published, peek
 from events.log.port import Head
 from events.log.rows import CHANNEL, LOCKED, PAGE_LINES, head_of, insert, page, schema_of, told_by
 from events.log.turns import turn
+from events.messages.errors import COMMIT_UNKNOWN, DATABASE_BEHIND, FILE_GONE
+from events.messages.server_log import (
+    COMMIT_ANSWER_LOST,
+    DATABASE_BACK,
+    DATABASE_LOST,
+    NOT_FOLLOWED,
+)
 from events.threads import ended, stop
 
 logger = logging.getLogger("events.log")
@@ -115,8 +122,7 @@ class SqlLog:
 
     def _missing(self, known: Head) -> MissingEvents:
         return MissingEvents(
-            f"{known.position} events were acknowledged here, and the database does not have them: "
-            f"it is an older copy, or another log; to serve it all the same, remove {self._mark.path}",
+            DATABASE_BEHIND.fill(events=known.position, mark=self._mark.path),
             position=known.position,
             offset=0,
         )
@@ -184,10 +190,7 @@ class SqlLog:
         except OSError as error:
             raise LogUnavailable(f"the mark cannot be used: {error.strerror}") from error
         if loss:
-            raise LogFenced(
-                f"{loss} while it was in use: nothing is written any more, and this process ends; "
-                "start the server again, which makes a new one"
-            )
+            raise LogFenced(FILE_GONE.fill(loss=loss))
 
     async def _connected_and_locked(self, timeout: float) -> AsyncConnection:
         """A connection whose transaction has the head row; a lost database is tried again."""
@@ -261,7 +264,7 @@ class SqlLog:
                 await _let_go(connection, is_over=False)
                 if not is_committing or not await self._is_committed(head):
                     raise
-                logger.warning("a commit succeeded though its answer was lost: %s", brief(error))
+                logger.warning(COMMIT_ANSWER_LOST.fill(reason=brief(error)))
             finally:
                 self._database.joined = None
 
@@ -278,7 +281,7 @@ class SqlLog:
                     rows = await page(connection, head.position - 1, head.position)
                     return any(_ends_with(row.line, head) for row in rows)
             await asyncio.sleep(_FIRST_PAUSE_SECONDS)
-        raise LogUnavailable("the database was lost in a commit: it may have been written or not")
+        raise LogUnavailable(COMMIT_UNKNOWN)
 
     # Following
 
@@ -299,10 +302,10 @@ class SqlLog:
     def _note(self, *, is_lost: bool, reason: str = "") -> None:
         if is_lost and self._lost_at is None:
             self._lost_at = time.monotonic()
-            logger.warning("the database of the log is lost: %s", reason)
+            logger.warning(DATABASE_LOST.fill(reason=reason))
         elif not is_lost and self._lost_at is not None:
             self._lost_at = None
-            logger.warning("the database of the log is reached again")
+            logger.warning(DATABASE_BACK)
 
     async def _follow(self) -> None:
         """Keep the mark up to date, and know whether the database is there, until cancelled."""
@@ -324,7 +327,7 @@ class SqlLog:
                 self._note(is_lost=True, reason=brief(error))
             except Exception as error:
                 # Who does not follow any more must not seem to.
-                logger.exception("the log is not followed")
+                logger.exception(NOT_FOLLOWED)
                 self._note(is_lost=True, reason=brief(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)

@@ -37,6 +37,7 @@ Kind = Literal[
     "mark",
     "missing",
     "prefix",
+    "shorter",
     "torn-tail",
     "unknown-event",
 ]
@@ -47,8 +48,12 @@ the file is shorter than what was published. ``torn-tail``: the end is no whole 
 published. ``unknown-event``: a whole line of a newer version. ``mark``: the mark is no mark, or
 speaks of another log. ``checkpoint``: the file is not the log whose checkpoint was signed.
 ``key``: somebody who is not erased has no key, so it is not the vault that belongs to this log.
-``prefix``: a longer log, which somebody compared it with, does not begin with it.
+``prefix``: a longer log, which somebody compared it with, does not begin with it. ``shorter``: the
+log that it was compared with ends before it does.
 """
+
+DAMAGE: frozenset[Kind] = frozenset({"damaged", "gap", "missing"})
+"""The kinds of findings that mean that the log is not what was written."""
 
 MAX_FINDINGS = 100
 """So many are listed; the others are only counted."""
@@ -57,13 +62,17 @@ _LONGEST = MAX_LINE_BYTES + len(b"\n")
 _PROGRESS_EVERY = 4096
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing wrong: at which position, from 1, and the byte offset where that record begins."""
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing wrong: at which position, from 1, and the byte offset where that record begins.
+
+    ``subject`` is the user without a key, where that is what is wrong.
+    """
 
     kind: Kind
     position: int
     offset: int
     detail: str
+    subject: str = ""
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -93,6 +102,17 @@ class Report(msgspec.Struct, frozen=True):
         """Whether everything published is whole: only what stands past a mark may be torn."""
         harmless = {"torn-tail"} if self.marked else set()
         return all(finding.kind in harmless for finding in self.findings)
+
+    @property
+    def kinds(self) -> set[Kind]:
+        """The kinds of what was found."""
+        return {finding.kind for finding in self.findings}
+
+    @property
+    def good_up_to(self) -> int:
+        """The position of the last event before the first damage; without damage, the last one."""
+        damage = [one.position for one in self.findings if one.kind in DAMAGE]
+        return min(damage, default=self.head.position + 1) - 1
 
 
 def verify(
@@ -185,9 +205,9 @@ class _Check:
         except DamagedLog as error:
             self._find("mark", 0, 0, error.reason)
 
-    def _find(self, kind: Kind, position: int, offset: int, detail: str) -> None:
+    def _find(self, kind: Kind, position: int, offset: int, detail: str, subject: str = "") -> None:
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(kind, position, offset, detail))
+            self.findings.append(Finding(kind, position, offset, detail, subject))
         else:
             self.left_off += 1
 
@@ -262,7 +282,7 @@ class _Check:
         """A whole record that does not continue the chain: damaged, or lines before it are gone."""
         expected = self._position + 1
         if stated.position > expected:
-            detail = f"position {expected} is due, but the line says {stated.position}"
+            detail = f"position {expected:,} is due, but the line says {stated.position:,}"
             self._find("gap", expected, offset, detail)
         else:
             self._find("damaged", expected, offset, reason)
@@ -278,9 +298,9 @@ class _Check:
     def take_broken(self, line: bytes, offset: int) -> None:
         """Judge what has no newline: a line that is too long, or the last one."""
         if len(line) == _LONGEST:
-            self._lose(offset, f"it is longer than {MAX_LINE_BYTES} bytes")
+            self._lose(offset, f"it is longer than {MAX_LINE_BYTES:,} bytes")
         elif self.published is None:
-            detail = f"{len(line)} bytes without a newline"
+            detail = f"{len(line):,} bytes without a newline"
             self._find("torn-tail", self._position + 1, offset, detail)
         elif offset + len(line) == self.published.offset:
             self._lose(offset, "it has no newline")
@@ -291,16 +311,16 @@ class _Check:
             return
         end, head = self.published.offset, self.published.head
         if judged < end:
-            detail = f"{end - judged} published bytes are gone"
+            detail = f"{end - judged:,} published bytes are gone"
             self._find("missing", self._position + 1, judged, detail)
         elif self._before == (self.good,) and (self.good.position, self.good.hash) != (
             head.position,
             head.hash,
         ):
-            detail = f"the mark speaks of another record at position {head.position}"
+            detail = f"the mark speaks of another record at position {head.position:,}"
             self._find("mark", self.good.position, end, detail)
         if size > end:
-            detail = f"{size - end} bytes past the mark: in flight, or left by a crash"
+            detail = f"{size - end:,} bytes past the mark: in flight, or left by a crash"
             self._find("torn-tail", head.position + 1, end, detail)
 
     def compare_with_erasures(self, erased: Collection[str]) -> None:
@@ -308,16 +328,16 @@ class _Check:
         for subject in sorted(self._sealed.lines.keys() - self._sealed.erased - set(erased)):
             position, offset = self._sealed.lines[subject]
             detail = f"there is no key for {subject}, who is not erased"
-            self._find("key", position, offset, detail)
+            self._find("key", position, offset, detail, subject)
 
     def compare_with_checkpoint(self, checkpoint: TreeHead) -> None:
         """Whether this is the log of a checkpoint, as far as that goes."""
         tree = self._tree
         detail = ""
         if tree.size < checkpoint.size:
-            detail = f"the checkpoint is of {checkpoint.size} events, the file has {tree.size}"
+            detail = f"the checkpoint is of {checkpoint.size:,} events, the file has {tree.size:,}"
         elif tree.root != checkpoint.root:
-            detail = f"the first {checkpoint.size} events are not those of the checkpoint"
+            detail = f"the first {checkpoint.size:,} events are not those of the checkpoint"
         if detail:
             self._find("checkpoint", min(tree.size, checkpoint.size), 0, detail)
 

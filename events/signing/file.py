@@ -35,6 +35,7 @@ from msgspec.structs import replace
 
 from events.errors import ConfigurationError, LogUnavailable
 from events.files import make_directory, sync_directory, write_durably
+from events.messages.errors import LOG_KEY_UNREADABLE
 from events.notes import Note, Signer, TreeHead
 from events.signing.port import Held
 from events.signing.register import Register, create_register, read_register
@@ -133,7 +134,8 @@ class FileSigning:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"the log's key {self._key} cannot be read: {error}") from None
+            message = LOG_KEY_UNREADABLE.fill(path=self._key, reason=error)
+            raise ConfigurationError(message) from None
 
     def _registered(self) -> Register | None:
         try:

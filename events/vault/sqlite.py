@@ -25,6 +25,14 @@ from typing import TypeVar
 
 from events.errors import LogFenced, StorageFull, VaultUnavailable
 from events.files import Place, cure, make_file
+from events.messages.errors import (
+    NOT_A_VAULT,
+    VAULT_FAILED,
+    VAULT_FILE_GONE,
+    VAULT_MISSING,
+    VAULT_UNUSABLE,
+)
+from events.messages.message import Message
 from events.threads import ended
 from events.vault.tombstones import UNKNOWN, fingerprint
 
@@ -66,14 +74,14 @@ _FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 """No database, or one without the table."""
 
 
-def _unusable(path: Path, error: Exception) -> str:
+def _unusable(path: Path, error: Exception) -> Message:
     if getattr(error, "sqlite_errorcode", None) in _FOREIGN:
-        return f"the file {path} is no vault ({error}): put the vault back, or its last copy"
+        return NOT_A_VAULT.fill(path=path, reason=error)
     hint = ""
     with suppress(OSError):
         if not os.access(path, os.R_OK | os.W_OK):
             hint = cure(path, OSError(errno.EACCES, ""))
-    return f"the vault {path} cannot be opened: {error}{hint}"
+    return VAULT_UNUSABLE.fill(path=path, reason=f"{error}{hint}")
 
 
 class SqliteVault:
@@ -99,7 +107,7 @@ class SqliteVault:
                 address, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
             )
         except FileNotFoundError:
-            raise VaultUnavailable(f"there is no vault at {path}") from None
+            raise VaultUnavailable(VAULT_MISSING.fill(path=path)) from None
         except (OSError, sqlite3.Error) as error:
             raise VaultUnavailable(_unusable(path, error)) from error
         try:
@@ -133,20 +141,17 @@ class SqliteVault:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise StorageFull("no room for the vault") from error
-            raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
+            raise VaultUnavailable(VAULT_FAILED.fill(path=self._path, reason=error)) from error
 
     def _loss(self) -> str | None:
         try:
             return self._place.loss()
         except OSError as error:
-            raise VaultUnavailable(f"the vault {self._path} failed: {error}") from error
+            raise VaultUnavailable(VAULT_FAILED.fill(path=self._path, reason=error)) from error
 
     async def put(self, keys: Mapping[str, bytes]) -> None:
         if loss := self._loss():
-            raise LogFenced(
-                f"{loss} while it was in use: nothing is written any more, and this process ends; "
-                "put the file back, or its last copy, and start the server again"
-            )
+            raise LogFenced(VAULT_FILE_GONE.fill(loss=loss))
 
         def put(db: sqlite3.Connection) -> None:
             # A zeroed row of an earlier version is a tombstone, and must not be lost.
@@ -163,7 +168,8 @@ class SqliteVault:
 
     async def destroy(self, subjects: Collection[str]) -> None:
         if loss := self._loss():
-            raise VaultUnavailable(f"{loss} while it was in use")
+            reason = f"{loss} while it was in use"
+            raise VaultUnavailable(VAULT_FAILED.fill(path=self._path, reason=reason))
 
         def destroy(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")

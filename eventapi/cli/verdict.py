@@ -1,0 +1,67 @@
+"""What the findings of a check add up to: one message, of the worst of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventapi.erasures import users_without_keys
+from events.log.verify import DAMAGE, Kind, Report
+from events.messages.commands import (
+    CONTRADICTS_CHECKPOINT,
+    DAMAGED,
+    INCOMPLETE,
+    KEYS_MISSING,
+    MARK_OF_OTHER_LOG,
+    NEWER_VERSION,
+    ONLY_MARK_DAMAGED,
+    PREFIX_DIFFERS,
+    PREFIX_SHORTER,
+    SHORTENED,
+    WHOLE,
+    WHOLE_WITH_TAIL,
+)
+from events.messages.message import Message
+from events.notes import TreeHead
+
+_WORST_FIRST: Final[dict[Kind, Message]] = {
+    "checkpoint": CONTRADICTS_CHECKPOINT,
+    "prefix": PREFIX_DIFFERS,
+    "shorter": PREFIX_SHORTER,
+    "mark": MARK_OF_OTHER_LOG,
+    "unknown-event": NEWER_VERSION,
+    "torn-tail": WHOLE_WITH_TAIL,
+}
+"""What a finding means where there is none of a kind before it."""
+
+
+def verdict(name: str, report: Report, head: TreeHead | None = None) -> Message:
+    """What a report says of the log called ``name``; ``head`` is that of the checkpoint."""
+    good, last = report.good_up_to, report.head.position
+    message = _worst(report)
+    subjects = [one.subject for one in report.findings if one.kind == "key"]
+    if message is KEYS_MISSING:
+        return users_without_keys(subjects, message, events=report.lines)
+    differs = [one.position for one in report.findings if one.kind in {"prefix", "shorter"}]
+    return message.fill(
+        name=name,
+        events=report.lines,
+        bytes=report.bytes,
+        good=min(differs) - 1 if differs else good,
+        position=min(differs, default=0),
+        rest=f"; the chain continues after the damage up to {last:,}" if last > good else "",
+        signed=0 if head is None else head.size,
+        mark=f"{name}.mark",
+    )
+
+
+def _worst(report: Report) -> Message:
+    kinds = report.kinds
+    if kinds & DAMAGE:
+        return SHORTENED if kinds & DAMAGE == {"missing"} else DAMAGED
+    is_mark_damaged = "mark" in kinds and not report.marked
+    if "torn-tail" in kinds and not report.marked and not is_mark_damaged:
+        return INCOMPLETE
+    if "key" in kinds and "checkpoint" not in kinds:
+        return KEYS_MISSING
+    found = next((_WORST_FIRST[kind] for kind in _WORST_FIRST if kind in kinds), WHOLE)
+    return ONLY_MARK_DAMAGED if found is MARK_OF_OTHER_LOG and is_mark_damaged else found

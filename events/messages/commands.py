@@ -1,0 +1,324 @@
+"""Messages of the command line: what commands find, and why they could not do what was asked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from events.messages.errors import LOG_KEY_UNREADABLE, USERS_WITHOUT_KEYS
+from events.messages.message import Message
+from events.messages.tree import MISSING_EVENTS, SIGNING_SUSPENDED
+
+_UNCHANGED: Final = "Nothing was changed."
+_UNCOPIED: Final = "The log was only read. The copy is not to be used as a backup."
+
+# Endings without a message of their own
+
+COULD_NOT_RUN: Final = Message(
+    "a command could not run",
+    "It stopped there. The log has whole events only.",
+    "correct what the text names, and repeat the command",
+)
+MISUSE: Final = Message(
+    "a command or a setting makes no sense as it is",
+    _UNCHANGED,
+    "correct it, and repeat the command; `eventapi config` shows every setting and its origin",
+)
+ANSWER_IS_NO: Final = Message(
+    "a command ran, and the answer is no",
+    _UNCHANGED,
+    "correct what the text names, and repeat the command",
+)
+SYSTEM_ERROR: Final = Message(
+    "the operating system refused something",
+    "The command stopped there. The log has whole events only.",
+    "mend the disk, file or permission that the text names, and repeat the command",
+)
+
+# Naming the log and a place in it
+
+NO_DATA_DIRECTORY: Final = Message(
+    "there is no directory {path}",
+    _UNCHANGED,
+    "name the server's data directory: --data DIR or EVENTAPI_DATA",
+)
+NO_POSITION: Final = Message(
+    "there is no position {position:,} yet: the log ends at {end:,}",
+    _UNCHANGED,
+    "name a position up to {end}; `eventapi log tail` shows the last events",
+)
+
+# log show
+
+OPEN_WITH_JSON: Final = Message(
+    "--json gives the bytes of the log, in which --open can change nothing",
+    _UNCHANGED,
+    "`eventapi log show --open` or `eventapi log show --json`",
+)
+LINE_UNREADABLE: Final = Message(
+    "the event at position {position} cannot be read: {reason}",
+    "The log was only read. Events before this one are shown.",
+    "`eventapi log verify --seals`",
+)
+VALUES_CLOSED: Final = Message(
+    "personal values stay closed: {reason}",
+    "The log was only read, and events are shown without those values.",
+    "run the command as the server's user and with its settings; if the keys are lost, "
+    "`eventapi log restore --vault KEYS`",
+)
+
+# log verify: what was found
+
+WHOLE: Final = Message(
+    "{name} is whole: {events:,} events, {bytes:,} bytes",
+    "Every event is as it was written, and in its place.",
+    "nothing",
+)
+WHOLE_WITH_TAIL: Final = Message(
+    "{name} is whole: {events:,} events, {bytes:,} bytes",
+    "Every acknowledged event is as it was written. What stands behind them is being written, or was "
+    "left by a crash.",
+    "nothing: the next write or start keeps what is whole of it",
+)
+DAMAGED: Final = Message(
+    "{name} is DAMAGED: good up to event {good:,}{rest}",
+    "Nothing was changed. Events up to {good:,} are as they were written; no server starts on this "
+    "log, and one that runs refuses to write.",
+    "move the log away, then `eventapi log restore COPY` with a copy that verifies "
+    "(docs/operating.md, Restore)",
+)
+INCOMPLETE: Final = Message(
+    "{name} is an INCOMPLETE copy: good up to event {good:,}, and what follows is no whole event",
+    "Nothing was changed. Events up to {good:,} are as they were written.",
+    "make the copy again: `eventapi log copy TO`; a start on this file keeps the {good:,} events",
+)
+SHORTENED: Final = Message(
+    "{name} is DAMAGED: good up to event {good:,}, and the acknowledged events after it are gone",
+    MISSING_EVENTS.severity,
+    MISSING_EVENTS.next,
+)
+CONTRADICTS_CHECKPOINT: Final = Message(
+    "{name} contradicts the checkpoint of {signed:,} events, though its {events:,} events are whole "
+    "and chained: it was rewritten, is an older copy, or is another log",
+    "Nothing was changed. A server starts on it, but signs nothing until an operator decides.",
+    "put the newest log back; if there is none, see docs/operating.md, Restore: "
+    "`eventapi log restore --new-key`",
+)
+PREFIX_DIFFERS: Final = Message(
+    "The files differ from event {position:,} on: one of them was rewritten.",
+    "Nothing was changed. Up to event {good:,} both are the same, byte for byte.",
+    "`eventapi log verify PATH --checkpoint FILE` on each of them: the one that was rewritten "
+    "contradicts a checkpoint that was signed before",
+)
+PREFIX_SHORTER: Final = Message(
+    "The other file ends behind event {good:,}: it is shorter than this one.",
+    "Nothing was changed. Up to there both are the same, byte for byte.",
+    "give the longer file to --prefix-of: `eventapi log verify SHORTER --prefix-of LONGER`",
+)
+KEYS_MISSING: Final = Message(
+    "{who} no key ({names}). Either this vault belongs to another log, or {they} erased after this "
+    "copy was made.",
+    "Nothing was changed. The {events:,} events are whole. No server starts with these keys.",
+    USERS_WITHOUT_KEYS.next,
+)
+ONLY_MARK_DAMAGED: Final = Message(
+    "Only the mark is damaged, not the log: all {events:,} events in {name} are whole",
+    "Nothing was lost or changed. No server starts until the damaged mark is gone.",
+    "rm {mark}, and start the server, which checks all events and makes a new mark",
+)
+MARK_OF_OTHER_LOG: Final = Message(
+    "Only the mark does not fit, not the log: all {events:,} events in {name} are whole, but the mark "
+    "is of another log",
+    "Nothing was changed. A server does not start on this log with this mark.",
+    "put the log back that the mark is of; if this log is the right one: rm {mark}, and start the "
+    "server, which makes a new mark",
+)
+NEWER_VERSION: Final = Message(
+    "{name} was written by a newer version of eventapi: its {events:,} events are whole and chained, "
+    "and this version does not know the types or shapes of some",
+    "Nothing is damaged, lost or changed. This version can neither serve nor write this log.",
+    "install the version that wrote it, or a newer one, then `eventapi log verify`",
+)
+
+# log verify: what cannot be checked
+
+NOT_A_REGULAR_FILE: Final = Message(
+    "{path} is no regular file",
+    _UNCHANGED,
+    "keep the log in a file, then `eventapi log verify PATH`",
+)
+KEY_UNUSABLE: Final = Message(
+    "{reason}",
+    _UNCHANGED,
+    "give the verifier key as `eventapi log checkpoint --key` prints it",
+)
+CHECKPOINT_NOT_SIGNED: Final = Message(
+    "the checkpoint {checkpoint} is not signed by {key}",
+    "Nothing was changed, and the log was not checked: this checkpoint proves nothing of it.",
+    "take the checkpoint from the server itself, or give the key that `eventapi log checkpoint --key` "
+    "prints there",
+)
+CHECKPOINT_UNUSABLE: Final = Message(
+    "the checkpoint {checkpoint} cannot be used: {reason}",
+    "Nothing was changed, and the log was not checked.",
+    "give another copy of the checkpoint: `eventapi log verify --checkpoint FILE`",
+)
+DATABASE_BEHIND_MARK: Final = Message(
+    "{acknowledged:,} events were acknowledged here, and the database has {events:,}",
+    "Nothing was changed. The database was put back to an older state, or is another one; the events "
+    "after that are missing.",
+    "restore the newest backup of the database (docs/operating.md, Restore)",
+)
+
+# log copy
+
+SAME_LOG: Final = Message(
+    "{name} is the log itself",
+    "Nothing was copied.",
+    "name another place: `eventapi log copy TO`",
+)
+VAULT_WITH_DATABASE: Final = Message(
+    "a database has the keys beside the log, and takes no --vault",
+    "Nothing was copied.",
+    "`eventapi log copy TO` without --vault: the keys come along",
+)
+COPY_NOT_WHOLE: Final = Message(
+    "the copy is not whole: {finding}",
+    _UNCOPIED,
+    "`eventapi log verify` on the log itself; if that is whole, remove the copy and make it again: "
+    "`eventapi log copy TO`",
+)
+COPY_DIFFERS: Final = Message(
+    "the copy is another log than the one it was made of",
+    _UNCOPIED,
+    "copy into an empty database: `eventapi log copy URL`",
+)
+COPY_STATE_DIFFERS: Final = Message(
+    "the copy adds up to another state than the log it was made of",
+    _UNCOPIED,
+    "`eventapi log verify --seals` on both, and report it",
+)
+NO_NEW_CHECKPOINT: Final = Message(
+    "the copy has no new checkpoint: {reason}",
+    "The copy is whole and was checked, but nothing proves it against a signature.",
+    SIGNING_SUSPENDED.next,
+)
+
+# Copies of keys
+
+OTHER_KEY: Final = Message(
+    "the copy has another key for {subject} than the vault of this log, so one of the two belongs to "
+    "another log",
+    _UNCHANGED,
+    "check both with `eventapi log verify --seals`; if the vault of the log is the wrong one, move it "
+    "away and repeat the command",
+)
+KEYS_OF_OTHER_LOG: Final = Message(
+    "the keys there are those of another log",
+    "No key was changed there.",
+    "name another FILE: `eventapi log copy TO --vault FILE`",
+)
+ERASED_USER_ALIVE: Final = Message(
+    "{subject} is alive in this log, but the keys there know that the user was erased",
+    "No key was changed there.",
+    "erase the user again with `eventapi users erase NAME` (the name is in `eventapi users list`), "
+    "then copy again",
+)
+
+# log restore
+
+DATABASE_RESTORE: Final = Message(
+    "a log in a database is not restored from FROM",
+    _UNCHANGED,
+    "`eventapi log copy FROM URL`",
+)
+NO_COPY: Final = Message(
+    "there is no log at {path}",
+    _UNCHANGED,
+    "name the copy, or the directory that has it: `eventapi log restore FROM`",
+)
+NO_PROOF: Final = Message(
+    "there is no checkpoint {path}, and without one nothing proves the copy",
+    _UNCHANGED,
+    "name a checkpoint of this log: `eventapi log restore FROM --checkpoint FILE`",
+)
+LOG_IN_THE_WAY: Final = Message(
+    "there is a log at {path}, and a restore replaces nothing",
+    _UNCHANGED,
+    "stop the server and move the log away (mv {path} {path}.old), then repeat the command",
+)
+NOTHING_SIGNED: Final = Message(
+    "nothing was signed for this log yet",
+    _UNCHANGED,
+    "nothing: its first key is made when it is needed; to have it now, `eventapi log checkpoint`",
+)
+CHECKPOINT_OF_OTHER_KEY: Final = Message(
+    "the checkpoint is not signed by the log's key {name}",
+    "Nothing was changed, and no new key was begun.",
+    "show a checkpoint that this key signed, or leave it out: `eventapi log restore --new-key`",
+)
+OWN_KEY_UNREADABLE: Final = Message(
+    LOG_KEY_UNREADABLE.text, "Nothing was restored or changed.", LOG_KEY_UNREADABLE.next
+)
+COPY_NOT_PROVEN: Final = Message(
+    "nothing is restored: {reason}",
+    "The data directory is as it was. The copy is not what was signed, or not with these keys.",
+    "take another copy that verifies, or newer keys: `eventapi log restore FROM --vault KEYS`",
+)
+COPY_TOO_OLD: Final = Message(
+    "nothing is restored: {acknowledged:,} events were acknowledged here, and the copy of {events:,} "
+    "does not have them all",
+    "The data directory is as it was. Restoring this copy loses the events after it for good.",
+    "look for a newer copy; only to give those events up: rm {mark}, then repeat the command",
+)
+SIGNATURE_NOT_CHECKED: Final = Message(
+    "whose signature it is was not checked",
+    "The log is restored, and is what the checkpoint was signed for. Whether your key signed it is "
+    "not known.",
+    "`eventapi log verify --checkpoint FILE --key VKEY` with the key that you kept",
+)
+
+# log checkpoint
+
+NOT_A_CHECKPOINT: Final = Message(
+    "{path} is no checkpoint: {reason}",
+    "Nothing was stored.",
+    "give the file with the witnesses' signatures: `eventapi log checkpoint --cosigned FILE`",
+)
+# snapshot and rebuild
+
+SNAPSHOT_RUNNING: Final = Message(
+    "another process is taking a snapshot",
+    "Nothing was changed, and writes go on.",
+    "wait until it ends; then, if you still want one, `eventapi snapshot`",
+)
+SNAPSHOT_WRONG: Final = Message(
+    "the snapshot at {position:,} was wrong, and the snapshots are removed",
+    "The log is whole and nothing in it was lost, but servers that started from this snapshot may "
+    "show wrong data.",
+    "restart every server of this log, then `eventapi rebuild`, and report it",
+)
+
+SNAPSHOTS_DAMAGED: Final = Message(
+    "damaged snapshots were found and removed, at {positions}",
+    "Nothing was lost, and writes go on. The next start takes longer.",
+    "`eventapi snapshot`",
+)
+
+# users
+
+
+ERASED_KEY_LEFT: Final = Message(
+    "{name} is erased: the event is in the log and the account is gone. But the key of {subjects} "
+    "could not be destroyed",
+    "Older copies of the log can still be read with this vault. Writes go on.",
+    "free disk space, or make the vault writable, and run `eventapi users erase --finish`; the next "
+    "start of a server does the same",
+)
+
+# serve
+
+CLOCK_NOT_ACCEPTED: Final = Message(
+    "the clock cannot be accepted in {path}: {reason}",
+    "The server did not start, and nothing was changed.",
+    "mend the permissions of {path} or free disk space, then `eventapi serve --accept-clock`",
+)
