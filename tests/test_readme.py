@@ -22,7 +22,7 @@ _VARYING = [
     (re.compile(r'"sealed":"[\w-]+"'), "SEALED"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
-    (re.compile(r"\b\d+ bytes"), "BYTES"),
+    (re.compile(r"\b[\d,]+ bytes"), "BYTES"),
 ]
 
 

@@ -182,7 +182,7 @@ def _compared(path: Path, report: Report, longer: Path) -> Report:
             at += len(same)
             if one != other:
                 ends = len(other) < len(one) and one.startswith(other)
-                detail = f"{longer} ends here" if ends else f"{longer} differs from byte {at:,} on"
+                detail = f"{longer} ends here" if ends else f"{longer} differs from byte {at} on"
                 kind: Kind = "shorter" if ends else "prefix"
                 found = Finding(kind, position + 1, offset, detail)
                 return msgspec.structs.replace(report, findings=[*report.findings, found])

@@ -286,8 +286,10 @@ _KEY_UNUSABLE = "The log's key cannot be used, so nothing is signed. Writes go o
 def _detail(error: Exception, kind: ProblemType) -> str:
     if isinstance(error, HTTPException) and kind.status in {404, 405}:
         return _NOT_HERE if kind.status == 404 else kind.meaning
-    if isinstance(error, ClockJumped | SigningSuspended):
+    if isinstance(error, SigningSuspended):
         return error.message.detail
+    if isinstance(error, ClockJumped):
+        return str(error.message)
     if isinstance(error, _SAYS_WHY):
         return str(error)
     return _KEY_UNUSABLE if isinstance(error, ConfigurationError) else kind.meaning

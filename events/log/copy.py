@@ -42,7 +42,9 @@ async def copy(
                 if progress is not None:
                     progress(last.position)
         if run:
-            await _append(appender, run, last)
+            last = await _append(appender, run, last)
+            if progress is not None:
+                progress(last.position)
         return upto - before.position
 
 

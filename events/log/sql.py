@@ -36,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.database import CONNECT_SECONDS, ERRORS, Database, brief, is_not_free, telling
 from events.errors import (
     ConfigurationError,
+    EventapiError,
     LogFenced,
     LogUnavailable,
     LogUnreachable,
@@ -47,6 +48,7 @@ from events.log.port import Head
 from events.log.rows import CHANNEL, LOCKED, PAGE_LINES, head_of, insert, page, schema_of, told_by
 from events.log.turns import turn
 from events.messages.errors import COMMIT_UNKNOWN, DATABASE_BEHIND, FILE_GONE
+from events.messages.message import Message
 from events.messages.server_log import (
     COMMIT_ANSWER_LOST,
     DATABASE_BACK,
@@ -70,6 +72,13 @@ _RESOLVE_SECONDS: Final = 10.0
 
 _LOSSES: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
 _LOST: Final = "the database of the log cannot be reached"
+
+
+def _loss(error: Exception | None) -> Message:
+    """The report of a database that does not answer, or that has lost events."""
+    if isinstance(error, EventapiError):
+        return error.message
+    return DATABASE_LOST.fill(reason=brief(error or ConnectionError()))
 
 
 class SqlLog:
@@ -299,10 +308,10 @@ class SqlLog:
         finally:
             fcntl.flock(self._mark_file, fcntl.LOCK_UN)
 
-    def _note(self, *, is_lost: bool, reason: str = "") -> None:
+    def _note(self, *, is_lost: bool, error: Exception | None = None) -> None:
         if is_lost and self._lost_at is None:
             self._lost_at = time.monotonic()
-            logger.warning(DATABASE_LOST.fill(reason=reason))
+            logger.warning(_loss(error))
         elif not is_lost and self._lost_at is not None:
             self._lost_at = None
             logger.warning(DATABASE_BACK)
@@ -324,11 +333,11 @@ class SqlLog:
                         await self._database.vacuum()
                         await asyncio.sleep(self._look_seconds)
             except _LOSSES as error:
-                self._note(is_lost=True, reason=brief(error))
+                self._note(is_lost=True, error=error)
             except Exception as error:
                 # Who does not follow any more must not seem to.
                 logger.exception(NOT_FOLLOWED)
-                self._note(is_lost=True, reason=brief(error))
+                self._note(is_lost=True, error=error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 

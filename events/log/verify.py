@@ -282,7 +282,7 @@ class _Check:
         """A whole record that does not continue the chain: damaged, or lines before it are gone."""
         expected = self._position + 1
         if stated.position > expected:
-            detail = f"position {expected:,} is due, but the line says {stated.position:,}"
+            detail = f"position {expected} is due, but the line says {stated.position}"
             self._find("gap", expected, offset, detail)
         else:
             self._find("damaged", expected, offset, reason)
@@ -298,9 +298,9 @@ class _Check:
     def take_broken(self, line: bytes, offset: int) -> None:
         """Judge what has no newline: a line that is too long, or the last one."""
         if len(line) == _LONGEST:
-            self._lose(offset, f"it is longer than {MAX_LINE_BYTES:,} bytes")
+            self._lose(offset, f"it is longer than {MAX_LINE_BYTES} bytes")
         elif self.published is None:
-            detail = f"{len(line):,} bytes without a newline"
+            detail = f"{len(line)} bytes without a newline"
             self._find("torn-tail", self._position + 1, offset, detail)
         elif offset + len(line) == self.published.offset:
             self._lose(offset, "it has no newline")
@@ -311,16 +311,16 @@ class _Check:
             return
         end, head = self.published.offset, self.published.head
         if judged < end:
-            detail = f"{end - judged:,} published bytes are gone"
+            detail = f"{end - judged} published bytes are gone"
             self._find("missing", self._position + 1, judged, detail)
         elif self._before == (self.good,) and (self.good.position, self.good.hash) != (
             head.position,
             head.hash,
         ):
-            detail = f"the mark speaks of another record at position {head.position:,}"
+            detail = f"the mark speaks of another record at position {head.position}"
             self._find("mark", self.good.position, end, detail)
         if size > end:
-            detail = f"{size - end:,} bytes past the mark: in flight, or left by a crash"
+            detail = f"{size - end} bytes past the mark: in flight, or left by a crash"
             self._find("torn-tail", head.position + 1, end, detail)
 
     def compare_with_erasures(self, erased: Collection[str]) -> None:
@@ -335,9 +335,9 @@ class _Check:
         tree = self._tree
         detail = ""
         if tree.size < checkpoint.size:
-            detail = f"the checkpoint is of {checkpoint.size:,} events, the file has {tree.size:,}"
+            detail = f"the checkpoint is of {checkpoint.size} events, the file has {tree.size}"
         elif tree.root != checkpoint.root:
-            detail = f"the first {checkpoint.size:,} events are not those of the checkpoint"
+            detail = f"the first {checkpoint.size} events are not those of the checkpoint"
         if detail:
             self._find("checkpoint", min(tree.size, checkpoint.size), 0, detail)
 

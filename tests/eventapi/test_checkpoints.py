@@ -76,13 +76,13 @@ def test_a_log_that_grows_is_signed_again_and_one_that_does_not_is_not(folder: P
 
 def test_a_log_that_was_put_back_is_not_signed_any_more(folder: Path) -> None:
     before = signed(folder, 500)
-    suspended(folder, 400, "500 events was signed, but the log has 400")
+    suspended(folder, 400, "That is of 500 events, and the log has 400")
     assert signed(folder, 500) == before
 
 
 def test_a_log_that_went_another_way_is_not_signed_any_more(folder: Path) -> None:
     signed(folder, 500)
-    with pytest.raises(SigningSuspended, match="its first 500 events are not"):
+    with pytest.raises(SigningSuspended, match="Its first 500 events are not"):
         asyncio.run(checkpoints(folder, 600, another(600, 499)).current())
 
 
@@ -97,7 +97,7 @@ def test_a_checkpoint_that_is_lost_or_damaged_is_made_again(
     file(folder, "checkpoint").unlink()
     if content is not None:
         file(folder, "checkpoint").write_text(content)
-    suspended(folder, 4, "5 events was signed")
+    suspended(folder, 4, "That is of 5 events")
     assert signed(folder, 5) == before
 
 
@@ -216,7 +216,7 @@ def test_control_a_register_that_does_not_know_its_place_signs_in_a_copy(
 def test_only_a_checkpoint_that_the_log_continues_confirms_a_key(folder: Path) -> None:
     newest = signed(folder, 5)
     file(folder, "signed").unlink()
-    with pytest.raises(SigningSuspended, match="5 events was signed, but the log has 4"):
+    with pytest.raises(SigningSuspended, match="That is of 5 events, and the log has 4"):
         asyncio.run(checkpoints(folder, 4).confirm(newest))
     with pytest.raises(SigningSuspended, match="its first 5 events are not"):
         asyncio.run(checkpoints(folder, 9, another(9, 2)).confirm(newest))

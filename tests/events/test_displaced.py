@@ -54,7 +54,7 @@ async def test_a_log_that_lost_one_of_its_files_is_not_written_to(
         assert log.position == 2
         assert await everything(log, 0, 1) == lines[:1] or suffix == ""
     assert str(lost) in str(refused.value)
-    assert "start the server again" in str(refused.value)
+    assert "start the server again" in refused.value.message.next
 
 
 @in_event_loop
@@ -103,8 +103,9 @@ async def test_no_key_is_put_into_a_vault_that_lost_its_name(
     vault = SqliteVault(path)
     await vault.put(KEY)
     lose(path)
-    with pytest.raises(LogFenced, match="start the server again"):
+    with pytest.raises(LogFenced) as refused:
         await vault.put({"users/2": b"k" * 32})
+    assert "start the server again" in refused.value.message.next
     with pytest.raises(VaultUnavailable):
         await vault.destroy(KEY)
     assert await vault.all() == KEY

@@ -47,7 +47,7 @@ async def test_a_write_whose_lock_is_not_let_go_of_is_written_all_the_same(
             broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_UN))
             lines = await append(log)
         assert await everything(log) == lines
-        assert "not let go of" in caplog.text
+        assert "was not released" in caplog.text
         lines += await append(log)
         async with opened(path) as other:
             assert await everything(other) == lines

@@ -163,7 +163,7 @@ async def test_a_torn_tail_is_quarantined_cut_off_and_reported(
         assert await recover(log) == HEADS[25]
         (cut,) = (path.parent / "quarantine").iterdir()
         assert str(cut) in caplog.text
-        assert f"{len(torn)} bytes" in caplog.text
+        assert f"{len(torn):,} bytes" in caplog.text
         more = await append(log, 2)
     assert cut.read_bytes() == torn
     assert path.read_bytes() == joined([*LINES[:25], *more])

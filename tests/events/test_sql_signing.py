@@ -107,7 +107,7 @@ async def test_an_instance_that_knows_a_newer_checkpoint_refuses_an_older_databa
     older = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
     await shown(url, tmp_path / "fresh", 9, note)
     await _put_row_back(url, older)
-    await suspended(url, tmp_path / "2", 7, "9 events was signed, but the log has 7")
+    await suspended(url, tmp_path / "2", 7, "That is of 9 events, and the log has 7")
 
 
 async def _seed(url: str) -> bytes:

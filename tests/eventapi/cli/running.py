@@ -69,6 +69,18 @@ def run(folder: Path, *arguments: str, command: Sequence[str] = PROGRAM, **setti
     return Ended(done.returncode, done.stdout, done.stderr.decode())
 
 
+def message_in(err: str) -> str:
+    """The first line of the one message on stderr, which has all three parts.
+
+    A server that could not start has the first two in one line.
+    """
+    lines = err.splitlines()
+    assert len(lines) in {2, 3}, err
+    assert lines[-1].startswith("Next: "), err
+    assert lines[0].startswith("eventapi: "), err
+    return lines[0].removeprefix("eventapi: ")
+
+
 class Running:
     """A process that goes on."""
 

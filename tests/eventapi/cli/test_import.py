@@ -232,6 +232,8 @@ def test_all_flaws_are_listed_and_nothing_is_imported(tmp_path: Path) -> None:
         "users.ann.disabled",
         "items.ann[0].title",
         "eventapi",
+        "Nothing was changed.",
+        "Next",
     ]
     assert not (tmp_path / "data").exists()
 

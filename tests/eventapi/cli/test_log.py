@@ -22,6 +22,7 @@ from tests.eventapi.cli.running import (
     PROGRAM,
     clean_environment,
     invoke,
+    message_in,
     run,
     running,
     written,
@@ -241,7 +242,7 @@ def test_a_vault_that_is_not_there_is_told_and_not_made(data: Path) -> None:
     (data / "vault.sqlite").unlink()
     result = invoke(data, "log", "verify", "--seals")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == f"eventapi: there is no vault at {data / 'vault.sqlite'}\n"
+    assert message_in(result.stderr) == f"there is no vault at {data / 'vault.sqlite'}"
     assert not (data / "vault.sqlite").exists()
 
 

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from tests.eventapi.cli.running import Running, invoke, run, running, written
+from tests.eventapi.cli.running import Running, invoke, message_in, run, running, written
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
@@ -152,9 +152,8 @@ def self_signed(folder: Path) -> Path:
 def test_a_port_in_use_is_told_before_anything_is_opened(tmp_path: Path, taken_port: int) -> None:
     ended = run(tmp_path, "serve", "--port", str(taken_port))
     assert ended.code == 3
-    assert (
-        ended.err == f"eventapi: cannot listen on 127.0.0.1:{taken_port}: Address already in use\n"
-    )
+    said = message_in(ended.err)
+    assert said == f"cannot listen on 127.0.0.1:{taken_port}: Address already in use"
     assert not (tmp_path / "data").exists()
 
 
@@ -166,17 +165,15 @@ def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_damaged_log_is_named_and_left_alone(damaged: Path, workers: str) -> None:
-    """Position and byte offset stand in the one line that is printed, whatever the log level."""
+    """Position and byte offset stand in the one message that is printed, whatever the log level."""
     log = damaged / "events.jsonl"
     before = log.read_bytes()
     offset = before.index(b"\n") + 1
     arguments = ("serve", "--port", "0", "--workers", workers)
     ended = run(damaged.parent, *arguments, EVENTAPI_LOG_LEVEL="critical")
     assert ended.code == 3
-    assert ended.err.count("\n") == 1
-    assert ended.err.startswith(
-        f"eventapi: the log is damaged at position 2, byte offset {offset}: "
-    )
+    said = message_in(ended.err)
+    assert said.startswith(f"the log is damaged at position 2, byte offset {offset}: ")
     assert log.read_bytes() == before
 
 
@@ -185,7 +182,7 @@ def test_a_data_directory_that_cannot_be_used(tmp_path: Path, workers: str) -> N
     (tmp_path / "data").touch()
     ended = run(tmp_path, "serve", "--port", "0", "--workers", workers)
     assert ended.code == 3
-    assert re.fullmatch("eventapi: .*data.*\n", ended.err)
+    assert "data" in message_in(ended.err)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +192,7 @@ def test_a_data_directory_that_cannot_be_used(tmp_path: Path, workers: str) -> N
 def test_a_bad_setting_is_misuse(tmp_path: Path, name: str, value: str) -> None:
     result = invoke(tmp_path, "serve", "--port", "0", **{name: value})
     assert result.exit_code == 2
-    assert re.fullmatch(f"eventapi: {name}.*\n", result.stderr)
+    assert message_in(result.stderr).startswith(name)
 
 
 @pytest.mark.parametrize(
