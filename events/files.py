@@ -19,6 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from events.messages.errors import NOT_A_FILE
+from events.messages.message import Message
+
 TEMPORARY = ".tmp"
 """How the name of a file ends that is not whole yet; who died left it behind."""
 
@@ -201,16 +204,12 @@ def cure(path: Path, error: OSError) -> str:
     return ""
 
 
-def not_a_file(path: Path) -> str | None:
+def not_a_file(path: Path) -> Message | None:
     """The message for a directory, pipe or device where a file belongs; ``None`` for a file or nothing."""
     if path.is_file() or not path.exists():
         return None
     kind = "a directory" if path.is_dir() else "no regular file"
-    return (
-        f"{path} is {kind}, and a file belongs there. Nothing was changed. Type `mv {path} "
-        f"{path}.away`, put the file back if there is a copy of it, and start again. What each file "
-        "is for: docs/operating.md, Lost files"
-    )
+    return NOT_A_FILE.fill(path=path, kind=kind)
 
 
 class Place:

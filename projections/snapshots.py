@@ -27,7 +27,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
 from events.files import TEMPORARY, make_directory, opened_or_made, write_durably
-from events.messages.server_log import SNAPSHOT_PASSED_OVER, SNAPSHOTS_UNREADABLE
+from events.messages.server_log import (
+    SNAPSHOT_NOT_REMOVED,
+    SNAPSHOT_PASSED_OVER,
+    SNAPSHOT_REMOVED,
+    SNAPSHOTS_UNREADABLE,
+)
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
 from projections.items import Item, Lives, Tombstone
@@ -238,13 +243,9 @@ def _remove(damaged: Path) -> None:
     try:
         damaged.unlink(missing_ok=True)
     except OSError as error:
-        logger.warning("the snapshot %s is damaged and cannot be removed: %s", damaged.name, error)
+        logger.warning(SNAPSHOT_NOT_REMOVED.fill(name=damaged.name, reason=error))
         return
-    logger.warning(
-        "the snapshot %s was damaged and is removed; nothing is lost, because more events are "
-        "replayed from the log instead",
-        damaged.name,
-    )
+    logger.warning(SNAPSHOT_REMOVED.fill(name=damaged.name))
 
 
 def _checked(content: bytes) -> bytes:

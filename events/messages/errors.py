@@ -37,6 +37,12 @@ NOT_A_DIRECTORY: Final = Message(
     _UNCHANGED,
     f"{NAME_DATA}; `eventapi config` shows what it is now",
 )
+NOT_A_FILE: Final = Message(
+    "{path} is {kind}, and a file belongs there",
+    _UNCHANGED,
+    "mv {path} {path}.away, put the file back if there is a copy of it, and start again; "
+    "docs/operating.md, Lost files, has what each file is for",
+)
 NOT_A_LOG: Final = Message(
     "{path} is not a log: it does not begin as one",
     "Nothing was changed: the file is as it was.",

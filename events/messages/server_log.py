@@ -111,6 +111,16 @@ SNAPSHOT_PASSED_OVER: Final = Message(
     "Nothing was lost. This start folds more of the log and takes longer.",
     "nothing after an upgrade; else `eventapi rebuild`, which compares and removes wrong ones",
 )
+SNAPSHOT_REMOVED: Final = Message(
+    "the snapshot {name} was damaged and is removed",
+    "Nothing was lost, and writes go on: more events are replayed from the log instead.",
+    "nothing; to have fast starts again, `eventapi snapshot`",
+)
+SNAPSHOT_NOT_REMOVED: Final = Message(
+    "the snapshot {name} is damaged and cannot be removed: {reason}",
+    "Nothing was lost, and writes go on: more events are replayed from the log instead.",
+    "mend the permissions of the directory snapshots, then `eventapi rebuild`",
+)
 NO_SNAPSHOT: Final = Message(
     "no snapshot was taken: {reason}",
     "Nothing was lost, and writes go on. The next start takes longer.",
