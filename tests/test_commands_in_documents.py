@@ -11,7 +11,8 @@ import click
 import pytest
 
 from eventapi.cli.main import program
-from eventapi.settings import PREFIX, Settings
+from eventapi.setting import PREFIX
+from eventapi.settings import Settings
 from tests.test_documents import ROOT
 
 DOCUMENTS = sorted(
