@@ -19,7 +19,7 @@ test: $(VENV)/.installed-test
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/pytest --numprocesses auto -m 'not long'
 
 # Every test. Debian keeps servers in /usr/sbin, which is not on the path of most users.
-test-all: $(VENV)/.installed-test
+test-all: $(VENV)/.installed-test-all
 	.ci/servers || echo 'The tests of these are skipped.' >&2
 	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto
 
@@ -99,6 +99,10 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.made
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@$(call install,--group test)
+	@touch $@
+
+$(VENV)/.installed-test-all: $(VENV)/.installed-test
+	@$(call install,--group test-all)
 	@touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
