@@ -39,7 +39,7 @@ from projections.items import Item, Lives, Tombstone
 from projections.receipts import Receipt
 from projections.sessions import Session
 from projections.state import State
-from projections.users import User, folded
+from projections.users import User
 
 logger = logging.getLogger("projections.snapshots")
 
@@ -369,9 +369,7 @@ def _take_in(state: State, owned: _Owned) -> None:
     user = owned.user
     state.users.by_id[user.id] = user
     state.users.note_hash(user)
-    if user.username:
-        state.users.ids_by_name[folded(user.username)] = user.id
-        state.users.ids_by_email[folded(user.email)] = user.id
+    state.users.index(user)
     for item in owned.items:
         if item.updated_at == item.created_at:
             force_setattr(item, "updated_at", item.created_at)  # One string for both.

@@ -137,10 +137,15 @@ class Users:
         self.by_id[user.id] = user
         self.last_id = max(self.last_id, user.id)
         self.note_hash(user)
+        self.index(user)
+        return user
+
+    def index(self, user: User) -> None:
+        """Make a user known by name and email address; an empty one is none."""
         if user.username:
             self.ids_by_name[folded(user.username)] = user.id
+        if user.email:
             self.ids_by_email[folded(user.email)] = user.id
-        return user
 
     def updated(self, record: Record, event: UserUpdated) -> User | None:
         changes = event.personal if isinstance(event.personal, ProfileChanges) else ProfileChanges()
@@ -151,7 +156,8 @@ class Users:
         full_name = user.full_name if changes.full_name is UNSET else changes.full_name
         if folded(email) != folded(user.email):
             self.ids_by_email.pop(folded(user.email), None)
-            self.ids_by_email[folded(email)] = user.id
+            if email:
+                self.ids_by_email[folded(email)] = user.id
         return self._replace(record, email=email, full_name=full_name)
 
     def password_changed(self, record: Record, event: UserPasswordChanged) -> User | None:

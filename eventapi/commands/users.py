@@ -26,7 +26,12 @@ from projections.users import User, folded
 
 
 class RegisterUser(msgspec.Struct, frozen=True):
-    """Make an account; ``actor`` where somebody else does it, ``created_at`` where it is older."""
+    """Make an account; refuse a username or an email address that is taken.
+
+    What a username, an address or a name looks like is checked where it is typed, so that an import
+    can keep what an older service let in. An empty address means that the account has none.
+    ``actor`` is set if it is not the new user, ``created_at`` if the account is older.
+    """
 
     profile: Profile
     actor: str | None = None

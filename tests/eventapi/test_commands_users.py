@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from eventapi.commands.command import Command
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
@@ -33,6 +34,13 @@ def test_the_first_user_is_number_one_and_acts_for_themselves() -> None:
         .then("users/1", UserRegistered(personal=profile("ann")))
     )
     assert decision.actor == decision.sealedfor == "users/1"
+
+
+def test_several_users_may_have_no_email_address() -> None:
+    nobody = replace(profile("ann"), email="")
+    given(("users/1", UserRegistered(personal=nobody))).when(
+        RegisterUser(replace(nobody, username="ben"))
+    ).then("users/2", UserRegistered(personal=replace(nobody, username="ben")))
 
 
 def test_an_operator_can_register_somebody_who_is_older() -> None:

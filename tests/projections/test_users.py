@@ -51,6 +51,18 @@ def test_an_imported_user_is_as_old_as_they_were_elsewhere() -> None:
     assert state.users.by_id[1].updated_at == at(1)
 
 
+def test_an_empty_email_is_no_address() -> None:
+    nobody = msgspec.structs.replace(profile("ann"), email="")
+    without = ("users/1", UserRegistered(personal=nobody))
+    assert state_of(without).users.with_email("") is None
+    changes = ProfileChanges(email="ann@example.org")
+    users = state_of(without, ("users/1", UserUpdated(personal=changes))).users
+    assert users.with_email("ANN@example.org") == users.by_id[1]
+    assert state_of(without, ("users/1", UserErased())).users.ids_by_email == {}
+    emptied = ("users/1", UserUpdated(personal=ProfileChanges(email="")))
+    assert state_of(ANN, emptied).users.ids_by_email == {}
+
+
 def test_a_gap_in_the_numbers_is_not_filled() -> None:
     assert state_of(registered(5, "ann"), registered(2, "bob")).users.last_id == 5
 
