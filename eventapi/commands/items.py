@@ -40,16 +40,17 @@ class CreateItem(msgspec.Struct, frozen=True):
 
 
 class ImportItem(msgspec.Struct, frozen=True):
-    """Make an item that already has a past, under its old number where that was never used.
+    """Import an item with its texts as they are; the rules for requests do not apply.
 
-    ``owner`` is a username, since the owner may be imported in the same breath; ``above`` is a
-    number that a new one must be greater than.
+    ``owner`` is a username, because the owner may be imported by the same group of commands. The
+    item keeps ``number`` if no item ever had it. Otherwise, or without a number, it gets a new one
+    that is greater than ``above``.
     """
 
     owner: str
     content: Content
-    created_at: str
-    number: int
+    created_at: str | None
+    number: int | None
     above: int
     actor: str
 
@@ -58,7 +59,7 @@ class ImportItem(msgspec.Struct, frozen=True):
         if user is None:
             raise NotFound(f"there is no user {self.owner!r}")
         number = self.number
-        if state.items.is_used(number):
+        if number is None or state.items.is_used(number):
             number = max(state.items.last_id, self.above) + 1
         event = ItemCreated(user.id, created_at=self.created_at, personal=self.content)
         return Decision(f"items/{number}", event, self.actor, user.subject)

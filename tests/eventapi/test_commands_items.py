@@ -69,6 +69,12 @@ def test_an_imported_item_whose_number_was_used_gets_one_above_all(
     given(*story).when(wish).then(f"items/{number}", event)
 
 
+def test_an_imported_item_without_a_number_gets_one_above_those_of_the_file() -> None:
+    odd = Content("", "\x00" * 3)
+    item = ImportItem("ann", odd, None, number=None, above=9, actor="operator/root")
+    given(ANN).when(item).then("items/10", ItemCreated(1, personal=odd))
+
+
 def test_an_import_for_nobody_is_refused() -> None:
     wish = ImportItem("eve", MILK, at(-9), number=1, above=1, actor="operator/root")
     given(ANN).when(wish).refused(NotFound)
