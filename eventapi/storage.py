@@ -168,6 +168,16 @@ async def reading_log(settings: Settings) -> AsyncIterator[EventLog]:
         yield log
 
 
+async def has_log(settings: Settings) -> bool:
+    """Whether the settings name a log that exists; raises as `opened_log`."""
+    if not settings.is_database:
+        return settings.log_path.exists()
+    from events.database import Database  # noqa: PLC0415 - slow to import, and not always needed
+
+    async with closing(await Database.open(settings.log or "", begin=False)) as database:
+        return await database.has_log()
+
+
 def vault_path(settings: Settings) -> Path:
     """The file of the vault, beside a log that is a file."""
     return settings.log_path.parent / "vault.sqlite"

@@ -16,7 +16,7 @@ _COMMANDS = {
     "copy": "eventapi.cli.copy:copy_log",
     "restore": "eventapi.cli.restore:restore",
     "export": "eventapi.cli.transfer:export_log",
-    "import": "eventapi.cli.transfer:import_file",
+    "import": "eventapi.cli.importing:import_file",
 }
 
 

@@ -1,128 +1,25 @@
-"""``eventapi log import`` and ``log export``: data in from the old service, and out of this one."""
+"""``eventapi log export``: the log as it is, or the data file of the service it replaces."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import click
-import msgspec
 
-from eventapi.batch import Outcome
 from eventapi.cli import db_json
-from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.opening import (
-    opened_log,
-    opened_vault,
-    operator,
-    reading,
-    state_at,
-    writing_journal,
-)
+from eventapi.cli.failures import Misuse
+from eventapi.cli.opening import opened_log, opened_vault, reading, state_at
 from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import print_json, printable
-from eventapi.commands.items import ImportItem
 from eventapi.settings import Settings
 from events.files import TEMPORARY, make_file, sync_directory
-from events.users import UserDisabled
-from projections.items import Item
-from projections.users import User
 
 Format = Literal["jsonl", "db-json"]
-
-
-class Renumbered(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
-    """An item whose number was not free."""
-
-    owner: str
-    old: int
-    new: int
-
-
-class Imported(msgspec.Struct, frozen=True):
-    """What an import brought in; positions are ``None`` where the file was empty."""
-
-    users: int
-    disabled: int
-    items: int
-    first_position: int | None
-    last_position: int | None
-    renumbered: list[Renumbered]
-
-
-@click.command("import")
-@click.argument("file", type=click.File("rb"))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@settings_options
-def import_file(file: Any, as_json: bool) -> None:
-    """Bring in FILE, the db.json of the service that this one replaces, all or nothing.
-
-    Every flaw of the file is listed with its place. Item numbers are kept where they are free.
-    """
-    settings = loaded().settings
-    try:
-        imported = asyncio.run(_import(settings, db_json.read(file.read())))
-    except db_json.Refused as refused:
-        _tell_flaws(refused.flaws, as_json)
-        raise AnswerIsNo(f"nothing was imported: {refused}") from None
-    if as_json:
-        print_json({"imported": True, **msgspec.to_builtins(imported)})
-    else:
-        _tell(imported)
-
-
-def _tell_flaws(flaws: Sequence[db_json.Flaw], as_json: bool) -> None:
-    if as_json:
-        print_json({"imported": False, "flaws": flaws})
-        return
-    for flaw in flaws:
-        place = f"{flaw.place}: " if flaw.place else ""
-        click.echo(printable(f"{place}{flaw.detail}"), err=True)
-
-
-def _tell(imported: Imported) -> None:
-    click.echo(
-        f"imported {imported.users} users ({imported.disabled} disabled) and {imported.items} items"
-    )
-    if imported.last_position is not None:
-        click.echo(f"as events {imported.first_position} to {imported.last_position}")
-    for item in imported.renumbered:
-        click.echo(f"item {item.old} of {item.owner} is now item {item.new}: the number was in use")
-
-
-async def _import(settings: Settings, contents: db_json.Contents) -> Imported:
-    wishes = db_json.commands(contents, operator())
-    async with writing_journal(settings, begin=True) as journal:
-        flaws = db_json.taken(contents, await journal.state())
-        if flaws:
-            raise db_json.Refused(flaws)
-        outcomes = await journal.execute_all(wishes)
-    renumbered = [
-        Renumbered(wish.owner, wish.number, outcome.entity.id)
-        for wish, outcome in zip(wishes, outcomes, strict=True)
-        if isinstance(wish, ImportItem)
-        and isinstance(outcome.entity, Item)
-        and outcome.entity.id != wish.number
-    ]
-    return _summary(outcomes, renumbered)
-
-
-def _summary(outcomes: list[Outcome], renumbered: list[Renumbered]) -> Imported:
-    positions = [outcome.record.position for outcome in outcomes]
-    disabled = sum(isinstance(outcome.record.event, UserDisabled) for outcome in outcomes)
-    return Imported(
-        sum(isinstance(outcome.entity, User) for outcome in outcomes) - disabled,
-        disabled,
-        sum(isinstance(outcome.entity, Item) for outcome in outcomes),
-        positions[0] if positions else None,
-        positions[-1] if positions else None,
-        renumbered,
-    )
 
 
 @click.command("export")

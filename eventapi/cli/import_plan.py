@@ -1,0 +1,130 @@
+"""Plan an import: unique names, addresses and numbers, and the commands that write it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from eventapi.cli.db_json import Contents, Fault, OldUser
+from eventapi.cli.db_json_reader import KEPT_NAME
+from eventapi.commands.command import Command
+from eventapi.commands.items import ImportItem
+from eventapi.commands.users import DisableUser, RegisterUser
+from events.items import Content
+from events.users import Profile
+from projections.state import State
+from projections.users import folded
+
+_LAST: Final = "~"
+"""Sorts behind every time."""
+
+
+class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
+    """A user who has to log in under another name."""
+
+    place: str
+    old: str
+    new: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What an import writes if ``faults`` are accepted; they include those of the file."""
+
+    commands: Sequence[Command]
+    faults: Sequence[Fault]
+    renamed: Sequence[Renamed]
+
+
+def plan(contents: Contents, state: State, actor: str) -> Plan:
+    """Plan the import of a file into a state; the same file and state give the same plan."""
+    faults = list(contents.faults)
+    users = sorted(contents.users, key=lambda user: user.created_at or _LAST)
+    names = _unique_names(users, state, faults)
+    emails = _unique_emails(users, state, faults)
+    renamed = [
+        Renamed(f"{user.place}.username", _printable_key(user), names[user.key])
+        for user in contents.users
+        if names[user.key] != user.key
+    ]
+    commands = [*_users(contents, names, emails, actor), *_items(contents, names, actor)]
+    return Plan(commands, faults, renamed)
+
+
+def _printable_key(user: OldUser) -> str:
+    """The key, with half a surrogate pair as the file has it: no report in UTF-8 can carry it."""
+    return user.key.encode(errors="backslashreplace").decode()
+
+
+def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -> Mapping[str, str]:
+    """The username for each key: of those that differ only by case, the first user keeps it."""
+    reserved = {folded(user.name) for user in users}
+    holders: dict[str, str] = {}
+    numbers: defaultdict[str, int] = defaultdict(lambda: 2)
+    names = {}
+    for user in users:
+        name, key = user.name, folded(user.name)
+        is_taken = state.users.named(name) is not None
+        if is_taken or key in holders:
+            while is_taken or key in holders or key in reserved:
+                name = f"{user.name[:KEPT_NAME]}-{numbers[folded(user.name)]}"
+                numbers[folded(user.name)] += 1
+                is_taken, key = state.users.named(name) is not None, folded(name)
+            holder = holders.get(folded(user.name))
+            faults.append(Fault(f"{user.place}.username", _holder(holder), f"becomes {name!r}"))
+        holders[key] = user.place
+        names[user.key] = name
+    return names
+
+
+def _unique_emails(
+    users: Iterable[OldUser], state: State, faults: list[Fault]
+) -> Mapping[str, str]:
+    """The address for each key: of users that share one, the first user keeps it."""
+    holders: dict[str, str] = {}
+    emails = {}
+    for user in users:
+        email, key = user.email, folded(user.email)
+        if email and (key in holders or state.users.with_email(email) is not None):
+            remedy = "is left empty; the account has no address"
+            faults.append(Fault(f"{user.place}.email", _holder(holders.get(key)), remedy))
+            email = ""
+        holders.setdefault(key, user.place)
+        emails[user.key] = email
+    return emails
+
+
+def _holder(place: str | None) -> str:
+    if place is None:
+        return "is taken by an account that exists already"
+    return f"is that of {place}, too; letter case makes no difference"
+
+
+def _users(
+    contents: Contents, names: Mapping[str, str], emails: Mapping[str, str], actor: str
+) -> Iterable[Command]:
+    for user in contents.users:
+        name = names[user.key]
+        profile = Profile(name, emails[user.key], user.password_hash, user.full_name)
+        yield RegisterUser(profile, actor, user.created_at)
+        if user.disabled:
+            yield DisableUser(name, actor)
+
+
+def _items(contents: Contents, names: Mapping[str, str], actor: str) -> Iterable[Command]:
+    """By number, and of one number the oldest item first: it keeps the number."""
+    highest = max((item.id or 0 for item in contents.items), default=0)
+    ordered = sorted(
+        contents.items, key=lambda item: (item.id or highest + 1, item.created_at or _LAST)
+    )
+    for item in ordered:
+        yield ImportItem(
+            names[item.owner],
+            Content(item.title, item.description),
+            item.created_at,
+            item.id,
+            highest,
+            actor,
+        )

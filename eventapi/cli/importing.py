@@ -1,0 +1,204 @@
+"""``eventapi log import``: the data of the service that this server replaces, all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+import msgspec
+
+from eventapi.batch import Batch, Outcome, Wish
+from eventapi.beginning import check_start
+from eventapi.cli.db_json import Contents, Fault, Note, Refused
+from eventapi.cli.db_json_reader import read
+from eventapi.cli.failures import AnswerIsNo
+from eventapi.cli.import_plan import Plan, Renamed, plan
+from eventapi.cli.opening import (
+    check_data,
+    opened_log,
+    opened_vault,
+    operator,
+    state_at,
+    writing_journal,
+)
+from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.output import print_json, printable
+from eventapi.commands.items import ImportItem
+from eventapi.settings import Settings
+from eventapi.storage import SYSTEM, has_log
+from events.errors import EmailTaken, UsernameTaken
+from events.items import ItemCreated
+from events.record import entity_number
+from events.sealing import Keyring
+from events.users import UserDisabled, UserRegistered
+from projections.state import State
+
+_ATTEMPTS: Final = 3
+"""How often an import is planned: others may take a name between the plan and the write."""
+
+
+class Renumbered(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
+    """An item whose number was not free, or that had none."""
+
+    owner: str
+    old: int | None
+    new: int
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What an import wrote, or would write; an empty file and a dry run have no positions."""
+
+    users: int
+    disabled: int
+    items: int
+    first_position: int | None
+    last_position: int | None
+    renamed: Sequence[Renamed]
+    renumbered: Sequence[Renumbered]
+    mended: Sequence[Fault]
+    notes: Sequence[Note]
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--mend", is_flag=True, help="Import what can be kept, by documented rules.")
+@click.option("--dry-run", is_flag=True, help="Report what would happen; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@settings_options
+def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
+    """Import FILE, the db.json of the service that this server replaces, all or nothing.
+
+    Texts are taken as they are. What cannot be kept is listed with its place, and nothing is
+    imported; with --mend it is resolved by the rules of docs/importing.md, and reported. Item
+    numbers are kept where they are free.
+    """
+    settings = loaded().settings
+    try:
+        imported = asyncio.run(_import(settings, read(file.read()), mend=mend, dry_run=dry_run))
+    except Refused as refused:
+        _report_faults(refused, as_json)
+        raise AnswerIsNo(f"nothing was imported: {refused}{_advice(refused.faults)}") from None
+    if as_json:
+        print_json({"imported": not dry_run, **msgspec.to_builtins(imported)})
+    else:
+        _report(imported, dry_run)
+
+
+def _advice(faults: Sequence[Fault]) -> str:
+    if all(fault.remedy for fault in faults):
+        return "; with --mend the file is imported, with the changes named above"
+    return "; correct the file where no change is named"
+
+
+def _report_faults(refused: Refused, as_json: bool) -> None:
+    if as_json:
+        print_json({"imported": False, "faults": refused.faults, "notes": refused.notes})
+        return
+    for line in _notes(refused.notes):
+        click.echo(line, err=True)
+    for fault in refused.faults:
+        place = f"{fault.place}: " if fault.place else ""
+        remedy = f"; with --mend it {fault.remedy}" if fault.remedy else ""
+        click.echo(printable(f"{place}{fault.detail}{remedy}"), err=True)
+
+
+def _report(imported: Imported, dry_run: bool) -> None:
+    start = "dry run, nothing is written: would import" if dry_run else "imported"
+    counts = f"{imported.users} users ({imported.disabled} disabled) and {imported.items} items"
+    click.echo(f"{start} {counts}")
+    if imported.last_position is not None:
+        click.echo(f"as events {imported.first_position} to {imported.last_position}")
+    for fault in imported.mended:
+        click.echo(printable(f"{fault.place}: {fault.detail}; it {fault.remedy}"))
+    for item in imported.renumbered:
+        old = "an item" if item.old is None else f"item {item.old}"
+        reason = "it had no number" if item.old is None else "the number was in use"
+        click.echo(printable(f"{old} of {item.owner} is now item {item.new}: {reason}"))
+    for line in _notes(imported.notes):
+        click.echo(line)
+
+
+def _notes(notes: Sequence[Note]) -> list[str]:
+    """Notes as lines; those that say the same of many places share one."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        member = note.place.rpartition(".")[2]
+        places.setdefault((member, note.detail), []).append(note.place)
+    lines = []
+    for (_, detail), (first, *others) in places.items():
+        more = f" and {len(others):,} more" if others else ""
+        lines.append(printable(f"{first}{more}: {detail}"))
+    return lines
+
+
+async def _import(settings: Settings, contents: Contents, *, mend: bool, dry_run: bool) -> Imported:
+    check_data(settings)
+    check_start(settings, begin=True)
+    is_new = not await has_log(settings)
+    if is_new or dry_run:
+        # Refused before the log begins, so that nothing is created.
+        state = State.empty() if is_new else await _present_state(settings)
+        planned = _accepted(contents, state, mend)
+        if dry_run:
+            return _summary(contents, planned, _decided(planned, state), dry_run=True)
+    async with writing_journal(settings, begin=True) as journal:
+        for attempt in range(1, _ATTEMPTS + 1):
+            planned = _accepted(contents, await journal.state(), mend)
+            try:
+                outcomes = await journal.execute_all(planned.commands)
+                break
+            except (UsernameTaken, EmailTaken):
+                if attempt == _ATTEMPTS:
+                    raise
+    return _summary(contents, planned, outcomes)
+
+
+async def _present_state(settings: Settings) -> State:
+    async with opened_log(settings) as log, opened_vault(settings) as vault:
+        return await state_at(log, vault)
+
+
+def _accepted(contents: Contents, state: State, mend: bool) -> Plan:
+    """The plan of an import; raises `Refused` for faults that are not to be mended."""
+    planned = plan(contents, state, operator())
+    if planned.faults and not mend:
+        raise Refused(planned.faults, contents.notes)
+    return planned
+
+
+def _decided(planned: Plan, state: State) -> Sequence[Outcome]:
+    """Decide everything as the journal would, and write nothing."""
+    if not planned.commands:
+        return []
+    batch = Batch(state, Keyring(), SYSTEM)
+    batch.take(Wish(planned.commands, "", asyncio.get_running_loop().create_future()))
+    ((_, answer),) = batch.answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _summary(
+    contents: Contents, planned: Plan, outcomes: Sequence[Outcome], *, dry_run: bool = False
+) -> Imported:
+    events = Counter(type(outcome.record.event) for outcome in outcomes)
+    positions = [] if dry_run else [outcome.record.position for outcome in outcomes]
+    return Imported(
+        events[UserRegistered],
+        events[UserDisabled],
+        events[ItemCreated],
+        positions[0] if positions else None,
+        positions[-1] if positions else None,
+        planned.renamed,
+        [
+            Renumbered(command.owner, command.number, number)
+            for command, outcome in zip(planned.commands, outcomes, strict=True)
+            if isinstance(command, ImportItem)
+            and (number := entity_number(outcome.record.subject)) != command.number
+        ],
+        planned.faults,
+        contents.notes,
+    )
