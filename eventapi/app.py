@@ -45,6 +45,7 @@ from eventapi.http import (
     items,
     metrics,
     openapi,
+    root,
     transparency,
 )
 from eventapi.http.access import access_log
@@ -328,7 +329,8 @@ def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> l
             add(prefix, request, endpoints)
     plain = requests[0]
     document = partial(openapi.document, documented, VERSION, announced)
-    add("", plain, docs.endpoints(document, [request.version.name for request in requests]))
+    pages = docs.endpoints(document, [request.version.name for request in requests])
+    add("", plain, [root.ENDPOINT, *pages])
     return [*routers, Router("/", route_handlers=docs.parts(), request_class=plain)]
 
 

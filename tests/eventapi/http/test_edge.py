@@ -175,7 +175,7 @@ def test_the_documentation_is_read_only(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
+        "/nowhere/",
         "/nowhere",
         "/item",
         "/ITEMS",
