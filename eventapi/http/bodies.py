@@ -187,6 +187,10 @@ class RefreshForm(msgspec.Struct, frozen=True):
     grant_type: Literal["refresh_token"] = "refresh_token"
 
 
+TOKEN_FIELDS: Final = frozenset({*PasswordGrant.__struct_fields__, *RefreshForm.__struct_fields__})
+"""What is read of the forms of the token endpoints."""
+
+
 class RefreshGrant(Body, frozen=True):
     """A refresh token, to be spent."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import parse_qsl
 
@@ -94,9 +94,11 @@ _decode_plainly = json.JSONDecoder(
 ).decode
 
 
-def form_fields(content: bytes, content_type: str) -> dict[str, str]:
-    """The fields of an urlencoded or multipart form; raises `ProblemError` and `Invalid`.
+def form_fields(content: bytes, content_type: str, names: Collection[str]) -> dict[str, str]:
+    """The fields of these names in a form; raises `ProblemError` and `Invalid`.
 
+    The form is urlencoded or multipart. Other fields are ignored, also if they are repeated, as
+    ``resource`` may be (RFC 8707, section 2).
     Litestar's parser keeps every body it has seen in a cache, passwords included.
     """
     try:
@@ -106,7 +108,7 @@ def form_fields(content: bytes, content_type: str) -> dict[str, str]:
             pairs = _urlencoded_pairs(content)
     except (ValueError, MultipartError):
         raise ProblemError("malformed-body", _NO_FORM) from None
-    return _unique_texts(pairs, "body")
+    return _unique_texts((pair for pair in pairs if pair[0] in names), "body")
 
 
 def _urlencoded_pairs(content: bytes) -> list[tuple[str, str]]:

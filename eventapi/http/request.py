@@ -15,7 +15,7 @@ import msgspec
 
 from eventapi.batch import Once, Outcome
 from eventapi.commands.command import Command
-from eventapi.http.bodies import Body
+from eventapi.http.bodies import TOKEN_FIELDS, Body
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
     decode_json,
@@ -256,7 +256,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return decode_json(content, strict_or_lenient)
 
     async def form_fields(self) -> dict[str, str] | None:
-        """The fields of a form, or ``None`` where the body is declared as something else.
+        """The fields of a token endpoint's form, or ``None`` where the body is declared otherwise.
 
         Raises `Invalid` and `ProblemError`.
         """
@@ -265,7 +265,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
             return None
         if kind not in forms:
             raise _unsupported([*JSON_TYPES, *forms])
-        return form_fields(await self.content(), self.header(b"content-type") or "")
+        content_type = self.header(b"content-type") or ""
+        return form_fields(await self.content(), content_type, TOKEN_FIELDS)
 
     def query_as(self, kind: type[S]) -> S:
         """The query string; raises `Invalid`, also for parameters that are not known."""

@@ -164,10 +164,19 @@ def test_a_form_that_is_not_right_is_refused(
     assert_problem(by_form(api, form), status, slug)
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "text/plain", ""])
-def test_a_login_of_another_media_type_is_refused(api: Api, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("prefix", "kind"),
+    [
+        *(("/api/v2", kind) for kind in ("multipart/form-data; boundary=x", "text/plain", "")),
+        *((prefix, "text/plain") for prefix in ("", "/api/v1")),
+    ],
+)
+def test_a_login_of_another_media_type_is_refused(api: Api, prefix: str, kind: str) -> None:
     answer = api.request(
-        "POST", "/auth/login", content="username=a&password=b", headers={"content-type": kind}
+        "POST",
+        f"{prefix}/auth/login",
+        content="username=a&password=b",
+        headers={"content-type": kind},
     )
     assert_problem(answer, 415, "unsupported-media-type")
 
