@@ -131,11 +131,12 @@ class Api:
     async def ask(
         self, method: str, path: str, token: str | None = None, **how: Any
     ) -> httpx.Response:
-        """As `request`, within the app's loop."""
+        """As `request`, within the app's loop; ``path`` may be a URL, such as that of a link."""
         headers = httpx.Headers(how.pop("headers", None))
+        url = path if path.startswith(("http://", "https://")) else self.url(path)
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        return await self._client.request(method, self.url(path), headers=headers, **how)
+        return await self._client.request(method, url, headers=headers, **how)
 
     def url(self, path: str) -> str:
         """Where a path is."""

@@ -96,7 +96,6 @@ def test_what_is_accepted_most_gladly_is_given(auditor: Caller, accept: str, kin
         ("subject=items/1", ["item.created", "item.deleted"]),
         ("subject=items/1&type=item.deleted", ["item.deleted"]),
         ("actor=operator/test", ["user.role_granted"]),
-        ("type=item.", []),
         ("actor=operator/te", []),
     ],
 )
@@ -124,7 +123,9 @@ def test_a_page_looks_through_so_many_events_and_says_where_to_go_on(
     assert (found, pages) == (5, (api.log.position + 1) // 2)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=-1", "after=x", "type=%00"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "after=-1", "after=x", "type=%00", "type=item."]
+)
 def test_a_bad_query_is_told(auditor: Caller, query: str) -> None:
     assert_problem(auditor.get(f"/audit/events?{query}"), 422, "validation-failed")
 

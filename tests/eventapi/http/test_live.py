@@ -160,7 +160,13 @@ def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
 
     monkeypatch.setattr(Past, "records", counted)
     takers = [stream(ann, after="0") for _ in range(8)]
-    api.run(Streams(takers).during())
+
+    async def until_all_came() -> None:
+        async with asyncio.timeout(30):
+            while any(taker.body.count(b"event: item.created") < 40 for taker in takers):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    api.run(Streams(takers).during(until_all_came))
     assert [taker.body.count(b"event: item.created") for taker in takers] == [40] * 8
     assert most["reads"] == 1
     assert most["lines"] <= RECORDS_PER_READ

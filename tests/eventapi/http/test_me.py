@@ -52,14 +52,31 @@ def test_a_patch_of_nothing_changes_nothing(ann: Caller) -> None:
     ],
 )
 def test_a_patch_that_is_not_right_changes_nothing(ann: Caller, body: object) -> None:
-    before, position = ann.get("/auth/me").json(), ann.api.log.position
-    assert_problem(ann.patch("/auth/me", json=body), 422, "validation-failed")
-    assert (ann.get("/auth/me").json(), ann.api.log.position) == (before, position)
+    me = ann.under("/api/v2")
+    before, position = me.get("/auth/me").json(), me.api.log.position
+    assert_problem(me.patch("/auth/me", json=body), 422, "validation-failed")
+    assert (me.get("/auth/me").json(), me.api.log.position) == (before, position)
 
 
-def test_an_email_address_of_another_is_taken(ann: Caller, bob: Caller) -> None:
-    answer = ann.patch("/auth/me", json={"email": f"{bob.name.upper()}@example.org"})
-    assert_problem(answer, 409, "email-taken")
+UNKNOWN = {"username": "other", "disabled": False, "roles": ["auditor"], "password": "a new one"}
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+def test_version_1_ignores_what_a_patch_cannot_change(ann: Caller, prefix: str) -> None:
+    me = ann.under(prefix)
+    before = ann.under("/api/v2").get("/auth/me").json()
+    assert me.patch("/auth/me", json=UNKNOWN | {"full_name": "Ann"}).status_code == 200
+    after = ann.under("/api/v2").get("/auth/me").json()
+    assert after == before | {"full_name": "Ann"}
+    assert ann.api.login(ann.name).status_code == 200
+    for wrong in ({"email": None}, {"email": "no address"}, {"full_name": True}):
+        assert_problem(me.patch("/auth/me", json=UNKNOWN | wrong), 422, "validation-failed")
+    assert ann.under("/api/v2").get("/auth/me").json() == after
+
+
+def test_an_email_address_of_another_is_taken(ann: Caller, bob: Caller, prefix: str) -> None:
+    answer = ann.under(prefix).patch("/auth/me", json={"email": f"{bob.name.upper()}@example.org"})
+    assert_problem(answer, 409 if prefix == "/api/v2" else 400, "email-taken")
 
 
 def test_ones_own_email_address_may_change_its_case(ann: Caller) -> None:

@@ -133,8 +133,16 @@ def test_an_expired_session_cannot_be_refreshed(
 
 @pytest.mark.parametrize("body", [{}, {"refresh_token": 1}, {"refresh_token": "x", "x": 1}])
 def test_a_refresh_of_another_shape_is_refused(api: Api, body: object) -> None:
-    answer = api.request("POST", "/auth/refresh", json=body)
+    answer = api.request("POST", "/api/v2/auth/refresh", json=body)
     assert_problem(answer, 422, "validation-failed")
+
+
+def test_version_1_ignores_unknown_members_of_a_refresh(api: Api, ann: Caller) -> None:
+    body = {"refresh_token": ann.tokens["refresh_token"], "x": 1}
+    assert api.request("POST", "/auth/refresh", json=body).status_code == 200
+    for wrong in ({"x": 1}, {"refresh_token": 1, "x": 1}):
+        answer = api.request("POST", "/auth/refresh", json=wrong)
+        assert_problem(answer, 422, "validation-failed")
 
 
 def test_sessions_are_listed_newest_first(api: Api, ann: Caller, prefix: str) -> None:

@@ -75,7 +75,7 @@ def test_a_third_version_is_a_record_more(monkeypatch: pytest.MonkeyPatch) -> No
         ann = api.caller().under("/api/v3")
         created = ann.post("/items", json={"title": "a title"})
         assert created.status_code == 201
-        assert created.headers["location"] == "/api/v3/items/1"
+        assert created.headers["location"] == "http://test/api/v3/items/1"
         assert [item["title"] for item in ann.get("/items").json()] == ["a title"]
         paths = document(api, "/api/v3/openapi.json")["paths"]
         content = paths["/api/v3/items"]["get"]["responses"]["200"]["content"]
