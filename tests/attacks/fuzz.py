@@ -115,7 +115,7 @@ class Fuzzer:
 
     def _judge(self, answer: Answer, made: Made) -> None:
         self.figures.statuses[answer.status] += 1
-        wrong = wrong_with(answer, made.method)
+        wrong = wrong_with(answer, made.method) or wrong_shape(answer, made)
         if answer.status >= 400 and answer.body:
             self.figures.problems[answer.json().get("type", "")] += 1
         if wrong:
@@ -153,6 +153,23 @@ def wrong_with(answer: Answer, method: str) -> str:
             answer.json()
     except (AssertionError, KeyError, ValueError):
         return "a document that is none"
+    return ""
+
+
+def wrong_shape(answer: Answer, made: Made) -> str:
+    """Why an error has the shape of another version; empty where it has not.
+
+    Bytes that are refused before a path is read out of them have no version.
+    """
+    if answer.status < 400 or not made.whole:
+        return ""
+    path = made.data.split(b" ", 2)[1].partition(b"?")[0]
+    is_json = answer.all("content-type") == ["application/json"]
+    if path.startswith(b"/api/v2/") and is_json:
+        return "an error of version 1 in version 2"
+    is_v1 = path.startswith((b"/api/v1/", b"/auth/", b"/items/"))
+    if is_v1 and answer.status in {401, 404, 405, 409, 412, 415, 422} and not is_json:
+        return "a problem document in version 1"
     return ""
 
 

@@ -33,9 +33,16 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def problem(self) -> str:
-        """The slug of the problem that this is, having checked that it is one (RFC 9457)."""
-        assert self.all("content-type") == ["application/problem+json"], self
+        """The slug of the problem that this is, having checked that it is one (RFC 9457).
+
+        An error of version 1 has the same members, and FastAPI's ``detail``.
+        """
         document = self.json()
+        if self.all("content-type") == ["application/json"]:
+            assert {"type", "title", "status", "detail", "request_id"} <= document.keys(), self
+            assert isinstance(document["detail"], list if self.status == 422 else str), self
+        else:
+            assert self.all("content-type") == ["application/problem+json"], self
         assert document["status"] == self.status, self
         assert [document["request_id"]] == self.all("x-request-id"), self
         return str(document["type"]).removeprefix("/problems/")

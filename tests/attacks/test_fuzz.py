@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.attacks.fuzz import fuzz, wrong_with
+from tests.attacks.fuzz import fuzz, wrong_shape, wrong_with
 from tests.attacks.raw import Answer
-from tests.attacks.requests import Maker
+from tests.attacks.requests import Made, Maker
 
 FIELDS = [
     ("x-request-id", "r"),
@@ -21,6 +21,7 @@ FIELDS = [
 ]
 PROBLEM = ("content-type", "application/problem+json")
 NOT_FOUND = b'{"type":"/problems/not-found","status":404,"request_id":"r"}'
+JSON = ("content-type", "application/json")
 
 RIGHT = Answer(404, [*FIELDS, PROBLEM], NOT_FOUND)
 
@@ -42,6 +43,7 @@ def test_no_made_up_request_breaks_anything(tmp_path: Path) -> None:
         ({"fields": [*FIELDS[1:], PROBLEM]}, "not one x-request-id"),
         ({"fields": [*FIELDS, FIELDS[1], PROBLEM]}, "not one x-content-type-options"),
         ({"fields": FIELDS}, "a document that is none"),
+        ({"fields": [*FIELDS, JSON]}, "a document that is none"),
         ({"body": b""}, "a document that is none"),
         ({"body": NOT_FOUND[:-1]}, "a document that is none"),
         ({"body": NOT_FOUND.replace(b'"r"', b'"s"')}, "a document that is none"),
@@ -51,6 +53,24 @@ def test_no_made_up_request_breaks_anything(tmp_path: Path) -> None:
 )
 def test_control_an_answer_that_is_wrong_is_found(change: dict[str, object], wrong: str) -> None:
     assert wrong_with(msgspec.structs.replace(RIGHT, **change), "GET") == wrong
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "wrong"),
+    [
+        ("/items/1", JSON, ""),
+        ("/items/1", PROBLEM, "a problem document in version 1"),
+        ("/api/v1/items", PROBLEM, "a problem document in version 1"),
+        ("/api/v2/items/1?x=1", PROBLEM, ""),
+        ("/api/v2/items/1?x=1", JSON, "an error of version 1 in version 2"),
+    ],
+)
+def test_control_an_error_of_another_version_is_found(
+    path: str, kind: tuple[str, str], wrong: str
+) -> None:
+    answer = msgspec.structs.replace(RIGHT, fields=[*FIELDS, kind])
+    made = Made(f"GET {path} HTTP/1.1\r\n\r\n".encode(), "GET", "GET /items")
+    assert wrong_shape(answer, made) == wrong
 
 
 def test_requests_are_the_same_from_the_same_dice() -> None:
