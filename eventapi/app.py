@@ -44,7 +44,6 @@ from eventapi.http import (
     health,
     items,
     metrics,
-    openapi,
     root,
     transparency,
 )
@@ -55,6 +54,7 @@ from eventapi.http.edge import Edge
 from eventapi.http.endpoint import Endpoint, options_routes
 from eventapi.http.limits import Limits
 from eventapi.http.observers import Observer
+from eventapi.http.openapi.document import build_document
 from eventapi.http.problems import problem_reply
 from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
@@ -328,10 +328,10 @@ def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> l
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
     plain = requests[0]
-    document = partial(openapi.document, documented, VERSION, announced)
-    pages = docs.endpoints(document, [request.version.name for request in requests])
-    add("", plain, [root.ENDPOINT, *pages])
-    return [*routers, Router("/", route_handlers=docs.parts(), request_class=plain)]
+    document = partial(build_document, documented, VERSION, announced)
+    versions = [request.version.name for request in requests]
+    add("", plain, [root.ENDPOINT, *docs.endpoints(document, versions)])
+    return [*routers, Router("/", route_handlers=docs.parts(versions), request_class=plain)]
 
 
 def _on_error(request: ApiRequest, error: Exception) -> Reply:

@@ -19,11 +19,9 @@ from eventapi.http.addresses import caller_address
 from eventapi.http.bodies import (
     MAX_PASSWORD_BYTES,
     Confirmation,
-    Credentials,
     PasswordChange,
     PasswordGrant,
     ProfilePatch,
-    RefreshForm,
     RefreshGrant,
     Registration,
     normal_email,
@@ -82,11 +80,14 @@ async def register(request: ApiRequest) -> Reply:
 
 
 async def login(request: ApiRequest) -> Reply:
-    """Log in with a username and a password, or renew the tokens with the OAuth 2.0 form."""
+    """Log in with a username and a password, as JSON or as a form.
+
+    OAuth 2.0 clients that have one address for tokens may also renew them here, with the form of
+    `/auth/refresh`: `grant_type=refresh_token` and `refresh_token`.
+    """
     form = await request.form_fields()
-    body: Credentials | PasswordGrant
     if form is None:
-        body = await request.body_as(Credentials)
+        body = await request.body_as(PasswordGrant)
     elif form.get("grant_type") == "refresh_token":
         return await _refreshed(request, _refresh_token(form))
     else:
@@ -203,7 +204,7 @@ async def refresh(request: ApiRequest) -> Reply:
 
 def _refresh_token(form: dict[str, str]) -> str:
     _check_grant(form, "refresh_token")
-    return from_texts(form, RefreshForm, "body").refresh_token
+    return from_texts(form, RefreshGrant, "body").refresh_token
 
 
 def _check_grant(form: dict[str, str], *grants: str) -> None:
@@ -315,7 +316,7 @@ async def get_me(request: ApiRequest) -> Reply:
     return json_reply(request.version.user(user))
 
 
-async def patch_me(request: ApiRequest) -> Reply:
+async def update_me(request: ApiRequest) -> Reply:
     """Change what is named of your profile."""
     _, user, session = await request.authenticated()
     body = await request.body_as(ProfilePatch, PATCH_TYPES)
@@ -357,8 +358,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             summary="Log in",
             tag="auth",
             authenticated=False,
-            body=version.body(Credentials),
-            form=PasswordGrant | RefreshForm,
+            body=version.body(PasswordGrant),
             form_types=version.form_types,
             answers={200: TokenPair},
             answer_headers=("Event-Position",),
@@ -384,7 +384,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
         Endpoint(
             method="PATCH",
             path="/auth/me",
-            handler=patch_me,
+            handler=update_me,
             summary="Change your profile",
             tag="auth",
             body=version.body(ProfilePatch),
@@ -413,7 +413,6 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
             tag="auth",
             authenticated=False,
             body=version.body(RefreshGrant),
-            form=RefreshForm,
             form_types=version.form_types,
             answers={200: TokenPair},
             answer_headers=("Event-Position",),

@@ -165,36 +165,27 @@ class Registration(Body, frozen=True):
     full_name: FullName | None = None
 
 
-class Credentials(Body, frozen=True):
-    """A login; nothing is said here of what a password looks like, lest it tell who may exist."""
+class PasswordGrant(Body, frozen=True):
+    """A login, as JSON or as the OAuth 2.0 form (RFC 6749, section 4.3).
 
-    username: Annotated[str, Meta(max_length=254)]
+    It has no rules about what a username or a password looks like, so that the answer reveals nothing
+    about which users exist.
+    """
+
+    username: Annotated[str, Meta(max_length=254, examples=["john_doe"])]
     password: Password
-
-
-class PasswordGrant(msgspec.Struct, frozen=True):
-    """A login as the OAuth 2.0 password form (RFC 6749, section 4.3); other fields are ignored."""
-
-    username: Annotated[str, Meta(max_length=254)]
-    password: str
     grant_type: Literal["password"] = "password"
 
 
-class RefreshForm(msgspec.Struct, frozen=True):
-    """A refresh as the OAuth 2.0 form (RFC 6749, section 6); other fields are ignored."""
+class RefreshGrant(Body, frozen=True):
+    """A refresh token, to be spent, as JSON or as the OAuth 2.0 form (RFC 6749, section 6)."""
 
     refresh_token: Annotated[str, Meta(max_length=256)]
     grant_type: Literal["refresh_token"] = "refresh_token"
 
 
-TOKEN_FIELDS: Final = frozenset({*PasswordGrant.__struct_fields__, *RefreshForm.__struct_fields__})
-"""What is read of the forms of the token endpoints."""
-
-
-class RefreshGrant(Body, frozen=True):
-    """A refresh token, to be spent."""
-
-    refresh_token: Annotated[str, Meta(max_length=256)]
+TOKEN_FIELDS: Final = frozenset({*PasswordGrant.__struct_fields__, *RefreshGrant.__struct_fields__})
+"""Fields of forms that the token endpoints read."""
 
 
 class PasswordChange(Body, frozen=True):

@@ -43,8 +43,8 @@ def accepted_versions(if_match: str | None) -> frozenset[int] | None:
     return frozenset(int(tag) for _, tag in _TAG.findall(if_match) if _VERSION.fullmatch(tag))
 
 
-def is_known(if_none_match: str | None, version: int) -> bool:
-    """Whether an If-None-Match header names this version; tags are compared weakly."""
+def is_known(if_none_match: str | None, version: int | str) -> bool:
+    """Whether an If-None-Match header names this version or tag; tags are compared weakly."""
     if if_none_match is None:
         return False
     if if_none_match.strip() == "*":

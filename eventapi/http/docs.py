@@ -1,9 +1,12 @@
-"""The documentation pages: Swagger UI from this server alone, the document, the problem types."""
+"""The documentation pages: Swagger UI from this server alone, the documents, the problem types.
+
+All addresses in the pages are relative, so that they work behind a path prefix.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +14,98 @@ from litestar.handlers import HTTPRouteHandler
 from swagger_ui_bundle import swagger_ui_path
 
 from eventapi.http.endpoint import Endpoint, Handler
+from eventapi.http.places import PUBLIC_URL
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.problems import ProblemError
 from eventapi.http.reply import JSON, Reply, encode, text_reply
 from eventapi.http.request import ApiRequest
+from eventapi.http.static import StaticContent
 
 _PAGE = """\
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<title>eventapi</title>
+<meta name="viewport" content="width=device-width">
+<title>eventapi {version}</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
-<div id="swagger-ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<link rel="stylesheet" href="{root}docs/assets/swagger-ui.css">
+<link rel="stylesheet" href="{root}docs/page.css">
+<nav>{links}<a href="{root}openapi.json">OpenAPI of all versions</a></nav>
+<div id="swagger-ui" data-document="{root}api/{version}/openapi.json"></div>
+<script src="{root}docs/assets/swagger-ui-bundle.js"></script>
+<script src="{root}docs/start.js"></script>
 </html>
 """
 
-_START = """\
-SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null, deepLinking: true});
+_STYLE = """\
+body { margin: 0 }
+nav { background: #1b1b1b; font: 16px sans-serif; padding: 0.8em 1.3em }
+nav a { color: #fff; margin-right: 1.5em }
+nav a[aria-current] { font-weight: bold; text-decoration: none }
 """
 
+_START = """\
+const element = document.getElementById("swagger-ui");
+SwaggerUIBundle({
+  url: new URL(element.dataset.document, document.baseURI).href,
+  domNode: element,
+  deepLinking: true,
+  docExpansion: "list",
+  defaultModelsExpandDepth: 0,
+  syntaxHighlight: false,
+  validatorUrl: null,
+});
+"""
 
 _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
-"""Of all that the bundle brings; its own pages ask other servers for things."""
+"""Of everything in the bundle; its own pages load from other servers."""
 
 
-async def docs(request: ApiRequest) -> Reply:
-    """Swagger UI."""
-    return text_reply(_PAGE, "text/html")
+def endpoints(document: Callable[[str, str], Any], versions: Sequence[str]) -> list[Endpoint]:
+    """The endpoints of the documentation.
+
+    ``document`` makes the OpenAPI document of a version, or of all if that is empty, for the address
+    of the server. The newest version is the last one.
+    """
+    json = JSON[1].decode()
+    found = [
+        _endpoint("/openapi.json", _openapi(document, ""), "OpenAPI", json, "get_openapi"),
+        _endpoint(
+            "/docs", _page(versions, versions[-1], ""), "Swagger UI", "text/html", "get_docs"
+        ),
+        _endpoint("/problems/{slug:str}", get_problem, "What a problem type means", "text/plain"),
+    ]
+    for version in versions:
+        handler = _openapi(document, version)
+        path, summary = f"/api/{version}/openapi.json", f"OpenAPI of {version} alone"
+        found.append(_endpoint(path, handler, summary, json, f"get_openapi_{version}"))
+    return found
 
 
-async def start(request: ApiRequest) -> Reply:
-    """What starts Swagger UI; apart from the page, so that no script need stand inline."""
-    return text_reply(_START, "text/javascript")
+def _endpoint(
+    path: str, handler: Handler, summary: str, media_type: str, name: str | None = None
+) -> Endpoint:
+    is_problem = "{" in path
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        summary=summary,
+        tag="documentation",
+        authenticated=False,
+        answers={200: dict[str, Any] if media_type == JSON[1].decode() else str}
+        | ({} if is_problem else {304: None}),
+        answer_media_type=media_type,
+        headers=() if is_problem else ("If-None-Match",),
+        answer_headers=() if is_problem else ("ETag",),
+        errors=("not-found",) if is_problem else (),
+        reads_state=False,
+        any_query=True,
+        operation_id=name,
+    )
 
 
-async def problem(request: ApiRequest) -> Reply:
+async def get_problem(request: ApiRequest) -> Reply:
     """What a problem type means."""
     kind = PROBLEMS.get(request.path_params["slug"])
     if kind is None:
@@ -58,67 +115,56 @@ async def problem(request: ApiRequest) -> Reply:
     )
 
 
-def endpoints(document: Callable[[str], Any], versions: Sequence[str]) -> list[Endpoint]:
-    """The endpoints of the documentation.
-
-    ``document`` makes the OpenAPI document of a version, or of all when that is empty.
-    """
-    json = JSON[1].decode()
-    pages: list[tuple[str, Handler, str, str, Any]] = [
-        ("/openapi.json", _openapi(document, ""), "OpenAPI", json, dict[str, Any]),
-        ("/docs", docs, "Swagger UI", "text/html", str),
-        ("/problems/{slug:str}", problem, "What a problem type means", "text/plain", str),
-    ]
-    for version in versions:
-        path, handler = f"/api/{version}/openapi.json", _openapi(document, version)
-        pages.append((path, handler, f"OpenAPI of {version} alone", json, dict[str, Any]))
-    return [
-        Endpoint(
-            method="GET",
-            path=path,
-            handler=handler,
-            summary=summary,
-            tag="documentation",
-            authenticated=False,
-            answers={200: kind},
-            answer_media_type=media_type,
-            errors=("not-found",) if "{" in path else (),
-            reads_state=False,
-            any_query=True,
-        )
-        for path, handler, summary, media_type, kind in pages
-    ]
-
-
-def _openapi(document: Callable[[str], Any], version: str) -> Handler:
-    """What serves a document, which is made when it is first asked for."""
-
-    @cache
-    def encoded() -> bytes:
-        return encode(document(version))
+def _openapi(document: Callable[[str, str], Any], version: str) -> Handler:
+    @lru_cache(maxsize=1)
+    def content(base: str) -> StaticContent:
+        return StaticContent(JSON[1].decode(), lambda: encode(document(version, base)))
 
     async def openapi(request: ApiRequest) -> Reply:
-        """The description of the API that this is."""
-        return Reply(200, [JSON], encoded())
+        """The description of this API."""
+        scope: Any = request.scope
+        base: str = scope.get(PUBLIC_URL) or scope.get("root_path", "")
+        return await content(base).reply(request)
 
     return openapi
 
 
-def parts() -> list[HTTPRouteHandler]:
-    """The routes of what the page is made of."""
-    files = {f"/docs/assets/{name}": _asset(name, kind) for name, kind in _ASSETS.items()}
+def _page(versions: Sequence[str], version: str, root: str) -> Handler:
+    """Swagger UI of one version, with links to the others; ``root`` leads from the page to ``/``."""
+    links = ""
+    for other in reversed(versions):
+        place = "docs" if other == versions[-1] else f"docs/{other}"
+        current = ' aria-current="page"' if other == version else ""
+        links += f'<a href="{root}{place}"{current}>Version {other[1:]}</a>'
+    page = _PAGE.format(version=version, root=root, links=links).encode()
+    content = StaticContent("text/html; charset=utf-8", lambda: page)
+
+    async def docs(request: ApiRequest) -> Reply:
+        """Swagger UI."""
+        return await content.reply(request)
+
+    return docs
+
+
+def parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
+    """The routes of the pages of older versions, and of what all pages load."""
+    handlers = {f"/docs/{old}": _page(versions, old, "../") for old in versions[:-1]}
+    handlers["/docs/start.js"] = _static("text/javascript", _START.encode)
+    handlers["/docs/page.css"] = _static("text/css", _STYLE.encode)
+    for name, media_type in _ASSETS.items():
+        read = partial(Path.read_bytes, Path(swagger_ui_path) / name)
+        handlers[f"/docs/assets/{name}"] = _static(media_type, read)
     return [
         HTTPRouteHandler(path, http_method=["GET", "HEAD"], status_code=200)(handler)
-        for path, handler in {"/docs/start.js": start, **files}.items()
+        for path, handler in handlers.items()
     ]
 
 
-def _asset(name: str, media_type: str) -> Handler:
-    content = (Path(swagger_ui_path) / name).read_bytes()
+def _static(media_type: str, make: Callable[[], bytes]) -> Handler:
+    content = StaticContent(f"{media_type}; charset=utf-8", make)
 
-    async def asset(request: ApiRequest) -> Reply:
-        """A part of Swagger UI."""
-        kind = f"{media_type}; charset=utf-8".encode()
-        return Reply(200, [(b"content-type", kind), (b"cache-control", b"max-age=3600")], content)
+    async def static(request: ApiRequest) -> Reply:
+        """A part of the pages."""
+        return await content.reply(request)
 
-    return asset
+    return static

@@ -29,7 +29,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     matter, ``other_media_types`` what else can be asked for with Accept, ``answer_headers`` those of the
     successful answer; ``statuses`` are those of slugs that differ here; ``reads_state`` is whether it
     can be asked to wait for a position of the log; ``limited`` is whether the limits of
-    `eventapi.http.limits` count it; ``any_query`` whether parameters of the query are ignored.
+    `eventapi.http.limits` count it; ``any_query`` whether parameters of the query are ignored;
+    ``operation_id`` names the operation in generated clients, by default as the handler.
     """
 
     method: Method
@@ -42,7 +43,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     body_required: bool = True
     media_types: Sequence[str] = ("application/json",)
-    form: Any = None
     form_types: Sequence[str] = ()
     query: type[msgspec.Struct] | None = None
     headers: Sequence[str] = ()
@@ -54,6 +54,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     reads_state: bool = True
     limited: bool = True
     any_query: bool = False
+    operation_id: str | None = None
 
     def route(self) -> HTTPRouteHandler:
         """Litestar's handler; what answers GET answers HEAD."""
@@ -61,6 +62,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         if self.query is not None or self.any_query:
             return route(self.handler)
         return route(_without_query(self.handler, self.authenticated))
+
+    @property
+    def name(self) -> str:
+        """The name of the operation; the same in every version."""
+        return self.operation_id or self.handler.__name__
 
     @property
     def methods(self) -> list[Method]:

@@ -188,7 +188,7 @@ async def _is_ahead(request: ApiRequest, after: int) -> bool:
     return after > feed.position
 
 
-async def item_events(request: ApiRequest) -> Reply:
+async def follow_items(request: ApiRequest) -> Reply:
     """Follow the changes of your items as they happen.
 
     The name of an event (`event:`) is its type: `item.created`, `item.updated`, `item.deleted` or
@@ -270,7 +270,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/items/events",
-            handler=item_events,
+            handler=follow_items,
             summary="Follow the changes of your items",
             tag="items",
             query=FeedQuery,

@@ -51,12 +51,12 @@ class Health(msgspec.Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-async def live(request: ApiRequest) -> Reply:
+async def get_liveness(request: ApiRequest) -> Reply:
     """Whether the process answers at all."""
     return json_reply(Status())
 
 
-async def ready(request: ApiRequest) -> Reply:
+async def get_readiness(request: ApiRequest) -> Reply:
     """Whether the state can be brought up to date, so that the process may be given work."""
     await request.services.journal.state()  # A probe asks for no position.
     if request.services.health()["database"] == "lost":
@@ -64,7 +64,7 @@ async def ready(request: ApiRequest) -> Reply:
     return json_reply(Status())
 
 
-async def health(request: ApiRequest) -> Reply:
+async def get_health(request: ApiRequest) -> Reply:
     """Details."""
     state = await request.services.journal.state()
     details = request.services.health()
@@ -76,9 +76,9 @@ async def health(request: ApiRequest) -> Reply:
 def endpoints() -> list[Endpoint]:
     """The endpoints of health."""
     pages: list[tuple[str, Handler, str, type]] = [
-        ("/health/live", live, "Alive?", Status),
-        ("/health/ready", ready, "Ready?", Status),
-        ("/health", health, "Details", Health),
+        ("/health/live", get_liveness, "Alive?", Status),
+        ("/health/ready", get_readiness, "Ready?", Status),
+        ("/health", get_health, "Details", Health),
     ]
     return [
         Endpoint(

@@ -19,7 +19,7 @@ from eventapi.past import RECORDS_PER_READ
 from events.record import Record
 
 
-async def item_history(request: ApiRequest) -> Reply:
+async def get_item_history(request: ApiRequest) -> Reply:
     """List every change of an item, oldest first, also once it is deleted.
 
     With `limit` it is a page, and `Link` leads to the next one.

@@ -29,7 +29,7 @@ from eventapi.http.bodies import (
 )
 from eventapi.http.conditional import etag
 from eventapi.http.endpoint import Endpoint
-from eventapi.http.history import item_history
+from eventapi.http.history import get_item_history
 from eventapi.http.reply import JSON, Reply, encode, json_reply
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
 from eventapi.http.search import matching
@@ -133,12 +133,12 @@ async def get_item(request: ApiRequest) -> Reply:
     return json_reply(request.version.item(item, user.username), 200, tag)
 
 
-async def put_item(request: ApiRequest) -> Reply:
+async def replace_item(request: ApiRequest) -> Reply:
     """Replace an item's content."""
     return await _update(request, ItemBody, JSON_TYPES)
 
 
-async def patch_item(request: ApiRequest) -> Reply:
+async def update_item(request: ApiRequest) -> Reply:
     """Change what is named of an item's content."""
     return await _update(request, ItemPatch, PATCH_TYPES)
 
@@ -311,7 +311,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
         Endpoint(
             method="GET",
             path=f"{one}/history",
-            handler=item_history,
+            handler=get_item_history,
             summary="List every change of an item",
             tag="items",
             query=HistoryQuery,
@@ -335,7 +335,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
         Endpoint(
             method="PUT",
             path=one,
-            handler=put_item,
+            handler=replace_item,
             summary="Replace an item's content",
             tag="items",
             body=version.body(ItemBody),
@@ -347,7 +347,7 @@ def endpoints(version: ApiVersion) -> list[Endpoint]:
         Endpoint(
             method="PATCH",
             path=one,
-            handler=patch_item,
+            handler=update_item,
             summary="Change what is named of an item's content",
             tag="items",
             body=version.body(ItemPatch),

@@ -29,7 +29,7 @@ def counting(meters: Meters) -> Observer:
     return count
 
 
-async def metrics(request: ApiRequest) -> Reply:
+async def get_metrics(request: ApiRequest) -> Reply:
     """What was counted, by all workers of the server together, for Prometheus.
 
     In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
@@ -59,7 +59,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/metrics",
-            handler=metrics,
+            handler=get_metrics,
             summary="Metrics",
             tag="health",
             authenticated=False,

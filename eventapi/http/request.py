@@ -170,9 +170,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     # What it says
 
-    def accepted(self) -> dict[str, float]:
-        """The media types and ranges of Accept with their weights (RFC 9110, section 12.5.1)."""
-        lines = [value for name, value in self.scope["headers"] if name == b"accept"]
+    def accepted(self, header: bytes = b"accept") -> dict[str, float]:
+        """The values of Accept, or of a header like it, with their weights (RFC 9110, section 12.5)."""
+        lines = [value for name, value in self.scope["headers"] if name == header]
         weights: dict[str, float] = {}
         for part in b",".join(lines).decode("latin-1").lower().split(","):
             kind, *parameters = (text.strip() for text in part.split(";"))

@@ -20,25 +20,25 @@ _OCTETS = b"application/octet-stream"
 _FOR_EVER = b"max-age=31536000, immutable"
 
 
-async def checkpoint(request: ApiRequest) -> Reply:
+async def get_checkpoint(request: ApiRequest) -> Reply:
     """Read the signed head of the log's tree."""
     await request.state()
     return text_reply(str(await request.services.checkpoints.current()), "text/plain")
 
 
-async def cosigned(request: ApiRequest) -> Reply:
+async def get_cosigned_checkpoint(request: ApiRequest) -> Reply:
     """Read the newest signed head of the log that witnesses cosigned."""
     await request.state()
     return text_reply(str(await request.services.checkpoints.cosigned()), "text/plain")
 
 
-async def key(request: ApiRequest) -> Reply:
+async def get_log_key(request: ApiRequest) -> Reply:
     """Read the key that checks the signatures of checkpoints, as a verifier key."""
     verifier = await request.services.checkpoints.verifier()
     return text_reply(f"{verifier.vkey}\n", "text/plain")
 
 
-async def tile(request: ApiRequest) -> Reply:
+async def get_tile(request: ApiRequest) -> Reply:
     """Read hashes of the tree, 256 at a time."""
     level = request.path_params["level"]
     if not _LEVEL.fullmatch(level):
@@ -50,7 +50,7 @@ async def tile(request: ApiRequest) -> Reply:
     return _octets(b"".join(hashes), len(hashes) == width, b"public")
 
 
-async def entries(request: ApiRequest) -> Reply:
+async def get_entries(request: ApiRequest) -> Reply:
     """Read the lines of a tile, each behind its length as 16 bits, high byte first."""
     state, _ = await request.auditor()
     number, width = _place(request)
@@ -86,7 +86,7 @@ def _octets(content: bytes, is_whole: bool, who: bytes) -> Reply:
     return Reply(200, headers, content)
 
 
-async def proof(request: ApiRequest) -> Reply:
+async def prove_inclusion(request: ApiRequest) -> Reply:
     """Prove that an event is in the log; whoever may see it may have the proof."""
     state, user, _ = await request.authenticated()
     position = request.position(state)
@@ -111,7 +111,7 @@ def _may_see(state: State, user: User, line: bytes) -> bool:
     return item is not None and item.owner == user.id
 
 
-async def consistency(request: ApiRequest) -> Reply:
+async def prove_consistency(request: ApiRequest) -> Reply:
     """Prove that the log continues what its first events were.
 
     The answer is what a witness is asked with (C2SP tlog-witness): the old size, the hashes of the
@@ -129,7 +129,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/checkpoint",
-            handler=checkpoint,
+            handler=get_checkpoint,
             summary="Read the signed head of the log",
             tag="log",
             authenticated=False,
@@ -139,7 +139,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/cosigned",
-            handler=cosigned,
+            handler=get_cosigned_checkpoint,
             summary="Read the newest cosigned head of the log",
             tag="log",
             authenticated=False,
@@ -150,7 +150,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/key",
-            handler=key,
+            handler=get_log_key,
             summary="Read the key of the log",
             tag="log",
             authenticated=False,
@@ -162,7 +162,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/tile/entries/{place:path}",
-            handler=entries,
+            handler=get_entries,
             summary="Read the lines of a tile",
             tag="log",
             answers={200: str},
@@ -172,7 +172,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/tile/{level:str}/{place:path}",
-            handler=tile,
+            handler=get_tile,
             summary="Read the hashes of a tile",
             tag="log",
             authenticated=False,
@@ -184,7 +184,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/proof/{position:str}",
-            handler=proof,
+            handler=prove_inclusion,
             summary="Prove that an event is in the log",
             tag="log",
             answers={200: str},
@@ -194,7 +194,7 @@ def endpoints() -> list[Endpoint]:
         Endpoint(
             method="GET",
             path="/log/consistency/{size:str}",
-            handler=consistency,
+            handler=prove_consistency,
             summary="Prove that the log continues what it was",
             tag="log",
             authenticated=False,

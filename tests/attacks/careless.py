@@ -16,7 +16,7 @@ class CarelessError(Exception):
     """Says more than it should."""
 
 
-async def patch_item(request: ApiRequest) -> Reply:
+async def update_item(request: ApiRequest) -> Reply:
     """Fail in the middle of everything."""
     state, user, _ = await request.authenticated()
     body = await request.content()
@@ -30,5 +30,5 @@ async def patch_item(request: ApiRequest) -> Reply:
 
 def create_app() -> ASGIApp:
     """The app."""
-    mock.patch.object(items, "patch_item", patch_item).start()
+    mock.patch.object(items, "update_item", update_item).start()
     return app.create_app()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import urljoin
 
 import pytest
 
 from eventapi.http.problem_types import PROBLEMS
-from tests.eventapi.http.client import Api
+from tests.eventapi.http.client import Api, quiet_settings
 
 
 class References(HTMLParser):
@@ -34,20 +35,52 @@ class References(HTMLParser):
             self.inline.append(data)
 
 
-def test_the_page_names_only_assets_that_are_served_here(api: Api) -> None:
-    answer = api.request("GET", "/docs")
+PAGES = {"/docs": "v2", "/docs/v1": "v1"}
+"""The version that each page shows: the newest first."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_names_only_assets_that_are_served_here(api: Api, page: str) -> None:
+    answer = api.request("GET", page)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     references = References(answer.text)
     types = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-    assets = [reference for reference in references.found if not reference.startswith("data:")]
-    assert len(assets) == 3
+    assets = [one for one in references.found if one.endswith(tuple(types))]
+    assert len(assets) == 4
     for asset in assets:
-        assert re.match(r"/[^/]", asset)
-        served = api.request("GET", asset)
+        served = api.request("GET", urljoin(page, asset))
         assert served.status_code == 200
         assert served.headers["content-type"] == types["." + asset.rpartition(".")[2]]
         assert served.content
     assert references.inline == []
+
+
+@pytest.mark.parametrize("root", ["", "/prefix"])
+@pytest.mark.parametrize("page", PAGES)
+def test_addresses_are_relative_so_that_a_path_prefix_does_not_matter(
+    api: Api, page: str, root: str
+) -> None:
+    text = api.request("GET", page).text
+    addresses = [one for one in References(text).found if not one.startswith("data:")]
+    addresses += re.findall(r'data-document="([^"]+)"', text)
+    assert len(addresses) == 8
+    for address in addresses:
+        assert not address.startswith(("/", "http"))
+        place = urljoin(f"{root}{page}", address)
+        assert place.startswith(f"{root}/")
+        assert api.request("GET", place.removeprefix(root)).status_code == 200
+
+
+@pytest.mark.parametrize(("page", "version"), list(PAGES.items()))
+def test_a_page_shows_one_version_and_leads_to_the_others(
+    api: Api, page: str, version: str
+) -> None:
+    text = api.request("GET", page).text
+    (document,) = re.findall(r'data-document="([^"]+)"', text)
+    assert urljoin(page, document) == f"/api/{version}/openapi.json"
+    links = re.findall(r'<a href="([^"]+)"( aria-current="page")?>Version', text)
+    assert [urljoin(page, link) for link, _ in links] == list(PAGES)
+    assert [urljoin(page, link) for link, current in links if current] == [page]
 
 
 def test_control_a_page_with_a_foreign_asset_would_be_seen() -> None:
@@ -65,7 +98,7 @@ def test_the_style_sheet_loads_nothing_from_elsewhere(api: Api) -> None:
 
 
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(api: Api) -> None:
-    for path in ("/docs", "/docs/start.js", "/docs/assets/swagger-ui.css"):
+    for path in (*PAGES, "/docs/start.js", "/docs/assets/swagger-ui.css"):
         policy = api.request("GET", path).headers["content-security-policy"]
         directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
         assert directives["default-src"] == "'none'"
@@ -74,11 +107,95 @@ def test_the_browser_is_told_to_load_nothing_from_elsewhere(api: Api) -> None:
         assert directives["script-src"] == "'self'"
 
 
-def test_the_page_starts_with_this_servers_document(api: Api) -> None:
+def test_the_page_starts_collapsed_and_validates_nowhere_else(api: Api) -> None:
     script = api.request("GET", "/docs/start.js").text
-    assert '"/openapi.json"' in script
     assert "validatorUrl: null" in script
+    assert 'docExpansion: "list"' in script
     assert "http" not in script
+
+
+def test_the_documents_name_the_prefix_that_the_server_is_mounted_under() -> None:
+    settings = quiet_settings(public_url="https://api.example/prefix")
+    with Api(settings) as api:
+        document = api.request("GET", "/api/v2/openapi.json").json()
+    assert document["servers"] == [{"url": "https://api.example/prefix"}]
+    flow = document["components"]["securitySchemes"]["bearer"]["flows"]["password"]
+    assert flow["tokenUrl"] == "https://api.example/prefix/api/v2/auth/login"
+    assert flow["refreshUrl"] == "https://api.example/prefix/api/v2/auth/refresh"
+
+
+CACHED = [
+    *PAGES,
+    *("/docs/start.js", "/docs/page.css"),
+    *("/docs/assets/swagger-ui.css", "/docs/assets/swagger-ui-bundle.js"),
+    *("/openapi.json", "/api/v1/openapi.json", "/api/v2/openapi.json"),
+]
+
+
+@pytest.mark.parametrize("path", CACHED)
+def test_what_does_not_change_is_compressed_where_that_is_accepted(api: Api, path: str) -> None:
+    plain = api.request("GET", path, headers={"accept-encoding": "identity"})
+    packed = api.request("GET", path, headers={"accept-encoding": "br, gzip;q=0.5"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content  # The client unpacks it.
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+    for answer in (plain, packed):
+        assert "accept-encoding" in answer.headers["vary"].lower()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("GZIP", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("*, gzip;q=0", False),
+        ("*;q=0", False),
+        ("br", False),
+        ("", False),
+        ("gzip;q=x", True),
+    ],
+)
+def test_the_coding_is_what_the_client_accepts(api: Api, accepted: str, is_packed: bool) -> None:
+    answer = api.request("GET", "/openapi.json", headers={"accept-encoding": accepted})
+    assert ("content-encoding" in answer.headers) == is_packed
+    assert answer.json()["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("path", CACHED)
+def test_what_the_client_has_is_not_sent_again(api: Api, path: str, coding: str) -> None:
+    headers = {"accept-encoding": coding}
+    first = api.request("GET", path, headers=headers)
+    tag = first.headers["etag"]
+    assert re.fullmatch(r'"[!#-~]+"', tag)  # A strong one.
+    assert first.headers["cache-control"] == "no-cache"
+    for known in (tag, f'"other", {tag}', f"W/{tag}", "*"):
+        again = api.request("GET", path, headers=headers | {"if-none-match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert "content-length" not in again.headers
+        for name in ("etag", "vary", "cache-control"):
+            assert again.headers[name] == first.headers[name]
+    other = api.request("GET", path, headers=headers | {"if-none-match": '"other"'})
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+@pytest.mark.parametrize("path", CACHED)
+def test_each_coding_has_an_entity_tag_of_its_own(api: Api, path: str) -> None:
+    """RFC 9110, section 8.8.3.3: a strong tag names the bytes that are sent."""
+    tags = {
+        api.request("GET", path, headers={"accept-encoding": coding}).headers["etag"]
+        for coding in ("identity", "gzip")
+    }
+    assert len(tags) == 2
+
+
+def test_content_is_made_and_compressed_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.request("GET", "/openapi.json")
+    monkeypatch.setattr("gzip.compress", None)
+    assert api.request("GET", "/openapi.json").status_code == 200
 
 
 @pytest.mark.parametrize("slug", PROBLEMS)

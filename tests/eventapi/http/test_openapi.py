@@ -16,13 +16,17 @@ from eventapi.checkpoints import Checkpoints
 from eventapi.commands.users import GrantRole
 from eventapi.http import audit, auth, docs, feeds, health, items, metrics, transparency
 from eventapi.http.endpoint import Endpoint
+from eventapi.http.places import is_version_1
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.views import V1, V2
 from events.notes import Note
 from tests.eventapi.http.client import PREFIXES, Api, Caller, elsewhere, quiet_settings
+from tests.openapi import inlined, resolved, served
 
-METHODS = {"get", "head", "post", "put", "patch", "delete"}
+METHODS = {"get", "post", "put", "patch", "delete"}
 UNDOCUMENTED = {
+    "/docs/page.css",
+    "/docs/v1",
     "/docs/start.js",
     "/docs/assets/swagger-ui.css",
     "/docs/assets/swagger-ui-bundle.js",
@@ -42,15 +46,9 @@ def document(api: Api) -> dict[str, Any]:
 
 
 def operations(document: dict[str, Any]) -> Iterator[Operation]:
-    for path, methods in document["paths"].items():
+    for path, methods in inlined(document).items():
         for method, operation in methods.items():
             yield path, method, operation
-
-
-def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    name = schema["$ref"].removeprefix("#/components/schemas/")
-    found: dict[str, Any] = document["components"]["schemas"][name]
-    return found
 
 
 @pytest.fixture
@@ -76,9 +74,8 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
 def test_every_route_is_listed_and_nothing_else(
     routes: set[tuple[str, str]], document: dict[str, Any]
 ) -> None:
-    listed = {(path, method) for path, method, _ in operations(document)}
-    served = {(path, method) for path, method in routes if path not in UNDOCUMENTED}
-    assert listed == served
+    listed = {(path, method) for path, methods in served(document).items() for method in methods}
+    assert listed == {(path, method) for path, method in routes if path not in UNDOCUMENTED}
     assert len(listed) > 50
 
 
@@ -97,6 +94,7 @@ def test_the_document_has_the_members_of_openapi_3_1(document: dict[str, Any]) -
         in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
         assert in_path == set(re.findall(r"\{(\w+)\}", path))
         for parameter in operation["parameters"]:
+            assert parameter["description"]
             assert parameter["in"] in {"path", "query", "header"}
             assert parameter.get("required", False) == (parameter["in"] == "path")
             jsonschema_rs.meta.validate(parameter["schema"])
@@ -116,27 +114,41 @@ def test_every_schema_is_a_schema_and_every_reference_leads_somewhere(
 ) -> None:
     for schema in document["components"]["schemas"].values():
         jsonschema_rs.meta.validate({"components": document["components"]} | schema)
-    references = set(re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(document)))
-    assert references == document["components"]["schemas"].keys()
+    references = set(re.findall(r"'\$ref': '#/components/([^']+)'", str(document)))
+    components = {
+        f"{kind}/{name}"
+        for kind, named in document["components"].items()
+        for name in named
+        if kind != "securitySchemes"
+    }
+    assert references == components
 
 
-def test_every_body_refuses_what_it_does_not_know(document: dict[str, Any]) -> None:
+def test_bodies_refuse_unknown_members_but_in_version_1(document: dict[str, Any]) -> None:
     bodies = 0
-    for _, _, operation in operations(document):
-        content = operation.get("requestBody", {}).get("content", {})
-        for media_type, body in content.items():
-            if media_type != "application/x-www-form-urlencoded":
-                assert resolved(document, body["schema"])["additionalProperties"] is False
-                bodies += 1
+    for path, _, operation in operations(document):
+        for body in operation.get("requestBody", {}).get("content", {}).values():
+            schema = resolved(document, body["schema"])
+            assert schema.get("additionalProperties", True) is is_version_1(path), path
+            bodies += 1
     assert bodies > 10
 
 
-def test_login_takes_the_form_as_well(document: dict[str, Any]) -> None:
-    for prefix in PREFIXES:
-        login = document["paths"][f"{prefix}/auth/login"]["post"]["requestBody"]["content"]
-        assert set(login) == {"application/json", "application/x-www-form-urlencoded"}
-        form = resolved(document, login["application/x-www-form-urlencoded"]["schema"])
-        assert set(form["properties"]) == {"username", "password", "grant_type"}
+FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_tokens_are_given_for_forms_as_well(document: dict[str, Any], prefix: str) -> None:
+    """Version 1 takes forms in parts as well, as the replaced service did."""
+    forms = {FORM} if prefix == "/api/v2" else {FORM, MULTIPART}
+    for place, members in {
+        "login": {"username", "password", "grant_type"},
+        "refresh": {"refresh_token", "grant_type"},
+    }.items():
+        content = document["paths"][f"{prefix}/auth/{place}"]["post"]["requestBody"]["content"]
+        assert content.keys() == {"application/json"} | forms
+        for body in content.values():
+            assert resolved(document, body["schema"])["properties"].keys() == members
 
 
 def test_a_restore_needs_no_body_and_all_else_does(document: dict[str, Any]) -> None:
@@ -165,7 +177,7 @@ ENDPOINTS: list[tuple[str, Endpoint]] = [
         *health.endpoints(),
         *metrics.endpoints(),
     )
-] + [("", endpoint) for endpoint in docs.endpoints(str, ("v1", "v2"))]
+] + [("", endpoint) for endpoint in docs.endpoints(lambda *_: "", ("v1", "v2"))]
 
 
 @pytest.mark.parametrize(
@@ -175,39 +187,58 @@ def test_every_answer_and_error_of_an_endpoint_is_listed(
     document: dict[str, Any], prefix: str, endpoint: Endpoint
 ) -> None:
     path = re.sub(r"\{(\w+):\w+\}", r"{\1}", prefix + endpoint.path)
-    for method in endpoint.methods:
-        operation = document["paths"][path][method.lower()]
-        responses = operation["responses"]
-        for status, kind in endpoint.answers.items():
-            has_body = kind is not None and method != "HEAD"
-            assert ("content" in responses[str(status)]) == has_body
-            wanted = ("ETag",) if status == 304 else endpoint.answer_headers
-            assert set(wanted) <= responses[str(status)]["headers"].keys()
-        slugs = {*endpoint.errors, "internal-error", "headers-too-large", "malformed-body"}
-        slugs |= {"unauthenticated"} if endpoint.authenticated else set()
-        slugs |= {"body-too-large", "unsupported-media-type"} if endpoint.body else set()
-        slugs |= {"storage-full"} if endpoint.method != "GET" else set()
-        for slug in slugs:
-            assert f"`{slug}`" in responses[str(PROBLEMS[slug].status)]["description"]
-        assert ("security" in operation) == endpoint.authenticated
+    operation = inlined(document)[path][endpoint.method.lower()]
+    responses = operation["responses"]
+    for status, kind in endpoint.answers.items():
+        assert ("content" in responses[str(status)]) == (kind is not None)
+        wanted = ("ETag",) if status == 304 else endpoint.answer_headers
+        assert set(wanted) <= responses[str(status)]["headers"].keys()
+    slugs = {*endpoint.errors, "internal-error", "headers-too-large", "malformed-body"}
+    slugs |= {"unauthenticated"} if endpoint.authenticated else set()
+    slugs |= {"body-too-large", "unsupported-media-type"} if endpoint.body else set()
+    slugs |= {"storage-full"} if endpoint.method != "GET" else set()
+    slugs |= set() if endpoint.any_query else {"validation-failed"}
+    for slug in slugs:
+        kind = PROBLEMS[slug]
+        status = endpoint.statuses.get(slug, (is_version_1(path) and kind.v1_status) or kind.status)
+        assert f"`{slug}`" in responses[str(status)]["description"]
+    assert operation["security"] == ([{"bearer": []}] if endpoint.authenticated else [])
 
 
-def test_every_error_is_a_problem_with_the_headers_of_its_status(
+def test_every_error_has_the_shape_of_its_version_and_the_headers_of_its_status(
     document: dict[str, Any],
 ) -> None:
     needed = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
-    for _, method, operation in operations(document):
+    for path, _, operation in operations(document):
+        expected = ("application/problem+json", "Problem")
+        if is_version_1(path):
+            expected = ("application/json", "ErrorV1")
         for status, response in operation["responses"].items():
             if status < "400":
                 continue
-            if method == "head":
-                assert "content" not in response
-            else:
-                (media_type,) = response["content"]
-                assert media_type == "application/problem+json"
-                reference = response["content"][media_type]["schema"]["$ref"]
-                assert reference == "#/components/schemas/Problem"
+            ((media_type, content),) = response["content"].items()
+            name = content["schema"]["$ref"].rpartition("/")[2]
+            assert (media_type, name) == expected
             assert needed.get(status, "X-Request-ID") in response["headers"]
+
+
+def test_a_taken_name_and_a_wrong_password_have_the_status_of_the_version(
+    document: dict[str, Any],
+) -> None:
+    def listed(path: str, method: str, slug: str) -> list[str]:
+        responses = inlined(document)[path][method]["responses"]
+        return [status for status, one in responses.items() if f"`{slug}`" in one["description"]]
+
+    for prefix, taken, wrong in (
+        ("", "400", "401"),
+        ("/api/v1", "400", "401"),
+        ("/api/v2", "409", "403"),
+    ):
+        assert listed(f"{prefix}/auth/register", "post", "username-taken") == [taken]
+        assert listed(f"{prefix}/auth/me", "patch", "email-taken") == [taken]
+        assert listed(f"{prefix}/auth/password", "post", "invalid-credentials") == [wrong]
+        assert listed(f"{prefix}/auth/me", "delete", "invalid-credentials") == [wrong]
+        assert listed(f"{prefix}/auth/login", "post", "invalid-credentials") == ["401"]
 
 
 def test_the_version_differences_are_told(document: dict[str, Any]) -> None:
@@ -228,7 +259,7 @@ def test_the_version_differences_are_told(document: dict[str, Any]) -> None:
 def test_conditions_are_listed_wherever_they_are_looked_at(document: dict[str, Any]) -> None:
     """Also those that are rarely sent: If-Match to read, If-None-Match to write."""
     for prefix in PREFIXES:
-        for operation in document["paths"][f"{prefix}/items/{{item_id}}"].values():
+        for operation in inlined(document)[f"{prefix}/items/{{item_id}}"].values():
             names = {parameter["name"] for parameter in operation["parameters"]}
             assert {"If-Match", "If-None-Match"} <= names
             assert "412" in operation["responses"]
@@ -244,7 +275,7 @@ def test_what_is_answered_is_what_is_documented(
     elsewhere(ann.api, GrantRole(ann.name, "auditor", "operator/test"))
     places = {"slug": "forbidden", "item_id": str(ann.create()), "level": "0"}
     places |= {"place": "000.p/1", "position": "1", "size": "1"}
-    for path, methods in document["paths"].items():
+    for path, methods in inlined(document).items():
         if "get" not in methods or path.endswith("/items/events"):  # What streams has no end.
             continue
         place = path
@@ -266,13 +297,12 @@ def test_what_is_answered_is_what_is_documented(
 
 
 def test_every_operation_may_be_one_too_many_but_what_watches(document: dict[str, Any]) -> None:
-    for path, methods in document["paths"].items():
-        for operation in methods.values():
-            if "/health" in path or path.endswith("/metrics"):
-                assert "429" not in operation["responses"]
-                continue
-            fields = set(operation["responses"]["429"]["headers"])
-            assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= fields
+    for path, _, operation in operations(document):
+        if "/health" in path or path.endswith("/metrics"):
+            assert "429" not in operation["responses"]
+            continue
+        fields = set(operation["responses"]["429"]["headers"])
+        assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= fields
 
 
 def test_control_a_wrong_answer_would_be_seen(document: dict[str, Any]) -> None:

@@ -1,0 +1,269 @@
+"""What operations share: headers, parameters and error responses, each described once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.openapi.schemas import readable
+from eventapi.http.problem_types import PROBLEMS
+
+_MAX_POSITION = 10**18 - 1
+
+_REQUEST_HEADERS: dict[str, dict[str, Any]] = {
+    "If-Match": {
+        "description": "Entity tags that the item may have; with another one the answer is 412. "
+        "`*` is any.",
+        "schema": {"type": "string"},
+        "example": "*",
+    },
+    "If-None-Match": {
+        "description": "Entity tags that the client has already. If the content has one of them, "
+        "the answer is 304, and to a write 412.",
+        "schema": {"type": "string"},
+        "example": '"0"',
+    },
+    "Idempotency-Key": {
+        "description": "A key of the client's choice, quoted or bare, for one request: if the "
+        "request is repeated with the same key, it has one effect only.",
+        "schema": {"type": "string", "pattern": '^("[ !#-~]{1,255}"|[!#-~]{1,255})$'},
+    },
+    "Last-Event-ID": {
+        "description": "The position of the last event received; the stream goes on after it. It "
+        "takes precedence over `after`. If it is ahead of the log, the first event is `reset`.",
+        "schema": {
+            "type": "integer",
+            "format": "int64",
+            "minimum": 0,
+            "maximum": _MAX_POSITION,
+        },
+        "example": 0,
+    },
+    "Min-Event-Position": {
+        "description": "Answer from a state at this position of the log or later.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 0, "default": 0},
+        "example": 0,
+    },
+}
+
+_PATH: dict[str, dict[str, Any]] = {
+    "item_id": {
+        "description": "The number of an item.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 1},
+        "example": 1,
+    },
+    "level": {
+        "description": "The level of the tile in the tree.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": 63},
+        "example": 0,
+    },
+    "place": {
+        "description": "The number of the tile in the form of C2SP tlog-tiles, and its width if it "
+        "is partial.",
+        "schema": {
+            "type": "string",
+            "pattern": r"^(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[1-9][0-9]{0,2})?$",
+        },
+        "example": "000.p/1",
+    },
+    "position": {
+        "description": "The position of an event in the log.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 1},
+        "example": 1,
+    },
+    "session_id": {
+        "description": "The id of a session.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "example": "5f2d0c1b9a8e7d6c5b4a39281706f5e4",
+    },
+    "size": {
+        "description": "The number of events that the client has a checkpoint of.",
+        "schema": {"type": "integer", "format": "int64", "minimum": 0},
+        "example": 1,
+    },
+    "slug": {
+        "description": "The last part of a problem's `type`.",
+        "schema": {"type": "string", "enum": list(PROBLEMS)},
+        "example": "not-found",
+    },
+}
+
+_QUERY_EXAMPLES: dict[str, Any] = {
+    "actor": "users/1",
+    "after": 0,
+    "as_of": "2099-12-31T23:59:59Z",
+    "limit": 100,
+    "order": "asc",
+    "q": "first",
+    "subject": "items/1",
+    "type": "item.created",
+}
+"""Values with which a request succeeds whatever the log has, because tools send them as they are."""
+
+_ANSWER_HEADERS = {
+    "Deprecation": "Since when this is deprecated, as `@` and seconds since 1970 (RFC 9745).",
+    "ETag": "The entity tag of what is answered.",
+    "Event-Position": "The position in the log of the event that was written.",
+    "Link": 'The next page, as `rel="next"`, if there is one.',
+    "Location": "The address of the new item or account.",
+    "RateLimit": "What is left of the limits in `RateLimit-Policy`, as `r`, and for how many "
+    "seconds, as `t`.",
+    "RateLimit-Policy": "The limits that count this request: `q` requests in `w` seconds.",
+    "Retry-After": "The seconds after which to try again.",
+    "Sunset": "When this will no longer be answered (RFC 8594).",
+    "WWW-Authenticate": "How to authenticate (RFC 6750).",
+    "X-Request-ID": "The id of the request.",
+}
+_INTEGER_HEADERS = {"Event-Position", "Retry-After"}
+LIMITS = ("RateLimit", "RateLimit-Policy")
+_ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+class Components:
+    """The components of one document; those that an operation asks for are added."""
+
+    def __init__(self, schemas: dict[str, Any]) -> None:
+        self.headers: dict[str, Any] = {}
+        self.parameters: dict[str, Any] = {}
+        self.responses: dict[str, Any] = {}
+        self.schemas = schemas
+
+    def headers_of(self, names: Iterable[str]) -> dict[str, Any]:
+        """The headers of an answer; each has the request's id."""
+        for name in (names := [*names, "X-Request-ID"]):
+            is_integer = name in _INTEGER_HEADERS
+            schema = {"type": "integer", "format": "int64"} if is_integer else {"type": "string"}
+            self.headers[name] = {"description": _ANSWER_HEADERS[name], "schema": schema}
+        return {name: _reference("headers", name) for name in names}
+
+    def path_parameter(self, name: str) -> dict[str, Any]:
+        """A reference to a part of a path."""
+        self.parameters[name] = {"name": name, "in": "path", "required": True, **_PATH[name]}
+        return _reference("parameters", name)
+
+    def query_parameters(self, query: type[msgspec.Struct]) -> list[dict[str, Any]]:
+        """References to the parameters of a query."""
+        (definition,) = msgspec.json.schema(query)["$defs"].values()
+        references = []
+        for name, member in definition["properties"].items():
+            schema = readable(member)
+            description = schema.pop("description", None) or "Only events of this " + name + "."
+            schema.pop("examples", None)
+            if "default" in member:
+                schema["default"] = member["default"]
+            component = f"{query.__name__}_{name}"
+            self.parameters[component] = {
+                "name": name,
+                "in": "query",
+                "description": description,
+                "schema": schema,
+                "example": _QUERY_EXAMPLES[name],
+            }
+            references.append(_reference("parameters", component))
+        return references
+
+    def header_parameter(self, name: str, operation: str) -> dict[str, Any]:
+        """A reference to a request header.
+
+        An idempotency key belongs to one request, so the example of each operation has its own.
+        """
+        described = {"name": name, "in": "header", **_REQUEST_HEADERS[name]}
+        if "example" not in described:
+            return described | {"example": f"{operation.replace('_', '-')}-1"}
+        self.parameters[name] = described
+        return _reference("parameters", name)
+
+    def error(self, status: int, slugs: Sequence[str], shape: ErrorShape) -> dict[str, Any]:
+        """A reference to the response with some problems, all of one status."""
+        name = "Or".join(slug.title().replace("-", "") for slug in slugs)
+        if any(PROBLEMS[slug].status != status for slug in slugs):
+            name += str(status)
+        name += shape.suffix
+        headers = (*_ERROR_HEADERS.get(status, ()), *LIMITS, *shape.headers)
+        self.responses[name] = {
+            "description": " ".join(f"`{slug}`: {PROBLEMS[slug].meaning}" for slug in slugs),
+            "headers": self.headers_of(headers),
+            "content": {shape.media_type: {"schema": shape.schema}},
+        }
+        return _reference("responses", name)
+
+    def used_by(self, paths: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The components by kind, without those that no path refers to."""
+        every = {
+            "schemas": self.schemas,
+            "responses": self.responses,
+            "parameters": self.parameters,
+            "headers": self.headers,
+        }
+        used: set[str] = set()
+        missing = set(_references(paths))
+        while missing:
+            used |= missing
+            found = (every[kind][name] for kind, name in (one.split("/")[2:] for one in missing))
+            missing = {reference for one in found for reference in _references(one)} - used
+        return {
+            kind: {
+                name: one for name, one in named.items() if f"#/components/{kind}/{name}" in used
+            }
+            for kind, named in every.items()
+        }
+
+
+class ErrorShape(msgspec.Struct, frozen=True):
+    """The shape of the errors of a version: ``suffix`` is that of the names of their components."""
+
+    media_type: str
+    schema: dict[str, Any]
+    headers: Sequence[str] = ()
+    suffix: str = ""
+
+
+_ALWAYS = (
+    "malformed-body",
+    "request-timeout",
+    "uri-too-long",
+    "headers-too-large",
+    "internal-error",
+)
+_WITH_STATE = ("validation-failed", "log-unavailable", "overloaded")
+_WITH_BODY = ("unsupported-media-type", "body-too-large")
+_ONCE = ("request-in-progress", "idempotency-key-reused")
+_ON_WRITE = ("storage-full",)
+
+
+def slugs_of(endpoint: Endpoint) -> list[str]:
+    """The problems that an endpoint may answer."""
+    slugs = {*endpoint.errors, *_ALWAYS}
+    if endpoint.reads_state:
+        slugs |= set(_WITH_STATE)
+    if endpoint.authenticated:
+        slugs.add("unauthenticated")
+    if endpoint.body is not None:
+        slugs |= set(_WITH_BODY)
+    if "Idempotency-Key" in endpoint.headers:
+        slugs |= set(_ONCE)
+    if endpoint.method != "GET":
+        slugs |= set(_ON_WRITE)
+    if endpoint.limited:
+        slugs.add("rate-limited")
+    if not endpoint.any_query:
+        slugs.add("validation-failed")
+    return sorted(slugs, key=list(PROBLEMS).index)
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Everything that a part of the document refers to."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _references(one)
+
+
+def _reference(kind: str, name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/{kind}/{name}"}

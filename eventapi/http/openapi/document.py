@@ -1,0 +1,197 @@
+"""The OpenAPI 3.1 document, made from the endpoints and the Structs they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.openapi.components import LIMITS, Components, ErrorShape, slugs_of
+from eventapi.http.openapi.schemas import Schemas
+from eventapi.http.places import is_version_1
+from eventapi.http.problem_types import PROBLEMS
+from eventapi.http.problems import ErrorV1, Problem
+
+_PARAMETER = re.compile(r"\{(\w+):\w+\}")
+
+_DESCRIPTION = """\
+Users and their items. Every change is one immutable event in a log.
+
+Every error has a `type`, an address that explains it. In version 1, at `/api/v1`, `/auth` and
+`/items`, errors have the shape of FastAPI; elsewhere they are problem documents (RFC 9457). A path
+that is not listed here is answered with 404 `not-found`, a method that is not with 405
+`method-not-allowed` and the methods of the path in `Allow`; so is `OPTIONS`, with 204. Paths that
+answer `GET` answer `HEAD` as well.
+
+A request may have an id of its own in `X-Request-ID`, a token of up to 128 characters; otherwise the
+server makes one. It is in every answer and in the server's log.
+
+Requests are limited, by user, or without a valid token by address; logging in, registering and
+refreshing also by address alone. Over the limit the answer is 429 `rate-limited`, and `Retry-After`
+has the seconds to wait. Health and metrics are not limited.
+
+A browser's `EventSource` cannot send an `Authorization` header: where events are streamed, the access
+token may be in the query as `access_token`. An event named `reset` means that the client knows
+another log, for example one from before a restore: it must fetch everything anew. Its data is
+`{"position": N}`, and the stream goes on after that position.
+
+A path with a slash at its end is not found. In version 1, paths of the replaced service redirect to the
+path without it (307), as that service did.
+"""
+
+_TAGS = {
+    "auth": "Accounts and sessions.",
+    "items": "The caller's items, their history and their events.",
+    "audit": "The events of the log, for auditors.",
+    "log": "The log as a transparency log, with proofs.",
+    "health": "Health and metrics of the server.",
+    "documentation": "This documentation.",
+}
+
+_BINARY = "application/octet-stream"
+
+
+def build_document(
+    endpoints: Sequence[tuple[str, Endpoint]],
+    version: str,
+    announced: Sequence[str],
+    only: str,
+    base: str,
+) -> dict[str, Any]:
+    """The document of endpoints, each with the prefix that it is served under.
+
+    ``announced`` are the headers that announce the end of version 1, if it is deprecated; ``only`` is
+    the one version of the API to describe, or empty; ``base`` is the address of the server, absolute
+    or as a path, without a slash at its end.
+    """
+    prefix = f"/api/{only}" if only else ""
+    endpoints = [pair for pair in endpoints if (pair[0] + pair[1].path).startswith(f"{prefix}/")]
+    builder = _Builder([endpoint for _, endpoint in endpoints], announced, only)
+    paths: dict[str, dict[str, Any]] = {}
+    for place, endpoint in endpoints:
+        path = _PARAMETER.sub(r"{\1}", place + endpoint.path)
+        paths.setdefault(path, {})[endpoint.method.lower()] = builder.operation(place, endpoint)
+    auth = f"{base}{prefix}/auth"
+    used = {
+        tag for operations in paths.values() for one in operations.values() for tag in one["tags"]
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"eventapi {only}".rstrip(),
+            "version": version,
+            "contact": {"name": "The operator of this server"},
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "description": _DESCRIPTION,
+        },
+        "servers": [{"url": base or "/"}],
+        "tags": [
+            {"name": name, "description": text} for name, text in _TAGS.items() if name in used
+        ],
+        "paths": paths,
+        "components": builder.components.used_by(paths)
+        | {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "oauth2",
+                    "flows": {
+                        "password": {
+                            "tokenUrl": f"{auth}/login",
+                            "refreshUrl": f"{auth}/refresh",
+                            "scopes": {},
+                        }
+                    },
+                }
+            },
+        },
+    }
+
+
+class _Builder:
+    """Makes the operations of one document, and collects the components that they refer to."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], announced: Sequence[str], only: str) -> None:
+        answers = [
+            Problem,
+            ErrorV1,
+            *(kind for one in endpoints for kind in one.answers.values() if kind is not None),
+        ]
+        bodies = [one.body for one in endpoints if one.body is not None]
+        self._schemas = Schemas(bodies, answers)
+        self._announced = [name for name in announced if name != "Link"]
+        self._is_joint = not only
+        self.components = Components(self._schemas.components)
+        self._problem = ErrorShape("application/problem+json", self._schemas.of(Problem))
+        self._error_v1 = ErrorShape(
+            "application/json", self._schemas.of(ErrorV1), self._announced, "V1"
+        )
+
+    def operation(self, prefix: str, endpoint: Endpoint) -> dict[str, Any]:
+        """What the document says of an endpoint under a prefix."""
+        is_v1 = is_version_1(prefix + endpoint.path)
+        operation_id = endpoint.name
+        if self._is_joint and prefix:
+            operation_id += f"_{prefix.rpartition('/')[2]}"
+        operation: dict[str, Any] = {
+            "operationId": operation_id,
+            "summary": endpoint.summary,
+            "description": endpoint.handler.__doc__,
+            "tags": [endpoint.tag],
+            "security": [{"bearer": []}] if endpoint.authenticated else [],
+        }
+        parameters = self._parameters(endpoint)
+        if parameters:
+            operation["parameters"] = parameters
+        if endpoint.body is not None:
+            operation["requestBody"] = self._body(endpoint)
+        operation["responses"] = self._responses(endpoint, is_v1)
+        if is_v1 and self._announced:
+            operation["deprecated"] = True
+        return operation
+
+    def _parameters(self, endpoint: Endpoint) -> list[dict[str, Any]]:
+        components = self.components
+        found = [components.path_parameter(name) for name in _PARAMETER.findall(endpoint.path)]
+        if endpoint.query is not None:
+            found += components.query_parameters(endpoint.query)
+        position = ("Min-Event-Position",) if endpoint.reads_state else ()
+        names: Iterable[str] = (*endpoint.headers, *position)
+        return found + [components.header_parameter(name, endpoint.name) for name in names]
+
+    def _body(self, endpoint: Endpoint) -> dict[str, Any]:
+        # All types of media share one schema, or generators mix up several types of one body.
+        schema = self._schemas.of(endpoint.body)
+        kinds = (*endpoint.media_types, *endpoint.form_types)
+        content = {kind: {"schema": schema} for kind in kinds}
+        return {"required": endpoint.body_required, "content": content}
+
+    def _responses(self, endpoint: Endpoint, is_v1: bool) -> dict[str, Any]:
+        responses: dict[str, Any] = {}
+        for status, kind in endpoint.answers.items():
+            names = ("ETag",) if status == 304 else endpoint.answer_headers
+            names = (*names, *(LIMITS if endpoint.limited else ()))
+            names = (*names, *(self._announced if is_v1 else ()))
+            response = responses[str(status)] = {
+                "description": {304: "The client has it already."}.get(status, "Done."),
+                "headers": self.components.headers_of(names),
+            }
+            if kind is not None:
+                response["content"] = self._content(endpoint, kind)
+        by_status: dict[int, list[str]] = {}
+        for slug in slugs_of(endpoint):
+            kind = PROBLEMS[slug]
+            status = endpoint.statuses.get(slug, (is_v1 and kind.v1_status) or kind.status)
+            by_status.setdefault(status, []).append(slug)
+        shape = self._error_v1 if is_v1 else self._problem
+        for status, slugs in sorted(by_status.items()):
+            responses[str(status)] = self.components.error(status, slugs, shape)
+        return responses
+
+    def _content(self, endpoint: Endpoint, kind: Any) -> dict[str, Any]:
+        schema = self._schemas.of(kind)
+        if endpoint.answer_media_type == _BINARY:
+            schema = schema | {"format": "binary"}
+        return {endpoint.answer_media_type: {"schema": schema}} | {
+            name: {"schema": {"type": "string"}} for name in endpoint.other_media_types
+        }

@@ -1,0 +1,78 @@
+"""JSON Schemas of the types that endpoints name, in the form that client generators read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+_INT64_MIN = -(2**63)
+_INT64_MAX = 2**63 - 1
+
+
+class Schemas:
+    """The schemas of some types; those of Structs are ``components``."""
+
+    def __init__(self, kinds: Iterable[Any], answers: Iterable[Any]) -> None:
+        """``answers`` are those of the kinds that the server sends."""
+        by_name = {repr(kind): kind for kind in (*kinds, *answers)}
+        schemas, components = msgspec.json.schema_components(
+            by_name.values(), ref_template="#/components/schemas/{name}"
+        )
+        for kind in answers:
+            _require_defaults(kind, components)
+        self._by_name = {
+            name: readable(schema) for name, schema in zip(by_name, schemas, strict=True)
+        }
+        self.components = {name: readable(schema) for name, schema in components.items()}
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        """The schema of a type."""
+        found: dict[str, Any] = self._by_name[repr(kind)]
+        return found
+
+
+def _require_defaults(kind: Any, components: dict[str, Any]) -> None:
+    """Mark members with a default as required where msgspec always writes them."""
+    config = getattr(kind, "__struct_config__", None)
+    if config is None or config.omit_defaults:
+        return
+    schema = components[kind.__name__]
+    required = set(schema.get("required", ()))
+    required |= {name for name, member in schema["properties"].items() if "default" in member}
+    schema["required"] = [name for name in schema["properties"] if name in required]
+
+
+def readable(schema: Any) -> Any:
+    """A schema without what stops generated clients from compiling.
+
+    Integers are of 64 bits and have no bound beyond that. Defaults are left out: generators make
+    members with a default required, and cannot express ``null``. Enumerations have no empty value,
+    and arrays always say what their items are.
+    """
+    if isinstance(schema, list):
+        return [readable(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {
+        name: {key: readable(member) for key, member in value.items()}
+        if name == "properties"
+        else readable(value)
+        for name, value in schema.items()
+        if name != "default"
+    }
+    if "enum" in found:
+        found["enum"] = [value for value in found["enum"] if value != ""]
+    match found.get("type"):
+        case "integer":
+            found.setdefault("format", "int64")
+            if found.get("minimum", 0) < _INT64_MIN:
+                del found["minimum"]
+            if found.get("maximum", 0) >= _INT64_MAX:
+                del found["maximum"]
+        case "number":
+            found.setdefault("format", "double")
+        case "array":
+            found.setdefault("items", {})
+    return found

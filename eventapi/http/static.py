@@ -1,0 +1,52 @@
+"""Content that stays the same while the server runs: encoded and compressed once, with entity tags."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+
+from eventapi.http.conditional import conditions, is_known
+from eventapi.http.reply import Headers, Reply
+from eventapi.http.request import ApiRequest
+
+
+class StaticContent:
+    """A document with a strong entity tag for each of its codings (RFC 9110, section 8.8.3.3).
+
+    ``make`` runs at the first request, in a thread, because compressing takes some time. Caches must
+    revalidate the content, because an update of the server may change it.
+    """
+
+    def __init__(self, media_type: str, make: Callable[[], bytes]) -> None:
+        self._media_type = media_type.encode()
+        self._make = make
+
+    @cached_property
+    def _codings(self) -> tuple[bytes, bytes, str]:
+        """The content, the compressed content, and the entity tag of the former."""
+        plain = self._make()
+        digest = hashlib.sha256(plain).hexdigest()[:32]
+        return plain, gzip.compress(plain, mtime=0), digest
+
+    async def reply(self, request: ApiRequest) -> Reply:
+        """The answer to a GET: 304 if the client has the content already."""
+        plain, compressed, tag = await asyncio.to_thread(lambda: self._codings)
+        weights = request.accepted(b"accept-encoding")
+        is_compressed = weights.get("gzip", weights.get("*", 0.0)) > 0
+        if is_compressed:
+            tag += "-gzip"
+        headers: Headers = [
+            (b"etag", f'"{tag}"'.encode()),
+            (b"vary", b"Accept-Encoding"),
+            (b"cache-control", b"no-cache"),
+        ]
+        _, none_match = conditions(request.scope["headers"])
+        if is_known(none_match, tag):
+            return Reply(304, headers)
+        headers.append((b"content-type", self._media_type))
+        if is_compressed:
+            headers.append((b"content-encoding", b"gzip"))
+        return Reply(200, headers, compressed if is_compressed else plain)
