@@ -1,4 +1,4 @@
-"""A directory or a pipe in the place of a file: one line says what it is and what to do."""
+"""A directory or a pipe in the place of a file: the message says what it is and what to do."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_start_names_it_and_changes_nothing(
     make(data / name)
     before = tree(data)
     result = invoke(data, "serve", "--port", "0")
-    assert (result.exit_code, result.stderr.count("\n")) == (3, 1), result.stderr
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
     assert f"data/{name} is {kind}, and a file belongs there" in result.stderr
     assert f"mv {data / name} {data / name}.away" in result.stderr
     assert tree(data) == before
@@ -72,5 +72,5 @@ def test_a_command_names_it_as_well(data: Path, name: str, command: Sequence[str
     (data / name).unlink(missing_ok=True)
     (data / name).mkdir()
     result = invoke(data, *command)
-    assert (result.exit_code, result.stderr.count("\n")) == (3, 1), result.stderr
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
     assert f"data/{name} is a directory, and a file belongs there" in result.stderr

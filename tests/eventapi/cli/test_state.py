@@ -152,8 +152,8 @@ def test_a_damaged_snapshot_is_found_removed_and_named(data: Path, at: int) -> N
     assert result.exit_code == 1
     told = json.loads(result.stdout)
     assert (told["damaged"], told["snapshot"], told["equal"]) == ([6], None, True)
-    assert "damaged snapshots were found and removed, at 6." in result.stderr
-    assert "Next: eventapi snapshot" in result.stderr
+    assert "damaged snapshots were found and removed, at 6\n" in result.stderr
+    assert "Next: `eventapi snapshot`" in result.stderr
     assert not file.exists()
     assert invoke(data, "rebuild").exit_code == 0
 
