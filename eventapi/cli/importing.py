@@ -31,6 +31,7 @@ from eventapi.settings import Settings
 from eventapi.storage import SYSTEM, has_log
 from events.errors import EmailTaken, UsernameTaken
 from events.items import ItemCreated
+from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED
 from events.record import entity_number
 from events.sealing import Keyring
 from events.users import UserDisabled, UserRegistered
@@ -80,17 +81,13 @@ def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
         imported = asyncio.run(_import(settings, read(file.read()), mend=mend, dry_run=dry_run))
     except Refused as refused:
         _report_faults(refused, as_json)
-        raise AnswerIsNo(f"nothing was imported: {refused}{_advice(refused.faults)}") from None
+        can_mend = all(fault.remedy for fault in refused.faults)
+        message = IMPORT_NEEDS_MENDING if can_mend else IMPORT_REFUSED
+        raise AnswerIsNo(message.fill(faults=refused)) from None
     if as_json:
         print_json({"imported": not dry_run, **msgspec.to_builtins(imported)})
     else:
         _report(imported, dry_run)
-
-
-def _advice(faults: Sequence[Fault]) -> str:
-    if all(fault.remedy for fault in faults):
-        return "; with --mend the file is imported, with the changes named above"
-    return "; correct the file where no change is named"
 
 
 def _report_faults(refused: Refused, as_json: bool) -> None:

@@ -284,6 +284,19 @@ NOT_A_CHECKPOINT: Final = Message(
     "Nothing was stored.",
     "give the file with the witnesses' signatures: `eventapi log checkpoint --cosigned FILE`",
 )
+# log import
+
+IMPORT_NEEDS_MENDING: Final = Message(
+    "nothing was imported: {faults} in the file, with their places above",
+    _UNCHANGED,
+    "correct the file, or accept the changes named above: `eventapi log import FILE --mend`",
+)
+IMPORT_REFUSED: Final = Message(
+    "nothing was imported: {faults} in the file, with the reason above",
+    _UNCHANGED,
+    "name the db.json of the old service, or an older copy of it",
+)
+
 # snapshot and rebuild
 
 SNAPSHOT_RUNNING: Final = Message(

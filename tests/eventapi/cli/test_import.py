@@ -48,8 +48,11 @@ def test_all_faults_are_listed_and_nothing_is_imported(tmp_path: Path) -> None:
         "users.ann.created_at",
         "items.ann[0].id",
         "eventapi",
+        "Nothing was changed.",
+        "Next",
     ]
-    assert "nothing was imported: 3 faults; with --mend the file is imported" in result.stderr
+    assert "nothing was imported: 3 faults in the file" in result.stderr
+    assert "`eventapi log import FILE --mend`" in result.stderr
     assert not (tmp_path / "data").exists()
 
 
@@ -79,7 +82,7 @@ def test_what_is_no_such_file_is_refused_with_or_without_mend(
     result = run_import(tmp_path, content, *options)
     assert result.exit_code == 1
     assert "nothing was imported: " in result.stderr
-    assert "correct the file" in result.stderr
+    assert "--mend" not in result.stderr
     assert not (tmp_path / "data").exists()
 
 
