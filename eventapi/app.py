@@ -65,6 +65,7 @@ from eventapi.limits.counts import Counts, RedisCounts
 from eventapi.limits.table import Table
 from eventapi.live import Live
 from eventapi.observing import Metering, tracing_from, watched
+from eventapi.progress import replay_lines
 from eventapi.sampling import Sampler
 from eventapi.security.passwords import Passwords
 from eventapi.security.secret import check_kept_keys, secret_keys, warn_of_new_key
@@ -165,6 +166,7 @@ def create_app(
             opened_journal(
                 settings,
                 parts,
+                bar=replay_lines,
                 on_fence=_end_soon,
                 watch=watch,
                 patience=PATIENCE_SECONDS,
@@ -288,6 +290,7 @@ async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterato
         table.close()
         raise
     try:
+        await counts.check()
         yield counts
     finally:
         await counts.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
+
+from events import starting
 
 LINE_SECONDS: Final = 5.0
 
@@ -30,3 +33,9 @@ def progress_lines(
             report(f"{label}: {done:,} of {total:,}{unit} ({100 * done // max(total, 1)} %)")
 
     return progress
+
+
+@contextmanager
+def replay_lines(total: int) -> Iterator[Callable[[int], None]]:
+    """Log how far the replay of a start is."""
+    yield progress_lines("replaying the log", total, starting.logger.info)

@@ -22,9 +22,10 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from events import starting
 from events.errors import ConfigurationError, EventapiError, StorageFull
 from events.messages.errors import UNSAFE_DATABASE
-from events.messages.server_log import NOT_VACUUMED, SYNC_BINLOG
+from events.messages.server_log import DATABASE_AWAITED, NOT_VACUUMED, SYNC_BINLOG
 from events.pooler import check_connection_is_own, refusal_of_pooler
 from events.record import GENESIS
 from events.urls import database_fault
@@ -156,6 +157,7 @@ class Database:
         )
         self.joined: AsyncConnection | None = None
         """The connection of a transaction in which whatever else is written takes part."""
+        self._reason = "it has not answered yet"
         self.vacuum_until = 0.0
         """Till when, by the event loop's clock, what was destroyed is to be vacuumed."""
 
@@ -167,29 +169,45 @@ class Database:
         `ConfigurationError`.
         """
         database = cls(url)
-        deadline = asyncio.get_running_loop().time() + patience
         try:
-            while True:
-                try:
-                    await database._check()
-                    if begin:
-                        await database.make_tables()
-                except ERRORS as error:
-                    if refused := refusal_of_pooler(error):
-                        raise ConfigurationError(refused) from error
-                    if asyncio.get_running_loop().time() >= deadline:
-                        reason = f"the database {database} cannot be used: {brief(error)}"
-                        raise ConfigurationError(reason) from error
-                    await asyncio.sleep(_RETRY_SECONDS)
-                else:
-                    return database
+            if not patience:
+                await database._reached(patience, begin=begin)
+                return database
+            await starting.reported(
+                database._reached(patience, begin=begin),
+                lambda waited: starting.logger.warning(
+                    DATABASE_AWAITED.fill(
+                        address=database, seconds=round(patience - waited), reason=database._reason
+                    )
+                ),
+            )
         except BaseException:
             await database.close()
             raise
+        return database
+
+    async def _reached(self, patience: float, *, begin: bool) -> None:
+        """Try until it answers; raises `ConfigurationError` if that takes longer than so many seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                await self._check()
+                if begin:
+                    await self.make_tables()
+            except ERRORS as error:
+                if refused := refusal_of_pooler(error):
+                    raise ConfigurationError(refused) from error
+                self._reason = brief(error)
+                if asyncio.get_running_loop().time() >= deadline:
+                    reason = f"the database {self} cannot be used: {self._reason}"
+                    raise ConfigurationError(reason) from error
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def __str__(self) -> str:
         """The address, without what is secret in it."""
-        return str(self._url.set(query={}))
+        return str(self._url.set(drivername=self._url.get_backend_name(), query={}))
 
     async def _check(self) -> None:
         async with self.reading.connect() as connection:

@@ -26,6 +26,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from eventapi.cli.signals import Terminal, handle_hangup, signal_name
 from eventapi.cli.starting import StartingServer
+from events import starting
 from events.messages.server_log import NO_NEW_WORKER, WORKER_DIED
 
 GRACE_SECONDS: Final = 10
@@ -48,8 +49,12 @@ _log = logging.getLogger("uvicorn.error")
 class Worker(Process):
     """A worker that is asked how it is, and heard when it answers."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], *, reports: bool = True
+    ) -> None:
+        """One of several that start at once ``reports`` what all of them wait for."""
         super().__init__(config, sockets)
+        self._reports = reports
         self._serves = False
         self._refusal: str | None = None
         self._owing_since: float | None = None  # An answer, or its end.
@@ -71,6 +76,8 @@ class Worker(Process):
         """In the new process: serve."""
         signal.signal(signal.SIGINT, self.server.handle_exit)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if not self._reports:
+            starting.be_silent()
         super().target(sockets)
 
     @property
@@ -177,10 +184,10 @@ class Supervisor(Multiprocess):
 
     def init_processes(self) -> None:
         """Start the workers."""
-        self.processes = [self._started() for _ in range(self.processes_num)]
+        self.processes = [self._started(reports=n == 0) for n in range(self.processes_num)]
 
-    def _started(self) -> Worker:
-        worker = Worker(self.config, self.sockets)
+    def _started(self, *, reports: bool = True) -> Worker:
+        worker = Worker(self.config, self.sockets, reports=reports)
         worker.start()
         return worker
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from eventapi.limits.rate import Rate, Window
 from eventapi.limits.table import BUCKETS, Table
 from eventapi.setting_types import REDIS_RULE
+from events import starting
 from events.errors import ConfigurationError
 from events.messages.server_log import REDIS_BACK, REDIS_LOST
 
@@ -29,6 +30,7 @@ SWEPT_BUCKETS = 128
 """Between two looks at the loop: half a millisecond of work."""
 
 _REMEMBERED = 10_000
+_PROBE = "probe"
 _SCHEMES = {
     "redis": "redis",
     "rediss": "rediss",
@@ -66,6 +68,9 @@ class Counts:
                 self._table.sweep(first, SWEPT_BUCKETS)
                 await asyncio.sleep(0)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def check(self) -> None:
+        """Find out whether Redis is there, before a request does; `redis` says so."""
 
     async def close(self) -> None:
         """Let go of what is held."""
@@ -134,6 +139,13 @@ class RedisCounts(Counts):
             lambda: super(RedisCounts, self).clear(rate, key),
         )
 
+    async def check(self) -> None:
+        try:
+            async with asyncio.timeout(2 * TIMEOUT_SECONDS):
+                await self._storage.incr(_PROBE, 1)
+        except self._errors as error:
+            self._lose(error, starting.logger)
+
     async def close(self) -> None:
         if self._search is not None:
             self._search.cancel()
@@ -169,9 +181,9 @@ class RedisCounts(Counts):
                 self._lose(error)
         return await here()
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self, error: Exception, log: logging.Logger = logger) -> None:
         if self._search is None:
-            logger.warning(REDIS_LOST.fill(reason=error))
+            log.warning(REDIS_LOST.fill(reason=error))
             self.redis = "lost"
             self._search = asyncio.create_task(self._find_again(), name="redis")
 
@@ -181,6 +193,6 @@ class RedisCounts(Counts):
         while not found:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(*self._errors):
-                found = await self._storage.incr("probe", 1) > 0
+                found = await self._storage.incr(_PROBE, 1) > 0
         logger.warning(REDIS_BACK)
         self.redis, self._search = "ok", None

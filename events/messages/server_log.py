@@ -69,6 +69,11 @@ COMMIT_ANSWER_LOST: Final = Message(
     _FINE,
     "nothing, if it happens once; else look at the network to the database",
 )
+DATABASE_AWAITED: Final = Message(
+    "waiting for the database {address}, up to {seconds} s more: {reason}",
+    "The server does not answer yet. Nothing was lost.",
+    "start the database, or mend EVENTAPI_LOG or the network to it; the start then goes on by itself",
+)
 DATABASE_LOST: Final = Message(
     "the database of the log is lost: {reason}",
     "Writes are refused until it answers. Reads show what is known, and nothing was lost.",
