@@ -228,7 +228,8 @@ def create_app(
         logging_config=None,
     )
     if settings.log_level in {"debug", "info"}:
-        observers.append(access_log(logs.Lines(settings).write, settings.log_format == "json"))
+        write, is_debug = logs.Lines(settings).write, settings.log_level == "debug"
+        observers.append(access_log(write, settings.log_format == "json", paths=is_debug))
     edge = Edge(_plain_startup(app), observers, limits, _cors(settings))
     announced = deprecation.announced(edge, fields)
     seen = announced if tracing is None else tracing.around(announced)

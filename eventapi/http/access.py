@@ -1,11 +1,16 @@
-"""The access log: a line a request, of the route and not the path, so nothing personal in it."""
+"""The access log: a line per request, with the route and not the path, which may be personal.
+
+At level debug, a request to an unknown route is logged with its path.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from litestar.types import Scope
@@ -33,18 +38,19 @@ class Access(msgspec.Struct, frozen=True, gc=False):
     status: int
     milliseconds: float
     request_id: str
+    path: str | UnsetType
     user: str | UnsetType
     trace_id: str | UnsetType
 
 
-def access_log(write: Write, as_json: bool) -> Observer:
-    """The access log onto a writer of lines.
+def access_log(write: Write, as_json: bool, *, paths: bool = False) -> Observer:
+    """The access log onto a writer of lines; with ``paths``, those of unknown routes are in it.
 
     The lines of one turn of the event loop are made and written together, which costs half as much
     as one by one; a process that is killed by force in the middle of a turn takes them along.
     """
     entries: list[_Entry] = []
-    lines_of = _json_lines if as_json else _console_lines
+    lines_of = partial(_json_lines if as_json else _console_lines, paths=paths)
 
     def flush() -> None:
         told = entries.copy()
@@ -65,7 +71,16 @@ def _now() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:06}Z"
 
 
-def _json_lines(now: str, entries: list[_Entry]) -> bytes:
+def _unknown_path(scope: Any) -> str:
+    """The path of a request that no route takes, as it was sent, without its query."""
+    if "path_template" in scope:
+        return ""
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    # A server may pass bytes on that a path must not have.
+    return quote(path.partition(b"?")[0], safe="/%:@!$&'()*+,;=~")
+
+
+def _json_lines(now: str, entries: list[_Entry], paths: bool) -> bytes:
     return _encode_lines(
         [
             Access(
@@ -77,6 +92,7 @@ def _json_lines(now: str, entries: list[_Entry]) -> bytes:
                 status,
                 round(seconds * 1000, 3),
                 scope["request_id"],
+                (paths and _unknown_path(scope)) or UNSET,
                 f"users/{scope['user']}" if scope.get("user") else UNSET,
                 scope.get("trace_id", UNSET),
             )
@@ -85,13 +101,15 @@ def _json_lines(now: str, entries: list[_Entry]) -> bytes:
     )
 
 
-def _console_lines(now: str, entries: list[_Entry]) -> bytes:
+def _console_lines(now: str, entries: list[_Entry], paths: bool) -> bytes:
     lines = []
     for scope, status, seconds in entries:
         line = (
             f"{now} {status} {scope['method']} {scope.get('path_template', '-')}"
             f" {seconds * 1000:.3f} ms request_id={scope['request_id']}"
         )
+        if paths and (path := _unknown_path(scope)):
+            line += f" path={path}"
         if user := scope.get("user"):
             line += f" user=users/{user}"
         if trace_id := scope.get("trace_id"):

@@ -1,4 +1,4 @@
-"""The access log: one line a request, of the route and never the path."""
+"""The access log: one line a request, of the route, and of the path only at level debug."""
 
 from __future__ import annotations
 
@@ -53,6 +53,54 @@ def test_what_was_typed_is_not_in_the_log(file: Path, form: str, path: str) -> N
     assert text.count("\n") == len(text.splitlines()) == 1
     assert "ann" not in text
     assert "GET" in text
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/nowhere/ann?token=secret", "/nowhere/ann"),
+        ("/item%20s/%0a%0dfake", "/item%20s/%0a%0dfake"),
+        ("/api/v3/items", "/api/v3/items"),
+    ],
+)
+def test_the_path_of_an_unknown_route_is_in_it_at_debug(
+    file: Path, form: str, path: str, shown: str
+) -> None:
+    settings = quiet_settings(log_level="debug", log_format=form, log_file=str(file))
+    with Api(settings) as api:
+        api.request("GET", path)
+        api.request("GET", "/items/7")
+    lines = [line for line in file.read_text().splitlines() if " GET " in line or '"GET"' in line]
+    unknown, known = lines
+    if form == "json":
+        assert (json.loads(unknown)["route"], json.loads(unknown)["path"]) == ("-", shown)
+        assert "path" not in json.loads(known)
+    else:
+        assert " 404 GET - " in unknown
+        assert f" path={shown}" in unknown
+        assert " path=" not in known
+    assert "secret" not in unknown
+
+
+@pytest.mark.parametrize("form", [True, False])
+@pytest.mark.parametrize("raw", [b"/a b\n\x1b[31m\xff?x=1", None])
+def test_no_byte_of_a_path_can_move_the_cursor(form: bool, raw: bytes | None) -> None:
+    """Whatever a server lets through."""
+    written: list[bytes] = []
+
+    async def main() -> None:
+        log = access_log(written.append, as_json=form, paths=True)
+        path = "/a b\n\x1b[31m"
+        scope: Any = {"method": "GET", "request_id": "r", "path": path, "raw_path": raw}
+        log(scope, 404, 0.001)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    (line,) = written
+    assert line.count(b"\n") == 1
+    assert line.decode().rstrip("\n").isprintable()
+    assert b"/a%20b%0A%1B%5B31m" in line
 
 
 def test_lines_that_could_not_be_written_keep_no_others_back() -> None:
