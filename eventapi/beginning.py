@@ -7,6 +7,7 @@ loss: it would be served as an empty one, and its first events would take the nu
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -41,16 +42,28 @@ def check_directories(settings: Settings) -> None:
     """
     if not settings.log_path.name:
         raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
-    for path in {settings.data_path: None, settings.log_path.parent: None}:
+    places = {settings.data_path: "data directory"}
+    places.setdefault(settings.log_path.parent, "directory of the log")
+    for path, name in places.items():
+        if reason := _directory_fault(path):
+            raise ConfigurationError(NOT_A_DIRECTORY.fill(path=f"the {name} {path}", reason=reason))
+
+
+def _directory_fault(path: Path) -> str:
+    """Why a path is no directory and cannot become one; empty where it is or can be made."""
+    try:
         if path.is_dir():
-            continue
+            return ""
         if path.is_symlink():
-            reason = "is a symbolic link to a directory that is not there"
-        elif path.exists():
-            reason = "is not a directory"
-        else:
-            continue
-        raise ConfigurationError(NOT_A_DIRECTORY.fill(path=path, reason=reason))
+            return "is a symbolic link to a directory that is not there"
+        if path.exists():
+            return "is not a directory"
+        above = next(one for one in path.absolute().parents if os.path.lexists(one))
+        if not above.is_dir():
+            return f"cannot be made, because {above} is not a directory"
+    except OSError as error:
+        return f"cannot be used: {error.strerror}"
+    return ""
 
 
 def _check_files(settings: Settings) -> None:

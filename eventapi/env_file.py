@@ -44,10 +44,10 @@ def _blank_lines(statement: str) -> int:
 
 
 def _text_of(path: Path) -> str:
-    if path.is_dir():  # Some name their virtual environment so.
-        return ""
     try:
         content = path.read_bytes()
+    except IsADirectoryError:  # Some name their virtual environment so.
+        return ""
     except FileNotFoundError:
         if path.is_symlink():
             reason = "it is a symbolic link to a file that is not there"

@@ -44,7 +44,10 @@ class LogFile:
                 make_directory(path.parent, 0o750)
             self._file = self._opened()
         except OSError as error:
-            reason = f"EVENTAPI_LOG_FILE: {path} cannot be opened: {error.strerror}"
+            why = error.strerror
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                why = f"{path.parent} is not a directory"
+            reason = f"EVENTAPI_LOG_FILE: {path} cannot be opened: {why}"
             raise ConfigurationError(reason) from error
         self._due = clock() + LOOK_SECONDS
         self._is_cut = False

@@ -22,7 +22,7 @@ class Listening:
     """A bound socket that does not listen yet, because a start may still fail.
 
     ``address`` is where clients find it, and ``page`` what a browser on this machine can open;
-    a Unix socket has none. `release` removes what is left of it, at the end.
+    a Unix socket has none. `release` leaves nothing of it, at the end.
     """
 
     def __init__(self, bound: socket.socket, host: str, path: Path | None, scheme: str) -> None:
@@ -49,7 +49,8 @@ class Listening:
         return _cannot_listen(self.address.partition("://")[2] or self.address, error)
 
     def release(self) -> None:
-        """Remove the path of a Unix socket, unless another server has taken it since."""
+        """Close it, and remove the path of a Unix socket, unless another server has taken that."""
+        self.socket.close()
         if self._path is not None and self._identity == _identity(self._path):
             with suppress(OSError):
                 self._path.unlink()

@@ -1,0 +1,74 @@
+"""A setting that names a place which cannot be used: the message names the place, and nothing changes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.eventapi.cli.running import invoke
+from tests.eventapi.cli.trees import tree
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"DATA": "file"}, "the data directory file is not a directory"),
+        ({"DATA": "file/below"}, "the data directory file/below cannot be made, because "),
+        ({"DATA": "file/below/it"}, "/file is not a directory"),
+        ({"DATA": "link"}, "the data directory link is a symbolic link to a directory that is not"),
+        ({"DATA": "link/below"}, "/link is not a directory"),
+        ({"DATA": LONG}, "cannot be used: File name too long"),
+        ({"LOG": "directory"}, "the log directory is no regular file"),
+        ({"LOG": "/dev/null"}, "the log /dev/null is no regular file"),
+        ({"LOG": "file/events"}, "the directory of the log file is not a directory"),
+        ({"LOG": "link"}, "the log link is a symbolic link to a file that is not there"),
+        ({"LOG": "link/events"}, "the directory of the log link is a symbolic link"),
+        (
+            {"LOG_FILE": "directory"},
+            "EVENTAPI_LOG_FILE: directory cannot be opened: Is a directory",
+        ),
+        ({"LOG_FILE": "file/log"}, "EVENTAPI_LOG_FILE: file/log cannot be opened: file is not a d"),
+        (
+            {"LOG_FILE": "file/a/log"},
+            "EVENTAPI_LOG_FILE: file/a/log cannot be opened: file/a is no",
+        ),
+        ({"LOG_FILE": "link"}, "EVENTAPI_LOG_FILE: link cannot be opened: it is a symbolic link"),
+    ],
+    ids=str,
+)
+def test_a_place_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+) -> None:
+    (tmp_path / "file").write_text("a letter")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("/nonexistent/place")
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path)
+    named = {f"EVENTAPI_{name}": text for name, text in settings.items()}
+    result = invoke(tmp_path / "data", "serve", "--port", "0", **named)
+    assert result.exit_code == 3
+    assert said in result.stderr.splitlines()[0]
+    assert "Errno" not in result.stderr
+    assert "Traceback" not in result.stderr
+    assert tree(tmp_path) == before
+
+
+def test_a_directory_that_may_not_be_entered_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_directory = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path.name == "data":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return is_directory(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    result = invoke(tmp_path / "data", "serve", "--port", "0")
+    assert result.exit_code == 3
+    assert f"the data directory {tmp_path / 'data'} cannot be used: Permission" in result.stderr
