@@ -104,8 +104,8 @@ def _report_faults(refused: Refused, as_json: bool) -> None:
 
 def _report(imported: Imported, dry_run: bool) -> None:
     start = "dry run, nothing is written: would import" if dry_run else "imported"
-    counts = f"{imported.users} users ({imported.disabled} disabled) and {imported.items} items"
-    click.echo(f"{start} {counts}")
+    users, items = _count(imported.users, "user"), _count(imported.items, "item")
+    click.echo(f"{start} {users} ({imported.disabled:,} disabled) and {items}")
     if imported.last_position is not None:
         click.echo(f"as events {imported.first_position} to {imported.last_position}")
     for fault in imported.mended:
@@ -116,6 +116,10 @@ def _report(imported: Imported, dry_run: bool) -> None:
         click.echo(printable(f"{old} of {item.owner} is now item {item.new}: {reason}"))
     for line in _notes(imported.notes):
         click.echo(line)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _notes(notes: Sequence[Note]) -> list[str]:

@@ -460,6 +460,18 @@ def test_every_command_works_on_a_database(data: Path, moved: str, tmp_path: Pat
     assert (tmp_path / "backup" / "events.jsonl").read_bytes() == exported
 
 
+def test_a_dry_run_of_an_import_begins_no_log_in_a_database(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "db.json"
+    ann = {"username": "ann", "full_name": "two\nlines\0"}
+    file.write_text(json.dumps({"users": {"ann": ann}, "items": {}}))
+    asked = ("log", "import", str(file), "--log", url)
+    assert "would import 1 user " in said(tmp_path, *asked, "--dry-run")
+    code, why = refused(tmp_path, "log", "tail", "--log", url)
+    assert (code, "there is no log at" in why) == (3, True)
+    assert "imported 1 user " in said(tmp_path, *asked)
+    assert "two\\nlines\\u0000" in said(tmp_path, "log", "show", "--open", "--log", url)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
