@@ -40,6 +40,7 @@ _ITEM = {"title": "a title"}
 _PASSWORDS = {"current_password": PASSWORD, "new_password": "another " + PASSWORD}
 
 ACCESS: Mapping[tuple[str, str], Rule] = {
+    ("GET", "/"): Rule(Access.ANYBODY),
     ("GET", "/docs"): Rule(Access.ANYBODY),
     ("GET", "/openapi.json"): Rule(Access.ANYBODY),
     ("GET", "/problems/{slug}"): Rule(Access.ANYBODY),

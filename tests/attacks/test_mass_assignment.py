@@ -54,7 +54,7 @@ def test_what_a_body_may_not_set_has_no_effect_in_version_1(
     prefix: str, method: str, path: str, body: dict[str, object]
 ) -> None:
     place = prefix + path.replace("{item_id}", "1")
-    values: list[object] = [1, True, "eve", ["auditor"], None]
+    values: list[object] = [True, "eve", ["auditor"]]
     extras = [dict.fromkeys(NAMES, value) for value in values]
     plain = _effect(method, place, body)
     assert [_effect(method, place, body | extra) for extra in extras] == [plain] * len(extras)

@@ -114,7 +114,7 @@ OTHER_REQUESTS = [
     ("GET", "/openapi.json", 200),
     ("GET", "/problems/not-found", 200),
     ("GET", "/itemsandmore", 404),
-    ("GET", "/", 404),
+    ("GET", "/", 200),
 ]
 
 
