@@ -175,7 +175,7 @@ SIGNING_RESUMED: Final = Message(
 )
 CLOCK_AHEAD_ACCEPTED: Final = Message(
     "the log is {span} ahead of the clock, which an operator accepted",
-    "Writes go on, and every event has the time {last} until the clock reaches it.",
+    "Writes go on: until the clock reaches {last}, every event has that time.",
     _NOTHING,
 )
 CLOCK_RIGHT: Final = Message(

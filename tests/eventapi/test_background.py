@@ -59,7 +59,7 @@ async def test_a_log_is_followed_on_whatever_is_raised(
 ) -> None:
     await follow_a_log_that_fails_once(monkeypatch, error)
     (told,) = caplog.records
-    assert told.getMessage() == "following has failed, and begins anew"
+    assert told.getMessage().startswith("following has failed because of a fault of eventapi")
     assert told.exc_info is not None
     assert told.exc_info[1] is error
 

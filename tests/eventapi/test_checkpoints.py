@@ -106,7 +106,7 @@ def test_an_older_checkpoint_that_is_put_back_counts_for_nothing(folder: Path) -
     shutil.copy(file(folder, "checkpoint"), folder / "old")
     signed(folder, 9)
     shutil.copy(folder / "old", file(folder, "checkpoint"))
-    suspended(folder, 5, "9 events was signed")
+    suspended(folder, 5, "That is of 9 events")
 
 
 def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> None:
@@ -218,7 +218,7 @@ def test_only_a_checkpoint_that_the_log_continues_confirms_a_key(folder: Path) -
     file(folder, "signed").unlink()
     with pytest.raises(SigningSuspended, match="That is of 5 events, and the log has 4"):
         asyncio.run(checkpoints(folder, 4).confirm(newest))
-    with pytest.raises(SigningSuspended, match="its first 5 events are not"):
+    with pytest.raises(SigningSuspended, match="Its first 5 events are not"):
         asyncio.run(checkpoints(folder, 9, another(9, 2)).confirm(newest))
     suspended(folder, 9, "came here by a copy")
 

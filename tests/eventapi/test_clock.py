@@ -60,7 +60,7 @@ def is_refused(clock: LogClock, last: str) -> bool:
     try:
         clock.check(last)
     except ClockJumped as error:
-        text = str(error)
+        text = str(error.message)
         assert "Reads go on, and nothing was lost" in text
         assert "eventapi serve --accept-clock" in text
         assert clock.refuses

@@ -379,7 +379,6 @@ def test_what_is_not_proven_is_not_restored(
     keys = ("--vault", str(tmp_path / "keys"))
     code, why = refused(tmp_path / "new", "restore", str(backup), "--key", vkey, *keys)
     assert code != 0
-    assert message_in(why).startswith("nothing is restored: ") or code == 3
     assert said in why
     assert not list((tmp_path / "new").glob("*"))
 
