@@ -41,4 +41,5 @@ ENDPOINT = Endpoint(
     answers={200: Root, 307: None},
     reads_state=False,
     any_query=True,
+    operation_id="get_root",
 )

@@ -49,6 +49,8 @@ _TAGS = {
     "documentation": "This documentation.",
 }
 
+_MEANINGS = {304: "The client has it already.", 307: "It is at the address in `Location`."}
+
 _BINARY = "application/octet-stream"
 
 
@@ -173,7 +175,7 @@ class _Builder:
             names = (*names, *(LIMITS if endpoint.limited else ()))
             names = (*names, *(self._announced if is_v1 else ()))
             response = responses[str(status)] = {
-                "description": {304: "The client has it already."}.get(status, "Done."),
+                "description": _MEANINGS.get(status, "Done."),
                 "headers": self.components.headers_of(names),
             }
             if kind is not None:

@@ -68,7 +68,14 @@ def test_the_joint_document_adds_the_version_to_ids_unless_the_path_has_none(api
     document = api.request("GET", "/openapi.json").json()
     ids = [operation["operationId"] for operation in operations(document)]
     versioned = {f"{name}_{version}" for name in OPERATION_IDS for version in ("v1", "v2")}
-    pages = {"get_docs", "get_problem", "get_openapi", "get_openapi_v1", "get_openapi_v2"}
+    pages = {
+        "get_root",
+        "get_docs",
+        "get_problem",
+        "get_openapi",
+        "get_openapi_v1",
+        "get_openapi_v2",
+    }
     assert sorted(ids) == sorted(OPERATION_IDS | versioned | pages)
 
 
