@@ -54,6 +54,8 @@ def main() -> None:
 
     Process 1 of a container has to handle SIGTERM, because the kernel drops it otherwise.
     """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # See `eventapi.__main__`.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _replace_closed_streams()
     isolate_children()
     if os.getpid() == 1:

@@ -23,13 +23,13 @@ from typing import Final, NoReturn
 
 import click
 import uvicorn
-from uvicorn.supervisors import ChangeReload
 
 from eventapi import logs
 from eventapi.beginning import check_start
 from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
 from eventapi.cli.options import flags, loaded, setting_option, settings_options
+from eventapi.cli.reloading import Reloader
 from eventapi.cli.restarting import inherited_socket, restart
 from eventapi.cli.signals import (
     ENDING,
@@ -293,4 +293,7 @@ def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[],
     listening.listen(BACKLOG)  # Who opens the page at once waits for the first child.
     announce()
     handle_hangup(signal.SIG_DFL)
-    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listening.socket]).run()
+    reloader = Reloader(config, [listening.socket])
+    reloader.run()
+    if reloader.was_interrupted:
+        raise KeyboardInterrupt

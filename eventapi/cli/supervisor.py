@@ -13,8 +13,8 @@ import pickle
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.resource_tracker import ensure_running
 from typing import Final
@@ -46,6 +46,20 @@ _TURN_SECONDS: Final = 0.5
 _log = logging.getLogger("uvicorn.error")
 
 
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Start processes with SIGINT blocked until they have a handler.
+
+    Ctrl-C reaches them too, and one that is still importing would print a traceback.
+    """
+    ensure_running()  # Else it is started next, and unblocks the signal.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Worker(Process):
     """A worker that is asked how it is, and heard when it answers."""
 
@@ -60,16 +74,9 @@ class Worker(Process):
         self._owing_since: float | None = None  # An answer, or its end.
 
     def start(self) -> None:
-        """Start the process, with SIGINT blocked until it has a handler.
-
-        Ctrl-C reaches the workers too, and one that is still importing would print a traceback.
-        """
-        ensure_running()  # Else it is started next, and unblocks the signal.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        """Start the process."""
+        with interrupts_blocked():
             super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.child_conn.close()  # So the end of the worker is the end of the pipe.
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:

@@ -84,7 +84,7 @@ def test_the_name_to_install_by_is_our_own() -> None:
     """On PyPI, eventapi is a project of somebody else: no document or message may install it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == DISTRIBUTION == "eventapi-server"
-    assert project["scripts"] == {"eventapi": "eventapi.cli.main:main"}
+    assert project["scripts"] == {"eventapi": "eventapi.__main__:main"}
     texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*")]
     texts += [*ROOT.glob("eventapi/**/*.py"), ROOT / "Makefile"]
     foreign = re.compile(r"pip install[^\n]*\beventapi(?!-server)(\[|'|\s|$)")

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.eventapi.cli.running import PATIENCE, clean_environment
+from tests.eventapi.cli.running import PATIENCE, REPOSITORY, clean_environment
 from tests.eventapi.cli.test_isolation import served
 from tests.servers.service import descendants
 from tests.whole.server import is_running
@@ -48,13 +49,17 @@ def script(folder: Path, text: str) -> list[str]:
 
 @contextmanager
 def started(
-    folder: Path, command: Sequence[str], *, errors: int | None = subprocess.PIPE
+    folder: Path,
+    command: Sequence[str],
+    *,
+    errors: int | None = subprocess.PIPE,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, of which nothing is left afterwards."""
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=clean_environment(),
+        env=clean_environment(**environment or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=errors,
@@ -176,6 +181,59 @@ def test_ctrl_c_twice_is_quiet(tmp_path: Path, workers: int, moment: str) -> Non
     assert server.returncode == 130
     assert b"Traceback" not in errors, errors.decode()
     assert b"KeyboardInterrupt" not in errors
+
+
+INTERRUPTING = """\
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == os.environ["INTERRUPTED_AT"]:
+            sys.meta_path.remove(self)
+            for _ in range(2):
+                os.killpg(0, signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+"""As ``sitecustomize``: Ctrl-C comes twice, in the middle of an import, to all processes."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("more", [[], ["--workers", "2"], ["--reload"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("logging", "click", "dotenv", "msgspec", "eventapi.cli.options", "eventapi.cli.serve"),
+        *("uvicorn", "uvicorn.supervisors", "eventapi.app", "litestar", "events.log.jsonl"),
+        "uvloop",
+    ],
+)
+def test_ctrl_c_twice_in_the_middle_of_an_import_is_quiet(
+    tmp_path: Path, module: str, more: list[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
+    settings = {"INTERRUPTED_AT": module, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    command = [sys.executable, "-m", "eventapi", "serve", "--port", "0", *more]
+    with started(tmp_path, command, environment=settings) as server:
+        _, errors = server.communicate(timeout=PATIENCE)
+    assert server.returncode in {130, -signal.SIGINT}
+    assert b"Traceback" not in errors, errors.decode()
+    assert b"KeyboardInterrupt" not in errors
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pause", [0, 0.02, 0.3])
+def test_ctrl_c_twice_under_the_reloader_is_quiet(tmp_path: Path, pause: float) -> None:
+    command = [*script(tmp_path, SERVES), "serve", "--port", "0", "--reload"]
+    with started(tmp_path, command) as server:
+        address = served(server)
+        httpx.get(f"{address}/health/live", timeout=PATIENCE)
+        for _ in range(2):
+            os.killpg(server.pid, signal.SIGINT)
+            time.sleep(pause)
+        _, errors = server.communicate(timeout=PATIENCE)
+    assert server.returncode in {130, -signal.SIGINT}
+    assert b"Traceback" not in errors, errors.decode()
 
 
 def _maps(pid: int, name: bytes) -> bool:
