@@ -85,6 +85,7 @@ def test_what_is_cleared_begins_anew(open_table: Callable[[], Table]) -> None:
     assert table.add("ann", 60).count == 1
 
 
+@pytest.mark.long
 def test_ever_new_callers_fill_nothing_and_free_nobody_near_a_limit(
     open_table: Callable[[], Table], tmp_path: Path
 ) -> None:
