@@ -38,7 +38,7 @@ def next_of(answer: httpx.Response) -> str | None:
     link = answer.links.get("next")
     following = None if link is None else link["url"]
     assert (link is None) == ("link" not in answer.headers)
-    assert following is None or following.startswith("http://test/")
+    assert following is None or following.startswith("http")
     if isinstance(answer.json(), dict):
         assert list(answer.json()) == ["items", "next"]
         assert answer.json()["next"] == following
