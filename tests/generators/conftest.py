@@ -1,0 +1,57 @@
+"""Fixtures: a real server, its documents as files, and the generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.generators.tools import Node, Python, install_npm, install_pypi, needs
+from tests.whole.server import Server, by_serve
+
+DOCUMENTS = {
+    "joint": "/openapi.json",
+    "v1": "/api/v1/openapi.json",
+    "v2": "/api/v2/openapi.json",
+}
+_UNLIMITED = {"EVENTAPI_RATE_LIMIT": "off", "EVENTAPI_RATE_LIMIT_LOGIN": "off"}
+
+
+def _shared(factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory of the whole test session, also where several processes run it."""
+    base = factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Node:
+    needs("node", "npm")
+    return install_npm(_shared(tmp_path_factory, worker_id))
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Python:
+    needs("java")
+    return install_pypi(_shared(tmp_path_factory, worker_id))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server."""
+    data = tmp_path_factory.mktemp("server") / "data"
+    with Server(data, 1, by_serve, _UNLIMITED) as server:
+        yield f"http://127.0.0.1:{server.port}"
+        assert "Traceback" not in server.output
+
+
+@pytest.fixture(scope="module")
+def documents(address: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The OpenAPI documents as files, by name."""
+    directory = tmp_path_factory.mktemp("documents")
+    found = {}
+    for name, path in DOCUMENTS.items():
+        found[name] = directory / f"{name}.json"
+        found[name].write_bytes(httpx.get(f"{address}{path}").content)
+    return found

@@ -1,0 +1,217 @@
+"""Generated clients compile, and work against a real server.
+
+Each client in `clients` makes the same calls in the words of its generator, and prints each that did
+what it must.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.generators.conftest import DOCUMENTS
+from tests.generators.tools import CLIENTS, Node, Python, needs, run
+
+pytestmark = pytest.mark.long
+
+CALLS = (
+    "register 201",
+    "register 409",
+    "login 200",
+    "create_item 201",
+    "create_item 422",
+    "get_item 200",
+    "list_items 200",
+    "update_item 200",
+    "replace_item 200",
+    "get_item_history 200",
+    "delete_item 204",
+    "get_item 404",
+    "refresh 200",
+    "get_me 200",
+    "logout 204",
+    "get_me 401",
+)
+"""What every client does."""
+
+_GO_PATH = "/usr/share/gocode"
+_OAUTH2 = Path(_GO_PATH, "src/golang.org/x/oauth2")
+
+
+def assert_called(output: str) -> None:
+    """Assert that a client made all its calls."""
+    assert tuple(output.split("\n")[: len(CALLS)]) == CALLS, output
+
+
+def arguments(address: str) -> list[str]:
+    """What every client is started with: where the server is, and the name of a new user."""
+    return [address, f"user-{secrets.token_hex(6)}"]
+
+
+def generate_typescript_fetch(node: Node, python: Python, document: Path, folder: Path) -> None:
+    python.openapi_generator("typescript-fetch", document, folder / "client")
+
+
+def generate_typescript_axios(node: Node, python: Python, document: Path, folder: Path) -> None:
+    python.openapi_generator("typescript-axios", document, folder / "client")
+
+
+def generate_openapi_typescript(node: Node, python: Python, document: Path, folder: Path) -> None:
+    node.run("openapi-typescript", document, "-o", folder / "client" / "schema.ts")
+
+
+def generate_orval(node: Node, python: Python, document: Path, folder: Path) -> None:
+    api = {
+        "input": str(document),
+        "output": {"target": str(folder / "client" / "api.ts"), "client": "fetch"},
+    }
+    (folder / "orval.config.mjs").write_text(f"export default {json.dumps({'api': api})}")
+    node.run("orval", "--config", folder / "orval.config.mjs", directory=folder)
+
+
+def generate_hey_api(node: Node, python: Python, document: Path, folder: Path) -> None:
+    node.run("openapi-ts", "-i", document, "-o", folder / "client", directory=folder)
+
+
+def generate_swagger_typescript_api(
+    node: Node, python: Python, document: Path, folder: Path
+) -> None:
+    target: list[str | Path] = ["-o", folder / "client", "-n", "api.ts"]
+    node.run("swagger-typescript-api", "generate", "-p", document, *target)
+
+
+GENERATORS: dict[str, Callable[[Node, Python, Path, Path], None]] = {
+    "typescript_fetch": generate_typescript_fetch,
+    "typescript_axios": generate_typescript_axios,
+    "openapi_typescript": generate_openapi_typescript,
+    "orval": generate_orval,
+    "hey_api": generate_hey_api,
+    "swagger_typescript_api": generate_swagger_typescript_api,
+}
+
+_TSCONFIG = {
+    "compilerOptions": {
+        "strict": True,
+        "target": "ES2022",
+        "lib": ["ES2022", "DOM", "DOM.Iterable"],
+        "module": "NodeNext",
+        "moduleResolution": "NodeNext",
+        "skipLibCheck": True,  # Declarations of packages; the generated code is checked.
+        "types": ["node"],
+        "outDir": "built",
+        "rootDir": ".",
+    },
+    "include": ["**/*.ts"],
+}
+
+
+def compiled(node: Node, folder: Path) -> Path:
+    """Compile the TypeScript in a folder, strictly."""
+    (folder / "tsconfig.json").write_text(json.dumps(_TSCONFIG))
+    (folder / "package.json").write_text('{"type": "commonjs"}')
+    node.run("tsc", "-p", folder)
+    return folder / "built"
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_typescript_client_compiles(
+    node: Node, python: Python, documents: dict[str, Path], name: str, generator: str
+) -> None:
+    folder = node.folder(f"{generator}-{name}")
+    GENERATORS[generator](node, python, documents[name], folder)
+    assert compiled(node, folder).exists()
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_typescript_client_works(
+    node: Node, python: Python, documents: dict[str, Path], address: str, generator: str
+) -> None:
+    folder = node.folder(f"{generator}-working")
+    GENERATORS[generator](node, python, documents["v2"], folder)
+    shutil.copy(CLIENTS / f"{generator}.ts", folder / "main.ts")
+    shutil.copy(CLIENTS / "calls.ts", folder / "calls.ts")
+    built = compiled(node, folder)
+    assert_called(run(["node", built / "main.js", *arguments(address)], folder))
+
+
+def go_client(python: Python, document: Path, root: Path) -> dict[str, str]:
+    """Generate a Go client as a package of a workspace; the environment to build it in."""
+    needs("go")
+    if not _OAUTH2.exists():
+        pytest.skip(f"{_OAUTH2} is absent: apt-get install golang-golang-x-oauth2-dev")
+    package = root / "src" / "eventapi"
+    python.openapi_generator("go", document, root / "generated", "--package-name", "eventapi")
+    package.mkdir(parents=True)
+    for file in (root / "generated").glob("*.go"):
+        shutil.copy(file, package)
+    environment = {"GOPATH": f"{root}:{_GO_PATH}", "GO111MODULE": "off", "GOFLAGS": ""}
+    return environment | {"GOCACHE": str(root / "cache")}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_go_client_compiles(
+    python: Python, documents: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    environment = go_client(python, documents[name], tmp_path)
+    run(["go", "vet", "eventapi"], tmp_path, environment)
+
+
+def test_a_go_client_works(
+    python: Python, documents: dict[str, Path], address: str, tmp_path: Path
+) -> None:
+    environment = go_client(python, documents["v2"], tmp_path)
+    main = tmp_path / "src" / "main"
+    main.mkdir()
+    shutil.copy(CLIENTS / "main.go", main)
+    run(["go", "build", "-o", tmp_path / "client", "main"], tmp_path, environment)
+    assert_called(run([tmp_path / "client", *arguments(address)], tmp_path))
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_python_clients_compile(
+    python: Python, documents: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    for generate in (generate_openapi_python_client, generate_python):
+        folder = tmp_path / generate.__name__
+        folder.mkdir()
+        generate(python, documents[name], folder)
+        run([python.bin / "python", "-m", "compileall", "-q", folder], folder)
+        modules = [
+            ".".join(path.relative_to(folder).with_suffix("").parts)
+            for path in (folder / "client").rglob("*.py")
+        ]
+        code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
+        run([python.bin / "python", "-c", code], folder)
+
+
+def generate_openapi_python_client(python: Python, document: Path, folder: Path) -> None:
+    """Every endpoint has to be generated: none may be left out with a warning."""
+    target: list[str | Path] = ["--output-path", folder / "client", "--meta", "none"]
+    command = [python.bin / "openapi-python-client", "generate", "--path", document, *target]
+    output = run(command, folder)
+    assert "WARNING" not in output, output
+
+
+def generate_python(python: Python, document: Path, folder: Path) -> None:
+    python.openapi_generator("python", document, folder / "generated", "--package-name", "client")
+    (folder / "generated" / "client").rename(folder / "client")
+
+
+@pytest.mark.parametrize("generate", [generate_openapi_python_client, generate_python])
+def test_a_python_client_works(
+    python: Python,
+    documents: dict[str, Path],
+    address: str,
+    tmp_path: Path,
+    generate: Callable[[Python, Path, Path], None],
+) -> None:
+    generate(python, documents["v2"], tmp_path)
+    program = CLIENTS / f"{generate.__name__.removeprefix('generate_')}.py"
+    command: list[str | Path] = [python.bin / "python", program, *arguments(address)]
+    assert_called(run(command, tmp_path, {"PYTHONPATH": str(tmp_path)}))

@@ -1,0 +1,149 @@
+"""Generators, linters and compilers of others, and how they run.
+
+Packages of npm and PyPI are installed once a test session, outside the repository.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+CLIENTS = Path(__file__).parent / "clients"
+
+NPM_PACKAGES = (
+    "@hey-api/openapi-ts@>=0.95 <1",
+    "@redocly/cli@^2.77.0",
+    "@stoplight/spectral-cli@^6.16.3",
+    "@types/node@^24.0.0",
+    "axios@^1.21.0",
+    "openapi-fetch@^0.17.0",
+    "openapi-typescript@^7.13.0",
+    "orval@>=7.13 <9",
+    "swagger-typescript-api@^13.13.0",
+    "typescript@~5.9.3",
+)
+PYPI_PACKAGES = (
+    "openapi-generator-cli>=7.26,<8",
+    "openapi-python-client>=0.29,<0.30",
+    # What the client of OpenAPI Generator imports.
+    "pydantic>=2.11,<3",
+    "python-dateutil>=2.8.2,<3",
+    "urllib3>=2.7,<3",
+)
+
+_TIMEOUT_SECONDS = 600
+
+
+def run(
+    command: Sequence[str | Path],
+    directory: Path,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """The output of a program, which has to succeed."""
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | (environment or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-6_000:]}"
+    return done.stdout
+
+
+def needs(*programs: str) -> None:
+    """Skip a test if programs of Debian's packages are absent."""
+    absent = [program for program in programs if shutil.which(program) is None]
+    if absent:
+        pytest.skip(f"{', '.join(absent)} absent: make servers")
+
+
+class Node:
+    """npm packages in a directory; generated code must be in folders of it to find them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def run(self, program: str, *arguments: str | Path, directory: Path | None = None) -> str:
+        """Run a program of a package."""
+        path = self.directory / "node_modules" / ".bin" / program
+        return run([path, *arguments], directory or self.directory)
+
+    def folder(self, name: str) -> Path:
+        """A new folder."""
+        folder = self.directory / name
+        folder.mkdir()
+        return folder
+
+
+class Python:
+    """PyPI packages in a virtual environment."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bin = directory / "bin"
+        self._jar = next(directory.glob("lib/*/site-packages/openapi_generator_cli/*.jar"))
+
+    def openapi_generator(self, generator: str, document: Path, target: Path, *more: str) -> None:
+        """Generate a client with OpenAPI Generator."""
+        arguments: list[str | Path] = [
+            "generate",
+            "-i",
+            document,
+            "-g",
+            generator,
+            "-o",
+            target,
+            *more,
+        ]
+        run(["java", "-jar", self._jar, *arguments], target.parent)
+
+
+def install_npm(shared: Path) -> Node:
+    """The npm packages, installed by whichever test process comes first."""
+    directory = shared / "npm"
+    with _once(shared, "npm") as is_first:
+        if is_first:
+            directory.mkdir(exist_ok=True)
+            (directory / "package.json").write_text("{}")
+            options = ["--no-audit", "--no-fund", "--no-package-lock"]
+            run(["npm", "install", *options, *NPM_PACKAGES], directory)
+            (shared / "npm.installed").touch()
+    return Node(directory)
+
+
+def install_pypi(shared: Path) -> Python:
+    """The PyPI packages, installed by whichever test process comes first."""
+    directory = shared / "venv"
+    with _once(shared, "pypi") as is_first:
+        if is_first:
+            run([sys.executable, "-m", "venv", directory], shared)
+            run([directory / "bin" / "pip", "install", "--quiet", *PYPI_PACKAGES], shared)
+            (shared / "pypi.installed").touch()
+    return Python(directory)
+
+
+class _once:  # noqa: N801 - used as a function
+    """A lock over test processes; says whether something has yet to be installed."""
+
+    def __init__(self, shared: Path, name: str) -> None:
+        self._marker = shared / f"{name}.installed"
+        self._lock = shared / f"{name}.lock"
+
+    def __enter__(self) -> bool:
+        self._file = self._lock.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return not self._marker.exists()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
