@@ -90,12 +90,28 @@ def test_nobody_learns_from_a_refusal_who_exists(api: Api, known: Caller) -> Non
         api.login("nobody", "a wrong password"),
         api.login("n/o body at all", "a wrong password"),
         by_form(api, urlencode({"username": "known", "password": "wrong"})),
-        by_form(api, urlencode({"username": "nobody", "password": "x" * 2000})),
+        by_form(api, urlencode({"username": "nobody", "password": "é" * 1000})),
+        by_form(api, urlencode({"username": "known", "password": "é" * 1000})),
     ]
     problems = [assert_problem(answer, 401, "invalid-credentials") for answer in answers]
     bodies = {tuple((problem | {"request_id": ""}).items()) for problem in problems}
     assert len(bodies) == 1
     assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
+
+
+@pytest.mark.parametrize("name", ["known", "nobody"])
+def test_a_password_that_is_far_too_long_is_refused_whoever_exists(
+    api: Api, known: Caller, prefix: str, name: str
+) -> None:
+    body = {"username": name, "password": "x" * 2000}
+    for answer in (
+        api.request("POST", f"{prefix}/auth/login", json=body),
+        by_form(api, urlencode(body), prefix),
+    ):
+        problem = assert_problem(answer, 422, "validation-failed")
+        assert problem["errors"] == [
+            {"pointer": "/password", "detail": "must have at most 1024 characters"}
+        ]
 
 
 def test_a_login_that_is_refused_writes_nothing(api: Api, known: Caller) -> None:
