@@ -16,8 +16,8 @@ from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.moving import Moved, copy_into
 from eventapi.cli.opening import (
     LOCK_SECONDS,
-    log_in,
     opened_log,
+    settings_of,
     state_at,
 )
 from eventapi.cli.options import loaded, settings_options
@@ -78,8 +78,8 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
         raise click.UsageError("at most FROM and TO are wanted")
     settings = loaded().settings
     *sources, to = places
-    target = msgspec.structs.replace(settings, log=log_in(to))
-    source = msgspec.structs.replace(settings, log=log_in(sources[0])) if sources else settings
+    target = settings_of(to, settings)
+    source = settings_of(sources[0], settings) if sources else settings
     if target.log_path.resolve() == source.log_path.resolve():
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from eventapi import storage
 from eventapi.cli.failures import AnswerIsNo, Misuse
 from eventapi.cli.output import progress_bar
@@ -79,10 +81,18 @@ async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> 
 
 
 def log_in(place: str) -> str:
-    """The log that a file or a directory means."""
+    """The log that a file, a directory or an address means."""
     if "://" in place or not (place.endswith("/") or Path(place).is_dir()):
         return place
     return str(Path(place) / "events.jsonl")
+
+
+def settings_of(place: str, settings: Settings) -> Settings:
+    """The settings for the log that a place means; raises `Misuse` for a bad address."""
+    try:
+        return msgspec.structs.replace(settings, log=log_in(place))
+    except ValueError as error:
+        raise Misuse(str(error)) from None
 
 
 def operator() -> str:

@@ -9,6 +9,7 @@ from events.log.verify import DAMAGE, Kind, Report
 from events.messages.commands import (
     CONTRADICTS_CHECKPOINT,
     DAMAGED,
+    DATABASE_HEAD_DIFFERS,
     INCOMPLETE,
     KEYS_MISSING,
     MARK_OF_OTHER_LOG,
@@ -34,10 +35,14 @@ _WORST_FIRST: Final[dict[Kind, Message]] = {
 """What a finding means where there is none of a kind before it."""
 
 
-def verdict(name: str, report: Report, head: TreeHead | None = None) -> Message:
+def verdict(
+    name: str, report: Report, head: TreeHead | None = None, *, is_database: bool = False
+) -> Message:
     """What a report says of the log called ``name``; ``head`` is that of the checkpoint."""
     good, last = report.good_up_to, report.head.position
     message = _worst(report)
+    if is_database and message in {MARK_OF_OTHER_LOG, ONLY_MARK_DAMAGED}:
+        message = DATABASE_HEAD_DIFFERS  # A database has its head row where a file has a mark.
     subjects = [one.subject for one in report.findings if one.kind == "key"]
     if message is KEYS_MISSING:
         return users_without_keys(subjects, message, events=report.lines)

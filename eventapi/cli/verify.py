@@ -88,7 +88,9 @@ def verify_log(
         report = _checked_with_vault(file, head, settings) if seals else checked(file, head, None)
         if prefix_of is not None:
             report = _compared(file, report, prefix_of)
-    said = verdict(settings.log_name if path is None else str(path), report, head)
+    is_database = path is None and settings.is_database
+    name = settings.log_name if path is None else str(path)
+    said = verdict(name, report, head, is_database=is_database)
     if as_json:
         print_json(
             {

@@ -132,6 +132,11 @@ MARK_OF_OTHER_LOG: Final = Message(
     "put the log back that the mark is of; if this log is the right one: rm {mark}, and start the "
     "server, which makes a new mark",
 )
+DATABASE_HEAD_DIFFERS: Final = Message(
+    "{name} is DAMAGED: its {events:,} events are chained, but its head row is of another event",
+    "Nothing was changed. Events at the end are missing, or rows were changed by hand.",
+    "restore the newest backup of the database (docs/operating.md, Restore)",
+)
 NEWER_VERSION: Final = Message(
     "{name} was written by a newer version of eventapi: its {events:,} events are whole and chained, "
     "and this version does not know the types or shapes of some",

@@ -169,7 +169,7 @@ def test_a_start_refuses_a_vault_without_the_keys(storage: Storage) -> None:
             await house.register("bob")
             await lose_key(house, "users/1")
         lines = await storage.lines()
-        with pytest.raises(VaultUnavailable, match=r"1 user has no key \(users/1\)\. .* Next: "):
+        with pytest.raises(VaultUnavailable, match=r"1 user has no key \(users/1\)"):
             async with opened(storage):
                 pass
         assert await storage.lines() == lines

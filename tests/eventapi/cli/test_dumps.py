@@ -68,6 +68,6 @@ def test_a_database_put_back_to_an_older_dump_is_refused_until_the_mark_is_remov
     refused = invoke(data, "state", "digest", "--log", url)
     assert (refused.exit_code, "3 events were acknowledged here" in refused.stderr) == (3, True)
     (mark,) = data.glob("database-*.mark")
-    assert f"remove {mark}" in refused.stderr
+    assert f"rm {mark}" in refused.stderr
     mark.unlink()
     assert invoke(data, "state", "digest", "--log", url).exit_code == 0

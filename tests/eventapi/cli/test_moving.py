@@ -339,7 +339,7 @@ def test_keys_of_another_log_are_not_replaced(data: Path, url: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("key", "code", "why"),
     [
-        (None, 1, "there is no key for users/1, who is not erased"),
+        (None, 1, "1 user has no key (users/1)"),
         (bytes(range(32)), 3, "damaged at position 1"),
     ],
     ids=["lost", "another"],
@@ -363,13 +363,14 @@ def test_what_makes_no_sense_with_a_database_is_refused_in_words(
     code, why = refused(data, "log", "copy", moved, *keys)
     assert (code, "a database has the keys beside the log" in why) == (2, True)
     code, why = refused(data, "log", "copy", moved, moved)
-    assert (code, why.endswith("is the log itself\n")) == (2, True)
+    assert (code, message_in(why).endswith("is the log itself")) == (2, True)
     assert not any(secret in why for secret in PASSWORDS)
     said(data, "log", "copy", f"{tmp_path}/backup/", *keys)
     code, why = refused(data, "log", "restore", f"{tmp_path}/backup", *keys, "--log", moved)
-    assert (code, "is filled by `eventapi log copy FROM URL`" in why) == (3, True)
+    assert (code, "a log in a database is not restored from FROM" in why) == (3, True)
     code, why = refused(data, "log", "copy", "oracle://a:b@localhost/x")
-    assert (code, "an address of a database is postgresql://" in why) == (3, True)
+    assert code == 2
+    assert "postgresql://" in why
 
 
 # Checking

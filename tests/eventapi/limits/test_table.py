@@ -205,5 +205,5 @@ def test_a_file_that_cannot_be_made_is_done_without(
     (tmp_path / "limits.table").mkdir()
     table = Table(tmp_path / "limits.table", SECRET)
     assert [table.add("ann", 60).count for _ in range(2)] == [1, 2]
-    assert "counted by each worker alone" in caplog.text
+    assert "each worker counts rate limits alone" in caplog.text
     table.close()
