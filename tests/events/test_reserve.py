@@ -98,6 +98,7 @@ def test_a_link_in_the_place_of_the_reserve_is_not_followed(
     assert "no room can be kept in reserve" in caplog.text
 
 
+@pytest.mark.root
 def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk: Path) -> None:
     """And nothing else can take the room that they were given, in any process."""
 
@@ -118,6 +119,7 @@ def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk: Path
     run(write, disk / "events.jsonl")
 
 
+@pytest.mark.root
 def test_control_without_a_reserve_nothing_is_written(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +133,7 @@ def test_control_without_a_reserve_nothing_is_written(
     run(write, disk / "events.jsonl")
 
 
+@pytest.mark.root
 def test_a_reserve_that_is_used_up_refuses_all_until_there_is_room(disk: Path) -> None:
     async def write(log: JsonlLog) -> None:
         await append(log)
@@ -144,6 +147,7 @@ def test_a_reserve_that_is_used_up_refuses_all_until_there_is_room(disk: Path) -
     run(write, disk / "events.jsonl")
 
 
+@pytest.mark.root
 def test_a_log_that_starts_on_a_full_disk_keeps_its_reserve_once_there_is_room(disk: Path) -> None:
     path, reserve = disk / "events.jsonl", disk / "events.jsonl.reserve"
     run(append, path)
@@ -176,6 +180,7 @@ def failing(name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EFBIG, errno.EIO])
 def test_where_no_reserve_can_be_kept_writing_goes_on_without(
     disk: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

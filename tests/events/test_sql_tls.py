@@ -73,6 +73,7 @@ async def _ciphers(url: str) -> set[str]:
     return {value for _, value in rows}
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_mysql_is_spoken_to_with_tls_where_that_is_demanded(
     encrypting: MariaDB, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -84,11 +85,13 @@ async def test_mysql_is_spoken_to_with_tls_where_that_is_demanded(
     assert await append(log, 3) == await everything(log)
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_mysql_is_spoken_to_in_clear_where_nothing_is_demanded(encrypting: MariaDB) -> None:
     assert await _ciphers(encrypting.new_database()) == {""}
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_a_mysql_whose_certificate_nobody_vouches_for_is_refused(
     encrypting: MariaDB,
@@ -97,6 +100,7 @@ async def test_a_mysql_whose_certificate_nobody_vouches_for_is_refused(
         await Database.open(f"{encrypting.url}?ssl=true")
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_a_mysql_of_another_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

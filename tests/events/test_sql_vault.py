@@ -94,9 +94,10 @@ def on_disk(server: Server, url: str, key: bytes) -> bool:
 
 @in_event_loop
 async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more(
-    postgresql: PostgreSQL, tmp_path: Path
+    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that is under way at another server may, and a vacuum then passes over it."""
+    monkeypatch.setattr("events.database.IDLE_SECONDS", 600)  # The batch stays under way.
     url, key = postgresql.new_database(), bytes(range(100, 132))
     log, other = await opened(url, tmp_path / "log"), await opened(url, tmp_path / "other")
     vault = SqlVault(log._database)

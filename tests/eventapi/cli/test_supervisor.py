@@ -81,6 +81,7 @@ def test_what_became_of_a_worker_is_told_with_its_signal_or_code(program: str, w
     assert worker.end() == what
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=5)) as server:
         until_replaced(server, stopped(server))
@@ -88,6 +89,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_ends_though_a_worker_hangs(tmp_path: Path, how: signal.Signals) -> None:
     limits = {"HEALTH_SECONDS": PATIENT, "END_SECONDS": 1}
@@ -99,6 +101,7 @@ def test_a_server_ends_though_a_worker_hangs(tmp_path: Path, how: signal.Signals
     assert not any(map(is_running, workers))
 
 
+@pytest.mark.long
 def test_a_dead_worker_is_replaced_while_another_hangs(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 3, serving(HEALTH_SECONDS=PATIENT)) as server:
         hanging = stopped(server)
@@ -112,6 +115,7 @@ def test_a_dead_worker_is_replaced_while_another_hangs(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.long
 def test_workers_are_added_and_taken_away_by_signals(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving()) as server:
         for sign, count in ((signal.SIGTTIN, 3), (signal.SIGTTOU, 2)):
