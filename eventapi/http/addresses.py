@@ -71,10 +71,10 @@ class Addresses:
         client = scope.get("client")
         if client is None or client[0] not in self._app.trusted_hosts:
             return
-        reported = [value for name, value in scope["headers"] if name == b"x-forwarded-host"]
-        if reported:
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-host"]
+        host = b",".join(lines).rpartition(b",")[2].strip()
+        if host:
             others = [one for one in scope["headers"] if one[0] != b"host"]
-            host = reported[-1].rpartition(b",")[2].strip()
             scope["headers"] = [(b"host", host), *others]
 
     async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -70,6 +70,7 @@ def _answer(api: Api, client: str, headers: dict[str, str]) -> httpx.Response:
     [
         (PROXY, {"x-forwarded-host": "api.example"}, "http://api.example/items?"),
         (PROXY, {"x-forwarded-host": "evil, api.example"}, "http://api.example/items?"),
+        (PROXY, {"x-forwarded-host": " "}, "http://inner/items?"),
         (PROXY, {"x-forwarded-proto": "https"}, "https://inner/items?"),
         ("10.0.0.2", {"x-forwarded-host": "evil.example"}, "http://inner/items?"),
         ("10.0.0.2", {"x-forwarded-proto": "https"}, "http://inner/items?"),
