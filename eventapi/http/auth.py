@@ -26,7 +26,7 @@ from eventapi.http.bodies import (
     Registration,
     normal_email,
 )
-from eventapi.http.decoding import from_texts
+from eventapi.http.decoding import Texts, from_texts
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.reply import Reply, json_reply
 from eventapi.http.request import PATCH_TYPES, ApiRequest
@@ -88,7 +88,7 @@ async def login(request: ApiRequest) -> Reply:
     form = await request.form_fields()
     if form is None:
         body = await request.body_as(PasswordGrant)
-    elif form.get("grant_type") == "refresh_token":
+    elif form.get("grant_type", [])[-1:] == ["refresh_token"]:
         return await _refreshed(request, _refresh_token(form))
     else:
         _check_grant(form, "password", "refresh_token")
@@ -202,16 +202,17 @@ async def refresh(request: ApiRequest) -> Reply:
     return await _refreshed(request, (await request.body_as(RefreshGrant)).refresh_token)
 
 
-def _refresh_token(form: dict[str, str]) -> str:
+def _refresh_token(form: Texts) -> str:
     _check_grant(form, "refresh_token")
     return from_texts(form, RefreshGrant, "body").refresh_token
 
 
-def _check_grant(form: dict[str, str], *grants: str) -> None:
+def _check_grant(form: Texts, *grants: str) -> None:
     """Raise `Invalid` for other grants; one without a value counts as left out (RFC 6749, 3.2)."""
-    if not form.get("grant_type"):
+    given = form.get("grant_type", [""])
+    if given == [""]:
         form.pop("grant_type", None)
-    elif form["grant_type"] not in grants:
+    elif given[-1] not in grants:
         raise Invalid(Fault("/grant_type", f"must be {' or '.join(grants)}", "literal_error"))
 
 

@@ -35,6 +35,9 @@ _NO_FORM: Final = (
 
 Where = Literal["body", "query"]
 
+Texts = dict[str, list[str]]
+"""All values of each name in a form or a query."""
+
 
 def decode_json(content: bytes, kind: type[S]) -> S:
     """A JSON body as a Struct; raises `ProblemError` and `Invalid`.
@@ -94,8 +97,8 @@ _decode_plainly = json.JSONDecoder(
 ).decode
 
 
-def form_fields(content: bytes, content_type: str, names: Collection[str]) -> dict[str, str]:
-    """The fields of these names in a form; raises `ProblemError` and `Invalid`.
+def form_fields(content: bytes, content_type: str, names: Collection[str]) -> Texts:
+    """The fields of these names in a form; raises `ProblemError`.
 
     The form is urlencoded or multipart. Other fields are ignored, also if they are repeated, as
     ``resource`` may be (RFC 8707, section 2).
@@ -108,7 +111,7 @@ def form_fields(content: bytes, content_type: str, names: Collection[str]) -> di
             pairs = _urlencoded_pairs(content)
     except (ValueError, MultipartError):
         raise ProblemError("malformed-body", _NO_FORM) from None
-    return _unique_texts((pair for pair in pairs if pair[0] in names), "body")
+    return _by_name(pair for pair in pairs if pair[0] in names)
 
 
 def _urlencoded_pairs(content: bytes) -> list[tuple[str, str]]:
@@ -138,7 +141,7 @@ def _multipart_pairs(content: bytes, content_type: str) -> list[tuple[str, str]]
     return [(part.name, part.raw.decode()) for part in parser if not part.filename]
 
 
-def query_texts(raw: bytes) -> dict[str, str]:
+def query_texts(raw: bytes) -> Texts:
     """The parameters of a query string; raises `Invalid`."""
     try:
         pairs = parse_qsl(
@@ -147,32 +150,32 @@ def query_texts(raw: bytes) -> dict[str, str]:
     except ValueError:
         detail = f"the query must be UTF-8 with at most {_MAX_FORM_FIELDS} parameters"
         raise Invalid(Fault("", detail, where="query")) from None
-    return _unique_texts(pairs, "query")
+    return _by_name(pairs)
 
 
-def _unique_texts(pairs: Iterable[tuple[str, str]], where: Where) -> dict[str, str]:
-    texts: dict[str, str] = {}
+def _by_name(pairs: Iterable[tuple[str, str]]) -> Texts:
+    texts: Texts = {}
     for name, text in pairs:
-        if name in texts:
-            raise Invalid(Fault(f"/{name}", "is given more than once", where=where))
-        texts[name] = text
+        texts.setdefault(name, []).append(text)
     return texts
 
 
-def from_texts(texts: Mapping[str, str], kind: type[S], where: Where) -> S:
+def from_texts(texts: Texts, kind: type[S], where: Where) -> S:
     """Texts of a query or a form as a Struct; raises `Invalid`.
 
     What is not known is ignored in a form (RFC 6749, section 3.2), and refused in a query.
     """
-    known = {name: texts[name] for name in kind.__struct_fields__ if name in texts}
+    known = {name: texts[name][-1] for name in kind.__struct_fields__ if name in texts}
     try:
         converted = msgspec.convert(known, kind, strict=False)
         faults = failed_checks(converted) + _inexact(known, converted)
     except msgspec.ValidationError:
         faults = faults_of(known, kind, is_text=True)
-    if where == "query":
-        unknown = (name for name in texts if name not in known)
-        faults += [unknown_member(name, "is not a parameter of this request") for name in unknown]
+    for name, values in texts.items():
+        if where == "query" and name not in known:
+            faults.append(unknown_member(name, "is not a parameter of this request"))
+        elif len(values) > 1:
+            faults.append(Fault(f"/{name}", "is given more than once"))
     if faults:
         raise Invalid(*(msgspec.structs.replace(fault, where=where) for fault in faults))
     return converted

@@ -18,6 +18,8 @@ from eventapi.commands.command import Command
 from eventapi.http.bodies import TOKEN_FIELDS, Body
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
+    Texts,
+    Where,
     decode_json,
     form_fields,
     from_texts,
@@ -159,7 +161,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
         ):
             return None
         texts = query_texts(self.scope["query_string"])
-        return from_texts(texts, _QueryToken, "query").access_token
+        tokens = {name: values for name, values in texts.items() if name == _TOKEN}
+        return from_texts(tokens, _QueryToken, "query").access_token
 
     async def auditor(self) -> tuple[State, User]:
         """The state and the user, who is an auditor; raises `Unauthenticated` and `Forbidden`."""
@@ -200,9 +203,13 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """The position that a point of the log means; raises `Invalid`."""
         try:
             point = as_of if isinstance(as_of, int) else point_of(as_of)
+            return await self.services.past.position(point, state)
         except ValueError as error:
-            raise Invalid(Fault("/as_of", f"{error} and not a position")) from None
-        return await self.services.past.position(point, state)
+            faults: Sequence[Fault] = [Fault("/as_of", f"{error} and not a position")]
+        except Invalid as error:
+            faults = error.faults
+        where: Where = "body" if self.method == "POST" else "query"
+        raise Invalid(*(msgspec.structs.replace(fault, where=where) for fault in faults))
 
     def media_type(self) -> str:
         """The declared media type, or what the version takes for one; raises `ProblemError`.
@@ -255,7 +262,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         strict_or_lenient: type[B] = self.version.body(kind)
         return decode_json(content, strict_or_lenient)
 
-    async def form_fields(self) -> dict[str, str] | None:
+    async def form_fields(self) -> Texts | None:
         """The fields of a token endpoint's form, or ``None`` where the body is declared otherwise.
 
         Raises `Invalid` and `ProblemError`.

@@ -198,3 +198,21 @@ def test_a_token_in_the_query_is_for_streams_alone(auditor: Caller, method: str,
     how["headers"] = {"accept": LINES}
     answer = auditor.api.request("HEAD", "/audit/events", **how)
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/items/events", "/audit/events"])
+def test_a_stream_with_its_token_in_the_query_takes_all_parameters(
+    auditor: Caller, path: str
+) -> None:
+    how: dict[str, Any] = {"headers": {"accept": LIVE}}
+    query = {"access_token": auditor.token, "after": "0"}
+    assert auditor.api.request("HEAD", path, params=query, **how).status_code == 200
+    query |= {"after": "x", "unknown": "1"}
+    problem = assert_problem(
+        auditor.api.request("GET", path, params=query, **how), 422, "validation-failed"
+    )
+    found = {(fault["pointer"], fault["detail"]) for fault in problem["errors"]}
+    assert found == {
+        ("/after", "must be a whole number"),
+        ("/unknown", "is not a parameter of this request"),
+    }
