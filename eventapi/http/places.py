@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 _VERSION_1: Final = ("/api/v1/", "/auth/", "/items/")
-_TOKEN_ENDPOINTS: Final = ("/auth/login", "/auth/refresh")
+_ACCOUNTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/")
+_TOKEN_ENDPOINTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/(login|refresh)")
 
 PUBLIC_URL: Final = "public_url"
 """The scope's key of the setting PUBLIC_URL, where it is set."""
@@ -24,7 +26,12 @@ def is_version_1(place: str) -> bool:
 
 def is_token_endpoint(place: str) -> bool:
     """Whether a path is a token endpoint of OAuth 2.0, in any version."""
-    return place.endswith(_TOKEN_ENDPOINTS)
+    return _TOKEN_ENDPOINTS.fullmatch(place) is not None
+
+
+def is_account(place: str) -> bool:
+    """Whether a path is about an account, so that bodies may have passwords, in any version."""
+    return _ACCOUNTS.match(place) is not None
 
 
 def base_url(scope: Any) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from eventapi.http.places import is_token_endpoint, is_version_1, place_of
+from eventapi.http.places import is_account, is_token_endpoint, is_version_1, place_of
 from eventapi.http.problem_types import PROBLEMS, ProblemType
 from eventapi.http.reply import Headers, Reply, encode
 from events.errors import (
@@ -47,7 +47,10 @@ from events.messages.server_log import UNFORESEEN
 logger = logging.getLogger("eventapi.http")
 
 _SECRET = re.compile("pass|secret|token", re.IGNORECASE)
-"""Members whose values no answer repeats, also where their names are mistyped."""
+"""Members whose values no answer repeats."""
+
+_ACCOUNT_MEMBERS = frozenset({"username", "email", "full_name"})
+"""All that answers repeat of a body about an account: any other member may be a mistyped secret."""
 
 RETRY_SECONDS = 1
 """How long a client that came at a bad time is asked to wait."""
@@ -224,23 +227,27 @@ def _error_v1(error: Exception, kind: ProblemType, status: int, scope: Scope) ->
 
 def _fault_v1(fault: Fault, scope: Scope) -> FaultV1:
     steps = [_unescaped(step) for step in fault.pointer.split("/")[1:]]
-    loc = [int(step) if step.isdecimal() else step for step in steps]
-    return FaultV1(fault.kind, [fault.where, *loc], fault.detail, _input(fault, loc, scope))
+    return FaultV1(fault.kind, [fault.where, *steps], fault.detail, _input(fault, steps, scope))
 
 
-def _input(fault: Fault, loc: list[str | int], scope: Any) -> Any:
+def _input(fault: Fault, steps: Sequence[str], scope: Any) -> Any:
     """The value at fault, or that which has no such member; ``None`` where there is none to show."""
-    is_missing = fault.kind == "missing"
-    if not is_missing and any(_SECRET.search(str(step)) for step in loc):
+    if fault.kind == "missing":
+        steps = steps[:-1]
+    elif any(_SECRET.search(step) for step in steps):
         return None
     try:
         if fault.where == "query":
             value: Any = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
         elif fault.where == "body":
             value = msgspec.json.decode(scope.get("received", b""))
+            if is_account(place_of(scope)):
+                if not isinstance(value, dict):
+                    return None
+                value = {name: one for name, one in value.items() if name in _ACCOUNT_MEMBERS}
         else:
             return None
-        for step in loc[:-1] if is_missing else loc:
+        for step in steps:
             value = value[step]
         return msgspec.Raw(encode(_without_secrets(value)))
     except (msgspec.DecodeError, ValueError, LookupError, TypeError, OverflowError, RecursionError):

@@ -42,6 +42,17 @@ def test_a_login_by_a_form_may_name_client_and_scope(ann: Caller, prefix: str) -
     assert answer.json()["token_type"] == "bearer"
 
 
+@pytest.mark.parametrize("grant", ["password", "refresh_token"])
+def test_every_field_that_comes_twice_is_reported(api: Api, prefix: str, grant: str) -> None:
+    fields = {"username": ["a", "b"], "grant_type": [grant] * 2, "client_id": ["c", "d"]}
+    answer = api.request("POST", f"{prefix}/auth/login", data=fields)
+    problem = assert_problem(answer, 422, "validation-failed")
+    missing = "/password" if grant == "password" else "/refresh_token"
+    found = {(fault["pointer"], fault["detail"]) for fault in problem["errors"]}
+    twice = "is given more than once"
+    assert found == {("/username", twice), ("/grant_type", twice), (missing, "is required")}
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "status", "slug", "code"),
     [
@@ -93,3 +104,10 @@ def test_every_error_of_a_login_has_a_code(
 
 def test_other_endpoints_have_no_such_members(ann: Caller, prefix: str) -> None:
     assert "error" not in ann.under(prefix).get("/items/999999").json()
+
+
+@pytest.mark.parametrize("path", ["/nothing/auth/login", "/items/1/auth/refresh", "/auth/login/x"])
+def test_paths_that_end_like_token_endpoints_are_none(ann: Caller, path: str) -> None:
+    problem = ann.get(path).json()
+    assert problem["status"] == 404
+    assert not {"error", "error_description"} & set(problem)

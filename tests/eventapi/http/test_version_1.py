@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -93,6 +94,16 @@ def test_no_secret_is_repeated(ann: Caller, path: str, member: str, value: objec
         assert "canary" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "body", ["canary", ["canary"], {"pasword": "canary"}, {"username": {"pwd": 1}, "pw": "canary"}]
+)
+@pytest.mark.parametrize("path", ["/auth/register", "/auth/login", "/auth/refresh"])
+def test_no_mistyped_secret_is_repeated(api: Api, path: str, body: object) -> None:
+    answer = api.request("POST", path, json=body)
+    assert_problem(answer, 422, "validation-failed")
+    assert "canary" not in answer.text
+
+
 def test_what_is_missing_shows_the_object_without_it(api: Api) -> None:
     body = {"email": "a@example.org", "password": PASSWORD}
     answer = api.request("POST", "/auth/register", json=body)
@@ -110,6 +121,32 @@ def test_faults_of_a_query_are_those_of_its_parameters(ann: Caller) -> None:
         (["query", "q"], "\x00"),
         (["query", "skip"], "5"),
     ]
+
+
+@pytest.mark.parametrize("name", ["1", "٣", "a/b~c", "1" * 5000])
+def test_names_of_parameters_are_texts_whatever_they_look_like(ann: Caller, name: str) -> None:
+    answer = ann.get("/items?" + urlencode({name: "x"}))
+    assert_problem(answer, 422, "validation-failed")
+    assert [(fault["loc"], fault["input"]) for fault in faults(answer)] == [(["query", name], "x")]
+
+
+def test_a_doubled_parameter_is_reported_beside_all_others(ann: Caller) -> None:
+    answer = ann.get("/items?limit=1&limit=2&skip=1&skip=2&order=up")
+    found = [(fault["loc"][1], fault["msg"]) for fault in faults(answer)]
+    assert found == [
+        ("order", "must be asc or desc"),
+        ("limit", "is given more than once"),
+        ("skip", "is not a parameter of this request"),
+    ]
+
+
+@pytest.mark.parametrize("as_of", ["999999", "2026-02-30T00:00:00Z"])
+def test_a_point_that_is_none_is_a_fault_of_the_query_that_has_it(ann: Caller, as_of: str) -> None:
+    for path in ("/items", f"/items/{ann.create()}"):
+        (fault,) = faults(ann.get(path, params={"as_of": as_of}))
+        assert (fault["loc"], fault["input"]) == (["query", "as_of"], as_of)
+    (fault,) = faults(ann.post(f"/items/{ann.create()}/restore", json={"as_of": as_of}))
+    assert (fault["loc"], fault["input"]) == (["body", "as_of"], as_of)
 
 
 def test_every_422_is_a_list(ann: Caller) -> None:
