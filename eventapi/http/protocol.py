@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from contextlib import suppress
 from math import inf
 from typing import Any
 from urllib.parse import unquote
@@ -334,18 +335,24 @@ class ProblemProtocol(HttpToolsProtocol):
             raise self._wrong(ProblemError("method-not-allowed", "this is no proxy", [_ALLOW]))
         if b"#" in self.url:
             raise self._wrong(malformed("a target has no fragment"))
-        target = httptools.parse_url(self.url)
-        raw_path = target.path or b"/"
-        path = raw_path.decode("ascii")
-        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
-        scope["query_string"] = target.query or b""
+        self._take_target()
         # What comes behind the body is no part of the head (RFC 9110, section 6.5.1).
         self.headers = []
         self._stage = _BODY
         self._upgrading = self.parser.should_upgrade()
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
         self._enqueue(keep_alive, self.expect_100_continue and version == "1.1")
+
+    def _take_target(self) -> None:
+        """Put the target into the scope; raises `httptools.HttpParserInvalidURLError`."""
+        target = httptools.parse_url(self.url)
+        raw_path = target.path or b"/"
+        path = raw_path.decode("ascii")
+        self.scope |= {
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + raw_path,
+            "query_string": target.query or b"",
+        }
 
     def _wrong(self, problem: ProblemError) -> ProblemError:
         """The problem, which the parser is to stop at; it does not hand on what is raised."""
@@ -450,6 +457,8 @@ class ProblemProtocol(HttpToolsProtocol):
         scope: Any = self.scope
         scope |= {"path": "", "raw_path": b"", "query_string": b"", "refusal": problem}
         scope.setdefault("method", "-")
+        with suppress(httptools.HttpParserError, UnicodeDecodeError):
+            self._take_target()  # It says of which version the answer has the form.
         self._enqueue(keep_alive=False)
 
     # Deadlines
