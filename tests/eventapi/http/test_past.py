@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import GrantRole
 from events.items import Content
 from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
+from tests.eventapi.http.test_feeds import Taker, ends
 from tests.eventapi.test_past import CountingLog
 
 
@@ -102,7 +105,7 @@ def test_pages_lead_through_a_list_as_it_was(
     ann: Caller, order: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where what the owner ever had is looked at in several goes."""
-    monkeypatch.setattr("eventapi.http.items._AT_ONCE", 2)
+    monkeypatch.setattr("eventapi.http.listing._ITEMS_PER_READ", 2)
     numbers = [ann.create(f"odd {n}" if n % 2 else f"even {n}") for n in range(9)]
     ann.request("DELETE", f"/items/{numbers[3]}")
     answer = ann.patch(f"/items/{numbers[1]}", json={"description": "odd as well"})
@@ -276,3 +279,29 @@ def test_the_past_is_up_to_date_with_other_processes(new_api: Api) -> None:
         "item.created",
         "item.deleted",
     ]
+
+
+@pytest.mark.parametrize("query", ["", "&q=item&order=desc"])
+@pytest.mark.parametrize("end", ["logged out", "erased"])
+def test_a_long_list_of_the_past_is_read_as_the_client_takes_it(query: str, end: str) -> None:
+    """Its first piece comes before most of it is read, and its rights may end in the middle."""
+    log = CountingLog()
+    with Api(log=log) as api:
+        ann = api.caller()
+        elsewhere(api, *(CreateItem(1, Content(f"item {number}")) for number in range(1500)))
+        ann.get("/items?limit=1")
+        query = f"as_of={log.position}{query}"
+        whole, lines = Taker(ann, "/items", "application/json", query), 0
+
+        async def count() -> None:
+            nonlocal lines
+            lines = log.lines_read - before
+
+        before = log.lines_read
+        api.run(asyncio.wait_for(whole.take((b"item", count)), 20))
+        assert (whole.is_whole, len(json.loads(whole.body))) == (True, 1500)
+        assert 500 <= lines < 1000
+        assert ann.request("HEAD", f"/items?{query}").status_code == 200
+        cut = Taker(ann, "/items", "application/json", query)
+        api.run(asyncio.wait_for(cut.take((b"item", ends(ann)[end])), 20))
+        assert (cut.status, cut.is_whole) == (200, False)
