@@ -143,7 +143,7 @@ def create_app(
             reports_wanted(settings.sentry_dsn)
             tracing = tracing or tracing_from(os.environ, VERSION)
         except ConfigurationError as error:
-            print(f"eventapi: {error.message.lines}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
+            print(f"eventapi: {error.message}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
         warn_if_in_memory(settings)
         is_shared = settings.is_database or settings.redis_url is not None

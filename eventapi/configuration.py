@@ -14,6 +14,7 @@ from eventapi.kubernetes import service_link
 from eventapi.setting import PREFIX
 from eventapi.settings import Settings, described
 from events.errors import ConfigurationError
+from events.messages.errors import BAD_SETTING
 from events.urls import HIDDEN, mask_url
 
 SECRET = frozenset({"SECRET_KEY"})
@@ -74,27 +75,31 @@ def load(
             msgspec.convert({name: values[name]}, Settings, strict=False)
         except msgspec.ValidationError as error:
             reason = _own_words(error) or described()[name].refusal(text)
-            raise ConfigurationError(f"{_place(name, origins[name])}: {reason}") from None
+            raise _refused(f"{_place(name, origins[name])}: {reason}") from None
     try:
         return Loaded(msgspec.convert(values, Settings, strict=False), origins)
     except msgspec.ValidationError as error:
         # Each is right by itself.
-        raise ConfigurationError(f"{PREFIX}{_own_words(error)}") from None
+        raise _refused(f"{PREFIX}{_own_words(error)}") from None
 
 
 def _known_name(variable: str, text: str, origin: str) -> str:
     """The name without the prefix; raises `ConfigurationError` for one that is no setting."""
     name = variable.removeprefix(PREFIX)
     if service_link(name, text):
-        raise ConfigurationError(
+        raise _refused(
             f"{variable} (from {origin}) is no setting: Kubernetes sets it for a Service named"
             " eventapi; set enableServiceLinks: false in the Pod, or rename the Service"
         )
     if name not in described():
         near = get_close_matches(name.upper(), described(), n=1)
         hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/settings.md has a list"
-        raise ConfigurationError(f"{variable} (from {origin}) is no setting of eventapi: {hint}")
+        raise _refused(f"{variable} (from {origin}) is no setting of eventapi: {hint}")
     return name
+
+
+def _refused(reason: str) -> ConfigurationError:
+    return ConfigurationError(BAD_SETTING.about(reason))
 
 
 def _place(name: str, origin: str) -> str:

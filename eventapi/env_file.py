@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from events.errors import ConfigurationError
+from events.messages.errors import BAD_SETTING
 
 _UTF8: Final = "utf-8-sig"  # Editors on Windows put a byte order mark first.
 _CURE: Final = "save the file as UTF-8"
@@ -51,10 +52,10 @@ def _text_of(path: Path) -> str:
     except FileNotFoundError:
         if path.is_symlink():
             reason = "it is a symbolic link to a file that is not there"
-            raise ConfigurationError(f"{path} cannot be read: {reason}") from None
+            raise _refused(f"{path} cannot be read: {reason}") from None
         return ""
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+        raise _refused(f"{path} cannot be read: {error.strerror}") from None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _unreadable(path, 1, f"this is UTF-16; {_CURE}")
     try:
@@ -69,4 +70,8 @@ def _text_of(path: Path) -> str:
 
 
 def _unreadable(path: Path, line: int, reason: str) -> ConfigurationError:
-    return ConfigurationError(f"{path}, line {line}, cannot be read: {reason}")
+    return _refused(f"{path}, line {line}, cannot be read: {reason}")
+
+
+def _refused(reason: str) -> ConfigurationError:
+    return ConfigurationError(BAD_SETTING.about(reason))

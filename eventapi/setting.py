@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,6 +12,7 @@ from msgspec import Meta, inspect
 
 PREFIX: Final = "EVENTAPI_"
 
+_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]+")
 _ECHOED: Final = 20
 """A longer value is not repeated in a message: it may be a secret that was put in the wrong place."""
 
@@ -48,6 +50,8 @@ class Setting(msgspec.Struct, frozen=True):
         """The text of a variable in the form that msgspec converts."""
         if self.is_list:
             return [part.strip() for part in text.split(",") if part.strip()]
+        if self.is_number and not _WHOLE_NUMBER.fullmatch(text):
+            return ""  # msgspec would accept 1e3.
         return text.lower() if self.is_word else text
 
     def refusal(self, text: str) -> str:

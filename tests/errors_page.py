@@ -25,8 +25,8 @@ anything lost?), and what to type next. A command prints that on stderr, a line 
     as a copy of the vault exists.
     Next: put the vault back, or its copy: cp KEYS data/vault.sqlite
 
-and ends with 1 (the answer is no), 2 (misuse) or 3 (could not run). A server writes the same in one line to
-its log. `eventapi log verify --json` has the three as `verdict`, `severity` and `next`.
+and ends with 1 (the answer is no) or 3 (could not run). A misuse, such as a setting that is wrong, is one line
+and ends with 2. A server writes the same in one line to its log. `eventapi log verify --json` has the three as `verdict`, `severity` and `next`.
 
 This page is the catalogue of `events/messages/`, from which the program prints; a test keeps the two the
 same. Words in capitals stand for values. An HTTP client gets a problem document instead, whose `type`

@@ -39,6 +39,10 @@ class Misuse(Failure):
     exit_code = MISUSE
     advice = commands.MISUSE
 
+    def show(self, file: object = None) -> None:
+        """Print the message on stderr as one line."""
+        click.echo(f"eventapi: {self.told}", err=True)
+
 
 class AnswerIsNo(Failure):
     """The command ran, and the answer is no."""

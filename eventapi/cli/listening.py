@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eventapi.cli.failures import Failure
+from events.messages.commands import CANNOT_LISTEN
 
 _UDS_UMASK: Final = 0o117
 """For mode 0660: the owner and the group may connect, such as a web server that is in the group."""
@@ -135,4 +136,4 @@ def _shown(host: str) -> str:
 
 def _cannot_listen(place: str, error: Exception) -> Failure:
     reason = getattr(error, "strerror", None) or str(error)
-    return Failure(f"cannot listen on {place}: {reason}")
+    return Failure(CANNOT_LISTEN.fill(place=place, reason=reason))

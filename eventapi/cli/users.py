@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import warnings
+from getpass import GetPassWarning
 from typing import Any, Final, get_args
 
 import click
 import msgspec
 
-from eventapi.cli.failures import AnswerIsNo, Failure
+from eventapi.cli.failures import AnswerIsNo, Failure, Misuse
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
@@ -27,7 +29,7 @@ from eventapi.security.passwords import Passwords
 from eventapi.settings import Settings
 from eventapi.validation import faults_of
 from events.errors import NotFound
-from events.messages.commands import ERASED_KEY_LEFT
+from events.messages.commands import ERASED_KEY_LEFT, NO_TERMINAL
 from events.users import Profile, Role
 from projections.state import State
 from projections.users import User
@@ -133,7 +135,14 @@ def _piped_password() -> str:
 
 
 def _typed_password() -> str:
-    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            password: str = click.prompt(
+                "Password", hide_input=True, confirmation_prompt=True, err=True
+            )
+        except GetPassWarning:
+            raise Misuse(NO_TERMINAL) from None
     return password
 
 

@@ -53,7 +53,7 @@ def verdict(
         bytes=report.bytes,
         good=min(differs) - 1 if differs else good,
         position=min(differs, default=0),
-        rest=f"; the chain continues after the damage up to {last:,}" if last > good else "",
+        rest=f"; the chain continues after the damage up to {last}" if last > good else "",
         signed=0 if head is None else head.size,
         mark=f"{name}.mark",
     )

@@ -227,7 +227,7 @@ def _print_report(report: Report, said: Message) -> None:
     if report.left_off:
         click.echo(f"and {report.left_off:,} more")
     click.echo(said.text)
-    click.echo(f"last good event {report.head.position:,}, hash {report.head.hash}")
+    click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
     click.echo(said.severity)
     if said.next != WHOLE.next:
         click.echo(f"Next: {said.next}")
@@ -235,5 +235,5 @@ def _print_report(report: Report, said: Message) -> None:
 
 def sentence(finding: Finding) -> str:
     """A finding in words."""
-    place = f"position {finding.position:,}, byte offset {finding.offset:,}"
+    place = f"position {finding.position}, byte offset {finding.offset}"
     return f"{finding.kind} at {place}: {printable(finding.detail)}"

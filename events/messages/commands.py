@@ -42,7 +42,7 @@ NO_DATA_DIRECTORY: Final = Message(
     "name the server's data directory: --data DIR or EVENTAPI_DATA",
 )
 NO_POSITION: Final = Message(
-    "there is no position {position:,} yet: the log ends at {end:,}",
+    "there is no position {position} yet: the log ends at {end}",
     _UNCHANGED,
     "name a position up to {end}; `eventapi log tail` shows the last events",
 )
@@ -80,19 +80,19 @@ WHOLE_WITH_TAIL: Final = Message(
     "nothing: the next write or start keeps what is whole of it",
 )
 DAMAGED: Final = Message(
-    "{name} is DAMAGED: good up to event {good:,}{rest}",
-    "Nothing was changed. Events up to {good:,} are as they were written; no server starts on this "
+    "{name} is DAMAGED: good up to event {good}{rest}",
+    "Nothing was changed. Events up to {good} are as they were written; no server starts on this "
     "log, and one that runs refuses to write.",
     "move the log away, then `eventapi log restore COPY` with a copy that verifies "
     "(docs/operating.md, Restore)",
 )
 INCOMPLETE: Final = Message(
-    "{name} is an INCOMPLETE copy: good up to event {good:,}, and what follows is no whole event",
-    "Nothing was changed. Events up to {good:,} are as they were written.",
-    "make the copy again: `eventapi log copy TO`; a start on this file keeps the {good:,} events",
+    "{name} is an INCOMPLETE copy: good up to event {good}, and what follows is no whole event",
+    "Nothing was changed. Events up to {good} are as they were written.",
+    "make the copy again: `eventapi log copy TO`; a start on this file keeps the {good} events",
 )
 SHORTENED: Final = Message(
-    "{name} is DAMAGED: good up to event {good:,}, and the acknowledged events after it are gone",
+    "{name} is DAMAGED: good up to event {good}, and the acknowledged events after it are gone",
     MISSING_EVENTS.severity,
     MISSING_EVENTS.next,
 )
@@ -105,12 +105,12 @@ CONTRADICTS_CHECKPOINT: Final = Message(
 )
 PREFIX_DIFFERS: Final = Message(
     "The files differ from event {position:,} on: one of them was rewritten.",
-    "Nothing was changed. Up to event {good:,} both are the same, byte for byte.",
+    "Nothing was changed. Up to event {good} both are the same, byte for byte.",
     "`eventapi log verify PATH --checkpoint FILE` on each of them: the one that was rewritten "
     "contradicts a checkpoint that was signed before",
 )
 PREFIX_SHORTER: Final = Message(
-    "The other file ends behind event {good:,}: it is shorter than this one.",
+    "The other file ends behind event {good}: it is shorter than this one.",
     "Nothing was changed. Up to there both are the same, byte for byte.",
     "give the longer file to --prefix-of: `eventapi log verify SHORTER --prefix-of LONGER`",
 )
@@ -324,7 +324,11 @@ SNAPSHOTS_DAMAGED: Final = Message(
 
 # users
 
-
+NO_TERMINAL: Final = Message(
+    "there is no terminal to type the password at",
+    _UNCHANGED,
+    "pipe the password in: `eventapi users create NAME EMAIL --password-stdin`",
+)
 ERASED_KEY_LEFT: Final = Message(
     "{name} is erased: the event is in the log and the account is gone. But the key of {subjects} "
     "could not be destroyed",
@@ -335,6 +339,12 @@ ERASED_KEY_LEFT: Final = Message(
 
 # serve
 
+CANNOT_LISTEN: Final = Message(
+    "cannot listen on {place}: {reason}",
+    "The server did not start, and nothing was changed.",
+    "name another place: `eventapi serve --host HOST --port PORT`, or --uds PATH; or stop the server "
+    "that has this one",
+)
 CLOCK_NOT_ACCEPTED: Final = Message(
     "the clock cannot be accepted in {path}: {reason}",
     "The server did not start, and nothing was changed.",

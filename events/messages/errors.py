@@ -13,6 +13,15 @@ NAME_DATA: Final = "name the server's data directory: --data DIR or EVENTAPI_DAT
 _UNCHANGED: Final = "Nothing was changed, and no server runs."
 _UNSIGNED: Final = SIGNING_SUSPENDED.severity
 
+# Settings
+
+BAD_SETTING: Final = Message(
+    "a setting cannot be used",
+    "Nothing was changed, and no server runs with this setting.",
+    "correct it where the text says that it comes from, and repeat the command; docs/settings.md has "
+    "every setting",
+)
+
 # Files
 
 LOG_FILE_GONE: Final = Message(

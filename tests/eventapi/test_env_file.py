@@ -83,13 +83,13 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a quote that is not closed", "a name alone", "UTF-16"])
 @pytest.mark.parametrize("command", [("config",), ("serve", "--port", "0"), ("log", "show")])
-def test_every_command_refuses_it_in_one_message(
+def test_every_command_refuses_it_in_one_line(
     name: str, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     content, line = UNREADABLE[name]
     (tmp_path / ".env").write_bytes(content)
     ended = run(tmp_path, *command, command=PROGRAM)
-    assert (ended.code, ended.out) == (2, b"")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, b"", 1)
     assert message_in(ended.err).startswith(f".env, line {line}, cannot be read: ")
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
 

@@ -141,6 +141,8 @@ def test_a_value_is_taken(name: str, text: str, value: object) -> None:
         ("PUBLIC_URL", "https://api.example//evil.example"),
         ("PUBLIC_URL", "https://api.example/a b"),
         ("CORS_CREDENTIALS", "true"),
+        ("PORT", "1e3"),
+        ("PORT", "8000.0"),
         ("LOG", "pg://db/log"),
         ("LOG", "file:///srv/events.jsonl"),
         ("LOG", "postgresql://db"),

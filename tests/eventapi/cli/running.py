@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -70,11 +71,15 @@ def run(folder: Path, *arguments: str, command: Sequence[str] = PROGRAM, **setti
 
 
 def message_in(err: str) -> str:
-    """The first line of the one message on stderr, which has all three parts.
+    """What is wrong, in the one message on stderr, which has all three parts.
 
-    A server that could not start has the first two in one line.
+    A server that could not start has the first two in one line, and a misuse has all three there.
     """
     lines = err.splitlines()
+    if len(lines) == 1:
+        found = re.match(r"(.*?)(?:\.|(?<=\?)) Nothing was .* Next: ", err)
+        assert found, err
+        return found[1].removeprefix("eventapi: ")
     assert len(lines) in {2, 3}, err
     assert lines[-1].startswith("Next: "), err
     assert lines[0].startswith("eventapi: "), err

@@ -11,7 +11,7 @@ import pytest
 
 from eventapi.cli.failures import Failure
 from eventapi.cli.listening import bind, bind_path
-from tests.eventapi.cli.running import Running, invoke, run, running
+from tests.eventapi.cli.running import Running, invoke, message_in, run, running
 from tests.eventapi.cli.test_signals import until
 
 
@@ -40,8 +40,7 @@ def test_settings_say_where_it_listens(tmp_path: Path) -> None:
 def test_an_option_wins_over_the_setting(tmp_path: Path) -> None:
     result = invoke(tmp_path, "serve", "--port", "x", EVENTAPI_PORT="8000")
     assert result.exit_code == 2
-    told = "eventapi: --port: must be a whole number, 0 to 65,535, not 'x'"
-    assert result.stderr.splitlines()[0] == told
+    assert message_in(result.stderr) == "--port: must be a whole number, 0 to 65,535, not 'x'"
 
 
 def test_a_port_that_kubernetes_sets_is_explained(tmp_path: Path) -> None:
@@ -136,4 +135,4 @@ def test_a_path_that_cannot_be_bound(tmp_path: Path, name: str) -> None:
 def test_a_path_goes_without_an_address(tmp_path: Path, more: list[str]) -> None:
     result = invoke(tmp_path, "serve", "--uds", str(tmp_path / "socket"), *more)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[0] == "eventapi: --uds goes without --host and --port"
+    assert message_in(result.stderr) == "--uds goes without --host and --port"

@@ -137,3 +137,6 @@ def test_a_bad_setting_is_misuse(tmp_path: Path) -> None:
     assert result.exit_code == 2
     expected = "EVENTAPI_NONSENSE (from environment) is no setting of eventapi: "
     assert message_in(result.stderr) == f"{expected}docs/settings.md has a list"
+    assert result.stderr.count("\n") == 1
+    # `eventapi config` is refused as well, for as long as the setting is wrong.
+    assert "eventapi config" not in result.stderr

@@ -14,6 +14,8 @@ import pytest
 from click.testing import Result
 
 from eventapi.cli import output
+from eventapi.cli.verdict import verdict
+from eventapi.cli.verify import sentence
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.progress import LINE_SECONDS, progress_lines
@@ -22,8 +24,9 @@ from eventapi.storage import opened_journal
 from eventapi.testing.given import profile
 from events.codec import link
 from events.items import Content
+from events.log.verify import Finding, Reached, Report
 from events.record import GENESIS
-from tests.eventapi.cli.running import invoke, message_in, written
+from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
 
 EVENTS = 12
 
@@ -82,6 +85,16 @@ def test_damage_in_the_middle_is_named_with_what_is_good_before_and_behind_it(da
     )
     assert "Events up to 4 are as they were written" in result.stdout
     assert "`eventapi log restore COPY`" in result.stdout.splitlines()[-1]
+
+
+def test_positions_and_offsets_can_be_copied_into_the_next_command() -> None:
+    """A thousands separator would have to be taken out of them first."""
+    finding = Finding("damaged", 1500, 1_234_567, "the hash is wrong")
+    report = Report(6896, 9_000_000, Reached(3410, "0" * 64), marked=True, findings=[finding])
+    assert verdict("LOG", report).text == (
+        "LOG is DAMAGED: good up to event 1499; the chain continues after the damage up to 3410"
+    )
+    assert sentence(finding).startswith("damaged at position 1500, byte offset 1234567: ")
 
 
 def test_damage_in_the_middle_of_a_program_s_answer_has_all_three_parts(data: Path) -> None:
@@ -255,6 +268,18 @@ def test_an_erasure_of_nobody_is_not_asked_for(data: Path) -> None:
     result = invoke(data, "users", "erase", "nobody", typed="y\n")
     assert result.exit_code == 1
     assert message_in(result.stderr) == "there is no user 'nobody'"
+
+
+# Passwords
+
+
+def test_a_password_is_not_asked_for_where_there_is_no_terminal(tmp_path: Path) -> None:
+    alone = ["setsid", *PROGRAM]
+    ended = run(tmp_path, "users", "create", "ann", "ann@example.com", command=alone)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert message_in(ended.err) == "there is no terminal to type the password at"
+    assert "--password-stdin" in ended.err
+    assert not (tmp_path / "data").exists()
 
 
 # Progress
