@@ -82,12 +82,15 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The file cannot be imported; nothing was imported."""
+    """The file cannot be imported; ``is_repeated`` if it seems to have been imported before."""
 
-    def __init__(self, faults: Sequence[Fault], notes: Sequence[Note] = ()) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], notes: Sequence[Note] = (), *, is_repeated: bool = False
+    ) -> None:
         super().__init__("1 fault" if len(faults) == 1 else f"{len(faults)} faults")
         self.faults = faults
         self.notes = notes
+        self.is_repeated = is_repeated
 
 
 def write(state: State) -> bytes:

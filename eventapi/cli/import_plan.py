@@ -31,11 +31,15 @@ class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What an import writes if ``faults`` are accepted; they include those of the file."""
+    """What an import writes if ``faults`` are accepted; they include those of the file.
+
+    ``is_repeated`` if every user of the file is in the log already.
+    """
 
     commands: Sequence[Command]
     faults: Sequence[Fault]
     renamed: Sequence[Renamed]
+    is_repeated: bool
 
 
 def plan(contents: Contents, state: State, actor: str) -> Plan:
@@ -50,7 +54,13 @@ def plan(contents: Contents, state: State, actor: str) -> Plan:
         if names[user.key] != user.key
     ]
     commands = [*_users(contents, names, emails, actor), *_items(contents, names, actor)]
-    return Plan(commands, faults, renamed)
+    is_repeated = bool(users) and all(_is_in(state, user) for user in users)
+    return Plan(commands, faults, renamed, is_repeated)
+
+
+def _is_in(state: State, user: OldUser) -> bool:
+    found = state.users.named(user.name)
+    return found is not None and user.created_at in {None, found.created_at}
 
 
 def _printable_key(user: OldUser) -> str:

@@ -31,7 +31,7 @@ from eventapi.settings import Settings
 from eventapi.storage import SYSTEM, has_log
 from events.errors import EmailTaken, UsernameTaken
 from events.items import ItemCreated
-from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED
+from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED, IMPORT_REPEATED
 from events.record import entity_number
 from events.sealing import Keyring
 from events.users import UserDisabled, UserRegistered
@@ -83,6 +83,8 @@ def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
         _report_faults(refused, as_json)
         can_mend = all(fault.remedy for fault in refused.faults)
         message = IMPORT_NEEDS_MENDING if can_mend else IMPORT_REFUSED
+        if refused.is_repeated:
+            message = IMPORT_REPEATED
         raise AnswerIsNo(message.fill(faults=refused)) from None
     if as_json:
         print_json({"imported": not dry_run, **msgspec.to_builtins(imported)})
@@ -92,7 +94,7 @@ def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
 
 def _report_faults(refused: Refused, as_json: bool) -> None:
     if as_json:
-        print_json({"imported": False, "faults": refused.faults, "notes": refused.notes})
+        print_json({"imported": False, "flaws": refused.faults, "notes": refused.notes})
         return
     for line in _notes(refused.notes):
         click.echo(line, err=True)
@@ -166,7 +168,7 @@ def _accepted(contents: Contents, state: State, mend: bool) -> Plan:
     """The plan of an import; raises `Refused` for faults that are not to be mended."""
     planned = plan(contents, state, operator())
     if planned.faults and not mend:
-        raise Refused(planned.faults, contents.notes)
+        raise Refused(planned.faults, contents.notes, is_repeated=planned.is_repeated)
     return planned
 
 

@@ -292,14 +292,21 @@ NOT_A_CHECKPOINT: Final = Message(
 # log import
 
 IMPORT_NEEDS_MENDING: Final = Message(
-    "nothing was imported: {faults} in the file, with their places above",
+    "nothing was imported: {faults} in the file, listed above",
     _UNCHANGED,
     "correct the file, or accept the changes named above: `eventapi log import FILE --mend`",
 )
 IMPORT_REFUSED: Final = Message(
-    "nothing was imported: {faults} in the file, with the reason above",
+    "nothing was imported: {faults} in the file, listed above",
     _UNCHANGED,
     "name the db.json of the old service, or an older copy of it",
+)
+
+IMPORT_REPEATED: Final = Message(
+    "nothing was imported: every user of the file is in the log already, with the same time of creation",
+    _UNCHANGED,
+    "nothing, if the file was imported before; only to have all of them a second time, under other "
+    "names: `eventapi log import FILE --mend`",
 )
 
 # snapshot and rebuild

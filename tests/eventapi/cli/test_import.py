@@ -99,7 +99,7 @@ def test_names_that_exist_already_are_refused_in_any_case(tmp_path: Path) -> Non
     assert result.exit_code == 1
     report = json.loads(result.stdout)
     assert report["imported"] is False
-    assert report["faults"] == [
+    assert report["flaws"] == [
         {
             "place": "users.ANN.username",
             "detail": "is taken by an account that exists already",
@@ -112,6 +112,24 @@ def test_names_that_exist_already_are_refused_in_any_case(tmp_path: Path) -> Non
         },
     ]
     assert (tmp_path / "data" / "events.jsonl").read_bytes() == before
+
+
+def test_a_second_import_of_a_file_is_not_advised_to_double_every_user(tmp_path: Path) -> None:
+    content = document(ann=user("ann", disabled=True))
+    imported(tmp_path, content)
+    result = run_import(tmp_path, content)
+    assert result.exit_code == 1
+    assert "every user of the file is in the log already" in result.stderr
+    assert "Next: nothing, if the file was imported before" in result.stderr
+
+
+def test_an_account_of_the_same_name_is_not_a_second_import(tmp_path: Path) -> None:
+    written(tmp_path / "data", RegisterUser(profile("ann")))
+    result = run_import(tmp_path, document())
+    assert result.exit_code == 1
+    assert "nothing was imported: " in result.stderr
+    assert "--mend" in result.stderr
+    assert "imported before" not in result.stderr
 
 
 def test_it_is_one_atomic_group_by_the_operator(tmp_path: Path) -> None:
@@ -246,7 +264,7 @@ def test_a_name_taken_between_plan_and_write_is_planned_anew(
     result = run_import(tmp_path, document(), "--json", *(["--mend"] if mend else []))
     assert result.exit_code == (0 if mend else 1), result.output
     report = json.loads(result.stdout)
-    changes = report["mended"] if mend else report["faults"]
+    changes = report["mended"] if mend else report["flaws"]
     assert [one["place"] for one in changes] == ["users.ann.username"]
     assert list(exported(tmp_path)["users"]) == ["zoe", "ann", *(["ann-2"] if mend else [])]
 

@@ -228,7 +228,7 @@ def test_the_command_imports_everything_or_nothing(content: Document) -> None:
         plain = run_import(Path(folder) / "plain", content, "--json")
         assert plain.exit_code == (1 if faults else 0), plain.output
         assert (Path(folder) / "plain" / "data").exists() == (not faults)
-        assert len(json.loads(plain.stdout).get("faults", [])) == len(faults)
+        assert len(json.loads(plain.stdout).get("flaws", [])) == len(faults)
         mended = run_import(Path(folder) / "mended", content, "--mend", "--json")
         assert mended.exit_code == 0, mended.output
         assert len(json.loads(mended.stdout)["mended"]) == len(faults)
