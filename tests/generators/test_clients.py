@@ -66,12 +66,8 @@ def generate_openapi_typescript(node: Node, python: Python, document: Path, fold
 
 
 def generate_orval(node: Node, python: Python, document: Path, folder: Path) -> None:
-    api = {
-        "input": str(document),
-        "output": {"target": str(folder / "client" / "api.ts"), "client": "fetch"},
-    }
-    (folder / "orval.config.mjs").write_text(f"export default {json.dumps({'api': api})}")
-    node.run("orval", "--config", folder / "orval.config.mjs", directory=folder)
+    target = folder / "client" / "api.ts"
+    node.run("orval", "--input", document, "--output", target, "--client", "fetch")
 
 
 def generate_hey_api(node: Node, python: Python, document: Path, folder: Path) -> None:

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"eventapi"
+
+	"golang.org/x/oauth2"
 )
 
 func report[T any](call string, wanted int) func(T, *http.Response, error) T {
@@ -49,7 +51,8 @@ func main() {
 	report[*eventapi.UserV2]("register", 409)(client.AuthAPI.Register(ctx).Registration(account).Execute())
 	grant := *eventapi.NewPasswordGrant(name, password)
 	tokens := report[*eventapi.TokenPair]("login", 200)(client.AuthAPI.Login(ctx).PasswordGrant(grant).Execute())
-	ctx = context.WithValue(ctx, eventapi.ContextAccessToken, tokens.AccessToken)
+	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: tokens.AccessToken})
+	ctx = context.WithValue(ctx, eventapi.ContextOAuth2, source)
 
 	items := client.ItemsAPI
 	item := report[*eventapi.ItemV2]("create_item", 201)(items.CreateItem(ctx).ItemBody(*eventapi.NewItemBody("a title")).Execute())

@@ -21,7 +21,9 @@ async function main(): Promise<void> {
   await status("register", open.registerRaw({ registration: account }));
   await refusal("register", open.register({ registration: account }));
   const tokens: TokenPair = await status("login", open.loginRaw({ passwordGrant: { username: name, password } }));
-  const configuration = new Configuration({ basePath: address, accessToken: tokens.accessToken });
+  // This generator sends the token of an OAuth 2.0 scheme as it is.
+  const accessToken = `Bearer ${tokens.accessToken}`;
+  const configuration = new Configuration({ basePath: address, accessToken });
   const auth = new AuthApi(configuration);
   const items = new ItemsApi(configuration);
   const made = await status("create_item", items.createItemRaw({ itemBody: { title: "a title" } }));
@@ -39,8 +41,8 @@ async function main(): Promise<void> {
   await status("delete_item", items.deleteItemRaw({ itemId }));
   await refusal("get_item", items.getItem({ itemId }));
   await status("refresh", auth.refreshRaw({ refreshGrant: { refreshToken: tokens.refreshToken } }));
-  await status("get_me", auth.getMeRaw());
-  await status("logout", auth.logoutRaw());
+  await status("get_me", auth.getMeRaw({}));
+  await status("logout", auth.logoutRaw({}));
   await refusal("get_me", auth.getMe());
 }
 
