@@ -45,6 +45,18 @@ nav a[aria-current] { font-weight: bold; text-decoration: none }
 """
 
 _START = """\
+// Swagger UI would parse the whole document for references in components before it draws anything.
+// The security schemes, which it looks for, have none.
+const drawFirst = () => ({
+  statePlugins: {
+    spec: {
+      wrapActions: {
+        requestResolvedSubtree: (original) => (path) =>
+          path[0] === "components" ? undefined : original(path),
+      },
+    },
+  },
+});
 const element = document.getElementById("swagger-ui");
 SwaggerUIBundle({
   url: new URL(element.dataset.document, document.baseURI).href,
@@ -54,6 +66,7 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   syntaxHighlight: false,
   validatorUrl: null,
+  plugins: [drawFirst],
 });
 """
 
