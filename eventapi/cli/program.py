@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -71,7 +72,10 @@ class Program(LazyGroup):
             code = super().main(*args, **kwargs)
         except _ClosedPipe:
             return _closed_pipe()
-        except (click.Abort, KeyboardInterrupt):
+        except (click.Abort, KeyboardInterrupt) as error:
+            if isinstance(error.__cause__ or error, KeyboardInterrupt):
+                # A second Ctrl-C ends tasks that nothing awaits any more; asyncio would log each.
+                logging.getLogger("asyncio").disabled = True
             return INTERRUPTED
         except click.ClickException as error:
             error.show()

@@ -236,6 +236,40 @@ def test_ctrl_c_twice_under_the_reloader_is_quiet(tmp_path: Path, pause: float) 
     assert b"Traceback" not in errors, errors.decode()
 
 
+INTERRUPTED_DECISION = """\
+import os, signal
+from eventapi.batch import Batch
+from eventapi.cli.main import main
+
+def decide(self, wish):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+
+Batch._decide = decide
+
+if __name__ == "__main__":
+    main()
+"""
+"""The program with a decision that Ctrl-C interrupts twice."""
+
+
+def test_ctrl_c_twice_is_quiet_while_a_command_writes(tmp_path: Path) -> None:
+    (tmp_path / "ann").write_text("correct horse battery")
+    command = [*script(tmp_path, INTERRUPTED_DECISION), "users", "create", "ann", "ann@example.com"]
+    with (tmp_path / "ann").open("rb") as password:
+        ended = subprocess.run(
+            [*command, "--password-stdin"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdin=password,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert ended.returncode == 130
+    assert b"Traceback" not in ended.stderr, ended.stderr.decode()
+
+
 def _maps(pid: int, name: bytes) -> bool:
     with suppress(OSError):
         return name in Path(f"/proc/{pid}/maps").read_bytes()
