@@ -12,6 +12,9 @@ from msgspec import Meta, inspect
 
 PREFIX: Final = "EVENTAPI_"
 
+_OR_OFF: Final = " or off"
+"""How the values end of a setting that words are part of."""
+
 _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]+")
 _ECHOED: Final = 20
 """A longer value is not repeated in a message: it may be a secret that was put in the wrong place."""
@@ -52,7 +55,7 @@ class Setting(msgspec.Struct, frozen=True):
             return [part.strip() for part in text.split(",") if part.strip()]
         if self.is_number and not _WHOLE_NUMBER.fullmatch(text):
             return ""  # msgspec would accept 1e3.
-        return text.lower() if self.is_word else text
+        return text.lower() if self.is_word or self.values.endswith(_OR_OFF) else text
 
     def refusal(self, text: str) -> str:
         """Why a value is refused, and which ones are accepted."""

@@ -26,6 +26,7 @@ _DSN = rf"^https?://[^@/:\s]+(:[^@/\s]*)?@{_HOST}/([^\s?#]+/)?[0-9]+$"
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
+Workers = Annotated[int, Meta(ge=1, le=512)]
 Count = Annotated[int, Meta(ge=0)]
 Minutes = Annotated[int, Meta(ge=1, le=525_600)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]

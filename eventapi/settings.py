@@ -29,6 +29,7 @@ from eventapi.setting_types import (
     Rate,
     Switch,
     Text,
+    Workers,
     log_fault,
     origins_fault,
     proxies_fault,
@@ -65,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
         ),
     ] = 8000
     workers: Annotated[
-        Positive,
+        Workers,
         about(
             "Processes that serve. Each has all users, items and sessions in its memory. "
             "`serve --workers` wins.",

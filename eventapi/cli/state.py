@@ -11,7 +11,7 @@ import msgspec
 from eventapi.cli.failures import AnswerIsNo
 from eventapi.cli.opening import opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import print_fields, print_json, progress_bar
+from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.times import AT
 from eventapi.settings import Settings
 from eventapi.storage import open_snapshots
@@ -101,7 +101,7 @@ def rebuild(as_json: bool) -> None:
 
     Digest and checksum must be those of the state that a server starts with: from the newest
     snapshot and the events behind it. If they are not, the snapshots are removed, and the exit code
-    is 1. A damaged snapshot is removed as well, also with exit code 1.
+    is 1. A damaged snapshot is removed with a warning, because a start passes over it.
     """
     figures = asyncio.run(_rebuild(loaded().settings))
     if as_json:
@@ -109,11 +109,11 @@ def rebuild(as_json: bool) -> None:
     else:
         damaged = ", ".join(map(str, figures.damaged)) or None
         print_fields(**{**msgspec.structs.asdict(figures), "damaged": damaged})
+    if figures.damaged:
+        positions = ", ".join(map(str, figures.damaged))
+        echo_warning(SNAPSHOTS_DAMAGED.fill(positions=positions))
     if not figures.equal:
         raise AnswerIsNo(SNAPSHOT_WRONG.fill(position=figures.snapshot))
-    if figures.damaged:
-        positions = ", ".join(f"{position:,}" for position in figures.damaged)
-        raise AnswerIsNo(SNAPSHOTS_DAMAGED.fill(positions=positions))
 
 
 async def _rebuild(settings: Settings) -> Rebuilt:

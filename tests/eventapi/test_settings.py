@@ -55,6 +55,8 @@ def test_what_is_kept_of_a_database_belongs_to_its_address_but_not_to_its_passwo
         ),
         ("TRUSTED_PROXIES", "", ()),
         ("RATE_LIMIT", "off", "off"),
+        ("RATE_LIMIT", "OFF", "off"),
+        ("RATE_LIMIT", "60/Minute", "60/minute"),
         ("RATE_LIMIT_LOGIN", "5/second", "5/second"),
         ("CORS_ORIGINS", "*", ("*",)),
         ("CORS_ORIGINS", "http://localhost:3000/", ("http://localhost:3000/",)),
