@@ -189,7 +189,7 @@ def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
         ("LOG_LEVEL", "verbose", "debug, info, warning, error or critical, not 'verbose'"),
         ("LOG_FORMAT", "text", "must be console or json, not 'text'"),
         ("PORT", "70000", "must be a whole number, 0 to 65,535, not '70000'"),
-        ("WORKERS", "0", "must be a whole number of processes, 1 or more, not '0'"),
+        ("WORKERS", "0", "must be a whole number of processes, 1 to 512, not '0'"),
         ("ACCESS_TOKEN_MINUTES", "soon", "a whole number of minutes, 1 to 525,600, not 'soon'"),
         ("ACCESS_TOKEN_MINUTES", "5.5", "a whole number of minutes, 1 to 525,600"),
         ("REFRESH_TOKEN_DAYS", "0", "a whole number of days, 1 to 36,500"),
