@@ -93,14 +93,18 @@ class Running:
         self._process = process
 
     def line(self) -> bytes:
-        """The next line that it prints."""
+        """The next line that it prints; raises `EOFError` when it has ended."""
         out = self._process.stdout
         assert out is not None
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             if not selector.select(PATIENCE):
                 raise TimeoutError("the process prints nothing")
-        return out.readline()
+        line: bytes = out.readline()
+        if not line:
+            _, err = self._process.communicate(timeout=PATIENCE)
+            raise EOFError(f"the process ended: {err.decode()}")
+        return line
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> Ended:
         """Ask it to end, and wait until it has."""

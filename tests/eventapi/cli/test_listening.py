@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -64,10 +66,17 @@ def test_the_page_is_one_that_a_browser_can_open(host: str, page: str) -> None:
 # A Unix socket
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path: that of a Unix socket has at most 107 bytes."""
+    with TemporaryDirectory(prefix="uds-") as path:
+        yield Path(path)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_serves_on_a_unix_socket_and_removes_it(tmp_path: Path, workers: str) -> None:
-    path = tmp_path / "eventapi.sock"
-    with running(tmp_path, "serve", "--uds", "eventapi.sock", "--workers", workers) as server:
+def test_it_serves_on_a_unix_socket_and_removes_it(folder: Path, workers: str) -> None:
+    path = folder / "eventapi.sock"
+    with running(folder, "serve", "--uds", "eventapi.sock", "--workers", workers) as server:
         serves, stop = first_lines(server)
         assert serves.startswith(f"eventapi serves unix:{path}, its data is in ")
         assert stop.startswith("Press")
@@ -78,8 +87,8 @@ def test_it_serves_on_a_unix_socket_and_removes_it(tmp_path: Path, workers: str)
     assert not path.exists()
 
 
-def test_the_socket_of_a_dead_server_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
+def test_the_socket_of_a_dead_server_is_replaced(folder: Path) -> None:
+    path = folder / "socket"
     bind_path(path).socket.close()
     assert path.is_socket()
     again = bind_path(path)
@@ -89,8 +98,8 @@ def test_the_socket_of_a_dead_server_is_replaced(tmp_path: Path) -> None:
     again.socket.close()
 
 
-def test_the_socket_of_a_server_that_lives_is_left_to_it(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
+def test_the_socket_of_a_server_that_lives_is_left_to_it(folder: Path) -> None:
+    path = folder / "socket"
     living = bind_path(path)
     living.socket.listen()
     with pytest.raises(Failure, match="another server listens on it"):
@@ -100,8 +109,8 @@ def test_the_socket_of_a_server_that_lives_is_left_to_it(tmp_path: Path) -> None
     living.socket.close()
 
 
-def test_a_socket_that_another_server_took_over_is_not_removed(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
+def test_a_socket_that_another_server_took_over_is_not_removed(folder: Path) -> None:
+    path = folder / "socket"
     first = bind_path(path)
     second = bind_path(path)  # The first does not listen yet.
     first.release()
@@ -112,27 +121,27 @@ def test_a_socket_that_another_server_took_over_is_not_removed(tmp_path: Path) -
     second.socket.close()
 
 
-def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
+def test_a_file_that_is_no_socket_is_not_removed(folder: Path) -> None:
+    path = folder / "events.jsonl"
     path.write_text("precious")
-    ended = run(tmp_path, "serve", "--uds", str(path))
+    ended = run(folder, "serve", "--uds", str(path))
     assert ended.code == 3
     assert ended.err.startswith(f"eventapi: cannot listen on unix:{path}: there is a file ")
     assert "Traceback" not in ended.err
     assert path.read_text() == "precious"
-    assert [file.name for file in tmp_path.iterdir()] == ["events.jsonl"]
+    assert [file.name for file in folder.iterdir()] == ["events.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "nowhere/socket"])
-def test_a_path_that_cannot_be_bound(tmp_path: Path, name: str) -> None:
-    result = invoke(tmp_path, "serve", "--uds", str(tmp_path / name))
+def test_a_path_that_cannot_be_bound(folder: Path, name: str) -> None:
+    result = invoke(folder, "serve", "--uds", str(folder / name))
     assert result.exit_code == 3
     assert result.stderr.startswith("eventapi: cannot listen on unix:/")
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("more", [["--port", "1"], ["--host", "::"]])
-def test_a_path_goes_without_an_address(tmp_path: Path, more: list[str]) -> None:
-    result = invoke(tmp_path, "serve", "--uds", str(tmp_path / "socket"), *more)
+def test_a_path_goes_without_an_address(folder: Path, more: list[str]) -> None:
+    result = invoke(folder, "serve", "--uds", str(folder / "socket"), *more)
     assert result.exit_code == 2
     assert message_in(result.stderr) == "--uds goes without --host and --port"
