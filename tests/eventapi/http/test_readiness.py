@@ -56,8 +56,8 @@ def while_lost(
     """What ``ready`` answered before, while, and after the database was lost; and a detail."""
     with OverDatabase(server, data) as api:
 
-        def noting(log: SqlLog, *, is_lost: bool, reason: str = "") -> None:
-            note(log, is_lost=is_lost, reason=reason)
+        def noting(log: SqlLog, *, is_lost: bool, error: Exception | None = None) -> None:
+            note(log, is_lost=is_lost, error=error)
             api.noted.append(is_lost)
 
         monkeypatch.setattr(SqlLog, "_note", noting)
