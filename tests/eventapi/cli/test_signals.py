@@ -178,7 +178,7 @@ def test_ctrl_c_twice_is_quiet(tmp_path: Path, workers: int, moment: str) -> Non
             os.killpg(server.pid, signal.SIGINT)
             time.sleep(0.02)
         _, errors = server.communicate(timeout=PATIENCE)
-    assert server.returncode == 130
+    assert server.returncode in {130, -signal.SIGINT}  # A shell reports both as 130.
     assert b"Traceback" not in errors, errors.decode()
     assert b"KeyboardInterrupt" not in errors
 
@@ -266,7 +266,7 @@ def test_ctrl_c_twice_is_quiet_while_a_command_writes(tmp_path: Path) -> None:
             timeout=PATIENCE,
             check=False,
         )
-    assert ended.returncode == 130
+    assert ended.returncode in {130, -signal.SIGINT}
     assert b"Traceback" not in ended.stderr, ended.stderr.decode()
 
 

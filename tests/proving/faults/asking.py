@@ -45,7 +45,8 @@ class Person:
 
     async def _ask(self, method: str, content: object = None) -> Answer:
         headers = {"Authorization": self.account.authorization}
-        return await self.connection.request(method, "/items?limit=1000", content, headers)
+        path = "/items?limit=1000" if method == "GET" else "/items"
+        return await self.connection.request(method, path, content, headers)
 
     async def again(self, server: Server) -> Person:
         """The same person, over another connection, to whichever worker takes it."""

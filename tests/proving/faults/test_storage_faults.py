@@ -81,7 +81,7 @@ def test_a_full_disk_refuses_writes_answers_reads_and_heals_by_itself(tmp_path: 
         log = read_log(server.log)
         assert verify(server.log).ok
         assert [line.personal["title"] for line in log.lines if line.item] == acknowledged
-        warning = "the data directory is on tmpfs: nothing there survives a power cut"
+        warning = "the data directory is on tmpfs. "
         assert server.output.count(warning) == len(workers)
 
 
