@@ -46,6 +46,7 @@ def test_every_step_of_the_guide_says_what_runs_it() -> None:
     assert [name for name, step in named.items() if not any(mark in step for mark in marks)] == []
 
 
+@pytest.mark.long
 def test_the_example_of_tests_of_your_own_runs(tmp_path: Path) -> None:
     (example,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL

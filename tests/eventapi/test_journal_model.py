@@ -191,7 +191,7 @@ class AgainstDictionary(JournalMachine):
             self.model.agrees_with(self._runner.run(house.state()))
 
 
-BRIEF = settings(max_examples=30, stateful_step_count=25, deadline=None)
+BRIEF = settings(max_examples=max(5, settings().max_examples * 3 // 5), stateful_step_count=25)
 """Every step is several synced writes, so there are fewer of them than by default."""
 
 TestAgainstMemory = AgainstMemory.TestCase

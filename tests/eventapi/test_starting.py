@@ -82,6 +82,7 @@ def test_a_redis_that_is_not_there_is_known_at_once(
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.long
 def test_one_worker_reports_for_all(closed_port: int, tmp_path: Path) -> None:
     """Each of them finds out by itself that Redis is lost."""
     settings = {

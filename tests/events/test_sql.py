@@ -155,6 +155,7 @@ async def test_control_who_does_not_look_calls_a_commit_failed_that_is_there(
 # A database that is lost
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_a_killed_database_is_lost_and_found_again(
     url: str, server: Server, tmp_path: Path
@@ -178,6 +179,7 @@ async def test_a_killed_database_is_lost_and_found_again(
     assert await everything(log) == lines
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_who_appends_waits_for_a_database_that_is_soon_back(
     url: str, server: Server, tmp_path: Path

@@ -239,6 +239,7 @@ class Standby(PostgreSQL):
         self.sql("SELECT pg_promote(true)")
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkpoint_is_shown(
     tmp_path: Path,

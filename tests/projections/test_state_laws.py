@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +108,7 @@ def test_every_event_changes_the_digest(history: list[Happened]) -> None:
         assert state.digest() != before
 
 
+@pytest.mark.long
 def test_sound_histories_are_rich() -> None:
     """The control: laws about histories say nothing if hardly anything happens in them."""
     lengths: list[int] = []

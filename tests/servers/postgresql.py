@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -75,6 +76,8 @@ class PostgreSQL(Service):
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.folder,
+            # A recovery opens every file of every database otherwise, and there are many of both.
+            "recovery_init_sync_method": "syncfs" if sys.platform == "linux" else "fsync",
         }
         pairs = [part for pair in settings.items() for part in ("-c", "=".join(map(str, pair)))]
         return [self.program("postgres"), "-D", self.data, *pairs]

@@ -186,6 +186,7 @@ def test_the_control_of_the_check(
     assert marker.read_text()
 
 
+@pytest.mark.long
 def test_no_secret_stands_on_a_command_line(
     starting: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, postgresql: PostgreSQL
 ) -> None:

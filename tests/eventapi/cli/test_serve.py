@@ -97,6 +97,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path, workers: str) -> None:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.long
 def test_a_second_server_on_the_same_data_is_more_workers(tmp_path: Path) -> None:
     with (
         running(tmp_path, "serve", "--port", "0") as one,
@@ -107,6 +108,7 @@ def test_a_second_server_on_the_same_data_is_more_workers(tmp_path: Path) -> Non
         assert httpx.post(f"{address_of(other)}/auth/login", json=credentials).is_success
 
 
+@pytest.mark.long
 def test_the_reloader_serves(tmp_path: Path) -> None:
     with running(tmp_path, "serve", "--port", "0", "--reload") as server:
         # It announces before its child serves; whoever connects meanwhile waits.

@@ -56,6 +56,7 @@ def test_a_second_process_does_not_take_one_at_the_same_time(
     assert snapshots.positions() == []
 
 
+@pytest.mark.long
 def test_a_server_takes_one_when_it_is_due(snapshots: Snapshots, tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--data", "data")
     with running(tmp_path, *arguments, EVENTAPI_SNAPSHOT_EVERY="10") as server:

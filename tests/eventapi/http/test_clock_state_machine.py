@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
@@ -112,6 +113,7 @@ class WithClocks(OverHttp):
             assert ahead <= 60 + 1, "no clock is that far ahead"
 
 
+@pytest.mark.long
 def test_clocks_change_nothing_that_a_client_sees() -> None:
     brief = settings(WALKS, max_examples=max(1, WALKS.max_examples // 2))
     run_state_machine_as_test(WithClocks, settings=brief)

@@ -98,6 +98,7 @@ def test_both_limits_are_told_where_both_count() -> None:
         assert answer.headers["ratelimit"] == '"caller";r=8;t=1, "login";r=3;t=3600'
 
 
+@pytest.mark.long
 def test_a_large_limit_is_kept_exactly_and_told_of_from_its_half_on() -> None:
     with limited("2000/minute") as api:
         ann = api.caller()

@@ -443,6 +443,7 @@ def routes() -> Iterator[tuple[str, str]]:
             yield method, getattr(route, "path_format", route.path)
 
 
+@pytest.mark.long
 def test_there_is_room_for_every_series_that_there_can_be(tmp_path: Path) -> None:
     statuses = {200, 201, 204, 304, 0, *(kind.status for kind in PROBLEMS.values())}
     served = [*routes(), *((method, None) for method in (*METHODS, OTHER))]

@@ -15,7 +15,10 @@ from tests.eventapi.http.client import Api, quiet_settings
 from tests.events.rows import Server, until
 
 # The drivers leave it to the collector to close what was cut off.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
