@@ -92,6 +92,7 @@ def on_disk(server: Server, url: str, key: bytes) -> bool:
     return key in (server.data / name / "eventapi_keys.ibd").read_bytes()
 
 
+@pytest.mark.long
 @in_event_loop
 async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more(
     postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
