@@ -98,7 +98,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.made
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(call install,--group test)
+	@$(call install,--no-compile --group test)  # What is imported is compiled then.
 	@touch $@
 
 $(VENV)/.installed-test-all: $(VENV)/.installed-test

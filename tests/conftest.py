@@ -46,6 +46,12 @@ settings.register_profile("long", settings.get_profile("default"), max_examples=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of the long folders for `make test`, because that takes seconds."""
+    is_long = collection_path.parent == _TESTS and collection_path.name in _LONG_FOLDERS
+    return True if is_long and config.getoption("markexpr") == "not long" else None
+
+
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marker.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long or needs more than git, make and Python."""

@@ -40,7 +40,10 @@ from tests.servers.postgresql import PostgreSQL
 from tests.whole.server import free_port
 
 # The drivers leave it to the collector to close what was cut off.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.long,  # A database or two for each.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PASSWORDS = ("a%20password", "a password")
 
