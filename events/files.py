@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -206,9 +207,13 @@ def cure(path: Path, error: OSError) -> str:
 
 def not_a_file(path: Path) -> Message | None:
     """The message for a directory, pipe or device where a file belongs; ``None`` for a file or nothing."""
-    if path.is_file() or not path.exists():
+    try:
+        mode = path.stat().st_mode  # Asked once: another process may be making the file.
+    except OSError:
         return None
-    kind = "a directory" if path.is_dir() else "no regular file"
+    if stat.S_ISREG(mode):
+        return None
+    kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
     return NOT_A_FILE.fill(path=path, kind=kind)
 
 

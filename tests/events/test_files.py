@@ -10,7 +10,14 @@ from stat import S_IMODE
 import pytest
 
 from events import files
-from events.files import Place, make_directory, make_private, open_or_make, write_durably
+from events.files import (
+    Place,
+    make_directory,
+    make_private,
+    not_a_file,
+    open_or_make,
+    write_durably,
+)
 
 NOBODY = 65_534
 
@@ -157,3 +164,29 @@ def test_a_file_behind_a_link_is_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
     with (tmp_path / "link").open("rb") as file:
         assert Place(tmp_path / "link", os.fstat(file.fileno())).loss() is None
+
+
+def test_a_file_made_while_it_is_checked_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may make it right after the first question to the system."""
+    path = tmp_path / "made meanwhile"
+    stat = Path.stat
+
+    def absent_once(self: Path, **options: bool) -> os.stat_result:
+        try:
+            return stat(self, **options)
+        finally:
+            path.touch()
+
+    monkeypatch.setattr(Path, "stat", absent_once)
+    assert not_a_file(path) is None
+    assert not_a_file(path) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"), [(Path.mkdir, "a directory"), (os.mkfifo, "no regular file")]
+)
+def test_what_is_no_file_is_named(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
+    make(tmp_path / "thing")
+    assert kind in str(not_a_file(tmp_path / "thing"))

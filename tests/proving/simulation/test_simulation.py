@@ -18,7 +18,7 @@ MANY, FEW = range(400), range(60)
 
 SUBTLE = {
     "sync only the directories one made": MANY,
-    "forget that lines stand together": range(400, 800),
+    "forget that lines stand together": range(1500, 2000),
     "trust the cache of the dead": MANY,
     "refuse a batch with a hole": range(800, 1200),
     "do not sync what was cleaned up": range(400, 800),
