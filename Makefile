@@ -46,18 +46,18 @@ HISTORIES ?= 2000
 SECONDS ?= 60
 
 prove: $(VENV)/.installed-test
-	$(BIN)/python -m tests.proving.simulation --seeds 0..$(SEEDS)
-	$(BIN)/python -m tests.proving.torn --stride $(STRIDE)
-	$(BIN)/python -m tests.proving.faults --every $(EVERY)
-	$(BIN)/pytest tests/proving/faults/test_storage_faults.py
-	$(BIN)/python -m tests.proving.crashes --cycles $(CYCLES)
-	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES)
-	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES) --databases
-	$(BIN)/python -m tests.proving.restores --histories $(HISTORIES) --erasures
-	$(BIN)/python -m tests.whole.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
-	$(BIN)/python -m tests.production --log postgresql
-	$(BIN)/python -m tests.production --log mariadb
-	$(BIN)/python -m tests.production --log file
+	$(BIN)/python -m tests.fault_injection.simulation --seeds 0..$(SEEDS)
+	$(BIN)/python -m tests.fault_injection.torn --stride $(STRIDE)
+	$(BIN)/python -m tests.fault_injection.faults --every $(EVERY)
+	$(BIN)/pytest tests/fault_injection/faults/test_storage_faults.py
+	$(BIN)/python -m tests.fault_injection.crashes --cycles $(CYCLES)
+	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES)
+	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --databases
+	$(BIN)/python -m tests.fault_injection.restores --histories $(HISTORIES) --erasures
+	$(BIN)/python -m tests.end_to_end.workers --seconds $(SECONDS) --workers 4 --clients 64 --kill
+	$(BIN)/python -m tests.deployment.production --log postgresql
+	$(BIN)/python -m tests.deployment.production --log mariadb
+	$(BIN)/python -m tests.deployment.production --log file
 	EVENTAPI_TESTS_THROUGH=postgresql $(BIN)/pytest --numprocesses auto tests/eventapi/http
 
 # Some 35 minutes on a machine that does nothing else, or 5 with `make bench QUICK=--quick`; wrk is Debian's.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventapi.storage import file_system
+from eventapi.bootstrap.storage import file_system
 
 PACKAGES = (
     *("litestar", "msgspec", "uvicorn", "uvloop", "cryptography"),

@@ -26,7 +26,7 @@ from benchmarks.results import Replay, Results, Whole, keep
 from benchmarks.sample_log import write
 from benchmarks.verify import measured
 from events.codec import parse_all
-from events.log.jsonl import JsonlLog
+from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
 from projections.replay import replay

@@ -9,13 +9,13 @@ from benchmarks.sample_data import LISTED
 from benchmarks.workload import READER
 from eventapi.security.passwords import OWASP_HASHER
 from events.codec import encode
-from events.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
-from events.log.jsonl import JsonlLog
+from events.log.file.log import JsonlLog
 from events.log.port import Head
 from events.record import Event, Record
 from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring
-from events.users import Profile, UserRegistered
 from events.vault.sqlite import SqliteVault
+from events.vocabulary.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
+from events.vocabulary.users import Profile, UserRegistered
 
 USERS = 1000
 SOURCE = "urn:uuid:00000000-0000-4000-8000-000000000001"

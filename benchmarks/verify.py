@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.sample_log import write
-from events.log.verify import verify
+from events.verification.verify import verify
 
 
 def measured(path: Path, processes: int) -> float:

@@ -24,13 +24,13 @@ from eventsourcing.domain import Aggregate
 from benchmarks.results import Appended, percentile
 from benchmarks.sample_log import write_items
 from benchmarks.workload import NEW_ITEM
+from eventapi.bootstrap.storage import open_journal
 from eventapi.commands.items import CreateItem
-from eventapi.settings import Settings
-from eventapi.storage import opened_journal
-from eventapi.watching import Watch
-from events.items import Content
-from events.log.jsonl import JsonlLog
+from eventapi.configuration.settings import Settings
+from eventapi.journal.instrumentation import Instrumentation
+from events.log.file.log import JsonlLog
 from events.log.port import Head
+from events.vocabulary.items import Content
 
 PRODUCERS = 64
 WARM_UP = 0.5  # seconds
@@ -71,7 +71,7 @@ def appended(events: int, seconds: float, waits: Sequence[float], batch: float) 
     return Appended(rate=events / seconds, p50=p50, p99=p99, batch=batch)
 
 
-class Batches(Watch):
+class Batches(Instrumentation):
     """Hears how many lines each append has."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ def eventapi(folder: Path, seconds: float, _: str) -> Appended:
 
     async def run() -> Appended:
         await write_items(folder, users=1, items=0)
-        async with opened_journal(Settings(data=str(folder)), watch=batches, begin=True) as (
+        async with open_journal(Settings(data=str(folder)), watch=batches, begin=True) as (
             journal,
             _,
         ):

@@ -25,71 +25,63 @@ from typing import TYPE_CHECKING, Any, Self
 from litestar import Litestar, Router
 from litestar.types import ASGIApp
 
-from eventapi import logs
-from eventapi.background import kept_running
-from eventapi.beginning import check_start
-from eventapi.commands.quota import Quota
-from eventapi.commands.sessions import Lifetime
-from eventapi.configuration import load
-from eventapi.expiry import keep_ending
-from eventapi.extras import reports_wanted
-from eventapi.feed import Feed
-from eventapi.following import keep_following
-from eventapi.http import (
-    audit,
-    auth,
-    deprecation,
-    docs,
-    feeds,
-    health,
-    items,
-    metrics,
-    root,
-    transparency,
-)
-from eventapi.http.access import access_log
-from eventapi.http.addresses import Addresses
-from eventapi.http.cors import Cors
-from eventapi.http.edge import Edge
-from eventapi.http.endpoint import Endpoint, options_routes
-from eventapi.http.limits import Limits
-from eventapi.http.observers import Observer
-from eventapi.http.openapi.document import build_document
-from eventapi.http.problems import problem_reply
-from eventapi.http.reply import Reply
-from eventapi.http.request import ApiRequest
-from eventapi.http.services import Details, Services
-from eventapi.http.views import VERSIONS
-from eventapi.journal import Journal
-from eventapi.limits.counts import Counts, RedisCounts
-from eventapi.limits.table import Table
-from eventapi.live import Live
-from eventapi.observing import Metering, tracing_from, watched
-from eventapi.progress import replay_lines
-from eventapi.sampling import Sampler
-from eventapi.security.passwords import Passwords
-from eventapi.security.secret import check_kept_keys, secret_keys, warn_of_new_key
-from eventapi.security.secret import is_missing as secret_is_missing
-from eventapi.security.tokens import Tokens
-from eventapi.settings import Settings
-from eventapi.signing_check import SigningCheck
-from eventapi.snapshotting import keep_taking
-from eventapi.storage import (
-    DEFAULT,
-    Parts,
-    open_checkpoints,
-    open_rebuilds,
-    open_snapshots,
-    opened_journal,
+from eventapi import __version__
+from eventapi.bootstrap.start_check import check_start
+from eventapi.bootstrap.storage import (
+    NO_OVERRIDES,
+    Overrides,
+    checkpoints_of,
+    open_journal,
+    replay_progress_of,
+    snapshots_of,
     warn_if_in_memory,
 )
-from eventapi.version import VERSION
+from eventapi.bootstrap.telemetry import Metering, setup_telemetry, tracing_of
+from eventapi.commands.quota import Quota
+from eventapi.commands.sessions import Lifetime
+from eventapi.configuration.load import load
+from eventapi.configuration.settings import Settings
+from eventapi.http.endpoint import Endpoint, options_routes
+from eventapi.http.middleware import deprecation
+from eventapi.http.middleware.access_log import access_log
+from eventapi.http.middleware.client_address import ClientAddressMiddleware
+from eventapi.http.middleware.cors import Cors
+from eventapi.http.middleware.edge import EdgeMiddleware
+from eventapi.http.middleware.observers import Observer
+from eventapi.http.middleware.rate_limit import RateLimiter
+from eventapi.http.openapi.document import build_document
+from eventapi.http.problems import problem_reply
+from eventapi.http.request import ApiRequest
+from eventapi.http.response import Reply
+from eventapi.http.routes import accounts as auth
+from eventapi.http.routes import audit, docs, health, items, metrics, root, transparency
+from eventapi.http.routes import events as feeds
+from eventapi.http.schemas.responses import VERSIONS
+from eventapi.http.services import Details, Services
+from eventapi.journal.journal import Journal
+from eventapi.queries.live_events import LiveEvents
+from eventapi.queries.subscriptions import LogWatcher
+from eventapi.ratelimit.shared_counters import SharedCounters
+from eventapi.ratelimit.storage import RateLimitStorage, RedisRateLimitStorage
+from eventapi.security.passwords import Passwords
+from eventapi.security.secret_key import check_kept_keys, secret_keys, warn_of_new_key
+from eventapi.security.secret_key import is_missing as secret_is_missing
+from eventapi.security.tokens import Tokens
+from eventapi.tasks.catch_up import run_catch_up
+from eventapi.tasks.restart import restart_on_error
+from eventapi.tasks.session_expiry import run_session_expiry
+from eventapi.tasks.signing_check import SigningCheck
+from eventapi.tasks.snapshots import run_snapshots
+from eventapi.tasks.worker_stats import WorkerStats
+from eventapi.telemetry import server_log as logs
+from eventapi.telemetry.optional import require_sentry
+from eventapi.telemetry.progress import replay_lines
 from events.errors import ConfigurationError, known_error
 from events.log.port import EventLog
 from events.messages.server_log import SECRET_KEY_OF_ONE_MACHINE, START_FAILED
 
 if TYPE_CHECKING:
-    from eventapi.http.tracing import Tracing
+    from eventapi.http.middleware.tracing import Tracing
 
 logger = logging.getLogger("eventapi")
 
@@ -105,7 +97,7 @@ PATIENCE_SECONDS = 60.0
 """How long a start waits for a database: a worker that gives up takes its server down with it."""
 
 
-def _end_soon() -> None:
+def _exit_after_flush() -> None:
     """End this process, for after a failed sync nothing that it holds may be trusted.
 
     Not at once: those who wait for an answer are first told that there is none.
@@ -113,7 +105,7 @@ def _end_soon() -> None:
     asyncio.get_running_loop().call_later(FLUSH_SECONDS, os._exit, FENCED)
 
 
-def _end_with_supervisor() -> None:
+def _exit_with_parent() -> None:
     """End this process, gracefully, as soon as its supervisor is gone, however that went.
 
     A worker that is left behind would keep the port, and nobody would replace it.
@@ -130,7 +122,9 @@ def _end_with_supervisor() -> None:
 
 
 def create_app(
-    settings: Settings | None = None, parts: Parts = DEFAULT, tracing: Tracing | None = None
+    settings: Settings | None = None,
+    parts: Overrides = NO_OVERRIDES,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     """The ASGI application; without settings, they come from the environment, and so do traces.
 
@@ -140,8 +134,8 @@ def create_app(
         try:
             settings = load(os.environ).settings
             logs.configure(settings)
-            reports_wanted(settings.sentry_dsn)
-            tracing = tracing or tracing_from(os.environ, VERSION)
+            require_sentry(settings.sentry_dsn)
+            tracing = tracing or tracing_of(os.environ, __version__)
         except ConfigurationError as error:
             print(f"eventapi: {error.message}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
@@ -150,24 +144,24 @@ def create_app(
         if is_shared and settings.secret_key is None:
             logger.warning(SECRET_KEY_OF_ONE_MACHINE)
     requests = [ApiRequest.bound(version) for version in VERSIONS]
-    limits, fields = Limits(settings), deprecation.fields(settings)
+    limits, fields = RateLimiter(settings), deprecation.fields(settings)
     observers: list[Observer] = []
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        _end_with_supervisor()
+        _exit_with_parent()
         if parts.log is None and parts.vault is None:
             check_start(settings, begin=True)  # Before anything is created.
         check_kept_keys(settings.secret_key, settings.data_path)
         passwords = parts.passwords or Passwords()
         key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
         async with (
-            watched(settings, parts, tracing, VERSION) as (watch, metering),
-            opened_journal(
+            setup_telemetry(settings, parts, tracing, __version__) as (watch, metering),
+            open_journal(
                 settings,
                 parts,
                 bar=replay_lines,
-                on_fence=_end_soon,
+                on_fence=_exit_after_flush,
                 watch=watch,
                 patience=PATIENCE_SECONDS,
                 begin=True,
@@ -181,13 +175,13 @@ def create_app(
                 sessions = (await journal.state()).sessions.by_id
                 warn_of_new_key(settings.data_path, len(sessions))
             limits.start(counts, tokens, journal)
-            feed = Feed(log)
-            checkpoints = open_checkpoints(settings, log, parts)
+            feed = LogWatcher(log)
+            checkpoints = checkpoints_of(settings, log, parts)
             signing = SigningCheck(checkpoints)
-            sampler = Sampler(
+            sampler = WorkerStats(
                 log, journal, feed, passwords, counts, signing, lambda: _disk_free(settings)
             )
-            live = Live(feed, journal.state)
+            live = LiveEvents(feed, journal.state)
             services = Services(
                 journal,
                 passwords,
@@ -195,7 +189,7 @@ def create_app(
                 parts.environment,
                 Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
                 _health(settings, journal, log, counts, signing, metering),
-                journal.past,
+                journal.history,
                 feed,
                 live,
                 checkpoints,
@@ -206,15 +200,15 @@ def create_app(
             for request in requests:
                 request.services = services
             async with (
-                _closing_at_a_signal(feed, live),
-                kept_running(lambda: keep_following(journal, feed), "following"),
-                kept_running(signing.run, "signing"),
-                kept_running(counts.keep_sweeping, "limits"),
-                kept_running(lambda: keep_ending(journal), "expiry"),
+                _close_streams_at_signal(feed, live),
+                restart_on_error(lambda: run_catch_up(journal, feed), "following"),
+                restart_on_error(signing.run, "signing"),
+                restart_on_error(counts.keep_sweeping, "limits"),
+                restart_on_error(lambda: run_session_expiry(journal), "expiry"),
                 _taking_snapshots(settings, parts, journal),
-                metering.counted(observers, sampler.sample) if metering else nullcontext(),
+                metering.count_requests(observers, sampler.sample) if metering else nullcontext(),
             ):
-                _spare_the_collector()
+                _freeze_gc()
                 yield
             await limits.close()
         passwords.close()
@@ -228,12 +222,12 @@ def create_app(
         logging_config=None,
     )
     if settings.log_level in {"debug", "info"}:
-        write, is_debug = logs.Lines(settings).write, settings.log_level == "debug"
+        write, is_debug = logs.LineWriter(settings).write, settings.log_level == "debug"
         observers.append(access_log(write, settings.log_format == "json", paths=is_debug))
-    edge = Edge(_plain_startup(app), observers, limits, _cors(settings))
+    edge = EdgeMiddleware(_plain_startup(app), observers, limits, _cors(settings))
     announced = deprecation.announced(edge, fields)
     seen = announced if tracing is None else tracing.around(announced)
-    return Addresses(seen, settings.trusted_proxies, settings.public_url)
+    return ClientAddressMiddleware(seen, settings.trusted_proxies, settings.public_url)
 
 
 def _cors(settings: Settings) -> Cors | None:
@@ -242,7 +236,7 @@ def _cors(settings: Settings) -> Cors | None:
     return Cors(settings.cors_origins, settings.cors_credentials == "on")
 
 
-def _spare_the_collector() -> None:
+def _freeze_gc() -> None:
     """What is there at the start stays: each look for garbage among it would hold up all requests.
 
     Of several starts in a process it is the first: behind it, what an ended app has left is garbage.
@@ -252,7 +246,7 @@ def _spare_the_collector() -> None:
 
 
 @asynccontextmanager
-async def _closing_at_a_signal(feed: Feed, live: Live) -> AsyncIterator[None]:
+async def _close_streams_at_signal(feed: LogWatcher, live: LiveEvents) -> AsyncIterator[None]:
     """End the streams when the process is asked to end: the server waits for its connections."""
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Any] = {}
@@ -280,13 +274,15 @@ async def _closing_at_a_signal(feed: Feed, live: Live) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterator[Counts]:
+async def _counts(
+    settings: Settings, parts: Overrides, secret: str
+) -> AsyncIterator[RateLimitStorage]:
     """Counts of every process on the data directory; of this one, where the log is in memory."""
     path = settings.data_path / "limits.table" if parts.log is None else None
-    table = Table(path, secret)
+    table = SharedCounters(path, secret)
     try:
         url = settings.redis_url
-        counts = RedisCounts(table, url, secret) if url else Counts(table)
+        counts = RedisRateLimitStorage(table, url, secret) if url else RateLimitStorage(table)
     except BaseException:
         table.close()
         raise
@@ -299,13 +295,13 @@ async def _counts(settings: Settings, parts: Parts, secret: str) -> AsyncIterato
 
 @asynccontextmanager
 async def _taking_snapshots(
-    settings: Settings, parts: Parts, journal: Journal
+    settings: Settings, parts: Overrides, journal: Journal
 ) -> AsyncIterator[None]:
     if not settings.snapshot_every or parts.log is not None:
         yield
         return
-    snapshots = open_snapshots(settings)
-    async with kept_running(lambda: keep_taking(journal, snapshots, settings), "snapshots"):
+    snapshots = snapshots_of(settings)
+    async with restart_on_error(lambda: run_snapshots(journal, snapshots, settings), "snapshots"):
         yield
 
 
@@ -339,7 +335,7 @@ def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> l
         for prefix in version.prefixes:
             add(prefix, request, endpoints)
     plain = requests[0]
-    document = partial(build_document, documented, VERSION, announced)
+    document = partial(build_document, documented, __version__, announced)
     versions = [request.version.name for request in requests]
     add("", plain, [root.ENDPOINT, *docs.endpoints(document, versions)])
     return [*routers, _Router("/", route_handlers=docs.parts(versions), request_class=plain)]
@@ -353,12 +349,12 @@ def _health(  # noqa: PLR0917 - one of each
     settings: Settings,
     journal: Journal,
     log: EventLog,
-    counts: Counts,
+    counts: RateLimitStorage,
     signing: SigningCheck,
     metering: Metering | None,
 ) -> Details:
     started = time.monotonic()
-    rebuilds = open_rebuilds(settings)
+    rebuilds = replay_progress_of(settings)
 
     def details() -> Mapping[str, Any]:
         return {
@@ -373,7 +369,7 @@ def _health(  # noqa: PLR0917 - one of each
             "rebuilding": rebuilds.now(),
             "process": os.getpid(),
             "workers": _workers(metering),
-            "version": VERSION,
+            "version": __version__,
         }
 
     return details

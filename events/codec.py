@@ -17,10 +17,11 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
-from events import items, keys, sessions, users
 from events.errors import DamagedLog, LogError, UnknownEvent
 from events.record import START, Event, Personal, Record
 from events.sealing import Keyring, seal, unseal
+from events.vocabulary import items, sessions, users
+from events.vocabulary import signing_keys as keys
 
 MAX_LINE_BYTES = 65_535
 """The longest line, its newline not counted: what a 16-bit length can say."""

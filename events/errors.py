@@ -237,7 +237,7 @@ class DamagedLog(LogError):
         return f"the log is damaged at position {position:,}, byte offset {offset:,}: {reason}"
 
 
-class DamagedMark(DamagedLog):
+class DamagedCommitIndex(DamagedLog):
     """The mark beside a log is no mark; the log itself may be whole."""
 
     advice = tree.DAMAGED_MARK

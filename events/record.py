@@ -69,7 +69,7 @@ def entity_number(subject: str) -> int:
     return int(subject[subject.index("/") + 1 :])
 
 
-def are_times(texts: Sequence[str]) -> bool:
+def all_timestamps_valid(texts: Sequence[str]) -> bool:
     """Whether all of these are times of a record's form; cheap enough for every line of a log."""
     joined = "".join(texts).encode(errors="replace")
     if joined.translate(_TO_ZERO) != _TIME * len(texts) or {*map(len, texts)} - {_LENGTH}:

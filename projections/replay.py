@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 from events.codec import check_links, decode, open_seal
 from events.errors import DamagedLog
-from events.form import times_in
 from events.log.port import EventLog
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
-from events.record import START, Record, are_times
+from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
-from events.users import UserErased
 from events.vault.port import Vault
+from events.vocabulary.users import UserErased
+from events.well_formed import times_in
 from projections.snapshots import Snapshots
 from projections.state import State
 
@@ -26,7 +26,7 @@ Progress = Callable[[int], None]
 """Called with the position reached, now and then."""
 
 
-def both(first: Progress, second: Progress) -> Progress:
+def tee_progress(first: Progress, second: Progress) -> Progress:
     """Tell two."""
 
     def progress(position: int) -> None:
@@ -61,10 +61,10 @@ async def open_records(
 def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
     """Raise `DamagedLog` for a time that does not exist: a table or an answer would fail on it."""
     times = [record.time for record in records]
-    if are_times(times + times_in(record.event for record in records)):
+    if all_timestamps_valid(times + times_in(record.event for record in records)):
         return
     for record, line in zip(records, lines, strict=True):
-        if not are_times([record.time, *times_in([record.event])]):
+        if not all_timestamps_valid([record.time, *times_in([record.event])]):
             reason = "it has a time that does not exist, or is not of the log's form"
             start = record.end - len(line) - 1
             raise DamagedLog(reason, position=record.position, offset=start)
@@ -123,7 +123,7 @@ async def replay(
             found = await asyncio.to_thread(snapshots.newest, keys, position=upto, time=time)
             if found is not None and await _stands_on(log, found, progress):
                 state = found
-                _forget_nobodys(keys, state)
+                _forget_unused_keys(keys, state)
                 keyring.update(keys)
         loaded = False
         async for lines in log.read(state.position, position):
@@ -139,7 +139,7 @@ async def replay(
             apply_all(records, state, keyring)
             if progress is not None:
                 progress(state.position)
-    _forget_nobodys(keyring, state)
+    _forget_unused_keys(keyring, state)
     return state
 
 
@@ -162,6 +162,6 @@ async def _all_keys(vault: Vault) -> Keyring:
     return keyring
 
 
-def _forget_nobodys(keyring: Keyring, state: State) -> None:
+def _forget_unused_keys(keyring: Keyring, state: State) -> None:
     for subject in keyring.keys() - {user.subject for user in state.users.by_id.values()}:
         del keyring[subject]

@@ -26,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
-from events.files import TEMPORARY, make_directory, opened_or_made, write_durably
+from events.io.files import TEMPORARY, make_directory, open_or_make_file, write_durably
 from events.messages.server_log import (
     SNAPSHOT_NOT_REMOVED,
     SNAPSHOT_PASSED_OVER,
@@ -35,11 +35,11 @@ from events.messages.server_log import (
 )
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
-from projections.items import Item, Lives, Tombstone
-from projections.receipts import Receipt
-from projections.sessions import Session
 from projections.state import State
-from projections.users import User
+from projections.tables.idempotency import IdempotencyRecord
+from projections.tables.items import Item, Tombstone, VersionIndex
+from projections.tables.sessions import Session
+from projections.tables.users import User
 
 logger = logging.getLogger("projections.snapshots")
 
@@ -92,7 +92,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True, gc=False):
     deleted: list[Tombstone]
     lives: bytes
     skipped: int
-    receipts: list[tuple[str, Receipt]]
+    receipts: list[tuple[str, IdempotencyRecord]]
 
 
 class _RefusedError(Exception):
@@ -115,8 +115,9 @@ def code_version() -> str:
     digest = sha256()
     here = Path(__file__).parent
     for room in (here, here.parent / "events"):
-        for file in sorted(room.glob("*.py")):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        for file in sorted(room.rglob("*.py")):
+            name = file.relative_to(room).as_posix()
+            digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -191,7 +192,7 @@ class Snapshots:
     @contextmanager
     def _exclusive(self, path: Path) -> Iterator[bool]:
         make_directory(self._directory)
-        with opened_or_made(path, os.O_RDWR) as file:
+        with open_or_make_file(path, os.O_RDWR) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -293,14 +294,14 @@ def _body(state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) 
     deleted = list(state.items.deleted.values())
     lives = bytes(state.items.lives)
     # The log has all of a receipt in clear, and the hash of the request sealed.
-    receipts = list(state.receipts.by_key.items())
+    receipts = list(state.idempotency.by_key.items())
     return _Body(
         state.users.last_id,
         state.items.last_id,
         owned,
         deleted,
         lives,
-        state.receipts.skipped,
+        state.idempotency.skipped,
         receipts,
     )
 
@@ -336,11 +337,11 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
         sessions += owned.sessions
     for session in sorted(sessions, key=lambda session: session.version):
         state.sessions.by_id[session.id] = session
-    state.receipts.restore(body.skipped, body.receipts)
-    state.items.lives = Lives(body.lives)
+    state.idempotency.restore(body.skipped, body.receipts)
+    state.items.lives = VersionIndex(body.lives)
     for tombstone in body.deleted:
         state.items.deleted[tombstone.id] = tombstone
-        state.items.lives.bury(tombstone.owner, tombstone.id)
+        state.items.lives.mark_deleted(tombstone.owner, tombstone.id)
     state.users.last_id, state.items.last_id = body.last_user, body.last_item
     return state
 
@@ -368,7 +369,7 @@ def _fill(owned: _Owned, box: _Box) -> None:
 def _take_in(state: State, owned: _Owned) -> None:
     user = owned.user
     state.users.by_id[user.id] = user
-    state.users.note_hash(user)
+    state.users.track_hash_kind(user)
     state.users.index(user)
     for item in owned.items:
         if item.updated_at == item.created_at:

@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from events import items as item_events
-from events import keys as key_events
-from events import sessions as session_events
-from events import users as user_events
 from events.record import START, Event, Record, entity_number
-from projections.items import Item, Items
-from projections.receipts import HOUR, Entity, Receipts
-from projections.sessions import Sessions
-from projections.users import Users
+from events.vocabulary import items as item_events
+from events.vocabulary import sessions as session_events
+from events.vocabulary import signing_keys as key_events
+from events.vocabulary import users as user_events
+from projections.tables.idempotency import HOUR, Entity, IdempotencyRecords
+from projections.tables.items import Item, Items
+from projections.tables.sessions import Sessions
+from projections.tables.users import Users
 
 
 class State:
@@ -30,59 +30,61 @@ class State:
     now: str = ""
     recent_refreshes: Container[tuple[str, int]] = frozenset()
 
-    def __init__(self, users: Users, items: Items, sessions: Sessions, receipts: Receipts) -> None:
+    def __init__(
+        self, users: Users, items: Items, sessions: Sessions, receipts: IdempotencyRecords
+    ) -> None:
         self.last = START
         self.users = users
         self.items = items
         self.sessions = sessions
-        self.receipts = receipts
+        self.idempotency = receipts
         self._apply: dict[type[Event], Callable[[Record, Any], Entity]] = {
-            user_events.UserRegistered: users.registered,
-            user_events.UserUpdated: users.updated,
+            user_events.UserRegistered: users.on_registered,
+            user_events.UserUpdated: users.on_updated,
             user_events.UserPasswordChanged: self._password_changed,
             user_events.UserDisabled: self._user_disabled,
-            user_events.UserEnabled: users.enabled,
-            user_events.UserRoleGranted: users.role_granted,
-            user_events.UserRoleRevoked: users.role_revoked,
+            user_events.UserEnabled: users.on_enabled,
+            user_events.UserRoleGranted: users.on_role_granted,
+            user_events.UserRoleRevoked: users.on_role_revoked,
             user_events.UserErased: self._user_erased,
-            item_events.ItemCreated: items.created,
-            item_events.ItemUpdated: items.updated,
-            item_events.ItemDeleted: items.deleted_one,
-            item_events.ItemRestored: items.restored,
-            session_events.SessionStarted: sessions.started,
-            session_events.SessionRefreshed: sessions.refreshed,
-            session_events.SessionEnded: sessions.ended,
+            item_events.ItemCreated: items.on_created,
+            item_events.ItemUpdated: items.on_updated,
+            item_events.ItemDeleted: items.on_deleted,
+            item_events.ItemRestored: items.on_restored,
+            session_events.SessionStarted: sessions.on_started,
+            session_events.SessionRefreshed: sessions.on_refreshed,
+            session_events.SessionEnded: sessions.on_ended,
             key_events.LogResumed: _leave_as_it_is,
         }
 
     @classmethod
     def empty(cls) -> State:
         """The state before the first record."""
-        return cls(Users({}, {}, {}), Items.empty(), Sessions(), Receipts())
+        return cls(Users({}, {}, {}), Items.empty(), Sessions(), IdempotencyRecords())
 
     @property
     def position(self) -> int:
         """How many records are folded in."""
         return self.last.position
 
-    def draft(self) -> State:
+    def stage(self) -> State:
         """A copy-on-write copy, in which commands are decided before anything is written.
 
         The base must not change while the draft is in use.
         """
         draft = State(
-            self.users.draft(),
-            self.items.draft(),
-            self.sessions.draft(),
-            self.receipts.draft(),
+            self.users.stage(),
+            self.items.stage(),
+            self.sessions.stage(),
+            self.idempotency.stage(),
         )
         draft.last = self.last
         draft.now, draft.recent_refreshes = self.now, self.recent_refreshes
         return draft
 
-    def draft_at(self, now: str, recent_refreshes: Container[tuple[str, int]] = ()) -> State:
+    def stage_at(self, now: str, recent_refreshes: Container[tuple[str, int]] = ()) -> State:
         """A `draft` in which commands are decided at a time of the log's clock."""
-        draft = self.draft()
+        draft = self.stage()
         draft.now, draft.recent_refreshes = now, recent_refreshes
         return draft
 
@@ -90,29 +92,29 @@ class State:
         """Fold one record in; never raises on an event of the vocabulary."""
         last, self.last = self.last, record
         if record.time[HOUR] != last.time[HOUR]:
-            self.receipts.advance(last.time, record.time)
+            self.idempotency.advance(last.time, record.time)
         entity = self._apply[type(record.event)](record, record.event)
         if type(entity) is Item:
             self.items.log_bytes.add(entity.owner, record.end - last.end)
         if record.idempotencykey:
-            self.receipts.add(record)
+            self.idempotency.add(record)
         return entity
 
     def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Entity:
         if event.reason == "changed":
             self.sessions.end_all(entity_number(record.subject), keep=event.session)
-        return self.users.password_changed(record, event)
+        return self.users.on_password_changed(record, event)
 
     def _user_disabled(self, record: Record, event: user_events.UserDisabled) -> Entity:
         self.sessions.end_all(entity_number(record.subject))
-        return self.users.disabled(record, event)
+        return self.users.on_disabled(record, event)
 
     def _user_erased(self, record: Record, event: user_events.UserErased) -> Entity:
         number = entity_number(record.subject)
         self.sessions.end_all(number)
         self.items.erase_owner(number, record.position)
-        self.receipts.erase_user(record.subject)
-        return self.users.erased(record, event)
+        self.idempotency.erase_user(record.subject)
+        return self.users.on_erased(record, event)
 
     def digest(self) -> str:
         """The public sum, 64 hex digits: of what needs no key.
@@ -137,7 +139,7 @@ class State:
         for table in (self.users.by_id, self.items.by_id, self.items.deleted, self.sessions.by_id):
             for key in sorted(table):
                 content.update(encode(table[key]))  # type: ignore[index]  # its own
-        for key, receipt in sorted(self.receipts.by_key.items()):
+        for key, receipt in sorted(self.idempotency.by_key.items()):
             content.update(encode((key, receipt)))
         for index in (self.users.ids_by_name, self.users.ids_by_email):
             content.update(encode(dict(sorted(index.items()))))
@@ -148,7 +150,7 @@ class State:
                     self.last.hash,
                     self.users.last_id,
                     self.items.last_id,
-                    self.receipts.skipped,
+                    self.idempotency.skipped,
                     [self.items.log_bytes.of(user) for user in sorted(self.users.by_id)],
                 )
             )

@@ -29,7 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _TESTS = Path(__file__).parent
 
 # Every test in these folders starts real servers, kills them, or searches a large space.
-_LONG_FOLDERS = ("attacks", "deploy", "production", "proving", "servers", "whole")
+_LONG_FOLDERS = ("deployment", "end_to_end", "fault_injection", "security", "servers")
 
 # As a fixture or a parameter: servers that only a package of Debian has.
 _DEBIAN_SERVERS = {"mariadb"}

@@ -60,7 +60,7 @@ def _is_defined_in(module: ModuleType, name: str) -> bool:
 def render() -> str:
     """The page."""
     kinds = ((f"`{kind.__name__}`", kind.advice) for kind in tree_of(EventapiError))
-    endings = [failures.Failure, failures.Misuse, failures.AnswerIsNo]
+    endings = [failures.Failure, failures.Misuse, failures.NegativeResult]
     return "\n".join(
         [
             _HEAD,

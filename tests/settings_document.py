@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from eventapi.settings import described
+from eventapi.configuration.settings import described
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "settings.md"
 HEADER = "| setting | meaning | unit | values | default | example |\n| --- | --- | --- | --- | --- | --- |\n"

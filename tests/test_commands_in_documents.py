@@ -11,8 +11,8 @@ import click
 import pytest
 
 from eventapi.cli.main import program
-from eventapi.setting import PREFIX
-from eventapi.settings import Settings
+from eventapi.configuration.setting import PREFIX
+from eventapi.configuration.settings import Settings
 from tests.test_documents import ROOT
 
 DOCUMENTS = sorted(

@@ -33,7 +33,7 @@ def test_what_a_document_names_exists(document: Path) -> None:
 
 def test_control_names_are_found() -> None:
     found = {str(path.relative_to(ROOT)) for path in pointed_at(ROOT / "docs" / "security.md")}
-    assert {"tests/attacks/fuzz.py", "tests/attacks/test_tls.py"} <= found
+    assert {"tests/security/fuzz.py", "tests/security/test_tls.py"} <= found
 
 
 def test_every_step_of_the_guide_says_what_runs_it() -> None:

@@ -55,7 +55,7 @@ def test_every_class_of_the_tree_has_a_message_of_its_own() -> None:
 
 
 def test_every_ending_of_a_command_has_a_message() -> None:
-    kinds = [failures.Failure, failures.Misuse, failures.AnswerIsNo]
+    kinds = [failures.Failure, failures.Misuse, failures.NegativeResult]
     assert [kind.__name__ for kind in kinds if "advice" not in vars(kind)] == []
 
 

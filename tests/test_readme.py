@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.whole.server import Server
+from tests.end_to_end.server import Server
 
 README = Path(__file__).parent.parent / "README.md"
 

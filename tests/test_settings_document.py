@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from eventapi.configuration import load
-from eventapi.settings import described
+from eventapi.configuration.load import load
+from eventapi.configuration.settings import described
 from tests.settings_document import DOCUMENT, with_table
 
 

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from eventapi.clock import Reference, SystemUptime, boot_id, system_now, write_reference
-from eventapi.settings import Settings
-from eventapi.storage import clock_path, opened_database, opened_log
-from eventapi.times import seconds_of
+from eventapi.bootstrap.storage import clock_path, open_database, open_log
+from eventapi.configuration.settings import Settings
+from eventapi.journal.clock import Reference, SystemUptime, boot_id, system_now, write_reference
+from eventapi.values.times import seconds_of
 from events.log.port import EventLog
 
 
@@ -20,14 +20,14 @@ class _Line(msgspec.Struct, frozen=True):
 async def accept_clock(settings: Settings, patience: float) -> str:
     """Make the clock as it is now the reference; what that means, in words.
 
-    Where the log is ahead of it, so much is accepted. Raises as `opened_log`, and `OSError`.
+    Where the log is ahead of it, so much is accepted. Raises as `open_log`, and `OSError`.
     """
     async with AsyncExitStack() as stack:
         if settings.is_database:
             log: EventLog
-            log, _ = await stack.enter_async_context(opened_database(settings, patience))
+            log, _ = await stack.enter_async_context(open_database(settings, patience))
         else:
-            log = await stack.enter_async_context(opened_log(settings))
+            log = await stack.enter_async_context(open_log(settings))
         last = await _last_time(log)
     now = system_now()
     is_ahead = last > now

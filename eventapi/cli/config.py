@@ -6,8 +6,8 @@ import click
 
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table
-from eventapi.setting import PREFIX
-from eventapi.settings import described
+from eventapi.configuration.setting import PREFIX
+from eventapi.configuration.settings import described
 
 
 @click.command()

@@ -10,10 +10,11 @@ from typing import Any
 import click
 import msgspec
 
-from eventapi import storage
-from eventapi.beginning import check_start
-from eventapi.cli.failures import AnswerIsNo, Misuse
-from eventapi.cli.moving import Moved, copy_into
+from eventapi.bootstrap import storage
+from eventapi.bootstrap.start_check import check_start
+from eventapi.bootstrap.storage import checkpoint_path, closing
+from eventapi.cli.failures import Misuse, NegativeResult
+from eventapi.cli.migrate import Migrated, copy_into
 from eventapi.cli.opening import (
     LOCK_SECONDS,
     opened_log,
@@ -24,10 +25,9 @@ from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.vaults import forget, keep, vault_beside
 from eventapi.cli.verify import checked, note_at, sentence
-from eventapi.settings import Settings
-from eventapi.storage import checkpoint_beside, closing
+from eventapi.configuration.settings import Settings
 from events.errors import DivergedLog, SigningSuspended
-from events.files import make_directory, write_durably
+from events.io.files import make_directory, write_durably
 from events.log.copy import copy
 from events.log.port import EventLog
 from events.messages.commands import (
@@ -36,8 +36,8 @@ from events.messages.commands import (
     SAME_LOG,
     VAULT_WITH_DATABASE,
 )
-from events.notes import Note, TreeHead
-from events.signing.file import set_aside_checkpoint
+from events.transparency.signed_note import Note, TreeHead
+from events.transparency.signing.file import set_aside_checkpoint
 from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
 
@@ -84,7 +84,7 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
         raise Misuse(VAULT_WITH_DATABASE)
-    copying: Coroutine[Any, Any, Copied | Moved]
+    copying: Coroutine[Any, Any, Copied | Migrated]
     if target.is_database:
         copying = copy_into(source, target)
     else:
@@ -92,7 +92,7 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
     try:
         copied = asyncio.run(copying)
     except DivergedLog as error:
-        raise AnswerIsNo(error.message) from None
+        raise NegativeResult(error.message) from None
     print_json(copied) if as_json else print_fields(**msgspec.structs.asdict(copied))
 
 
@@ -109,7 +109,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
             if all(finding.kind != "key" for finding in report.findings):
                 break
         if not report.ok:
-            raise AnswerIsNo(COPY_NOT_WHOLE.fill(finding=sentence(report.findings[0])))
+            raise NegativeResult(COPY_NOT_WHOLE.fill(finding=sentence(report.findings[0])))
         counted = None
         if vault is not None and own is not None:
             users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
@@ -118,7 +118,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
                 counted = await keep(copied, own, users)
                 await forget(copied, own, users)
     if note is not None:
-        beside = checkpoint_beside(target.log_path)
+        beside = checkpoint_path(target.log_path)
         set_aside_checkpoint(beside, TreeHead.of(note).origin)
         write_durably(beside, str(note).encode())
     root = None if note is None else TreeHead.of(note).root.hex()
@@ -127,7 +127,7 @@ async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_ow
 
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
     check_start(target, begin=True, needs_vault=False)
-    async with storage.opened_log(target, begin=True) as copied:
+    async with storage.open_log(target, begin=True) as copied:
         with progress_bar("copying the log", upto) as progress:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
 
@@ -139,9 +139,9 @@ async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | N
     """
     if is_own:
         try:
-            return await storage.open_checkpoints(source, log).current()
+            return await storage.checkpoints_of(source, log).current()
         except SigningSuspended as error:
             echo_warning(NO_NEW_CHECKPOINT.fill(reason=error))
             return None
-    kept = checkpoint_beside(source.log_path)
+    kept = checkpoint_path(source.log_path)
     return note_at(str(kept)) if kept.exists() else None

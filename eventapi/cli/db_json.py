@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from eventapi.times import naive
+from eventapi.values.times import naive
 from projections.state import State
-from projections.users import User
+from projections.tables.users import User
 
 MAX_ID: Final = 2**52
 """The highest item number that is kept.

@@ -18,8 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from eventapi.cli.db_json import MAX_ID, Contents, Fault, Note, OldItem, OldUser, Refused
-from eventapi.times import record_time
-from events.hashes import check_hash
+from eventapi.values.times import record_time
+from events.vocabulary.password_hashes import check_hash
 
 MAX_NAME: Final = 254
 """Characters of a username: a login takes no longer one."""

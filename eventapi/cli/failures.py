@@ -44,7 +44,7 @@ class Misuse(Failure):
         click.echo(f"eventapi: {self.told}", err=True)
 
 
-class AnswerIsNo(Failure):
+class NegativeResult(Failure):
     """The command ran, and the answer is no."""
 
     exit_code = ANSWER_IS_NO

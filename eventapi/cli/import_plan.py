@@ -13,10 +13,10 @@ from eventapi.cli.db_json_reader import KEPT_NAME
 from eventapi.commands.command import Command
 from eventapi.commands.items import ImportItem
 from eventapi.commands.users import DisableUser, RegisterUser
-from events.items import Content
-from events.users import Profile
+from events.vocabulary.items import Content
+from events.vocabulary.users import Profile
 from projections.state import State
-from projections.users import folded
+from projections.tables.users import casefold_key
 
 _LAST: Final = "~"
 """Sorts behind every time."""
@@ -59,7 +59,7 @@ def plan(contents: Contents, state: State, actor: str) -> Plan:
 
 
 def _is_in(state: State, user: OldUser) -> bool:
-    found = state.users.named(user.name)
+    found = state.users.find_by_username(user.name)
     return found is not None and user.created_at in {None, found.created_at}
 
 
@@ -70,19 +70,19 @@ def _printable_key(user: OldUser) -> str:
 
 def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -> Mapping[str, str]:
     """The username for each key: of those that differ only by case, the first user keeps it."""
-    reserved = {folded(user.name) for user in users}
+    reserved = {casefold_key(user.name) for user in users}
     holders: dict[str, str] = {}
     numbers: defaultdict[str, int] = defaultdict(lambda: 2)
     names = {}
     for user in users:
-        name, key = user.name, folded(user.name)
-        is_taken = state.users.named(name) is not None
+        name, key = user.name, casefold_key(user.name)
+        is_taken = state.users.find_by_username(name) is not None
         if is_taken or key in holders:
             while is_taken or key in holders or key in reserved:
-                name = f"{user.name[:KEPT_NAME]}-{numbers[folded(user.name)]}"
-                numbers[folded(user.name)] += 1
-                is_taken, key = state.users.named(name) is not None, folded(name)
-            holder = holders.get(folded(user.name))
+                name = f"{user.name[:KEPT_NAME]}-{numbers[casefold_key(user.name)]}"
+                numbers[casefold_key(user.name)] += 1
+                is_taken, key = state.users.find_by_username(name) is not None, casefold_key(name)
+            holder = holders.get(casefold_key(user.name))
             faults.append(Fault(f"{user.place}.username", _holder(holder), f"becomes {name!r}"))
         holders[key] = user.place
         names[user.key] = name
@@ -96,8 +96,8 @@ def _unique_emails(
     holders: dict[str, str] = {}
     emails = {}
     for user in users:
-        email, key = user.email, folded(user.email)
-        if email and (key in holders or state.users.with_email(email) is not None):
+        email, key = user.email, casefold_key(user.email)
+        if email and (key in holders or state.users.find_by_email(email) is not None):
             remedy = "is left empty; the account has no address"
             faults.append(Fault(f"{user.place}.email", _holder(holders.get(key)), remedy))
             email = ""

@@ -10,11 +10,11 @@ from typing import Any, Final
 import click
 import msgspec
 
-from eventapi.batch import Batch, Outcome, Wish
-from eventapi.beginning import check_start
+from eventapi.bootstrap.start_check import check_start
+from eventapi.bootstrap.storage import SYSTEM, has_log
 from eventapi.cli.db_json import Contents, Fault, Note, Refused
 from eventapi.cli.db_json_reader import read
-from eventapi.cli.failures import AnswerIsNo
+from eventapi.cli.failures import NegativeResult
 from eventapi.cli.import_plan import Plan, Renamed, plan
 from eventapi.cli.opening import (
     check_data,
@@ -27,14 +27,14 @@ from eventapi.cli.opening import (
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
-from eventapi.settings import Settings
-from eventapi.storage import SYSTEM, has_log
+from eventapi.configuration.settings import Settings
+from eventapi.journal.batch import Batch, CommandResult, PendingWrite
 from events.errors import EmailTaken, UsernameTaken
-from events.items import ItemCreated
 from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED, IMPORT_REPEATED
 from events.record import entity_number
 from events.sealing import Keyring
-from events.users import UserDisabled, UserRegistered
+from events.vocabulary.items import ItemCreated
+from events.vocabulary.users import UserDisabled, UserRegistered
 from projections.state import State
 
 _ATTEMPTS: Final = 3
@@ -85,7 +85,7 @@ def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
         message = IMPORT_NEEDS_MENDING if can_mend else IMPORT_REFUSED
         if refused.is_repeated:
             message = IMPORT_REPEATED
-        raise AnswerIsNo(message.fill(faults=refused)) from None
+        raise NegativeResult(message.fill(faults=refused)) from None
     if as_json:
         print_json({"imported": not dry_run, **msgspec.to_builtins(imported)})
     else:
@@ -172,12 +172,12 @@ def _accepted(contents: Contents, state: State, mend: bool) -> Plan:
     return planned
 
 
-def _decided(planned: Plan, state: State) -> Sequence[Outcome]:
+def _decided(planned: Plan, state: State) -> Sequence[CommandResult]:
     """Decide everything as the journal would, and write nothing."""
     if not planned.commands:
         return []
     batch = Batch(state, Keyring(), SYSTEM)
-    batch.take(Wish(planned.commands, "", asyncio.get_running_loop().create_future()))
+    batch.add(PendingWrite(planned.commands, "", asyncio.get_running_loop().create_future()))
     ((_, answer),) = batch.answers
     if isinstance(answer, Exception):
         raise answer
@@ -185,7 +185,7 @@ def _decided(planned: Plan, state: State) -> Sequence[Outcome]:
 
 
 def _summary(
-    contents: Contents, planned: Plan, outcomes: Sequence[Outcome], *, dry_run: bool = False
+    contents: Contents, planned: Plan, outcomes: Sequence[CommandResult], *, dry_run: bool = False
 ) -> Imported:
     events = Counter(type(outcome.record.event) for outcome in outcomes)
     positions = [] if dry_run else [outcome.record.position for outcome in outcomes]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
+from eventapi import __version__
 from eventapi.cli.failures import INTERRUPTED
 from eventapi.cli.options import settings_options
 from eventapi.cli.program import Program
-from eventapi.isolation import isolate_children
-from eventapi.version import VERSION
+from eventapi.tasks.isolation import isolate_children
 
 _COMMANDS = {
     "serve": "eventapi.cli.serve:serve",
@@ -28,7 +28,7 @@ _COMMANDS = {
 
 
 @click.group(cls=Program, lazy=_COMMANDS)
-@click.version_option(VERSION, message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @settings_options
 def program() -> None:
     """An event-sourced REST server: every change is one event in an append-only log.

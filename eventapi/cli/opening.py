@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from eventapi import storage
-from eventapi.cli.failures import AnswerIsNo, Misuse
+from eventapi.bootstrap import storage
+from eventapi.cli.failures import Misuse, NegativeResult
 from eventapi.cli.output import progress_bar
-from eventapi.journal import Journal
-from eventapi.settings import Settings
+from eventapi.configuration.settings import Settings
+from eventapi.journal.journal import Journal
 from events.log.port import EventLog
 from events.messages.commands import NO_DATA_DIRECTORY, NO_POSITION
 from events.sealing import Keyring
@@ -28,10 +28,10 @@ LOCK_SECONDS: Final = 5.0
 REPLAYING: Final = "replaying the log"
 
 
-opened_log = storage.reading_log
+opened_log = storage.open_log_for_reading
 """The log, to be read beside a running server; it creates and changes nothing."""
 
-opened_vault = storage.reading_vault
+opened_vault = storage.open_vault_for_reading
 """The vault of that log, likewise."""
 
 
@@ -50,7 +50,7 @@ async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIt
     """The journal, to write beside a running server; only with ``begin`` a log may be made."""
     check_data(settings)
     bar = partial(progress_bar, REPLAYING)
-    async with storage.opened_journal(settings, begin=begin, bar=bar) as (journal, _):
+    async with storage.open_journal(settings, begin=begin, bar=bar) as (journal, _):
         yield journal
 
 
@@ -70,12 +70,12 @@ async def reading(
 async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
     """The state at a position, at a time in a record's form, or now; folded from zero.
 
-    Raises `AnswerIsNo` for a position that does not exist, and what `replay` raises.
+    Raises `NegativeResult` for a position that does not exist, and what `replay` raises.
     """
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None
     if position is not None and position > log.position:
-        raise AnswerIsNo(NO_POSITION.fill(position=position, end=log.position))
+        raise NegativeResult(NO_POSITION.fill(position=position, end=log.position))
     with progress_bar(REPLAYING, log.position if position is None else position) as bar:
         return await replay(log, Keyring(), vault, position=position, time=time, progress=bar)
 

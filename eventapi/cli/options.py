@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from eventapi.cli.failures import Misuse
-from eventapi.configuration import Loaded, load
-from eventapi.setting import PREFIX
+from eventapi.configuration.load import Loaded, load
+from eventapi.configuration.setting import PREFIX
 from events.errors import ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., Any])

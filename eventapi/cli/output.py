@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from eventapi.progress import progress_lines
+from eventapi.telemetry.progress import progress_lines
 from events.messages.message import Message
 
 

@@ -19,7 +19,7 @@ from eventapi.cli.failures import (
     INTERRUPTED,
     Failure,
 )
-from eventapi.cli.signals import interrupts_exit
+from eventapi.server.signals import interrupts_exit
 from events.errors import EventapiError, Refusal
 from events.messages.commands import SYSTEM_ERROR
 

@@ -8,13 +8,13 @@ from typing import TextIO
 
 import click
 
-from eventapi.checkpoints import Checkpoints
-from eventapi.cli.failures import AnswerIsNo
+from eventapi.bootstrap.storage import checkpoints_of
+from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log
 from eventapi.cli.options import loaded, settings_options
-from eventapi.storage import open_checkpoints
 from events.errors import SigningSuspended
 from events.messages.commands import NO_POSITION, NOT_A_CHECKPOINT
+from events.transparency.checkpoints import Checkpoints
 
 
 @click.command()
@@ -64,7 +64,7 @@ def prove(position: int | None, since: int | None) -> None:
     async def work(checkpoints: Checkpoints) -> str:
         size = await checkpoints.tree.grow()
         if position is not None and position > size:
-            raise AnswerIsNo(NO_POSITION.fill(position=position, end=size))
+            raise NegativeResult(NO_POSITION.fill(position=position, end=size))
         if position is not None:
             return str(await checkpoints.inclusion(position))
         return str(await checkpoints.consistency(since or 0))
@@ -76,16 +76,16 @@ def _content(file: TextIO) -> str:
     try:
         return file.read()
     except UnicodeDecodeError as error:
-        raise AnswerIsNo(NOT_A_CHECKPOINT.fill(path=file.name, reason=error)) from None
+        raise NegativeResult(NOT_A_CHECKPOINT.fill(path=file.name, reason=error)) from None
 
 
 def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     async def run() -> str:
         settings = loaded().settings
         async with opened_log(settings) as log:
-            return await work(open_checkpoints(settings, log))
+            return await work(checkpoints_of(settings, log))
 
     try:
         return asyncio.run(run())
     except SigningSuspended as error:
-        raise AnswerIsNo(error.message) from None
+        raise NegativeResult(error.message) from None

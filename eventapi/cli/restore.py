@@ -17,9 +17,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from eventapi.beginning import check_log_is_there
-from eventapi.checkpoints import Checkpoints
-from eventapi.cli.failures import AnswerIsNo, Failure
+from eventapi.bootstrap.start_check import check_log_is_there
+from eventapi.bootstrap.storage import (
+    checkpoint_path,
+    checkpoints_of,
+    open_journal,
+    open_log_and_vault,
+    open_vault,
+    vault_path,
+)
+from eventapi.cli.failures import Failure, NegativeResult
 from eventapi.cli.opening import LOCK_SECONDS, check_data, log_in, operator
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
@@ -27,27 +34,18 @@ from eventapi.cli.vaults import contents_in, merge_vault, store, take_in
 from eventapi.cli.verdict import verdict
 from eventapi.cli.verify import checked, head_of, note_at
 from eventapi.commands.log import ResumeLog
-from eventapi.journal import Journal
-from eventapi.settings import Settings
-from eventapi.storage import (
-    checkpoint_beside,
-    open_checkpoints,
-    opened_journal,
-    opened_log_and_vault,
-    opened_vault,
-    vault_path,
-)
+from eventapi.configuration.settings import Settings
+from eventapi.journal.journal import Journal
 from events.errors import SigningSuspended
-from events.files import (
+from events.io.files import (
     TEMPORARY,
     make_directory,
     make_file,
     sync_directory,
     write_durably,
 )
-from events.log.mark import Mark, peek
+from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.port import Head
-from events.log.verify import Report
 from events.messages.commands import (
     CHECKPOINT_OF_OTHER_KEY,
     COPY_NOT_PROVEN,
@@ -60,9 +58,11 @@ from events.messages.commands import (
     OWN_KEY_UNREADABLE,
     SIGNATURE_NOT_CHECKED,
 )
-from events.notes import Note, Signer, TreeHead, Verifier
-from events.signing.file import read_checkpoint, set_aside_checkpoint
-from events.signing.port import KEY_PREFIX, Held
+from events.transparency.checkpoints import Checkpoints
+from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
+from events.transparency.signing.file import read_checkpoint, set_aside_checkpoint
+from events.transparency.signing.port import KEY_PREFIX, Held
+from events.verification.verify import Report
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -156,7 +156,7 @@ def _check(wanted: _Wanted, settings: Settings) -> None:
         raise Failure(DATABASE_RESTORE)
     if not wanted.source.is_file():
         raise Failure(NO_COPY.fill(path=wanted.source))
-    beside = checkpoint_beside(wanted.source)
+    beside = checkpoint_path(wanted.source)
     if wanted.shown is None and not beside.exists():
         raise Failure(NO_PROOF.fill(path=beside))
     path = settings.log_path
@@ -173,8 +173,8 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
         proof = head_of(wanted.shown, key)
     if wanted.source is None and wanted.vault is not None:
         await _take_in_keys(settings, wanted.vault)
-    async with opened_journal(settings) as (journal, log):
-        checkpoints = open_checkpoints(settings, log)
+    async with open_journal(settings) as (journal, log):
+        checkpoints = checkpoints_of(settings, log)
         signing = await _settle(wanted, journal, checkpoints)
         state = await journal.state()
         return Restored(
@@ -193,7 +193,7 @@ async def _take_in_keys(settings: Settings, path: Path) -> None:
     """Bring keys from a copy into the vault of a log that is in its place."""
     copy = await contents_in(path)
     check_log_is_there(settings)
-    async with opened_log_and_vault(settings) as (log, vault), log.exclusive(LOCK_SECONDS):
+    async with open_log_and_vault(settings) as (log, vault), log.exclusive(LOCK_SECONDS):
         await take_in(vault, copy)
 
 
@@ -212,7 +212,7 @@ async def _settle(wanted: _Wanted, journal: Journal, checkpoints: Checkpoints) -
         head = await checkpoints.confirm(shown)
     except SigningSuspended as error:
         if wanted.source is None and wanted.shown is not None:
-            raise AnswerIsNo(error.message) from None
+            raise NegativeResult(error.message) from None
         return f"suspended: {error.message}"
     return f"goes on behind the checkpoint of {head.size} events"
 
@@ -224,7 +224,7 @@ async def _has_key(checkpoints: Checkpoints) -> bool:
 async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Checkpoints) -> str:
     held = await checkpoints.held()
     if held.status == "new" and shown is None:
-        raise AnswerIsNo(NOTHING_SIGNED)
+        raise NegativeResult(NOTHING_SIGNED)
     if shown is not None:
         _check_is_of(held, shown)
     heads = [held.head, None if shown is None else TreeHead.of(shown)]
@@ -244,10 +244,10 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
 
 
 def _check_is_of(held: Held, shown: Note) -> None:
-    """Raise `AnswerIsNo` for a checkpoint that the key before did not sign, as far as is known."""
+    """Raise `NegativeResult` for a checkpoint that the key before did not sign, as far as is known."""
     is_signed = held.signer is None or held.signer.verifier.has_signed(shown)
     if not is_signed or held.signed_by not in {None, TreeHead.of(shown).origin}:
-        raise AnswerIsNo(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))
+        raise NegativeResult(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))
 
 
 def _own_key(settings: Settings) -> str | None:
@@ -265,10 +265,10 @@ def _own_key(settings: Settings) -> str | None:
 
 
 async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) -> TreeHead:
-    """Put the copy in place; returns what proves it. Raises `AnswerIsNo`, and changes nothing."""
+    """Put the copy in place; returns what proves it. Raises `NegativeResult`, and changes nothing."""
     assert wanted.source is not None  # noqa: S101 - for the type checker
     path = settings.log_path
-    proof = wanted.shown or str(checkpoint_beside(wanted.source))
+    proof = wanted.shown or str(checkpoint_path(wanted.source))
     head, note = head_of(proof, key), note_at(proof)
     is_made = not path.parent.exists()
     make_directory(path.parent)
@@ -279,13 +279,13 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         report = checked(temporary, head, contents)
         if not report.ok:
             reason = verdict(str(wanted.source), report, head).text
-            raise AnswerIsNo(COPY_NOT_PROVEN.fill(reason=reason))
+            raise NegativeResult(COPY_NOT_PROVEN.fill(reason=reason))
         _compare_with_mark(path, temporary, report)
         # A key is durable before the first line that is sealed with it, here as everywhere.
-        async with opened_vault(settings) as own:
+        async with open_vault(settings) as own:
             await store(own, contents)
         _lay_beside(path, note)
-        mark = Mark(_mark_of(path))
+        mark = CommitIndex(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
         os.link(temporary, path)  # Unlike a rename, it replaces nothing.
@@ -304,7 +304,7 @@ def _copy_published(source: Path, target: Path) -> None:
     with os.fdopen(descriptor, "wb") as out, source.open("rb") as log:
         left = os.fstat(log.fileno()).st_size
         with suppress(FileNotFoundError):
-            left = peek(_mark_of(source)).offset
+            left = read_commit_point(_mark_of(source)).offset
         with progress_bar("copying the log", left, " bytes") as progress:
             while left and (chunk := log.read(min(_CHUNK_BYTES, left))):
                 out.write(chunk)
@@ -319,7 +319,7 @@ def _lay_beside(path: Path, note: Note) -> None:
 
     It is evidence of what was signed, also on another machine, and confirms nothing.
     """
-    beside, head = checkpoint_beside(path), TreeHead.of(note)
+    beside, head = checkpoint_path(path), TreeHead.of(note)
     known = read_checkpoint(beside)
     there = None if known is None else TreeHead.of(known)
     if there is None or (there.origin == head.origin and there.size < head.size):
@@ -328,11 +328,11 @@ def _lay_beside(path: Path, note: Note) -> None:
 
 
 def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
-    """Raise `AnswerIsNo` where more was acknowledged here than the copy has."""
+    """Raise `NegativeResult` where more was acknowledged here than the copy has."""
     mark = _mark_of(path)
     if not mark.exists():
         return
-    published = peek(mark)
+    published = read_commit_point(mark)
     with restored.open("rb") as file:
         file.seek(max(published.offset - _TAIL_BYTES, 0))
         end = b',"hash":"%b"}\n' % published.head.hash.hex().encode()
@@ -341,7 +341,7 @@ def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
         message = COPY_TOO_OLD.fill(
             acknowledged=published.head.position, events=report.lines, mark=mark
         )
-        raise AnswerIsNo(message)
+        raise NegativeResult(message)
 
 
 def _mark_of(path: Path) -> Path:

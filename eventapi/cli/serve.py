@@ -24,14 +24,15 @@ from typing import Final, NoReturn
 import click
 import uvicorn
 
-from eventapi import logs
-from eventapi.beginning import check_start
+from eventapi.bootstrap.start_check import check_start
 from eventapi.cli.failures import Failure, Misuse, StartFailure
 from eventapi.cli.listening import Listening, bind, bind_path
 from eventapi.cli.options import flags, loaded, setting_option, settings_options
-from eventapi.cli.reloading import Reloader
-from eventapi.cli.restarting import inherited_socket, restart
-from eventapi.cli.signals import (
+from eventapi.configuration.settings import Settings
+from eventapi.server.connections import IDLE_SECONDS, MAX_CONNECTIONS
+from eventapi.server.reloading import Reloader
+from eventapi.server.restarting import inherited_socket, restart
+from eventapi.server.signals import (
     ENDING,
     Terminal,
     exit_at_signals,
@@ -39,12 +40,11 @@ from eventapi.cli.signals import (
     exit_once,
     handle_hangup,
 )
-from eventapi.cli.starting import StartingServer
-from eventapi.cli.supervisor import GRACE_SECONDS, Supervisor
-from eventapi.extras import reports_wanted, traces_wanted
-from eventapi.http.connections import IDLE_SECONDS, MAX_CONNECTIONS
-from eventapi.http.tls import tls_context
-from eventapi.settings import Settings
+from eventapi.server.starting import StartingServer
+from eventapi.server.supervisor import GRACE_SECONDS, Supervisor
+from eventapi.server.tls import tls_context
+from eventapi.telemetry import server_log as logs
+from eventapi.telemetry.optional import require_sentry, require_tracing
 from events.errors import ConfigurationError
 from events.messages.commands import CLOCK_NOT_ACCEPTED
 
@@ -94,8 +94,8 @@ def serve(
     _check_options(settings, uds, reload, ssl_certfile, ssl_keyfile)
     _check_secret(settings)
     check_start(settings, begin=True)
-    reports_wanted(settings.sentry_dsn)
-    traces_wanted(os.environ)
+    require_sentry(settings.sentry_dsn)
+    require_tracing(os.environ)
     os.environ.update(flags())  # Workers are processes of their own and load their own settings.
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)
@@ -176,7 +176,7 @@ def _check_secret(settings: Settings) -> None:
     if settings.secret_key is None:
         return
     # Slow to import, and the parent of several workers keeps what it imports.
-    from eventapi.security.secret import given_keys  # noqa: PLC0415
+    from eventapi.security.secret_key import given_keys  # noqa: PLC0415
 
     try:
         given_keys(settings.secret_key)
@@ -206,8 +206,8 @@ def _config(
         workers=settings.workers,
         reload=reload,
         reload_dirs=watched if reload else None,
-        loop="eventapi.http.tls:Loop",
-        http="eventapi.http.protocol:ProblemProtocol",
+        loop="eventapi.server.tls:Loop",
+        http="eventapi.server.protocol:ProblemProtocol",
         ws="none",
         lifespan="on",
         access_log=False,
@@ -293,7 +293,12 @@ def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[],
     listening.listen(BACKLOG)  # Who opens the page at once waits for the first child.
     announce()
     handle_hangup(signal.SIG_DFL)
-    reloader = Reloader(config, [listening.socket])
+    reloader = Reloader(config, [listening.socket], _report_refusal)
     reloader.run()
     if reloader.was_interrupted:
         raise KeyboardInterrupt
+
+
+def _report_refusal(reason: str) -> None:
+    """In a child of the reloader: print why it could not start."""
+    StartFailure(reason).show()

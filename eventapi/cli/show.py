@@ -15,7 +15,7 @@ from eventapi.cli.failures import Failure, Misuse
 from eventapi.cli.opening import opened_log, opened_vault, reading
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, printable
-from eventapi.settings import Settings
+from eventapi.configuration.settings import Settings
 from events.codec import context_of, parse
 from events.errors import VaultUnavailable
 from events.log.port import EventLog

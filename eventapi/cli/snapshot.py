@@ -10,12 +10,12 @@ import time
 import click
 import msgspec
 
-from eventapi.cli.failures import AnswerIsNo
+from eventapi.bootstrap.storage import snapshots_of
+from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import REPLAYING, check_data, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
-from eventapi.settings import Settings
-from eventapi.storage import open_snapshots
+from eventapi.configuration.settings import Settings
 from events.messages.commands import SNAPSHOT_RUNNING
 from events.sealing import Keyring
 from projections.replay import replay
@@ -44,12 +44,12 @@ def snapshot(as_json: bool) -> None:
 async def _take(settings: Settings) -> Taken:
     os.nice(19)  # Whoever is served comes first.
     check_data(settings)
-    snapshots = open_snapshots(settings)
+    snapshots = snapshots_of(settings)
     started = time.perf_counter()
     async with opened_log(settings) as log:
         with snapshots.locked() as alone:
             if not alone:
-                raise AnswerIsNo(SNAPSHOT_RUNNING)
+                raise NegativeResult(SNAPSHOT_RUNNING)
             keyring = Keyring()
             async with opened_vault(settings) as vault:
                 with progress_bar(REPLAYING, log.position) as progress:

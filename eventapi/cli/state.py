@@ -8,14 +8,14 @@ import time
 import click
 import msgspec
 
-from eventapi.cli.failures import AnswerIsNo
+from eventapi.bootstrap.storage import snapshots_of
+from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.times import AT
-from eventapi.settings import Settings
-from eventapi.storage import open_snapshots
-from eventapi.summary import summary_of
+from eventapi.configuration.settings import Settings
+from eventapi.queries.summary import summary_of
 from events.messages.commands import SNAPSHOT_WRONG, SNAPSHOTS_DAMAGED
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
@@ -113,11 +113,11 @@ def rebuild(as_json: bool) -> None:
         positions = ", ".join(map(str, figures.damaged))
         echo_warning(SNAPSHOTS_DAMAGED.fill(positions=positions))
     if not figures.equal:
-        raise AnswerIsNo(SNAPSHOT_WRONG.fill(position=figures.snapshot))
+        raise NegativeResult(SNAPSHOT_WRONG.fill(position=figures.snapshot))
 
 
 async def _rebuild(settings: Settings) -> Rebuilt:
-    snapshots = open_snapshots(settings)
+    snapshots = snapshots_of(settings)
     damaged = snapshots.remove_damaged()
     taken = snapshots.usable_position() or None
     async with opened_log(settings) as log, opened_vault(settings) as vault:

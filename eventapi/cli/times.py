@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import click
 
-from eventapi.times import point_of
+from eventapi.values.times import point_of
 
 
-class At(click.ParamType[int | str]):
+class PointParam(click.ParamType[int | str]):
     """A point of the log: a position, or an RFC 3339 time, which becomes one in a record's form."""
 
     name = "position or time"
@@ -26,4 +26,4 @@ class At(click.ParamType[int | str]):
             self.fail(f"{error} and no position", param, ctx)
 
 
-AT: Final = At()
+AT: Final = PointParam()

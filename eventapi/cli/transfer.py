@@ -16,8 +16,8 @@ from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
 from eventapi.cli.opening import opened_log, opened_vault, reading, state_at
 from eventapi.cli.options import loaded, settings_options
-from eventapi.settings import Settings
-from events.files import TEMPORARY, make_file, sync_directory
+from eventapi.configuration.settings import Settings
+from events.io.files import TEMPORARY, make_file, sync_directory
 
 Format = Literal["jsonl", "db-json"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 import click
 import msgspec
 
-from eventapi.cli.failures import AnswerIsNo, Failure, Misuse
+from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table, printable
@@ -24,15 +24,15 @@ from eventapi.commands.users import (
     RegisterUser,
     RevokeRole,
 )
-from eventapi.http.bodies import Registration, normal_email
+from eventapi.configuration.settings import Settings
+from eventapi.http.schemas.requests import Registration, normal_email
 from eventapi.security.passwords import Passwords
-from eventapi.settings import Settings
-from eventapi.validation import faults_of
+from eventapi.values.validation import faults_of
 from events.errors import NotFound
 from events.messages.commands import ERASED_KEY_LEFT, NO_TERMINAL
-from events.users import Profile, Role
+from events.vocabulary.users import Profile, Role
 from projections.state import State
-from projections.users import User
+from projections.tables.users import User
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ def create(
     body = {"username": username, "email": email, "password": password, "full_name": full_name}
     faults = faults_of(body, Registration)
     if faults:
-        raise AnswerIsNo("; ".join(f"{one.pointer[1:]}: {one.detail}" for one in faults))
+        raise NegativeResult("; ".join(f"{one.pointer[1:]}: {one.detail}" for one in faults))
     checked = msgspec.convert(body, Registration)
     profile = Profile(checked.username, normal_email(checked.email), "", checked.full_name)
     user, state = asyncio.run(_registered(settings, profile, checked.password))
@@ -130,7 +130,7 @@ def _piped_password() -> str:
     try:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError:
-        raise AnswerIsNo("the password is not UTF-8") from None
+        raise NegativeResult("the password is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")
 
 
@@ -247,7 +247,7 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
 async def _erasure_prompt(settings: Settings, username: str) -> str:
     """Who and what would be erased; raises `NotFound`."""
     state = await _state(settings)
-    user = state.users.named(username)
+    user = state.users.find_by_username(username)
     if user is None:
         raise NotFound(f"there is no user {username!r}")
     items = len(state.items.by_owner[user.id])

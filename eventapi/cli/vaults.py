@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from eventapi import storage
-from eventapi.cli.failures import AnswerIsNo
-from eventapi.erasures import users_without_keys
-from eventapi.settings import Settings
-from eventapi.storage import closing
+from eventapi.bootstrap import storage
+from eventapi.bootstrap.storage import closing
+from eventapi.cli.failures import NegativeResult
+from eventapi.configuration.settings import Settings
 from events.messages.commands import ERASED_USER_ALIVE, KEYS_OF_OTHER_LOG, OTHER_KEY
+from events.messages.erasures import users_without_keys
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
 from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merged
-from projections.users import User
+from projections.tables.users import User
 
 
 async def vault_beside(settings: Settings) -> VaultContents:
     """Read the vault beside the log; raises `VaultUnavailable` where there is none."""
-    async with storage.reading_vault(settings) as vault:
+    async with storage.open_vault_for_reading(settings) as vault:
         return await contents_of(vault)
 
 
@@ -54,30 +54,30 @@ async def take_in(vault: Vault, copy: VaultContents) -> None:
     """Bring keys that are missing, and tombstones, from a copy into a vault that is in use.
 
     The log must be locked, so that no user is erased meanwhile. A key that is there is never
-    replaced: raises `AnswerIsNo` where the copy has another one, and then changes nothing.
+    replaced: raises `NegativeResult` where the copy has another one, and then changes nothing.
     """
     own = await contents_of(vault)
     contents = merged(own, copy)
     for subject, key in contents.keys.items():
         if own.keys.get(subject, key) != key:
-            raise AnswerIsNo(OTHER_KEY.fill(subject=subject))
+            raise NegativeResult(OTHER_KEY.fill(subject=subject))
     await vault.add_tombstones(contents.tombstones)
     missing = {name: key for name, key in contents.keys.items() if name not in own.keys}
     await vault.put(missing)
 
 
 def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
-    """Raise `AnswerIsNo` where users of the log have neither key nor tombstone."""
+    """Raise `NegativeResult` where users of the log have neither key nor tombstone."""
     known = contents.keys.keys() | contents.tombstones.keys()
     lost = [user.subject for user in users if user.status != "erased" and user.subject not in known]
     if lost:
-        raise AnswerIsNo(users_without_keys(lost))
+        raise NegativeResult(users_without_keys(lost))
 
 
 async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
     """Give a vault the keys and tombstones of a log's users; return how many keys are kept.
 
-    Keys without a user are left over from failed registrations and skipped. Raises `AnswerIsNo`
+    Keys without a user are left over from failed registrations and skipped. Raises `NegativeResult`
     where the vault has another key for a user, because a user's key never changes, and where a
     user is erased according to the vault and alive in the log.
     """
@@ -87,9 +87,9 @@ async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> 
     before = await contents_of(vault)
     for subject, key in kept.items():
         if subject not in before.keys and may_be_destroyed(subject, key, before, source):
-            raise AnswerIsNo(ERASED_USER_ALIVE.fill(subject=subject))
+            raise NegativeResult(ERASED_USER_ALIVE.fill(subject=subject))
     if any(before.keys.get(subject, key) != key for subject, key in kept.items()):
-        raise AnswerIsNo(KEYS_OF_OTHER_LOG)
+        raise NegativeResult(KEYS_OF_OTHER_LOG)
     await vault.put({name: key for name, key in kept.items() if name not in before.keys})
     return len(kept)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from eventapi.erasures import users_without_keys
-from events.log.verify import DAMAGE, Kind, Report
 from events.messages.commands import (
     CONTRADICTS_CHECKPOINT,
     DAMAGED,
@@ -21,8 +19,10 @@ from events.messages.commands import (
     WHOLE,
     WHOLE_WITH_TAIL,
 )
+from events.messages.erasures import users_without_keys
 from events.messages.message import Message
-from events.notes import TreeHead
+from events.transparency.signed_note import TreeHead
+from events.verification.verify import DAMAGE, Kind, Report
 
 _WORST_FIRST: Final[dict[Kind, Message]] = {
     "checkpoint": CONTRADICTS_CHECKPOINT,

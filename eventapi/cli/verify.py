@@ -13,16 +13,15 @@ from urllib.request import urlopen
 import click
 import msgspec
 
-from eventapi.beginning import check_log_is_there
-from eventapi.cli.failures import ANSWER_IS_NO, DONE, AnswerIsNo, Failure, Misuse
+from eventapi.bootstrap.start_check import check_log_is_there
+from eventapi.bootstrap.storage import checkpoint_path, commit_index_path, open_rows
+from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import joined, vault_beside
 from eventapi.cli.verdict import verdict
-from eventapi.settings import Settings
-from eventapi.storage import checkpoint_beside, mark_beside, opened_rows
-from events.log.mark import Mark, peek
-from events.log.verify import Finding, Kind, Report, verify
+from eventapi.configuration.settings import Settings
+from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.messages.commands import (
     CHECKPOINT_NOT_SIGNED,
     CHECKPOINT_UNUSABLE,
@@ -32,8 +31,9 @@ from events.messages.commands import (
     WHOLE,
 )
 from events.messages.message import Message
-from events.notes import Note, TreeHead, Verifier
+from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
+from events.verification.verify import Finding, Kind, Report, verify
 
 _SECONDS = 30.0
 _MOST_BYTES = 1 << 16
@@ -80,7 +80,7 @@ def verify_log(
         raise click.UsageError("--key is the key of a --checkpoint")
     log = settings.log_path if path is None else path
     # A directory such as "." has no name that another one could go on from.
-    if checkpoint is None and log.name and (beside := checkpoint_beside(log)).exists():
+    if checkpoint is None and log.name and (beside := checkpoint_path(log)).exists():
         # Before the mark is read: what was signed by then is published by then.
         checkpoint = str(beside)
     head = None if checkpoint is None else head_of(checkpoint, key)
@@ -136,7 +136,7 @@ def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -
 def head_of(checkpoint: str, key: str | None) -> TreeHead:
     """What a checkpoint in a file or at a URL says, which that key must have signed, if given.
 
-    Raises `Failure`, `Misuse` for a key that is none, and `AnswerIsNo`.
+    Raises `Failure`, `Misuse` for a key that is none, and `NegativeResult`.
     """
     note = note_at(checkpoint)
     if key is not None:
@@ -146,7 +146,7 @@ def head_of(checkpoint: str, key: str | None) -> TreeHead:
             raise Misuse(KEY_UNUSABLE.fill(reason=error)) from None
         if not verifier.has_signed(note):
             message = CHECKPOINT_NOT_SIGNED.fill(checkpoint=checkpoint, key=verifier.name)
-            raise AnswerIsNo(message)
+            raise NegativeResult(message)
     return TreeHead.of(note)
 
 
@@ -206,17 +206,17 @@ def _log_of(settings: Settings) -> Iterator[Path]:
 
 async def _lay_out(settings: Settings, path: Path) -> None:
     """Write whatever lines a database has, with a mark that says what it says of their end."""
-    async with opened_rows(settings) as (head, runs):
+    async with open_rows(settings) as (head, runs):
         with path.open("wb") as file:
             async for lines in runs:
                 file.write(b"\n".join((*lines, b"")))
-    mark = Mark(mark_beside(path))
+    mark = CommitIndex(commit_index_path(path))
     mark.publish(path.stat().st_size, head)
     mark.close()
     with suppress(FileNotFoundError):
-        acknowledged = peek(mark_beside(settings.log_path)).head.position
+        acknowledged = read_commit_point(commit_index_path(settings.log_path)).head.position
         if acknowledged > head.position:
-            raise AnswerIsNo(
+            raise NegativeResult(
                 DATABASE_BEHIND_MARK.fill(acknowledged=acknowledged, events=head.position)
             )
 

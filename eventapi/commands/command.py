@@ -7,8 +7,8 @@ from typing import Final, Protocol
 import msgspec
 
 from events.record import Event
-from events.sessions import SessionEnded
-from events.users import UserDisabled, UserErased, UserPasswordChanged, UserRoleRevoked
+from events.vocabulary.sessions import SessionEnded
+from events.vocabulary.users import UserDisabled, UserErased, UserPasswordChanged, UserRoleRevoked
 from projections.state import State
 
 _REVOKING: Final = {SessionEnded, UserDisabled, UserRoleRevoked, UserErased}

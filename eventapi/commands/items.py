@@ -7,9 +7,9 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from eventapi.commands.quota import NO_QUOTA, Quota
-from eventapi.commands.texts import check_title
+from eventapi.values.rules import check_title
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
-from events.items import (
+from events.vocabulary.items import (
     Content,
     ContentChanges,
     ItemCreated,
@@ -17,8 +17,8 @@ from events.items import (
     ItemRestored,
     ItemUpdated,
 )
-from projections.items import Item, Tombstone
 from projections.state import State
+from projections.tables.items import Item, Tombstone
 
 
 class CreateItem(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class ImportItem(msgspec.Struct, frozen=True):
     actor: str
 
     def decide(self, state: State) -> Decision:
-        user = state.users.named(self.owner)
+        user = state.users.find_by_username(self.owner)
         if user is None:
             raise NotFound(f"there is no user {self.owner!r}")
         number = self.number
@@ -131,7 +131,7 @@ def owned_item(state: State, caller: int, number: int) -> Item:
 
 def known_item(state: State, caller: int, number: int) -> Item | Tombstone:
     """The caller's item, or what is left of it; raises `NotFound`."""
-    item = state.items.known(number)
+    item = state.items.find(number)
     if item is None or item.owner != caller:
         raise NotFound("Item not found")
     return item

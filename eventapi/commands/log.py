@@ -7,7 +7,7 @@ from base64 import b64encode
 import msgspec
 
 from eventapi.commands.command import Decision
-from events.keys import CHECKPOINTS, LogResumed
+from events.vocabulary.signing_keys import CHECKPOINTS, LogResumed
 from projections.state import State
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from eventapi.commands.command import Decision
-from eventapi.times import SKEW_SECONDS, later
+from eventapi.values.times import SKEW_SECONDS, later
 from events.errors import AccountDisabled, InvalidCredentials, NotFound, Unauthenticated
-from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
-from projections.sessions import Session
+from events.vocabulary.sessions import (
+    Device,
+    EndReason,
+    SessionEnded,
+    SessionRefreshed,
+    SessionStarted,
+)
 from projections.state import State
+from projections.tables.sessions import Session
 
 GRACE_SECONDS = 10
 """For how long a spent refresh token is good again: two tabs may race."""

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from events.errors import EmailTaken, InvalidCredentials, NotFound, UsernameTaken
-from events.users import (
+from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
@@ -22,7 +22,7 @@ from events.users import (
     UserUpdated,
 )
 from projections.state import State
-from projections.users import User, folded
+from projections.tables.users import User, casefold_key
 
 
 class RegisterUser(msgspec.Struct, frozen=True):
@@ -38,9 +38,9 @@ class RegisterUser(msgspec.Struct, frozen=True):
     created_at: str | None = None
 
     def decide(self, state: State) -> Decision:
-        if folded(self.profile.username) in state.users.ids_by_name:
+        if casefold_key(self.profile.username) in state.users.ids_by_name:
             raise UsernameTaken("Username already registered")
-        if folded(self.profile.email) in state.users.ids_by_email:
+        if casefold_key(self.profile.email) in state.users.ids_by_email:
             raise EmailTaken("Email address already registered")
         subject = f"users/{state.users.last_id + 1}"
         event = UserRegistered(created_at=self.created_at, personal=self.profile)
@@ -57,7 +57,7 @@ class UpdateProfile(msgspec.Struct, frozen=True):
     def decide(self, state: State) -> Decision:
         user = _existing(state, self.user)
         if self.email is not UNSET:
-            holder = state.users.with_email(self.email)
+            holder = state.users.find_by_email(self.email)
             if holder is not None and holder.id != user.id:
                 raise EmailTaken("Email address already registered")
         changes = ProfileChanges(email=self.email, full_name=self.full_name)
@@ -184,7 +184,7 @@ def _check_password(user: User, password_hash: str) -> None:
 
 
 def _named(state: State, username: str) -> User:
-    user = state.users.named(username)
+    user = state.users.find_by_username(username)
     if user is None:
         raise NotFound(f"there is no user {username!r}")
     return user

@@ -12,7 +12,7 @@ import msgspec
 from multipart import MultipartError, MultipartParser, parse_options_header
 
 from eventapi.http.problems import ProblemError
-from eventapi.validation import failed_checks, faults_in_json, faults_of, unknown_member
+from eventapi.values.validation import failed_checks, faults_in_json, faults_of, unknown_member
 from events.errors import Fault, Invalid
 
 S = TypeVar("S", bound=msgspec.Struct)

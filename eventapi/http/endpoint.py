@@ -10,8 +10,8 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Method
 
-from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
+from eventapi.http.response import Reply
 
 
 class _NoQuery(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     matter, ``other_media_types`` what else can be asked for with Accept, ``answer_headers`` those of the
     successful answer; ``statuses`` are those of slugs that differ here; ``reads_state`` is whether it
     can be asked to wait for a position of the log; ``limited`` is whether the limits of
-    `eventapi.http.limits` count it; ``any_query`` whether parameters of the query are ignored;
+    `eventapi.http.middleware.rate_limit` count it; ``any_query`` whether parameters of the query are ignored;
     ``operation_id`` names the operation in generated clients, by default as the handler.
     """
 

@@ -11,14 +11,14 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET
 
-from eventapi.http.bodies import ListQuery
-from eventapi.http.reply import JSON, Reply, encode
 from eventapi.http.request import ApiRequest
+from eventapi.http.response import JSON, Reply, encode
+from eventapi.http.schemas.requests import ListQuery
 from eventapi.http.search import matching
-from eventapi.http.stream import Stream
-from projections.items import Item
+from eventapi.http.streaming import Stream
 from projections.state import State
-from projections.users import User
+from projections.tables.items import Item
+from projections.tables.users import User
 
 _ITEMS_PER_READ = 100
 """Items whose past is read at once."""
@@ -123,19 +123,19 @@ async def _past_slices(
 ) -> AsyncGenerator[list[Item], None]:
     """What a query asks for of the past; each slice has a turn of its own."""
     position = await request.point(state, as_of)
-    ever = state.items.ever(owner)
+    ever = state.items.all_of_owner(owner)
     if query.order == "desc":
         ever.reverse()
     if query.after is not UNSET:
         behind = gt if query.order == "asc" else lt
         ever = [item for item in ever if behind(item.id, query.after)]
     past = request.services.past
-    with past.admitted(owner):
+    with past.admit(owner):
         for start in range(0, len(ever), _ITEMS_PER_READ):
             async with past.turn(owner):
                 if start:  # An erasure in between would have taken the keys.
                     await request.authenticated()
-                then = await past.at(position, ever[start : start + _ITEMS_PER_READ], state)
+                then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
                 items = list(_listed(then, owner, query))
                 if query.q is not UNSET:
                     items = await matching(items, query.q, len(items), request.services.texts)

@@ -13,9 +13,9 @@ import msgspec
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from eventapi.http.places import is_account, is_token_endpoint, is_version_1, place_of
 from eventapi.http.problem_types import PROBLEMS, ProblemType
-from eventapi.http.reply import Headers, Reply, encode
+from eventapi.http.response import Headers, Reply, encode
+from eventapi.http.urls import is_account, is_token_endpoint, is_version_1, place_of
 from events.errors import (
     AccountDisabled,
     ClockJumped,
@@ -167,7 +167,7 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)
     # A position that is not reached is the client's affair, which must not alert an operator, and
-    # a suspended key is reported once by `eventapi.signing_check`, not at every request.
+    # a suspended key is reported once by `eventapi.tasks.signing_check`, not at every request.
     if kind.status >= 500 and not isinstance(error, PositionNotReached | SigningSuspended):
         unforeseen = error if kind.slug == "internal-error" else None
         # What an unforeseen error says may quote what was typed.

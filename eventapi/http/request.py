@@ -13,9 +13,8 @@ from typing import Any, ClassVar, TypeVar
 import litestar
 import msgspec
 
-from eventapi.batch import Once, Outcome
 from eventapi.commands.command import Command
-from eventapi.http.bodies import TOKEN_FIELDS, Body
+from eventapi.http.authentication import bearer, user_of
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
     Texts,
@@ -25,14 +24,15 @@ from eventapi.http.decoding import (
     from_texts,
     query_texts,
 )
-from eventapi.http.identity import bearer, user_of
-from eventapi.http.message import malformed
-from eventapi.http.places import base_url, place_of
+from eventapi.http.head import malformed
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
-from eventapi.http.reply import Reply, json_reply
+from eventapi.http.response import Reply, json_reply
+from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
+from eventapi.http.schemas.responses import ApiVersion
 from eventapi.http.services import Services
-from eventapi.http.views import ApiVersion
-from eventapi.times import point_of
+from eventapi.http.urls import base_url, place_of
+from eventapi.journal.batch import CommandResult, IdempotencyKey
+from eventapi.values.times import point_of
 from events.errors import (
     Fault,
     Forbidden,
@@ -42,9 +42,9 @@ from events.errors import (
     PreconditionFailed,
     Unauthenticated,
 )
-from projections.items import Item, Tombstone
 from projections.state import State
-from projections.users import User
+from projections.tables.items import Item, Tombstone
+from projections.tables.users import User
 
 B = TypeVar("B", bound=Body)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -323,7 +323,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     # What is done
 
-    async def once(self, caller: str) -> Once | None:
+    async def once(self, caller: str) -> IdempotencyKey | None:
         """What makes this request have its effect only once, if it has an Idempotency-Key.
 
         ``caller`` is whose keys these are. Raises `Invalid`.
@@ -338,13 +338,15 @@ class ApiRequest(litestar.Request[None, None, Any]):
         match, none_match = conditions(self.scope["headers"])
         parts = (self.method, self.scope["path"], match or "", none_match or "")
         request = hashlib.sha256("\0".join(parts).encode() + b"\0" + await self.content())
-        return Once(hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest())
+        return IdempotencyKey(
+            hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest()
+        )
 
-    async def first_outcome(self, caller: str) -> Outcome | None:
+    async def first_outcome(self, caller: str) -> CommandResult | None:
         """What the first of same requests came to; see `Journal.first_outcome`."""
         return await self.services.journal.first_outcome(await self.once(caller))
 
-    async def execute(self, command: Command, caller: str) -> Outcome:
+    async def execute(self, command: Command, caller: str) -> CommandResult:
         """Write a command, once if the request asks for that; see `Journal.execute`."""
         once = await self.once(caller)
         return await self.services.journal.execute(command, self.id, once, self._session_id)
@@ -352,7 +354,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
     # What is answered
 
     def written(
-        self, outcome: Outcome, content: Any, status: int = 200, *headers: tuple[bytes, bytes]
+        self, outcome: CommandResult, content: Any, status: int = 200, *headers: tuple[bytes, bytes]
     ) -> Reply:
         """The answer to a write, with the position of its event."""
         position = b"%d" % outcome.record.position

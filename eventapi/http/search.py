@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from projections.items import Item
+from projections.tables.items import Item
 
 _CHARACTERS_PER_TURN: Final = 32_768
 """How much text is searched before other requests have their turn; about a millisecond."""

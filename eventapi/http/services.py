@@ -7,19 +7,19 @@ from typing import Any
 
 import msgspec
 
-from eventapi.batch import Environment
-from eventapi.checkpoints import Checkpoints
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.commands.sessions import Lifetime
-from eventapi.feed import Feed
-from eventapi.http.limits import Limits
+from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.search import FoldedTexts
-from eventapi.journal import Journal
-from eventapi.live import Live
-from eventapi.metrics.exposition import Exposition
-from eventapi.past import Past
+from eventapi.journal.batch import Runtime
+from eventapi.journal.journal import Journal
+from eventapi.queries.history import History
+from eventapi.queries.live_events import LiveEvents
+from eventapi.queries.subscriptions import LogWatcher
 from eventapi.security.passwords import Passwords
 from eventapi.security.tokens import Tokens
+from eventapi.telemetry.metrics.exposition import Exposition
+from events.transparency.checkpoints import Checkpoints
 
 Details = Callable[[], Mapping[str, Any]]
 
@@ -33,14 +33,14 @@ class Services(msgspec.Struct, frozen=True):
     journal: Journal
     passwords: Passwords
     tokens: Tokens
-    environment: Environment
+    environment: Runtime
     session_lifetime: Lifetime
     health: Details
-    past: Past
-    feed: Feed
-    live: Live
+    past: History
+    feed: LogWatcher
+    live: LiveEvents
     checkpoints: Checkpoints
-    limits: Limits
+    limits: RateLimiter
     metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import cached_property
 
 from eventapi.http.conditional import conditions, is_known
-from eventapi.http.reply import Headers, Reply
 from eventapi.http.request import ApiRequest
+from eventapi.http.response import Headers, Reply
 
 
 class StaticContent:

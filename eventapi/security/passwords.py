@@ -15,8 +15,8 @@ import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from eventapi.security.turns import Caller, Turns
-from events.hashes import HashKind, check_hash
+from eventapi.security.fair_queue import Caller, FairQueue
+from events.vocabulary.password_hashes import HashKind, check_hash
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Passwords:
         """``workers`` threads hash at a time, and ``queue`` more callers may wait."""
         self._hasher = hasher
         self._threads = ThreadPoolExecutor(workers, "password", _give_way)
-        self._turns = Turns(workers, queue)
+        self._turns = FairQueue(workers, queue)
         self._dummy = hasher.hash("no user has this password")
         self._kind = check_hash(self._dummy)
 

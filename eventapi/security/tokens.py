@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from eventapi.security.strength import unpredictable
-from eventapi.times import SKEW_SECONDS
+from eventapi.values.times import SKEW_SECONDS
 from events.errors import ConfigurationError, Unauthenticated
 
 MIN_KEY_BYTES: Final = 32

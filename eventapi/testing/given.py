@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from eventapi.commands.command import Command, Decision
 from events.errors import Refusal
-from events.items import Content, ItemCreated
 from events.record import Event, Record
-from events.sessions import Device, SessionStarted
-from events.users import Profile, UserRegistered
+from events.vocabulary.items import Content, ItemCreated
+from events.vocabulary.sessions import Device, SessionStarted
+from events.vocabulary.users import Profile, UserRegistered
 from projections.state import State
 
 SOURCE = "urn:uuid:00000000-0000-4000-8000-000000000001"

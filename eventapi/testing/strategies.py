@@ -14,10 +14,11 @@ from msgspec import UNSET
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, ImportItem, UpdateItem
 from eventapi.commands.sessions import EndSession, StartSession
-from eventapi.commands.texts import is_blank
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
 from eventapi.testing.given import Happened, at, records_of
-from events.items import (
+from eventapi.values.rules import is_blank
+from events.record import Event
+from events.vocabulary.items import (
     Content,
     ContentChanges,
     ItemCreated,
@@ -25,9 +26,8 @@ from events.items import (
     ItemRestored,
     ItemUpdated,
 )
-from events.record import Event
-from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
-from events.users import (
+from events.vocabulary.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
+from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
@@ -171,12 +171,12 @@ class _Guide:
     def _with_free_name(self, subject: str, event: UserRegistered) -> Happened | None:
         new = cast("Profile", event.personal)
         users = self._state.users
-        taken = users.named(new.username) or users.with_email(new.email)
+        taken = users.find_by_username(new.username) or users.find_by_email(new.email)
         return None if taken else (subject, event)
 
     def _with_free_email(self, number: int, event: UserUpdated) -> Happened | None:
         email = cast("ProfileChanges", event.personal).email
-        holder = None if email is UNSET else self._state.users.with_email(email)
+        holder = None if email is UNSET else self._state.users.find_by_email(email)
         return (f"users/{number}", event) if holder is None or holder.id == number else None
 
 

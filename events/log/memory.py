@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from events.log.locking import acquire_within
 from events.log.port import Head
-from events.log.turns import turn
 
 
 class MemoryLog:
@@ -33,7 +33,7 @@ class MemoryLog:
 
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[MemoryLog]:
-        async with turn(self._lock, timeout):
+        async with acquire_within(self._lock, timeout):
             yield self
 
     def keep_reserve(self) -> None:

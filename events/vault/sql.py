@@ -18,7 +18,7 @@ from functools import partial
 from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database import KEYS, TOMBSTONES, Database, telling
+from events.database.connection import KEYS, TOMBSTONES, Database, translate_errors
 from events.errors import VaultUnavailable
 from events.vault.tombstones import UNKNOWN, fingerprint
 
@@ -31,7 +31,7 @@ _DESTROYED = bytes(32)
 _ALIVE = select(KEYS.c.subject, KEYS.c.key).where(KEYS.c.key != _DESTROYED)
 _ZEROED = select(KEYS.c.subject).where(KEYS.c.key == _DESTROYED)
 _REPLACE = update(KEYS).where(KEYS.c.subject == bindparam("of")).values(key=bindparam("by"))
-_telling = partial(telling, VaultUnavailable, "the vault")
+_telling = partial(translate_errors, VaultUnavailable, "the vault")
 
 
 class SqlVault:

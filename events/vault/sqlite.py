@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from events.errors import LogFenced, StorageFull, VaultUnavailable
-from events.files import Place, cure, make_file
+from events.io.files import FileIdentity, cure, make_file
+from events.io.tasks import wait_uncancellable
 from events.messages.errors import (
     NOT_A_VAULT,
     VAULT_FAILED,
@@ -33,7 +34,6 @@ from events.messages.errors import (
     VAULT_UNUSABLE,
 )
 from events.messages.message import Message
-from events.threads import ended
 from events.vault.tombstones import UNKNOWN, fingerprint
 
 _T = TypeVar("_T")
@@ -101,7 +101,7 @@ class SqliteVault:
                 # Only where it is new: to close a file that is in use drops its locks (POSIX).
                 with suppress(FileExistsError):
                     os.close(make_file(path, os.O_WRONLY))
-            self._place = Place(path, path.stat())
+            self._place = FileIdentity(path, path.stat())
             address = f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
             self._db = sqlite3.connect(
                 address, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
@@ -136,7 +136,7 @@ class SqliteVault:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             # A key must not be stored any more once the caller has let go of the log's lock.
-            await ended(running)
+            await wait_uncancellable(running)
             raise
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:

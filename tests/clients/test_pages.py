@@ -10,8 +10,8 @@ import pytest
 
 from tests.clients.idioms import logged_in
 from tests.clients.services import Successor
+from tests.end_to_end.test_browser import CHROMIUM, _until, browser, site
 from tests.servers.serving import serving
-from tests.whole.test_browser import CHROMIUM, _until, browser, site
 
 PAGE = Path(__file__).with_name("page.html")
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from events.codec import encode
-from events.items import (
+from events.record import GENESIS, Event, Record
+from events.sealing import Keyring
+from events.vocabulary.items import (
     Content,
     ContentChanges,
     ItemCreated,
@@ -19,11 +21,9 @@ from events.items import (
     ItemRestored,
     ItemUpdated,
 )
-from events.keys import CHECKPOINTS, LogResumed
-from events.record import GENESIS, Event, Record
-from events.sealing import Keyring
-from events.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
-from events.users import (
+from events.vocabulary.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
+from events.vocabulary.signing_keys import CHECKPOINTS, LogResumed
+from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
@@ -36,7 +36,7 @@ from events.users import (
     UserRoleRevoked,
     UserUpdated,
 )
-from tests.events.stories import SOURCE
+from tests.events.log_helpers import SOURCE
 
 DATA = Path(__file__).parents[1] / "data"
 LINES = DATA / "golden-v1.jsonl"

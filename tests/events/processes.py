@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
-from tests.events.stories import append, opened, some_lines
+from tests.events.log_helpers import append, opened, some_lines
 
 ROOT = Path(__file__).parents[2]
 BATCHES, BATCH = 100, 3

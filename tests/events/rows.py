@@ -8,9 +8,9 @@ from pathlib import Path
 
 import sqlalchemy
 
-from events.database import Database
-from events.log.sql import SqlLog
-from tests.events.stories import at_end
+from events.database.connection import Database
+from events.log.sql.log import SqlLog
+from tests.events.log_helpers import at_end
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 

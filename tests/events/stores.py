@@ -9,12 +9,12 @@ from typing import Protocol
 
 import pytest
 
-from events.database import Database
-from events.log.jsonl import JsonlLog
+from events.database.connection import Database
+from events.log.file.log import JsonlLog
+from events.log.file.reader import JsonlReader
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
-from events.log.reader import JsonlReader
-from events.log.sql import SqlLog
+from events.log.sql.log import SqlLog
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sql import SqlVault

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from events.codec import PERSONAL
-from events.items import (
+from events.record import Event, Personal, Record
+from events.vocabulary.items import (
     Content,
     ContentChanges,
     ItemCreated,
@@ -18,9 +19,14 @@ from events.items import (
     ItemRestored,
     ItemUpdated,
 )
-from events.record import Event, Personal, Record
-from events.sessions import Device, EndReason, SessionEnded, SessionRefreshed, SessionStarted
-from events.users import (
+from events.vocabulary.sessions import (
+    Device,
+    EndReason,
+    SessionEnded,
+    SessionRefreshed,
+    SessionStarted,
+)
+from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
@@ -34,7 +40,7 @@ from events.users import (
     UserRoleRevoked,
     UserUpdated,
 )
-from tests.events.stories import SOURCE
+from tests.events.log_helpers import SOURCE
 
 texts = st.text(max_size=30)
 numbers = st.integers(1, 9)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from events.codec import MAX_LINE_BYTES, Upcast, decode, encode, open_seal, parse
 from events.errors import DamagedLog, UnknownEvent
-from events.items import Content, ItemCreated, ItemDeleted
 from events.record import GENESIS, START, Personal, Record
 from events.sealing import Keyring
-from events.sessions import SessionEnded
+from events.vocabulary.items import Content, ItemCreated, ItemDeleted
+from events.vocabulary.sessions import SessionEnded
 from tests.events.golden import RECORDS
-from tests.events.stories import SOURCE, TIME, joined, keyring, some_lines
+from tests.events.log_helpers import SOURCE, TIME, joined, keyring, some_lines
 from tests.events.strategies import histories
 
 EVERYBODY = keyring(*(f"users/{number}" for number in range(1, 10)))

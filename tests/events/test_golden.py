@@ -12,9 +12,9 @@ import pytest
 from events import codec
 from events.codec import VOCABULARY, decode
 from events.errors import DamagedLog, UnknownEvent
-from events.log.verify import verify
 from events.record import Event, Record
 from events.sealing import Keyring
+from events.verification.verify import verify
 from tests.events.golden import GOLDEN, KEYS, LINES, LINES_V2, encoded, golden_keyring
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.end_to_end.server import Server, by_serve
 from tests.generators.tools import Node, Python, install_npm, install_pypi, needs
-from tests.whole.server import Server, by_serve
 
 DOCUMENTS = {
     "joint": "/openapi.json",

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, at, created, folded_records, registered, started
+from eventapi.testing.sample_log import Written, erased_users, write
 from eventapi.testing.strategies import sound_histories
-from eventapi.testing.written import Written, erased_users, write
 from events.errors import DamagedLog
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.sealing import Keyring
-from events.users import UserErased
 from events.vault.memory import MemoryVault
+from events.vocabulary.users import UserErased
 from projections.replay import replay
 from projections.state import State
 
@@ -110,8 +110,8 @@ def test_before_their_erasure_a_user_is_there_but_cannot_be_read() -> None:
     assert state.users.by_id[1].username == ""
     assert state.items.by_id[1].title == ""
     assert state.sessions.by_id["s1"].address is None
-    assert state.users.named("ann") is None
-    assert state.users.named("bob") is not None
+    assert state.users.find_by_username("ann") is None
+    assert state.users.find_by_username("bob") is not None
 
 
 def test_a_key_missing_without_an_erasure_shows_in_the_checksum() -> None:

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, created, registered, started
+from eventapi.testing.sample_log import Written, erased_users, key_of, write
 from eventapi.testing.strategies import sound_histories
-from eventapi.testing.written import Written, erased_users, key_of, write
 from events.errors import DamagedLog
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.record import Record
 from events.sealing import Keyring
-from events.users import UserErased
 from events.vault.memory import MemoryVault
+from events.vocabulary.users import UserErased
 from projections import snapshots as module
 from projections.replay import replay
 from projections.snapshots import Snapshots
@@ -365,15 +365,15 @@ def test_receipts_and_their_clock_outlive_a_snapshot(snapshots: Snapshots) -> No
     record = msgspec.structs.replace(
         written.records[2], idempotencykey="key", requesthash="sealed", sealedfor="users/1"
     )
-    state.receipts.add(record)
-    state.receipts.advance(record.time, "2036-01-01T00:00:00.000000Z")
+    state.idempotency.add(record)
+    state.idempotency.advance(record.time, "2036-01-01T00:00:00.000000Z")
     snapshots.write(state, keyring_of(written), _random.randbytes)
     restored = snapshots.newest(keyring_of(written), position=99)
     assert restored is not None
-    receipt = restored.receipts.valid("key", record.time, record.time)
+    receipt = restored.idempotency.valid("key", record.time, record.time)
     assert receipt is not None
     assert (receipt.position, receipt.request) == (3, "sealed")
-    assert restored.receipts.skipped == state.receipts.skipped
+    assert restored.idempotency.skipped == state.idempotency.skipped
     assert sums(restored) == sums(state)
 
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, folded_records, records_of, registered
+from eventapi.testing.sample_log import write
 from eventapi.testing.strategies import sound_histories, wild_histories
-from eventapi.testing.written import write
 from events.codec import VOCABULARY, decode
-from events.keys import LogResumed
 from events.record import Event
 from events.sealing import Keyring
+from events.vocabulary.signing_keys import LogResumed
 from projections.state import State
 
 
@@ -38,7 +38,7 @@ def test_a_draft_keeps_its_changes_to_itself(history: list[Happened], cut: int) 
     records = records_of(history)
     base = folded_records(records[:cut])
     before = sums(base)
-    draft = base.draft()
+    draft = base.stage()
     assert sums(draft) == before
     for record in records[cut:]:
         draft.apply(record)
@@ -53,7 +53,7 @@ def test_a_draft_of_any_depth_comes_to_what_the_base_would(
     base = folded_records(records[:cut])
     draft = base
     for _ in range(depth):
-        draft = draft.draft()
+        draft = draft.stage()
     in_draft = [draft.apply(record) for record in records[cut:]]
     in_base = [base.apply(record) for record in records[cut:]]
     assert in_draft == in_base

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
+from tests.end_to_end.server import START_SECONDS
 from tests.servers.service import AbsentError, Service
-from tests.whole.server import START_SECONDS
 
 _BIN = "pginstall18/bin"
 USER, PASSWORD = "eventapi", "a password"

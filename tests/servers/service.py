@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self, TypedDict
 
+from tests.end_to_end.server import START_SECONDS, STOP_SECONDS, free_port, wait_for_end
 from tests.servers import guard
-from tests.whole.server import START_SECONDS, STOP_SECONDS, free_port, wait_for_end
 
 _PAUSE_SECONDS = 0.01
 

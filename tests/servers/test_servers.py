@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.end_to_end.server import STOP_SECONDS, is_running, wait_for_end
 from tests.servers.guard import ROOT
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
@@ -20,7 +21,6 @@ from tests.servers.service import AbsentError, Service
 from tests.servers.serving import serving
 from tests.servers.valkey import Valkey
 from tests.servers.web import Nginx, Prometheus
-from tests.whole.server import STOP_SECONDS, is_running, wait_for_end
 
 HELLO = """
 pid {folder}/pid;
@@ -217,7 +217,7 @@ def test_in_ci_nothing_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("ci", "status"), [("true", 1), ("", 0)])
 def test_in_ci_no_test_is_skipped_for_a_program_that_is_absent(ci: str, status: int) -> None:
-    one = "tests/deploy/test_files.py::test_prometheus_takes_its_configuration"
+    one = "tests/deployment/test_files.py::test_prometheus_takes_its_configuration"
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", one],
         cwd=ROOT,

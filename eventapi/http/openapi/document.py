@@ -9,9 +9,9 @@ from typing import Any
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.openapi.components import LIMITS, Components, ErrorShape, slugs_of
 from eventapi.http.openapi.schemas import Schemas
-from eventapi.http.places import is_version_1
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.problems import ErrorV1, Problem
+from eventapi.http.urls import is_version_1
 
 _PARAMETER = re.compile(r"\{(\w+):\w+\}")
 

@@ -17,11 +17,11 @@ from unittest.mock import patch
 import msgspec
 from click.testing import CliRunner, Result
 
-from eventapi.batch import Outcome
+from eventapi.bootstrap.storage import open_journal
 from eventapi.cli.main import program
 from eventapi.commands.command import Command
-from eventapi.settings import Settings
-from eventapi.storage import opened_journal
+from eventapi.configuration.settings import Settings
+from eventapi.journal.batch import CommandResult
 
 PROGRAM = [sys.executable, "-m", "eventapi"]
 PATIENCE = 120.0
@@ -133,11 +133,11 @@ def running(folder: Path, *arguments: str, **settings: str) -> Iterator[Running]
                 process.kill()
 
 
-def written(data: Path, *commands: Command) -> list[Outcome]:
+def written(data: Path, *commands: Command) -> list[CommandResult]:
     """Write what commands come to, as a server would."""
 
-    async def write() -> list[Outcome]:
-        async with opened_journal(Settings(data=str(data)), begin=True) as (journal, _):
+    async def write() -> list[CommandResult]:
+        async with open_journal(Settings(data=str(data)), begin=True) as (journal, _):
             return [await journal.execute(command) for command in commands]
 
     return asyncio.run(write())
@@ -147,7 +147,7 @@ def written_together(data: Path, commands: Sequence[Command]) -> None:
     """Write what commands come to in one go."""
 
     async def write() -> None:
-        async with opened_journal(Settings(data=str(data)), begin=True) as (journal, _):
+        async with open_journal(Settings(data=str(data)), begin=True) as (journal, _):
             await journal.execute_all(commands)
 
     asyncio.run(write())

@@ -14,7 +14,7 @@ from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.security import passwords
 from eventapi.testing.given import profile
-from events.items import Content
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, run, running, written
 from tests.eventapi.cli.trees import tree
 
@@ -203,7 +203,7 @@ def test_control_without_the_check_a_lost_log_is_begun_anew(
 ) -> None:
     without("events.jsonl", "events.jsonl.mark")(data)
     assert refused(data, CREATING)
-    monkeypatch.setattr("eventapi.storage.check_start", lambda *_, **__: None)
+    monkeypatch.setattr("eventapi.bootstrap.storage.check_start", lambda *_, **__: None)
     result = invoke(data, *CREATING, typed=PASSWORD)
     assert result.exit_code == 0
     assert (data / "events.jsonl").exists()
@@ -364,6 +364,6 @@ def test_the_server_begins_by_one_check(monkeypatch: pytest.MonkeyPatch, data: P
     """It comes before the log file is opened and before anything else is made."""
     without("events.jsonl")(data)
     calls: list[str] = []
-    monkeypatch.setattr("eventapi.logs.configure", lambda _: calls.append("logs"))
+    monkeypatch.setattr("eventapi.telemetry.server_log.configure", lambda _: calls.append("logs"))
     assert invoke(data, *SERVING).exit_code == 3
     assert calls == []

@@ -19,10 +19,10 @@ from eventapi.cli.verify import checked
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
-from events.log.verify import Report, verify
-from events.notes import Note, Signer, TreeHead
+from events.transparency.signed_note import Note, Signer, TreeHead
 from events.vault.sqlite import SqliteVault
+from events.verification.verify import Report, verify
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, written
 
 

@@ -9,7 +9,7 @@ import pytest
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, written
 from tests.servers.postgresql import PostgreSQL
 

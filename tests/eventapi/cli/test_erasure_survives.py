@@ -15,8 +15,8 @@ from eventapi.cli import vaults
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
 from events.vault.tombstones import VaultContents
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, written
 from tests.eventapi.cli.test_copy import keys_of, log_of, refused, told
 

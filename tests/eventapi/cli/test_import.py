@@ -20,7 +20,7 @@ from eventapi.cli.import_plan import Plan, plan
 from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
+from events.vocabulary.items import Content
 from projections.state import State
 from tests.eventapi.cli.old_service import (
     ARGON2,

@@ -14,15 +14,15 @@ import msgspec
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eventapi.batch import Batch, Wish
+from eventapi.bootstrap.storage import SYSTEM
 from eventapi.cli import db_json
 from eventapi.cli.db_json import MAX_ID, Contents, Fault, Refused
 from eventapi.cli.db_json_reader import read
 from eventapi.cli.import_plan import Plan, plan
-from eventapi.storage import SYSTEM
+from eventapi.journal.batch import Batch, PendingWrite
 from events.sealing import Keyring
 from projections.state import State
-from projections.users import User
+from projections.tables.users import User
 from tests.eventapi.cli.old_service import ARGON2, BCRYPT, Document, run_import
 
 Keys = tuple[str | int, ...]
@@ -97,7 +97,7 @@ def planned(content: Document) -> tuple[Contents, Plan, State]:
     if made.commands:
         batch = Batch(State.empty(), Keyring(), SYSTEM)
         loop = asyncio.new_event_loop()
-        batch.take(Wish(made.commands, "", loop.create_future()))
+        batch.add(PendingWrite(made.commands, "", loop.create_future()))
         loop.close()
         ((_, answer),) = batch.answers
         assert isinstance(answer, list), answer
@@ -187,7 +187,7 @@ def test_names_and_addresses_are_unique_and_every_name_can_log_in(content: Docum
     assert len(folded) == len(set(folded))
     addresses = [user.email.casefold() for user in people if user.email]
     assert len(addresses) == len(set(addresses))
-    assert all(state.users.named(user.username) is user for user in people)
+    assert all(state.users.find_by_username(user.username) is user for user in people)
     assert all(1 <= len(user.username) <= 254 and "\0" not in user.username for user in people)
     assert {one.place for one in made.renamed} <= {one.place for one in made.faults}
     msgspec.json.encode([made.renamed, made.faults])

@@ -13,9 +13,9 @@ import jwt
 import pytest
 from argon2 import PasswordHasher
 
-from eventapi.settings import Settings
-from eventapi.storage import opened_journal
-from events.log.jsonl import JsonlLog
+from eventapi.bootstrap.storage import open_journal
+from eventapi.configuration.settings import Settings
+from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
 from projections.replay import replay
@@ -201,7 +201,7 @@ def test_a_snapshot_has_the_state_that_a_replay_has(data: Path) -> None:
     assert invoke(data, "snapshot").exit_code == 0
 
     async def started() -> str:
-        async with opened_journal(Settings(data=str(data))) as (journal, _):
+        async with open_journal(Settings(data=str(data))) as (journal, _):
             return (await journal.state()).checksum()
 
     assert asyncio.run(started()) == replayed

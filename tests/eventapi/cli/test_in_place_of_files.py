@@ -10,10 +10,10 @@ import pytest
 
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.security.secret import check_kept_keys, secret_keys
+from eventapi.security.secret_key import check_kept_keys, secret_keys
 from eventapi.testing.given import profile
 from events.errors import ConfigurationError
-from events.items import Content
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, written
 from tests.eventapi.cli.trees import tree
 

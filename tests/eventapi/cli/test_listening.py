@@ -14,7 +14,7 @@ import pytest
 from eventapi.cli.failures import Failure
 from eventapi.cli.listening import bind, bind_path
 from tests.eventapi.cli.running import Running, invoke, message_in, run, running
-from tests.eventapi.cli.test_signals import until
+from tests.eventapi.server.test_signals import until
 
 
 def first_lines(server: Running) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from eventapi.commands.items import CreateItem, UpdateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import (
     PATIENCE,
     PROGRAM,

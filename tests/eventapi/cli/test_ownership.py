@@ -15,9 +15,9 @@ from stat import S_IMODE
 import httpx
 import pytest
 
-from eventapi.settings import Settings
-from eventapi.storage import open_rebuilds
-from events.notes import Note, Signer
+from eventapi.bootstrap.storage import replay_progress_of
+from eventapi.configuration.settings import Settings
+from events.transparency.signed_note import Note, Signer
 from tests.eventapi.cli.running import REPOSITORY, Running, invoke, run, running
 
 NOBODY = 65_534
@@ -57,7 +57,7 @@ def lived(folder: Path) -> None:
     assert invoke(data, "log", "restore", "--new-key").exit_code == 0
     cosigned = witnessed(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
-    with open_rebuilds(Settings(data=str(data))).told(1) as told:
+    with replay_progress_of(Settings(data=str(data))).report(1) as told:
         told(1)
         assert (data / "rebuilding" / str(os.getpid())).exists()
         check(folder)
@@ -142,7 +142,7 @@ def test_every_file_of_a_server_has_its_mode_and_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under a umask that hides nothing and, where it may give files away, run by root."""
-    monkeypatch.setattr("eventapi.rebuilding.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("eventapi.tasks.replay_progress.PAUSE_SECONDS", 0)
     if os.geteuid() == 0:
         os.chown(tmp_path, NOBODY, NOBODY)
     before = os.umask(0)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from eventapi import __version__
 from eventapi.cli import config as config_module
 from eventapi.commands.users import RegisterUser
-from eventapi.settings import Settings, described
+from eventapi.configuration.settings import Settings, described
 from eventapi.testing.given import profile
-from eventapi.version import VERSION
 from events.errors import LogUnavailable, NotFound, StorageFull, VaultUnavailable
 from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
 
 
 def test_its_version_and_both_of_its_names(tmp_path: Path) -> None:
-    assert run(tmp_path, "--version").out.decode() == f"eventapi {VERSION}\n"
+    assert run(tmp_path, "--version").out.decode() == f"eventapi {__version__}\n"
 
 
 def test_every_command_has_its_help(tmp_path: Path) -> None:

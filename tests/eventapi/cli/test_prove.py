@@ -11,9 +11,9 @@ from eventapi.cli import verify as verify_module
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
-from events.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
-from events.notes import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
+from events.transparency.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
+from events.transparency.signed_note import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, written
 
 WITNESS = Signer.from_seed(bytes(range(32)), "witness/")

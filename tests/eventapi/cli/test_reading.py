@@ -18,8 +18,8 @@ import sqlalchemy
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.database import Database
-from events.items import Content
+from events.database.connection import Database
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import clean_environment, invoke, running, written
 from tests.eventapi.cli.trees import tree
 

@@ -13,10 +13,10 @@ from eventapi.cli import vaults
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.items import Content
-from events.keys import LogResumed
-from events.notes import Note, Signer, TreeHead, Verifier
+from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
 from events.vault.tombstones import VaultContents, merged
+from events.vocabulary.items import Content
+from events.vocabulary.signing_keys import LogResumed
 from tests.eventapi.cli.running import invoke, written
 
 

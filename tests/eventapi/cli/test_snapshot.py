@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.bootstrap.storage import snapshots_of
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.settings import Settings
-from eventapi.storage import open_snapshots
+from eventapi.configuration.settings import Settings
 from eventapi.testing.given import profile
-from events.items import Content
+from events.vocabulary.items import Content
 from projections.snapshots import Snapshots
 from tests.eventapi.cli.running import invoke, run, running, written
 
@@ -25,7 +25,7 @@ PATIENCE = 120.0
 def snapshots(tmp_path: Path) -> Snapshots:
     items = [CreateItem(1, Content(f"item {number}")) for number in range(10)]
     written(tmp_path / "data", RegisterUser(profile("ann")), *items)
-    return open_snapshots(Settings(data=str(tmp_path / "data")))
+    return snapshots_of(Settings(data=str(tmp_path / "data")))
 
 
 def test_a_snapshot_is_taken_and_told_of(snapshots: Snapshots, tmp_path: Path) -> None:

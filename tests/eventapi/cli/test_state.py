@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from eventapi.bootstrap.storage import open_journal, snapshots_of
 from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import DisableUser, EraseUser, RegisterUser
-from eventapi.settings import Settings
-from eventapi.storage import open_snapshots, opened_journal
+from eventapi.configuration.settings import Settings
 from eventapi.testing.given import profile, state_of
-from events.items import Content
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, written
 
 EMPTY = state_of().digest()
@@ -114,11 +114,11 @@ def _tampered(data: Path) -> None:
     settings = Settings(data=str(data))
 
     async def write() -> None:
-        async with opened_journal(settings) as (journal, _):
+        async with open_journal(settings) as (journal, _):
             state = await journal.state()
             item = state.items.by_id[2]
             state.items.by_id[2] = msgspec.structs.replace(item, title="never written")
-            open_snapshots(settings).write(state, journal.keyring, secrets.token_bytes)
+            snapshots_of(settings).write(state, journal.keyring, secrets.token_bytes)
 
     asyncio.run(write())
 

@@ -15,8 +15,8 @@ from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.security import passwords
 from eventapi.testing.given import profile
 from events.errors import StorageFull, VaultUnavailable
-from events.items import Content
 from events.vault.sqlite import SqliteVault
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, run, written
 
 GOOD = "correct horse"

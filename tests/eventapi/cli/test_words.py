@@ -13,19 +13,19 @@ from unittest.mock import MagicMock
 import pytest
 from click.testing import Result
 
+from eventapi.bootstrap.storage import open_journal
 from eventapi.cli import output
 from eventapi.cli.verdict import verdict
 from eventapi.cli.verify import sentence
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.progress import LINE_SECONDS, progress_lines
-from eventapi.settings import Settings
-from eventapi.storage import opened_journal
+from eventapi.configuration.settings import Settings
+from eventapi.telemetry.progress import LINE_SECONDS, progress_lines
 from eventapi.testing.given import profile
 from events.codec import link
-from events.items import Content
-from events.log.verify import Finding, Reached, Report
 from events.record import GENESIS
+from events.verification.verify import Finding, LastGood, Report
+from events.vocabulary.items import Content
 from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
 
 EVENTS = 12
@@ -90,7 +90,7 @@ def test_damage_in_the_middle_is_named_with_what_is_good_before_and_behind_it(da
 def test_positions_and_offsets_can_be_copied_into_the_next_command() -> None:
     """A thousands separator would have to be taken out of them first."""
     finding = Finding("damaged", 1500, 1_234_567, "the hash is wrong")
-    report = Report(6896, 9_000_000, Reached(3410, "0" * 64), marked=True, findings=[finding])
+    report = Report(6896, 9_000_000, LastGood(3410, "0" * 64), marked=True, findings=[finding])
     assert verdict("LOG", report).text == (
         "LOG is DAMAGED: good up to event 1499; the chain continues after the damage up to 3410"
     )
@@ -233,7 +233,7 @@ def test_a_missing_mark_is_reported_with_what_was_checked_and_kept(
     (data / "events.jsonl.mark").unlink()
 
     async def start() -> None:
-        async with opened_journal(Settings(data=str(data))):
+        async with open_journal(Settings(data=str(data))):
             pass
 
     asyncio.run(start())
@@ -316,7 +316,7 @@ def test_long_work_without_a_terminal_prints_lines(
     data: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
 ) -> None:
     """Of each command that folds, copies or checks; here a line is due at once."""
-    monkeypatch.setattr("eventapi.progress.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("eventapi.telemetry.progress.LINE_SECONDS", 0.0)
     result = invoke(data, *(one.format(data.parent) for one in arguments))
     assert result.exit_code == 0, result.stderr
     assert line in result.stderr

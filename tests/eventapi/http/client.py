@@ -16,14 +16,14 @@ import msgspec
 from argon2 import PasswordHasher
 
 from eventapi.app import create_app
-from eventapi.batch import Environment
+from eventapi.bootstrap.storage import SYSTEM, Overrides
 from eventapi.commands.command import Command
-from eventapi.http.places import is_version_1
-from eventapi.http.tracing import Tracing
-from eventapi.journal import Journal
+from eventapi.configuration.settings import Settings
+from eventapi.http.middleware.tracing import Tracing
+from eventapi.http.urls import is_version_1
+from eventapi.journal.batch import Runtime
+from eventapi.journal.journal import Journal
 from eventapi.security.passwords import Passwords
-from eventapi.settings import Settings
-from eventapi.storage import SYSTEM, Parts
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault
@@ -51,13 +51,13 @@ class Api:
         log: EventLog | None = None,
         vault: Vault | None = None,
         tracing: Tracing | None = None,
-        environment: Environment = SYSTEM,
+        environment: Runtime = SYSTEM,
     ) -> None:
         """Settings, log and vault are a test's own where it has any; else all is in memory."""
         self.log = log or MemoryLog()
         self.vault = vault or MemoryVault()
         self.hasher = CHEAP_HASHER
-        parts = Parts(
+        parts = Overrides(
             log=self.log,
             vault=self.vault,
             passwords=Passwords(CHEAP_HASHER),
@@ -195,14 +195,12 @@ class Caller(msgspec.Struct, frozen=True):
         return number
 
 
-def elsewhere(api: Api, *commands: Command, environment: Environment = SYSTEM) -> None:
+def elsewhere(api: Api, *commands: Command, environment: Runtime = SYSTEM) -> None:
     """Write commands beside the app, through a journal of another process."""
     api.run(written_elsewhere(api, *commands, environment=environment))
 
 
-async def written_elsewhere(
-    api: Api, *commands: Command, environment: Environment = SYSTEM
-) -> None:
+async def written_elsewhere(api: Api, *commands: Command, environment: Runtime = SYSTEM) -> None:
     """As `elsewhere`, within the app's loop."""
     journal = Journal(api.log, api.vault, environment)
     await journal.start()

@@ -2,7 +2,7 @@
 
 With ``EVENTAPI_TESTS_THROUGH``, ``postgresql``, ``mariadb`` or ``file``, those that ask a running app
 ask instances behind a balancer, over such a log; the others, which look into the process or have it
-fail, are left out. What may differ there is in `tests.production.differences`.
+fail, are left out. What may differ there is in `tests.deployment.production.differences`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deployment.production.differences import DIFFERENT
 from tests.eventapi.http.client import PREFIXES, Api, Caller
-from tests.production.differences import DIFFERENT
 
 THROUGH = os.environ.get("EVENTAPI_TESTS_THROUGH")
 
@@ -38,7 +38,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
         with Api() as running:
             yield running
         return
-    from tests.production.through import Through  # noqa: PLC0415 - it needs what many do not have
+    from tests.deployment.production.through import Through  # noqa: PLC0415 - it needs what many do not have
 
     with Through(None if THROUGH == "file" else request.getfixturevalue(THROUGH)) as through:
         yield through

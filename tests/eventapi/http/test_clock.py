@@ -12,14 +12,14 @@ import jwt
 import msgspec
 import pytest
 
+from eventapi.bootstrap.storage import SYSTEM
 from eventapi.commands import sessions
 from eventapi.http import request
-from eventapi.storage import SYSTEM
-from eventapi.times import seconds_of, time_of
+from eventapi.values.times import seconds_of, time_of
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
 from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem, quiet_settings
-from tests.eventapi.test_clock import DAY, HOUR, Machine
+from tests.eventapi.journal.test_clock import DAY, HOUR, Machine
 
 
 class Site:
@@ -184,7 +184,7 @@ def test_a_jump_of_the_clock_refuses_writes_and_spends_nothing(
             sum(
                 "jumped" in record.message
                 for record in caplog.records
-                if record.name == "eventapi.clock"
+                if record.name == "eventapi.journal.clock"
             )
             == 1
         )

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
-from eventapi.batch import Environment
+from eventapi.bootstrap.storage import SYSTEM
 from eventapi.commands.items import CreateItem
-from eventapi.storage import SYSTEM
-from eventapi.times import seconds_of, time_of
-from events.items import Content
+from eventapi.journal.batch import Runtime
+from eventapi.values.times import seconds_of, time_of
+from events.vocabulary.items import Content
 from tests.eventapi.http.client import elsewhere
 from tests.eventapi.http.test_http_state_machine import WALKS, Expected, OverHttp, names
-from tests.eventapi.test_clock import DAY, HOUR, Machine
+from tests.eventapi.journal.test_clock import DAY, HOUR, Machine
 
 
-def environment_of(machine: Machine) -> Environment:
+def environment_of(machine: Machine) -> Runtime:
     """The environment of a process on a machine whose clock can be set."""
     return msgspec.structs.replace(
         SYSTEM, now=lambda: time_of(machine.wall), uptime=lambda: machine.seconds_up
@@ -74,7 +74,7 @@ class WithClocks(OverHttp):
     def another_instance_writes(self, name: str, skew: float) -> int:
         """Its clock differs by up to a minute."""
         self._other_machine.wall = right_time(self._other_machine) + skew
-        owner = self._api.run(self._journal.state()).users.named(name)
+        owner = self._api.run(self._journal.state()).users.find_by_username(name)
         assert owner is not None
         environment = environment_of(self._other_machine)
         command = CreateItem(owner.id, Content("from elsewhere"))

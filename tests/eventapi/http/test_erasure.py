@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eventapi import journal
-from eventapi.storage import open_snapshots
+from eventapi.bootstrap.storage import snapshots_of
+from eventapi.journal import journal
 from events.errors import VaultUnavailable
-from events.log.jsonl import JsonlLog
-from events.log.verify import verify
+from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
+from events.verification.verify import verify
 from projections.replay import replay
 from projections.state import State
 from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, quiet_settings
@@ -94,7 +94,7 @@ def test_no_file_yields_what_the_user_typed(filed: Api, data: Path) -> None:
     ann.create(title, description)
     bob.create("bob's")
     state, keyring = asyncio.run(folded(data))
-    snapshots = open_snapshots(quiet_settings(data=str(data)))
+    snapshots = snapshots_of(quiet_settings(data=str(data)))
     snapshots.write(state, keyring, secrets.token_bytes)
     key = filed.run(filed.vault.get(["users/1"]))["users/1"]
     before = (data / "events.jsonl").read_bytes()

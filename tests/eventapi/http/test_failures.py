@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from eventapi.http import items
-from eventapi.http.reply import Reply
 from eventapi.http.request import ApiRequest
+from eventapi.http.response import Reply
+from eventapi.http.routes import items
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from events.log.memory import MemoryLog
 from events.log.port import Head

@@ -24,14 +24,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventapi.batch import Environment
-from eventapi.journal import Journal
-from eventapi.storage import SYSTEM, vault_path
+from eventapi.bootstrap.storage import SYSTEM, vault_path
+from eventapi.journal.batch import Runtime
+from eventapi.journal.journal import Journal
 from events.errors import NotFound
-from events.log.jsonl import JsonlLog
+from events.log.file.log import JsonlLog
 from events.vault.sqlite import SqliteVault
-from projections.items import Item
 from projections.state import State
+from projections.tables.items import Item
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
 
 CONTROLS = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
@@ -61,7 +61,7 @@ class OverHttp(RuleBasedStateMachine):
 
     numbers: Bundle[int] = Bundle("numbers")
     given_settings: ClassVar[dict[str, Any]] = {}
-    _environment: Environment = SYSTEM
+    _environment: Runtime = SYSTEM
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class OverHttp(RuleBasedStateMachine):
         log = JsonlLog(self._settings.log_path)
         vault = SqliteVault(vault_path(self._settings))
         self._api = Api(self._settings, log=log, vault=vault, environment=self._environment)
-        with mock.patch("eventapi.storage.Journal", self._noted):
+        with mock.patch("eventapi.bootstrap.storage.Journal", self._noted):
             self._api.__enter__()
 
     def _noted(self, *args: Any, **kwargs: Any) -> Journal:
@@ -279,7 +279,7 @@ def test_control_a_server_that_shows_what_is_others_is_found_out() -> None:
         database=None,
     )
     with (
-        mock.patch("eventapi.http.items.owned_item", anybodys),
+        mock.patch("eventapi.http.routes.items.owned_item", anybodys),
         pytest.raises(AssertionError),
     ):
         run_state_machine_as_test(OverHttp, settings=brief)

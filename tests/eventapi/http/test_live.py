@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from eventapi.commands.users import GrantRole
-from eventapi.feed import Selection
-from eventapi.http import feeds
 from eventapi.http.request import ApiRequest
-from eventapi.live import Line, Live, Subscription
-from eventapi.past import RECORDS_PER_READ, Past
+from eventapi.http.routes import events as feeds
+from eventapi.queries.history import RECORDS_PER_READ, History
+from eventapi.queries.live_events import Line, LiveEvents, Subscription
+from eventapi.queries.subscriptions import EventFilter
 from events.record import Record
 from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
-from tests.eventapi.http.test_feeds import BEGUN, LIVE, Taker
-from tests.eventapi.test_past import CountingLog
+from tests.eventapi.http.routes.test_events import BEGUN, LIVE, Taker
+from tests.eventapi.queries.test_history import CountingLog
 
 
 class Streams:
@@ -128,7 +128,7 @@ def test_a_stream_that_falls_behind_reads_the_log_itself(
     ann = api.caller()
     for name in ("_MAX_PENDING", "_MAX_BEHIND"):
         with monkeypatch.context() as patched:
-            patched.setattr(f"eventapi.live.{name}", 3)
+            patched.setattr(f"eventapi.queries.live_events.{name}", 3)
             taker = stream(ann)
 
             async def burst() -> None:
@@ -147,9 +147,9 @@ def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
         assert ann.post("/items", json={"title": f"item {number}"}).status_code == 200
     running: list[int] = []
     most: dict[str, int] = {"lines": 0, "reads": 0}
-    read = Past.records
+    read = History.records
 
-    async def counted(self: Past, positions: Sequence[int]) -> list[Record]:
+    async def counted(self: History, positions: Sequence[int]) -> list[Record]:
         running.append(len(positions))
         most["reads"] = max(most["reads"], len(running))
         most["lines"] = max(most["lines"], len(positions))
@@ -158,7 +158,7 @@ def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
         running.pop()
         return found
 
-    monkeypatch.setattr(Past, "records", counted)
+    monkeypatch.setattr(History, "records", counted)
     takers = [stream(ann, after="0") for _ in range(8)]
 
     async def until_all_came() -> None:
@@ -276,16 +276,16 @@ def test_the_reader_goes_on_after_a_failure(
     api, _ = counting
     ann = api.caller()
     failed: list[int] = []
-    advance = Live._advance
+    advance = LiveEvents._advance
 
-    async def fails_once(self: Live, upto: int) -> None:
+    async def fails_once(self: LiveEvents, upto: int) -> None:
         if not failed:
             failed.append(upto)
             raise RuntimeError("for once")
         await advance(self, upto)
 
-    monkeypatch.setattr(Live, "_advance", fails_once)
-    monkeypatch.setattr("eventapi.live._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(LiveEvents, "_advance", fails_once)
+    monkeypatch.setattr("eventapi.queries.live_events._RETRY_SECONDS", 0.01)
     taker = stream(ann)
     api.run(Streams([taker]).during(creating(ann, "one"), creating(ann, "two")))
     assert failed
@@ -295,15 +295,15 @@ def test_the_reader_goes_on_after_a_failure(
 def test_subscriptions_leave_nothing_behind(counting: tuple[Api, CountingLog]) -> None:
     api, _ = counting
     ann = api.caller()
-    lives: list[Live] = []
-    subscribed = Live.subscribed
+    lives: list[LiveEvents] = []
+    subscribed = LiveEvents.subscribe
 
-    def noted(self: Live, subscription: Subscription) -> Any:
+    def noted(self: LiveEvents, subscription: Subscription) -> Any:
         lives.append(self)
         return subscribed(self, subscription)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Live, "subscribed", noted)
+        patched.setattr(LiveEvents, "subscribe", noted)
         api.run(Streams([stream(ann) for _ in range(3)]).during())
     live = lives[0]
     assert live.count == 0
@@ -318,13 +318,13 @@ def test_a_selection_takes_members_as_it_takes_lines() -> None:
     )
     members = (b'"item.created"', b'"items/1"', b'"users/1"')
     for selection in (
-        Selection(),
-        Selection.of("item.created", None, None),
-        Selection.of(None, "items/2", None),
-        Selection.of("item.created", "items/1", "users/2"),
-        Selection.of(None, None, "users/1"),
+        EventFilter(),
+        EventFilter.of("item.created", None, None),
+        EventFilter.of(None, "items/2", None),
+        EventFilter.of("item.created", "items/1", "users/2"),
+        EventFilter.of(None, None, "users/1"),
     ):
-        assert selection.takes(line) == selection.takes_members(*members)
+        assert selection.matches(line) == selection.matches_members(*members)
 
 
 def test_control_an_ended_session_ends_its_stream_at_once(

@@ -12,14 +12,16 @@ from litestar import Litestar
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from eventapi.app import create_app
-from eventapi.checkpoints import Checkpoints
 from eventapi.commands.users import GrantRole
-from eventapi.http import audit, auth, docs, feeds, health, items, metrics, transparency
 from eventapi.http.endpoint import Endpoint
-from eventapi.http.places import is_version_1
 from eventapi.http.problem_types import PROBLEMS
-from eventapi.http.views import V1, V2
-from events.notes import Note
+from eventapi.http.routes import accounts as auth
+from eventapi.http.routes import audit, docs, health, items, metrics, transparency
+from eventapi.http.routes import events as feeds
+from eventapi.http.schemas.responses import V1, V2
+from eventapi.http.urls import is_version_1
+from events.transparency.checkpoints import Checkpoints
+from events.transparency.signed_note import Note
 from tests.eventapi.http.client import PREFIXES, Api, Caller, elsewhere, quiet_settings
 from tests.openapi import inlined, resolved, served
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventapi.app import create_app
-from events.log.sql import SqlLog
+from events.log.sql.log import SqlLog
 from tests.eventapi.http.client import Api, quiet_settings
 from tests.events.rows import Server, until
 

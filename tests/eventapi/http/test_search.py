@@ -11,8 +11,8 @@ import pytest
 from eventapi.commands.items import CreateItem
 from eventapi.http import search
 from eventapi.http.search import FoldedTexts, folded, matching
-from events.items import Content
-from projections.items import Item
+from events.vocabulary.items import Content
+from projections.tables.items import Item
 from tests.eventapi.http.client import Api, Caller, elsewhere
 
 
@@ -91,7 +91,7 @@ def test_texts_are_folded_once_and_no_more_than_a_bound_is_kept(
         count += 1
         return folded(text)
 
-    monkeypatch.setattr(search, "folded", counted)
+    monkeypatch.setattr(search, "casefold_key", counted)
     items = [item(number, "title", "\U0001f600" * 1000) for number in range(1, 11)]
     texts = FoldedTexts()
     for _ in range(3):

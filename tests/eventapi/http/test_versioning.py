@@ -12,9 +12,9 @@ import pytest
 from litestar.types import Message, Receive, Scope, Send
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from eventapi.http.deprecation import announced
-from eventapi.http.places import is_version_1
-from eventapi.http.views import V1, V2, VERSIONS
+from eventapi.http.middleware.deprecation import announced
+from eventapi.http.schemas.responses import V1, V2, VERSIONS
+from eventapi.http.urls import is_version_1
 from tests.eventapi.http.client import Api, Caller, quiet_settings
 from tests.openapi import inlined
 

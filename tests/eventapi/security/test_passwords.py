@@ -10,10 +10,10 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 
+from eventapi.security.fair_queue import Caller
 from eventapi.security.passwords import MAX_KINDS, OWASP_HASHER, Passwords
-from eventapi.security.turns import Caller
 from events.errors import Overloaded
-from events.hashes import check_hash
+from events.vocabulary.password_hashes import check_hash
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 

@@ -1,0 +1,393 @@
+"""Which log, vault and snapshots the settings mean: the wiring of everything but HTTP.
+
+Commands that read stand on this alone, and so start without a web framework.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from eventapi.bootstrap.start_check import (
+    check_database_start,
+    check_directories,
+    check_log_is_there,
+    check_start,
+    may_begin_vault,
+    no_log,
+)
+from eventapi.configuration.settings import Settings
+from eventapi.journal.batch import Runtime
+from eventapi.journal.clock import LogClock, SystemUptime, system_now
+from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from eventapi.journal.journal import Journal
+from eventapi.security.passwords import Passwords
+from eventapi.tasks.replay_progress import ReplayProgress
+from events.errors import ConfigurationError
+from events.log.file.log import JsonlLog
+from events.log.file.reader import JsonlReader
+from events.log.port import EventLog, Head
+from events.messages.server_log import IN_MEMORY
+from events.transparency.checkpoints import Checkpoints
+from events.transparency.signing.file import FileSigning
+from events.transparency.signing.memory import MemorySigning
+from events.transparency.signing.port import SigningStore
+from events.transparency.tree import Tree
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from projections.replay import Progress, tee_progress
+from projections.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from events.database.connection import Database
+    from events.log.sql.log import SqlLog
+
+logger = logging.getLogger("eventapi.storage")
+
+SYSTEM = Runtime(
+    now=system_now,
+    new_uuid=lambda: str(uuid.uuid4()),
+    random_bytes=secrets.token_bytes,
+    uptime=SystemUptime(),
+)
+"""The real clock and the real randomness."""
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be plugged in; what is left out is made from the settings.
+
+    Snapshots belong to a log, so those of the settings are not used with another log.
+    """
+
+    log: EventLog | None = None
+    vault: Vault | None = None
+    snapshots: Snapshots | None = None
+    passwords: Passwords | None = None
+    environment: Runtime = SYSTEM
+
+
+NO_OVERRIDES = Overrides()
+
+MAX_LAG_SECONDS = 2.0
+"""How long an instance may take to hear what another one appended to their database."""
+
+
+_IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+def warn_if_in_memory(settings: Settings) -> None:
+    """Say so where the log lies on a file system that is gone with the power."""
+    if settings.is_database:
+        return
+    kind = file_system(settings.log_path.parent)
+    if kind in _IN_MEMORY:
+        logger.warning(IN_MEMORY.fill(kind=kind))
+
+
+def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The type of the file system that a directory is on, or will be; empty where nobody tells."""
+    place, longest, found = directory.resolve(), -1, ""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, escaped, kind, *_ = line.split()
+        # Blanks and backslashes are told in octal; of two mounts on one place the later one counts.
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped)
+        if place.is_relative_to(point) and len(point) >= longest:
+            longest, found = len(point), kind
+    return found
+
+
+class Closable(Protocol):
+    """A log or a vault, at its end."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+@asynccontextmanager
+async def closing(part: C) -> AsyncIterator[C]:
+    """A part, closed at the end."""
+    try:
+        yield part
+    finally:
+        await part.close()
+
+
+@asynccontextmanager
+async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[EventLog]:
+    """The log that the settings name, to be written to; only with ``begin`` one may be made.
+
+    Raises `ConfigurationError`, `LogUnavailable` and `DamagedLog`.
+    """
+    if settings.is_database:
+        async with open_database(settings, begin=begin) as (log, _):
+            yield log
+        return
+    check_directories(settings)
+    async with closing(JsonlLog(settings.log_path, begin=begin)) as file:
+        yield file
+
+
+@asynccontextmanager
+async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
+    """The log that the settings name, only to be read: nothing is created or changed.
+
+    Raises as `open_log`, and `ConfigurationError` where there is no log.
+    """
+    check_log_is_there(settings)
+    if not settings.is_database:
+        async with closing(JsonlReader(settings.log_path)) as file:
+            yield file
+        return
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+
+    mark = commit_index_path(settings.log_path)
+    async with (
+        open_database_for_reading(settings) as database,
+        closing(await SqlLog.open(database, mark, writable=False)) as log,
+    ):
+        yield log
+
+
+async def has_log(settings: Settings) -> bool:
+    """Whether the settings name a log that exists; raises as `open_log`."""
+    if not settings.is_database:
+        return settings.log_path.exists()
+    from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
+
+    async with closing(await Database.open(settings.log or "", begin=False)) as database:
+        return await database.has_log()
+
+
+def vault_path(settings: Settings) -> Path:
+    """The file of the vault, beside a log that is a file."""
+    return settings.log_path.parent / "vault.sqlite"
+
+
+@asynccontextmanager
+async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator[Vault]:
+    """The vault of the log, with ``begin`` made where there is none; raises as `open_log`."""
+    if settings.is_database:
+        async with open_database(settings, begin=begin) as (_, vault):
+            yield vault
+        return
+    async with closing(SqliteVault(vault_path(settings), begin=begin)) as file:
+        yield file
+
+
+@asynccontextmanager
+async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
+    """The vault of the log, only to be read: nothing is created or changed; raises as above."""
+    if not settings.is_database:
+        async with closing(SqliteVault(vault_path(settings), writable=False)) as file:
+            yield file
+        return
+    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import, not always needed
+
+    async with open_database_for_reading(settings) as database:
+        yield SqlVault(database)
+
+
+@asynccontextmanager
+async def open_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog, Vault]]:
+    """A log that exists and its vault, which is made where there is none; raises as `open_log`."""
+    if settings.is_database:
+        async with open_database(settings) as parts:
+            yield parts
+        return
+    async with open_log(settings) as log, open_vault(settings) as vault:
+        yield log, vault
+
+
+@asynccontextmanager
+async def open_database(
+    settings: Settings, patience: float = 0, *, begin: bool = False
+) -> AsyncIterator[tuple[SqlLog, Vault]]:
+    """Log and vault of one database, which is waited for so many seconds.
+
+    What is put into the vault while the log is locked is committed with it. Raises as `open_log`.
+    """
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
+
+    async with (
+        open_database_for_reading(settings, patience, begin=begin, writable=True) as database,
+        closing(await SqlLog.open(database, commit_index_path(settings.log_path))) as log,
+    ):
+        yield log, SqlVault(database)
+
+
+@asynccontextmanager
+async def open_database_for_reading(
+    settings: Settings, patience: float = 0, *, begin: bool = False, writable: bool = False
+) -> AsyncIterator[Database]:
+    """The database of a log; with ``begin`` an empty log is made where there is none.
+
+    With ``writable`` the tables are made that an earlier version did not have.
+    """
+    from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
+
+    database = await Database.open(settings.log or "", patience, begin=False)
+    async with closing(database):
+        if not await database.has_log():
+            if not begin:
+                raise ConfigurationError(no_log(settings))
+            check_database_start(settings)
+            writable = True
+        if writable:
+            await database.make_tables()
+        yield database
+
+
+@asynccontextmanager
+async def open_rows(
+    settings: Settings,
+) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
+    """Where a log in a database says that it ends, and whatever lines there are up to there."""
+    from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
+
+    async with open_database_for_reading(settings) as database:
+        yield await stored(database)
+
+
+def commit_index_path(path: Path) -> Path:
+    """The mark of a log."""
+    return path.with_name(f"{path.name}.mark")
+
+
+def clock_path(settings: Settings) -> Path:
+    """The file of what the clock of this machine is measured by."""
+    return settings.data_path / "clock"
+
+
+def signing_key_path(path: Path) -> Path:
+    """The key of a log, which signs its checkpoints."""
+    return path.with_name(f"{path.name}.key")
+
+
+def checkpoint_path(path: Path) -> Path:
+    """The newest checkpoint of a log that is known beside it."""
+    return path.with_name(f"{path.name}.checkpoint")
+
+
+def checkpoints_of(
+    settings: Settings, log: EventLog, parts: Overrides = NO_OVERRIDES
+) -> Checkpoints:
+    """The checkpoints of a log; for a log that is plugged in they are kept in memory."""
+    if parts.log is not None:
+        return Checkpoints(Tree(log), MemorySigning())
+    if settings.is_database:
+        return Checkpoints(Tree(log), _signing_in_database(settings, log), MAX_LAG_SECONDS)
+    return Checkpoints(Tree(log), FileSigning(settings.log_path))
+
+
+def _signing_in_database(settings: Settings, log: EventLog) -> SigningStore:
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.transparency.signing.sql import SqlSigning  # noqa: PLC0415 - as above
+
+    assert isinstance(log, SqlLog)  # noqa: S101 - for the type checker
+    return SqlSigning(log.database, checkpoint_path(settings.log_path))
+
+
+def snapshots_of(settings: Settings) -> Snapshots:
+    """The snapshots beside the log."""
+    return Snapshots(settings.log_path.parent / "snapshots")
+
+
+def replay_progress_of(settings: Settings) -> ReplayProgress:
+    """Where who folds the log tells how far."""
+    return ReplayProgress(settings.log_path.parent / "rebuilding")
+
+
+Bar = Callable[[int], AbstractContextManager[Progress]]
+"""Makes what is told the position reached, of so many."""
+
+
+@contextmanager
+def no_progress(_: int) -> Iterator[Progress]:
+    """Shows nothing."""
+    yield lambda _: None
+
+
+@asynccontextmanager
+async def open_journal(
+    settings: Settings,
+    parts: Overrides = NO_OVERRIDES,
+    *,
+    bar: Bar = no_progress,
+    on_fence: Callable[[], None] = lambda: None,
+    watch: Instrumentation = NO_INSTRUMENTATION,
+    patience: float = 0,
+    begin: bool = False,
+) -> AsyncIterator[tuple[Journal, EventLog]]:
+    """A started journal and its log, closed at the end.
+
+    Only with ``begin`` a log may be made where there is none. ``bar`` shows how far the start is,
+    ``on_fence`` is called when nothing may be written before a restart, ``watch`` is told how
+    writing goes, and ``patience`` is how many seconds a database may take to be there. Raises
+    `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    """
+    if parts.log is None and parts.vault is None:
+        check_start(settings, begin=begin)
+    async with AsyncExitStack() as stack:
+        log, vault = await _entered(stack, settings, parts, patience, begin)
+        snapshots = parts.snapshots
+        if parts.log is None:
+            snapshots = snapshots or snapshots_of(settings)
+        environment = parts.environment
+        clock = LogClock(
+            environment.now,
+            environment.uptime,
+            clock_path(settings) if parts.log is None else None,
+        )
+        journal = Journal(
+            log,
+            vault,
+            environment,
+            on_fence=on_fence,
+            snapshots=snapshots,
+            watch=watch,
+            clock=clock,
+        )
+        stack.push_async_callback(journal.close)
+        with (
+            replay_progress_of(settings).report(log.position) as told,
+            bar(log.position) as progress,
+        ):
+            await journal.start(tee_progress(told, progress))
+        yield journal, log
+
+
+async def _entered(
+    stack: AsyncExitStack, settings: Settings, parts: Overrides, patience: float, begin: bool
+) -> tuple[EventLog, Vault]:
+    """Log and vault, those that are plugged in before those of the settings."""
+    if parts.log is None and parts.vault is None and settings.is_database:
+        return await stack.enter_async_context(open_database(settings, patience, begin=begin))
+    log = await stack.enter_async_context(
+        open_log(settings, begin=begin) if parts.log is None else closing(parts.log)
+    )
+    begin_vault = parts.log is not None or may_begin_vault(settings)
+    vault = await stack.enter_async_context(
+        open_vault(settings, begin=begin_vault) if parts.vault is None else closing(parts.vault)
+    )
+    return log, vault

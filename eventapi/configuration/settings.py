@@ -1,0 +1,337 @@
+"""The settings: their types, defaults and meanings. `eventapi.configuration.load` loads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from eventapi.configuration.setting import PREFIX, Setting, about, settings_of
+from eventapi.configuration.types import (
+    ORIGINS_RULE,
+    PROXIES_RULE,
+    RATE_RULE,
+    TIME_RULE,
+    Count,
+    Days,
+    Dsn,
+    Link,
+    Minutes,
+    Origin,
+    Port,
+    Positive,
+    PublicUrl,
+    Rate,
+    Switch,
+    Text,
+    Workers,
+    log_fault,
+    origins_fault,
+    proxies_fault,
+    redis_fault,
+    time_fault,
+)
+from eventapi.values.times import moment
+from events.database.urls import mask_url
+
+_PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.IGNORECASE)
+
+
+class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
+    """Everything an operator may choose; ``docs/settings.md`` is made from these fields.
+
+    Lists are separated by commas. Words such as those of ``log_level`` may have any case.
+    ``public_url`` has no slash at its end.
+    """
+
+    host: Annotated[
+        Text,
+        about(
+            "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
+            "`::` every address. `serve --host` wins.",
+            values="an address or a name of this machine",
+            example="0.0.0.0",  # noqa: S104 - nothing listens on it here
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        Port,
+        about(
+            "Port that the server listens on; 0 takes a free one. `serve --port` wins.",
+            example="9000",
+        ),
+    ] = 8000
+    workers: Annotated[
+        Workers,
+        about(
+            "Processes that serve. Each has all users, items and sessions in its memory. "
+            "`serve --workers` wins.",
+            unit="processes",
+            example="4",
+        ),
+    ] = 1
+    data: Annotated[
+        Text,
+        about(
+            "Data directory: the log, the keys and everything that is kept beside them. "
+            "`--data` wins.",
+            values="a path",
+            example="/var/lib/eventapi",
+        ),
+    ] = "./data"
+    log: Annotated[
+        Text | None,
+        about(
+            "The log of events: a file, or a database, which several machines can share. "
+            "`--log` wins.",
+            values="a path, or an address postgresql://... or mysql://...",
+            check=log_fault,
+            default="events.jsonl in DATA",
+            example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
+        ),
+    ] = None
+    secret_key: Annotated[
+        str | None,
+        about(
+            "Key that signs access tokens. Instances that share a database need the same one. "
+            "Several are separated by commas: the first signs, the others are still accepted.",
+            values="32 bytes or more, not a known or repeated text",
+            default="made once, and kept in DATA as secret.key",
+            example="the output of `openssl rand -hex 32`",
+        ),
+    ] = None
+    access_token_minutes: Annotated[
+        Minutes,
+        about("How long an access token is accepted.", unit="minutes", example="15"),
+    ] = 30
+    refresh_token_days: Annotated[
+        Days,
+        about(
+            "How long a session lasts after its last refresh.",
+            unit="days",
+            example="14",
+        ),
+    ] = 30
+    session_days: Annotated[
+        Days,
+        about(
+            "How long a session lasts at most, however often it is refreshed.",
+            unit="days",
+            example="90",
+        ),
+    ] = 365
+    public_url: Annotated[
+        PublicUrl | None,
+        about(
+            "Address that clients reach the server by, used in links. "
+            "Set it if a proxy changes the host, or serves the API under a path.",
+            values="an http:// or https:// address, with a path or without, and no query",
+            default="from each request",
+            example="https://api.example/events",
+        ),
+    ] = None
+    cors_origins: Annotated[
+        tuple[Origin, ...],
+        about(
+            "Origins of pages in browsers that may call this API (CORS).",
+            values=ORIGINS_RULE,
+            check=origins_fault,
+            default="none",
+            example="https://app.example,http://localhost:3000",
+        ),
+    ] = ()
+    cors_credentials: Annotated[
+        Switch,
+        about(
+            "Whether those pages may send credentials (cookies and the like). "
+            "Access tokens in a header need no such permission.",
+            example="on",
+        ),
+    ] = "off"
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        about(
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; `unix` is whoever "
+            "may connect to the Unix socket of `serve --uds`.",
+            values=PROXIES_RULE,
+            check=proxies_fault,
+            default="none",
+            example="127.0.0.1,10.0.0.0/8",
+        ),
+    ] = ()
+    redis_url: Annotated[
+        str | None,
+        about(
+            "Redis or Valkey that counts rate limits for all machines together.",
+            values="an address redis://..., rediss://..., unix://..., valkey://... or valkeys://...",
+            check=redis_fault,
+            default="none, each machine counts for itself",
+            example="redis://:PASSWORD@cache.example:6379/0",
+        ),
+    ] = None
+    rate_limit: Annotated[
+        Rate,
+        about(
+            "Requests of one caller: a user, or an address without a token.",
+            values=RATE_RULE,
+            example="600/minute",
+        ),
+    ] = "6000/minute"
+    rate_limit_login: Annotated[
+        Rate,
+        about(
+            "Logins, registrations and refreshes of one address. `off` also turns off the slow-down "
+            "after wrong passwords.",
+            values=RATE_RULE,
+            example="10/minute",
+        ),
+    ] = "60/minute"
+    max_body_bytes: Annotated[
+        Positive,
+        about(
+            "Largest body of a request; a larger one is refused with 413.",
+            unit="bytes",
+            example="16384",
+        ),
+    ] = 65_536
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        about(
+            "Which lines the server writes. Above `info` there is no access log; `debug` adds the "
+            "path of requests to unknown routes.",
+            example="warning",
+        ),
+    ] = "info"
+    log_format: Annotated[
+        Literal["console", "json"],
+        about("Form of those lines: for people, or for programs.", example="json"),
+    ] = "console"
+    log_file: Annotated[
+        str | None,
+        about(
+            "File that gets those lines besides stderr. It is rotated at 64 MiB, and 8 old ones are "
+            "kept.",
+            values="a path",
+            default="none, only stderr",
+            example="/var/log/eventapi/server.log",
+        ),
+    ] = None
+    sentry_dsn: Annotated[
+        Dsn | None,
+        about(
+            "Where unexpected errors are reported. It needs the extra `sentry`.",
+            values="an address such as https://KEY@sentry.example/1",
+            default="none",
+            example="https://KEY@sentry.example/1",
+        ),
+    ] = None
+    metrics: Annotated[
+        Switch,
+        about("Whether `GET /metrics` answers, for Prometheus.", example="off"),
+    ] = "on"
+    snapshot_every: Annotated[
+        Count,
+        about(
+            "After how many new events a snapshot is taken, which makes the next start faster. "
+            "0 takes none.",
+            unit="events",
+            example="500000",
+        ),
+    ] = 100_000
+    user_quota_bytes: Annotated[
+        Count,
+        about(
+            "How much of the log the items of one user may take; then writes are refused with 409. "
+            "0 is no limit.",
+            unit="bytes",
+            example="100000000",
+        ),
+    ] = 0
+    user_quota_items: Annotated[
+        Count,
+        about("How many items one user may have. 0 is no limit.", unit="items", example="10000"),
+    ] = 0
+    v1_deprecation: Annotated[
+        str | None,
+        about(
+            "Since when version 1 of the API is deprecated; its answers announce it.",
+            values=TIME_RULE,
+            check=time_fault,
+            default="not deprecated",
+            example="2027-01-01",
+        ),
+    ] = None
+    v1_sunset: Annotated[
+        str | None,
+        about(
+            "When version 1 will end; its answers announce it, and nothing ends by itself.",
+            values=TIME_RULE,
+            check=time_fault,
+            default="no end",
+            example="2027-07-01T00:00:00Z",
+        ),
+    ] = None
+    v1_link: Annotated[
+        Link | None,
+        about(
+            "Page about these two, in the `Link` of the same answers.",
+            values="the URL of a page, or its path on this server",
+            default="none",
+            example="https://api.example/changes",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for setting in described().values():
+            value = getattr(self, setting.name.lower())
+            if value is not None and (fault := setting.check(value)):
+                raise ValueError(fault)
+        if self.public_url:
+            msgspec.structs.force_setattr(self, "public_url", self.public_url.rstrip("/"))
+        times = [moment(text) for text in (self.v1_deprecation, self.v1_sunset) if text is not None]
+        if times != sorted(times):
+            raise ValueError(f"V1_SUNSET must not be before {PREFIX}V1_DEPRECATION")
+        if self.log_file and Path(self.log_file).resolve() == self.log_path.resolve():
+            raise ValueError("LOG_FILE must not be the log of events")
+        if "*" in self.cors_origins and self.cors_credentials == "on":
+            raise ValueError(
+                f"CORS_CREDENTIALS must be off while {PREFIX}CORS_ORIGINS is *: browsers refuse "
+                "both together; list the origins"
+            )
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory."""
+        return Path(self.data)
+
+    @property
+    def is_database(self) -> bool:
+        """Whether the log is in a database."""
+        return "://" in (self.log or "")
+
+    @property
+    def log_path(self) -> Path:
+        """Where the JSON-lines log lies; what else is kept beside it has a name that begins so.
+
+        Nothing lies there itself where the log is in a database.
+        """
+        if self.log is not None and self.is_database:
+            # The password may change, and so may how the connection is made; the database is the same.
+            address, _, _ = _PASSWORD_IN_URL.sub(r"\1\2", self.log).partition("?")
+            return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
+        return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
+
+    @property
+    def log_name(self) -> str:
+        """What the log is called where people read it: its path, or its address, passwords masked."""
+        return mask_url(self.log) if self.log and self.is_database else str(self.log_path)
+
+
+@cache
+def described() -> Mapping[str, Setting]:
+    """Every setting, by its name without the prefix."""
+    return settings_of(Settings)

@@ -1,0 +1,145 @@
+"""Whose address a request came from: the peer's own, unless that is a proxy that is trusted."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.utils import get_remote_addr, is_ssl
+
+from eventapi.configuration.types import UNIX
+from eventapi.http.head import MAX_FORWARDED, too_large
+from eventapi.http.urls import PUBLIC_URL
+
+_NETWORK = 64
+"""Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
+
+
+_MAPPED_BITS = 96
+"""The prefix length of ``::ffff:0:0/96``, the network of IPv4-mapped addresses."""
+
+
+class ClientAddressMiddleware:
+    """Wraps an ASGI app: what a request's scope says of its client is true.
+
+    With trusted proxies, the client is the last address in X-Forwarded-For that is not one of
+    theirs. Uvicorn, where it is started by itself, trusts 127.0.0.1, whatever we are told; what it
+    took from there is put back first. An IPv4-mapped IPv6 address is the IPv4 address.
+    X-Forwarded-Host counts from a trusted proxy alone, too.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[str], public_url: str | None = None) -> None:
+        self._direct = app
+        self._app: Any = app
+        self._public = None if public_url is None else public_url.rstrip("/")
+        self._trusts_unix = UNIX in proxies
+        if proxies:
+            self._app = ProxyHeadersMiddleware(self._unmapped, _both_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        app = self._app
+        if scope["type"] == ScopeType.HTTP:
+            if self._public is not None:
+                scope[PUBLIC_URL] = self._public  # type: ignore[typeddict-unknown-key]  # ours
+            forwarded, parts = False, 0
+            for name, value in scope["headers"]:
+                if name.startswith(b"x-forwarded-"):
+                    forwarded = True
+                    if name == b"x-forwarded-for":
+                        parts += value.count(b",") + 1
+            if forwarded:
+                _put_back(scope, send)
+            if parts > MAX_FORWARDED:
+                # Not parsed; the edge raises it.
+                scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
+                app = self._direct
+            _unmap(scope)
+            if self._trusts_unix and scope.get("client") is None:
+                scope["client"] = (UNIX, 0)
+            if forwarded and app is not self._direct:
+                self._take_host(scope)
+        await app(scope, receive, send)
+
+    def _take_host(self, scope: Any) -> None:
+        """Replace Host by what a trusted proxy reports in X-Forwarded-Host."""
+        client = scope.get("client")
+        if client is None or client[0] not in self._app.trusted_hosts:
+            return
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-host"]
+        host = b",".join(lines).rpartition(b",")[2].strip()
+        if host:
+            others = [one for one in scope["headers"] if one[0] != b"host"]
+            scope["headers"] = [(b"host", host), *others]
+
+    async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request whose client address comes from X-Forwarded-For."""
+        if scope.get("client") == (UNIX, 0):  # The proxy named no client.
+            scope["client"] = None
+        _unmap(scope)
+        await self._direct(scope, receive, send)
+
+
+def _put_back(scope: Any, send: Send) -> None:
+    """Say what the socket says; ``send`` is a method of uvicorn's, which knows it."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        scope["client"] = get_remote_addr(transport)
+        scope["scheme"] = "https" if is_ssl(transport) else "http"
+
+
+def _unmap(scope: Any) -> None:
+    """Replace an IPv4-mapped client address, which a dual-stack socket reports for IPv4 peers."""
+    client = scope.get("client")
+    if client and ":" in client[0]:
+        scope["client"] = (plain_address(client[0]), client[1])
+
+
+@lru_cache(4096)
+def plain_address(host: str) -> str:
+    """An address as it is; an IPv4-mapped one as the IPv4 address (RFC 4291, section 2.5.5.2)."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return host if mapped is None else str(mapped)
+
+
+def _both_forms(proxies: Sequence[str]) -> list[str]:
+    """Trusted IPv4 addresses and networks also in their mapped form, and the other way round."""
+    forms = []
+    for proxy in proxies:
+        if proxy == UNIX:
+            forms.append(proxy)
+            continue
+        network = ipaddress.ip_network(proxy)
+        forms.append(str(network))
+        if isinstance(network, ipaddress.IPv4Network):
+            forms.append(f"::ffff:{network.network_address}/{_MAPPED_BITS + network.prefixlen}")
+        elif network.network_address.ipv4_mapped and network.prefixlen >= _MAPPED_BITS:
+            plain = network.network_address.ipv4_mapped
+            forms.append(f"{plain}/{network.prefixlen - _MAPPED_BITS}")
+    return forms
+
+
+def caller_address(scope: Scope) -> str:
+    """The address that counts as one caller; for IPv6 the network."""
+    client = scope.get("client")
+    return _network(plain_address(client[0])) if client else ""
+
+
+@lru_cache(4096)
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))

@@ -1,0 +1,51 @@
+"""Version 1 on its way out: answers say since when it is deprecated and when it ends (RFC 9745, RFC 8594)."""
+
+from __future__ import annotations
+
+from email.utils import format_datetime
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from eventapi.configuration.settings import Settings
+from eventapi.http.response import Headers
+from eventapi.http.urls import is_version_1, place_of
+from eventapi.values.times import moment
+
+
+def fields(settings: Settings) -> Headers:
+    """The headers of every answer of version 1; none where it is to stay.
+
+    ``Deprecation`` is a structured field's date, ``Sunset`` a date of HTTP; the link is of both.
+    """
+    headers: Headers = []
+    if settings.v1_deprecation is not None:
+        seconds = int(moment(settings.v1_deprecation).timestamp())
+        headers.append((b"deprecation", f"@{seconds}".encode()))
+    if settings.v1_sunset is not None:
+        date = format_datetime(moment(settings.v1_sunset), usegmt=True)
+        headers.append((b"sunset", date.encode()))
+    if headers and settings.v1_link is not None:
+        relations = " ".join(name.decode() for name, _ in headers)
+        headers.append((b"link", f'<{settings.v1_link}>; rel="{relations}"'.encode()))
+    return headers
+
+
+def announced(app: ASGIApp, headers: Headers) -> ASGIApp:
+    """The app, with these headers on all that version 1 answers; itself where there are none."""
+    if not headers:
+        return app
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or not is_version_1(place_of(scope)):
+            await app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return wrapped

@@ -1,0 +1,128 @@
+"""The edge: a plain ASGI wrapper around the app, which sees every request and every answer.
+
+Litestar's middleware never sees unknown paths and methods, so what belongs on every answer is put
+there here: the request id, the security headers, and word of it to the observers.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+
+from litestar.enums import ScopeType
+from litestar.exceptions import NotFoundException
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from eventapi.http.head import validate_head
+from eventapi.http.middleware.cors import Cors
+from eventapi.http.middleware.observers import Observer
+from eventapi.http.middleware.rate_limit import RateLimiter
+from eventapi.http.middleware.trailing_slash import trailing_slash_reply
+from eventapi.http.problems import problem_reply
+from eventapi.http.response import Headers, Reply
+
+_SECURITY: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_DOCS_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
+)
+_NO_STORE = (b"cache-control", b"no-store")
+_ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
+"""RFC 6797; told over TLS only, to this server or to a trusted proxy in front of it."""
+
+
+class EdgeMiddleware:
+    """Wraps an ASGI app; only HTTP requests are touched."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        observers: Sequence[Observer],
+        limits: RateLimiter,
+        cors: Cors | None = None,
+    ) -> None:
+        """``observers`` may come to be until the first request."""
+        self._app = app
+        self._observers = observers
+        self._limits = limits
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, whatever becomes of it."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given, refusal = validate_head(scope)
+        request_id = given or secrets.token_hex(16).encode()
+        scope["request_id"] = request_id.decode()  # type: ignore[typeddict-unknown-key]  # ours
+        status = 0
+        told = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, told
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
+                complete(scope, headers, request_id)
+                headers += self._limits.fields(scope)
+                if self._cors is not None:
+                    headers += self._cors.headers(scope)
+            elif not told and not message.get("more_body"):
+                told = True
+                self._tell(scope, status, started)
+            await send(message)
+
+        try:
+            await self._check(scope, refusal)
+            app = self._preflight(scope) or trailing_slash_reply(scope) or self._app
+            await app(scope, receive, send_with_headers)
+        except Exception as error:
+            if status:
+                raise
+            await problem_reply(error, scope)(scope, receive, send_with_headers)
+        finally:
+            if not told:
+                self._tell(scope, status, started)
+
+    def _tell(self, scope: HTTPScope, status: int, started: float) -> None:
+        seconds = time.perf_counter() - started
+        for observe in self._observers:
+            observe(scope, status, seconds)
+
+    async def _check(self, scope: HTTPScope, refusal: Exception | None) -> None:
+        """Raise what is wrong with a request; whatever that is, the request counts."""
+        one_too_many = await self._limits.check(scope)
+        # A protocol of ours says in the scope what is wrong with what it could not parse.
+        if "refusal" in scope:
+            raise scope.pop("refusal")  # type: ignore[typeddict-item]  # ours
+        if refusal is not None:
+            raise refusal
+        # Litestar takes doubled slashes for one, which a rule in front may not.
+        if "//" in scope["path"]:
+            raise NotFoundException
+        if one_too_many is not None:
+            raise one_too_many
+
+    def _preflight(self, scope: HTTPScope) -> Reply | None:
+        headers = None if self._cors is None else self._cors.preflight(scope)
+        return None if headers is None else Reply(204, headers)
+
+
+def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
+    """Put on an answer what belongs on every one, cross-origin headers aside."""
+    headers.append((b"x-request-id", request_id))
+    headers += _SECURITY
+    headers.append(_DOCS_POLICY if scope["path"].startswith("/docs") else _API_POLICY)
+    if not any(name == b"cache-control" for name, _ in headers):
+        headers.append(_NO_STORE)
+    if scope["scheme"] == "https":
+        headers.append(_ONLY_TLS)

@@ -1,0 +1,37 @@
+"""Trailing slashes: Litestar drops them, so a path with one would alias another route.
+
+An empty id must not turn `DELETE /auth/sessions/{id}` into `DELETE /auth/sessions`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from litestar.exceptions import NotFoundException
+from litestar.types import HTTPScope
+
+from eventapi.http.response import Reply
+from eventapi.http.urls import base_url, place_of
+
+_REDIRECTED: Final = re.compile(
+    r"((/api/v1)?/(auth/(register|login|me)|items(/[1-9][0-9]{0,18})?)|/docs)/", re.ASCII
+)
+"""Paths of the replaced service, whose framework redirected a trailing slash."""
+
+
+def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
+    """The redirect that the replaced service answered; ``None`` without a trailing slash.
+
+    Raises `NotFoundException` for a trailing slash on any other path.
+    """
+    path = scope["path"]
+    if path[-1:] != "/":
+        return None
+    place = place_of(scope)
+    if place == "/":
+        return None
+    if not _REDIRECTED.fullmatch(place):
+        raise NotFoundException
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    return Reply(307, [(b"location", (base_url(scope) + place[:-1]).encode() + query)])

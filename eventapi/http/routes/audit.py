@@ -1,0 +1,176 @@
+"""For auditors: the events as they are, one of them opened and proven, the state at any point."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import UNSET
+
+from eventapi.http.endpoint import Endpoint
+from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
+from eventapi.http.response import JSON, Reply, encode, json_reply
+from eventapi.http.routes.events import Following, event, followed, resumed_after
+from eventapi.http.schemas.requests import EventsQuery, StateQuery
+from eventapi.http.schemas.responses import EventPage, OpenedEvent
+from eventapi.http.streaming import Stream
+from eventapi.queries.live_events import Line
+from eventapi.queries.subscriptions import EventFilter, kind_of
+from eventapi.queries.summary import Summary, summary_of
+from projections.state import State
+from projections.tables.users import User
+
+_PAGE = 100
+_MOST_SCANNED = 100_000
+"""How many lines are looked through for a page; there may be less on it than was asked for."""
+
+_LINES_AT_ONCE = 64
+"""How many lines a stream has in memory as one part."""
+
+_SECRETS = ("password_hash",)
+"""What even an auditor is not shown."""
+
+
+async def list_events(request: ApiRequest) -> Reply:
+    """Read the events of the log: a page, all as lines of JSON, or live as server-sent events.
+
+    The name of a server-sent event (`event:`) is its type, such as `user.registered`, or `reset`; its
+    `id:` is its position.
+    """
+    state, _ = await request.auditor()
+    query = request.query_as(EventsQuery)
+    wanted = EventFilter.of(
+        *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
+    )
+    kind = request.rather(EVENT_STREAM, NDJSON)
+    if kind == EVENT_STREAM:
+        return await _live(request, query, wanted)
+    if kind == NDJSON:
+        headers = [(b"content-type", NDJSON.encode())]
+        return Stream(headers, _all(request, query, wanted, state.position))
+    return await _page(request, query, wanted, state.position)
+
+
+async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Reply:
+    async def source(state: State, _: User, after: int) -> AsyncIterator[bytes]:
+        async for run in request.services.feed.lines(after, state.position, wanted):
+            if run:
+                yield b"".join(event(position, kind_of(line), line) for position, line in run)
+
+    async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            some = lines[start : start + _LINES_AT_ONCE]
+            yield b"".join(event(line.position, line.type, line.line) for line in some)
+
+    after = resumed_after(request)
+    after = query.after if after is None else after
+    following = Following(after, request.auditor, source, handed_out, restart=0)
+    return await followed(request, following, wanted)
+
+
+async def _all(
+    request: ApiRequest, query: EventsQuery, wanted: EventFilter, upto: int
+) -> AsyncGenerator[bytes, None]:
+    left = upto if query.limit is UNSET else query.limit
+    async for run in request.services.feed.lines(query.after, upto, wanted):
+        if run:
+            # Asked anew: to take what came before may have taken a while. A refusal cuts it off.
+            await request.auditor()
+            yield b"".join(line + b"\n" for _, line in run[:left])
+            left -= len(run)
+        if left <= 0:
+            return
+
+
+async def _page(request: ApiRequest, query: EventsQuery, wanted: EventFilter, last: int) -> Reply:
+    limit = _PAGE if query.limit is UNSET else query.limit
+    upto = min(last, query.after + _MOST_SCANNED)
+    found: list[tuple[int, bytes]] = []
+    async for run in request.services.feed.lines(query.after, upto, wanted):
+        found += run
+        if len(found) > limit:
+            break
+    page, more = found[:limit], len(found) > limit
+    following = None
+    if more or upto < last:
+        following = _following(request, query, limit, page[-1][0] if more else upto)
+    headers = [JSON]
+    if following is not None:
+        headers.append((b"link", f'<{following}>; rel="next"'.encode()))
+    events = EventPage([msgspec.Raw(line) for _, line in page], following)
+    return Reply(200, headers, encode(events))
+
+
+def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) -> str:
+    given: dict[str, Any] = {"type": query.type, "subject": query.subject, "actor": query.actor}
+    parameters = {"after": after, "limit": limit}
+    parameters |= {name: value for name, value in given.items() if value is not UNSET}
+    return request.url_of(f"/audit/events?{urlencode(parameters)}")
+
+
+async def get_event(request: ApiRequest) -> Reply:
+    """Read an event, opened where its key still exists, and the proof that it is in the log."""
+    state, _ = await request.auditor()
+    position = request.position(state)
+    services = request.services
+    line = await services.past.line_at(position)
+    (record,) = await services.past.records([position])
+    personal = getattr(record.event, "personal", None)
+    opened = None
+    if isinstance(personal, msgspec.Struct):
+        values = msgspec.to_builtins(personal)
+        opened = {name: value for name, value in values.items() if name not in _SECRETS}
+    proof = await services.checkpoints.inclusion(position)
+    return json_reply(OpenedEvent(msgspec.Raw(line), opened, str(proof)))
+
+
+async def get_state(request: ApiRequest) -> Reply:
+    """Count what there is, and sum it up in the public digest, at any point of the log."""
+    state, _ = await request.auditor()
+    query = request.query_as(StateQuery)
+    position = state.position
+    if query.as_of is not UNSET:
+        position = await request.point(state, query.as_of)
+    async with request.services.past.state_at(position) as then:
+        return json_reply(await asyncio.to_thread(summary_of, then))
+
+
+def endpoints() -> list[Endpoint]:
+    """The endpoints of auditors; proofs are in `eventapi.http.routes.transparency`."""
+    return [
+        Endpoint(
+            method="GET",
+            path="/audit/events",
+            handler=list_events,
+            summary="Read the events of the log",
+            tag="audit",
+            query=EventsQuery,
+            headers=("Last-Event-ID",),
+            answers={200: EventPage},
+            answer_headers=("Link",),
+            other_media_types=(NDJSON, EVENT_STREAM),
+            errors=("forbidden", "validation-failed"),
+        ),
+        Endpoint(
+            method="GET",
+            path="/audit/events/{position:str}",
+            handler=get_event,
+            summary="Read an event, opened and proven",
+            tag="audit",
+            answers={200: OpenedEvent},
+            errors=("forbidden", "not-found"),
+        ),
+        Endpoint(
+            method="GET",
+            path="/audit/state",
+            handler=get_state,
+            summary="Sum up the state at a point of the log",
+            tag="audit",
+            query=StateQuery,
+            answers={200: Summary},
+            errors=("forbidden", "validation-failed"),
+        ),
+    ]

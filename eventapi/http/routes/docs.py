@@ -1,0 +1,183 @@
+"""The documentation pages: Swagger UI from this server alone, the documents, the problem types.
+
+All addresses in the pages are relative, so that they work behind a path prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from litestar.handlers import HTTPRouteHandler
+from swagger_ui_bundle import swagger_ui_path
+
+from eventapi.http.endpoint import Endpoint, Handler
+from eventapi.http.problem_types import PROBLEMS
+from eventapi.http.problems import ProblemError
+from eventapi.http.request import ApiRequest
+from eventapi.http.response import JSON, Reply, encode, text_reply
+from eventapi.http.static import StaticContent
+from eventapi.http.urls import PUBLIC_URL
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>eventapi {version}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{root}docs/assets/swagger-ui.css">
+<link rel="stylesheet" href="{root}docs/page.css">
+<nav>{links}<a href="{root}openapi.json">OpenAPI of all versions</a></nav>
+<div id="swagger-ui" data-document="{root}api/{version}/openapi.json"></div>
+<script src="{root}docs/assets/swagger-ui-bundle.js"></script>
+<script src="{root}docs/start.js"></script>
+</html>
+"""
+
+_STYLE = """\
+body { margin: 0 }
+nav { background: #1b1b1b; font: 16px sans-serif; padding: 0.8em 1.3em }
+nav a { color: #fff; margin-right: 1.5em }
+nav a[aria-current] { font-weight: bold; text-decoration: none }
+"""
+
+_START = """\
+// Swagger UI would parse the whole document for references in components before it draws anything.
+// The security schemes, which it looks for, have none.
+const drawFirst = () => ({
+  statePlugins: {
+    spec: {
+      wrapActions: {
+        requestResolvedSubtree: (original) => (path) =>
+          path[0] === "components" ? undefined : original(path),
+      },
+    },
+  },
+});
+const element = document.getElementById("swagger-ui");
+SwaggerUIBundle({
+  url: new URL(element.dataset.document, document.baseURI).href,
+  domNode: element,
+  deepLinking: true,
+  docExpansion: "list",
+  defaultModelsExpandDepth: 0,
+  syntaxHighlight: false,
+  validatorUrl: null,
+  plugins: [drawFirst],
+});
+"""
+
+_ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+"""Of everything in the bundle; its own pages load from other servers."""
+
+
+def endpoints(document: Callable[[str, str], Any], versions: Sequence[str]) -> list[Endpoint]:
+    """The endpoints of the documentation.
+
+    ``document`` makes the OpenAPI document of a version, or of all if that is empty, for the address
+    of the server. The newest version is the last one.
+    """
+    json = JSON[1].decode()
+    found = [
+        _endpoint("/openapi.json", _openapi(document, ""), "OpenAPI", json, "get_openapi"),
+        _endpoint(
+            "/docs", _page(versions, versions[-1], ""), "Swagger UI", "text/html", "get_docs"
+        ),
+        _endpoint("/problems/{slug:str}", get_problem, "What a problem type means", "text/plain"),
+    ]
+    for version in versions:
+        handler = _openapi(document, version)
+        path, summary = f"/api/{version}/openapi.json", f"OpenAPI of {version} alone"
+        found.append(_endpoint(path, handler, summary, json, f"get_openapi_{version}"))
+    return found
+
+
+def _endpoint(
+    path: str, handler: Handler, summary: str, media_type: str, name: str | None = None
+) -> Endpoint:
+    is_problem = "{" in path
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        summary=summary,
+        tag="documentation",
+        authenticated=False,
+        answers={200: dict[str, Any] if media_type == JSON[1].decode() else str}
+        | ({} if is_problem else {304: None}),
+        answer_media_type=media_type,
+        headers=() if is_problem else ("If-None-Match",),
+        answer_headers=() if is_problem else ("ETag",),
+        errors=("not-found",) if is_problem else (),
+        reads_state=False,
+        any_query=True,
+        operation_id=name,
+    )
+
+
+async def get_problem(request: ApiRequest) -> Reply:
+    """What a problem type means."""
+    kind = PROBLEMS.get(request.path_params["slug"])
+    if kind is None:
+        raise ProblemError("not-found", "there is no such problem type")
+    return text_reply(
+        f"{kind.slug} ({kind.status}): {kind.title}\n\n{kind.meaning}\n", "text/plain"
+    )
+
+
+def _openapi(document: Callable[[str, str], Any], version: str) -> Handler:
+    @lru_cache(maxsize=1)
+    def content(base: str) -> StaticContent:
+        return StaticContent(JSON[1].decode(), lambda: encode(document(version, base)))
+
+    async def openapi(request: ApiRequest) -> Reply:
+        """The description of this API."""
+        scope: Any = request.scope
+        base: str = scope.get(PUBLIC_URL) or scope.get("root_path", "")
+        return await content(base).reply(request)
+
+    return openapi
+
+
+def _page(versions: Sequence[str], version: str, root: str) -> Handler:
+    """Swagger UI of one version, with links to the others; ``root`` leads from the page to ``/``."""
+    links = ""
+    for other in reversed(versions):
+        place = "docs" if other == versions[-1] else f"docs/{other}"
+        current = ' aria-current="page"' if other == version else ""
+        links += f'<a href="{root}{place}"{current}>Version {other[1:]}</a>'
+    page = _PAGE.format(version=version, root=root, links=links).encode()
+    content = StaticContent("text/html; charset=utf-8", lambda: page)
+
+    async def docs(request: ApiRequest) -> Reply:
+        """Swagger UI."""
+        return await content.reply(request)
+
+    return docs
+
+
+def parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
+    """The routes of the pages of older versions, and of what all pages load."""
+    handlers = {f"/docs/{old}": _page(versions, old, "../") for old in versions[:-1]}
+    handlers["/docs/start.js"] = _static("text/javascript", _START.encode)
+    handlers["/docs/page.css"] = _static("text/css", _STYLE.encode)
+    for name, media_type in _ASSETS.items():
+        read = partial(Path.read_bytes, Path(swagger_ui_path) / name)
+        handlers[f"/docs/assets/{name}"] = _static(media_type, read)
+    return [
+        HTTPRouteHandler(path, http_method=["GET", "HEAD"], status_code=200)(handler)
+        for path, handler in handlers.items()
+    ]
+
+
+def _static(media_type: str, make: Callable[[], bytes]) -> Handler:
+    content = StaticContent(f"{media_type}; charset=utf-8", make)
+
+    async def static(request: ApiRequest) -> Reply:
+        """A part of the pages."""
+        return await content.reply(request)
+
+    return static

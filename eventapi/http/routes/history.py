@@ -1,0 +1,75 @@
+"""The history of an item: a page, or all of it in pieces, in bounded memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from msgspec import UNSET
+
+from eventapi.commands.items import known_item
+from eventapi.http.request import ApiRequest
+from eventapi.http.response import JSON, Headers, Reply, encode
+from eventapi.http.schemas.requests import HistoryQuery
+from eventapi.http.schemas.responses import Change, changes_of
+from eventapi.http.streaming import Stream
+from eventapi.queries.history import RECORDS_PER_READ
+from events.record import Record
+
+
+async def get_item_history(request: ApiRequest) -> Reply:
+    """List every change of an item, oldest first, also once it is deleted.
+
+    With `limit` it is a page, and `Link` leads to the next one.
+    """
+    state, user, _ = await request.authenticated()
+    item = known_item(state, user.id, request.item_number())
+    query = request.query_as(HistoryQuery)
+    positions: Sequence[int] = state.items.lives.of(item.version)
+    if query.after is not UNSET:
+        positions = positions[bisect_right(positions, query.after) :]
+    headers: Headers = [JSON]
+    if query.limit is not UNSET and len(positions) > query.limit:
+        positions = positions[: query.limit]
+        place = f"/items/{item.id}/history?limit={query.limit}&after={positions[-1]}"
+        headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
+    parts = _parts(request, user.id, positions)
+    if request.method == "HEAD":
+        return Stream(headers, parts)  # Which makes none of them.
+    first = await anext(parts)
+    if len(positions) > RECORDS_PER_READ:
+        return Stream(headers, _chained(first, parts))
+    return Reply(200, headers, first + b"".join([part async for part in parts]))
+
+
+async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The first piece, which is made before the answer begins, and the others."""
+    async with aclosing(rest):
+        yield first
+        async for part in rest:
+            yield part
+
+
+async def _parts(
+    request: ApiRequest, caller: int, positions: Sequence[int]
+) -> AsyncGenerator[bytes, None]:
+    """The array in pieces; each read has a turn of its own, so that a slow client keeps none."""
+    past = request.services.past
+    prefix = b"["
+    with past.admit(caller):
+        for start in range(0, len(positions), RECORDS_PER_READ):
+            if start:
+                # Checked anew: the client may be slow, and its session may have ended.
+                await request.authenticated()
+            async with past.turn(caller):
+                records = await past.records(positions[start : start + RECORDS_PER_READ])
+            yield prefix + b",".join([encode(_change(record)) for record in records])
+            prefix = b","
+    yield b"]" if positions else b"[]"
+
+
+def _change(record: Record) -> Change:
+    kind: Any = record.event.type
+    return Change(record.position, record.time, kind, record.actor, changes_of(record))

@@ -1,0 +1,366 @@
+"""What clients may send: one Struct a body, with every rule of its members."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+
+import email_validator
+import msgspec
+from email_validator import EmailNotValidError, validate_email
+from msgspec import UNSET, Meta, UnsetType
+
+from eventapi.security.passwords import nfc
+from eventapi.values.rules import full_name_fault, title_fault
+from eventapi.values.validation import CHECK, RULE
+from events.codec import VOCABULARY
+from events.errors import Fault, Invalid
+
+_CONTROLS: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+_BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
+"""Direction overrides make a text read as another one (CVE-2021-42574)."""
+
+# The look-ahead at the end refuses the newline that Python's `$` lets through.
+_ONE_LINE: Final = rf"^[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
+_TITLE: Final = rf"^(?=.*\S)[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
+_TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
+
+_NO_NUL: Final = r"^[^\u0000]*$"
+# Not `-` first: commands take such a name for an option. Existing users may have one.
+_USERNAME: Final = r"^[A-Za-z0-9_.][A-Za-z0-9_.\-]*$(?!\n)"
+
+_POINT: Final = (
+    r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+    r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
+)
+
+MIN_PASSWORD: Final = 8
+MAX_PASSWORD_BYTES: Final = 1024
+
+
+def email_fault(email: str) -> str | None:
+    """What is wrong with the syntax of an address (RFC 5321)."""
+    try:
+        normal_email(email)
+    except Invalid as error:
+        return error.faults[0].detail
+    return None
+
+
+def password_fault(password: str) -> str | None:
+    """What is wrong with a password in NFC, the form that is hashed, or with its bytes."""
+    composed = nfc(password)
+    if len(composed) < MIN_PASSWORD:
+        return f"must have at least {MIN_PASSWORD} characters; a letter with its accents is one"
+    if max(len(password.encode()), len(composed.encode())) > MAX_PASSWORD_BYTES:
+        return f"must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8"
+    return None
+
+
+Username = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=32,
+        pattern=_USERNAME,
+        description="ASCII letters, digits, `_`, `.` and `-`, which is not the first; unique "
+        "without regard to case.",
+        examples=["john_doe"],
+        extra={
+            RULE: "must consist of ASCII letters, digits, `_`, `.` and `-`, and not begin with `-`"
+        },
+    ),
+]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        description="An email address; unique without regard to case.",
+        examples=["john@example.com"],
+        extra_json_schema={"format": "email"},
+        extra={CHECK: email_fault},
+    ),
+]
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=MIN_PASSWORD,
+        max_length=MAX_PASSWORD_BYTES,
+        description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8; never cut. Unicode's NFC counts.",
+        examples=["correct horse battery staple"],
+        extra_json_schema={"format": "password"},
+        extra={CHECK: password_fault},
+    ),
+]
+FullName = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern=_ONE_LINE,
+        description="A name.",
+        examples=["John Doe"],
+        extra={RULE: "must be one line without control characters", CHECK: full_name_fault},
+    ),
+]
+Title = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=_TITLE,
+        description="Not blank, no control characters.",
+        examples=["First item"],
+        extra={
+            RULE: "must be one line without control characters, and not blank",
+            CHECK: title_fault,
+        },
+    ),
+]
+Description = Annotated[
+    str,
+    Meta(
+        max_length=5000,
+        pattern=_TEXT,
+        description="No control characters but tab, newline and carriage return.",
+        examples=["My first item"],
+        extra={RULE: "must have no control characters but tab, newline and carriage return"},
+    ),
+]
+
+
+Password = Annotated[
+    str, Meta(max_length=MAX_PASSWORD_BYTES, extra_json_schema={"format": "password"})
+]
+"""One that may be right or wrong."""
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of what is sent as JSON."""
+
+
+@cache
+def lenient(kind: type[Any]) -> type[Any]:
+    """The same body for version 1, which ignores members that are not known."""
+    name = f"{kind.__name__}V1"
+    space = {"__doc__": kind.__doc__}
+    return msgspec.defstruct(
+        name,
+        [],
+        bases=(kind,),
+        namespace=space,
+        module=kind.__module__,
+        frozen=True,
+        forbid_unknown_fields=False,
+    )
+
+
+class Registration(Body, frozen=True):
+    """A new account."""
+
+    username: Username
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
+
+
+class PasswordGrant(Body, frozen=True):
+    """A login, as JSON or as the OAuth 2.0 form (RFC 6749, section 4.3).
+
+    It has no rules about what a username or a password looks like, so that the answer reveals nothing
+    about which users exist.
+    """
+
+    username: Annotated[str, Meta(max_length=254, examples=["john_doe"])]
+    password: Password
+    grant_type: Literal["password"] = "password"
+
+
+class RefreshGrant(Body, frozen=True):
+    """A refresh token, to be spent, as JSON or as the OAuth 2.0 form (RFC 6749, section 6)."""
+
+    refresh_token: Annotated[str, Meta(max_length=256)]
+    grant_type: Literal["refresh_token"] = "refresh_token"
+
+
+TOKEN_FIELDS: Final = frozenset({*PasswordGrant.__struct_fields__, *RefreshGrant.__struct_fields__})
+"""Fields of forms that the token endpoints read."""
+
+
+class PasswordChange(Body, frozen=True):
+    """A new password, and the one that stands."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+class Confirmation(Body, frozen=True):
+    """The password once more, for what cannot be undone."""
+
+    password: Password
+
+
+class ProfilePatch(Body, frozen=True):
+    """What to change of a profile."""
+
+    email: Email | UnsetType = UNSET
+    full_name: FullName | UnsetType | None = UNSET
+
+
+class ItemBody(Body, frozen=True):
+    """The content of an item."""
+
+    title: Title
+    description: Description | None = None
+
+
+class ItemPatch(Body, frozen=True):
+    """A merge patch (RFC 7396) of an item."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+
+
+Point = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        pattern=_POINT,
+        description="A position of the log, or an RFC 3339 time; a space stands for the `+` of an "
+        "offset, and a leap second is the end of its minute.",
+        examples=["17", "2026-01-02T03:04:05Z"],
+        extra={RULE: "must be a position or an RFC 3339 time"},
+    ),
+]
+
+
+class Restoration(Body, frozen=True):
+    """Which content to bring back; by default that of before the deletion."""
+
+    as_of: Annotated[int, Meta(ge=0, le=2**63 - 1)] | Point | UnsetType = UNSET
+
+
+class ItemQuery(msgspec.Struct, frozen=True):
+    """At which point of the past to look."""
+
+    as_of: Point | UnsetType = UNSET
+
+
+_HISTORY_LIMIT: Final = "How many changes at most; without it the answer is all of them."
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """Which changes of an item to list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description=_HISTORY_LIMIT)] | UnsetType = UNSET
+    after: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+        | UnsetType
+    ) = UNSET
+
+
+After = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+
+
+class StateQuery(msgspec.Struct, frozen=True):
+    """At which point of the past to look."""
+
+    as_of: Point | UnsetType = UNSET
+
+
+class FeedQuery(msgspec.Struct, frozen=True):
+    """From where to follow; by default from now on."""
+
+    after: After | UnsetType = UNSET
+
+
+_Member = Annotated[
+    str, Meta(max_length=300, pattern=_NO_NUL, extra={RULE: "must not contain NUL"})
+]
+
+
+_TYPES: Final = frozenset(kind.type for kind in VOCABULARY)
+
+
+def _type_fault(name: str) -> str | None:
+    """What is wrong with a type that no event has."""
+    if name in _TYPES:
+        return None
+    return f"must be a type of events: {', '.join(sorted(_TYPES))}"
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    """Which events of the log to read."""
+
+    after: After = 0
+    limit: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=1000,
+                description="How many at most; of lines, by default all. What is live has no end.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    type: (
+        Annotated[
+            str,
+            Meta(
+                max_length=300,
+                description="A type of events.",
+                examples=["item.created"],
+                extra={CHECK: _type_fault},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    subject: _Member | UnsetType = UNSET
+    actor: _Member | UnsetType = UNSET
+
+
+_LIST_LIMIT: Final = "How many at most; by default 100, and in version 1 all of them."
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """How to list items; nothing may be null, or msgspec would take the text ``null`` for it."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description=_LIST_LIMIT)] | UnsetType = UNSET
+    after: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this number.")]
+        | UnsetType
+    ) = UNSET
+    order: Annotated[Literal["asc", "desc"], Meta(description="By number.")] = "asc"
+    q: (
+        Annotated[
+            str,
+            Meta(
+                max_length=200,
+                pattern=_NO_NUL,
+                description="Part of a text, in any case.",
+                extra={RULE: "must not contain NUL"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    as_of: Point | UnsetType = UNSET
+
+
+# Else addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+def normal_email(email: str) -> str:
+    """The address in its normal form; raises `Invalid` where its syntax is wrong (RFC 5321).
+
+    Whether it can be reached is not asked: reserved domains are somebody's too.
+    """
+    try:
+        checked = validate_email(email, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        raise Invalid(Fault("/email", str(error))) from None
+    if "." not in checked.domain:
+        raise Invalid(Fault("/email", "the domain needs a dot"))
+    return checked.normalized

@@ -1,0 +1,331 @@
+"""The log's clock: the one place that decides what time it is.
+
+Times on lines, sessions, refresh tokens, access tokens and idempotency records all use it. Rate
+limits do not: they measure durations on one machine, with ``CLOCK_MONOTONIC``.
+
+::
+
+    wall clock ────────┐
+    uptime of machine ─┼──> LogClock ──> times on lines, expiry, tokens
+    last line ─────────┘
+
+It is a hybrid logical clock: the wall clock, but never behind the last line of the log. So all
+instances follow the fastest of their clocks. A lead over the wall clock shrinks by 1 % of the time
+that passes, and the clock never runs backwards.
+
+The uptime of a machine cannot be set, so the difference of wall clock and uptime is constant while
+nobody sets the clock. A change of more than an hour is a jump: writes are refused, reads go on with
+the time as it would have been. The difference is kept in a file, for a restart before the next boot.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Container
+from itertools import takewhile
+from math import inf
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from eventapi.values.times import seconds_of, time_of
+from events.errors import ClockJumped
+from events.io.files import write_durably
+from events.messages.server_log import (
+    CLOCK_AHEAD_ACCEPTED,
+    CLOCK_NOT_KEPT,
+    CLOCK_RIGHT,
+    CLOCK_UNREADABLE,
+)
+
+logger = logging.getLogger("eventapi.journal")
+
+MAX_JUMP_SECONDS: Final = 3_600
+MAX_PAUSE_SECONDS: Final = 366 * 86_400
+"""How far the clock may be ahead of the log after a boot: a machine may have been off for long."""
+
+_SAVE_SECONDS: Final = 1.0
+_SLEW: Final = 0.99
+"""How fast the clock runs while it is ahead of the wall clock."""
+
+_COARSE_SECONDS: Final = 0.05
+"""The kernel's file has hundredths of a second."""
+
+_TICK_SECONDS: Final = 1.0
+_UPTIME: Final = Path("/proc/uptime")
+_NO_FILE: Final = -1
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def system_now() -> str:
+    """The wall clock of this machine: RFC 3339 in UTC with microseconds."""
+    return time_of(time.time())
+
+
+class SystemUptime:
+    """Seconds since this machine booted, suspended or not; calling it reads the kernel's file.
+
+    Not ``CLOCK_BOOTTIME``: what fakes the clock of a process, such as libfaketime, fakes that, too.
+    But in a container something else may be mounted in the place of the file, such as the uptime of
+    the container (lxcfs), which begins anew within one boot.
+    """
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+
+    def __call__(self) -> float:
+        try:
+            if self._file is None:
+                # Unlike `Path.is_mount`, it is right about a file.
+                self._file = _NO_FILE if os.path.ismount(_UPTIME) else _open_uptime()
+            if self._file == _NO_FILE:
+                return time.clock_gettime(time.CLOCK_BOOTTIME)
+            return float(os.pread(self._file, 64, 0).split()[0])
+        except OSError:
+            return time.monotonic()
+
+
+def _open_uptime() -> int:
+    return os.open(_UPTIME, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def boot_id() -> str:
+    """What names the current boot of this machine; empty where the system does not say."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What is known to be right: in a boot, the wall clock minus the uptime, in seconds.
+
+    ``accepted`` is the last time of the log, where an operator accepted that it is ahead.
+    """
+
+    boot: str
+    epoch: float
+    accepted: str = ""
+
+
+class LogClock:
+    """The log's clock in one process. `start` before anything else."""
+
+    def __init__(
+        self,
+        now: Callable[[], str],
+        uptime: Callable[[], float] | None = None,
+        path: Path | None = None,
+        boot: str | None = None,
+    ) -> None:
+        """``now`` is the wall clock; ``path`` is the file of the reference, if it is kept.
+
+        Without ``uptime`` no jump is detected, and a lead over the wall clock waits for it.
+        """
+        # Every request with a token reads it: text would cost more than the rest of the check.
+        self._wall_seconds = time.time if now is system_now else lambda: seconds_of(now())
+        self._uptime_seconds = uptime
+        self._path = path
+        self._boot = (boot_id() if boot is None else boot) if uptime else ""
+        self._epoch: float | None = None
+        self._accepted = ""
+        self._saved: Reference | None = None
+        self._last = ""
+        self._last_seconds = -inf
+        self._wall = self._uptime = self._seconds = self._latest = -inf
+        self._second, self._second_end = -1, ""
+        self._fault = ""
+
+    def start(self, last: str) -> None:
+        """Begin with the last time of the log, which is empty where the log is."""
+        self._epoch = None  # What was read before the reference was loaded does not count.
+        self._seconds = self._latest = self._wall = -inf
+        self._load()
+        self.observe(last)
+        if self._fault:
+            return
+        self._save()
+        if last <= self._accepted and self._last_seconds > self._wall:
+            span = _span(self._last_seconds - self._wall)
+            logger.warning(CLOCK_AHEAD_ACCEPTED.fill(span=span, last=last))
+
+    def seconds(self) -> float:
+        """The time in seconds since 1970; between two readings of the uptime it runs on.
+
+        A jump makes the next reading due, so it is seen at once.
+        """
+        wall = self._wall_seconds()
+        if not 0 <= wall - self._wall < _TICK_SECONDS:
+            self._tick(wall)
+            return self._seconds
+        return self._seconds + (wall - self._wall)
+
+    def second_end(self, seconds: float) -> str:
+        """The end of the second of `seconds`, in a record's form; a time up to it has passed."""
+        second = int(seconds)
+        if second != self._second:
+            self._second, self._second_end = second, time_of(second + 0.999999)
+        return self._second_end
+
+    def now(self) -> str:
+        """The time in a record's form; never earlier than what it returned before."""
+        self._latest = max(self._latest, self.seconds())
+        return time_of(self._latest)
+
+    def observe(self, last: str) -> None:
+        """Take in the last time of the log, after what other processes wrote."""
+        if last != self._last:
+            self._last, self._last_seconds = last, seconds_of(last)
+        if self._uptime_seconds is None:
+            self._seconds = max(self._seconds, self._last_seconds)
+        elif self._last_seconds >= self.seconds():
+            self._tick(self._wall_seconds())
+
+    def check(self, last: str) -> None:
+        """Raise `ClockJumped` where nothing may be written; ``last`` as in `observe`."""
+        self.observe(last)
+        if self._fault:
+            self._load()
+            self._tick(self._wall_seconds())
+        if self._fault:
+            raise ClockJumped(self._fault)
+        self._save()
+
+    @property
+    def refuses(self) -> bool:
+        """Whether writes are refused, as of the last reading."""
+        return bool(self._fault)
+
+    @property
+    def drift(self) -> float:
+        """How many seconds the log's clock is ahead of the wall clock; negative after a jump forward."""
+        self._tick(self._wall_seconds())
+        return max(self._seconds, self._last_seconds) - self._wall
+
+    def _tick(self, wall: float) -> None:
+        """Read the uptime, judge the wall clock, and move the clock on."""
+        uptime = 0.0 if self._uptime_seconds is None else self._uptime_seconds()
+        passed = 0.0 if self._uptime == -inf else max(uptime - self._uptime, 0.0)
+        if uptime and abs(wall - self._wall - passed) < _COARSE_SECONDS:
+            # The clock was not set meanwhile, and it is finer.
+            passed = max(wall - self._wall, 0.0)
+        estimate = -inf if self._epoch is None else self._epoch + uptime
+        fault = "" if self._uptime_seconds is None else self._judge(wall, estimate)
+        if not fault:
+            self._epoch, estimate = wall - uptime, wall
+        elif estimate == -inf:
+            # Nothing but the log says what time it is.
+            estimate = self._last_seconds
+        elif abs(wall - estimate) <= MAX_JUMP_SECONDS:
+            estimate = wall
+        self._wall, self._uptime = wall, uptime
+        self._seconds = max(estimate, self._seconds + passed * (1 if fault else _SLEW))
+        if self._last > self._accepted and self._last_seconds - estimate <= MAX_JUMP_SECONDS:
+            self._seconds = max(self._seconds, self._last_seconds)
+        if fault != self._fault:
+            self._report(fault)
+
+    def _judge(self, wall: float, estimate: float) -> str:
+        """Why the wall clock cannot be right, in words for an operator; empty if it can."""
+        if estimate != -inf and abs(wall - estimate) > MAX_JUMP_SECONDS:
+            way = "forward" if wall > estimate else "back"
+            reason = f"The clock of this machine jumped {way} by {_span(abs(wall - estimate))}"
+        elif self._last_seconds - wall > MAX_JUMP_SECONDS and self._last > self._accepted:
+            behind = _span(self._last_seconds - wall)
+            reason = f"The clock of this machine is {behind} behind the last event of the log"
+        elif estimate == -inf and wall - self._last_seconds > MAX_PAUSE_SECONDS and self._last:
+            ahead = _span(wall - self._last_seconds)
+            reason = f"The clock of this machine is {ahead} ahead of the last event of the log"
+        else:
+            return ""
+        return reason
+
+    def _report(self, fault: str) -> None:
+        # The span in the text grows while one fault lasts, which is no news.
+        if fault and not self._fault:
+            logger.error(ClockJumped(fault).message)
+        elif self._fault and not fault:
+            logger.warning(CLOCK_RIGHT)
+        self._fault = fault
+
+    def _load(self) -> None:
+        """Take the reference from the file, if it is of this boot and new to this process."""
+        found = None if self._path is None else read_reference(self._path)
+        if found is None or found == self._saved:
+            return
+        self._saved, self._accepted = found, found.accepted
+        if found.boot and found.boot == self._boot:
+            if self._epoch is None or abs(found.epoch - self._epoch) > MAX_JUMP_SECONDS:
+                # An operator accepted another clock: begin anew with it.
+                self._seconds = self._latest = -inf
+            self._epoch = found.epoch
+
+    def _save(self) -> None:
+        if self._path is None or self._epoch is None or not self._boot:
+            return
+        saved = self._saved
+        if (
+            saved is not None
+            and saved.boot == self._boot
+            and abs(saved.epoch - self._epoch) <= _SAVE_SECONDS
+        ):
+            return
+        reference = Reference(self._boot, self._epoch, self._accepted)
+        try:
+            write_reference(self._path, reference)
+        except OSError as error:
+            logger.warning(CLOCK_NOT_KEPT.fill(path=self._path, reason=error))
+        self._saved = reference
+
+
+def read_reference(path: Path) -> Reference | None:
+    """The reference in a file; with a warning none, if there is a file that cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Reference)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        logger.warning(CLOCK_UNREADABLE.fill(path=path, reason=error))
+        return None
+
+
+def write_reference(path: Path, reference: Reference) -> None:
+    """Put a reference into its file; raises `OSError`."""
+    write_durably(path, msgspec.json.encode(reference) + b"\n")
+
+
+class Recent:
+    """What this process took in during the last seconds, by the uptime and so by no clock."""
+
+    def __init__(self, uptime: Callable[[], float] | None, seconds: float) -> None:
+        """Without ``uptime`` nothing is recent."""
+        self._uptime_seconds = uptime
+        self._span = seconds
+        self._since: dict[tuple[str, int], float] = {}
+
+    def add(self, key: tuple[str, int]) -> None:
+        """Take something in; what is recent already becomes no younger."""
+        if self._uptime_seconds is not None:
+            self._since.setdefault(key, self._uptime_seconds())
+
+    def current(self) -> Container[tuple[str, int]]:
+        """What is recent now."""
+        if self._since and self._uptime_seconds is not None:
+            oldest = self._uptime_seconds() - self._span
+            for key in list(takewhile(lambda key: self._since[key] < oldest, self._since)):
+                del self._since[key]
+        return self._since.keys()
+
+
+def _span(seconds: float) -> str:
+    """A duration in words: its two largest units."""
+    parts = []
+    rest = int(seconds)
+    for unit, size in (("year", 31_536_000), ("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {unit}{'s' if count > 1 else ''}")
+    return " ".join(parts[:2])

@@ -1,0 +1,36 @@
+"""Folding in what others append, asked or not.
+
+So the first read after a pause is not slow, and a process that loses the database of its log is
+behind by no more than a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from eventapi.journal.journal import Journal
+from eventapi.queries.subscriptions import LogWatcher
+from events.errors import EventapiError
+from events.messages.server_log import NOT_CAUGHT_UP
+
+logger = logging.getLogger("eventapi.tasks")
+
+WAIT_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 0.5
+
+
+async def run_catch_up(journal: Journal, feed: LogWatcher) -> None:
+    """Bring the state up to date whenever the log moves, until cancelled or the feed is closed."""
+    position = 0
+    while not feed.closed:
+        if not await feed.wait_beyond(position, WAIT_SECONDS):
+            continue
+        try:
+            before, position = position, (await journal.state()).position
+        except EventapiError as error:
+            logger.warning(NOT_CAUGHT_UP.fill(reason=error))
+            before = position
+        if position == before:  # It cannot be had right now.
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,52 @@
+"""How things are in a worker, for its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from eventapi.journal.journal import Journal
+from eventapi.queries.subscriptions import LogWatcher
+from eventapi.ratelimit.storage import RateLimitStorage
+from eventapi.security.passwords import Passwords
+from eventapi.tasks.signing_check import SigningCheck
+from eventapi.telemetry.metrics.meters import Sample
+from events.errors import EventapiError
+from events.log.port import EventLog
+
+
+class WorkerStats(msgspec.Struct, frozen=True):
+    """Looks at the parts of one worker."""
+
+    log: EventLog
+    journal: Journal
+    feed: LogWatcher
+    passwords: Passwords
+    counts: RateLimitStorage
+    signing: SigningCheck
+    disk_free: Callable[[], int | None]
+
+    async def sample(self) -> Sample:
+        """How things are, whatever fails.
+
+        A worker that nobody asks is behind with its fold, and that is no fault: so it folds first.
+        """
+        sessions = None
+        with suppress(EventapiError):
+            sessions = len((await self.journal.state()).sessions.by_id)
+        redis = self.counts.redis
+        return Sample(
+            position=self.log.position,
+            lag=max(self.log.position - self.journal.position, 0),
+            queued=self.journal.queued,
+            passwords=self.passwords.waiting,
+            sessions=sessions,
+            streams=self.feed.followers.total(),
+            disk_free=self.disk_free(),
+            redis_ok=None if redis is None else redis == "ok",
+            signing_ok=self.signing.is_ok is not False,
+            clock_drift=self.journal.clock.drift,
+            clock_refuses=self.journal.clock.refuses,
+        )

@@ -1,0 +1,284 @@
+"""Every metric there is: its name, what it means, and how it is counted.
+
+Names and units follow Prometheus' conventions. A label has few values, and none that anybody
+typed: what a page of metrics can grow to is known before the first request. docs/observability.md
+says the same in words for operators, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import msgspec
+
+from eventapi.journal.instrumentation import Instrumentation
+from eventapi.telemetry.metrics.memory import resident_bytes
+from eventapi.telemetry.metrics.store import Histogram, Store, this_instance
+from events.errors import LogFenced, StorageFull
+from events.messages.server_log import NO_METRICS
+
+logger = logging.getLogger("eventapi.metrics")
+
+UNMATCHED: Final = "none"
+"""The route of a request that no route takes."""
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER: Final = "other"
+"""The method of a request that has none of these."""
+
+_SECONDS: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0),
+)
+_SYNC_SECONDS: Final = (0.0001, 0.00025, *_SECONDS)
+_SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+
+_LOGINS: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
+"""What a status of the login says; any other is ``malformed`` below 500, and else ``failed``."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """How things are in a worker at a moment; see `Meters.sample`."""
+
+    position: int
+    lag: int
+    queued: int
+    passwords: int
+    sessions: int | None
+    streams: int
+    disk_free: int | None
+    redis_ok: bool | None
+    signing_ok: bool = True
+    clock_drift: float = 0.0
+    clock_refuses: bool = False
+
+
+class Meters(Instrumentation):
+    """What is counted in one worker."""
+
+    def __init__(self, store: Store, version: str) -> None:
+        self.store = store
+        self._answers: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
+        self._spent = 0.0
+        labels = {"version": version, "python": platform.python_version()}
+        about = "The version of eventapi and of the Python it runs on; always 1."
+        store.gauge("eventapi_build_info", about, "max", labels).set(1)
+        self._serving = store.gauge("eventapi_workers", "Workers that serve.", "sum")
+        store.counter("eventapi_worker_starts_total", "Workers that have started.").add()
+        self._writes = store.histogram(
+            "eventapi_journal_write_seconds",
+            "From when a write was queued to its answer: waiting, deciding and appending.",
+            _SECONDS,
+        )
+        self._waits = store.histogram(
+            "eventapi_journal_lock_seconds",
+            "What a batch of writes waited for the lock of the log.",
+            _SYNC_SECONDS,
+        )
+        self._batches = store.histogram(
+            "eventapi_journal_batch_requests", "Writes that shared a batch.", _SIZES
+        )
+        self._appends = store.histogram(
+            "eventapi_log_append_seconds",
+            "An append to the log until it was durable; nearly all of it is the sync.",
+            _SYNC_SECONDS,
+        )
+        self._events = store.counter(
+            "eventapi_log_appended_events_total", "Events appended to the log."
+        )
+        self._failures = {
+            reason: store.counter(
+                "eventapi_log_append_failures_total",
+                "Appends that failed: for want of room, by a failed sync, or otherwise.",
+                {"reason": reason},
+            )
+            for reason in ("full", "fenced", "unavailable")
+        }
+        # All of them from the start, or nobody sees the first one come.
+        self._logins = {
+            outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
+            for outcome in (*_LOGINS.values(), "malformed", "failed")
+        }
+        self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
+        gauge = store.gauge
+        self._position = gauge("eventapi_log_position", "The position of the last event.", "max")
+        self._lag = gauge(
+            "eventapi_projection_lag_events",
+            "Events that the slowest worker has not folded in, although it tried.",
+            "max",
+        )
+        self._queued = gauge("eventapi_journal_queue_length", "Writes that wait.", "sum")
+        self._passwords = gauge(
+            "eventapi_password_queue_length", "Passwords being hashed, or waiting for it.", "sum"
+        )
+        self._sessions = gauge("eventapi_sessions", "Sessions that go on.", "mostrecent")
+        self._signing = gauge(
+            "eventapi_log_signing_up",
+            "Whether the log continues its newest checkpoint, and is signed.",
+            "min",
+        )
+        self._streams = gauge("eventapi_streams", "Streams of events that are open.", "sum")
+        self._clock_drift = gauge(
+            "eventapi_clock_drift_seconds",
+            "How far the log's clock is ahead of this machine's; negative after a jump forward.",
+            "max",
+        )
+        self._clock_refuses = gauge(
+            "eventapi_clock_refuses_writes",
+            "Whether writes are refused because the clock of this machine cannot be right.",
+            "max",
+        )
+
+    # Requests
+
+    def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """Count a request; ``route`` is a template, or ``None`` where none took it.
+
+        A status of 0 is that of a request that ended without an answer.
+        """
+        count = self._answers.get((method, route, status))
+        if count is None:
+            count = self._answer(method if method in METHODS else OTHER, route, status)
+        count(seconds)
+
+    def limited(self, limit: str) -> None:
+        """Count a request that was one too many for a limit of that name."""
+        self.store.counter(
+            "eventapi_rate_limited_requests_total",
+            "Requests refused with 429, by the limit that they were one too many for.",
+            {"limit": limit},
+        ).add()
+
+    def _answer(self, method: str, route: str | None, status: int) -> Callable[[float], None]:
+        if (method, route, status) in self._answers:
+            return self._answers[method, route, status]
+        labels = {"method": method, "route": route or UNMATCHED}
+        requests = self.store.counter(
+            "eventapi_http_requests_total",
+            "Requests answered, by method, template of the route and status.",
+            {**labels, "status": str(status)},
+        )
+        durations = self.store.histogram(
+            "eventapi_http_request_duration_seconds",
+            "From the head of a request to the end of its answer.",
+            _SECONDS,
+            labels,
+        )
+        counters = [requests]
+        if method == "POST" and labels["route"].endswith("/auth/login"):
+            rest = "malformed" if 400 <= status < 500 else "failed"
+            counters.append(self._logins[_LOGINS.get(status, rest)])
+        self._answers[method, route, status] = count = durations.beside(counters)
+        return count
+
+    # What the journal tells
+
+    def write(self) -> _Timed:
+        return _Timed(self._writes)
+
+    def batch(self, requests: int, waited: float) -> None:
+        self._batches.add(requests)
+        self._waits.add(waited)
+
+    @contextmanager
+    def append(self, lines: int) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self._failures[_reason(error)].add()
+            raise
+        self._appends.add(time.perf_counter() - started)
+        self._events.add(lines)
+
+    # How things are
+
+    def sample(self, now: Sample) -> None:
+        """Say how things are in this worker, which serves by then, and in its process."""
+        self._serving.set(1)
+        self._position.set(now.position)
+        self._lag.set(now.lag)
+        self._queued.set(now.queued)
+        self._passwords.set(now.passwords)
+        if now.sessions is not None:
+            self._sessions.set(now.sessions)
+        self._streams.set(now.streams)
+        self._clock_drift.set(now.clock_drift)
+        self._clock_refuses.set(now.clock_refuses)
+        if now.disk_free is not None:
+            self.store.gauge("eventapi_disk_free_bytes", "Room on the disk of the log.", "min").set(
+                now.disk_free
+            )
+        if now.redis_ok is not None:
+            self.store.gauge(
+                "eventapi_redis_up",
+                "Whether Redis counts for every worker, where it is set.",
+                "min",
+            ).set(now.redis_ok)
+        self._signing.set(now.signing_ok)
+        spent = time.process_time()
+        self._cpu.add(spent - self._spent)
+        self._spent = spent
+        memory = resident_bytes()
+        if memory is not None:
+            about = "Memory of all processes of the server: workers, supervisor, snapshot."
+            # Each worker reports the sum of all.
+            self.store.gauge("process_resident_memory_bytes", about, "mostrecent").set(memory)
+
+
+class _Timed:
+    """Adds to a histogram how long it was entered for; a generator would take three times as long."""
+
+    __slots__ = ("_histogram", "_started")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.add(time.perf_counter() - self._started)
+
+
+@contextmanager
+def opened_meters(directory: Path | None, version: str) -> Iterator[Meters | None]:
+    """Meters that all workers of a server share a directory for; without one, of this process.
+
+    Where the files cannot be made there are none: a server that can be read from, on a full disk
+    say, is not to stay down for this.
+    """
+    with ExitStack() as stack:
+        try:
+            meters = open_meters(stack, directory, version)
+        except OSError as error:
+            logger.warning(NO_METRICS.fill(reason=error))
+            yield None
+            return
+        yield meters
+
+
+def open_meters(stack: ExitStack, directory: Path | None, version: str) -> Meters:
+    """As `opened_meters`, closed with the stack; raises `OSError` where the files cannot be made."""
+    with ExitStack() as opened:
+        if directory is None:
+            temporary = TemporaryDirectory(prefix="eventapi-metrics-")
+            directory = Path(opened.enter_context(temporary))
+        store = opened.enter_context(closing(Store(directory, this_instance())))
+        meters = Meters(store, version)
+        stack.enter_context(opened.pop_all())
+    return meters
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, StorageFull):
+        return "full"
+    return "fenced" if isinstance(error, LogFenced) else "unavailable"

@@ -1,0 +1,65 @@
+"""Optional packages: whether the settings need them, and whether they are installed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Final
+
+from events.errors import ConfigurationError
+
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_SPOKEN: Final = "http/protobuf"
+_ADDRESS: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+
+PACKAGES: Final = {
+    "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),
+    "sentry": ("sentry-sdk>=2.75,<3",),
+}
+"""The extras of ``pyproject.toml``. Their names alone do not help: this project is not on PyPI."""
+
+
+def require_tracing(environ: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's own variables ask for traces.
+
+    Raises `ConfigurationError` for what is not supported or not installed.
+    """
+    endpoint = next((name for name in _ENDPOINTS if environ.get(name)), None)
+    if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporter = environ.get("OTEL_TRACES_EXPORTER") or "otlp"
+    if exporter == "none":
+        return False
+    if exporter != "otlp":
+        raise ConfigurationError(f"OTEL_TRACES_EXPORTER: only otlp or none, not {exporter}")
+    protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), _SPOKEN)
+    if protocol != _SPOKEN:
+        raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_SPOKEN}, not {protocol}")
+    if not _ADDRESS.match(environ[endpoint].strip()):
+        raise ConfigurationError(f"{endpoint}: must begin with http:// or https:// and a host")
+    _require("opentelemetry.exporter.otlp.proto.http", "otel", endpoint)
+    return True
+
+
+def require_sentry(dsn: str | None) -> bool:
+    """Whether errors are reported to Sentry; raises `ConfigurationError` without its package."""
+    if not dsn:
+        return False
+    _require("sentry_sdk", "sentry", "EVENTAPI_SENTRY_DSN")
+    return True
+
+
+def _require(module: str, extra: str, setting: str) -> None:
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:  # Of a package above it.
+        found = False
+    if not found:
+        command = shlex.join([sys.executable, "-m", "pip", "install", *PACKAGES[extra]])
+        raise ConfigurationError(
+            f"{setting} is set, but a package that it needs is not installed; type: {command}"
+        )

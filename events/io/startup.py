@@ -1,0 +1,47 @@
+"""What a start waits for, in the server's log.
+
+All workers of a server wait for the same, so one of them reports it, and the others are silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger("events.startup")
+
+FIRST_SECONDS: Final = 1.0
+"""A wait that is over by then is not reported."""
+
+REMINDER_SECONDS: Final = 10.0
+
+
+def be_silent() -> None:
+    """Leave it to another process to report."""
+    logger.disabled = True
+
+
+async def report_slow_start(
+    work: Awaitable[T], report: Callable[[float], None], first: float = FIRST_SECONDS
+) -> T:
+    """Wait for something; ``report`` is called with the seconds waited, soon and then every 10 s."""
+
+    async def remind() -> None:
+        begun = asyncio.get_running_loop().time()
+        await asyncio.sleep(first)
+        while True:
+            report(asyncio.get_running_loop().time() - begun)
+            await asyncio.sleep(REMINDER_SECONDS)
+
+    reminder = asyncio.ensure_future(remind())
+    try:
+        return await work
+    finally:
+        reminder.cancel()
+        with suppress(asyncio.CancelledError):
+            await reminder

@@ -1,0 +1,168 @@
+"""The Merkle tree over the lines of a log: hashes and proofs (RFC 6962, section 2.1).
+
+A leaf is a line's bytes without its newline. Here is only what follows from hashes; which lines
+they are of, `events.transparency.tree` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+HASH_BYTES = 32
+EMPTY_ROOT = sha256().digest()
+"""The root of the tree without leaves."""
+
+Range = tuple[int, int]
+"""Leaves from the first up to, and without, the second; counted from 0."""
+
+
+def leaf_hash(line: bytes) -> bytes:
+    """The hash of a leaf, 32 bytes."""
+    return sha256(b"\0" + line).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of a node over two others, 32 bytes."""
+    return sha256(b"\1" + left + right).digest()
+
+
+def root_of(hashes: Sequence[bytes]) -> bytes:
+    """The root over hashes, be they of leaves or of subtrees that are all equally high."""
+    if not hashes:
+        return EMPTY_ROOT
+    row = list(hashes)
+    while len(row) > 1:
+        # The last of an odd row goes up as it is: its sibling is further up.
+        odd = row[len(row) & ~1 :]
+        row = [
+            sha256(b"\1" + left + right).digest()
+            for left, right in zip(row[::2], row[1::2], strict=False)
+        ] + odd
+    return row[0]
+
+
+class Frontier:
+    """The right edge of a tree that grows: the roots of its largest whole subtrees.
+
+    ``subtrees`` has height and root of each, from left to right; of a tree's later part, which
+    begins at leaf ``start``, the same, for another frontier to take in.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self.size = start
+        self.subtrees: list[tuple[int, bytes]] = []
+
+    def add(self, digest: bytes, height: int = 0) -> None:
+        """Take in the hash of the next leaf, or the root of the next subtree of a height."""
+        index = self.size >> height
+        self.size += 1 << height
+        while index & 1 and self.subtrees and self.subtrees[-1][0] == height:
+            digest = node_hash(self.subtrees.pop()[1], digest)
+            index, height = index >> 1, height + 1
+        self.subtrees.append((height, digest))
+
+    @property
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        if not self.subtrees:
+            return EMPTY_ROOT
+        (_, found), *others = reversed(self.subtrees)
+        for _, left in others:
+            found = node_hash(left, found)
+        return found
+
+
+def split(size: int) -> int:
+    """How many of two or more leaves are on the left: the largest power of two below ``size``."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def inclusion_ranges(index: int, size: int) -> list[Range]:
+    """The subtrees whose roots prove that leaf ``index`` is in the tree of ``size`` leaves.
+
+    From the leaf's sibling up to the child of the root (RFC 6962, section 2.1.1).
+    """
+    found: list[Range] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + split(end - start)
+        if index < middle:
+            found.append((middle, end))
+            end = middle
+        else:
+            found.append((start, middle))
+            start = middle
+    return found[::-1]
+
+
+def consistency_ranges(old: int, size: int) -> list[Range]:
+    """The subtrees whose roots prove that the tree of ``size`` leaves begins with that of ``old``.
+
+    As RFC 6962, section 2.1.2 has them; of the empty tree and of the tree itself there is nothing
+    to prove.
+    """
+    if old in {0, size}:
+        return []
+    found: list[Range] = []
+    start, end = 0, size
+    while old < end:
+        middle = start + split(end - start)
+        if old <= middle:
+            found.append((middle, end))
+            end = middle
+        else:
+            found.append((start, middle))
+            start = middle
+    if start > 0:  # Else it is the old tree itself, whose root is known.
+        found.append((start, end))
+    return found[::-1]
+
+
+def root_from_inclusion(index: int, size: int, leaf: bytes, proof: Iterable[bytes]) -> bytes:
+    """The root that a proof leads to from the hash of a leaf (RFC 9162, section 2.1.3.2).
+
+    Raises `ValueError` where the proof has not the length that it must have.
+    """
+    ranges = inclusion_ranges(index, size)
+    if not 0 <= index < size:
+        raise ValueError(f"there is no leaf {index} in a tree of {size}")
+    found = leaf
+    for (start, _), sibling in zip(ranges, proof, strict=True):
+        found = node_hash(sibling, found) if start <= index else node_hash(found, sibling)
+    return found
+
+
+def is_consistent(
+    old: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]
+) -> bool:
+    """Whether a proof shows that the tree with ``root`` begins with that of ``old_root``.
+
+    RFC 9162, section 2.1.4.2.
+    """
+    if not 0 <= old <= size:
+        return False
+    if old in {0, size}:
+        return not proof and old_root == (root if old else EMPTY_ROOT)
+    # Of a whole tree the root is the first hash already.
+    hashes = list(proof) if old & (old - 1) else [old_root, *proof]
+    return bool(hashes) and _roots(old, size, hashes) == (old_root, root)
+
+
+def _roots(old: int, size: int, hashes: Sequence[bytes]) -> tuple[bytes, bytes] | None:
+    """The old and the new root that a proof of consistency leads to, if it leads there."""
+    node, last = old - 1, size - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    before = after = hashes[0]
+    for found in hashes[1:]:
+        if last == 0:
+            return None
+        if node & 1 or node == last:
+            before, after = node_hash(found, before), node_hash(found, after)
+            while node and not node & 1:
+                node, last = node >> 1, last >> 1
+        else:
+            after = node_hash(after, found)
+        node, last = node >> 1, last >> 1
+    return (before, after) if last == 0 else None

@@ -1,0 +1,40 @@
+"""The signing store in memory: the reference adapter, for logs that are plugged in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from events.transparency.signed_note import Note, Signer, TreeHead
+from events.transparency.signing.port import Held
+
+
+class MemorySigning:
+    """A key and its record; they exist for as long as the object does."""
+
+    def __init__(self) -> None:
+        self._held = Held("new")
+        self._lock = asyncio.Lock()
+
+    async def read(self) -> Held:
+        return self._held
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[MemorySigning]:
+        async with self._lock:
+            yield self
+
+    async def begin(self, signer: Signer) -> None:
+        self._held = Held("confirmed", signer, signed_by=signer.verifier.name)
+
+    async def record(self, note: Note) -> None:
+        self._held = replace(self._held, head=TreeHead.of(note), note=note)
+
+    async def confirm(self, note: Note) -> None:
+        self._held = replace(self._held, status="confirmed", head=TreeHead.of(note), note=note)
+
+    async def keep_cosigned(self, note: Note) -> None:
+        self._held = replace(self._held, cosigned=note)

@@ -1,0 +1,203 @@
+"""The signing store of a log in a database: one row, and the private key in the vault's table.
+
+The row says which checkpoint is the newest, and where that was recorded: the database
+(`events.database.connection.place_of`) and, on PostgreSQL, the number of the transaction that wrote the row. A
+dump that is loaded writes the row anew under another number, so it is recognised also where it is
+loaded into the tables that were there. MySQL and MariaDB do not show that number; there the time at
+which the table was made has to do, so loading rows into the old tables is not recognised.
+
+What this machine has seen of checkpoints lies in the data directory, as ``database-*.checkpoint``:
+the database that is put back to an older state does not continue it, and nothing is signed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events.database.connection import (
+    KEYS,
+    SIGNING,
+    Database,
+    is_not_free,
+    place_of,
+    transaction_of,
+    translate_errors,
+)
+from events.errors import LogUnavailable
+from events.io.files import write_durably
+from events.io.tasks import in_thread
+from events.transparency.signed_note import Note, Signer, TreeHead
+from events.transparency.signing.port import KEY_PREFIX, LOG, Held
+
+_LOCK_SECONDS: Final = 5.0
+_DESTROYED = bytes(32)
+_telling = partial(translate_errors, LogUnavailable, "the signing key")
+_ROW = select(SIGNING).where(SIGNING.c.id == 1)
+_SEED = select(KEYS.c.key).where(KEYS.c.subject == LOG, KEYS.c.key != _DESTROYED)
+
+
+class SqlSigning:
+    """The row of one database, shared by any number of instances."""
+
+    def __init__(self, database: Database, known: Path) -> None:
+        """``known`` is the file that keeps the newest checkpoint this machine has seen."""
+        self._database = database
+        self._known = known
+
+    async def read(self) -> Held:
+        with _telling():
+            async with self._database.reading.connect() as connection:
+                held = await self._read(connection)
+        await self._remember(held)
+        return held
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[_Row]:
+        with _telling():
+            connection = await self._locked()
+            try:
+                yield _Row(self, connection)
+                await connection.commit()
+            finally:
+                await connection.close()
+        # Durable by now, and not given out yet.
+        await self.read()
+
+    async def _locked(self) -> AsyncConnection:
+        """A connection whose transaction has the row; the database waits for a second at a time."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            # Not `transaction`, which takes part in a batch that is being written.
+            connection = await self._database.connection().start()
+            try:
+                await connection.execute(_ROW.with_for_update())
+            except BaseException as error:
+                await connection.close()
+                if not is_not_free(error) or time.monotonic() >= deadline:
+                    raise
+            else:
+                return connection
+
+    async def _read(self, connection: AsyncConnection) -> Held:
+        row = await self._row(connection)
+        seed = await connection.scalar(_SEED)
+        known = await in_thread(self._seen)
+        signer = None if seed is None else Signer.from_seed(seed, KEY_PREFIX)
+        stored = _note(row.checkpoint)
+        if signer is None:
+            newest = _newest(stored, known)
+            if newest is None and not row.vkey:
+                return Held("new")
+            return Held(
+                "keyless", head=newest, signed_by=row.vkey.partition("+")[0] or _origin(newest)
+            )
+        verifier = signer.verifier
+        is_confirmed = row.vkey == verifier.vkey and row.place == await _expected(connection, row)
+        ours = [note for note in (stored, known) if note is not None and verifier.has_signed(note)]
+        head = _newest(*ours)
+        held = Held(
+            "confirmed" if is_confirmed else "unconfirmed",
+            signer,
+            head,
+            None if head is None else signer.sign(str(head)),
+            verifier.name,
+        )
+        cosigned = _note(row.cosigned)
+        if cosigned is not None and verifier.has_signed(cosigned):
+            held = replace(held, cosigned=cosigned)
+        return held
+
+    async def _row(self, connection: AsyncConnection) -> Any:
+        wanted = _ROW
+        if self._database.is_postgresql:
+            wanted = wanted.add_columns(text("xmin::text::bigint AS written_by"))
+        return (await connection.execute(wanted)).one()
+
+    def _seen(self) -> Note | None:
+        try:
+            return _note(self._known.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    async def _remember(self, held: Held) -> None:
+        """Keep the newest checkpoint in the data directory, where there is one."""
+        note = held.note
+        if note is None or held.status != "confirmed" or not self._known.parent.is_dir():
+            return
+        if await in_thread(self._seen) != note:
+            try:
+                await in_thread(lambda: write_durably(self._known, str(note).encode()))
+            except OSError as error:
+                raise LogUnavailable(f"{self._known} cannot be kept: {error.strerror}") from error
+
+
+class _Row:
+    """The row, locked in a transaction."""
+
+    def __init__(self, store: SqlSigning, connection: AsyncConnection) -> None:
+        self._store = store
+        self._connection = connection
+
+    async def read(self) -> Held:
+        return await self._store._read(self._connection)
+
+    async def begin(self, signer: Signer) -> None:
+        updated = update(KEYS).where(KEYS.c.subject == LOG).values(key=signer.seed)
+        if not (await self._connection.execute(updated)).rowcount:
+            await self._connection.execute(insert(KEYS).values(subject=LOG, key=signer.seed))
+        await self._write(vkey=signer.verifier.vkey, checkpoint="", cosigned="")
+
+    async def record(self, note: Note) -> None:
+        await self._write(checkpoint=str(note))
+
+    async def confirm(self, note: Note) -> None:
+        signer = (await self.read()).signer
+        assert signer is not None  # noqa: S101 - the caller has checked the note with it
+        await self._write(vkey=signer.verifier.vkey, checkpoint=str(note))
+
+    async def keep_cosigned(self, note: Note) -> None:
+        await self._write(cosigned=str(note))
+
+    async def _write(self, **values: str) -> None:
+        """Write the row, which must have been confirmed or is confirmed by that."""
+        place = await place_of(self._connection)
+        number = await transaction_of(self._connection)
+        changed = update(SIGNING).where(SIGNING.c.id == 1)
+        await self._connection.execute(changed.values(place=f"{place}/{number}", **values))
+
+
+async def _expected(connection: AsyncConnection, row: Any) -> str:
+    """What the row must say where it was written in this place, and in no other."""
+    place, _, number = row.place.rpartition("/")
+    if not number:
+        return f"{await place_of(connection)}/"
+    is_written_by_it = number.isdecimal() and int(number) % 2**32 == row.written_by
+    return f"{await place_of(connection)}/{number}" if is_written_by_it else f"not {place}"
+
+
+def _newest(*notes: Note | None) -> TreeHead | None:
+    heads = [TreeHead.of(note) for note in notes if note is not None]
+    return max(heads, key=lambda head: head.size, default=None)
+
+
+def _origin(head: TreeHead | None) -> str | None:
+    return None if head is None else head.origin
+
+
+def _note(content: str) -> Note | None:
+    """The checkpoint in a text; ``None`` where it is none."""
+    try:
+        note = Note.of(content)
+        TreeHead.of(note)
+    except ValueError:
+        return None
+    return note

@@ -1,0 +1,133 @@
+"""The Merkle tree over a log, of which only the roots of whole tiles are kept.
+
+A tile has 256 hashes of one level (C2SP tlog-tiles). Those of the leaves are made anew from the
+lines when they are asked for, and the tiles used last stay in memory: lines may be long, and anyone
+may ask for a proof. So the tree of a million lines takes 4,000 hashes and at most 8 MiB of leaves,
+and no file that could be wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from events.log.port import EventLog
+from events.transparency.merkle import (
+    EMPTY_ROOT,
+    HASH_BYTES,
+    Range,
+    consistency_ranges,
+    inclusion_ranges,
+    leaf_hash,
+    node_hash,
+    root_of,
+    split,
+)
+
+TILE = 256
+"""Hashes in a whole tile."""
+
+TILES_KEPT = 1_024
+"""Whole tiles of leaves in memory, 8 KiB each."""
+
+
+class Tree:
+    """The tree over the published lines of a log; leaves are counted from 0, positions from 1."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._levels: list[list[bytes]] = []
+        """Of every level of tiles the roots of the whole ones."""
+        self._rest: list[bytes] = []
+        """The hashes of the leaves behind the last whole tile."""
+        self._growing = asyncio.Lock()
+        self._tiles: OrderedDict[int, bytes] = OrderedDict()
+        """The hashes of the leaves of whole tiles, the tile used last at the end."""
+        self._reading = asyncio.Lock()
+
+    @property
+    def size(self) -> int:
+        """How many leaves are taken in."""
+        return len(self._levels[0]) * TILE + len(self._rest) if self._levels else len(self._rest)
+
+    async def grow(self) -> int:
+        """Take in all that is published by now, and tell the size; raises `DamagedLog`."""
+        if self._log.position > self.size:
+            async with self._growing:
+                async for lines in self._log.read(self.size):
+                    self._add(map(leaf_hash, lines))
+        return self.size
+
+    def _add(self, leaves: Iterable[bytes]) -> None:
+        self._rest.extend(leaves)
+        while len(self._rest) >= TILE:
+            digest, self._rest = root_of(self._rest[:TILE]), self._rest[TILE:]
+            for level in self._levels:
+                level.append(digest)
+                if len(level) % TILE:
+                    break
+                digest = root_of(level[-TILE:])
+            else:
+                self._levels.append([digest])
+
+    async def root(self, size: int) -> bytes:
+        """The root of the first ``size`` leaves, of which there are that many."""
+        return await self._root(0, size)
+
+    async def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The proof that leaf ``index`` is in the tree of ``size`` leaves."""
+        return await self._roots(inclusion_ranges(index, size))
+
+    async def consistency(self, old: int, size: int) -> list[bytes]:
+        """The proof that the tree of ``size`` leaves begins with that of ``old``."""
+        return await self._roots(consistency_ranges(old, size))
+
+    async def tile(self, level: int, number: int, width: int) -> list[bytes]:
+        """The first ``width`` hashes of a tile, or fewer where there are no more whole ones."""
+        start = number * TILE
+        if level == 0:
+            return await self._leaves(start, min(start + width, self.size))
+        hashes = self._levels[level - 1] if level <= len(self._levels) else []
+        return hashes[start : start + width]
+
+    async def _roots(self, ranges: Sequence[Range]) -> list[bytes]:
+        return [await self._root(start, end) for start, end in ranges]
+
+    async def _root(self, start: int, end: int) -> bytes:
+        """The root over leaves that are a subtree, or the right edge of one."""
+        size = end - start
+        if size < TILE:
+            return root_of(await self._leaves(start, end)) if size else EMPTY_ROOT
+        unit, level = TILE, 0
+        while size % (unit * TILE) == 0 and level + 1 < len(self._levels):
+            unit, level = unit * TILE, level + 1
+        if size % unit == 0:
+            return root_of(self._levels[level][start // unit : end // unit])
+        middle = start + split(size)
+        return node_hash(await self._root(start, middle), await self._root(middle, end))
+
+    async def _leaves(self, start: int, end: int) -> list[bytes]:
+        """The hashes of leaves that are all in one tile."""
+        if start >= self.size - len(self._rest):
+            first = start - self.size + len(self._rest)
+            return self._rest[first : first + end - start]
+        number, first = divmod(start, TILE)
+        tile = await self._tile(number)
+        places = range(first * HASH_BYTES, (first + end - start) * HASH_BYTES, HASH_BYTES)
+        return [tile[at : at + HASH_BYTES] for at in places]
+
+    async def _tile(self, number: int) -> bytes:
+        """The hashes of the leaves of a whole tile, read by one request at a time."""
+        if number not in self._tiles:
+            async with self._reading:
+                if number not in self._tiles:
+                    self._tiles[number] = await self._read_tile(number)
+                    if len(self._tiles) > TILES_KEPT:
+                        self._tiles.popitem(last=False)
+        self._tiles.move_to_end(number)
+        return self._tiles[number]
+
+    async def _read_tile(self, number: int) -> bytes:
+        runs = self._log.read(number * TILE, (number + 1) * TILE)
+        return b"".join([leaf_hash(line) async for run in runs for line in run])

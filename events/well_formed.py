@@ -1,0 +1,125 @@
+"""Well-formedness of a line beyond its shape: what a reader relies on and JSON types cannot say.
+
+A line that passes has its members in the order of the format, each once and without white space;
+its subject fits its type; its times exist; its numbers fit 64 bits; its seals are texts. Whatever
+`log verify` calls whole has passed, so a server can start on it and answer every read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from events.record import Event
+from events.vocabulary.items import ItemCreated
+from events.vocabulary.sessions import SessionRefreshed, SessionStarted
+from events.vocabulary.users import UserRegistered
+
+MAX_NUMBER: Final = 2**63 - 1
+
+_SUBJECT: Final = re.compile(
+    r"(?:user\.\w+ users/|item\.\w+ items/)(?P<number>[1-9][0-9]{0,18})"
+    r"|session\.\w+ sessions/[!#-\[\]-~]{1,55}"
+    r"|log\.resumed log/checkpoints",
+    re.ASCII,
+)
+_USER: Final = re.compile(r"users/[1-9][0-9]{0,18}")
+_ACTOR: Final = re.compile(r"users/[1-9][0-9]{0,18}|operator/.*", re.DOTALL)
+_SOURCE: Final = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+_FIRST_REQUEST: Final = "1970"
+"""No request was earlier; a day before the year 1 could not even be computed."""
+
+_COUNT: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+_TIMES: Final[dict[type, Callable[[Any], str | None]]] = {
+    UserRegistered: attrgetter("created_at"),
+    ItemCreated: attrgetter("created_at"),
+    SessionStarted: attrgetter("expires_at"),
+    SessionRefreshed: attrgetter("expires_at"),
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def times_in(events: Iterable[Event]) -> list[str]:
+    """Every time in the data of events."""
+    return [
+        time
+        for event in events
+        if (time_in := _TIMES.get(type(event))) is not None and (time := time_in(event)) is not None
+    ]
+
+
+def check_form(raw: bytes, line: Any, kind: str) -> None:
+    """Raise `ValueError` where a line is not well formed; its times are checked elsewhere.
+
+    ``line`` has the members of the bytes ``raw``, by `events.codec.parse_all`, and ``kind`` is its
+    type. Neither chain nor position is looked at.
+    """
+    subject = _SUBJECT.fullmatch(f"{kind} {line.subject}")
+    if subject is None or int(subject["number"] or 1) > MAX_NUMBER:
+        raise ValueError(f"its subject is {line.subject!r}, which is none of {kind}")
+    start = (
+        f'{{"specversion":"1.0","id":"{line.id}","source":"{line.source}","type":"{kind}",'
+        f'"subject":"{line.subject}","time":"{line.time}","actor":"'
+    )
+    if not raw.startswith(start.encode()):
+        raise ValueError("its first members are not those of the format, in its order")
+    # Members that are there twice, white space and unknown extensions make it longer.
+    if len(_encode(line)) != len(raw):
+        _check_text(raw)
+    _check_envelope(line)
+    _check_data(line)
+
+
+def _check_text(raw: bytes) -> None:
+    """Raise `ValueError` for white space between members and for members that are there twice."""
+    if re.search(rb"\s", _TEXT.sub(b"", raw)):
+        raise ValueError("there is white space between its members")
+    try:
+        json.loads(raw, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"its member {name!r} is there twice")
+
+
+def _check_envelope(line: Any) -> None:
+    if not _SOURCE.fullmatch(line.source):
+        raise ValueError(f"its source is {line.source!r}")
+    if not _ACTOR.fullmatch(line.actor):
+        raise ValueError(f"its actor is {line.actor!r}")
+    if line.sealedfor and not _USER.fullmatch(line.sealedfor):
+        raise ValueError(f"it is sealed for {line.sealedfor!r}, which is no user")
+    for name in ("remaining", "behind"):
+        value = getattr(line, name)
+        if value and not _COUNT.fullmatch(value):
+            raise ValueError(f"its {name} is {value!r}")
+    if line.idempotencykey or line.requesthash:
+        if line.time < _FIRST_REQUEST:
+            raise ValueError(f"it is of a request at {line.time}")
+        if not _SHA256.fullmatch(line.idempotencykey):
+            raise ValueError(f"its idempotencykey is {line.idempotencykey!r}")
+        if not (line.sealedfor and _BASE64URL.fullmatch(line.requesthash)):
+            raise ValueError("its requesthash is not sealed")
+
+
+def _check_data(line: Any) -> None:
+    sealed = getattr(line.data, "personal", None)
+    if sealed is not None:
+        if type(sealed) is not str or not _BASE64URL.fullmatch(sealed):
+            raise ValueError("its seal is no text in base64url")
+        if not line.sealedfor:
+            raise ValueError("it has a seal, but is sealed for nobody")

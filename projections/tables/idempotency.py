@@ -1,0 +1,185 @@
+"""The table of receipts: which requests already had their effect, and where it is in the log.
+
+A receipt keeps only what the state does not have already. The answer to a request is made again
+from the record at its position, see `eventapi.queries.history.History.entity_after`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from events.record import Record
+from projections.tables.items import Item
+from projections.tables.sessions import Session
+from projections.tables.users import User
+
+Entity = User | Item | Session | None
+"""What a record left behind: the entity as it then stood, or nothing."""
+
+_SECOND = 1_000_000
+KEPT_MICROSECONDS = 24 * 3600 * _SECOND
+"""How long a receipt is kept, by the running clock; see `IdempotencyRecords`."""
+
+MAX_GAP_MICROSECONDS = 3600 * _SECOND
+"""The most that a gap between two consecutive records adds to the running clock."""
+
+RECORDS_PER_USER = 10_000
+RECORDS_IN_ALL = 1_000_000
+"""The most that are kept; the oldest are dropped first. One takes some 550 bytes of memory."""
+
+HOUR = slice(13)
+"""The part of a record's time down to the hour."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class IdempotencyRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Where the effect of a request is in the log.
+
+    ``user`` is the subject of the user under whose key ``request``, the hash of the request, is
+    sealed. ``clock`` is the time of the record by the running clock.
+    """
+
+    position: int
+    subject: str
+    user: str
+    request: str
+    clock: int
+
+
+class IdempotencyRecords:
+    """Receipts by idempotency key, oldest first.
+
+    Their age follows a running clock: the times of the records, in which every gap between two
+    consecutive records counts for one hour at most. A system clock that jumps ahead therefore adds
+    one hour to the age of a receipt, and no more. ``skipped`` is what the gaps had beyond that.
+    """
+
+    def __init__(self, per_user: int = RECORDS_PER_USER, in_all: int = RECORDS_IN_ALL) -> None:
+        self.skipped = 0
+        self._by_key: OrderedDict[str, IdempotencyRecord] = OrderedDict()
+        self._per_user = per_user
+        self._in_all = in_all
+        self._keys_by_user: dict[str, dict[str, None]] = {}
+
+    @property
+    def by_key(self) -> Mapping[str, IdempotencyRecord]:
+        """All of them; to look, not to change."""
+        return self._by_key
+
+    def stage(self) -> IdempotencyRecords:
+        """A copy-on-write copy."""
+        return StagedIdempotencyRecords(self)
+
+    def advance(self, before: str, time: str) -> None:
+        """Advance the running clock from one record's time to the next one's.
+
+        It changes nothing where both are within one hour (see `HOUR`), so the call can be left out.
+        """
+        gap = _microseconds(time) - _microseconds(before)
+        self.skipped += gap - _counted(gap)
+
+    def valid(self, key: str, now: str, last: str) -> IdempotencyRecord | None:
+        """The receipt of a key, unless it is too old.
+
+        ``now`` has the form of a record's time; ``last`` is the time of the last record.
+        """
+        receipt = self._find(key)
+        if receipt is None:
+            return None
+        reached = _microseconds(last)
+        clock = reached + _counted(_microseconds(now) - reached) - self.skipped
+        return receipt if clock - receipt.clock <= KEPT_MICROSECONDS else None
+
+    def add(self, record: Record) -> None:
+        """Add the receipt of the last record, and drop those that are too old or too many."""
+        receipt = IdempotencyRecord(
+            record.position,
+            record.subject,
+            sys.intern(record.sealedfor),
+            record.requesthash,
+            _microseconds(record.time) - self.skipped,
+        )
+        self._put(record.idempotencykey, receipt)
+
+    def restore(self, skipped: int, receipts: Iterable[tuple[str, IdempotencyRecord]]) -> None:
+        """Fill an empty table with what another one had, in its order."""
+        self.skipped = skipped
+        for key, receipt in receipts:
+            shared = msgspec.structs.replace(receipt, user=sys.intern(receipt.user))
+            self._put(key, shared)
+
+    def erase_user(self, subject: str) -> None:
+        """Drop the receipts of a user."""
+        for key in self._keys_by_user.pop(subject, ()):
+            del self._by_key[key]
+
+    def _find(self, key: str) -> IdempotencyRecord | None:
+        return self._by_key.get(key)
+
+    def _put(self, key: str, receipt: IdempotencyRecord) -> None:
+        if key in self._by_key:
+            self._drop(key)
+        keys = self._keys_by_user.setdefault(receipt.user, {})
+        self._by_key[key] = receipt
+        keys[key] = None
+        if len(keys) > self._per_user:
+            self._drop(next(iter(keys)))
+        while len(self._by_key) > self._in_all or self._is_first_older(
+            receipt.clock - KEPT_MICROSECONDS
+        ):
+            self._drop(next(iter(self._by_key)))
+
+    def _is_first_older(self, clock: int) -> bool:
+        return next(iter(self._by_key.values())).clock < clock
+
+    def _drop(self, key: str) -> None:
+        user = self._by_key.pop(key).user
+        keys = self._keys_by_user[user]
+        del keys[key]
+        if not keys:
+            del self._keys_by_user[user]
+
+
+class StagedIdempotencyRecords(IdempotencyRecords):
+    """Those of a draft, which drops none for their age or number: a decision only looks one up."""
+
+    def __init__(self, base: IdempotencyRecords) -> None:
+        self.skipped = base.skipped
+        self._base = base
+        self._added: dict[str, IdempotencyRecord] = {}
+        self._erased: set[str] = set()
+
+    @property
+    def by_key(self) -> Mapping[str, IdempotencyRecord]:
+        both = {**self._base.by_key, **self._added}
+        return {key: kept for key, kept in both.items() if kept.user not in self._erased}
+
+    def erase_user(self, subject: str) -> None:
+        self._erased.add(subject)
+
+    def _find(self, key: str) -> IdempotencyRecord | None:
+        receipt = self._added.get(key) or self._base._find(key)
+        return None if receipt is None or receipt.user in self._erased else receipt
+
+    def _put(self, key: str, receipt: IdempotencyRecord) -> None:
+        self._added[key] = receipt
+
+
+def _counted(gap: int) -> int:
+    """What a gap adds to the running clock."""
+    return min(max(gap, 0), MAX_GAP_MICROSECONDS)
+
+
+def _microseconds(time: str) -> int:
+    """A record's time since 1970; 0 for a text that is no time, because a fold never fails."""
+    try:
+        return (datetime.fromisoformat(time) - _EPOCH) // _MICROSECOND
+    except (ValueError, TypeError):
+        return 0

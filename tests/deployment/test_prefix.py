@@ -1,0 +1,188 @@
+"""A server behind a path prefix, which nginx strips or keeps: clients never leave the prefix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from tests.end_to_end.server import Command, Server, by_serve, by_uvicorn, uvicorn_of
+from tests.servers.serving import serving
+from tests.servers.web import Nginx
+
+pytestmark = pytest.mark.long
+
+PREFIX = "/below"
+ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
+
+NGINX = """\
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log crit;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location {prefix}/ {{
+            proxy_pass http://127.0.0.1:{behind}{stripped};
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
+
+MOUNTED = """\
+from eventapi.app import create_app
+
+def app():
+    inner = create_app()
+
+    async def mounted(scope, receive, send):
+        # What Starlette's Mount does: the path keeps the prefix (ASGI 3, root_path).
+        if scope["type"] == "http" and scope["path"].startswith({prefix!r} + "/"):
+            scope = {{**scope, "root_path": {prefix!r}}}
+        await inner(scope, receive, send)
+
+    return mounted
+"""
+
+
+class Behind(Nginx):
+    """nginx in front of one server, which it gives the path with or without the prefix."""
+
+    def __init__(self, behind: int, *, strip: bool) -> None:
+        def configuration(port: int, folder: Path) -> str:
+            stripped = "/" if strip else ""
+            return NGINX.format(
+                port=port, folder=folder, prefix=PREFIX, behind=behind, stripped=stripped
+            )
+
+        super().__init__(configuration)
+
+
+def by_root_path(port: int, workers: int) -> Sequence[str]:
+    """Uvicorn, which puts the prefix before the path."""
+    return [*by_uvicorn(port, workers), "--root-path", PREFIX]
+
+
+COMMANDS: dict[str, Command] = {
+    "root_path, stripped": by_root_path,
+    "PUBLIC_URL, stripped": by_serve,
+    "mounted, kept": uvicorn_of("mounted:app"),
+}
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where clients reach the server: an address with the prefix."""
+    data = tmp_path_factory.mktemp("prefix") / "data"
+    data.mkdir()
+    (data / "mounted.py").write_text(MOUNTED.format(prefix=PREFIX))
+    settings = {"EVENTAPI_TRUSTED_PROXIES": "127.0.0.1"}
+    server = Server(data, 1, COMMANDS[request.param], settings)
+    with serving(Behind(server.port, strip="stripped" in request.param)) as nginx:
+        url = f"{nginx.url}{PREFIX}"
+        if "PUBLIC_URL" in request.param:
+            settings["EVENTAPI_PUBLIC_URL"] = url
+        with server:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def token(base: str) -> dict[str, str]:
+    assert httpx.post(f"{base}/auth/register", json=ANN).status_code == 200
+    answer = httpx.post(f"{base}/auth/login", json=ANN)
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+def test_paths_are_routed_in_every_version(base: str, token: dict[str, str]) -> None:
+    for prefix in ("", "/api/v1", "/api/v2"):
+        assert httpx.get(f"{base}{prefix}/items", headers=token).status_code == 200
+        assert httpx.get(f"{base}{prefix}/auth/me", headers=token).status_code == 200
+        assert httpx.get(f"{base}{prefix}/log/checkpoint").status_code == 200
+    assert httpx.get(f"{base}/health/ready").status_code == 200
+    assert httpx.get(f"{base}/nowhere").status_code == 404
+
+
+def test_a_path_with_the_prefix_twice_is_none(base: str, token: dict[str, str]) -> None:
+    assert httpx.get(f"{base}{PREFIX}/items", headers=token).status_code == 404
+
+
+def test_location_and_next_are_addresses_under_the_prefix(base: str, token: dict[str, str]) -> None:
+    for number in range(3):
+        made = httpx.post(f"{base}/api/v2/items", json={"title": str(number)}, headers=token)
+        location = made.headers["location"]
+        assert location.startswith(f"{base}/api/v2/items/")
+        assert httpx.get(location, headers=token).json() == made.json()
+    first = httpx.get(f"{base}/api/v2/items?limit=2", headers=token)
+    following = first.json()["next"]
+    assert following.startswith(f"{base}/api/v2/items?")
+    assert first.links["next"]["url"] == following
+    assert httpx.get(following, headers=token).status_code == 200
+
+
+def test_a_trailing_slash_is_redirected_under_the_prefix(base: str, token: dict[str, str]) -> None:
+    answer = httpx.get(f"{base}/items/?limit=1", headers=token)
+    assert answer.status_code == 307
+    followed = urljoin(f"{base}/items/?limit=1", answer.headers["location"])
+    assert followed == f"{base}/items?limit=1"
+    assert httpx.get(f"{base}/docs/", follow_redirects=True).status_code == 200
+
+
+def test_an_empty_id_stays_none(base: str, token: dict[str, str]) -> None:
+    assert httpx.delete(f"{base}/auth/sessions/", headers=token).status_code == 404
+    assert httpx.get(f"{base}/auth/me", headers=token).status_code == 200
+
+
+def test_an_idempotency_key_finds_its_answer(base: str, token: dict[str, str]) -> None:
+    headers = {**token, "Idempotency-Key": "once"}
+    first, again = (
+        httpx.post(f"{base}/api/v2/items", json={"title": "once"}, headers=headers)
+        for _ in range(2)
+    )
+    assert first.json() == again.json()
+    assert first.headers["location"] == again.headers["location"]
+
+
+def test_the_documentation_loads_nothing_from_above_the_prefix(base: str) -> None:
+    page = httpx.get(f"{base}/docs")
+    assert page.status_code == 200
+    parts = [
+        urljoin(f"{base}/docs", part) for part in re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    ]
+    parts = [part for part in parts if not part.startswith("data:")]
+    assert len(parts) >= 3
+    for part in parts:
+        assert part.startswith(f"{base}/"), part
+        assert httpx.get(part, follow_redirects=True).status_code == 200, part
+
+
+def test_the_openapi_document_names_a_server_under_the_prefix(base: str) -> None:
+    """Without `servers` the server would be the root of the host (OpenAPI 3.1, 4.8.1)."""
+    document = httpx.get(f"{base}/openapi.json").json()
+    (server,) = [one["url"] for one in document.get("servers", [{"url": "/"}])]
+    address = urljoin(f"{base}/openapi.json", server)
+    assert httpx.get(f"{address.rstrip('/')}/health/live").status_code == 200
+
+
+def test_a_problem_type_leads_to_its_page(base: str) -> None:
+    """A type is a name first (RFC 9457), resolved against the address of the request."""
+    kind = httpx.get(f"{base}/nowhere").json()["type"]
+    assert kind == "/problems/not-found"
+    assert httpx.get(f"{base}{kind}").status_code == 200
+
+
+def test_version_1_s_end_is_announced_under_the_prefix_alone(base: str) -> None:
+    assert "deprecation" not in httpx.get(f"{base}/auth/me").headers

@@ -1,0 +1,297 @@
+"""docs/log-format.md against the code, and a checker that was written from that page alone."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import inspect
+
+from events.codec import PERSONAL, VOCABULARY
+from events.log.file.commit_index import CommitIndex
+from events.log.port import Head
+from events.transparency.merkle import consistency_ranges, inclusion_ranges, leaf_hash, root_of
+from events.well_formed import _SUBJECT
+from tests.end_to_end.server import ROOT, Server
+from tests.eventapi.cli.running import invoke
+
+PAGE = ROOT / "docs" / "log-format.md"
+CHECKER = ROOT / "docs" / "check.py"
+ITEMS = 300
+"""More than a tile has."""
+
+
+def rows(first: str) -> list[list[str]]:
+    """The rows of the table whose first column has this heading."""
+    (table,) = re.findall(
+        rf"^\| {first} \|.*\n\| ---.*\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE
+    )
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+
+
+def words(cell: str) -> list[str]:
+    """What a cell has between backticks."""
+    return re.findall("`([^`]*)`", cell)
+
+
+# The tables of events
+
+
+def json_type(kind: inspect.Type) -> str:
+    """How JSON calls the values of a type, ``null`` apart."""
+    if isinstance(kind, inspect.UnionType):
+        kinds = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+        return {json_type(one) for one in kinds if not isinstance(one, inspect.StructType)}.pop()
+    names = {
+        inspect.StrType: "string",
+        inspect.LiteralType: "string",
+        inspect.IntType: "number",
+        inspect.BoolType: "boolean",
+    }
+    return names[type(kind)]
+
+
+def fields(kind: type) -> list[inspect.Field]:
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return list(found.fields)
+
+
+def marked(name: str, field: inspect.Field) -> str:
+    return name if field.required else f"{name}?"
+
+
+def test_the_page_has_the_members_of_every_event_in_their_order() -> None:
+    told = {kind: (row[1], row[2], row[3]) for row in rows("type") for kind in words(row[0])}
+    assert told.keys() == {event.type for event in VOCABULARY}
+    for event in VOCABULARY:
+        subject, data, sealed = told[event.type]
+        name = words(subject)[0].replace("/N", "/1").replace("/ID", "/0f")
+        assert _SUBJECT.fullmatch(f"{event.type} {name}")
+        members = [one for one in fields(event) if one.encode_name != "sealed"]
+        assert words(data)[: len(members)] == [marked(one.encode_name, one) for one in members]
+        assert bool(sealed) == (event in PERSONAL)
+
+
+def is_left_out(field: inspect.Field) -> bool:
+    """Whether a sealed value may be absent: it has no value by default then."""
+    return not field.required and field.default is msgspec.NODEFAULT
+
+
+def test_the_page_has_what_is_sealed_in_every_event() -> None:
+    told = {kind: row[3] for row in rows("type") for kind in words(row[0])}
+    nullable = set()
+    for event, personal in PERSONAL.items():
+        names = [name.strip("? ") for name in told[event.type].split(",")]
+        assert sorted(names) == sorted(one.encode_name for one in fields(personal))
+        may_be_absent = {name.strip("? ") for name in told[event.type].split(",") if "?" in name}
+        for one in fields(personal):
+            assert (one.encode_name in may_be_absent) == is_left_out(one)
+            assert json_type(one.type) == "string"
+            if any(isinstance(part, inspect.NoneType) for part in getattr(one.type, "types", ())):
+                nullable.add(one.encode_name)
+    (sentence,) = re.findall(r"A sealed value is a string; (.*?) may be `null`", PAGE.read_text())
+    assert set(words(sentence)) == nullable
+
+
+def test_the_page_has_the_type_of_every_member_of_data() -> None:
+    told: dict[tuple[str, str], str] = {}
+    for member, of, kind, value in rows("member of `data`"):
+        for event in words(of):
+            told[event, words(member)[0]] = kind
+            assert value
+    expected = {
+        (event.type, one.encode_name): json_type(one.type)
+        for event in VOCABULARY
+        for one in fields(event)
+        if one.encode_name != "sealed"
+    }
+    assert told == expected
+
+
+# A checker that was written from the page alone
+
+
+@pytest.fixture(scope="module")
+def checker() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("check", CHECKER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_checker_has_nothing_of_this_project() -> None:
+    imported = set(re.findall(r"^(?:from|import) (\w+)", CHECKER.read_text(), re.MULTILINE))
+    ours = {"events", "projections", "eventapi", "tests"}
+    assert not imported & ours
+    assert imported - sys.stdlib_module_names == {"cryptography"}
+
+
+LEAVES = [sha256(bytes([number])).digest() for number in range(40)]
+
+
+@given(
+    st.integers(1, len(LEAVES)).flatmap(lambda size: st.tuples(st.integers(1, size), st.just(size)))
+)
+def test_its_proofs_are_those_of_the_project(checker: Any, sizes: tuple[int, int]) -> None:
+    old, size = sizes
+    root, before = root_of(LEAVES[:size]), root_of(LEAVES[:old])
+    assert checker.root_of(LEAVES[:size]) == root
+    proof = [root_of(LEAVES[start:end]) for start, end in inclusion_ranges(old - 1, size)]
+    assert checker.included_root(old - 1, size, LEAVES[old - 1], proof) == root
+    for length in range(len(proof)):
+        with pytest.raises(SystemExit):
+            checker.included_root(old - 1, size, LEAVES[old - 1], proof[:length])
+    if old < size:
+        grown = [root_of(LEAVES[start:end]) for start, end in consistency_ranges(old, size)]
+        assert checker.consistent_roots(old, size, before, grown) == (before, root)
+        wrong = [*grown[:-1], bytes(32)]
+        assert checker.consistent_roots(old, size, before, wrong) != (before, root)
+
+
+class Served(msgspec.Struct):
+    """A server with a log, a user and an auditor."""
+
+    url: str
+    log: Path
+    vkey: str
+    user: str
+    auditor: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    data = tmp_path_factory.mktemp("format") / "data"
+    with Server(data, 2) as server, httpx.Client(base_url=server_url(server)) as client:
+        tokens = {}
+        for name in ("ann", "ben"):
+            body = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
+            assert client.post("/auth/register", json=body).status_code == 200
+            del body["email"]
+            answer = client.post("/auth/login", json=body)
+            tokens[name] = answer.json()["access_token"]
+        for number in range(ITEMS):
+            owner = {"Authorization": f"Bearer {tokens['ann' if number % 3 else 'ben']}"}
+            assert client.post("/items", json={"title": str(number)}, headers=owner).is_success
+        assert invoke(data, "users", "grant", "ben", "auditor").exit_code == 0
+        vkey = invoke(data, "log", "checkpoint", "--key").stdout.strip()
+        yield Served(server_url(server), server.log, vkey, tokens["ann"], tokens["ben"])
+
+
+def server_url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+def checked(served: Served, log: Path | None = None, vkey: str | None = None) -> tuple[int, str]:
+    """The exit code and the output of the checker, which sees nothing of this project."""
+    arguments = [served.url, vkey or served.vkey, str(log or served.log)]
+    done = subprocess.run(
+        [sys.executable, "-I", str(CHECKER), *arguments, served.user, served.auditor],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.long
+def test_a_server_passes_the_checker(served: Served) -> None:
+    code, said = checked(served)
+    assert code == 0, said
+    lines = served.log.read_bytes().splitlines()
+    assert f"{len(lines)} lines are chained and published; a checkpoint of {len(lines)}" in said
+    assert "2 tiles hold, and their lines" in said
+    # Ann's registration, session and items, and what others did to nothing of hers.
+    assert f"{2 + ITEMS * 2 // 3} lines are proven" in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("prefix", ["/api/v1", "/api/v2"])
+def test_other_prefixes_are_the_same_resources(served: Served, prefix: str) -> None:
+    for path in ("checkpoint", "key", "consistency/7", "tile/0/000", "cosigned", "proof/3"):
+        plain, other = (httpx.get(f"{served.url}{start}/log/{path}") for start in ("", prefix))
+        assert plain.status_code == other.status_code
+        if plain.is_success:
+            assert plain.content == other.content
+
+
+def copied(served: Served, folder: Path) -> Path:
+    """A copy of the log and its mark."""
+    copy = folder / "events.jsonl"
+    shutil.copy(served.log, copy)
+    shutil.copy(served.log.with_name("events.jsonl.mark"), folder)
+    return copy
+
+
+@pytest.mark.long
+def test_control_the_checker_finds_a_flipped_bit(served: Served, tmp_path: Path) -> None:
+    copy = copied(served, tmp_path)
+    content = bytearray(copy.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy.write_bytes(content)
+    code, said = checked(served, copy)
+    assert (code, "WRONG: the hash of line" in said) == (1, True), said
+
+
+@pytest.mark.long
+def test_control_the_checker_finds_a_log_that_was_chained_anew(
+    served: Served, tmp_path: Path
+) -> None:
+    copy = copied(served, tmp_path)
+    bodies = [line[:-75] for line in copy.read_bytes().splitlines()]
+    bodies[9] = (
+        bodies[9]
+        .replace(b'"actor":"users/1"', b'"actor":"users/3"')
+        .replace(b'"actor":"users/2"', b'"actor":"users/3"')
+    )
+    head, lines = bytes(32), []
+    for body in bodies:
+        head = sha256(head + body).digest()
+        lines.append(body + b',"hash":"' + head.hex().encode() + b'"}\n')
+    copy.write_bytes(b"".join(lines))
+    copy.with_name("events.jsonl.mark").unlink()
+    mark = CommitIndex(copy.with_name("events.jsonl.mark"))
+    mark.publish(copy.stat().st_size, Head(len(lines), head))
+    mark.close()
+    code, said = checked(served, copy)
+    assert (code, said) == (1, "WRONG: the root of the checkpoint\n")
+
+
+@pytest.mark.long
+def test_control_the_checker_finds_a_key_of_another_log(served: Served) -> None:
+    public = bytes(32)
+    name = f"eventapi/{sha256(public).hexdigest()[:16]}"
+    number = sha256(f"{name}\n".encode() + b"\1" + public).hexdigest()[:8]
+    vkey = f"{name}+{number}+{base64.b64encode(bytes([1]) + public).decode()}"
+    code, said = checked(served, vkey=vkey)
+    assert (code, "WRONG: the origin is" in said) == (1, True), said
+
+
+def test_the_mark_of_the_page_is_the_mark_of_a_log(checker: Any, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl.mark"
+    mark = CommitIndex(path)
+    assert checker.published_end(path) == (0, 0, bytes(32))
+    for position in range(1, 5):
+        mark.publish(position * 100, Head(position, leaf_hash(bytes([position]))))
+        assert checker.published_end(path) == (
+            position * 100,
+            position,
+            leaf_hash(bytes([position])),
+        )
+    mark.close()

@@ -1,0 +1,80 @@
+"""The laws of deciding, for any command after any history."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+
+from eventapi.commands.command import Command, Decision
+from eventapi.commands.users import RegisterUser
+from eventapi.testing.given import SOURCE, Given, Happened, at, given, profile, registered
+from eventapi.testing.strategies import commands, sound_histories
+from events.codec import PERSONAL, VOCABULARY
+from events.errors import Refusal
+from events.record import Record
+from projections.state import State
+
+
+def answer(state: State, command: Command) -> Decision | str:
+    """What a command comes to; of a refusal its words."""
+    try:
+        return command.decide(state)
+    except Refusal as refusal:
+        return repr(refusal)
+
+
+@hypothesis.given(sound_histories(), commands)
+def test_deciding_leaves_the_state_as_it_was(history: list[Happened], command: Command) -> None:
+    """Whether it is granted or refused: `When` compares both sums before and after."""
+    Given(history).when(command)
+
+
+def test_a_decision_that_changes_the_state_is_noticed() -> None:
+    """The control for the comparison above."""
+
+    class Impure:
+        def decide(self, state: State) -> Decision:
+            state.users.last_id += 1
+            return RegisterUser(profile("bob")).decide(state)
+
+    with pytest.raises(AssertionError, match="deciding changed the state"):
+        given(registered(1, "ann")).when(Impure())
+
+
+@hypothesis.given(sound_histories(), commands)
+def test_a_draft_decides_like_its_base(history: list[Happened], command: Command) -> None:
+    state = Given(history).state
+    expected = answer(state, command)
+    assert answer(state.stage(), command) == expected
+    assert answer(state.stage().stage(), command) == expected
+
+
+@hypothesis.given(sound_histories(), commands)
+def test_every_decision_can_be_written_and_folded(
+    history: list[Happened], command: Command
+) -> None:
+    """Its event is in the vocabulary, and personal values come with the user they belong to."""
+    state = Given(history).state
+    decision = answer(state, command)
+    if isinstance(decision, str):
+        return
+    assert type(decision.event) in VOCABULARY
+    assert bool(decision.sealedfor) == (type(decision.event) in PERSONAL)
+    before = state.digest()
+    record = Record(
+        state.position + 1, SOURCE, decision.subject, at(99), decision.actor, decision.event
+    )
+    state.apply(record)
+    assert state.digest() != before
+
+
+@hypothesis.given(sound_histories(), commands)
+def test_nothing_is_sealed_for_who_is_erased(history: list[Happened], command: Command) -> None:
+    """Their key is about to be destroyed, and what it seals would be lost."""
+    state = Given(history).state
+    decision = answer(state, command)
+    if isinstance(decision, Decision) and decision.sealedfor:
+        users = state.users.by_id.values()
+        alive = {user.subject for user in users if user.status != "erased"}
+        new = {decision.subject} if isinstance(command, RegisterUser) else set()
+        assert decision.sealedfor in alive | new

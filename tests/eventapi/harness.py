@@ -1,0 +1,248 @@
+"""A journal with all it needs, and wrappers that watch, hold up and break its log and vault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Literal
+from uuid import UUID
+
+from eventapi.commands.items import CreateItem
+from eventapi.commands.users import RegisterUser
+from eventapi.journal.batch import CommandResult, Runtime
+from eventapi.journal.journal import DEFAULT_LIMITS, Journal, JournalConfig
+from eventapi.testing.given import at, profile
+from events.log.file.log import JsonlLog
+from events.log.memory import MemoryLog
+from events.log.port import Appender, EventLog, Head
+from events.vault.memory import MemoryVault
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from events.vocabulary.items import Content
+from projections.state import State
+
+Kind = Literal["memory", "jsonl"]
+
+_random = Random(7)  # One for all, since a nonce must never be used twice.
+
+
+class Storage:
+    """What outlives a process: a log and a vault, in memory or in a directory."""
+
+    def __init__(self, kind: Kind, directory: Path) -> None:
+        self._directory = directory
+        self._kept = (MemoryLog(), MemoryVault()) if kind == "memory" else None
+
+    def open(self) -> tuple[EventLog, Vault]:
+        """The log and the vault as one more process opens them."""
+        if self._kept is not None:
+            return self._kept
+        log = JsonlLog(self._directory / "events.jsonl")
+        return log, SqliteVault(self._directory / "vault.sqlite")
+
+    async def lines(self) -> list[bytes]:
+        """The published lines."""
+        log, vault = self.open()
+        lines = [line async for run in log.read() for line in run]
+        await log.close()
+        await vault.close()
+        return lines
+
+    async def keys(self) -> dict[str, bytes]:
+        """The keys in the vault."""
+        log, vault = self.open()
+        keys = await vault.all()
+        await log.close()
+        await vault.close()
+        return keys
+
+
+class WatchedLog:
+    """Passes everything on, counts appends, and fails or waits where it is told to."""
+
+    false_head: Head | None = None
+    """Where it says that it ends, if that is not true."""
+
+    def __init__(self, inner: EventLog, trace: list[str]) -> None:
+        self._inner = inner
+        self._trace = trace
+        self.batches: list[int] = []
+        self.error: Exception | None = None
+        self._gate = asyncio.Event()
+        self._gate.set()
+        self._reached = asyncio.Event()
+
+    @property
+    def position(self) -> int:
+        return self._inner.position
+
+    @property
+    def lost_for(self) -> float:
+        return self._inner.lost_for
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        return self._inner.read(after, upto)
+
+    @asynccontextmanager
+    async def exclusive(self, timeout: float) -> AsyncIterator[Appender]:
+        async with self._inner.exclusive(timeout) as appender:
+            yield WatchedAppender(self, appender)
+
+    def hold(self) -> None:
+        """Let no append through until `let_go`."""
+        self._reached.clear()
+        self._gate.clear()
+
+    async def held(self) -> None:
+        """Wait until an append is being held, and everybody has had their turn meanwhile."""
+        await asyncio.wait_for(self._reached.wait(), 10)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def let_go(self) -> None:
+        """Let what is held through."""
+        self._gate.set()
+
+    async def release_reserve(self) -> bool:
+        return await self._inner.release_reserve()
+
+    async def pass_on(
+        self, appender: Appender, lines: Sequence[bytes], head: Head, *, revokes: bool
+    ) -> None:
+        """Append, unless told to fail, and not before the gate is open."""
+        self._reached.set()
+        await self._gate.wait()
+        self._trace.append("append")
+        if self.error is not None:
+            raise self.error
+        await appender.append(lines, head, revokes=revokes)
+        self.batches.append(len(lines))
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class WatchedAppender:
+    """The holder of the lock on a watched log."""
+
+    def __init__(self, log: WatchedLog, inner: Appender) -> None:
+        self._log = log
+        self._inner = inner
+        self.head = log.false_head or inner.head
+
+    def keep_reserve(self) -> None:
+        self._inner.keep_reserve()
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
+        await self._log.pass_on(self._inner, lines, head, revokes=revokes)
+
+
+class WatchedVault:
+    """Passes everything on, and fails where it is told to."""
+
+    def __init__(self, inner: Vault, trace: list[str]) -> None:
+        self.inner = inner
+        self._trace = trace
+        self.error: Exception | None = None
+
+    async def put(self, keys: Mapping[str, bytes]) -> None:
+        self._trace.append("put")
+        if self.error is not None:
+            raise self.error
+        await self.inner.put(keys)
+
+    async def get(self, subjects: Collection[str]) -> dict[str, bytes]:
+        if self.error is not None:
+            raise self.error
+        return await self.inner.get(subjects)
+
+    async def all(self) -> dict[str, bytes]:
+        return await self.inner.all()
+
+    async def destroy(self, subjects: Collection[str]) -> None:
+        await self.inner.destroy(subjects)
+
+    async def erased(self) -> dict[str, frozenset[bytes]]:
+        return await self.inner.erased()
+
+    async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
+        await self.inner.add_tombstones(tombstones)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class JournalHarness:
+    """One process: a journal over a watched log and a watched vault."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        now: Callable[[], str] | None = None,
+        limits: JournalConfig = DEFAULT_LIMITS,
+    ) -> None:
+        log, vault = storage.open()
+        ticks = count(1)
+        self.storage = storage
+        self.trace: list[str] = []
+        self.fenced: list[bool] = []
+        self.log = WatchedLog(log, self.trace)
+        self.vault = WatchedVault(vault, self.trace)
+        environment = Runtime(
+            now or (lambda: at(next(ticks))),
+            lambda: str(UUID(bytes=_random.randbytes(16))),
+            _random.randbytes,
+        )
+        self.journal = Journal(
+            self.log, self.vault, environment, limits, on_fence=lambda: self.fenced.append(True)
+        )
+
+    async def register(self, name: str) -> CommandResult:
+        """Register a user of that name."""
+        return await self.journal.execute(RegisterUser(profile(name)))
+
+    async def create(self, owner: int, title: str = "a title") -> CommandResult:
+        """Make an item."""
+        return await self.journal.execute(CreateItem(owner, Content(title)))
+
+    async def sums(self) -> tuple[str, str]:
+        """Digest and checksum of the state."""
+        state = await self.journal.state()
+        return state.digest(), state.checksum()
+
+    async def state(self) -> State:
+        return await self.journal.state()
+
+
+async def lose_key(house: JournalHarness, subject: str) -> None:
+    """Remove a key behind the vault's back: no tombstone is left."""
+    vault = house.vault.inner
+    if isinstance(vault, SqliteVault):
+        await vault._call(lambda db: db.execute("DELETE FROM keys WHERE subject = ?", [subject]))
+    else:
+        assert isinstance(vault, MemoryVault)
+        del vault._keys[subject]
+
+
+@asynccontextmanager
+async def opened(
+    storage: Storage,
+    *,
+    now: Callable[[], str] | None = None,
+    limits: JournalConfig = DEFAULT_LIMITS,
+) -> AsyncIterator[JournalHarness]:
+    """A house whose journal has started, and is closed at the end."""
+    house = JournalHarness(storage, now=now, limits=limits)
+    try:
+        await house.journal.start()
+        yield house
+    finally:
+        house.log.let_go()
+        await house.journal.close()
+        await house.log.close()
+        await house.vault.close()

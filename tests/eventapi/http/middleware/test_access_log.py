@@ -1,0 +1,124 @@
+"""The access log: one line a request, of the route, and of the path only at level debug."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventapi.http.middleware.access_log import access_log
+from tests.eventapi.http.client import Api, quiet_settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "server.log"
+
+
+def logging_api(file: Path, form: str) -> Api:
+    return Api(quiet_settings(log_level="info", log_format=form, log_file=str(file)))
+
+
+def test_a_line_for_programs_has_every_member(file: Path) -> None:
+    with logging_api(file, "json") as api:
+        ann = api.caller("ann")
+        answer = ann.get("/api/v2/items/7", headers={"x-request-id": "mine"})
+        assert answer.status_code == 404
+        api.request("GET", "/health/live")
+    entries: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(entries) == 4
+    _, _, read, live = entries
+    members = ["time", "level", "logger", "method", "route", "status", "milliseconds", "request_id"]
+    assert list(read) == [*members, "user"]
+    assert list(live) == members
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", read["time"])
+    assert (read["level"], read["logger"]) == ("info", "eventapi.access")
+    assert (read["method"], read["status"]) == ("GET", 404)
+    assert read["route"].startswith("/api/v2/items/{")
+    assert (read["request_id"], read["user"]) == ("mine", "users/1")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize(
+    "path", ["/items/ann%0a%0dfake", "/%e2%80%a8ann", "/nowhere/ann", "/items?q=ann", "//ann"]
+)
+def test_what_was_typed_is_not_in_the_log(file: Path, form: str, path: str) -> None:
+    with logging_api(file, form) as api:
+        api.request("GET", path)
+    text = file.read_text()
+    assert text.count("\n") == len(text.splitlines()) == 1
+    assert "ann" not in text
+    assert "GET" in text
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/nowhere/ann?token=secret", "/nowhere/ann"),
+        ("/item%20s/%0a%0dfake", "/item%20s/%0a%0dfake"),
+        ("/api/v3/items", "/api/v3/items"),
+    ],
+)
+def test_the_path_of_an_unknown_route_is_in_it_at_debug(
+    file: Path, form: str, path: str, shown: str
+) -> None:
+    settings = quiet_settings(log_level="debug", log_format=form, log_file=str(file))
+    with Api(settings) as api:
+        api.request("GET", path)
+        api.request("GET", "/items/7")
+    lines = [line for line in file.read_text().splitlines() if " GET " in line or '"GET"' in line]
+    unknown, known = lines
+    if form == "json":
+        assert (json.loads(unknown)["route"], json.loads(unknown)["path"]) == ("-", shown)
+        assert "path" not in json.loads(known)
+    else:
+        assert " 404 GET - " in unknown
+        assert f" path={shown}" in unknown
+        assert " path=" not in known
+    assert "secret" not in unknown
+
+
+@pytest.mark.parametrize("form", [True, False])
+@pytest.mark.parametrize("raw", [b"/a b\n\x1b[31m\xff?x=1", None])
+def test_no_byte_of_a_path_can_move_the_cursor(form: bool, raw: bytes | None) -> None:
+    """Whatever a server lets through."""
+    written: list[bytes] = []
+
+    async def main() -> None:
+        log = access_log(written.append, as_json=form, paths=True)
+        path = "/a b\n\x1b[31m"
+        scope: Any = {"method": "GET", "request_id": "r", "path": path, "raw_path": raw}
+        log(scope, 404, 0.001)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    (line,) = written
+    assert line.count(b"\n") == 1
+    assert line.decode().rstrip("\n").isprintable()
+    assert b"/a%20b%0A%1B%5B31m" in line
+
+
+def test_lines_that_could_not_be_written_keep_no_others_back() -> None:
+    written: list[bytes] = []
+
+    def write(lines: bytes) -> None:
+        if not written:
+            written.append(b"")
+            raise MemoryError
+        written.append(lines)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        log = access_log(write, as_json=False)
+        for number in range(3):
+            scope: Any = {"method": "GET", "request_id": f"r{number}"}
+            log(scope, 200, 0.001)
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [lines.partition(b"=")[2] for lines in written[1:]] == [b"r1\n", b"r2\n"]

@@ -1,0 +1,188 @@
+"""Traces: a span a request, with a write in it, of the trace that the client is in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
+
+from eventapi.http.middleware.tracing import Tracing, tracing_of
+from eventapi.http.request import ApiRequest
+from eventapi.http.response import Reply
+from eventapi.http.routes import items
+from events.errors import ConfigurationError
+from tests.eventapi.http.client import Api, quiet_settings
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
+
+
+class Traced:
+    """An app, and the spans of it."""
+
+    def __init__(self, file: Path) -> None:
+        self.exporter = InMemorySpanExporter()
+        tracing = Tracing(
+            TracerProvider(shutdown_on_exit=False), lambda: SimpleSpanProcessor(self.exporter)
+        )
+        settings = quiet_settings(log_level="info", log_format="json", log_file=str(file))
+        self.file = file
+        self.api = Api(settings, tracing=tracing)
+
+    def spans(self, name: str) -> list[ReadableSpan]:
+        return [span for span in self.exporter.get_finished_spans() if span.name == name]
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.file.read_text().splitlines()]
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Iterator[Traced]:
+    found = Traced(tmp_path / "server.log")
+    with found.api:
+        yield found
+
+
+def test_a_request_is_a_span_named_by_its_route(traced: Traced) -> None:
+    ann = traced.api.caller()
+    number = ann.create()
+    ann.get(f"/api/v2/items/{number}")
+    (span,) = traced.spans("GET /api/v2/items/{item_id}")
+    assert span.kind is SpanKind.SERVER
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "GET",
+        "http.route": "/api/v2/items/{item_id}",
+        "http.response.status_code": 200,
+    }
+    assert span.status.status_code is StatusCode.UNSET
+
+
+def test_a_write_is_a_span_in_that_of_its_request(traced: Traced) -> None:
+    traced.api.caller().create()
+    (request,) = traced.spans("POST /items")
+    write = traced.spans("journal write")[-1]
+    assert write.parent is not None
+    assert request.context is not None
+    assert write.parent.span_id == request.context.span_id
+    assert request.start_time is not None
+    assert request.end_time is not None
+    assert request.start_time <= (write.start_time or 0) <= (write.end_time or 0)
+    assert (write.end_time or 0) <= request.end_time
+
+
+def test_the_trace_of_the_client_goes_on_and_is_in_the_access_log(traced: Traced) -> None:
+    traced.api.request("GET", "/health/live", headers={"traceparent": TRACEPARENT})
+    (span,) = traced.spans("GET /health/live")
+    assert span.parent is not None
+    assert format_span_id(span.parent.span_id) == PARENT
+    traced.api.request("GET", "/health/live")
+    first, second = traced.lines()
+    assert first["trace_id"] == TRACE
+    assert second["trace_id"] == trace_of(traced.spans("GET /health/live")[1]) != TRACE
+
+
+def trace_of(span: ReadableSpan) -> str:
+    assert span.context is not None
+    return format_trace_id(span.context.trace_id)
+
+
+@pytest.mark.parametrize("sent", ["", "00-x-y-z", "00-" + "0" * 32 + "-" + PARENT + "-01", "é" * 9])
+def test_a_trace_that_is_none_begins_a_new_one(traced: Traced, sent: str) -> None:
+    answer = traced.api.request(
+        "GET", "/health/live", headers=[(b"traceparent", sent.encode("latin-1"))]
+    )
+    assert answer.status_code == 200
+    (span,) = traced.spans("GET /health/live")
+    assert span.parent is None
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "canary@example.org",
+        "canary=a,canary=b",
+        "Canary=1",
+        "good=1,canary=",
+        ",".join(f"canary{number}=1" for number in range(40)),
+        "canary=" + "x" * 300,
+        "canary=\u00e9",
+        "canary=1",
+    ],
+)
+def test_nothing_of_the_state_of_a_trace_is_told(
+    traced: Traced, caplog: pytest.LogCaptureFixture, sent: str
+) -> None:
+    headers = [(b"traceparent", TRACEPARENT.encode()), (b"tracestate", sent.encode("latin-1"))]
+    assert traced.api.request("GET", "/health/live", headers=headers).status_code == 200
+    assert "canary" not in caplog.text.lower()
+    (span,) = traced.spans("GET /health/live")
+    assert trace_of(span) == TRACE
+    assert span.context is not None
+    assert not span.context.trace_state
+
+
+def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
+    traced.api.request("GET", "/canary")
+    traced.api.request("CANARY", "/items")
+    unknown, other = traced.spans("GET"), traced.spans("HTTP")
+    assert [span.attributes for span in unknown + other] == [
+        {"http.request.method": "GET", "http.response.status_code": 404},
+        {"http.request.method": "_OTHER", "http.response.status_code": 405},
+    ]
+
+
+def test_an_error_is_one_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(request: ApiRequest) -> Reply:
+        raise ValueError("canary")
+
+    monkeypatch.setattr(items, "create_item", fail)
+    broken = Traced(tmp_path / "server.log")
+    with broken.api as api:
+        assert api.caller().post("/items", json={"title": "a"}).status_code == 500
+    (span,) = broken.spans("POST /items")
+    assert span.status.status_code is StatusCode.ERROR
+    assert "canary" not in span.to_json()
+
+
+def test_a_write_that_is_refused_says_nothing_of_why(traced: Traced) -> None:
+    traced.api.caller("canary")
+    bob = traced.api.caller("bob")
+    before = len(traced.spans("journal write"))
+    answer = bob.under("/api/v2").patch("/auth/me", json={"email": "canary@example.org"})
+    assert answer.status_code == 409
+    (write,) = traced.spans("journal write")[before:]
+    assert list(write.events) == []
+    assert write.status.description is None
+
+
+def test_nothing_personal_is_in_a_span(traced: Traced) -> None:
+    ann = traced.api.caller("canary-name")
+    number = ann.create("canary title", "canary text")
+    ann.get("/items?q=canary", headers={"baggage": "canary=1", "user-agent": "canary"})
+    ann.get(f"/items/{number}canary", headers={"tracestate": "vendor=1", "cookie": "canary"})
+    traced.api.login("canary-name", "canary-password")
+    said = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
+    assert "journal write" in said
+    assert "canary" not in said
+    assert ann.token not in said
+
+
+def test_variables_that_opentelemetry_refuses_stop_the_start_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+
+    async def start() -> None:
+        async with tracing_of({}, "1").exporting():
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"^OTEL_.*max_queue_size"):
+        asyncio.run(start())

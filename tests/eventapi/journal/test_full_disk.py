@@ -1,0 +1,262 @@
+"""The journal where there is no room: what takes rights away is written, the rest is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from eventapi.commands.command import Command
+from eventapi.commands.items import CreateItem, DeleteItem, RestoreItem, UpdateItem
+from eventapi.commands.sessions import (
+    EndSession,
+    ExpireSession,
+    Lifetime,
+    RefreshSession,
+    StartSession,
+)
+from eventapi.commands.users import (
+    ChangePassword,
+    DisableUser,
+    EnableUser,
+    EraseUser,
+    GrantRole,
+    RegisterUser,
+    RehashPassword,
+    RevokeRole,
+    UpdateProfile,
+)
+from eventapi.journal.batch import CommandResult, IdempotencyKey
+from eventapi.testing.given import profile
+from events.errors import NotFound, StorageFull, Unauthenticated
+from events.log.memory import MemoryLog
+from events.log.port import EventLog, Head
+from events.vault.memory import MemoryVault
+from events.vault.port import Vault
+from events.vocabulary.items import Content
+from events.vocabulary.sessions import Device
+from tests.eventapi.harness import JournalHarness, Storage, opened
+
+ROOT = "operator/root"
+KEY = IdempotencyKey("a" * 64, b"r" * 32)
+
+
+class SmallLog(MemoryLog):
+    """A log that can be full, and has a reserve."""
+
+    is_full = False
+    has_reserve = True
+
+    async def release_reserve(self) -> bool:
+        released, self.has_reserve = self.has_reserve, False
+        return released
+
+    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
+        if self.is_full and not revokes:
+            raise StorageFull("no room")
+        await super().append(lines, head, revokes=revokes)
+
+
+class SmallVault(MemoryVault):
+    """A vault on the disk of a log."""
+
+    def __init__(self, log: SmallLog) -> None:
+        super().__init__()
+        self._log = log
+
+    async def destroy(self, subjects: Collection[str]) -> None:
+        if subjects and self._log.is_full and self._log.has_reserve:
+            raise StorageFull("no room for the vault")
+        await super().destroy(subjects)
+
+
+class SmallStorage(Storage):
+    """What outlives a process, on a disk that can be full."""
+
+    def __init__(self) -> None:
+        self.log = SmallLog()
+        self.vault = SmallVault(self.log)
+
+    def open(self) -> tuple[EventLog, Vault]:
+        return self.log, self.vault
+
+
+LONG = Lifetime(9_000, 9_000)
+
+
+def start(user: int, session: str, lifetime: Lifetime = LONG) -> Command:
+    name = ("", "ann", "bob")[user]
+    return StartSession(user, f"hash of {name}", session, f"of {session}", lifetime, Device())
+
+
+BEFORE: list[Command] = [
+    RegisterUser(profile("ann")),
+    RegisterUser(profile("bob")),
+    *(start(1, f"a{number}") for number in range(3)),
+    start(1, "a3", Lifetime(0, 0)),
+    start(2, "b1"),
+    GrantRole("ann", "auditor", ROOT),
+    CreateItem(1, Content("an item")),
+    RefreshSession("a2", 0, "next", LONG),
+    RefreshSession("a2", 1, "after", LONG),
+]
+
+REVOKING: dict[str, Command] = {
+    "logout": EndSession(1, "a1", "logout"),
+    "end a session": EndSession(1, "a1", "revoked"),
+    "end all sessions": EndSession(1, "a1", "revoked", everywhere=True),
+    "expire a session": ExpireSession("a3"),
+    "a spent refresh token": RefreshSession("a2", 0, "x", LONG),
+    "change the password": ChangePassword(1, "hash of ann", "another", "a1"),
+    "disable": DisableUser("ann", ROOT),
+    "revoke a role": RevokeRole("ann", "auditor", ROOT),
+    "erase": EraseUser("ann", ROOT),
+}
+OTHERS: dict[str, Command] = {
+    "register": RegisterUser(profile("eve")),
+    "log in": start(1, "a9"),
+    "refresh": RefreshSession("a1", 0, "next", LONG),
+    "update the profile": UpdateProfile(1, full_name="Ann"),
+    "rehash the password": RehashPassword(1, "hash of ann", "another"),
+    "enable": EnableUser("ann", ROOT),
+    "grant a role": GrantRole("ann", "operator", ROOT),
+    "create an item": CreateItem(1, Content("a title")),
+    "update an item": UpdateItem(1, 1, "a title"),
+    "restore an item": RestoreItem(1, 1, 1, Content("a title")),
+    "delete an item": DeleteItem(1, 1),
+}
+
+
+@asynccontextmanager
+async def full() -> AsyncIterator[JournalHarness]:
+    """A journal over a full disk."""
+    storage = SmallStorage()
+    async with opened(storage) as house:
+        await house.journal.execute_all(BEFORE[:2])
+        for command in BEFORE[2:]:
+            await house.journal.execute(command)
+        storage.log.is_full = True
+        yield house
+    async with opened(storage) as again:
+        assert await again.sums() == await house.sums()
+
+
+@pytest.mark.parametrize("name", REVOKING)
+def test_what_takes_rights_away_is_written(name: str) -> None:
+    async def run() -> None:
+        async with full() as house:
+            outcome = await house.journal.execute(REVOKING[name])
+            assert outcome.record.position == len(BEFORE) + 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_nothing_else_is_written(name: str) -> None:
+    async def run() -> None:
+        async with full() as house:
+            with pytest.raises(StorageFull):
+                await house.journal.execute(OTHERS[name])
+            assert (await house.state()).position == len(BEFORE)
+
+    asyncio.run(run())
+
+
+def test_of_a_batch_only_what_takes_rights_away_is_written() -> None:
+    """And of commands that stand or fall together all or none."""
+
+    async def run() -> None:
+        async with full() as house:
+            wishes: list[list[Command]] = [
+                [OTHERS["create an item"]],
+                [REVOKING["logout"]],
+                [REVOKING["disable"], OTHERS["register"]],
+                [DeleteItem(1, 99)],
+                [DisableUser("bob", ROOT), EndSession(1, "a3", "revoked")],
+            ]
+            found = await asyncio.gather(
+                *map(house.journal.execute_all, wishes), return_exceptions=True
+            )
+            kinds = [type(answer) for answer in found]
+            assert kinds == [StorageFull, list, StorageFull, NotFound, list]
+            state = await house.state()
+            assert state.position == len(BEFORE) + 3
+            assert state.users.by_id[1].status == "enabled"
+            assert state.users.by_id[2].status == "disabled"
+
+    asyncio.run(run())
+
+
+def test_a_refusal_that_rests_on_what_was_not_written_is_not_told() -> None:
+    """The refresh was not written, so its token is not spent, and the session goes on."""
+
+    async def run() -> None:
+        async with full() as house:
+            refresh = OTHERS["refresh"]
+            again = RefreshSession("a1", 1, "after", LONG)
+            late = RefreshSession("a1", 0, "next", LONG)
+            found = await asyncio.gather(
+                house.journal.execute(refresh),
+                house.journal.execute(again),
+                house.journal.execute(late),
+                house.journal.execute(REVOKING["disable"]),
+                return_exceptions=True,
+            )
+            kinds = [StorageFull, Unauthenticated, StorageFull, CommandResult]
+            assert [type(answer) for answer in found] == kinds
+
+    asyncio.run(run())
+
+
+def test_a_retry_of_a_request_that_was_written_gets_its_answer() -> None:
+    async def run() -> None:
+        async with full() as house:
+            house.storage.log.is_full = False  # type: ignore[attr-defined]  # a SmallStorage
+            create = OTHERS["create an item"]
+            first = await house.journal.execute(create, "", KEY)
+            house.storage.log.is_full = True  # type: ignore[attr-defined]  # as above
+            again = await house.journal.execute(create, "", KEY)
+            assert again.record.position == first.record.position
+
+    asyncio.run(run())
+
+
+def test_the_key_of_the_erased_is_destroyed_with_the_room_of_the_reserve() -> None:
+    async def run() -> None:
+        async with full() as house:
+            await house.journal.execute(REVOKING["erase"])
+            assert set(await house.vault.all()) == {"users/2"}
+
+    asyncio.run(run())
+
+
+def test_a_start_on_a_full_disk_finishes_an_erasure_that_was_cut_short() -> None:
+    async def run() -> None:
+        async with full() as house:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(house.vault, "destroy", nothing)  # It died before.
+                await house.journal.execute(REVOKING["erase"])
+            assert len(await house.vault.all()) == 2
+            async with opened(house.storage):
+                assert set(await house.vault.all()) == {"users/2"}
+
+    asyncio.run(run())
+
+
+async def nothing(_: Collection[str]) -> None:
+    """What is left out."""
+
+
+def test_control_a_journal_that_does_not_ask_for_the_reserve_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eventapi.commands.command.Decision.revokes", False)
+
+    async def run() -> None:
+        async with full() as house:
+            with pytest.raises(StorageFull):
+                await house.journal.execute(REVOKING["logout"])
+
+    asyncio.run(run())

@@ -1,0 +1,340 @@
+"""The past of an item is what a fold of the log up to there comes to, and reads only its lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from eventapi.queries.history import RECORDS_PER_READ, History, _runs
+from eventapi.testing.given import Happened, at, created, folded_records, records_of, registered
+from eventapi.testing.sample_log import Written, key_of, write
+from eventapi.testing.strategies import sound_histories
+from events.errors import Invalid, Overloaded
+from events.log.memory import MemoryLog
+from events.log.port import Head
+from events.sealing import Keyring
+from events.vault.memory import MemoryVault
+from events.vocabulary.items import Content, ContentChanges, ItemDeleted, ItemRestored, ItemUpdated
+from projections.state import State
+
+
+def updated(number: int, title: str) -> Happened:
+    """An item has another title."""
+    return f"items/{number}", ItemUpdated(personal=ContentChanges(title=title))
+
+
+class CountingLog(MemoryLog):
+    """A log that counts the lines that were read of it."""
+
+    lines_read = 0
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        async for lines in super().read(after, upto):
+            self.lines_read += len(lines)
+            yield lines
+
+
+def past_of(written: Written) -> tuple[History, CountingLog]:
+    log = CountingLog(written.lines, Head(len(written.lines), written.records[-1].hash))
+    keyring = Keyring()
+    for subject in written.keys:
+        keyring.add(subject, key_of(subject))
+    return History(log, keyring, MemoryVault(), None), log
+
+
+@given(sound_histories(), st.data())
+def test_the_past_is_a_fold_of_the_log_up_to_there(
+    history: list[Happened], data: st.DataObject
+) -> None:
+    written = write(history)
+    if not written.records:
+        return
+    state = folded_records(written.records)
+    past, _ = past_of(written)
+    position = data.draw(st.integers(0, state.position))
+    then = folded_records(written.records[:position])
+    for user in state.users.by_id.values():
+        if user.status == "erased":
+            continue
+        items = state.items.all_of_owner(user.id)
+        found = asyncio.run(past.items_at(position, items, state))
+        assert [found.items.by_id[number] for number in found.items.by_owner[user.id]] == [
+            then.items.by_id[number] for number in then.items.by_owner[user.id]
+        ]
+        for item in items:
+            life = asyncio.run(past.of_item(item, state))
+            subject = f"items/{item.id}"
+            assert [replace(one, end=0) for one in life] == [
+                replace(one, end=0) for one in written.records if one.subject == subject
+            ]
+
+
+@given(sound_histories(), st.integers(-2, 40))
+def test_a_time_means_the_last_position_by_then(history: list[Happened], second: int) -> None:
+    written = write(history)
+    if not written.records:
+        return
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+    found = asyncio.run(past.position(at(second), state))
+    assert found == sum(record.time <= at(second) for record in written.records)
+
+
+def test_a_position_that_is_not_yet_is_refused() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+    state = folded_records(records_of([registered(1, "ann")]))
+    assert asyncio.run(past.position(1, state)) == 1
+    with pytest.raises(Invalid):
+        asyncio.run(past.position(2, state))
+
+
+def test_what_is_read_does_not_depend_on_how_long_the_log_is() -> None:
+    def read_of(others: int) -> int:
+        history = [registered(1, "ann"), created(1, 1)]
+        history += [created(number, 1) for number in range(2, others)]
+        written = write(history)
+        past, log = past_of(written)
+        state: State = folded_records(written.records)
+        item = state.items.by_id[1]
+        assert len(asyncio.run(past.of_item(item, state))) == 1
+        return log.lines_read
+
+    assert read_of(10) == read_of(200) == 2
+
+
+def test_others_have_their_turn_while_a_long_life_is_read() -> None:
+    history = [registered(1, "ann"), created(1, 1)]
+    history += [updated(1, f"title {number}") for number in range(1000)]
+    written = write(history)
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+
+    async def turns() -> int:
+        life = asyncio.create_task(past.of_item(state.items.by_id[1], state))
+        count = 0
+        while not life.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert len(life.result()) == 1001
+        return count
+
+    assert asyncio.run(turns()) > 3
+
+
+def test_the_past_of_an_item_takes_no_memory_for_how_long_the_log_is() -> None:
+    history = [registered(1, "ann"), created(1, 1)]
+    history += [created(number, 1) for number in range(2, 3000)]
+    written = write([*history, updated(1, "the last")])
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+    then = asyncio.run(past.items_at(state.position, [state.items.by_id[1]], state))
+    assert then.items.by_id[1].title == "the last"
+    assert bytes(then.items.lives) == b""
+
+
+@pytest.mark.parametrize(
+    ("positions", "runs"),
+    [
+        ([], []),
+        ([5], [(5, 5)]),
+        ([1, 2, 3], [(1, 3)]),
+        ([1, 33, 66], [(1, 33), (66, 66)]),
+        (range(1, 41), [(1, 16), (17, 32), (33, 40)]),
+        (range(1, 200, 30), [(1, 61), (91, 151), (181, 181)]),
+    ],
+)
+def test_near_positions_are_read_in_one(
+    positions: Sequence[int], runs: list[tuple[int, int]]
+) -> None:
+    assert [(first, last) for first, last, _ in _runs(positions)] == runs
+    backwards = list(_runs(positions[::-1]))
+    assert [one for _, _, wanted in backwards for one in wanted] == list(positions[::-1])
+    assert all((min(wanted), max(wanted)) == (first, last) for first, last, wanted in backwards)
+
+
+def versions(*changes: ContentChanges, size: int = 1) -> list[Happened]:
+    """An item, another one, and then these changes of the first, ``size`` times over."""
+    start = [registered(1, "ann"), created(1, 1), created(2, 1)]
+    return [*start, *(("items/1", ItemUpdated(personal=change)) for change in changes * size)]
+
+
+BOTH = ContentChanges(title="both", description="of them")
+TITLE = ContentChanges(title="title")
+RESTORED: Happened = ("items/1", ItemRestored(3, personal=Content("back", "again")))
+DELETED: Happened = ("items/1", ItemDeleted())
+
+
+@pytest.mark.parametrize(
+    ("last", "most"),
+    [
+        ([("items/1", ItemUpdated(personal=BOTH))], 2),
+        ([RESTORED], 2),
+        ([DELETED], 2),
+        ([("items/1", ItemUpdated(personal=BOTH)), ("items/1", ItemUpdated(personal=TITLE))], 6),
+        ([RESTORED, *[("items/1", ItemUpdated(personal=TITLE))] * 5], 20),
+    ],
+)
+def test_a_past_state_reads_back_to_the_last_whole_content(last: list[Happened], most: int) -> None:
+    written = write(versions(TITLE, size=500) + last)
+    past, log = past_of(written)
+    state = folded_records(written.records)
+    item = state.items.find(1)
+    assert item is not None
+    then = asyncio.run(past.items_at(state.position, [item], state))
+    assert then.items.by_id.get(1) == state.items.by_id.get(1)
+    assert log.lines_read <= most
+
+
+def test_control_of_changes_of_one_field_all_are_read() -> None:
+    written = write(versions(TITLE, size=500))
+    past, log = past_of(written)
+    state = folded_records(written.records)
+    then = asyncio.run(past.items_at(state.position, [state.items.by_id[1]], state))
+    assert then.items.by_id[1] == state.items.by_id[1]
+    assert log.lines_read > 500
+
+
+def test_no_more_than_a_few_lines_of_a_long_life_are_read_at_once() -> None:
+    """However long the life of an item is, and however far its events lie apart."""
+    history = versions(TITLE, size=300)
+    for number in range(3, 200):
+        history += [created(number, 1), ("items/1", ItemUpdated(personal=TITLE))]
+    written = write(history)
+    past, log = past_of(written)
+    state = folded_records(written.records)
+
+    async def most() -> int:
+        found, before = 0, 0
+        positions = state.items.lives.of(state.items.by_id[1].version)
+        async for records in past.slices(positions):
+            assert len(records) <= RECORDS_PER_READ
+            found, before = max(found, log.lines_read - before), log.lines_read
+        return found
+
+    assert asyncio.run(most()) <= 65
+
+
+def test_one_caller_has_one_turn_and_few_have_turns_at_once() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+    running: list[int] = []
+    most: dict[str, int] = {"callers": 0, "of one": 0}
+
+    async def read(caller: int) -> None:
+        async with past.turn_of(caller):
+            running.append(caller)
+            most["callers"] = max(most["callers"], len(running))
+            most["of one"] = max(most["of one"], running.count(caller))
+            await asyncio.sleep(0.001)
+            running.remove(caller)
+
+    async def run() -> None:
+        await asyncio.gather(*(read(number % 10) for number in range(100)))
+
+    asyncio.run(run())
+    assert most == {"callers": 4, "of one": 1}
+    assert not past._callers
+
+
+def test_a_caller_with_too_many_reads_is_refused_and_no_other() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def read(caller: int) -> str:
+        try:
+            async with past.turn_of(caller):
+                await asyncio.sleep(0)
+        except Overloaded:
+            return "refused"
+        return "read"
+
+    async def run() -> list[str]:
+        return await asyncio.gather(read(2), *(read(1) for _ in range(40)), read(3))
+
+    found = asyncio.run(run())
+    assert found == ["read"] + ["read"] * 32 + ["refused"] * 8 + ["read"]
+
+
+def test_a_caller_without_reads_is_admitted_however_many_others_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slow clients keep their histories open: a few accounts must not take all places for ever."""
+    monkeypatch.setattr("eventapi.queries.history._READS", 4)
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def run() -> None:
+        with ExitStack() as slow:
+            for caller in (1, 1, 2, 2):
+                slow.enter_context(past.admit(caller))
+            with pytest.raises(Overloaded), past.admit(1):
+                pass
+            async with past.turn_of(3):
+                with pytest.raises(Overloaded), past.admit(3):
+                    pass
+
+    asyncio.run(run())
+    assert not past._callers
+
+
+def test_the_answers_to_repeated_requests_take_turns_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A repeated request may cost as much as any read of the past, so one caller has one turn."""
+    written = write([*versions(TITLE, size=3), DELETED])
+    past, _ = past_of(written)
+    state = folded_records(written.records)
+    running: list[int] = []
+    read = History.items_at
+
+    async def counted(self: History, position: int, *rest: Any) -> State:
+        running.append(position)
+        assert len(running) == 1
+        await asyncio.sleep(0.001)
+        found = await read(self, position, *rest)
+        running.pop()
+        return found
+
+    monkeypatch.setattr(History, "items_at", counted)
+
+    async def run() -> list[Any]:
+        answers = (past.entity_after(state.position - 1, "items/1", state) for _ in range(40))
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    found = asyncio.run(run())
+    assert [getattr(one, "title", type(one)) for one in found] == ["title"] * 32 + [Overloaded] * 8
+    assert not past._callers
+
+
+@pytest.mark.parametrize("last", [[], [DELETED]])
+def test_an_entity_that_did_not_change_since_is_not_read_from_the_log(last: list[Happened]) -> None:
+    written = write([*versions(TITLE, size=3), *last])
+    past, log = past_of(written)
+    state = folded_records(written.records)
+
+    async def run() -> list[Any]:
+        answers = (past.entity_after(state.position, "items/1", state) for _ in range(100))
+        return await asyncio.gather(*answers)
+
+    assert set(asyncio.run(run())) == {state.items.by_id.get(1)}
+    assert log.lines_read == 0
+
+
+def test_a_turn_that_is_cancelled_is_given_back() -> None:
+    past, _ = past_of(write([registered(1, "ann")]))
+
+    async def run() -> None:
+        async with past.turn_of(1):
+            waiting = asyncio.create_task(past.turn_of(1).__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        async with past.turn_of(1):
+            pass
+
+    asyncio.run(run())
+    assert not past._callers

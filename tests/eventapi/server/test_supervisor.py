@@ -1,0 +1,127 @@
+"""The supervisor of several workers waits for none of them, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from eventapi.server.supervisor import Worker
+from tests.end_to_end.server import Command, Server, is_running
+
+SECONDS = 30.0
+PATIENT = 3600
+"""A limit that no test waits for."""
+
+
+def serving(**limits: int) -> Command:
+    """How our own command serves, with other limits."""
+
+    def command(port: int, workers: int) -> Sequence[str]:
+        changed = [f"supervisor.{name} = {value}" for name, value in limits.items()]
+        arguments = ["serve", "--port", str(port), "--workers", str(workers)]
+        lines = [
+            "from eventapi.cli import main, supervisor",
+            *changed,
+            f"main.program.main({arguments!r})",
+        ]
+        return ["-c", "\n".join(lines)]
+
+    return command
+
+
+def stopped(server: Server) -> int:
+    """One of the workers, which from now on hangs, and has been asked how it is."""
+    hanging = min(server.worker_pids())
+    os.kill(hanging, signal.SIGSTOP)
+    time.sleep(1)  # A turn of the supervisor and more; were it less, nothing would be tested.
+    return hanging
+
+
+def until_replaced(server: Server, worker: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    while worker in server.worker_pids() or len(server.worker_pids()) < server.workers:
+        assert time.monotonic() < deadline, "the worker is not replaced"
+        time.sleep(0.02)
+    server.wait_until_ready()
+
+
+def test_a_worker_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=PATIENT)) as server:
+        hanging = stopped(server)
+        os.kill(hanging, signal.SIGKILL)
+        until_replaced(server, hanging)
+        assert (
+            f"warning  uvicorn.error: worker [{hanging}] was killed by SIGKILL, another takes its place"
+            in server.output
+        )
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "what"),
+    [
+        ("raise SystemExit(74)", "ended with code 74"),
+        ("pass", "ended with code 0"),
+        ("import os; os.kill(os.getpid(), 11)", "was killed by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 40)", "was killed by signal 40"),
+    ],
+)
+def test_what_became_of_a_worker_is_told_with_its_signal_or_code(program: str, what: str) -> None:
+    worker = Worker(uvicorn.Config("nothing"), [])
+    worker.process = get_context("spawn").Process(target=exec, args=(program,))
+    worker.process.start()
+    worker.process.join()
+    assert worker.end() == what
+
+
+@pytest.mark.long
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=5)) as server:
+        until_replaced(server, stopped(server))
+        assert "gave no sign of life for 5 s and was killed, another takes" in server.output
+        assert server.stop() == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_ends_though_a_worker_hangs(tmp_path: Path, how: signal.Signals) -> None:
+    limits = {"HEALTH_SECONDS": PATIENT, "END_SECONDS": 1}
+    with Server(tmp_path / "data", 2, serving(**limits)) as server:
+        workers = server.worker_pids()
+        stopped(server)
+        os.kill(server.pid, how)
+        assert server.wait() == (0 if how == signal.SIGTERM else 130)
+    assert not any(map(is_running, workers))
+
+
+@pytest.mark.long
+def test_a_dead_worker_is_replaced_while_another_hangs(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 3, serving(HEALTH_SECONDS=PATIENT)) as server:
+        hanging = stopped(server)
+        killed = max(server.worker_pids())
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + SECONDS
+        while killed in server.worker_pids() or len(server.worker_pids()) < server.workers:
+            assert time.monotonic() < deadline, "the dead worker is not replaced"
+            time.sleep(0.02)
+        os.kill(hanging, signal.SIGCONT)
+        assert server.stop() == 0
+
+
+@pytest.mark.long
+def test_workers_are_added_and_taken_away_by_signals(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", 2, serving()) as server:
+        for sign, count in ((signal.SIGTTIN, 3), (signal.SIGTTOU, 2)):
+            os.kill(server.pid, sign)
+            deadline = time.monotonic() + SECONDS
+            while len(server.worker_pids()) != count:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        assert server.stop() == 0

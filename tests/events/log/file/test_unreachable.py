@@ -1,0 +1,103 @@
+"""Calls that fail around a write: nothing done is called undone, and every failure has a name."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from events.errors import LogUnavailable
+from events.log.file.log import JsonlLog
+from tests.events.log_helpers import append, everything, in_event_loop, opened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+def fail(*_: object) -> None:
+    raise OSError(errno.EIO, "broken")
+
+
+def failing_flock(operation: int) -> Callable[[int, int], None]:
+    """A flock of which one operation fails."""
+    real = fcntl.flock
+
+    def flock(descriptor: int, asked: int) -> None:
+        if asked & operation:
+            fail()
+        real(descriptor, asked)
+
+    return flock
+
+
+@in_event_loop
+async def test_a_write_whose_lock_is_not_let_go_of_is_written_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is durable and published by then: to call it refused would invite a second one."""
+    async with opened(path) as log:
+        with monkeypatch.context() as broken:
+            broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_UN))
+            lines = await append(log)
+        assert await everything(log) == lines
+        assert "was not released" in caplog.text
+        lines += await append(log)
+        async with opened(path) as other:
+            assert await everything(other) == lines
+            await append(other)
+
+
+@in_event_loop
+async def test_a_lock_that_fails_makes_the_log_unavailable_and_keeps_no_turn(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as log, opened(path) as other:
+        with monkeypatch.context() as broken:
+            broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_EX))
+            with pytest.raises(LogUnavailable):
+                await append(log)
+        await append(other)
+        await append(log)
+
+
+@pytest.mark.parametrize("call", ["fstat", "pread"])
+@in_event_loop
+async def test_a_call_that_fails_makes_the_log_unavailable(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    async with opened(path) as log:
+        lines = await append(log)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, call, fail)
+            with pytest.raises(LogUnavailable):
+                await (append(log) if call == "fstat" else everything(log))
+        assert await everything(log) == lines
+
+
+@in_event_loop
+async def test_a_mark_that_is_not_synced_at_the_end_is_no_trouble(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = False
+
+    class Page(mmap.mmap):
+        def flush(self, *_: int) -> None:
+            if failing:
+                fail()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mmap, "mmap", Page)
+        log = JsonlLog(path)
+    lines = await append(log)
+    failing = True
+    await log.close()
+    assert "the mark was not synced" in caplog.text
+    async with opened(path) as again:
+        assert await everything(again) == lines

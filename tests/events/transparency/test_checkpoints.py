@@ -1,0 +1,372 @@
+"""No two checkpoints contradict each other, whoever signs, and whatever becomes of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import stat
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from events.errors import ConfigurationError, Invalid, NotFound, SigningSuspended
+from events.transparency.checkpoints import Checkpoints
+from events.transparency.merkle import is_consistent, leaf_hash, root_of
+from events.transparency.signed_note import Note, Signer, TreeHead
+from events.transparency.signing import file as signing_file
+from events.transparency.signing import register
+from events.transparency.signing.file import FileSigning
+from events.transparency.signing.memory import MemorySigning
+from events.transparency.tree import Tree
+from tests.events.transparency.test_tree import LongLog
+
+WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
+
+
+def checkpoints(folder: Path, size: int, log: LongLog | None = None) -> Checkpoints:
+    return Checkpoints(Tree(log or LongLog(size)), FileSigning(folder / "events.jsonl"))
+
+
+def signed(folder: Path, size: int) -> Note:
+    return asyncio.run(checkpoints(folder, size).current())
+
+
+def suspended(folder: Path, size: int, reason: str) -> None:
+    with pytest.raises(SigningSuspended, match=reason):
+        signed(folder, size)
+
+
+def another(size: int, at: int) -> LongLog:
+    """A log whose line ``at`` is another one."""
+    log = LongLog(size)
+    log._lines[at] = b"another"
+    return log
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def file(folder: Path, suffix: str) -> Path:
+    return folder / f"events.jsonl.{suffix}"
+
+
+def test_the_key_is_made_once_with_a_register_and_kept_private(folder: Path) -> None:
+    note = signed(folder, 3)
+    assert asyncio.run(checkpoints(folder, 0).verifier()).has_signed(note)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
+        "events.jsonl.key": 0o600,
+        "events.jsonl.signed": 0o600,
+        "events.jsonl.checkpoint": file(folder, "checkpoint").stat().st_mode & 0o777,
+    }
+
+
+def test_a_log_that_grows_is_signed_again_and_one_that_does_not_is_not(folder: Path) -> None:
+    first = signed(folder, 3)
+    assert signed(folder, 3) == first
+    second = TreeHead.of(signed(folder, 700))
+    assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(700)])
+    proof = asyncio.run(checkpoints(folder, 700).consistency(3)).hashes
+    assert is_consistent(3, 700, TreeHead.of(first).root, second.root, proof)
+
+
+def test_a_log_that_was_put_back_is_not_signed_any_more(folder: Path) -> None:
+    before = signed(folder, 500)
+    suspended(folder, 400, "That is of 500 events, and the log has 400")
+    assert signed(folder, 500) == before
+
+
+def test_a_log_that_went_another_way_is_not_signed_any_more(folder: Path) -> None:
+    signed(folder, 500)
+    with pytest.raises(SigningSuspended, match="Its first 500 events are not"):
+        asyncio.run(checkpoints(folder, 600, another(600, 499)).current())
+
+
+# The files, each lost, replaced or put back
+
+
+@pytest.mark.parametrize("content", [None, "nonsense", str(WITNESS.sign("a note\n"))])
+def test_a_checkpoint_that_is_lost_or_damaged_is_made_again(
+    folder: Path, content: str | None
+) -> None:
+    before = signed(folder, 5)
+    file(folder, "checkpoint").unlink()
+    if content is not None:
+        file(folder, "checkpoint").write_text(content)
+    suspended(folder, 4, "That is of 5 events")
+    assert signed(folder, 5) == before
+
+
+def test_an_older_checkpoint_that_is_put_back_counts_for_nothing(folder: Path) -> None:
+    signed(folder, 3)
+    shutil.copy(file(folder, "checkpoint"), folder / "old")
+    signed(folder, 9)
+    shutil.copy(folder / "old", file(folder, "checkpoint"))
+    suspended(folder, 5, "That is of 9 events")
+
+
+def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> None:
+    """Another machine signed it with the same key."""
+    signed(folder, 3)
+    signer = Signer.of(file(folder, "key").read_text())
+    newer = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
+    file(folder, "checkpoint").write_text(str(newer))
+    suspended(folder, 5, "came here by a copy or a restore")
+
+
+def test_a_newer_checkpoint_beside_the_log_shows_that_another_machine_signs(folder: Path) -> None:
+    signed(folder, 3)
+    signer = Signer.of(file(folder, "key").read_text())
+    root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
+    newer = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
+    file(folder, "checkpoint").write_text(str(newer))
+    suspended(folder, 9, "came here by a copy or a restore")
+    asyncio.run(checkpoints(folder, 9).confirm(newer))
+    assert TreeHead.of(signed(folder, 9)).size == 9
+
+
+def test_a_key_that_is_lost_is_not_replaced_in_silence(folder: Path) -> None:
+    before = signed(folder, 5)
+    key = file(folder, "key").read_bytes()
+    file(folder, "key").unlink()
+    suspended(folder, 5, "key eventapi/[0-9a-f]{16} is not here")
+    assert file(folder, "checkpoint").read_text() == str(before)
+    file(folder, "key").write_bytes(key)
+    assert signed(folder, 5) == before
+
+
+def test_a_register_that_is_lost_stops_the_signing(folder: Path) -> None:
+    before = signed(folder, 5)
+    file(folder, "signed").unlink()
+    suspended(folder, 9, "came here by a copy or a restore")
+    asyncio.run(checkpoints(folder, 9).confirm(before))
+    assert TreeHead.of(signed(folder, 9)).size == 9
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"\0" * 1536])
+def test_a_damaged_register_stops_the_signing(folder: Path, damage: bytes) -> None:
+    signed(folder, 5)
+    file(folder, "signed").write_bytes(damage)
+    suspended(folder, 9, "came here by a copy")
+
+
+def _copy_whole(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+
+
+def _copy_register(folder: Path) -> None:
+    shutil.copy(file(folder, "signed"), folder / "kept")
+    file(folder, "signed").unlink()
+    (folder / "kept").rename(file(folder, "signed"))
+
+
+def _overwrite_with_older_files(folder: Path) -> None:
+    """Put an older copy back over the files that are there, which keep their inodes."""
+    shutil.copytree(folder, folder.with_name("copy"))
+    signed(folder, 7)
+    shutil.copytree(folder.with_name("copy"), folder, dirs_exist_ok=True)
+
+
+def _copy_key_alone(folder: Path) -> None:
+    key = file(folder, "key").read_bytes()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    file(folder, "key").write_bytes(key)
+
+
+@pytest.mark.parametrize(
+    "copied", [_copy_whole, _copy_register, _copy_key_alone, _overwrite_with_older_files]
+)
+def test_a_copy_of_the_files_signs_nothing_until_the_newest_checkpoint_is_shown(
+    folder: Path, copied: Callable[[Path], None]
+) -> None:
+    newest = signed(folder, 5)
+    copied(folder)
+    suspended(folder, 9, "came here by a copy or a restore")
+    assert asyncio.run(checkpoints(folder, 9).confirm(newest)) == TreeHead.of(newest)
+    assert TreeHead.of(signed(folder, 9)).size == 9
+
+
+def test_a_directory_that_is_moved_or_changes_its_owner_signs_on(folder: Path) -> None:
+    signed(folder, 5)
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    file(moved, "signed").chmod(0o640)
+    assert TreeHead.of(signed(moved, 9)).size == 9
+
+
+def test_control_a_register_that_does_not_know_its_place_signs_in_a_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "file_identity", lambda _: "anywhere")
+    signed(folder, 5)
+    _copy_whole(folder)
+    assert TreeHead.of(signed(folder, 9)).size == 9
+
+
+# What an operator decides
+
+
+def test_only_a_checkpoint_that_the_log_continues_confirms_a_key(folder: Path) -> None:
+    newest = signed(folder, 5)
+    file(folder, "signed").unlink()
+    with pytest.raises(SigningSuspended, match="That is of 5 events, and the log has 4"):
+        asyncio.run(checkpoints(folder, 4).confirm(newest))
+    with pytest.raises(SigningSuspended, match="Its first 5 events are not"):
+        asyncio.run(checkpoints(folder, 9, another(9, 2)).confirm(newest))
+    suspended(folder, 9, "came here by a copy")
+
+
+def test_only_a_checkpoint_of_the_log_s_own_key_confirms_it(folder: Path) -> None:
+    newest = signed(folder, 5)
+    file(folder, "signed").unlink()
+    forged = WITNESS.sign(newest.text)
+    with pytest.raises(Invalid, match="not signed by the log's key"):
+        asyncio.run(checkpoints(folder, 9).confirm(forged))
+    suspended(folder, 9, "came here by a copy")
+
+
+def test_an_older_checkpoint_shown_does_not_hide_a_newer_one_known_here(folder: Path) -> None:
+    older, newest = signed(folder, 3), signed(folder, 7)
+    file(folder, "signed").unlink()
+    assert asyncio.run(checkpoints(folder, 9).confirm(older)) == TreeHead.of(newest)
+    with pytest.raises(SigningSuspended):
+        asyncio.run(checkpoints(folder, 9, another(9, 5)).current())
+
+
+def test_a_new_key_sets_aside_what_the_old_one_had(folder: Path) -> None:
+    old = signed(folder, 5)
+    old_files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    signer = Signer.from_seed(bytes(32), "eventapi/")
+    new = asyncio.run(checkpoints(folder, 4, another(4, 1)).begin(signer))
+    assert TreeHead.of(new).origin == signer.verifier.name != TreeHead.of(old).origin
+    suffix = TreeHead.of(old).origin.rpartition("/")[2]
+    for name, content in old_files.items():
+        assert (folder / f"{name}.{suffix}").read_bytes() == content
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("lost", ["nothing", "checkpoint"])
+def test_a_process_that_died_while_it_began_a_new_key_leaves_no_store_that_looks_new(
+    folder: Path, lost: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that looks new would make a key of its own, which no event names."""
+    signed(folder, 5)
+    file(folder, lost).unlink(missing_ok=True)
+    done = 0
+
+    def dying(work: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object) -> None:
+            nonlocal done
+            work(*arguments)
+            done += 1
+            if done == step:
+                raise Died
+
+        return run
+
+    signer = Signer.from_seed(bytes(32), "eventapi/")
+    with monkeypatch.context() as patch, suppress(Died):
+        for name in ("sync_directory", "create_register", "write_durably"):
+            patch.setattr(signing_file, name, dying(getattr(signing_file, name)))
+        FileSigning(folder / "events.jsonl")._begin(signer)
+    assert asyncio.run(FileSigning(folder / "events.jsonl").read()).status != "new"
+
+
+def test_a_process_that_died_while_it_made_the_first_key_is_no_harm(folder: Path) -> None:
+    folder.mkdir()
+    register.create_register(file(folder, "signed"), WITNESS.verifier.vkey, None)
+    assert TreeHead.of(signed(folder, 5)).size == 5
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "PRIVATE+KEY+a+00000000+AAAA", "é"])
+def test_a_key_that_is_none_is_named_with_its_path(folder: Path, content: str) -> None:
+    folder.mkdir()
+    file(folder, "key").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"events\.jsonl\.key"):
+        signed(folder, 5)
+
+
+# Several that sign
+
+
+def test_many_that_sign_at_once_agree(folder: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        notes = list(threads.map(lambda _: signed(folder, 1_000), range(16)))
+    assert len(set(map(str, notes))) == 1
+
+
+def test_a_process_that_is_behind_does_not_take_back_what_was_signed(folder: Path) -> None:
+    """Another process signed a longer log between the look and the lock."""
+    log = LongLog(10)
+
+    class Slow(FileSigning):
+        @asynccontextmanager
+        async def exclusive(self) -> AsyncIterator[FileSigning]:
+            with ThreadPoolExecutor() as threads:
+                threads.submit(signed, folder, 20).result()
+            log._lines += [b"%d" % number for number in range(10, 20)]
+            log.head = LongLog(20).head
+            async with super().exclusive() as recorder:
+                yield recorder
+
+    slow = Checkpoints(Tree(log), Slow(folder / "events.jsonl"))
+    assert asyncio.run(slow.current()) == signed(folder, 20)
+
+
+# Witnesses
+
+
+def cosigned_by_witness(note: Note) -> str:
+    return str(Note(note.text, [*note.signatures, *WITNESS.sign(note.text).signatures]))
+
+
+def test_what_witnesses_sign_is_kept_while_the_log_grows(folder: Path) -> None:
+    note = signed(folder, 5)
+    signed(folder, 6)
+    answer = asyncio.run(checkpoints(folder, 7).cosign(cosigned_by_witness(note)))
+    assert str(answer) == cosigned_by_witness(note)
+    signed(folder, 8)
+    assert asyncio.run(checkpoints(folder, 8).cosigned()) == answer
+
+
+def test_the_current_checkpoint_carries_its_cosignatures(folder: Path) -> None:
+    note = signed(folder, 5)
+    cosigned = asyncio.run(checkpoints(folder, 5).cosign(cosigned_by_witness(note)))
+    assert signed(folder, 5) == cosigned
+    assert asyncio.run(checkpoints(folder, 5).inclusion(3)).checkpoint == cosigned
+    assert len(signed(folder, 6).signatures) == 1
+
+
+def test_an_older_cosigned_checkpoint_does_not_replace_a_newer_one(folder: Path) -> None:
+    older, newer = signed(folder, 5), signed(folder, 6)
+    kept = asyncio.run(checkpoints(folder, 6).cosign(cosigned_by_witness(newer)))
+    assert asyncio.run(checkpoints(folder, 6).cosign(cosigned_by_witness(older))) == kept
+
+
+def test_what_is_no_checkpoint_of_this_log_is_not_cosigned(folder: Path) -> None:
+    note = signed(folder, 5)
+    forged = Note(note.text, WITNESS.sign(note.text).signatures)
+    signer = Signer.of(file(folder, "key").read_text())
+    other = signer.sign(str(TreeHead(signer.verifier.name, 4, bytes(32))))
+    future = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
+    for content in (str(forged), str(other), str(future), "nonsense"):
+        with pytest.raises(Invalid):
+            asyncio.run(checkpoints(folder, 6).cosign(content))
+    with pytest.raises(NotFound):
+        asyncio.run(checkpoints(folder, 6).cosigned())
+
+
+def test_without_files_all_is_in_memory() -> None:
+    both = Checkpoints(Tree(LongLog(5)), MemorySigning())
+    assert asyncio.run(both.current()) == asyncio.run(both.current())

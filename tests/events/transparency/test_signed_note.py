@@ -1,0 +1,138 @@
+"""Signed notes and what is written in them, as others write and read them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.transparency.signed_note import (
+    Consistency,
+    Inclusion,
+    Note,
+    Signature,
+    Signer,
+    TreeHead,
+    Verifier,
+)
+
+SKEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz\n"
+VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+TEXT = (
+    "If you think cryptography is the answer to your problem,\n"
+    "then you don't know what your problem is.\n"
+)
+NOTE = (
+    TEXT + "\n\u2014 PeterNeumann "
+    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+)
+"""The example of golang.org/x/mod/sumdb/note."""
+
+OTHER = Signer.from_seed(bytes(range(32)), "other/")
+HASHES = st.lists(st.binary(min_size=32, max_size=32), max_size=5)
+HEAD = TreeHead("an origin", 7, bytes(range(32)))
+
+
+def test_the_example_of_the_standard() -> None:
+    signer = Signer.of(SKEY)
+    assert str(signer.sign(TEXT)) == NOTE
+    assert signer.verifier == Verifier.of(VKEY)
+    assert signer.verifier.vkey == VKEY
+    assert signer.skey == SKEY
+    assert str(Note.of(NOTE)) == NOTE
+    assert Verifier.of(VKEY).has_signed(Note.of(NOTE))
+
+
+def test_who_else_signed_is_nobody_s_proof() -> None:
+    note = Note.of(NOTE)
+    assert not OTHER.verifier.has_signed(note)
+    assert not OTHER.verifier.has_signed(Note(TEXT))
+    forged = Note(TEXT, [Signature(OTHER.verifier.name, note.signatures[0].box)])
+    assert not OTHER.verifier.has_signed(forged)
+
+
+@given(st.integers(0, len(TEXT) * 8 - 1))
+def test_a_flipped_bit_is_not_signed(bit: int) -> None:
+    content = bytearray(TEXT.encode())
+    content[bit // 8] ^= 1 << bit % 8
+    note = Note(content.decode("latin-1"), Note.of(NOTE).signatures)
+    assert not Verifier.of(VKEY).has_signed(note)
+
+
+def test_more_signatures_are_kept_as_they_come() -> None:
+    note = Note(TEXT, [*Note.of(NOTE).signatures, *OTHER.sign(TEXT).signatures])
+    assert Note.of(str(note)) == note
+    assert all(one.has_signed(note) for one in (Verifier.of(VKEY), OTHER.verifier))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "\n", TEXT, TEXT + "\n", NOTE[:-1], NOTE.replace("\u2014", "-"), NOTE + "x\n", "\n\n\n"],
+)
+def test_what_is_no_note_is_refused(content: str) -> None:
+    with pytest.raises(ValueError, match="no signed note"):
+        Note.of(content)
+
+
+@pytest.mark.parametrize(
+    "vkey", ["", "x", VKEY[:-4], VKEY.replace("c74f", "c74e"), VKEY + "AAAA", "n+c74f20a3+AQ=="]
+)
+def test_what_is_no_verifier_key_is_refused(vkey: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
+        Verifier.of(vkey)
+
+
+@pytest.mark.parametrize("skey", ["", "x", SKEY.replace("c74f", "c74e"), SKEY[8:], SKEY[:-9]])
+def test_what_is_no_private_key_is_refused(skey: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
+        Signer.of(skey)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "o\n", "o\n1\n", "o\n01\nAA==\n", "\n1\nAA==\n", "o\n-1\nAA==\n", "o\n1\nAA==\n"]
+)
+def test_what_is_no_checkpoint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no checkpoint"):
+        TreeHead.of(Note(text))
+
+
+def test_a_checkpoint_says_origin_size_and_root() -> None:
+    assert TreeHead.of(OTHER.sign(str(HEAD))) == HEAD
+    assert TreeHead.of(OTHER.sign(str(HEAD) + "an extension\n")) == HEAD
+
+
+@given(st.integers(0, 2**40), HASHES)
+def test_proofs_come_back_as_they_went(number: int, hashes: list[bytes]) -> None:
+    checkpoint = OTHER.sign(str(HEAD))
+    inclusion = Inclusion(number, hashes, checkpoint)
+    assert Inclusion.of(str(inclusion)) == inclusion
+    consistency = Consistency(number, hashes, checkpoint)
+    assert Consistency.of(str(consistency)) == consistency
+
+
+def test_what_is_no_proof_is_refused() -> None:
+    whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
+    for content in ("", whole.replace("@v1", "@v2"), whole.replace("index", "at"), whole[:40]):
+        with pytest.raises(ValueError):  # noqa: PT011 - the note has its own words
+            Inclusion.of(content)
+    with pytest.raises(ValueError, match="consistency"):
+        Consistency.of(whole)
+
+
+def test_extra_data_of_a_proof_is_let_through() -> None:
+    whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
+    assert Inclusion.of(whole.replace("index", "extra AAAA\nindex", 1)).index == 1
+
+
+@pytest.mark.parametrize("kind", [Inclusion, Consistency])
+def test_no_bit_of_a_proof_can_be_another_unseen(kind: type[Inclusion | Consistency]) -> None:
+    """Not even those at the end of base64 that say nothing."""
+    proof = kind(2, [bytes(32), bytes(range(32))], OTHER.sign(str(HEAD)))
+    content = str(proof).encode()
+    for bit in range(len(content) * 8):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        with suppress(ValueError):
+            assert kind.of(changed.decode()) != proof, changed

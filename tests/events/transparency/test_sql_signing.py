@@ -1,0 +1,255 @@
+"""The signing store in a database: one key for all instances, and no copy of it signs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from events.database import connection as database_module
+from events.database.connection import Database
+from events.errors import SigningSuspended
+from events.transparency.checkpoints import Checkpoints
+from events.transparency.merkle import leaf_hash, root_of
+from events.transparency.signed_note import Note, Signer, TreeHead
+from events.transparency.signing.sql import SqlSigning
+from events.transparency.tree import Tree
+from tests.events.log_helpers import in_event_loop
+from tests.events.rows import Server, by
+from tests.events.transparency.test_tree import LongLog
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.serving import serving
+
+pytestmark = pytest.mark.usefixtures("collected")
+
+COPIED = "here by a copy or a restore"
+
+
+@asynccontextmanager
+async def instance(
+    url: str, data: Path, size: int, *, behind_seconds: float = 0.0, log: LongLog | None = None
+) -> AsyncIterator[Checkpoints]:
+    """What an instance signs with, whose log has so many lines."""
+    data.mkdir(exist_ok=True)
+    database = await Database.open(url)
+    try:
+        store = SqlSigning(database, data / "database.checkpoint")
+        yield Checkpoints(Tree(log or LongLog(size)), store, behind_seconds)
+    finally:
+        await database.close()
+
+
+async def signed(url: str, data: Path, size: int) -> Note:
+    async with instance(url, data, size) as checkpoints:
+        return await checkpoints.current()
+
+
+async def suspended(url: str, data: Path, size: int, reason: str) -> None:
+    with pytest.raises(SigningSuspended, match=reason):
+        await signed(url, data, size)
+
+
+async def shown(url: str, data: Path, size: int, note: Note) -> None:
+    async with instance(url, data, size) as checkpoints:
+        await checkpoints.confirm(note)
+
+
+@in_event_loop
+async def test_all_instances_sign_with_one_key_and_continue_each_other(
+    url: str, tmp_path: Path
+) -> None:
+    first = await signed(url, tmp_path / "1", 5)
+    assert await signed(url, tmp_path / "2", 5) == first
+    second = TreeHead.of(await signed(url, tmp_path / "2", 300))
+    assert second.origin == TreeHead.of(first).origin
+    assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(300)])
+    assert await signed(url, tmp_path / "1", 300) == await signed(url, tmp_path / "2", 300)
+
+
+@in_event_loop
+async def test_several_that_sign_the_first_checkpoint_at_once_agree(
+    url: str, tmp_path: Path
+) -> None:
+    signing = [signed(url, tmp_path / str(number), 9) for number in range(6)]
+    assert len(set(map(str, await asyncio.gather(*signing)))) == 1
+
+
+@in_event_loop
+async def test_an_instance_that_is_behind_waits_for_what_another_one_signed(
+    url: str, tmp_path: Path
+) -> None:
+    newest = await signed(url, tmp_path / "1", 20)
+    log = LongLog(10)
+
+    async def hear() -> None:
+        await asyncio.sleep(0.1)
+        log._lines += [b"%d" % number for number in range(10, 20)]
+        log.head = LongLog(20).head
+
+    async with instance(url, tmp_path / "2", 0, behind_seconds=10, log=log) as checkpoints:
+        note, _ = await asyncio.gather(checkpoints.current(), hear())
+    assert note == newest
+
+
+@in_event_loop
+async def test_an_instance_that_knows_a_newer_checkpoint_refuses_an_older_database(
+    url: str, tmp_path: Path, server: Server
+) -> None:
+    """The row was put back in a way that the database does not show."""
+    await signed(url, tmp_path / "1", 5)
+    await signed(url, tmp_path / "2", 9)
+    note = await signed(url, tmp_path / "other", 9)
+    signer = Signer.from_seed(await _seed(url), "eventapi/")
+    root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
+    older = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
+    await shown(url, tmp_path / "fresh", 9, note)
+    await _put_row_back(url, older)
+    await suspended(url, tmp_path / "2", 7, "That is of 9 events, and the log has 7")
+
+
+async def _seed(url: str) -> bytes:
+    database = await Database.open(url)
+    try:
+        async with database.reading.connect() as connection:
+            found = await connection.scalar(
+                database_module.KEYS.select()
+                .with_only_columns(database_module.KEYS.c.key)
+                .where(database_module.KEYS.c.subject == "log")
+            )
+            assert isinstance(found, bytes)
+            return found
+    finally:
+        await database.close()
+
+
+async def _put_row_back(url: str, note: Note) -> None:
+    """Write an older checkpoint as a store of this very place would."""
+    database = await Database.open(url)
+    try:
+        async with SqlSigning(database, Path("/nonexistent/checkpoint")).exclusive() as row:
+            await row.record(note)
+    finally:
+        await database.close()
+
+
+# Dumps and standbys
+
+Restored = Callable[[PostgreSQL, str], str]
+
+
+def _into_another_database(postgresql: PostgreSQL, url: str) -> str:
+    other = postgresql.new_database()
+    _psql(postgresql, _dump(postgresql, url), other)
+    return other
+
+
+def _over_the_old_one(postgresql: PostgreSQL, url: str) -> str:
+    dump = _dump(postgresql, url, "--clean")
+    _psql(postgresql, dump, url)
+    return url
+
+
+def _rows_alone(postgresql: PostgreSQL, url: str) -> str:
+    """Into the tables that are there, which keep all that identifies them."""
+    dump = _dump(postgresql, url, "--data-only")
+    _psql(
+        postgresql,
+        "DELETE FROM eventapi_signing; DELETE FROM eventapi_keys;"
+        "DELETE FROM eventapi_head; DELETE FROM eventapi_events;" + dump,
+        url,
+    )
+    return url
+
+
+def _dump(postgresql: PostgreSQL, url: str, *options: str) -> str:
+    return postgresql.run([postgresql.program("pg_dump"), "--no-owner", *options, url])
+
+
+def _psql(postgresql: PostgreSQL, statements: str, url: str) -> None:
+    psql: list[str | Path] = [postgresql.program("psql"), "--quiet", "--set=ON_ERROR_STOP=1", url]
+    postgresql.run(psql, statements)
+
+
+@pytest.mark.parametrize("restored", [_into_another_database, _over_the_old_one, _rows_alone])
+@in_event_loop
+async def test_a_dump_that_is_loaded_signs_nothing_until_the_newest_checkpoint_is_shown(
+    restored: Restored, postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    url = postgresql.new_database()
+    newest = await signed(url, tmp_path / "1", 5)
+    there = restored(postgresql, url)
+    await suspended(there, tmp_path / "fresh", 9, COPIED)
+    await shown(there, tmp_path / "fresh", 9, newest)
+    assert TreeHead.of(await signed(there, tmp_path / "another", 9)).size == 9
+
+
+@in_event_loop
+async def test_control_a_row_that_does_not_know_its_writer_signs_in_a_loaded_dump(
+    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def anywhere(_: object) -> str:
+        return ""
+
+    monkeypatch.setattr("events.transparency.signing.sql.transaction_of", anywhere)
+    url = postgresql.new_database()
+    await signed(url, tmp_path / "1", 5)
+    _rows_alone(postgresql, url)
+    assert TreeHead.of(await signed(url, tmp_path / "fresh", 9)).size == 9
+
+
+@in_event_loop
+async def test_a_new_key_in_a_database_is_that_of_all_instances(url: str, tmp_path: Path) -> None:
+    old = await signed(url, tmp_path / "1", 5)
+    signer = Signer.from_seed(bytes(range(32)), "eventapi/")
+    async with instance(url, tmp_path / "1", 4) as checkpoints:
+        assert TreeHead.of(await checkpoints.begin(signer)).origin != TreeHead.of(old).origin
+    note = await signed(url, tmp_path / "2", 6)
+    assert signer.verifier.has_signed(note)
+
+
+@in_event_loop
+async def test_a_row_whose_key_is_gone_signs_nothing(url: str, tmp_path: Path) -> None:
+    await signed(url, tmp_path / "1", 5)
+    database = await Database.open(url)
+    async with database.transaction() as connection:
+        await connection.execute(database_module.KEYS.delete())
+    await database.close()
+    await suspended(url, tmp_path / "fresh", 9, "is not here")
+
+
+class Standby(PostgreSQL):
+    """A standby of another server, until it is promoted."""
+
+    def __init__(self, primary: PostgreSQL) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def prepare(self) -> None:
+        """Copy the primary's files as they are, with its write-ahead log."""
+        source = self._primary.url_of("postgres", "postgres")
+        base: list[str | Path] = [self.program("pg_basebackup"), f"--dbname={source}"]
+        options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]
+        self.run([*base, *options, "--pgdata", self.data])
+
+    def promote(self) -> None:
+        """Make it a server of its own, on a timeline of its own."""
+        self.sql("SELECT pg_promote(true)")
+
+
+@pytest.mark.long
+@in_event_loop
+async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkpoint_is_shown(
+    tmp_path: Path,
+) -> None:
+    """It may lack what the primary signed last, and no instance of its own knows."""
+    with serving(PostgreSQL()) as primary:
+        newest = await signed(primary.url, tmp_path / "1", 5)
+        with serving(Standby(primary)) as standby:
+            standby.promote()
+            url = by(primary.url, standby.port)
+            await suspended(url, tmp_path / "fresh", 9, COPIED)
+            await shown(url, tmp_path / "fresh", 9, newest)
+            assert TreeHead.of(await signed(url, tmp_path / "another", 9)).size == 9

@@ -1,0 +1,364 @@
+"""What every vault does, from the prose of `events.vault.port`; then what SQLite must not keep."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.errors import VaultUnavailable
+from events.vault.port import Vault
+from events.vault.sqlite import SqliteVault
+from events.vault.tombstones import UNKNOWN, fingerprint
+from tests.events.log_helpers import at_end, in_event_loop
+from tests.events.stores import KINDS, new_store
+
+Open = Callable[[], Awaitable[Vault]]
+"""Opens the one vault of a test once more, as another process would where the adapter has any."""
+
+KEYS = {f"users/{number}": bytes([number]) * 32 for number in range(1, 4)}
+
+
+@pytest.fixture(params=KINDS)
+def open_vault(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """A way to open the vault; whatever was opened is closed at the end."""
+    store = new_store(request.param, request, tmp_path)
+
+    async def open_and_note() -> Vault:
+        vault = await store.open_vault()
+        at_end(vault.close)
+        return vault
+
+    return open_and_note
+
+
+@in_event_loop
+async def test_a_new_vault_has_no_keys(open_vault: Open) -> None:
+    vault = await open_vault()
+    assert await vault.all() == {}
+    assert await vault.get(["users/1"]) == {}
+
+
+@in_event_loop
+async def test_keys_put_are_got_by_whoever_opens_the_vault(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    for opened in (vault, await open_vault()):
+        assert await opened.all() == KEYS
+        assert await opened.get(["users/2", "users/9"]) == {"users/2": KEYS["users/2"]}
+        assert await opened.get([]) == {}
+
+
+@in_event_loop
+async def test_any_number_of_keys_is_got_at_once(open_vault: Open) -> None:
+    vault = await open_vault()
+    keys = {f"users/{number}": number.to_bytes(32) for number in range(1, 2000)}
+    await vault.put(keys)
+    assert await vault.get(set(keys)) == keys
+
+
+@in_event_loop
+async def test_a_key_that_is_there_is_replaced(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    await vault.put({"users/2": b"k" * 32})
+    assert await vault.all() == KEYS | {"users/2": b"k" * 32}
+
+
+@in_event_loop
+async def test_a_destroyed_key_is_gone_and_the_others_stay(open_vault: Open) -> None:
+    vault, other = await open_vault(), await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/2", "users/3"])
+    for opened in (vault, other):
+        assert await opened.all() == {"users/1": KEYS["users/1"]}
+        assert await opened.get(KEYS) == {"users/1": KEYS["users/1"]}
+
+
+@in_event_loop
+async def test_destroying_what_is_not_there_is_no_error(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    for _ in range(2):
+        await vault.destroy(["users/3", "users/9"])
+    await vault.destroy([])
+    assert set(await vault.all()) == {"users/1", "users/2"}
+
+
+@in_event_loop
+async def test_a_subject_whose_key_was_destroyed_can_have_another(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(KEYS)
+    await vault.put({"users/1": b"k" * 32})
+    assert await vault.all() == {"users/1": b"k" * 32}
+
+
+@in_event_loop
+async def test_many_at_once_do_not_disturb_each_other(open_vault: Open) -> None:
+    vaults = [await open_vault(), await open_vault()]
+    keys = [{f"users/{number}": number.to_bytes(32)} for number in range(1, 121)]
+    await asyncio.gather(*(vaults[number % 2].put(key) for number, key in enumerate(keys)))
+    assert len(await vaults[0].all()) == 120
+
+
+# Tombstones
+
+
+@in_event_loop
+async def test_a_new_vault_has_no_tombstones(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    assert await vault.erased() == {}
+
+
+@in_event_loop
+async def test_a_destroyed_key_leaves_a_tombstone_that_every_process_reads(
+    open_vault: Open,
+) -> None:
+    vault, other = await open_vault(), await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/2", "users/3"])
+    wanted = {name: frozenset({fingerprint(KEYS[name])}) for name in ("users/2", "users/3")}
+    assert await vault.erased() == await other.erased() == wanted
+
+
+@in_event_loop
+async def test_a_subject_without_a_key_gets_a_tombstone_without_a_fingerprint(
+    open_vault: Open,
+) -> None:
+    vault = await open_vault()
+    await vault.destroy(["users/9"])
+    assert await vault.erased() == {"users/9": frozenset({UNKNOWN})}
+
+
+@in_event_loop
+async def test_destroying_twice_adds_no_second_tombstone(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/2", "users/9"])
+    before = await vault.erased()
+    await vault.destroy(["users/2", "users/9"])
+    assert await vault.erased() == before
+
+
+@in_event_loop
+async def test_a_tombstone_outlives_a_new_key_and_the_end_of_that_key(open_vault: Open) -> None:
+    vault = await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/1"])
+    await vault.put({"users/1": b"k" * 32})
+    assert await vault.erased() == {"users/1": frozenset({fingerprint(KEYS["users/1"])})}
+    await vault.destroy(["users/1"])
+    both = frozenset({fingerprint(KEYS["users/1"]), fingerprint(b"k" * 32)})
+    assert await vault.erased() == {"users/1": both}
+
+
+@in_event_loop
+async def test_tombstones_of_another_vault_are_added_and_their_keys_destroyed(
+    open_vault: Open,
+) -> None:
+    vault, other = await open_vault(), await open_vault()
+    await vault.put(KEYS)
+    await vault.destroy(["users/3"])
+    taken = {
+        "users/1": frozenset({fingerprint(KEYS["users/1"])}),
+        "users/2": frozenset({fingerprint(b"of another")}),
+        "users/3": frozenset({UNKNOWN}),
+    }
+    await vault.add_tombstones(taken)
+    await vault.add_tombstones({})
+    assert await other.all() == {"users/2": KEYS["users/2"]}
+    third = frozenset({UNKNOWN, fingerprint(KEYS["users/3"])})
+    assert await other.erased() == {**taken, "users/3": third}
+
+
+@in_event_loop
+async def test_any_number_of_tombstones_is_kept(open_vault: Open) -> None:
+    vault = await open_vault()
+    keys = {f"users/{number}": number.to_bytes(32) for number in range(1, 1300)}
+    await vault.put(keys)
+    await vault.destroy(keys)
+    wanted = {name: frozenset({fingerprint(key)}) for name, key in keys.items()}
+    assert await vault.erased() == wanted
+    await vault.add_tombstones(wanted)
+    assert await vault.erased() == wanted
+
+
+# SQLite
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.sqlite"
+
+
+def _bytes_beside(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+async def _destroyed_keys_found(path: Path, seed: int) -> set[bytes]:
+    """Put, replace and destroy many keys in turn; the destroyed ones that were on the disk after."""
+    chance = random.Random(seed)
+    alive: dict[str, bytes] = {}
+    gone: set[bytes] = set()
+    found: set[bytes] = set()
+    vault = SqliteVault(path)
+    for _ in range(12):
+        new = {f"users/{chance.randrange(10**6)}": chance.randbytes(32) for _ in range(100)}
+        gone |= {alive[name] for name in new if name in alive}
+        alive |= new
+        await vault.put(new)
+        ended = chance.sample(sorted(alive), min(len(alive), chance.randint(0, 150)))
+        gone |= {alive.pop(name) for name in ended}
+        await vault.destroy(ended)
+        content = _bytes_beside(path)
+        assert all(key in content for key in alive.values())
+        found |= {key for key in gone if key in content}
+    await vault.close()
+    return found
+
+
+@pytest.mark.parametrize("seed", [6, 9])
+@in_event_loop
+async def test_no_file_yields_a_destroyed_key_whatever_came_before(path: Path, seed: int) -> None:
+    assert await _destroyed_keys_found(path, seed) == set()
+
+
+@pytest.mark.parametrize("seed", [6, 9])
+@in_event_loop
+async def test_control_a_row_that_is_deleted_leaves_copies_even_with_secure_delete(
+    path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Which is why no row ever is: SQLite moves rows when it balances its tree."""
+    delete = "DELETE FROM keys WHERE subject = ?"
+    monkeypatch.setattr("events.vault.sqlite._DESTROY", delete)
+    assert await _destroyed_keys_found(path, seed) != set()
+
+
+@in_event_loop
+async def test_control_a_deleted_row_without_secure_delete_is_found(path: Path) -> None:
+    vault = SqliteVault(path)
+    await vault.put(KEYS)
+    await vault.close()
+    with closing(sqlite3.connect(path)) as careless, careless:
+        careless.execute("PRAGMA secure_delete = OFF")
+        careless.execute("DELETE FROM keys WHERE subject = 'users/2'")
+    assert KEYS["users/2"] in _bytes_beside(path)
+
+
+@in_event_loop
+async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    await SqliteVault(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_opening_a_vault_once_more_drops_no_lock_of_this_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or two processes would write into it at once."""
+    intruder = (
+        "import sqlite3, sys\n"
+        "try:\n"
+        "    sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')\n"
+        "except sqlite3.OperationalError as error:\n"
+        "    print(error)\n"
+    )
+    vault = SqliteVault(path)
+    vault._db.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr("events.vault.sqlite._BUSY_SECONDS", 0)
+    with suppress(VaultUnavailable):
+        asyncio.run(SqliteVault(path).close())
+    command = [sys.executable, "-c", intruder, str(path)]
+    assert subprocess.check_output(command, text=True) == "database is locked\n"
+    vault._db.rollback()
+    asyncio.run(vault.close())
+
+
+@in_event_loop
+async def test_keys_of_which_one_is_refused_are_all_refused(path: Path) -> None:
+    vault = SqliteVault(path)
+    with pytest.raises(VaultUnavailable):
+        await vault.put({"users/1": b"k" * 32, "users/2": b"too short"})
+    assert await vault.all() == {}
+    await vault.close()
+
+
+@in_event_loop
+async def test_what_cannot_be_reached_is_unavailable(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed vault, one that another holds for too long, and a file that is none."""
+    monkeypatch.setattr("events.vault.sqlite._BUSY_SECONDS", 0.01)
+    vault = SqliteVault(path)
+    with closing(sqlite3.connect(path)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(VaultUnavailable):
+            await vault.put(KEYS)
+    await vault.put(KEYS)
+    await vault.close()
+    with pytest.raises(VaultUnavailable):
+        await vault.all()
+    path.write_bytes(b"no database, but long enough to be taken for one" * 100)
+    with pytest.raises(VaultUnavailable):
+        SqliteVault(path)
+    with pytest.raises(VaultUnavailable):
+        SqliteVault(path.parent / "nowhere" / "keys.sqlite")
+
+
+def _of_an_earlier_version(path: Path) -> None:
+    """A vault without a table of tombstones: one key, and one that was overwritten by zeros."""
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("CREATE TABLE keys (subject TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT")
+        rows = [("users/1", KEYS["users/1"]), ("users/2", bytes(32))]
+        old.executemany("INSERT INTO keys VALUES (?, ?)", rows)
+
+
+@in_event_loop
+async def test_zeros_of_an_earlier_version_are_tombstones_also_under_a_new_key(path: Path) -> None:
+    _of_an_earlier_version(path)
+    vault = SqliteVault(path)
+    unknown = {"users/2": frozenset({UNKNOWN})}
+    assert (await vault.all(), await vault.erased()) == ({"users/1": KEYS["users/1"]}, unknown)
+    await vault.put({"users/2": b"k" * 32})
+    assert await vault.erased() == unknown
+    await vault.close()
+
+
+@in_event_loop
+async def test_a_read_only_copy_of_an_earlier_version_can_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _of_an_earlier_version(path)
+    connect = sqlite3.connect
+
+    def read_only(address: str, **options: Any) -> sqlite3.Connection:
+        found: sqlite3.Connection = connect(address.replace("mode=rw", "mode=ro"), **options)
+        return found
+
+    monkeypatch.setattr("events.vault.sqlite.sqlite3.connect", read_only)
+    vault = SqliteVault(path, begin=False)
+    assert await vault.erased() == {"users/2": frozenset({UNKNOWN})}
+    await vault.close()
+
+
+@in_event_loop
+async def test_a_key_and_its_tombstone_change_together_or_not_at_all(path: Path) -> None:
+    vault = SqliteVault(path)
+    await vault.put(KEYS)
+    with closing(sqlite3.connect(path)) as careless, careless:
+        careless.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON keys BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    with pytest.raises(VaultUnavailable):
+        await vault.destroy(["users/1"])
+    assert (await vault.all(), await vault.erased()) == (KEYS, {})
+    await vault.close()

@@ -1,0 +1,117 @@
+"""Stored hashes: what well-known software writes is taken, and what would cost too much is not."""
+
+from __future__ import annotations
+
+import itertools
+
+import bcrypt
+import pytest
+from argon2 import PasswordHasher, profiles
+from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import Type
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.vocabulary.password_hashes import (
+    MAX_LANES,
+    MAX_MEMORY_KIB,
+    MAX_PASSES,
+    MAX_ROUNDS,
+    MAX_WORK_KIB,
+    MIN_ROUNDS,
+    check_hash,
+    hash_kind,
+)
+
+SALT, DIGEST = "c2FsdHNhbHRzYWx0c2FsdA", "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g"
+REST = "EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"
+
+
+def argon2(memory: int = 8, passes: int = 1, lanes: int = 1) -> str:
+    return f"$argon2id$v=19$m={memory},t={passes},p={lanes}${SALT}${DIGEST}"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        PasswordHasher().hash("x"),
+        PasswordHasher.from_parameters(profiles.RFC_9106_LOW_MEMORY).hash("x"),
+        PasswordHasher(1, 16, 1, type=Type.I).hash("x"),
+        PasswordHasher(1, 16, 1, type=Type.D).hash("x"),
+        argon2(102_400, 2, 8),  # passlib's default
+        argon2(65_536, 4),  # PHP's default
+        argon2(262_144, 3),  # libsodium's "moderate"
+        f"$argon2i$m=8,t=1,p=1${SALT}${DIGEST}",  # version 1.0 of argon2, without a version
+        f"$2a$10${REST}",  # Java's and Ruby's
+        f"$2b$12${REST}",  # Python's
+        f"$2y$10${REST}",  # PHP's
+    ],
+    ids=itertools.count(),
+)
+def test_hashes_of_well_known_software_are_taken(stored: str) -> None:
+    assert check_hash(stored) == hash_kind(stored)
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "named"),
+    [
+        (argon2(MAX_MEMORY_KIB), argon2(MAX_MEMORY_KIB + 1), f"{MAX_MEMORY_KIB}"),
+        (argon2(8, MAX_PASSES), argon2(8, MAX_PASSES + 1), f"{MAX_PASSES}"),
+        (argon2(MAX_MEMORY_KIB, 4), argon2(MAX_MEMORY_KIB, 5), f"{MAX_WORK_KIB}"),
+        (argon2(256, 1, MAX_LANES), argon2(256, 1, MAX_LANES + 1), f"{MAX_LANES}"),
+        (argon2(64, 1, 8), argon2(63, 1, 8), "needs 64"),
+        (f"$2b${MAX_ROUNDS}${REST}", f"$2b${MAX_ROUNDS + 1}${REST}", f"{MAX_ROUNDS}"),
+        (f"$2b$0{MIN_ROUNDS}${REST}", f"$2b$0{MIN_ROUNDS - 1}${REST}", f"{MIN_ROUNDS}"),
+    ],
+)
+def test_a_cost_is_taken_up_to_its_bound_and_refused_beyond_with_the_bound(
+    most: str, more: str, named: str
+) -> None:
+    check_hash(most)
+    with pytest.raises(ValueError, match=named):
+        check_hash(more)
+    assert hash_kind(more) is None
+
+
+def test_hashes_cost_the_same_where_only_names_salts_and_digests_differ() -> None:
+    assert hash_kind(f"$2a$10${REST}") == hash_kind(f"$2y$10${'.' * 53}")
+    assert hash_kind(PasswordHasher().hash("x")) == hash_kind(PasswordHasher().hash("y"))
+    assert hash_kind(argon2(16)) != hash_kind(argon2(24))
+
+
+@pytest.mark.parametrize(
+    "stored", [f"$2a$04${REST}", argon2(16, 2), f"$argon2d$m=8,t=1,p=1${SALT}${DIGEST}"]
+)
+def test_a_decoy_is_a_hash_of_its_kind_that_nothing_matches(stored: str) -> None:
+    kind = check_hash(stored)
+    assert check_hash(kind.decoy) == kind
+    if kind.is_bcrypt:
+        assert not bcrypt.checkpw(b"x", kind.decoy.encode())
+    else:
+        with pytest.raises(VerifyMismatchError):
+            PasswordHasher().verify(kind.decoy, "x")
+
+
+PIECES = ["$", "argon2id", "argon2", "v=19", "m=8", "m=8,t=1,p=1", ",", "=", "2b", "04", "é", "\0"]
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from([*PIECES, SALT, DIGEST, REST]), max_size=9).map("".join)
+    | st.tuples(st.sampled_from([argon2(), f"$2b$04${REST}"]), st.integers(0, 90), st.text()).map(
+        lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + 1 :]
+    )
+)
+def test_any_text_is_taken_or_refused_and_the_libraries_agree_with_what_is_taken(
+    stored: str,
+) -> None:
+    try:
+        kind = check_hash(stored)
+    except ValueError:
+        return
+    assert stored.isascii()
+    if kind.is_bcrypt:
+        bcrypt.checkpw(b"x", stored.encode())
+    elif kind.work <= 1024:
+        with pytest.raises(VerifyMismatchError):
+            PasswordHasher().verify(stored, "x")

@@ -1,0 +1,52 @@
+"""Bugs to be found: fault points that do not find them prove nothing.
+
+Some are the simulation's. Those that take a loss of power, a second process or two faults at once
+are not among them: here a file keeps what was written, nobody else is there, and one call fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from events.errors import VaultUnavailable
+from events.log.file.log import JsonlLog
+from events.vault.sqlite import SqliteVault
+from tests.fault_injection.simulation import planted
+from tests.fault_injection.simulation.planted import Bug, instead
+
+_real_put = SqliteVault.put
+
+
+def _write_once(log: JsonlLog, data: bytes, offset: int) -> None:
+    """Take a short write for a whole one."""
+    os.pwrite(log._file, data, offset)
+
+
+def _refuse_as_it_is(_: JsonlLog, error: OSError) -> NoReturn:
+    raise error
+
+
+async def _put_perhaps(vault: SqliteVault, keys: Mapping[str, bytes]) -> None:
+    with suppress(VaultUnavailable):
+        await _real_put(vault, keys)
+
+
+_SIMULATED: Sequence[str] = (
+    "acknowledge before the sync",
+    "publish before the sync",
+    "drop the fence, and trust the cache",
+    "apply before the append",
+    "do not recover",
+    "cut below the mark",
+)
+
+PLANTED: Mapping[str, Bug] = {
+    "take a short write for a whole one": instead(JsonlLog, "_write_all", _write_once),
+    "tell an error as it comes": instead(JsonlLog, "_refuse", _refuse_as_it_is),
+    "write without the key": instead(SqliteVault, "put", _put_perhaps),
+    **{name: planted.PLANTED[name] for name in _SIMULATED},
+}
+"""What is wrong, by what one would say of it."""

@@ -1,0 +1,350 @@
+"""The system calls of a simulated machine, in the shape in which the modules of the log ask them.
+
+`operating_system` is the seam: for as long as it is entered, the names ``os``, ``fcntl``, ``time``,
+``mmap`` and the like in those modules stand for the machine. Their own code is what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl as real_fcntl
+import io
+import os as real_os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from types import SimpleNamespace
+
+from eventapi.tasks import snapshots as snapshotting
+from events.io import files
+from events.log.file import commit_index as mark
+from events.log.file import log as jsonl
+from events.log.file import reserve
+from projections import snapshots
+from tests.fault_injection.simulation.disk import File, Folder, Node
+from tests.fault_injection.simulation.loop import Executor
+from tests.fault_injection.simulation.machine import KilledError, Machine
+from tests.fault_injection.simulation.paths import OpenFile, Path, lookup, temporary_file
+
+WALL_CLOCK = 1_767_225_600.0
+"""The first second of 2026."""
+
+
+class Calls:
+    """Everything that is asked of the operating system."""
+
+    O_RDWR, O_RDONLY, O_CREAT = real_os.O_RDWR, real_os.O_RDONLY, real_os.O_CREAT
+    O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
+    O_CLOEXEC, O_DIRECTORY = real_os.O_CLOEXEC, real_os.O_DIRECTORY
+    O_NOFOLLOW = real_os.O_NOFOLLOW
+    LOCK_EX, LOCK_NB, LOCK_UN = real_fcntl.LOCK_EX, real_fcntl.LOCK_NB, real_fcntl.LOCK_UN
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.clock_offset = 0.0
+        self._starved = False
+
+    def _node(self, descriptor: int) -> Node:
+        process = self.machine.process
+        if process.dead:
+            raise KilledError
+        try:
+            return process.descriptors[descriptor]
+        except KeyError:
+            raise OSError(errno.EBADF, "no such descriptor") from None
+
+    def _file(self, descriptor: int) -> File:
+        node = self._node(descriptor)
+        if isinstance(node, Folder):
+            raise IsADirectoryError(errno.EISDIR, "it is a directory")
+        return node
+
+    # os
+
+    def open(self, path: Path, flags: int, _: int = 0o777) -> int:
+        self.machine.step(f"open {path}")
+        node: Node | None = lookup(self.machine.root, path.parts)
+        if node is None:
+            if not flags & self.O_CREAT:
+                raise FileNotFoundError(errno.ENOENT, "no such file")
+            node = File()
+            path.folder().change({path.name: node})
+        elif flags & self.O_EXCL:
+            raise FileExistsError(errno.EEXIST, "it exists")
+        return self.machine.new_descriptor(node)
+
+    def close(self, descriptor: int) -> None:
+        self.machine.step("close")
+        node = self._node(descriptor)
+        if isinstance(node, File) and node.locked_by == descriptor:
+            node.locked_by = 0
+        del self.machine.process.descriptors[descriptor]
+
+    def pread(self, descriptor: int, size: int, offset: int) -> bytes:
+        self.machine.step(f"pread {size} at {offset}")
+        return bytes(self._file(descriptor).cache[offset : offset + size])
+
+    def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        machine, content = self.machine, bytes(data)
+        machine.step(f"pwrite {len(content)} at {offset}")
+        machine.stall()
+        file = self._file(descriptor)
+        is_starved = self._starved and machine.faults.short > 0
+        if is_starved or machine.fails(machine.faults.full):
+            self._starved = False
+            machine.counts["disk full"] += 1
+            raise OSError(errno.ENOSPC, "no space left")
+        if len(content) > 1 and machine.fails(machine.faults.short):
+            machine.counts["short writes"] += 1
+            content = content[: machine.random.randrange(1, len(content))]
+            self._starved = machine.random.random() < 0.5
+        half = machine.random.randrange(len(content)) if content and machine.fails(0.2) else 0
+        if half:
+            file.write(content[:half], offset)
+            machine.step("pwrite, half-way")
+            machine.stall()
+        file.write(content[half:], offset + half)
+        machine.step("pwritten")
+        return len(content)
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        """Write at the end of a file, which is all that is asked for."""
+        return self.pwrite(descriptor, data, len(self._file(descriptor).cache))
+
+    def ftruncate(self, descriptor: int, size: int) -> None:
+        self.machine.step(f"ftruncate to {size}")
+        self._file(descriptor).truncate(size)
+        self.machine.step("truncated")
+
+    def posix_fallocate(self, descriptor: int, offset: int, size: int) -> None:
+        self.machine.step(f"fallocate {size} at {offset}")
+        if self.machine.fails(self.machine.faults.full):
+            self.machine.counts["disk full"] += 1
+            raise OSError(errno.ENOSPC, "no space left")
+        file = self._file(descriptor)
+        file.truncate(max(len(file.cache), offset + size))
+
+    def fchown(self, *_: int) -> None:
+        """Everything is of one owner."""
+
+    def fdatasync(self, descriptor: int) -> None:
+        self.machine.step("fdatasync", risk=10)
+        self.machine.stall()
+        self._sync(self._file(descriptor))
+
+    def fsync(self, descriptor: int) -> None:
+        self.machine.step("fsync")
+        node = self._node(descriptor)
+        if isinstance(node, File):
+            self._sync(node)
+        elif self.machine.fails(self.machine.faults.sync):
+            self.machine.counts["failed syncs of directories"] += 1
+            raise OSError(errno.EIO, "input/output error")
+        else:
+            node.sync()
+            self.machine.step("directory synced")
+
+    def _sync(self, file: File) -> None:
+        machine = self.machine
+        machine.counts["syncs"] += 1
+        if machine.fails(machine.faults.sync):
+            machine.counts["failed syncs"] += 1
+            file.fail_to_sync(machine.random)
+            machine.step("sync failed", risk=50)
+            raise OSError(errno.EIO, "input/output error")
+        file.sync()
+        machine.step("synced")
+
+    def fstat(self, descriptor: int) -> SimpleNamespace:
+        self.machine.step("fstat")
+        file = self._file(descriptor)
+        size = len(file.cache)
+        return SimpleNamespace(st_size=size, st_dev=0, st_ino=id(file), st_uid=0, st_gid=0)
+
+    def stat(self, path: str) -> SimpleNamespace:
+        """Which file it is; no step, because nothing here removes or replaces the log."""
+        node = lookup(self.machine.root, tuple(path.split("/")[1:]))
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+        return SimpleNamespace(st_dev=0, st_ino=id(node))
+
+    def fchmod(self, descriptor: int, mode: int) -> None:
+        """Modes and owners are not simulated."""
+
+    def geteuid(self) -> int:
+        return 1000
+
+    # fcntl, time
+
+    def flock(self, target: int | OpenFile, operation: int) -> None:
+        descriptor = target if isinstance(target, int) else target.fileno()
+        self.machine.step("unlock" if operation == self.LOCK_UN else "flock")
+        file = self._file(descriptor)
+        if operation == self.LOCK_UN:
+            if file.locked_by == descriptor:
+                file.locked_by = 0
+        elif file.locked_by in {0, descriptor}:
+            file.locked_by = descriptor
+        else:
+            raise BlockingIOError(errno.EWOULDBLOCK, "locked")
+
+    def monotonic(self) -> float:
+        return self.machine.now
+
+    def sleep(self, seconds: float) -> None:
+        self.machine.sleep_until(self.machine.now + seconds)
+
+    def time_ns(self) -> int:
+        return int((WALL_CLOCK + self.clock_offset + self.machine.now) * 1e9)
+
+    # What the modules build on them
+
+    def open_file(
+        self, target: int | Path, mode: str = "rb", *, closefd: bool = True
+    ) -> io.BytesIO:
+        """A file to read from, as the builtin ``open`` gives it for a descriptor."""
+        assert isinstance(target, int)
+        assert (mode, closefd) == ("rb", False)
+        return io.BytesIO(self.pread(target, len(self._file(target).cache), 0))
+
+    @asynccontextmanager
+    async def open_async(self, path: Path, mode: str, buffering: int) -> AsyncIterator[AsyncReader]:
+        """A file as aiofiles opens it."""
+        assert (mode, buffering) == ("rb", 0)
+        descriptor = self.open(path, self.O_RDONLY)
+        yield AsyncReader(self, descriptor)
+        self.close(descriptor)
+
+    def map(self, descriptor: int, size: int) -> Mapping:
+        self.machine.step("mmap")
+        assert size <= len(self._file(descriptor).cache)
+        return Mapping(self, self._file(descriptor))
+
+
+class AsyncReader:
+    """A file that is read in a thread."""
+
+    def __init__(self, calls: Calls, descriptor: int) -> None:
+        self._calls = calls
+        self._descriptor = descriptor
+        self._offset = 0
+
+    async def seek(self, offset: int) -> None:
+        self._offset = offset
+
+    async def read(self, size: int) -> bytes:
+        await asyncio.sleep(0)
+        found = self._calls.pread(self._descriptor, size, self._offset)
+        self._offset += len(found)
+        return found
+
+
+class Mapping:
+    """A mapped page: shared by all, stored to in pieces, and written out whenever it pleases."""
+
+    def __init__(self, calls: Calls, file: File) -> None:
+        self._calls = calls
+        self._file = file
+
+    def __getitem__(self, at: slice) -> bytes:
+        start, end, _ = at.indices(len(self._file.cache))
+        middle = self._calls.machine.random.randint(start, end)
+        self._calls.machine.step("load")
+        first = bytes(self._file.cache[start:middle])
+        if start < middle < end:
+            self._calls.machine.step("load, half-way")
+        return first + bytes(self._file.cache[middle:end])
+
+    def __setitem__(self, at: slice, data: bytes) -> None:
+        machine = self._calls.machine
+        middle = machine.random.randint(0, len(data))
+        machine.step("store")
+        self._file.store(data[:middle], at.start, machine.random)
+        machine.step("store, half-way")
+        self._file.store(data[middle:], at.start + middle, machine.random)
+
+    def flush(self) -> None:
+        self._calls.machine.step("msync")
+        self._calls._sync(self._file)
+
+    def close(self) -> None:
+        pass
+
+    def load_word(self, number: int) -> int:
+        self._calls.machine.step("load word")
+        return int.from_bytes(self._file.cache[number * 8 : number * 8 + 8], "little")
+
+    def store_word(self, number: int, value: int) -> None:
+        self._calls.machine.step(f"store word {number}: {value}")
+        self._file.store(value.to_bytes(8, "little"), number * 8, self._calls.machine.random)
+        self._calls.machine.step("word stored")
+
+
+class View:
+    """What ``memoryview`` makes of a mapping: its words, each loaded and stored whole."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+
+    def __getitem__(self, at: slice | int) -> View | int:
+        return self if isinstance(at, slice) else self._mapping.load_word(at)
+
+    def __setitem__(self, number: int, value: int) -> None:
+        self._mapping.store_word(number, value)
+
+    def cast(self, _: str) -> View:
+        return self
+
+    def release(self) -> None:
+        pass
+
+
+@contextmanager
+def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
+    """Let the modules of log and snapshots ask the simulated machine.
+
+    ``pieces`` is how much of the log is read at once. The sizes are small, so that a short log has all that a long one has.
+    """
+    fcntl = SimpleNamespace(
+        flock=calls.flock, LOCK_EX=calls.LOCK_EX, LOCK_NB=calls.LOCK_NB, LOCK_UN=calls.LOCK_UN
+    )
+    numbers = count()
+    tokens = SimpleNamespace(token_hex=lambda size: f"{next(numbers):0{size * 2}x}")
+    time = SimpleNamespace(monotonic=calls.monotonic, sleep=calls.sleep, time_ns=calls.time_ns)
+    names = {
+        (files, "os"): calls,
+        (files, "secrets"): tokens,
+        (jsonl, "os"): calls,
+        (jsonl, "fcntl"): fcntl,
+        (jsonl, "time"): time,
+        (jsonl, "open"): calls.open_file,
+        (jsonl, "aiofiles"): SimpleNamespace(open=calls.open_async),
+        (jsonl, "ThreadPoolExecutor"): Executor,
+        (jsonl, "_SMALL_BYTES"): pieces * 2,
+        (jsonl, "CHUNK_BYTES"): pieces,
+        (jsonl, "PIECE_BYTES"): max(pieces // 3, 1),
+        (jsonl, "_INDEX_EVERY"): 4,
+        (reserve, "os"): calls,
+        (reserve, "RESERVE_BYTES"): 16,
+        (snapshots, "fcntl"): fcntl,
+        (snapshotting, "LOOK_SECONDS"): 0.005,
+        (snapshotting, "random"): calls.machine.random,
+        (mark, "os"): calls,
+        (mark, "time"): time,
+        (mark, "mmap"): SimpleNamespace(mmap=calls.map),
+        (mark, "memoryview"): View,
+        (mark, "tempfile"): SimpleNamespace(NamedTemporaryFile=temporary_file),
+    }
+    missing = object()
+    before = {key: getattr(*key, missing) for key in names}
+    try:
+        for (module, name), value in names.items():
+            setattr(module, name, value)
+        yield
+    finally:
+        for (module, name), value in before.items():
+            if value is missing:
+                delattr(module, name)
+            else:
+                setattr(module, name, value)

@@ -1,0 +1,114 @@
+"""Counting what starts and recoveries find, so that a reader sees that each case was met.
+
+It looks at the disk without a system call: what is watched goes on as if it were not.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+from eventapi.journal.journal import Journal
+from events.log.file import commit_index as mark
+from events.log.file.log import JsonlLog
+from events.log.file.recovery import recover_tail
+from events.log.port import Appender
+from projections import replay, snapshots
+from tests.fault_injection.simulation.disk import File, Folder
+from tests.fault_injection.simulation.ledger import LOG, MARK, SNAPSHOTS
+from tests.fault_injection.simulation.machine import Machine
+from tests.fault_injection.simulation.paths import lookup
+
+_WORDS = struct.Struct("<QQQ")
+
+_recover = JsonlLog._recover
+_make_mark = mark._make
+_newest = snapshots.Snapshots.newest
+_opened = snapshots._opened
+_stands_on = replay._stands_on
+_finish_erasures = Journal._finish_erasures
+
+
+@contextmanager
+def findings(machine: Machine) -> Iterator[None]:
+    """Count what is found, for as long as it is entered."""
+    counts = machine.counts
+
+    def recover(log: JsonlLog) -> None:
+        found = _found(machine, is_first=not log._is_settled)
+        _recover(log)
+        for kind in found:
+            counts[f"found: {kind}"] += 1
+
+    def make_mark(path: Any) -> None:
+        log = lookup(machine.root, LOG)
+        has_log = isinstance(log, File) and log.cache
+        counts[f"found: {'a log without a mark' if has_log else 'no log and no mark'}"] += 1
+        _make_mark(path)
+
+    def newest(self: snapshots.Snapshots, keyring: Any, *, position: int, **more: Any) -> Any:
+        folder = lookup(machine.root, SNAPSHOTS)
+        names = folder.entries if isinstance(folder, Folder) else {}
+        past = [name for name in names if name[0].isdigit() and int(name.split(".")[0]) > position]
+        counts["found: a snapshot past the mark"] += bool(past)
+        return _newest(self, keyring, position=position, **more)
+
+    def opened(content: bytes) -> Any:
+        try:
+            return _opened(content)
+        except Exception:
+            counts["found: a damaged snapshot"] += 1
+            raise
+
+    async def stands_on(*args: Any) -> bool:
+        stands = await _stands_on(*args)
+        counts[f"found: a snapshot of {'this' if stands else 'another'} log"] += 1
+        return stands
+
+    async def finish_erasures(journal: Journal, appender: Appender) -> None:
+        users = journal._state.users.by_id.values()
+        erased = {user.subject for user in users if user.status == "erased"}
+        left = erased & journal.vault.subjects  # type: ignore[attr-defined]  # it is simulated
+        await _finish_erasures(journal, appender)
+        counts["found: a key of an erased user"] += bool(left)
+
+    with ExitStack() as stack:
+        for place, name, counted in (
+            (JsonlLog, "_recover", recover),
+            (mark, "_make", make_mark),
+            (snapshots.Snapshots, "newest", newest),
+            (snapshots, "_opened", opened),
+            (replay, "_stands_on", stands_on),
+            (Journal, "_finish_erasures", finish_erasures),
+        ):
+            stack.enter_context(mock.patch.object(place, name, counted))
+        yield
+
+
+def _found(machine: Machine, *, is_first: bool) -> list[str]:
+    """What a recovery is about to find; where all is well, only at a process's first."""
+    log, page = lookup(machine.root, LOG), lookup(machine.root, MARK)
+    if not isinstance(log, File) or not isinstance(page, File):
+        return []
+    position, fence, recovered = _WORDS.unpack_from(page.cache)
+    published = max(mark._slots(bytes(page.cache)), key=lambda slot: slot.head.position)
+    found = []
+    if position != published.head.position:
+        found.append("a word behind its slot")
+    beyond = bytes(log.cache[published.offset :])
+    if fence > recovered:
+        found.append("a failed sync, " + ("cut back" if beyond else "nothing to cut"))
+    elif beyond:
+        tail = recover_tail(io.BytesIO(beyond), published.offset, published.head)
+        if tail.offset > published.offset:
+            found.append("unpublished lines, kept")
+        torn = beyond[tail.offset - published.offset :]
+        if torn:
+            found.append("a tail with NUL bytes, cut" if b"\0" in torn else "a torn tail, cut")
+    elif is_first:
+        found.append("all whole")
+    return found

@@ -1,0 +1,313 @@
+"""Bugs to be found: a simulation that does not find them proves nothing.
+
+Each is a small change of the real code, by name, for as long as its context is entered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, cast
+from unittest import mock
+
+import msgspec
+
+from eventapi.journal import batch, journal
+from events.io import files
+from events.log.file import log as jsonl
+from events.log.file import recovery
+from events.log.file.commit_index import CommitIndex, CommitPoint
+from events.log.file.log import JsonlLog
+from events.log.port import Head
+from projections import replay, snapshots
+from projections.replay import apply_all
+from projections.snapshots import Snapshots
+from projections.state import State
+from projections.tables.idempotency import IdempotencyRecords
+from projections.tables.items import Item
+from projections.tables.users import User
+from tests.fault_injection.simulation import workload
+from tests.fault_injection.simulation.ledger import Wish
+from tests.fault_injection.simulation.wishing import Erase
+from tests.fault_injection.simulation.workload import World
+
+Bug = Callable[[], AbstractContextManager[object]]
+
+
+def instead(place: object, name: str, value: object) -> Bug:
+    """A bug that is something else in a name's place."""
+    return lambda: mock.patch.object(place, name, value)
+
+
+def nothing(*_: object, **__: object) -> None:
+    """What is left out."""
+
+
+def _calls() -> Any:
+    """The system calls, as the log sees them."""
+    return vars(jsonl)["os"]
+
+
+class _AnsweredEarly(batch.Batch):
+    """Answers what it has decided, and not yet written."""
+
+    def take(self, wish: batch.PendingWrite) -> None:
+        super().add(wish)
+        journal._answer(*self.answers[-1])
+
+
+def _write_unsynced(log: JsonlLog, data: bytes) -> None:
+    log._write_all(data, log._offset)
+
+
+def _sync_twice(log: JsonlLog, data: bytes) -> None:
+    """A sync that failed is simply tried again."""
+    log._write_all(data, log._offset)
+    try:
+        _calls().fdatasync(log._file)
+    except OSError:
+        _calls().fdatasync(log._file)
+
+
+def _publish_early(log: JsonlLog, data: bytes) -> None:
+    """Publish after the write, before the sync."""
+    log._write_all(data, log._offset)
+    lines = data.split(b"\n")[:-1]
+    digest = bytes.fromhex(lines[-1][-66:-2].decode())
+    log._mark.publish(log._offset + len(data), Head(log.head.position + len(lines), digest))
+    with log._fencing():
+        _calls().fdatasync(log._file)
+
+
+async def _read_all(
+    log: JsonlLog, after: int = 0, upto: int | None = None
+) -> AsyncIterator[list[bytes]]:
+    """Everything that is in the file, published or not."""
+    content = _calls().pread(log._file, _calls().fstat(log._file).st_size, 0)
+    yield content.split(b"\n")[:-1][after:upto]
+
+
+async def _apply_early(self: journal.Journal, wishes: Any, appender: Any) -> Any:
+    """Apply to the state first, append then."""
+    await self._catch_up()
+    decided = batch.Batch(self._state, self._keyring, self._environment)
+    for wish in wishes:
+        decided.add(wish)
+    if decided.lines:
+        await self.vault.put(decided.keys.raw)
+        self._keyring.update(decided.keys)
+        apply_all(decided.records, self._state, self._keyring)
+        last = decided.records[-1]
+        await appender.append(decided.lines, Head(last.position, last.hash))
+    return decided.answers
+
+
+def _recover_by_the_lines(log: JsonlLog) -> None:
+    """Take the file's end for the end of the log, whatever the mark says."""
+    content = _calls().pread(log._file, _calls().fstat(log._file).st_size, 0)
+    lines = content.split(b"\n")[:-1]
+    digest = bytes.fromhex(lines[-1][-66:-2].decode()) if lines else Head().hash
+    log.head, log._offset = Head(len(lines), digest), len(content)
+
+
+def _cut_to_the_mark(log: JsonlLog, published: CommitPoint, size: int) -> CommitPoint:
+    """What stands past the mark was never acknowledged, or so one thinks."""
+    log._cut(published.offset, size)
+    return published
+
+
+def _cut_below_the_mark(log: JsonlLog, published: CommitPoint, size: int) -> CommitPoint:
+    """One line too many, for good measure."""
+    log._cut(max(published.offset - 300, 0), size)
+    return published
+
+
+def _line_by_line(line: bytes, head: Head) -> tuple[Head, int]:
+    """Lines that stand or fall together do not know of each other."""
+    return _real_continues(line, head)[0], 0
+
+
+def _recovered_unsynced(mark: CommitIndex) -> None:
+    mark._words[2] = mark.fence
+
+
+def _make_directory_once(path: Any) -> None:
+    """Sync what is above a new directory, but not above one that is there already."""
+    if not path.is_dir():
+        _make_directory_once(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        files.sync_directory(path.parent)
+
+
+@contextmanager
+def _forget_names() -> Iterator[None]:
+    """Never sync a directory."""
+    with (
+        mock.patch.object(files, "sync_directory", nothing),
+        mock.patch.object(jsonl, "sync_directory", nothing),
+    ):
+        yield
+
+
+@contextmanager
+def _reuse_numbers() -> Iterator[None]:
+    """A batch counts from where the process last wrote, not from where the log ends."""
+
+    async def lag(self: journal.Journal) -> None:
+        if self._task is None:
+            await _real_catch_up(self)
+
+    with (
+        mock.patch.object(journal.Journal, "_catch_up", lag),
+        mock.patch.object(journal.Journal, "_check_head", nothing),
+        mock.patch.object(journal.Journal, "state", _stale_state),
+    ):
+        yield
+
+
+@contextmanager
+def _drop_the_fence() -> Iterator[None]:
+    """After a failed sync somebody else syncs what is in the cache; one guard alone is enough."""
+    with (
+        mock.patch.object(CommitIndex, "raise_fence", nothing),
+        mock.patch.object(JsonlLog, "_renew", nothing),
+    ):
+        yield
+
+
+async def _stale_state(self: journal.Journal) -> State:
+    return self._state
+
+
+class _Ahead:
+    """A log that is read to the end of its file, published or not."""
+
+    def __init__(self, log: JsonlLog) -> None:
+        self._log = log
+        self.position = sys.maxsize
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        return _read_all(self._log, after, upto)
+
+
+async def _replay_ahead(log: JsonlLog, *args: Any, **options: Any) -> State:
+    return await replay.replay(cast("Any", _Ahead(log)), *args, **options)
+
+
+def _newest_of_all(self: Snapshots, keyring: Any, *, position: int, **_: Any) -> State | None:
+    return _real_newest(self, keyring, position=max(self.positions(), default=position))
+
+
+async def _stands_anyway(*_: object) -> bool:
+    return True
+
+
+@contextmanager
+def _snapshot_past_the_mark() -> Iterator[None]:
+    """Take a snapshot of what is not published, and believe it; each guard alone is enough."""
+    with (
+        mock.patch.object(workload, "replay", _replay_ahead),
+        mock.patch.object(Snapshots, "newest", _newest_of_all),
+        mock.patch.object(replay, "_stands_on", _stands_anyway),
+    ):
+        yield
+
+
+def _opened_unchecked(content: bytes) -> Any:
+    line, _, body = content[:-32].partition(b"\n")
+    return snapshots._decode_header(line), snapshots._decode_body(body)
+
+
+def _not_blanked(entity: Any, **changes: Any) -> Any:
+    """A snapshot's entities as they are, with what was typed."""
+    is_typed = isinstance(entity, User | Item)
+    return entity if is_typed else msgspec.structs.replace(entity, **changes)
+
+
+async def _destroy_first(world: World, journal: journal.Journal, wish: Wish) -> Any:
+    """Destroy the key, and only then write that the user is erased."""
+    if isinstance(wish.commands[0], Erase):
+        await world.vault.destroy([f"users/{wish.user}"])
+    return await _real_fulfil(world, journal, wish)
+
+
+async def _finish_nothing(*_: object) -> None:
+    """An erasure that was cut short stays so."""
+
+
+async def _append_and_go(
+    log: JsonlLog, lines: Sequence[bytes], head: Head, *, revokes: bool = False
+) -> None:
+    """Whoever is cancelled lets go of the lock at once, while the thread still writes."""
+    data = b"\n".join((*lines, b""))
+    await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
+    log._offset, log.head = log._offset + len(data), head
+    log._mark.publish(log._offset, head)
+
+
+def _answer_who_is_gone(wish: batch.PendingWrite, answer: Any) -> None:
+    """Answer without a look at whether somebody still waits."""
+    if isinstance(answer, Exception):
+        if not wish.future.done():
+            wish.future.set_exception(answer)
+    else:
+        wish.future.set_result(answer)
+
+
+def _sync_perhaps(path: Any) -> None:
+    with suppress(OSError):
+        _real_sync_directory(path)
+
+
+@contextmanager
+def _ignore_directory_syncs() -> Iterator[None]:
+    """Call a failed sync of a directory a success."""
+    with (
+        mock.patch.object(files, "sync_directory", _sync_perhaps),
+        mock.patch.object(jsonl, "sync_directory", _sync_perhaps),
+    ):
+        yield
+
+
+_real_continues = recovery._continues
+_real_catch_up = journal.Journal._catch_up
+_real_newest = Snapshots.newest
+_real_fulfil = World.fulfil
+_real_sync_directory = files.sync_directory
+
+PLANTED: Mapping[str, Bug] = {
+    "acknowledge before the sync": instead(journal, "Batch", _AnsweredEarly),
+    "skip the sync": instead(JsonlLog, "_write", _write_unsynced),
+    "publish before the sync": instead(JsonlLog, "_write", _publish_early),
+    "try a failed sync again": instead(JsonlLog, "_write", _sync_twice),
+    "drop the fence, and trust the cache": _drop_the_fence,
+    "forget the directory sync": _forget_names,
+    "sync only the directories one made": instead(jsonl, "make_directory", _make_directory_once),
+    "read past the mark": instead(JsonlLog, "read", _read_all),
+    "apply before the append": instead(journal.Journal, "_write", _apply_early),
+    "lose the draft": instead(State, "stage", lambda state: state),
+    "read what is at hand": instead(journal.Journal, "state", _stale_state),
+    "use a position twice": _reuse_numbers,
+    "take no lock": instead(jsonl, "_locked", lambda _: True),
+    "do not recover": instead(JsonlLog, "_recover", _recover_by_the_lines),
+    "cut all that is past the mark": instead(JsonlLog, "_adopt_tail", _cut_to_the_mark),
+    "cut below the mark": instead(JsonlLog, "_adopt_tail", _cut_below_the_mark),
+    "forget that lines stand together": instead(recovery, "_continues", _line_by_line),
+    "trust the cache of the dead": instead(JsonlLog, "_renew", nothing),
+    "refuse a batch with a hole": instead(recovery, "_is_of_batch", lambda *_: False),
+    "do not sync what was cleaned up": instead(CommitIndex, "set_recovered", _recovered_unsynced),
+    "forget the receipts": instead(IdempotencyRecords, "add", nothing),
+    "use a snapshot past the mark": _snapshot_past_the_mark,
+    "use a snapshot newer than the keys": instead(Snapshots, "newest", _newest_of_all),
+    "do not check a snapshot's sum": instead(snapshots, "_opened", _opened_unchecked),
+    "write a snapshot in clear": instead(snapshots, "replace", _not_blanked),
+    "forget the receipts in a snapshot": instead(IdempotencyRecords, "restore", nothing),
+    "destroy the key before the event": instead(World, "fulfil", _destroy_first),
+    "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
+    "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
+    "answer who has hung up": instead(journal, "_answer", _answer_who_is_gone),
+    "ignore a failed directory sync": _ignore_directory_syncs,
+}
+"""What is wrong, by what one would say of it."""

@@ -1,0 +1,85 @@
+"""One integer, one life of a machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from random import Random
+from unittest import mock
+
+import msgspec
+
+from eventapi.tasks import snapshots as snapshotting
+from projections.replay import _collector_paused
+from tests.fault_injection.simulation.calls import Calls, operating_system
+from tests.fault_injection.simulation.findings import findings
+from tests.fault_injection.simulation.inspection import inspect, rot_snapshots
+from tests.fault_injection.simulation.machine import Faults, Machine
+from tests.fault_injection.simulation.workload import World
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How a seed went: ``failure`` is empty where every promise was kept."""
+
+    seed: int
+    failure: str
+    counts: Counter[str]
+    fingerprint: str
+    trace: list[str]
+
+
+def faults_of(random: Random) -> Faults:
+    """How hard a life it is to be: each fault often, seldom or never."""
+
+    def some(*chances: float) -> float:
+        return random.choice(chances)
+
+    return Faults(
+        switch=some(0.02, 0.2, 0.5),
+        stop=some(0, 0, 0.001),
+        kill=some(0, 0.0005, 0.003),
+        power=some(0, 0.0003, 0.0015),
+        sync=some(0, 0, 0.02, 0.1),
+        full=some(0, 0, 0.03),
+        short=some(0, 0, 0.1),
+        slow=some(0, 0.02, 0.1),
+        vault=some(0, 0, 0.01),
+    )
+
+
+def run(
+    seed: int, bug: AbstractContextManager[object] | None = None, *, keep_trace: bool = False
+) -> Result:
+    """Live through a seed, with a bug planted or none."""
+    random = Random(seed)
+    machine = Machine(random, faults_of(random))
+    machine.trace = [] if keep_trace else None
+    calls = Calls(machine)
+    world = World(
+        machine, calls, wishes=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
+    )
+    with (
+        _collector_paused(),
+        operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
+        mock.patch.object(snapshotting, "_take", world.start_taking),
+        findings(machine),
+        bug or nullcontext(),
+    ):
+        try:
+            _live(machine, world)
+        except Exception as error:
+            world.failures.append(error)
+        finally:
+            machine.kill_all()
+    failure = f"{type(world.failures[0]).__name__}: {world.failures[0]}" if world.failures else ""
+    return Result(seed, failure, machine.counts, machine.fingerprint, machine.trace or [])
+
+
+def _live(machine: Machine, world: World) -> None:
+    world.start_all()
+    while machine.run():
+        machine.cut_power()
+        rot_snapshots(world)
+        if not world.is_over:
+            world.start_all()
+    inspect(world)

@@ -1,0 +1,231 @@
+"""``python -m tests.security.fuzz``: a million made-up requests over sockets, and what came of them.
+
+A request that is whole has exactly one answer; broken bytes have answers or none, and an end. No
+answer is of status 500 or above, every refusal is a problem document of a known type, and every
+answer has the fields that belong on all. Afterwards the server has said nothing of a traceback, ends
+as it should, and its log adds up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from eventapi.http.problem_types import PROBLEMS
+from events.verification.verify import verify
+from tests.end_to_end.server import Command, Server, by_serve
+from tests.security.raw import Answer, Wire, asked, json_request, request
+from tests.security.requests import Made, Maker
+
+PASSWORD = "correct horse battery staple"
+PEOPLE = 3
+RENEW_EVERY = 200
+"""After how many requests it is looked whether sessions still are, for some requests end them."""
+
+SHOWN = 10
+MOST_FAILURES = 100
+
+
+class Figures(msgspec.Struct):
+    """What came of the requests: by status, by problem, and what is wrong."""
+
+    statuses: Counter[int] = msgspec.field(default_factory=Counter)
+    problems: Counter[str] = msgspec.field(default_factory=Counter)
+    operations: Counter[str] = msgspec.field(default_factory=Counter)
+    requests: int = 0
+    broken: int = 0
+    failures: list[str] = []
+
+    def add(self, other: Figures) -> None:
+        """Take in the figures of another process."""
+        self.statuses.update(other.statuses)
+        self.problems.update(other.problems)
+        self.operations.update(other.operations)
+        self.requests += other.requests
+        self.broken += other.broken
+        self.failures += other.failures
+
+
+class Fuzzer:
+    """One client with some people's sessions."""
+
+    def __init__(self, port: int, seed: int) -> None:
+        self.figures = Figures()
+        self._port = port
+        self._seed = seed
+        self._people = 0
+        document = asked(port, request("GET /openapi.json HTTP/1.1")).json()
+        self._maker = Maker(Random(seed), document, [self._new_token() for _ in range(PEOPLE)])
+        self._wire = Wire(port)
+
+    def run(self, count: int) -> Figures:
+        """Send so many requests."""
+        for number in range(count):
+            if number % RENEW_EVERY == 0:
+                self._renew()
+            self._send(self._maker.make())
+            if len(self.figures.failures) >= MOST_FAILURES:
+                break
+        return self.figures
+
+    def _send(self, made: Made) -> None:
+        self.figures.requests += 1
+        self.figures.operations[made.operation] += 1
+        try:
+            if made.whole:
+                self._judge(self._ask(made), made)
+            else:
+                self.figures.broken += 1
+                for answer in self._ask_broken(made):
+                    self._judge(answer, made)
+        except (OSError, EOFError, ValueError, AssertionError) as error:
+            self.figures.failures.append(f"{error!r} after {made.data[:2_000]!r}")
+            self._wire = Wire(self._port)
+
+    def _ask(self, made: Made) -> Answer:
+        self._wire.send(made.data)
+        answer = self._wire.answer(made.method)
+        if answer.all("connection") == ["close"]:
+            self._wire.socket.close()
+            self._wire = Wire(self._port)
+        return answer
+
+    def _ask_broken(self, made: Made) -> list[Answer]:
+        """All answers to broken bytes, which the client says are all there is."""
+        answers = []
+        with Wire(self._port) as wire:
+            with suppress(ConnectionError):  # Who was refused may be told before all is sent.
+                wire.send(made.data)
+                wire.socket.shutdown(socket.SHUT_WR)
+            with suppress(EOFError, ConnectionResetError):
+                while True:
+                    answers.append(wire.answer("HEAD" if b"HEAD " in made.data else "GET"))
+        return answers
+
+    def _judge(self, answer: Answer, made: Made) -> None:
+        self.figures.statuses[answer.status] += 1
+        wrong = wrong_with(answer, made.method) or wrong_shape(answer, made)
+        if answer.status >= 400 and answer.body:
+            self.figures.problems[answer.json().get("type", "")] += 1
+        if wrong:
+            self.figures.failures.append(f"{wrong}: {answer} to {made.data[:2_000]!r}")
+
+    def _renew(self) -> None:
+        tokens = self._maker.authorizations
+        for number, token in enumerate(tokens):
+            me = request("GET /auth/me HTTP/1.1", f"Authorization: Bearer {token}")
+            if asked(self._port, me).status != 200:
+                tokens[number] = self._new_token()
+
+    def _new_token(self) -> str:
+        self._people += 1
+        name = f"p{self._seed}-{self._people}"
+        user = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+        assert asked(self._port, json_request("POST", "/auth/register", user)).status == 200
+        known = {"username": name, "password": PASSWORD}
+        answer = asked(self._port, json_request("POST", "/auth/login", known))
+        return str(answer.json()["access_token"])
+
+
+def wrong_with(answer: Answer, method: str) -> str:
+    """Why an answer is none that a right server gives; empty where it is."""
+    if answer.status >= 500:
+        return "a failure of the server"
+    for name in ("x-request-id", "x-content-type-options", "content-security-policy"):
+        if len(answer.all(name)) != 1:
+            return f"not one {name}"
+    try:
+        if answer.status >= 400 and method != "HEAD":
+            if answer.problem not in PROBLEMS:
+                return "a problem nobody knows"
+        elif answer.all("content-type") == ["application/json"] and answer.body:
+            answer.json()
+    except (AssertionError, KeyError, ValueError):
+        return "a document that is none"
+    return ""
+
+
+def wrong_shape(answer: Answer, made: Made) -> str:
+    """Why an error has the shape of another version; empty where it has not.
+
+    Bytes that are refused before a path is read out of them have no version.
+    """
+    if answer.status < 400 or not made.whole:
+        return ""
+    path = made.data.split(b" ", 2)[1].partition(b"?")[0]
+    is_json = answer.all("content-type") == ["application/json"]
+    if path.startswith(b"/api/v2/") and is_json:
+        return "an error of version 1 in version 2"
+    is_v1 = path.startswith((b"/api/v1/", b"/auth/", b"/items/"))
+    if is_v1 and answer.status in {401, 404, 405, 409, 412, 415, 422} and not is_json:
+        return "a problem document in version 1"
+    return ""
+
+
+def _fuzz(port: int, seed: int, count: int) -> Figures:
+    return Fuzzer(port, seed).run(count)
+
+
+def fuzz(
+    directory: Path, requests: int, seed: int, clients: int, command: Command = by_serve
+) -> Figures:
+    """Fuzz a server of our own; what it said and left behind is judged too."""
+    figures = Figures()
+    with Server(directory / "data", 1, command) as server:
+        with ProcessPoolExecutor(clients) as pool:
+            shares = [
+                pool.submit(_fuzz, server.port, seed * 1_000 + number, requests // clients)
+                for number in range(clients)
+            ]
+            for share in shares:
+                figures.add(share.result())
+        if server.stop() != 0:
+            figures.failures.append("the server did not end as it should")
+    if "Traceback" in server.output:
+        figures.failures.append(f"a traceback: {server.output[-2_000:]}")
+    if not verify(server.log).ok:
+        figures.failures.append("the log does not add up")
+    return figures
+
+
+def main() -> int:
+    """Print the figures; 1 where anything is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.security.fuzz", description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clients", type=int, default=3)
+    options = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        figures = fuzz(Path(name), options.requests, options.seed, options.clients)
+    _say("requests", figures.requests)
+    _say("of them broken bytes", figures.broken)
+    _say("operations of the document", len(figures.operations))
+    for status, count in sorted(figures.statuses.items()):
+        _say(f"answers of status {status}", count)
+    for problem, count in sorted(figures.problems.items()):
+        _say(problem, count)
+    _say("seconds", round(time.monotonic() - started))
+    _say("failures", len(figures.failures))
+    for failure in figures.failures[:SHOWN]:
+        print(failure[:3_000])  # noqa: T201
+    return 1 if figures.failures else 0
+
+
+def _say(name: str, figure: Any) -> None:
+    print(f"{name:<44}{figure:>12,}", flush=True)  # noqa: T201 - the table is what it is for
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""A server whose deadlines and limits are short, so that tests need not wait for the real ones.
+
+`QUICK` in the environment names constants and what they are to be: ``MODULE.NAME=NUMBER,...``,
+with modules of `eventapi.http`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from tests.end_to_end.server import Command
+
+VARIABLE = "QUICK"
+
+
+def quick(*options: str) -> Command:
+    """How to start one."""
+
+    def command(port: int, workers: int) -> Sequence[str]:
+        address = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+        return ["-m", "tests.security.quick", "serve", *address, *options]
+
+    return command
+
+
+def main() -> None:
+    """Change the constants, then do as the program does."""
+    for change in filter(None, os.environ.get(VARIABLE, "").split(",")):
+        place, _, number = change.partition("=")
+        module, _, name = place.partition(".")
+        found = import_module(f"eventapi.http.{module}")
+        kind: Callable[[str], float] = type(getattr(found, name))
+        setattr(found, name, kind(number))
+    import_module("eventapi.cli.main").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Slow and many connections: each has a deadline, and nobody else waits for them.
+
+The server's deadlines are those of `eventapi.server.protocol`, only shorter.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from eventapi.server import protocol
+from eventapi.server.connections import MAX_CONNECTIONS
+from tests.end_to_end.server import Server
+from tests.security.quick import VARIABLE, quick
+from tests.security.raw import HOST, LIVE, Wire, asked, json_request, login, request
+from tests.security.test_transport import assert_secure
+
+SHORT = {
+    "protocol.HEAD_SECONDS": 0.5,
+    "protocol.BODY_SECONDS": 0.7,
+    "connections.IDLE_SECONDS": 1,
+    "protocol.TAKE_SECONDS": 0.5,
+    "protocol.LINGER_SECONDS": 0.5,
+    "protocol.MAX_CONNECTIONS": 300,
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server in a hurry."""
+    changes = ",".join(f"{name}={value}" for name, value in SHORT.items())
+    data = tmp_path_factory.mktemp("quick") / "data"
+    with Server(data, 1, quick(), {VARIABLE: changes}) as running:
+        yield running
+        assert running.stop() == 0
+        assert "Traceback" not in running.output
+
+
+@pytest.fixture
+def wire(port: int) -> Iterator[Wire]:
+    with Wire(port) as connected:
+        yield connected
+
+
+def assert_late(wire: Wire) -> None:
+    """It is told that it was too slow, and let go."""
+    answer = wire.answer()
+    assert (answer.status, answer.problem) == (408, "request-timeout")
+    assert answer.all("connection") == ["close"]
+    assert_secure(answer)
+    assert wire.is_closed()
+
+
+def drip(wire: Wire, data: bytes, seconds: float = 0.1) -> None:
+    """Send a byte now and then, until all is sent or the server has closed."""
+    wire.socket.settimeout(seconds)
+    for number in range(len(data)):
+        try:
+            wire.send(data[number : number + 1])
+            if not wire.socket.recv(1, socket.MSG_PEEK):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+        break
+    wire.socket.settimeout(10)
+
+
+def test_who_says_nothing_is_let_go(wire: Wire) -> None:
+    """Without a word: there was no request to answer."""
+    assert wire.is_closed()
+
+
+def test_who_says_nothing_more_is_let_go(wire: Wire) -> None:
+    """RFC 9112, section 9.5."""
+    wire.send(LIVE)
+    assert wire.answer().status == 200
+    assert wire.is_closed()
+
+
+def test_empty_lines_are_nothing(wire: Wire) -> None:
+    """RFC 9112, section 2.2: they may stand before a request, but they do not begin one."""
+    drip(wire, b"\r\n" * 20)
+    assert wire.is_closed()
+
+
+def test_a_head_that_stops_is_late(wire: Wire) -> None:
+    """RFC 9110, section 15.5.9."""
+    wire.send(b"GET / HTTP/1.1\r\n" + HOST)
+    assert_late(wire)
+
+
+def test_a_head_that_drips_is_late(wire: Wire) -> None:
+    """Slowloris: every byte is in time, and the head is not."""
+    drip(wire, b"GET / HTTP/1.1\r\nX: " + b"x" * 100)
+    assert_late(wire)
+
+
+def test_a_second_head_is_late_as_the_first(wire: Wire) -> None:
+    """Having asked once gives no right to more time."""
+    wire.send(LIVE)
+    assert wire.answer().status == 200
+    wire.send(b"GET /")
+    assert_late(wire)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("dripping", [False, True])
+def test_a_body_that_does_not_come_is_late(port: int, framing: str, dripping: bool) -> None:
+    """R.U.D.Y.: a byte now and then is far below the least rate."""
+    field = login(port, f"late-{len(framing)}-{dripping}")
+    kind = "Content-Type: application/json"
+    with Wire(port) as wire:
+        wire.send(request("POST /items HTTP/1.1", kind, framing, field))
+        if dripping:
+            drip(wire, b" " * 100 if framing[0] == "C" else b"1\r\n \r\n" * 20)
+        assert_late(wire)
+
+
+def test_the_rest_of_a_body_that_nobody_wanted_is_not_waited_for(wire: Wire) -> None:
+    """Its request is answered, so there is nothing to say."""
+    wire.send(request("POST /nowhere HTTP/1.1", "Content-Length: 5000"))
+    assert wire.answer().status == 404
+    assert wire.is_closed()
+
+
+def test_control_a_body_that_comes_at_a_fair_rate_is_taken(port: int) -> None:
+    """It takes longer than the deadline alone, as it may at 1 KiB a second."""
+    field = login(port, "fair")
+    body = b'{"title":"x"}' + b" " * 40_000
+    kind = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    with Wire(port) as wire:
+        wire.send(request("POST /items HTTP/1.1", *kind, field))
+        for start in range(0, len(body), 4_000):
+            time.sleep(0.12)
+            wire.send(body[start : start + 4_000])
+        assert wire.answer().status == 200
+
+
+def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> None:
+    """A slow reader: what it does not take would be kept for it for ever."""
+    field = login(port, "reader")
+    for _ in range(30):
+        item = {"title": "x", "description": "é" * 5_000}
+        assert asked(port, json_request("POST", "/items", item, field)).status == 200
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(request("GET /items HTTP/1.1", field) * 50)
+        time.sleep(3)
+        taken = 0
+        with suppress(ConnectionResetError):
+            while part := deaf.recv(65_536):
+                taken += len(part)
+        assert taken < 15_000_000
+
+
+def test_what_is_kept_for_who_does_not_take_it_is_bounded(tmp_path: Path) -> None:
+    """Who stopped taking first is let go; who came last is still answered."""
+    changes = {VARIABLE: "protocol.MAX_UNTAKEN_BYTES=20000000"}
+    with Server(tmp_path / "data", 1, quick(), changes) as server:
+        field = login(server.port, "hoarder")
+        for _ in range(500):
+            item = {"title": "x", "description": "𝒜" * 5_000}
+            assert asked(server.port, json_request("POST", "/items", item, field)).status == 200
+        deaf = [Wire(server.port) for _ in range(6)]
+        try:
+            for wire in deaf:
+                wire.send(request("GET /items?limit=1000 HTTP/1.1", field))
+                wire.socket.recv(1)
+            with pytest.raises((EOFError, ConnectionResetError)):
+                deaf[0]._exactly(10_000_000)
+            assert len(deaf[-1]._exactly(9_000_000)) == 9_000_000
+        finally:
+            for wire in deaf:
+                wire.socket.close()
+
+
+def test_there_are_descriptors_for_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"now": (300, 300)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
+    assert protocol._most_connections() == 300 - 64
+    limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    assert protocol._most_connections() == MAX_CONNECTIONS
+
+
+def test_others_are_served_meanwhile(port: int) -> None:
+    """200 that are slow in every way."""
+    slow = [b"", b"GET", b"GET / HTTP/1.1\r\nX:", request("POST / HTTP/1.1", "Content-Length: 9")]
+    wires = [Wire(port) for _ in range(200)]
+    try:
+        for number, wire in enumerate(wires):
+            wire.send(slow[number % len(slow)])
+        for _ in range(50):
+            assert asked(port, LIVE).status == 200
+        for wire in wires:
+            wire.rest()
+    finally:
+        for wire in wires:
+            wire.socket.close()
+
+
+def test_who_is_one_too_many_is_told_so(port: int) -> None:
+    """RFC 9110, section 15.6.4: memory is bounded, and so are those who can have it."""
+    wires: list[Wire] = []
+    try:
+        while len(wires) < 320:
+            wires.append(Wire(port))
+        answer = wires[-1].answer()
+        assert (answer.status, answer.problem) == (503, "overloaded")
+        assert answer.all("retry-after") == ["1"]
+        assert_secure(answer)
+        assert wires[-1].is_closed()
+        assert all(wire.rest() == b"" for wire in wires[:200])
+    finally:
+        for wire in wires:
+            wire.socket.close()
+    assert asked(port, LIVE).status == 200
