@@ -62,7 +62,7 @@ from eventapi.queries.subscriptions import LogWatcher
 from eventapi.ratelimit.shared_counters import SharedCounters
 from eventapi.ratelimit.storage import RateLimitStorage, RedisRateLimitStorage
 from eventapi.security.passwords import Passwords
-from eventapi.security.secret_key import check_kept_keys, secret_keys, warn_of_new_key
+from eventapi.security.secret_key import check_stored_keys, secret_keys, warn_about_new_key
 from eventapi.security.secret_key import is_missing as secret_is_missing
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
@@ -149,7 +149,7 @@ def create_app(
         _exit_with_parent()
         if parts.log is None and parts.vault is None:
             check_start(settings, begin=True)  # Before anything is created.
-        check_kept_keys(settings.secret_key, settings.data_path)
+        check_stored_keys(settings.secret_key, settings.data_path)
         passwords = parts.passwords or Passwords()
         key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
         async with (
@@ -170,7 +170,7 @@ def create_app(
             tokens = Tokens(secrets, settings.access_token_minutes * 60)
             if key_is_new:
                 sessions = (await journal.state()).sessions.by_id
-                warn_of_new_key(settings.data_path, len(sessions))
+                warn_about_new_key(settings.data_path, len(sessions))
             limits.start(counts, tokens, journal)
             feed = LogWatcher(log)
             checkpoints = checkpoints_of(settings, log, parts)
@@ -200,7 +200,7 @@ def create_app(
                 _close_streams_at_signal(feed, live),
                 restart_on_error(lambda: run_catch_up(journal, feed), "following"),
                 restart_on_error(signing.run, "signing"),
-                restart_on_error(counts.keep_sweeping, "limits"),
+                restart_on_error(counts.run_sweeps, "limits"),
                 restart_on_error(lambda: run_session_expiry(journal), "expiry"),
                 _taking_snapshots(settings, parts, journal),
                 metering.count_requests(observers, sampler.sample) if metering else nullcontext(),
@@ -223,7 +223,7 @@ def create_app(
         observers.append(access_log(write, settings.log_format == "json", paths=is_debug))
     edge = EdgeMiddleware(_plain_startup(app), observers, limits, _cors(settings))
     announced = deprecation.announced(edge, fields)
-    seen = announced if tracing is None else tracing.around(announced)
+    seen = announced if tracing is None else tracing.wrap(announced)
     return ClientAddressMiddleware(seen, settings.trusted_proxies, settings.public_url)
 
 

@@ -24,7 +24,7 @@ from eventapi.http.routes.metrics import counting
 from eventapi.journal.instrumentation import Instrumentation, LateWatch, combine
 from eventapi.tasks.restart import restart_on_error
 from eventapi.telemetry.metrics.exposition import Exposition
-from eventapi.telemetry.metrics.meters import Meters, Sample, open_meters, opened_meters
+from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full, open_meters
 from eventapi.telemetry.optional import require_sentry, require_tracing
 from events.messages.server_log import METRICS_BEGIN
 
@@ -45,7 +45,7 @@ class Metering:
         """Try to make them; they are closed with the stack."""
         self._open = partial(open_meters, stack, directory, version)
         self._late = LateWatch()
-        self.meters = stack.enter_context(opened_meters(directory, version))
+        self.meters = stack.enter_context(meters_unless_full(directory, version))
         self.exposition: Exposition | None = None
 
     @property
@@ -60,20 +60,20 @@ class Metering:
         """Count what is answered meanwhile, as soon as that is possible."""
         if self.meters is not None:
             self.exposition = Exposition(self.meters, sample)
-            async with counted(observers, self.exposition):
+            async with count_requests(observers, self.exposition):
                 yield
             return
 
         async def count_later() -> None:
-            self.meters = self._late.watch = await self._opened_later()
+            self.meters = self._late.watch = await self._open_later()
             self.exposition = Exposition(self.meters, sample)
-            async with counted(observers, self.exposition):
+            async with count_requests(observers, self.exposition):
                 await asyncio.Event().wait()
 
         async with restart_on_error(count_later, "metrics"):
             yield
 
-    async def _opened_later(self) -> Meters:
+    async def _open_later(self) -> Meters:
         while self.meters is None:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(OSError):
@@ -100,9 +100,9 @@ async def setup_telemetry(
     Where the log is in memory, the numbers are those of this process alone.
     """
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_reporting(settings, version))
+        await stack.enter_async_context(_report_errors(settings, version))
         if tracing is not None:
-            await stack.enter_async_context(tracing.exporting())
+            await stack.enter_async_context(tracing.export())
         metering = None
         if settings.metrics == "on":
             directory = settings.data_path / "metrics" if parts.log is None else None
@@ -114,16 +114,18 @@ async def setup_telemetry(
         yield combine([watch for watch in watches if watch is not None]), metering
 
 
-def _reporting(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
+def _report_errors(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
     if not settings.sentry_dsn or not require_sentry(settings.sentry_dsn):
         return nullcontext()
-    from eventapi.telemetry.sentry import reporting  # noqa: PLC0415 - an extra, and slow to import
+    from eventapi.telemetry.sentry import report_errors  # noqa: PLC0415 - an extra, and slow to import
 
-    return reporting(settings.sentry_dsn, version)
+    return report_errors(settings.sentry_dsn, version)
 
 
 @asynccontextmanager
-async def counted(observers: list[Observer], exposition: Exposition | None) -> AsyncIterator[None]:
+async def count_requests(
+    observers: list[Observer], exposition: Exposition | None
+) -> AsyncIterator[None]:
     """Count what is answered meanwhile, and keep telling how things are."""
     if exposition is None:
         yield
@@ -131,7 +133,7 @@ async def counted(observers: list[Observer], exposition: Exposition | None) -> A
     count = counting(exposition.meters)
     observers.insert(0, count)
     try:
-        async with restart_on_error(exposition.keep_fresh, "metrics"):
+        async with restart_on_error(exposition.run_sampling, "metrics"):
             yield
     finally:
         observers.remove(count)

@@ -6,8 +6,8 @@ from math import ceil
 
 import msgspec
 
-_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
-LONGEST_SECONDS = max(_SECONDS.values())
+_UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+MAX_WINDOW_SECONDS = max(_UNIT_SECONDS.values())
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     seconds: float
 
     @property
-    def wait(self) -> int:
+    def retry_after(self) -> int:
         """After how many whole seconds it is over; 1 at least."""
         return max(1, ceil(self.seconds))
 
@@ -35,4 +35,4 @@ def rate_of(name: str, text: str) -> Rate | None:
     if text == "off":
         return None
     limit, _, unit = text.partition("/")
-    return Rate(name, int(limit), _SECONDS[unit])
+    return Rate(name, int(limit), _UNIT_SECONDS[unit])

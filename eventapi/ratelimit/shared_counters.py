@@ -30,28 +30,28 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from eventapi.ratelimit.rate import LONGEST_SECONDS, Window
+from eventapi.ratelimit.rate import MAX_WINDOW_SECONDS, Window
 from events.io.files import make_directory, open_or_make
 from events.messages.server_log import LIMITS_APART
 
 logger = logging.getLogger("eventapi.ratelimit")
 
 BUCKETS = 16_384
-_WAYS = 8
+_SLOTS_PER_BUCKET = 8
 _PLACE = struct.Struct("=QQ")
-_TAGS = struct.Struct(f"={_WAYS}Q")
+_TAGS = struct.Struct(f"={_SLOTS_PER_BUCKET}Q")
 _TAG = struct.Struct("=Q")
 _NO_TAGS = bytes(_TAGS.size)
 _SLOT = struct.Struct("=dQ")
-_BUCKET_BYTES = _TAGS.size + _WAYS * _SLOT.size
-BYTES = BUCKETS * _BUCKET_BYTES
+_BUCKET_BYTES = _TAGS.size + _SLOTS_PER_BUCKET * _SLOT.size
+FILE_BYTES = BUCKETS * _BUCKET_BYTES
 
 _LOCK = fcntl.LOCK_EX | fcntl.LOCK_NB
-_PATIENCE_SECONDS = 0.25
+_LOCK_TIMEOUT_SECONDS = 0.25
 """A lock is held for microseconds; whoever holds it for longer was stopped, and is not waited for."""
 
-_PAUSE_SECONDS = 0.000_02
-_REMEMBERED = 8_192
+_LOCK_RETRY_SECONDS = 0.000_02
+_CACHED_KEYS = 8_192
 
 
 class SharedCounters:
@@ -62,24 +62,24 @@ class SharedCounters:
     ) -> None:
         self._clock = clock
         self._secret = blake2b(secret.encode(), digest_size=32, person=b"eventapi limits").digest()
-        self._file, self._map = _opened(path)
-        self._found = lru_cache(_REMEMBERED)(self._find)
+        self._file, self._map = _map_file(path)
+        self._locate_cached = lru_cache(_CACHED_KEYS)(self._locate)
 
     def add(self, key: str, seconds: int, times: int = 1) -> Window:
         """Count so many times more in the key's window, which is ``seconds`` long."""
-        bucket, tag = self._found(key)
+        bucket, tag = self._locate_cached(key)
         with self._locked():
             now = self._clock()
-            slot, end, count = self._slot(bucket, tag, now)
+            slot, end, count = self._claim_slot(bucket, tag, now)
             left = end - now
             if not 0 < left <= seconds:
                 count, left = 0, float(seconds)
             _SLOT.pack_into(self._map, slot, now + left, count + times)
         return Window(count + times, left)
 
-    def look(self, key: str, seconds: int) -> Window:
+    def get(self, key: str, seconds: int) -> Window:
         """The key's window as it is."""
-        bucket, tag = self._found(key)
+        bucket, tag = self._locate_cached(key)
         with self._locked():
             tags = _TAGS.unpack_from(self._map, bucket)
             if tag in tags:
@@ -91,7 +91,7 @@ class SharedCounters:
 
     def clear(self, key: str) -> None:
         """Forget the key's window."""
-        bucket, tag = self._found(key)
+        bucket, tag = self._locate_cached(key)
         with self._locked():
             tags = _TAGS.unpack_from(self._map, bucket)
             if tag in tags:
@@ -109,7 +109,7 @@ class SharedCounters:
             return
         for way, tag in enumerate(_TAGS.unpack_from(self._map, bucket)):
             end, _ = _SLOT.unpack_from(self._map, _slot_at(bucket, way))
-            if tag and not 0 < end - now <= LONGEST_SECONDS:
+            if tag and not 0 < end - now <= MAX_WINDOW_SECONDS:
                 self._wipe(bucket, way)
 
     def _wipe(self, bucket: int, way: int) -> None:
@@ -122,20 +122,20 @@ class SharedCounters:
         if self._file is not None:
             os.close(self._file)
 
-    def _slot(self, bucket: int, tag: int, now: float) -> tuple[int, float, int]:
+    def _claim_slot(self, bucket: int, tag: int, now: float) -> tuple[int, float, int]:
         """Where a tag's slot is, when its window ends and what it has counted."""
         tags = _TAGS.unpack_from(self._map, bucket)
         if tag in tags:
             slot = _slot_at(bucket, tags.index(tag))
             return slot, *_SLOT.unpack_from(self._map, slot)
         slots: list[tuple[float, int]] = [
-            _SLOT.unpack_from(self._map, _slot_at(bucket, way)) for way in range(_WAYS)
+            _SLOT.unpack_from(self._map, _slot_at(bucket, way)) for way in range(_SLOTS_PER_BUCKET)
         ]
-        way = min(range(_WAYS), key=lambda way: _worth(slots[way], now))
+        way = min(range(_SLOTS_PER_BUCKET), key=lambda way: _eviction_order(slots[way], now))
         _TAG.pack_into(self._map, bucket + way * _TAG.size, tag)
         return _slot_at(bucket, way), 0.0, 0
 
-    def _find(self, key: str) -> tuple[int, int]:
+    def _locate(self, key: str) -> tuple[int, int]:
         """The bucket of a key, and its tag, which is never 0."""
         digest = blake2b(key.encode(errors="replace"), digest_size=16, key=self._secret).digest()
         bucket, tag = _PLACE.unpack(digest)
@@ -143,7 +143,7 @@ class SharedCounters:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        held = self._file is not None and self._lock(self._file)
+        held = self._file is not None and self._acquire(self._file)
         try:
             yield
         finally:
@@ -151,17 +151,17 @@ class SharedCounters:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     @staticmethod
-    def _lock(file: int) -> bool:
+    def _acquire(file: int) -> bool:
         deadline = None
         while True:
             try:
                 fcntl.flock(file, _LOCK)
             except BlockingIOError:
                 now = time.monotonic()
-                deadline = deadline or now + _PATIENCE_SECONDS
+                deadline = deadline or now + _LOCK_TIMEOUT_SECONDS
                 if now > deadline:
                     return False
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(_LOCK_RETRY_SECONDS)
             else:
                 return True
 
@@ -170,15 +170,15 @@ def _slot_at(bucket: int, way: int) -> int:
     return bucket + _TAGS.size + way * _SLOT.size
 
 
-def _worth(slot: tuple[float, int], now: float) -> tuple[int, float]:
+def _eviction_order(slot: tuple[float, int], now: float) -> tuple[int, float]:
     """What a slot is worth keeping for; one that is over, nothing."""
     end, count = slot
     return (count, end) if end > now else (0, 0.0)
 
 
-def _opened(path: Path | None) -> tuple[int | None, mmap.mmap]:
+def _map_file(path: Path | None) -> tuple[int | None, mmap.mmap]:
     if path is None:
-        return None, mmap.mmap(-1, BYTES)
+        return None, mmap.mmap(-1, FILE_BYTES)
     file = None
     try:
         if not path.parent.is_dir():
@@ -186,11 +186,11 @@ def _opened(path: Path | None) -> tuple[int | None, mmap.mmap]:
         file = open_or_make(path, os.O_RDWR)
         # Real blocks, not a hole: a full disk must not turn a store into SIGBUS. It only ever
         # grows, so it does not matter who is first.
-        os.posix_fallocate(file, 0, BYTES)
-        return file, mmap.mmap(file, BYTES)
+        os.posix_fallocate(file, 0, FILE_BYTES)
+        return file, mmap.mmap(file, FILE_BYTES)
     except OSError as error:
         # A server that still can be read from, on a full disk say, is not to stay down for this.
         logger.warning(LIMITS_APART.fill(path=path, reason=error))
         if file is not None:
             os.close(file)
-        return None, mmap.mmap(-1, BYTES)
+        return None, mmap.mmap(-1, FILE_BYTES)

@@ -26,10 +26,10 @@ RETRY_SECONDS = 1.0
 """After how long Redis is looked for again; requests never wait for that."""
 
 SWEEP_SECONDS = 60.0
-SWEPT_BUCKETS = 128
+BUCKETS_PER_SWEEP = 128
 """Between two looks at the loop: half a millisecond of work."""
 
-_REMEMBERED = 10_000
+_CACHED_ENDS = 10_000
 _PROBE = "probe"
 _SCHEMES = {
     "redis": "redis",
@@ -47,25 +47,25 @@ class RateLimitStorage:
     """Whether Redis counts, ``ok`` or ``lost``; ``None`` without it."""
 
     def __init__(self, table: SharedCounters) -> None:
-        self._table = table
+        self._counters = table
 
     async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
         """Count what a key has done."""
-        return self._table.add(f"{rate.name} {key}", rate.seconds, times)
+        return self._counters.add(f"{rate.name} {key}", rate.seconds, times)
 
-    async def look(self, rate: Rate, key: str) -> Window:
+    async def get(self, rate: Rate, key: str) -> Window:
         """How often it was done."""
-        return self._table.look(f"{rate.name} {key}", rate.seconds)
+        return self._counters.get(f"{rate.name} {key}", rate.seconds)
 
     async def clear(self, rate: Rate, key: str) -> None:
         """Forget what was counted."""
-        self._table.clear(f"{rate.name} {key}")
+        self._counters.clear(f"{rate.name} {key}")
 
-    async def keep_sweeping(self) -> None:
+    async def run_sweeps(self) -> None:
         """Wipe ended windows from the table, at once and then every minute; never returns."""
         while True:
-            for first in range(0, BUCKETS, SWEPT_BUCKETS):
-                self._table.sweep(first, SWEPT_BUCKETS)
+            for first in range(0, BUCKETS, BUCKETS_PER_SWEEP):
+                self._counters.sweep(first, BUCKETS_PER_SWEEP)
                 await asyncio.sleep(0)
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -74,7 +74,7 @@ class RateLimitStorage:
 
     async def close(self) -> None:
         """Let go of what is held."""
-        self._table.close()
+        self._counters.close()
 
 
 class RedisRateLimitStorage(RateLimitStorage):
@@ -111,7 +111,7 @@ class RedisRateLimitStorage(RateLimitStorage):
             raise ConfigurationError(f"EVENTAPI_REDIS_URL {REDIS_RULE}") from None
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError)
         self._ends: dict[str, float] = {}
-        self._search: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self.redis = "ok"
 
     async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
@@ -119,9 +119,9 @@ class RedisRateLimitStorage(RateLimitStorage):
 
         async def there() -> Window:
             count = await self._storage.incr(name, rate.seconds, times)
-            return Window(count, await self._left(name, rate, is_new=count == times))
+            return Window(count, await self._remaining(name, rate, is_new=count == times))
 
-        return await self._tried(
+        return await self._with_fallback(
             there, lambda: super(RedisRateLimitStorage, self).add(rate, key, times)
         )
 
@@ -130,13 +130,15 @@ class RedisRateLimitStorage(RateLimitStorage):
 
         async def there() -> Window:
             count = await self._storage.get(name)
-            left = await self._left(name, rate) if count else float(rate.seconds)
+            left = await self._remaining(name, rate) if count else float(rate.seconds)
             return Window(count, left)
 
-        return await self._tried(there, lambda: super(RedisRateLimitStorage, self).look(rate, key))
+        return await self._with_fallback(
+            there, lambda: super(RedisRateLimitStorage, self).get(rate, key)
+        )
 
     async def clear(self, rate: Rate, key: str) -> None:
-        await self._tried(
+        await self._with_fallback(
             lambda: self._storage.clear(self._name(rate, key)),
             lambda: super(RedisRateLimitStorage, self).clear(rate, key),
         )
@@ -146,12 +148,12 @@ class RedisRateLimitStorage(RateLimitStorage):
             async with asyncio.timeout(2 * TIMEOUT_SECONDS):
                 await self._storage.incr(_PROBE, 1)
         except self._errors as error:
-            self._lose(error, starting.logger)
+            self._on_lost(error, starting.logger)
 
     async def close(self) -> None:
-        if self._search is not None:
-            self._search.cancel()
-            await asyncio.wait([self._search])
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
         client: Any = self._storage.bridge
         await client.storage.aclose()
         await super().close()
@@ -161,35 +163,35 @@ class RedisRateLimitStorage(RateLimitStorage):
         text = f"{rate.name} {rate.limit}/{rate.seconds} {key}".encode(errors="replace")
         return blake2b(text, digest_size=16, key=self._secret).hexdigest()
 
-    async def _left(self, name: str, rate: Rate, *, is_new: bool = False) -> float:
+    async def _remaining(self, name: str, rate: Rate, *, is_new: bool = False) -> float:
         """The seconds until a window ends; Redis is only asked for those that began elsewhere."""
         now = time.monotonic()
         end = now + rate.seconds if is_new else self._ends.get(name, 0.0)
         if end <= now:
             end = now + await self._storage.get_expiry(name) - time.time()
-        if len(self._ends) >= _REMEMBERED:
+        if len(self._ends) >= _CACHED_ENDS:
             self._ends.clear()
         self._ends[name] = end
         return min(end - now, rate.seconds)
 
-    async def _tried(
+    async def _with_fallback(
         self, there: Callable[[], Awaitable[T]], here: Callable[[], Awaitable[T]]
     ) -> T:
-        if self._search is None:
+        if self._probing is None:
             try:
                 async with asyncio.timeout(2 * TIMEOUT_SECONDS):
                     return await there()
             except self._errors as error:
-                self._lose(error)
+                self._on_lost(error)
         return await here()
 
-    def _lose(self, error: Exception, log: logging.Logger = logger) -> None:
-        if self._search is None:
+    def _on_lost(self, error: Exception, log: logging.Logger = logger) -> None:
+        if self._probing is None:
             log.warning(REDIS_LOST.fill(reason=error))
             self.redis = "lost"
-            self._search = asyncio.create_task(self._find_again(), name="redis")
+            self._probing = asyncio.create_task(self._probe_until_back(), name="redis")
 
-    async def _find_again(self) -> None:
+    async def _probe_until_back(self) -> None:
         """Not by a ping: what answers that may still be read-only, or full."""
         found = False
         while not found:
@@ -197,4 +199,4 @@ class RedisRateLimitStorage(RateLimitStorage):
             with suppress(*self._errors):
                 found = await self._storage.incr(_PROBE, 1) > 0
         logger.warning(REDIS_BACK)
-        self.redis, self._search = "ok", None
+        self.redis, self._probing = "ok", None

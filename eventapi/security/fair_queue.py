@@ -15,7 +15,7 @@ import msgspec
 
 from events.errors import Overloaded, ShareUsedUp
 
-CHANGES_WAITING: Final = 4
+MAX_WAITING_CHANGES: Final = 4
 """Of one user: who changes a password has no use for more."""
 
 
@@ -33,8 +33,8 @@ class FairQueue:
     """Turns at ``places``; ``room`` callers may wait. Not for use by several threads."""
 
     def __init__(self, places: int, room: int) -> None:
-        self._free = places
-        self._room = room
+        self._free_slots = places
+        self._capacity = room
         self._running: Counter[Caller] = Counter()
         self._waiting: dict[Caller, deque[asyncio.Future[None]]] = {}
 
@@ -44,28 +44,30 @@ class FairQueue:
 
     async def acquire(self, caller: Caller) -> None:
         """Wait for a turn, which `release` ends; raises `ShareUsedUp` and `Overloaded`."""
-        if self._free and self._may_run(caller):  # Or somebody who waits would have it already.
+        if self._free_slots and self._may_run(
+            caller
+        ):  # Or somebody who waits would have it already.
             self._start(caller)
             return
-        self._check_room(caller)
+        self._check_capacity(caller)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._leave(caller, turn)
+                self._remove_waiter(caller, turn)
             else:
                 self.release(caller)
             raise
 
     def release(self, caller: Caller) -> None:
         """End a turn, and give the place to the next caller."""
-        self._free += 1
+        self._free_slots += 1
         self._running[caller] -= 1
         if not self._running[caller]:
             del self._running[caller]
-        while self._free and (following := self._next()) is not None:
+        while self._free_slots and (following := self._next_caller()) is not None:
             waiting = self._waiting.pop(following)
             turn = waiting.popleft()
             if waiting:
@@ -75,13 +77,13 @@ class FairQueue:
                 turn.set_result(None)
 
     def _start(self, caller: Caller) -> None:
-        self._free -= 1
+        self._free_slots -= 1
         self._running[caller] += 1
 
     def _may_run(self, caller: Caller) -> bool:
         return caller.kind != "change" or not self._running[caller]
 
-    def _next(self) -> Caller | None:
+    def _next_caller(self) -> Caller | None:
         kinds: Counter[str] = Counter()
         for caller, jobs in self._running.items():
             kinds[caller.kind] += jobs
@@ -91,18 +93,20 @@ class FairQueue:
             default=None,
         )
 
-    def _leave(self, caller: Caller, turn: asyncio.Future[None]) -> None:
+    def _remove_waiter(self, caller: Caller, turn: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(caller, deque())
         if turn in waiting:
             waiting.remove(turn)
             if not waiting:
                 del self._waiting[caller]
 
-    def _check_room(self, caller: Caller) -> None:
+    def _check_capacity(self, caller: Caller) -> None:
         waiting = Counter({other: len(turns) for other, turns in self._waiting.items()})
         others = sum(turns for other, turns in waiting.items() if other.kind != "login")
-        own = CHANGES_WAITING if caller.kind == "change" else self._room // 2
+        own = MAX_WAITING_CHANGES if caller.kind == "change" else self._capacity // 2
         if waiting[caller] >= own:
             raise ShareUsedUp("too many passwords of this caller are being checked")
-        if waiting.total() >= self._room or (caller.kind != "login" and others >= self._room // 2):
+        if waiting.total() >= self._capacity or (
+            caller.kind != "login" and others >= self._capacity // 2
+        ):
             raise Overloaded("too many passwords are being checked")

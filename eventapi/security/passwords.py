@@ -26,7 +26,7 @@ BCRYPT_BYTES = 72
 MAX_KINDS: Final = 8
 """A refused login costs a check of each kind of hash there is, the costliest first, up to so many."""
 
-NICENESS = 10
+THREAD_NICENESS = 10
 """Of the threads that hash: a read that comes meanwhile does not wait for a core."""
 
 OWASP_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -47,15 +47,15 @@ class Passwords:
     ) -> None:
         """``workers`` threads hash at a time, and ``queue`` more callers may wait."""
         self._hasher = hasher
-        self._threads = ThreadPoolExecutor(workers, "password", _give_way)
-        self._turns = FairQueue(workers, queue)
+        self._threads = ThreadPoolExecutor(workers, "password", _lower_priority)
+        self._queue = FairQueue(workers, queue)
         self._dummy = hasher.hash("no user has this password")
         self._kind = check_hash(self._dummy)
 
     @property
     def waiting(self) -> int:
         """How many callers wait for their password to be hashed or checked."""
-        return len(self._turns)
+        return len(self._queue)
 
     async def hash(self, password: str, caller: Caller = OPERATOR) -> str:
         """The argon2id hash of the password's NFC form; raises `Overloaded`."""
@@ -74,7 +74,7 @@ class Passwords:
         refusal costs a check of one hash of each of ``kinds`` and of today's, for each form, with
         or without a stored hash: so time does not reveal whether the user exists.
         """
-        return await self._run(lambda: self._matching(stored or "", password, kinds), caller)
+        return await self._run(lambda: self._matching_form(stored or "", password, kinds), caller)
 
     def needs_rehash(self, stored: str, password: str) -> bool:
         """Whether today's hash of the password that matched is to replace the stored one.
@@ -86,22 +86,24 @@ class Passwords:
             return len(password.encode()) < BCRYPT_BYTES
         return password != nfc(password) or self._hasher.check_needs_rehash(stored)
 
-    def _matching(self, stored: str, password: str, kinds: Collection[HashKind]) -> str | None:
+    def _matching_form(self, stored: str, password: str, kinds: Collection[HashKind]) -> str | None:
         try:
             kind = check_hash(stored)
         except ValueError:
             kind = None
-        plan = self._plan(kind, kinds)
+        plan = self._kinds_to_check(kind, kinds)
         for form in dict.fromkeys((nfc(password), password)):
             for planned in plan:
                 if planned == kind:
-                    if self._fits(stored, form, planned):
+                    if self._matches(stored, form, planned):
                         return form
                 else:
-                    self._fits(self._decoy(planned), form, planned)
+                    self._matches(self._decoy(planned), form, planned)
         return None
 
-    def _plan(self, kind: HashKind | None, kinds: Collection[HashKind]) -> Sequence[HashKind]:
+    def _kinds_to_check(
+        self, kind: HashKind | None, kinds: Collection[HashKind]
+    ) -> Sequence[HashKind]:
         """The kinds to check one hash of each, the cheapest first, ``kind`` among them."""
         plan = sorted({self._kind, *kinds}, key=lambda one: (one.work, one.prefix))[-MAX_KINDS:]
         if kind is not None and kind not in plan:
@@ -111,7 +113,7 @@ class Passwords:
     def _decoy(self, kind: HashKind) -> str:
         return self._dummy if kind == self._kind else kind.decoy
 
-    def _fits(self, stored: str, password: str, kind: HashKind) -> bool:
+    def _matches(self, stored: str, password: str, kind: HashKind) -> bool:
         secret = password.encode()[:BCRYPT_BYTES]
         try:
             if kind.is_bcrypt:
@@ -121,17 +123,17 @@ class Passwords:
             return False
 
     async def _run(self, work: Callable[[], T], caller: Caller) -> T:
-        await self._turns.acquire(caller)
+        await self._queue.acquire(caller)
         loop = asyncio.get_running_loop()
 
         def release(_: Future[T]) -> None:
             with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-                loop.call_soon_threadsafe(self._turns.release, caller)
+                loop.call_soon_threadsafe(self._queue.release, caller)
 
         try:
             job = self._threads.submit(work)
         except BaseException:
-            self._turns.release(caller)
+            self._queue.release(caller)
             raise
         # Not when the caller goes, for a thread goes on with what it has begun.
         job.add_done_callback(release)
@@ -147,7 +149,7 @@ def nfc(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Let whoever answers requests go before this thread, which hashes for a long time."""
     with suppress(OSError):  # Only Linux knows a thread by itself.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), THREAD_NICENESS)

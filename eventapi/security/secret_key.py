@@ -30,7 +30,7 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
     Any number of processes may ask at once; all get the same. Raises `ConfigurationError`.
     """
     if given is not None:
-        return given_keys(given)
+        return parse_keys(given)
     path = data / _FILE
     if message := not_a_file(path):
         raise ConfigurationError(message)
@@ -40,10 +40,10 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
             make_private(path, secrets.token_urlsafe(48).encode())
     except OSError as error:
         raise _unusable(path, error) from error
-    return _kept(path)
+    return _read_keys(path)
 
 
-def check_kept_keys(given: str | None, data: Path) -> None:
+def check_stored_keys(given: str | None, data: Path) -> None:
     """Refuse keys in the data directory that cannot be used, before a start makes any file.
 
     Raises `ConfigurationError`.
@@ -54,16 +54,16 @@ def check_kept_keys(given: str | None, data: Path) -> None:
     if message := not_a_file(path):
         raise ConfigurationError(message)
     if path.is_symlink() or path.exists():
-        _kept(path)
+        _read_keys(path)
 
 
-def _kept(path: Path) -> Sequence[str]:
+def _read_keys(path: Path) -> Sequence[str]:
     try:
         keys = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(path, error) from error
     try:
-        return _checked(keys)
+        return _check_all(keys)
     except ConfigurationError as error:
         raise ConfigurationError(f"the secret key {path} cannot be used: {error}") from None
 
@@ -81,18 +81,18 @@ def is_missing(given: str | None, data: Path) -> bool:
         return False
 
 
-def warn_of_new_key(data: Path, sessions: int) -> None:
+def warn_about_new_key(data: Path, sessions: int) -> None:
     """Warn that a new key was made beside a log in which sessions go on, made with another one."""
     if sessions:
         logger.warning(SECRET_KEY_NEW.fill(path=data / _FILE, sessions=sessions, name=_FILE))
 
 
-def given_keys(setting: str) -> Sequence[str]:
+def parse_keys(setting: str) -> Sequence[str]:
     """The keys of the setting SECRET_KEY; raises `ConfigurationError`."""
-    return _checked([key.strip() for key in setting.split(",")])
+    return _check_all([key.strip() for key in setting.split(",")])
 
 
-def _checked(keys: Sequence[str]) -> Sequence[str]:
+def _check_all(keys: Sequence[str]) -> Sequence[str]:
     for key in keys or [""]:
         check_secret(key)
     return keys

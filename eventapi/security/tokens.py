@@ -21,13 +21,13 @@ import jwt
 import msgspec
 from msgspec import Meta
 
-from eventapi.security.strength import unpredictable
+from eventapi.security.strength import unpredictable_characters
 from eventapi.values.times import SKEW_SECONDS
 from events.errors import ConfigurationError, Unauthenticated
 
 MIN_KEY_BYTES: Final = 32
 MAX_TOKEN_BYTES: Final = 8192
-_CACHED: Final = 10_000
+_CACHED_TOKENS: Final = 10_000
 _MIN_DISTINCT: Final = 8
 
 _MIN_UNPREDICTABLE: Final = 16
@@ -67,7 +67,7 @@ class Claims(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 _REFRESH = re.compile(r"([0-9a-f]{32})\.(0|[1-9][0-9]{0,8})\.([0-9a-f]{64})")
 
 
-class Refresh(msgspec.Struct, frozen=True):
+class RefreshClaims(msgspec.Struct, frozen=True):
     """What a refresh token says: of which session it is, and how many were spent before it."""
 
     session: str
@@ -80,7 +80,7 @@ def check_secret(secret: str) -> None:
         raise ConfigurationError(f"SECRET_KEY must have {MIN_KEY_BYTES} bytes at least. {_REMEDY}")
     if secret.lower() in _WELL_KNOWN or len(set(secret)) < _MIN_DISTINCT:
         raise ConfigurationError(f"SECRET_KEY is well known or too simple to be secret. {_REMEDY}")
-    left = unpredictable(secret)
+    left = unpredictable_characters(secret)
     if left < _MIN_UNPREDICTABLE:
         raise ConfigurationError(
             f"SECRET_KEY is too simple to be secret: without repetitions it has {left} "
@@ -102,7 +102,7 @@ class Tokens:
         self.lifetime = lifetime
         # A signature does not change its mind, so a verified token is remembered; everything
         # that time or an event can change is checked at every use.
-        self._verified = lru_cache(_CACHED)(self._verify)
+        self._verified = lru_cache(_CACHED_TOKENS)(self._verify)
 
     def issue(self, username: str, session: str, now: int, lifetime: int | None = None) -> str:
         """A token for a session, good from ``now`` (seconds since 1970), for its usual lifetime."""
@@ -122,19 +122,19 @@ class Tokens:
             raise Unauthenticated("the access token is from the future")
         return claims
 
-    def refresh_token(self, refresh: Refresh) -> str:
+    def refresh_token(self, refresh: RefreshClaims) -> str:
         """The refresh token of a session and a generation; there is only one."""
-        return f"{_said(refresh)}.{_refresh_secret(self._secrets[0], refresh)}"
+        return f"{_refresh_payload(refresh)}.{_refresh_secret(self._secrets[0], refresh)}"
 
-    def refresh_hash(self, refresh: Refresh) -> str:
+    def refresh_hash(self, refresh: RefreshClaims) -> str:
         """What the log keeps of a refresh token: the SHA-256 of its secret, in hex."""
         return hashlib.sha256(_refresh_secret(self._secrets[0], refresh).encode()).hexdigest()
 
-    def refresh_claims(self, token: str) -> Refresh:
+    def refresh_claims(self, token: str) -> RefreshClaims:
         """What a genuine refresh token says, be it spent or not; raises `Unauthenticated`."""
         parts = _REFRESH.fullmatch(token)
         if parts is not None:
-            refresh = Refresh(parts[1], int(parts[2]))
+            refresh = RefreshClaims(parts[1], int(parts[2]))
             genuine = (_refresh_secret(secret, refresh) for secret in self._secrets)
             if any(hmac.compare_digest(one, parts[3]) for one in genuine):
                 return refresh
@@ -193,22 +193,24 @@ def _strict_json(part: bytes) -> dict[str, Any]:
 
     PyJWT takes UTF-16 and UTF-32 as well, and the last of doubled members; others take the first.
     """
-    value = json.loads(part.decode(), object_pairs_hook=_members)
+    value = json.loads(part.decode(), object_pairs_hook=_unique_members)
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 - as for all that is wrong in it
     return value
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("doubled members")
     return members
 
 
-def _refresh_secret(secret: str, refresh: Refresh) -> str:
-    return hmac.digest(secret.encode(), f"refresh.{_said(refresh)}".encode(), "sha256").hex()
+def _refresh_secret(secret: str, refresh: RefreshClaims) -> str:
+    return hmac.digest(
+        secret.encode(), f"refresh.{_refresh_payload(refresh)}".encode(), "sha256"
+    ).hex()
 
 
-def _said(refresh: Refresh) -> str:
+def _refresh_payload(refresh: RefreshClaims) -> str:
     return f"{refresh.session}.{refresh.generation}"

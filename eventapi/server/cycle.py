@@ -52,7 +52,7 @@ class Cycle(RequestResponseCycle):
     """
 
     error: ProblemError | None = None
-    stays = False
+    keep_alive_after_100 = False
 
     async def send(self, message: Any) -> None:
         """Send a part of the answer.
@@ -68,9 +68,9 @@ class Cycle(RequestResponseCycle):
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if not self.disconnected:
-            self._begin(message["status"], message["headers"])
+            self._write_head(message["status"], message["headers"])
 
-    def _begin(self, status: int, headers: Headers) -> None:
+    def _write_head(self, status: int, headers: Headers) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         head = [*self.default_headers, *headers]
@@ -97,7 +97,7 @@ class Cycle(RequestResponseCycle):
 
     async def receive(self) -> Any:
         if self.waiting_for_100_continue:
-            self.keep_alive = self.stays
+            self.keep_alive = self.keep_alive_after_100
         if self.error is None:
             message = await super().receive()
         if self.error is not None:

@@ -29,7 +29,7 @@ from eventapi.http.head import (
 from eventapi.http.problems import ProblemError
 from eventapi.server.connections import MAX_CONNECTIONS
 from eventapi.server.cycle import BufferedTransport, Cycle, Flow
-from eventapi.server.unfinished import Unfinished
+from eventapi.server.unfinished import UnfinishedRequests
 from events.errors import Overloaded
 
 HEAD_SECONDS = 10.0
@@ -73,7 +73,7 @@ _untaken: dict[ProblemProtocol, None] = {}
 """Connections with an answer that is not taken yet, in the order in which they stopped taking."""
 
 
-_unfinished = Unfinished()
+_unfinished = UnfinishedRequests()
 
 _FIELD_BYTES = 160
 """As much as a header field takes in memory besides its own bytes."""
@@ -401,7 +401,7 @@ class ProblemProtocol(HttpToolsProtocol):
             self.on_response_complete,
         )
         if expects:
-            cycle.stays = keep_alive
+            cycle.keep_alive_after_100 = keep_alive
         if self._running is None:
             self._running = cycle
             self._start_asgi_task(cycle, self.app)

@@ -44,7 +44,7 @@ class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two cla
             super().restart()
 
 
-class _Child(StartingServer):
+class _ReloadedServer(StartingServer):
     """The server of a child, which reports why it cannot start; the next change starts another."""
 
     def __init__(self, config: uvicorn.Config, report: Callable[[str], None]) -> None:
@@ -61,7 +61,7 @@ def _serve(
     sockets: list[socket.socket] | None = None,
 ) -> None:
     """In the new process: serve."""
-    server = _Child(config, report)
+    server = _ReloadedServer(config, report)
     signal.signal(signal.SIGINT, server.handle_exit)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     server.run(sockets)

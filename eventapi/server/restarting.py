@@ -16,16 +16,16 @@ import socket
 import sys
 from typing import Final, NoReturn
 
-from eventapi.server.signals import ENDING
+from eventapi.server.signals import END_SIGNALS
 from eventapi.tasks.isolation import original_environment
 
-_VARIABLE: Final = "_EVENTAPI_LISTENING"
+_SOCKET_VARIABLE: Final = "_EVENTAPI_LISTENING"
 """``PID:DESCRIPTOR``: the socket of the process that had this id before."""
 
 
 def inherited_socket() -> socket.socket | None:
     """The socket that this process had before it started anew."""
-    process, _, descriptor = os.environ.pop(_VARIABLE, "").partition(":")
+    process, _, descriptor = os.environ.pop(_SOCKET_VARIABLE, "").partition(":")
     if process != str(os.getpid()):
         return None
     return socket.socket(fileno=int(descriptor))
@@ -37,10 +37,10 @@ def restart(listening: socket.socket) -> NoReturn:
     Signals are blocked until the new run has its handlers: they would end it, or be dropped by the
     kernel where it is process 1.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*ENDING, signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*END_SIGNALS, signal.SIGHUP})
     listening.set_inheritable(True)
     environment = original_environment()
-    environment[_VARIABLE] = f"{os.getpid()}:{listening.fileno()}"
+    environment[_SOCKET_VARIABLE] = f"{os.getpid()}:{listening.fileno()}"
     # The operator's word about the clock was for the first run.
     arguments = [one for one in sys.orig_argv[1:] if one != "--accept-clock"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606

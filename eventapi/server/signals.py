@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
-ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_at_signals() -> None:
@@ -21,10 +21,10 @@ def exit_at_signals() -> None:
     killed. Signals that arrived while they were blocked, see `eventapi.server.restarting`, arrive now;
     SIGHUP waits for its own handler.
     """
-    for number in ENDING:
+    for number in END_SIGNALS:
         signal.signal(number, exit_now)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
 
 @contextmanager
@@ -50,17 +50,17 @@ def _is_in_thread() -> bool:
 
 def exit_now(number: int, _frame: FrameType | None) -> NoReturn:
     """Handler: end at once. Nothing was acknowledged yet, so nothing has to be finished."""
-    os._exit(_code(number))
+    os._exit(_exit_code(number))
 
 
 def exit_once(number: int, _frame: FrameType | None) -> NoReturn:
     """Handler: end in an orderly way, whatever signals follow."""
-    for other in ENDING:
+    for other in END_SIGNALS:
         signal.signal(other, signal.SIG_IGN)
-    sys.exit(_code(number))
+    sys.exit(_exit_code(number))
 
 
-def _code(number: int) -> int:
+def _exit_code(number: int) -> int:
     """To have ended when asked to is no failure; an interrupt is reported as by a shell."""
     return 128 + number if number == signal.SIGINT else os.EX_OK
 
@@ -87,11 +87,11 @@ class Terminal:
 
     def __init__(self) -> None:
         is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        self._was_there = not is_ignored and _has_terminal()
+        self._had_terminal = not is_ignored and _has_terminal()
 
-    def is_gone(self) -> bool:
+    def was_closed(self) -> bool:
         """Whether there was one and it was closed since."""
-        return self._was_there and not _has_terminal()
+        return self._had_terminal and not _has_terminal()
 
 
 def _has_terminal() -> bool:

@@ -17,7 +17,7 @@ from events.errors import known_error
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
 
-class FirstError(logging.Filter):
+class FirstErrorFilter(logging.Filter):
     """Holds back what uvicorn says of a failed start, and keeps the reason."""
 
     reason: str | None = None
@@ -36,14 +36,14 @@ class StartingServer(uvicorn.Server):
     """A server that ends at once while it starts, and reports why it could not."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        with _first_error() as heard:
+        with _capture_first_error() as heard:
             try:
                 await super().startup(sockets)
             except SystemExit:
-                self.refused(heard.reason or "the server could not start")
+                self.on_start_failure(heard.reason or "the server could not start")
                 raise
 
-    def refused(self, reason: str) -> None:
+    def on_start_failure(self, reason: str) -> None:
         """Called with the reason when the start has failed."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -59,8 +59,8 @@ class StartingServer(uvicorn.Server):
 
 
 @contextmanager
-def _first_error() -> Iterator[FirstError]:
-    heard = FirstError()
+def _capture_first_error() -> Iterator[FirstErrorFilter]:
+    heard = FirstErrorFilter()
     _uvicorn_log.addFilter(heard)
     try:
         yield heard

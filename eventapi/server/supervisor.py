@@ -38,10 +38,10 @@ END_SECONDS: Final = GRACE_SECONDS + 5
 HEALTH_SECONDS: Final = 15
 """A worker that says nothing for so long is replaced; one that is still importing is not that."""
 
-_ANSWER_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.05
 """A worker that has nothing else to do has answered by then; the others are heard a turn later."""
 
-_TURN_SECONDS: Final = 0.5
+_LOOP_SECONDS: Final = 0.5
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -69,9 +69,9 @@ class Worker(Process):
         """One of several that start at once ``reports`` what all of them wait for."""
         super().__init__(config, sockets)
         self._reports = reports
-        self._serves = False
-        self._refusal: str | None = None
-        self._owing_since: float | None = None  # An answer, or its end.
+        self._is_serving = False
+        self._start_error: str | None = None
+        self._pinged_at: float | None = None  # An answer, or its end.
 
     def start(self) -> None:
         """Start the process."""
@@ -94,19 +94,19 @@ class Worker(Process):
             self._server = _WorkerServer(self.config, self.child_conn)
         return self._server
 
-    def refusal(self) -> str:
+    def start_error(self) -> str:
         """Why a worker that ended with `STARTUP_FAILURE` could not start."""
         with suppress(OSError, EOFError, pickle.UnpicklingError):
             while True:
-                self._hear(self.parent_conn.recv())
-        return self._refusal or "a worker could not start"
+                self._handle_message(self.parent_conn.recv())
+        return self._start_error or "a worker could not start"
 
-    def _hear(self, message: bool | str) -> None:
+    def _handle_message(self, message: bool | str) -> None:
         """Take what a worker sent: whether it serves, or why it cannot start."""
         if isinstance(message, str):
-            self._refusal = message
+            self._start_error = message
         else:
-            self._serves = message
+            self._is_serving = message
 
     def end(self) -> str:
         """End a worker that is dead or hangs; returns what became of it."""
@@ -120,32 +120,32 @@ class Worker(Process):
 
     def is_alive(self, timeout: float = HEALTH_SECONDS) -> bool:
         """Whether it runs, and has owed nothing for longer than so many seconds."""
-        self._listen()
-        owes = self._owing_since is not None and time.monotonic() - self._owing_since > timeout
+        self._poll()
+        owes = self._pinged_at is not None and time.monotonic() - self._pinged_at > timeout
         return self.process.is_alive() and not owes
 
-    def is_ready(self, timeout: float = _ANSWER_SECONDS) -> bool:
+    def is_ready(self, timeout: float = _POLL_SECONDS) -> bool:
         """Whether the last that it said is that it serves."""
-        self._listen(timeout)
-        return self._serves
+        self._poll(timeout)
+        return self._is_serving
 
-    def _listen(self, seconds: float = _ANSWER_SECONDS) -> None:
+    def _poll(self, seconds: float = _POLL_SECONDS) -> None:
         with suppress(OSError, EOFError, pickle.UnpicklingError):  # It may have gone.
-            if self._owing_since is None:
+            if self._pinged_at is None:
                 self.parent_conn.send(b"ping")
-                self._owing_since = time.monotonic()
+                self._pinged_at = time.monotonic()
             if self.parent_conn.poll(seconds):
-                self._hear(self.parent_conn.recv())
-                self._owing_since = None
+                self._handle_message(self.parent_conn.recv())
+                self._pinged_at = None
 
     def terminate(self) -> None:
         """Ask it to end."""
-        self._owing_since = time.monotonic()
+        self._pinged_at = time.monotonic()
         super().terminate()
 
     def join(self) -> None:
         """Wait until it has ended: of itself where it was asked to, and else by force."""
-        since = time.monotonic() if self._owing_since is None else self._owing_since
+        since = time.monotonic() if self._pinged_at is None else self._pinged_at
         self.process.join(max(since + END_SECONDS - time.monotonic(), 0))
         self.process.kill()
         self.process.join()
@@ -175,15 +175,15 @@ class Supervisor(Multiprocess):
         self._announce: Callable[[], None] | None = announce
         self._retiring: list[Worker] = []
         self._successor: Worker | None = None
-        self._leaving: list[Worker] = []
+        self._stopping: list[Worker] = []
         self.was_interrupted = False
-        self.refusal: str | None = None
+        self.start_error: str | None = None
         handle_hangup(lambda number, _: self.signal_queue.append(number))
 
     def run(self) -> None:
         """Serve until asked to end, or until a worker cannot start."""
         self.init_processes()
-        while not self.should_exit.wait(_TURN_SECONDS):
+        while not self.should_exit.wait(_LOOP_SECONDS):
             self.handle_signals()
             self.keep_subprocess_alive()
         self.terminate_all()
@@ -191,9 +191,9 @@ class Supervisor(Multiprocess):
 
     def init_processes(self) -> None:
         """Start the workers."""
-        self.processes = [self._started(reports=n == 0) for n in range(self.processes_num)]
+        self.processes = [self._start_worker(reports=n == 0) for n in range(self.processes_num)]
 
-    def _started(self, *, reports: bool = True) -> Worker:
+    def _start_worker(self, *, reports: bool = True) -> Worker:
         worker = Worker(self.config, self.sockets, reports=reports)
         worker.start()
         return worker
@@ -206,34 +206,38 @@ class Supervisor(Multiprocess):
             if worker.is_alive(HEALTH_SECONDS):
                 continue
             if worker.exitcode == STARTUP_FAILURE:
-                self.refusal = worker.refusal()
+                self.start_error = worker.start_error()
                 self.should_exit.set()  # Nor could the next one.
                 return
             _log.warning(WORKER_DIED.fill(pid=worker.pid, end=worker.end()))
-            self.processes[index] = self._started()
+            self.processes[index] = self._start_worker()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
             self._announce = None
-        self._see_off_leaving()
-        self._replace_retiring()
+        self._kill_overdue()
+        self._continue_restart()
 
-    def _see_off_leaving(self) -> None:
-        for worker in [one for one in self._leaving if not one.is_alive(END_SECONDS)]:
+    def _kill_overdue(self) -> None:
+        for worker in [one for one in self._stopping if not one.is_alive(END_SECONDS)]:
             worker.kill()
             worker.join()
-            self._leaving.remove(worker)
+            self._stopping.remove(worker)
 
-    def _replace_retiring(self) -> None:
+    def _continue_restart(self) -> None:
         """Go on with replacing the workers, one after another, however long the new ones fold."""
         successor = self._successor
         # Who died since was replaced already.
         self._retiring = [process for process in self._retiring if process in self.processes]
-        if successor is None and self._retiring and not self._leaving:
-            self._successor = self._started()
+        if successor is None and self._retiring and not self._stopping:
+            self._successor = self._start_worker()
         elif successor is not None and not successor.is_alive(HEALTH_SECONDS):
-            why = successor.refusal() if successor.exitcode == STARTUP_FAILURE else successor.end()
+            why = (
+                successor.start_error()
+                if successor.exitcode == STARTUP_FAILURE
+                else successor.end()
+            )
             _log.error(NO_NEW_WORKER.fill(reason=why))
-            self._leave(successor)
+            self._stop_worker(successor)
             self._retiring, self._successor = [], None
         elif successor is not None and successor.is_ready():
             self._successor = None
@@ -241,24 +245,24 @@ class Supervisor(Multiprocess):
             if self._retiring:
                 leaving = self._retiring.pop(0)
                 self.processes[self.processes.index(leaving)] = successor
-            self._leave(leaving)
+            self._stop_worker(leaving)
 
-    def _leave(self, worker: Worker) -> None:
+    def _stop_worker(self, worker: Worker) -> None:
         """Ask a worker to end; one that does not serve yet would fold the log to its end first."""
         if worker.is_ready():
             worker.terminate()
         else:
             worker.kill()
-        self._leaving.append(worker)
+        self._stopping.append(worker)
 
     def terminate_all(self) -> None:
         """Ask all workers to end."""
         for worker in (*self.processes, *filter(None, [self._successor])):
-            self._leave(worker)
+            self._stop_worker(worker)
 
     def join_all(self) -> None:
         """Wait until all have ended."""
-        for worker in self._leaving:
+        for worker in self._stopping:
             worker.join()
 
     def handle_hup(self) -> None:
@@ -266,24 +270,24 @@ class Supervisor(Multiprocess):
 
         Where only the terminal was closed, end.
         """
-        if self._terminal.is_gone():
+        if self._terminal.was_closed():
             self.handle_term()
             return
         if self._successor is not None:
-            self._leave(self._successor)
+            self._stop_worker(self._successor)
             self._successor = None
         self._retiring = list(self.processes)
 
     def handle_ttin(self) -> None:
         """Keep one worker more."""
         self.processes_num += 1
-        self.processes.append(self._started())
+        self.processes.append(self._start_worker())
 
     def handle_ttou(self) -> None:
         """Keep one worker less, but one."""
         if self.processes_num > 1:
             self.processes_num -= 1
-            self._leave(self.processes.pop())
+            self._stop_worker(self.processes.pop())
 
     def handle_int(self) -> None:
         """End as at SIGTERM, and remember by what."""

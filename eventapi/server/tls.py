@@ -13,7 +13,7 @@ from uvicorn import Config
 HANDSHAKE_SECONDS = 10.0
 """From connecting; the same as for a header."""
 
-GOODBYE_SECONDS = 3.0
+SHUTDOWN_SECONDS = 3.0
 """How long a client that says nothing is waited for when its connection is closed."""
 
 
@@ -25,7 +25,7 @@ def tls_context(_: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLCont
     return context
 
 
-class Loop(uvloop.Loop):
+class TlsLoop(uvloop.Loop):
     """Uvicorn lets nobody say how long a handshake may take; the loop's own answer is a minute."""
 
     async def create_server(  # type: ignore[override]  # as it is called, it is handed on
@@ -33,5 +33,5 @@ class Loop(uvloop.Loop):
     ) -> asyncio.AbstractServer:
         if named.get("ssl") is not None:
             named.setdefault("ssl_handshake_timeout", HANDSHAKE_SECONDS)
-            named.setdefault("ssl_shutdown_timeout", GOODBYE_SECONDS)
+            named.setdefault("ssl_shutdown_timeout", SHUTDOWN_SECONDS)
         return await super().create_server(*arguments, **named)

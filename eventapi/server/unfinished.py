@@ -28,7 +28,7 @@ class Sheddable(Protocol):
         """Refuse the request and drop what is held of it."""
 
 
-class Unfinished:
+class UnfinishedRequests:
     """Connections with an unfinished request, oldest first, and the bytes held for each."""
 
     def __init__(self) -> None:

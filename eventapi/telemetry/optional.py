@@ -11,10 +11,10 @@ from typing import Final
 
 from events.errors import ConfigurationError
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_SPOKEN: Final = "http/protobuf"
-_ADDRESS: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_PROTOCOL: Final = "http/protobuf"
+_HTTP_URL: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 
 PACKAGES: Final = {
     "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),
@@ -28,7 +28,7 @@ def require_tracing(environ: Mapping[str, str]) -> bool:
 
     Raises `ConfigurationError` for what is not supported or not installed.
     """
-    endpoint = next((name for name in _ENDPOINTS if environ.get(name)), None)
+    endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
     if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = environ.get("OTEL_TRACES_EXPORTER") or "otlp"
@@ -36,10 +36,10 @@ def require_tracing(environ: Mapping[str, str]) -> bool:
         return False
     if exporter != "otlp":
         raise ConfigurationError(f"OTEL_TRACES_EXPORTER: only otlp or none, not {exporter}")
-    protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), _SPOKEN)
-    if protocol != _SPOKEN:
-        raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_SPOKEN}, not {protocol}")
-    if not _ADDRESS.match(environ[endpoint].strip()):
+    protocol = next((environ[name] for name in _PROTOCOL_VARIABLES if environ.get(name)), _PROTOCOL)
+    if protocol != _PROTOCOL:
+        raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_PROTOCOL}, not {protocol}")
+    if not _HTTP_URL.match(environ[endpoint].strip()):
         raise ConfigurationError(f"{endpoint}: must begin with http:// or https:// and a host")
     _require("opentelemetry.exporter.otlp.proto.http", "otel", endpoint)
     return True

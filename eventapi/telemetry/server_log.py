@@ -32,37 +32,37 @@ class LineFormatter(logging.Formatter):
         """The line without its newline; a traceback stands escaped in a field of its own."""
         message = record.getMessage()
         if record.name == "asyncio":
-            message = _IN_ASYNCIO.match(message)[0]  # type: ignore[index]  # it always does
+            message = _ASYNCIO_SUMMARY.match(message)[0]  # type: ignore[index]  # it always does
         fields: dict[str, object] = {"message": message}
         for name in ("request_id", "trace_id"):
             if value := getattr(record, name, None):
                 fields[name] = value
         if record.exc_info and record.exc_info[1]:
-            fields["traceback"] = traceback_of(record.exc_info[1])
+            fields["traceback"] = safe_traceback(record.exc_info[1])
         time = datetime.fromtimestamp(record.created, UTC)
         return self._line(time, record.levelname.lower(), record.name, fields)
 
 
-_IN_ASYNCIO = re.compile(r"Exception in callback [^(\n]*|[^\n]*")
+_ASYNCIO_SUMMARY = re.compile(r"Exception in callback [^(\n]*|[^\n]*")
 """Of what asyncio says: behind it come tasks with what their errors say, and arguments of callbacks."""
 
-_HARMLESS = (EventapiError, ImportError, NameError, OSError)
+_SAFE_MESSAGES = (EventapiError, ImportError, NameError, OSError)
 
 
-def traceback_of(error: BaseException) -> str:
+def safe_traceback(error: BaseException) -> str:
     """Where an error came from, and what led to it, the last of all last.
 
     What it says is told only where that is ours, the system's or of the code: others may quote what
     was typed.
     """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    parts = [] if before is None else [traceback_of(before)]
+    parts = [] if before is None else [safe_traceback(before)]
     if isinstance(error, BaseExceptionGroup):
-        parts += map(traceback_of, error.exceptions)
+        parts += map(safe_traceback, error.exceptions)
     kind = type(error)
     parts += ["Traceback (most recent call last):", *traceback.format_tb(error.__traceback__)]
     parts += [f"{kind.__module__}.{kind.__qualname__}"]
-    if isinstance(error, _HARMLESS) and not isinstance(error, Refusal):
+    if isinstance(error, _SAFE_MESSAGES) and not isinstance(error, Refusal):
         parts[-1] += f": {error}"
     return "\n".join(part.rstrip() for part in parts)
 
@@ -76,7 +76,7 @@ def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) 
         for key, value in fields.items()
     }
     line = _encode({"time": stamp, "level": level, "logger": name, **told}).decode()
-    return line.translate(_IN_JSON)
+    return line.translate(_JSON_ESCAPES)
 
 
 def console_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
@@ -85,18 +85,18 @@ def console_line(time: datetime, level: str, name: str, fields: dict[str, object
     Those are indented, so that nothing in it can pass for a line of its own.
     """
     rest = dict(fields)
-    message = str(rest.pop("message", "")).translate(_ONE_LINE)
+    message = str(rest.pop("message", "")).translate(_CONTROL_ESCAPES)
     stack = str(rest.pop("traceback", "")).split("\n")
-    words = "".join(f" {key}={value}" for key, value in rest.items()).translate(_ONE_LINE)
+    words = "".join(f" {key}={value}" for key, value in rest.items()).translate(_CONTROL_ESCAPES)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     line = f"{stamp} {level:<8} {name}: {message}{words}"
-    more = [f"\n    {part.translate(_ONE_LINE)}" for part in stack if part]
+    more = [f"\n    {part.translate(_CONTROL_ESCAPES)}" for part in stack if part]
     return "".join((line, *more))
 
 
-_ONE_LINE = {ordinal: f"\\x{ordinal:02x}" for ordinal in (*range(32), *range(127, 160))}
-_ONE_LINE |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
-_IN_JSON = {ordinal: f"\\u{ordinal:04x}" for ordinal in (*range(127, 160), 0x2028, 0x2029)}
+_CONTROL_ESCAPES = {ordinal: f"\\x{ordinal:02x}" for ordinal in (*range(32), *range(127, 160))}
+_CONTROL_ESCAPES |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_JSON_ESCAPES = {ordinal: f"\\u{ordinal:04x}" for ordinal in (*range(127, 160), 0x2028, 0x2029)}
 """What JSON lets stand in a string, and many a reader takes for the end of a line."""
 
 
@@ -105,7 +105,7 @@ def configure(settings: Settings) -> None:
 
     Raises `ConfigurationError` where that cannot be opened.
     """
-    handler = _Handler(LineWriter(settings))
+    handler = _LineHandler(LineWriter(settings))
     handler.setFormatter(LineFormatter(settings.log_format == "json"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
@@ -127,7 +127,7 @@ class LineWriter:
     def write(self, lines: bytes) -> None:
         """Write lines, each with its newline."""
         with suppress(OSError):
-            for piece in pieces(lines):
+            for piece in split_for_pipe(lines):
                 write_all(self._stderr, piece)
         if self._file is not None:
             with suppress(OSError):
@@ -139,7 +139,7 @@ class LineWriter:
             self._file.close()
 
 
-def pieces(lines: bytes) -> Iterator[bytes]:
+def split_for_pipe(lines: bytes) -> Iterator[bytes]:
     """As many lines at a time as a pipe takes whole: those of several processes do not mix then.
 
     A line that is longer comes by itself; of that nothing can be promised (POSIX, `write`).
@@ -151,7 +151,7 @@ def pieces(lines: bytes) -> Iterator[bytes]:
         at = end
 
 
-class _Handler(logging.Handler):
+class _LineHandler(logging.Handler):
     """Lines of `logging`."""
 
     def __init__(self, lines: LineWriter) -> None:

@@ -27,7 +27,7 @@ _Entry = tuple[Any, int, float]
 """The scope, the status and the seconds of a request."""
 
 
-class Access(msgspec.Struct, frozen=True, gc=False):
+class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     """A request, as the log tells of it; ``user`` is the subject of who was let in."""
 
     time: str
@@ -83,7 +83,7 @@ def _unknown_path(scope: Any) -> str:
 def _json_lines(now: str, entries: list[_Entry], paths: bool) -> bytes:
     return _encode_lines(
         [
-            Access(
+            AccessRecord(
                 now,
                 "info",
                 "eventapi.access",

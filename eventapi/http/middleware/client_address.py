@@ -16,7 +16,7 @@ from eventapi.configuration.types import UNIX
 from eventapi.http.head import MAX_FORWARDED, too_large
 from eventapi.http.urls import PUBLIC_URL
 
-_NETWORK = 64
+_IPV6_PREFIX_BITS = 64
 """Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
 
 
@@ -39,7 +39,7 @@ class ClientAddressMiddleware:
         self._public = None if public_url is None else public_url.rstrip("/")
         self._trusts_unix = UNIX in proxies
         if proxies:
-            self._app = ProxyHeadersMiddleware(self._unmapped, _both_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
+            self._app = ProxyHeadersMiddleware(self._pass_forwarded, _with_mapped_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -54,7 +54,7 @@ class ClientAddressMiddleware:
                     if name == b"x-forwarded-for":
                         parts += value.count(b",") + 1
             if forwarded:
-                _put_back(scope, send)
+                _restore_peer(scope, send)
             if parts > MAX_FORWARDED:
                 # Not parsed; the edge raises it.
                 scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
@@ -63,10 +63,10 @@ class ClientAddressMiddleware:
             if self._trusts_unix and scope.get("client") is None:
                 scope["client"] = (UNIX, 0)
             if forwarded and app is not self._direct:
-                self._take_host(scope)
+                self._apply_forwarded_host(scope)
         await app(scope, receive, send)
 
-    def _take_host(self, scope: Any) -> None:
+    def _apply_forwarded_host(self, scope: Any) -> None:
         """Replace Host by what a trusted proxy reports in X-Forwarded-Host."""
         client = scope.get("client")
         if client is None or client[0] not in self._app.trusted_hosts:
@@ -77,7 +77,7 @@ class ClientAddressMiddleware:
             others = [one for one in scope["headers"] if one[0] != b"host"]
             scope["headers"] = [(b"host", host), *others]
 
-    async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_forwarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request whose client address comes from X-Forwarded-For."""
         if scope.get("client") == (UNIX, 0):  # The proxy named no client.
             scope["client"] = None
@@ -85,7 +85,7 @@ class ClientAddressMiddleware:
         await self._direct(scope, receive, send)
 
 
-def _put_back(scope: Any, send: Send) -> None:
+def _restore_peer(scope: Any, send: Send) -> None:
     """Say what the socket says; ``send`` is a method of uvicorn's, which knows it."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
@@ -111,7 +111,7 @@ def plain_address(host: str) -> str:
     return host if mapped is None else str(mapped)
 
 
-def _both_forms(proxies: Sequence[str]) -> list[str]:
+def _with_mapped_forms(proxies: Sequence[str]) -> list[str]:
     """Trusted IPv4 addresses and networks also in their mapped form, and the other way round."""
     forms = []
     for proxy in proxies:
@@ -142,4 +142,4 @@ def _network(host: str) -> str:
         return host
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))
+    return str(ipaddress.ip_network((int(address), _IPV6_PREFIX_BITS), strict=False))

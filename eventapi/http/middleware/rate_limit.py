@@ -24,21 +24,23 @@ from eventapi.journal.journal import Journal
 from eventapi.ratelimit.batches import LARGE, Batches
 from eventapi.ratelimit.rate import Rate, Window, rate_of
 from eventapi.ratelimit.storage import RateLimitStorage
-from eventapi.security.fair_queue import CHANGES_WAITING
+from eventapi.security.fair_queue import MAX_WAITING_CHANGES
 from eventapi.security.tokens import Tokens
 from events.errors import EventapiError, ShareUsedUp
 
-_STRICT = ("/auth/login", "/auth/register", "/auth/refresh")
+_LOGIN_PATHS = ("/auth/login", "/auth/register", "/auth/refresh")
 """Ends of paths, for a server may be mounted anywhere."""
 
-_PROBES = ("/health", "/health/live", "/health/ready", "/metrics")
-_UNLIMITED = frozenset(prefix + probe for prefix in ("", "/api/v1", "/api/v2") for probe in _PROBES)
+_PROBE_PATHS = ("/health", "/health/live", "/health/ready", "/metrics")
+_UNLIMITED_PATHS = frozenset(
+    prefix + probe for prefix in ("", "/api/v1", "/api/v2") for probe in _PROBE_PATHS
+)
 """What watches the server asks without end, and is not to be told that the server is down."""
 
-_FAILURES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
+_FAILURE_RATES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
 """How often a password may be wrong before the next is not looked at for a while."""
 
-_SHARE = Rate("passwords", CHANGES_WAITING, 1)
+_PASSWORD_SHARE = Rate("passwords", MAX_WAITING_CHANGES, 1)
 """How many passwords of one caller may wait to be hashed: about those of a second."""
 
 
@@ -68,7 +70,7 @@ class RateLimiter:
     async def check(self, scope: HTTPScope) -> ProblemError | None:
         """Count a request; the refusal, if it is one too many."""
         path = place_of(scope)
-        if path in _UNLIMITED and scope["method"] in {"GET", "HEAD"}:
+        if path in _UNLIMITED_PATHS and scope["method"] in {"GET", "HEAD"}:
             return None
         problem = None
         if self._batches is not None and not self._batches.near:
@@ -80,7 +82,7 @@ class RateLimiter:
             problem is None
             and self._login is not None
             and scope["method"] == "POST"
-            and path.rstrip("/").endswith(_STRICT)
+            and path.rstrip("/").endswith(_LOGIN_PATHS)
         ):
             problem = await self._count(scope, self._login, caller_address(scope))
         return problem
@@ -97,18 +99,18 @@ class RateLimiter:
             raise problem
 
     @contextmanager
-    def sharing(self, scope: HTTPScope) -> Iterator[None]:
+    def refuse_used_up_share(self, scope: HTTPScope) -> Iterator[None]:
         """Work in a queue where one caller's share can be used up; then raises `ProblemError`."""
         try:
             yield
         except ShareUsedUp as error:
-            window = Window(_SHARE.limit, _SHARE.seconds)
-            _note(scope, _SHARE, window)
+            window = Window(_PASSWORD_SHARE.limit, _PASSWORD_SHARE.seconds)
+            _record_window(scope, _PASSWORD_SHARE, window)
             raise _refusal(window, str(error)) from None
 
     async def _count(self, scope: HTTPScope, rate: Rate, key: str) -> ProblemError | None:
         window = await self._counts.add(rate, key)
-        _note(scope, rate, window)
+        _record_window(scope, rate, window)
         if window.count <= rate.limit:
             return None
         return _refusal(window, "there were too many requests")
@@ -134,7 +136,7 @@ class RateLimiter:
         if noted is None:
             return []
         policies = b", ".join([b'"%b";q=%d;w=%d' % _policy(rate) for rate, _ in noted])
-        left = b", ".join([b'"%b";r=%d;t=%d' % _left(rate, window) for rate, window in noted])
+        left = b", ".join([b'"%b";r=%d;t=%d' % _remaining(rate, window) for rate, window in noted])
         return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
 
     async def check_failures(self, scope: HTTPScope, what: str) -> None:
@@ -144,12 +146,12 @@ class RateLimiter:
         """
         if self._login is None:
             return
-        for rate in _FAILURES:
-            window = await self._counts.look(rate, what)
+        for rate in _FAILURE_RATES:
+            window = await self._counts.get(rate, what)
             if window.count >= rate.limit:
                 raise _failed_too_often(scope, rate, window)
 
-    async def failed(self, scope: HTTPScope, what: str) -> None:
+    async def count_failure(self, scope: HTTPScope, what: str) -> None:
         """Count a wrong password; raises `ProblemError` as if it had not been looked at.
 
         That is where others for the same were looked at meanwhile: of any number that come at
@@ -157,35 +159,35 @@ class RateLimiter:
         """
         if self._login is None:
             return
-        windows = [(rate, await self._counts.add(rate, what)) for rate in _FAILURES]
+        windows = [(rate, await self._counts.add(rate, what)) for rate in _FAILURE_RATES]
         for rate, window in windows:
             if window.count > rate.limit:
                 raise _failed_too_often(scope, rate, window)
 
-    async def succeeded(self, what: str) -> None:
+    async def clear_failures(self, what: str) -> None:
         """Forget the wrong passwords before a right one."""
         if self._login is None:
             return
-        for rate in _FAILURES:
-            if (await self._counts.look(rate, what)).count:
+        for rate in _FAILURE_RATES:
+            if (await self._counts.get(rate, what)).count:
                 await self._counts.clear(rate, what)
 
 
 def _failed_too_often(scope: HTTPScope, rate: Rate, window: Window) -> ProblemError:
-    _note(scope, rate, window)
+    _record_window(scope, rate, window)
     return _refusal(window, "the password was wrong too often")
 
 
 def _refusal(window: Window, detail: str) -> ProblemError:
-    return ProblemError("rate-limited", detail, [(b"retry-after", b"%d" % window.wait)])
+    return ProblemError("rate-limited", detail, [(b"retry-after", b"%d" % window.retry_after)])
 
 
-def _note(scope: HTTPScope, rate: Rate, window: Window) -> None:
+def _record_window(scope: HTTPScope, rate: Rate, window: Window) -> None:
     """Remember in the scope what the answer is to tell."""
     scope.setdefault("limits", []).append((rate, window))  # type: ignore[typeddict-item]  # ours
 
 
-def refused_by(scope: Scope) -> str:
+def exceeded_limit(scope: Scope) -> str:
     """The name of the limit for which a request that was refused was one too many."""
     noted: list[tuple[Rate, Window]] = scope["limits"]  # type: ignore[typeddict-item]  # ours
     return noted[-1][0].name
@@ -195,5 +197,5 @@ def _policy(rate: Rate) -> tuple[bytes, int, int]:
     return rate.name.encode(), rate.limit, rate.seconds
 
 
-def _left(rate: Rate, window: Window) -> tuple[bytes, int, int]:
-    return rate.name.encode(), max(0, rate.limit - window.count), window.wait
+def _remaining(rate: Rate, window: Window) -> tuple[bytes, int, int]:
+    return rate.name.encode(), max(0, rate.limit - window.count), window.retry_after

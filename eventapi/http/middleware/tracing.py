@@ -26,10 +26,10 @@ from eventapi.journal.instrumentation import Instrumentation
 from eventapi.telemetry.metrics.meters import METHODS
 from events.errors import ConfigurationError
 
-END_SECONDS: Final = 3.0
+SHUTDOWN_SECONDS: Final = 3.0
 """How long the last spans may take at the end; who collects them may be gone."""
 
-_CARRIED: Final = b"traceparent"
+_TRACEPARENT: Final = b"traceparent"
 _context_of = TraceContextTextMapPropagator().extract
 
 
@@ -42,7 +42,7 @@ class Tracing(Instrumentation):
         self._processor = processor
         self._tracer = provider.get_tracer("eventapi")
 
-    def around(self, app: ASGIApp) -> ASGIApp:
+    def wrap(self, app: ASGIApp) -> ASGIApp:
         """The app, with a span around each request, whose trace is told to the access log."""
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +68,7 @@ class Tracing(Instrumentation):
                 try:
                     await app(scope, receive, watched)
                 finally:
-                    _describe(span, method, scope.get("path_template"), status)
+                    _set_attributes(span, method, scope.get("path_template"), status)
 
         return traced
 
@@ -78,7 +78,7 @@ class Tracing(Instrumentation):
         )
 
     @asynccontextmanager
-    async def exporting(self) -> AsyncIterator[None]:
+    async def export(self) -> AsyncIterator[None]:
         """Hand spans on meanwhile, and at the end what is left of them.
 
         Raises `ConfigurationError` where OpenTelemetry does not like its variables.
@@ -92,7 +92,7 @@ class Tracing(Instrumentation):
         finally:
             ending = threading.Thread(target=self._provider.shutdown, daemon=True)
             ending.start()
-            await asyncio.to_thread(ending.join, END_SECONDS)
+            await asyncio.to_thread(ending.join, SHUTDOWN_SECONDS)
 
 
 def _parent(scope: HTTPScope) -> Context:
@@ -105,12 +105,12 @@ def _parent(scope: HTTPScope) -> Context:
         {
             name.decode(): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name == _CARRIED
+            if name == _TRACEPARENT
         }
     )
 
 
-def _describe(span: Span, method: str, route: str | None, status: int) -> None:
+def _set_attributes(span: Span, method: str, route: str | None, status: int) -> None:
     """Say what it was, in the words of OpenTelemetry's semantic conventions."""
     span.set_attribute("http.request.method", method if method in METHODS else "_OTHER")
     if route is not None:

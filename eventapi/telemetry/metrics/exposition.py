@@ -18,7 +18,7 @@ TEXT: Final = CONTENT_TYPE_PLAIN_0_0_4
 OPENMETRICS: Final = openmetrics.CONTENT_TYPE_LATEST
 """Content types, with the versions of the formats."""
 
-FRESH_SECONDS: Final = 5.0
+SAMPLE_SECONDS: Final = 5.0
 """How old at most is what a worker says of itself, when another one is asked."""
 
 
@@ -39,25 +39,25 @@ class Exposition:
         asks while it is done waits for the next time, together with all others.
         """
         if content_type not in self._next:
-            made = asyncio.create_task(self._made(content_type), name="metrics")
+            made = asyncio.create_task(self._render_next(content_type), name="metrics")
             self._next[content_type] = made
         return await asyncio.shield(self._next[content_type])
 
-    async def keep_fresh(self) -> None:
+    async def run_sampling(self) -> None:
         """Say how things are here again and again, until cancelled: others are asked as well."""
         while True:
             self.meters.sample(await self._sample())
-            await asyncio.sleep(FRESH_SECONDS)
+            await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def _made(self, content_type: str) -> bytes:
+    async def _render_next(self, content_type: str) -> bytes:
         async with self._busy:
             del self._next[content_type]
             self.meters.sample(await self._sample())
-            return await asyncio.to_thread(self._written, content_type)
+            return await asyncio.to_thread(self._render, content_type)
 
-    def _written(self, content_type: str) -> bytes:
+    def _render(self, content_type: str) -> bytes:
         registry = CollectorRegistry()
-        registry.register(_Collected(self.meters.store.collected()))
+        registry.register(_FixedCollector(self.meters.store.collect()))
         page: bytes = (
             openmetrics.generate_latest(registry)
             if content_type == OPENMETRICS
@@ -66,7 +66,7 @@ class Exposition:
         return page
 
 
-class _Collected(Collector):
+class _FixedCollector(Collector):
     """What was collected already."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:

@@ -20,27 +20,27 @@ import msgspec
 
 from eventapi.journal.instrumentation import Instrumentation
 from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.store import Histogram, Store, this_instance
+from eventapi.telemetry.metrics.store import Histogram, MetricsStore, current_instance
 from events.errors import LogFenced, StorageFull
 from events.messages.server_log import NO_METRICS
 
 logger = logging.getLogger("eventapi.metrics")
 
-UNMATCHED: Final = "none"
+NO_ROUTE: Final = "none"
 """The route of a request that no route takes."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-OTHER: Final = "other"
+OTHER_METHOD: Final = "other"
 """The method of a request that has none of these."""
 
-_SECONDS: Final = (
+_DURATION_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
 )
-_SYNC_SECONDS: Final = (0.0001, 0.00025, *_SECONDS)
-_SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+_SYNC_BUCKETS: Final = (0.0001, 0.00025, *_DURATION_BUCKETS)
+_SIZE_BUCKETS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
-_LOGINS: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
+_LOGIN_OUTCOMES: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
 """What a status of the login says; any other is ``malformed`` below 500, and else ``failed``."""
 
 
@@ -63,10 +63,10 @@ class Sample(msgspec.Struct, frozen=True):
 class Meters(Instrumentation):
     """What is counted in one worker."""
 
-    def __init__(self, store: Store, version: str) -> None:
+    def __init__(self, store: MetricsStore, version: str) -> None:
         self.store = store
-        self._answers: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
-        self._spent = 0.0
+        self._request_counters: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
+        self._cpu_counted = 0.0
         labels = {"version": version, "python": platform.python_version()}
         about = "The version of eventapi and of the Python it runs on; always 1."
         store.gauge("eventapi_build_info", about, "max", labels).set(1)
@@ -75,20 +75,20 @@ class Meters(Instrumentation):
         self._writes = store.histogram(
             "eventapi_journal_write_seconds",
             "From when a write was queued to its answer: waiting, deciding and appending.",
-            _SECONDS,
+            _DURATION_BUCKETS,
         )
         self._waits = store.histogram(
             "eventapi_journal_lock_seconds",
             "What a batch of writes waited for the lock of the log.",
-            _SYNC_SECONDS,
+            _SYNC_BUCKETS,
         )
         self._batches = store.histogram(
-            "eventapi_journal_batch_requests", "Writes that shared a batch.", _SIZES
+            "eventapi_journal_batch_requests", "Writes that shared a batch.", _SIZE_BUCKETS
         )
         self._appends = store.histogram(
             "eventapi_log_append_seconds",
             "An append to the log until it was durable; nearly all of it is the sync.",
-            _SYNC_SECONDS,
+            _SYNC_BUCKETS,
         )
         self._events = store.counter(
             "eventapi_log_appended_events_total", "Events appended to the log."
@@ -104,7 +104,7 @@ class Meters(Instrumentation):
         # All of them from the start, or nobody sees the first one come.
         self._logins = {
             outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
-            for outcome in (*_LOGINS.values(), "malformed", "failed")
+            for outcome in (*_LOGIN_OUTCOMES.values(), "malformed", "failed")
         }
         self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
         gauge = store.gauge
@@ -138,17 +138,19 @@ class Meters(Instrumentation):
 
     # Requests
 
-    def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
+    def count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count a request; ``route`` is a template, or ``None`` where none took it.
 
         A status of 0 is that of a request that ended without an answer.
         """
-        count = self._answers.get((method, route, status))
+        count = self._request_counters.get((method, route, status))
         if count is None:
-            count = self._answer(method if method in METHODS else OTHER, route, status)
+            count = self._new_request_counter(
+                method if method in METHODS else OTHER_METHOD, route, status
+            )
         count(seconds)
 
-    def limited(self, limit: str) -> None:
+    def count_rate_limited(self, limit: str) -> None:
         """Count a request that was one too many for a limit of that name."""
         self.store.counter(
             "eventapi_rate_limited_requests_total",
@@ -156,10 +158,12 @@ class Meters(Instrumentation):
             {"limit": limit},
         ).add()
 
-    def _answer(self, method: str, route: str | None, status: int) -> Callable[[float], None]:
-        if (method, route, status) in self._answers:
-            return self._answers[method, route, status]
-        labels = {"method": method, "route": route or UNMATCHED}
+    def _new_request_counter(
+        self, method: str, route: str | None, status: int
+    ) -> Callable[[float], None]:
+        if (method, route, status) in self._request_counters:
+            return self._request_counters[method, route, status]
+        labels = {"method": method, "route": route or NO_ROUTE}
         requests = self.store.counter(
             "eventapi_http_requests_total",
             "Requests answered, by method, template of the route and status.",
@@ -168,20 +172,20 @@ class Meters(Instrumentation):
         durations = self.store.histogram(
             "eventapi_http_request_duration_seconds",
             "From the head of a request to the end of its answer.",
-            _SECONDS,
+            _DURATION_BUCKETS,
             labels,
         )
         counters = [requests]
         if method == "POST" and labels["route"].endswith("/auth/login"):
             rest = "malformed" if 400 <= status < 500 else "failed"
-            counters.append(self._logins[_LOGINS.get(status, rest)])
-        self._answers[method, route, status] = count = durations.beside(counters)
+            counters.append(self._logins[_LOGIN_OUTCOMES.get(status, rest)])
+        self._request_counters[method, route, status] = count = durations.with_counters(counters)
         return count
 
     # What the journal tells
 
-    def write(self) -> _Timed:
-        return _Timed(self._writes)
+    def write(self) -> _Timer:
+        return _Timer(self._writes)
 
     def batch(self, requests: int, waited: float) -> None:
         self._batches.add(requests)
@@ -193,7 +197,7 @@ class Meters(Instrumentation):
         try:
             yield
         except Exception as error:
-            self._failures[_reason(error)].add()
+            self._failures[_failure_reason(error)].add()
             raise
         self._appends.add(time.perf_counter() - started)
         self._events.add(lines)
@@ -224,8 +228,8 @@ class Meters(Instrumentation):
             ).set(now.redis_ok)
         self._signing.set(now.signing_ok)
         spent = time.process_time()
-        self._cpu.add(spent - self._spent)
-        self._spent = spent
+        self._cpu.add(spent - self._cpu_counted)
+        self._cpu_counted = spent
         memory = resident_bytes()
         if memory is not None:
             about = "Memory of all processes of the server: workers, supervisor, snapshot."
@@ -233,7 +237,7 @@ class Meters(Instrumentation):
             self.store.gauge("process_resident_memory_bytes", about, "mostrecent").set(memory)
 
 
-class _Timed:
+class _Timer:
     """Adds to a histogram how long it was entered for; a generator would take three times as long."""
 
     __slots__ = ("_histogram", "_started")
@@ -250,7 +254,7 @@ class _Timed:
 
 
 @contextmanager
-def opened_meters(directory: Path | None, version: str) -> Iterator[Meters | None]:
+def meters_unless_full(directory: Path | None, version: str) -> Iterator[Meters | None]:
     """Meters that all workers of a server share a directory for; without one, of this process.
 
     Where the files cannot be made there are none: a server that can be read from, on a full disk
@@ -272,13 +276,13 @@ def open_meters(stack: ExitStack, directory: Path | None, version: str) -> Meter
         if directory is None:
             temporary = TemporaryDirectory(prefix="eventapi-metrics-")
             directory = Path(opened.enter_context(temporary))
-        store = opened.enter_context(closing(Store(directory, this_instance())))
+        store = opened.enter_context(closing(MetricsStore(directory, current_instance())))
         meters = Meters(store, version)
         stack.enter_context(opened.pop_all())
     return meters
 
 
-def _reason(error: Exception) -> str:
+def _failure_reason(error: Exception) -> str:
     if isinstance(error, StorageFull):
         return "full"
     return "fenced" if isinstance(error, LogFenced) else "unavailable"

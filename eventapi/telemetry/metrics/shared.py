@@ -30,7 +30,7 @@ _NUMBER: Final = 8
 _ENTRY_NUMBERS: Final = bytes(2 * _NUMBER)
 
 
-class SharedFile:
+class MetricsFile:
     """One process's numbers, which outlive it; others only read them."""
 
     def __init__(self, path: Path, size: int) -> None:
@@ -54,20 +54,20 @@ class SharedFile:
             self.close()
             raise OSError(errno.EIO, f"{path} is damaged: {error}") from None
 
-    def at(self, key: str) -> int:
+    def index_of(self, key: str) -> int:
         """Where the value of a key is, and its time behind it; a new one begins at 0.
 
         Where there is no more room, it is at a place that nobody reads.
         """
         found = self._places.get(key)
-        return self._appended(key) if found is None else found
+        return self._append(key) if found is None else found
 
     def close(self) -> None:
         """Unmap it; what is in it stays."""
         self.values.release()
         self._map.close()
 
-    def _appended(self, key: str) -> int:
+    def _append(self, key: str) -> int:
         encoded = key.encode()
         blanks = b" " * (_NUMBER - (len(encoded) + _LENGTH.size) % _NUMBER)
         entry = _LENGTH.pack(len(encoded)) + encoded + blanks + _ENTRY_NUMBERS

@@ -37,16 +37,16 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
-from eventapi.telemetry.metrics.shared import SharedFile, Values
+from eventapi.telemetry.metrics.shared import MetricsFile, Values
 from events.io.files import is_locked, make_directory, make_one_directory, open_or_make
 
-Mode = Literal["sum", "max", "min", "mostrecent"]
+GaugeMode = Literal["sum", "max", "min", "mostrecent"]
 """How the gauges of several workers become one."""
 
-_BYTES: Final = {
+_FILE_BYTES: Final = {
     "counter": 3 << 19,
     "histogram": 5 << 18,
-    **dict.fromkeys((f"gauge_live{mode}" for mode in get_args(Mode)), 1 << 12),
+    **dict.fromkeys((f"gauge_live{mode}" for mode in get_args(GaugeMode)), 1 << 12),
 }
 """The kinds of files, each with room for every series that there can be."""
 
@@ -100,7 +100,7 @@ class Histogram:
         self._values[self._at[bisect_left(self._bounds, value)]] += 1.0
         self._values[self._sum] += value
 
-    def beside(self, counters: Sequence[Counter]) -> Callable[[float], None]:
+    def with_counters(self, counters: Sequence[Counter]) -> Callable[[float], None]:
         """Counts a value, and one in each counter: in one step, for what every request pays for."""
         bounds, values, places, total = self._bounds, self._values, self._at, self._sum
         first, *others = counters
@@ -116,7 +116,7 @@ class Histogram:
         return add
 
 
-class Store:
+class MetricsStore:
     """The numbers of one worker, beside those of the others of its server.
 
     Not for several threads at once, `collected` aside.
@@ -128,19 +128,19 @@ class Store:
         self._directory = root / instance
         if not root.is_dir():
             make_directory(root)
-        with self._guarded(fcntl.LOCK_EX):
+        with self._root_locked(fcntl.LOCK_EX):
             _remove_abandoned(root, self._directory)
             make_one_directory(self._directory)
-            self._slot, self._lock = _free_slot(self._directory)
+            self._slot, self._lock = _lock_free_slot(self._directory)
             for stale in self._directory.glob(f"gauge_*_{self._slot}.db"):
                 stale.unlink()
         self._known = 1
-        self._files: dict[str, SharedFile] = {}
+        self._files: dict[str, MetricsFile] = {}
         try:
             # All at once: later there may be no room.
-            for kind, size in _BYTES.items():
+            for kind, size in _FILE_BYTES.items():
                 path = self._directory / f"{kind}_{self._slot}.db"
-                self._files[kind] = SharedFile(path, size)
+                self._files[kind] = MetricsFile(path, size)
         except BaseException:
             self.close()
             raise
@@ -155,14 +155,16 @@ class Store:
     def counter(self, name: str, text: str, labels: Mapping[str, str] = _NO_LABELS) -> Counter:
         """The counter of that name, which ends in ``_total``, and these labels."""
         file = self._files["counter"]
-        return Counter(file.values, file.at(_key(name.removesuffix("_total"), name, labels, text)))
+        return Counter(
+            file.values, file.index_of(_key(name.removesuffix("_total"), name, labels, text))
+        )
 
     def gauge(
-        self, name: str, text: str, mode: Mode, labels: Mapping[str, str] = _NO_LABELS
+        self, name: str, text: str, mode: GaugeMode, labels: Mapping[str, str] = _NO_LABELS
     ) -> Gauge:
         """The gauge of that name and these labels."""
         file = self._files[f"gauge_live{mode}"]
-        return Gauge(file.values, file.at(_key(name, name, labels, text)))
+        return Gauge(file.values, file.index_of(_key(name, name, labels, text)))
 
     def histogram(
         self,
@@ -174,19 +176,19 @@ class Store:
         """The histogram of that name and these labels, with buckets up to each bound and one more."""
         file = self._files["histogram"]
         buckets = [
-            file.at(_key(name, f"{name}_bucket", {**labels, "le": le}, text))
+            file.index_of(_key(name, f"{name}_bucket", {**labels, "le": le}, text))
             for le in map(floatToGoString, (*bounds, float("inf")))
         ]
-        total = file.at(_key(name, f"{name}_sum", labels, text))
+        total = file.index_of(_key(name, f"{name}_sum", labels, text))
         return Histogram(bounds, file.values, buckets, total)
 
-    def collected(self) -> list[Metric]:
+    def collect(self) -> list[Metric]:
         """The sums over all workers of this server, dead ones too; of gauges, over those that live.
 
         What a worker counted before the call is in them. Raises `OSError`.
         """
-        with self._guarded(fcntl.LOCK_SH):
-            live = self._live()
+        with self._root_locked(fcntl.LOCK_SH):
+            live = self._live_slots()
             files = [
                 str(path)
                 for path in sorted(self._directory.glob("*.db"))
@@ -201,15 +203,15 @@ class Store:
 
         Waits for nobody: while somebody comes it is what was known before.
         """
-        with suppress(BlockingIOError), self._guarded(fcntl.LOCK_SH | fcntl.LOCK_NB):
-            self._known = len(self._live())
+        with suppress(BlockingIOError), self._root_locked(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            self._known = len(self._live_slots())
         return self._known
 
-    def _live(self) -> set[str]:
+    def _live_slots(self) -> set[str]:
         return {path.stem for path in self._directory.glob("*.lock") if is_locked(path)}
 
     @contextmanager
-    def _guarded(self, how: int) -> Iterator[None]:
+    def _root_locked(self, how: int) -> Iterator[None]:
         """Hold the lock of all instances; it is only ever held for milliseconds.
 
         Who only looks writes nothing, so a file system that has turned read-only can be asked still.
@@ -226,7 +228,7 @@ class Store:
             os.close(descriptor)
 
 
-def this_instance() -> str:
+def current_instance() -> str:
     """What names the server that this process belongs to, and no other, now or later.
 
     A supervisor gives every worker that it starts its own random key, however it was started.
@@ -238,7 +240,7 @@ def _key(family: str, name: str, labels: Mapping[str, str], text: str) -> str:
     return mmap_key(family, name, list(labels), list(labels.values()), text)
 
 
-def _free_slot(directory: Path) -> tuple[int, int]:
+def _lock_free_slot(directory: Path) -> tuple[int, int]:
     """The first slot that nobody is in, now locked, and the descriptor that keeps it so."""
     for slot in count():
         descriptor = open_or_make(directory / f"{slot}.lock", os.O_RDWR)

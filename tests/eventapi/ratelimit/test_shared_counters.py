@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eventapi.ratelimit.rate import Window
-from eventapi.ratelimit.shared_counters import BUCKETS, BYTES, SharedCounters
+from eventapi.ratelimit.shared_counters import BUCKETS, FILE_BYTES, SharedCounters
 
 SECRET = "a secret key for tests: 0123456789abcdef"
 
@@ -60,9 +60,9 @@ def test_a_window_begins_with_the_first_and_ends_as_a_whole(
     table.add("ann", 60)
     clock.now += 45
     assert table.add("ann", 60) == Window(2, 15)
-    assert table.look("ann", 60) == Window(2, 15)
+    assert table.get("ann", 60) == Window(2, 15)
     clock.now += 15
-    assert table.look("ann", 60) == Window(0, 60)
+    assert table.get("ann", 60) == Window(0, 60)
     assert table.add("ann", 60) == Window(1, 60)
 
 
@@ -72,7 +72,7 @@ def test_what_an_earlier_boot_left_means_nothing(
     table = open_table()
     table.add("ann", 60)
     clock.now = 5.0
-    assert table.look("ann", 60).count == 0
+    assert table.get("ann", 60).count == 0
     assert table.add("ann", 60) == Window(1, 60)
 
 
@@ -81,7 +81,7 @@ def test_what_is_cleared_begins_anew(open_table: Callable[[], SharedCounters]) -
     table.add("ann", 60)
     table.clear("ann")
     table.clear("nobody")
-    assert table.look("ann", 60).count == 0
+    assert table.get("ann", 60).count == 0
     assert table.add("ann", 60).count == 1
 
 
@@ -94,7 +94,7 @@ def test_ever_new_callers_fill_nothing_and_free_nobody_near_a_limit(
         table.add("ann", 60)
     for number in range(300_000):
         table.add(f"address {number}", 60)
-    assert (tmp_path / "limits.table").stat().st_size == BYTES
+    assert (tmp_path / "limits.table").stat().st_size == FILE_BYTES
     assert table.add("ann", 60).count == 4
 
 
@@ -117,7 +117,7 @@ def test_a_sweep_wipes_what_has_ended_and_nothing_else(
     clock.now += 60
     table.add("under way", 60)
     table.sweep(0, BUCKETS)
-    assert table.look("under way", 60) == Window(1, 60)
+    assert table.get("under way", 60) == Window(1, 60)
     assert live_tags(tmp_path / "limits.table") == 1
     clock.now = -1_000_000.0
     table.sweep(0, BUCKETS)
@@ -136,7 +136,7 @@ def test_what_is_cleared_leaves_no_tag(
 def live_tags(path: Path) -> int:
     """How many slots of a file have a tag."""
     content = path.read_bytes()
-    size = BYTES // BUCKETS
+    size = FILE_BYTES // BUCKETS
     tags = (struct.unpack_from("=8Q", content, number * size) for number in range(BUCKETS))
     return sum(map(bool, chain.from_iterable(tags)))
 
@@ -146,17 +146,17 @@ EACH = 300
 COUNT = """
 import sys, time
 from pathlib import Path
-from eventapi.ratelimit.shared_counters import Table
+from eventapi.ratelimit.shared_counters import SharedCounters
 
-class Slow(Table):
-    def _slot(self, *where):
-        found = super()._slot(*where)
+class Slow(SharedCounters):
+    def _claim_slot(self, *where):
+        found = super()._claim_slot(*where)
         time.sleep(0.0001)
         return found
 
 table = Slow(Path(sys.argv[1]), "{secret}")
 if sys.argv[2] == "unlocked":
-    table._lock = lambda file: False
+    table._acquire = lambda file: False
 sys.stdin.readline()
 print([table.add("ann", 60).count for _ in range({each})].pop())
 """

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from eventapi.security.fair_queue import CHANGES_WAITING, Caller, FairQueue
+from eventapi.security.fair_queue import MAX_WAITING_CHANGES, Caller, FairQueue
 from events.errors import Overloaded, ShareUsedUp
 
 ROOM = 16
@@ -64,11 +64,11 @@ def test_changes_of_one_user_run_one_at_a_time_and_few_wait() -> None:
         room = Room()
         await room.come(*[change(1)] * 90, login(1))
         assert room.served == [change(1), login(1)]
-        assert await room.refusals() == {ShareUsedUp: 89 - CHANGES_WAITING}
-        for _ in range(CHANGES_WAITING):
+        assert await room.refusals() == {ShareUsedUp: 89 - MAX_WAITING_CHANGES}
+        for _ in range(MAX_WAITING_CHANGES):
             room.turns.release(change(1))
         await settle()
-        assert room.served[2:] == [change(1)] * CHANGES_WAITING
+        assert room.served[2:] == [change(1)] * MAX_WAITING_CHANGES
 
     asyncio.run(check())
 

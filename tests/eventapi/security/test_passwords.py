@@ -45,7 +45,7 @@ def test_with_more_kinds_than_are_counted_a_refusal_costs_as_many_checks() -> No
     kinds = [check_hash(stored) for stored in hashes]
     for stored in (None, *hashes):
         kind = None if stored is None else check_hash(stored)
-        plan = passwords._plan(kind, kinds)
+        plan = passwords._kinds_to_check(kind, kinds)
         assert len(plan) == MAX_KINDS
         assert kind is None or kind in plan
     passwords.close()

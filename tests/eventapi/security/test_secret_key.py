@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, data
 
-from eventapi.security.secret_key import given_keys, secret_keys
-from eventapi.security.tokens import MIN_KEY_BYTES, Refresh, Tokens
+from eventapi.security.secret_key import parse_keys, secret_keys
+from eventapi.security.tokens import MIN_KEY_BYTES, RefreshClaims, Tokens
 from events.errors import ConfigurationError, Unauthenticated
 from events.io.files import make_private
 
@@ -76,7 +76,7 @@ def test_a_random_key_is_taken(spelling: str, length: int, drawn: DataObject) ->
     """Hypothesis favours bytes that are not random at all, so the system's randomness is asked."""
     drawn.draw(st.integers())  # Or one example would be all.
     key = _SPELLINGS[spelling](os.urandom(length))
-    assert given_keys(key) == [key]
+    assert parse_keys(key) == [key]
 
 
 @given(
@@ -87,13 +87,13 @@ def test_a_random_key_is_taken(spelling: str, length: int, drawn: DataObject) ->
     )
 )
 def test_a_random_key_of_32_characters_is_taken(key: str) -> None:
-    assert given_keys(key) == [key]
+    assert parse_keys(key) == [key]
 
 
 @given(word=st.text(min_size=1, max_size=15), times=st.integers(3, 40))
 def test_a_short_word_is_refused_however_often_it_is_repeated(word: str, times: int) -> None:
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        given_keys(word.replace(",", "-") * times)
+        parse_keys(word.replace(",", "-") * times)
 
 
 def test_a_refusal_says_how_to_make_a_good_key(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_an_old_key_is_not_weak_either(tmp_path: Path, old: str) -> None:
 
 
 def test_a_token_of_an_old_key_is_good_until_the_key_is_taken_away() -> None:
-    refresh = Refresh("5e" * 16, 3)
+    refresh = RefreshClaims("5e" * 16, 3)
     before, between, after = Tokens([OLD], 60), Tokens([GOOD, OLD], 60), Tokens([GOOD], 60)
     token, renewed = before.issue("ann", "5e" * 16, 0), between.issue("ann", "5e" * 16, 0)
     assert between.claims(token, 1).sub == "ann"

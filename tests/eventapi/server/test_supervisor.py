@@ -27,7 +27,7 @@ def serving(**limits: int) -> Command:
         changed = [f"supervisor.{name} = {value}" for name, value in limits.items()]
         arguments = ["serve", "--port", str(port), "--workers", str(workers)]
         lines = [
-            "from eventapi.cli import main, supervisor",
+            "from eventapi.cli import main\nfrom eventapi.server import supervisor",
             *changed,
             f"main.program.main({arguments!r})",
         ]

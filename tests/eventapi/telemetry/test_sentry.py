@@ -15,7 +15,7 @@ from sentry_sdk.transport import Transport
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Reply
 from eventapi.http.routes import items
-from eventapi.telemetry.sentry import reporting
+from eventapi.telemetry.sentry import report_errors
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api
 
@@ -48,7 +48,7 @@ def told(work: Callable[[], object]) -> Kept:
     kept = Kept()
 
     async def run() -> None:
-        async with reporting(DSN, "1.2.3", kept):
+        async with report_errors(DSN, "1.2.3", kept):
             await asyncio.to_thread(work)
 
     asyncio.run(run())
@@ -130,7 +130,7 @@ def test_afterwards_nothing_is_told() -> None:
 @pytest.mark.parametrize("dsn", ["nonsense", "http://127.0.0.1/7", "ftp://key@127.0.0.1/7"])
 def test_a_bad_address_stops_the_start(dsn: str) -> None:
     async def start() -> None:
-        async with reporting(dsn, "1"):
+        async with report_errors(dsn, "1"):
             pass
 
     with pytest.raises(ConfigurationError, match="EVENTAPI_SENTRY_DSN"):

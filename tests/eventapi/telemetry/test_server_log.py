@@ -15,7 +15,7 @@ from select import PIPE_BUF
 import pytest
 
 from eventapi.configuration.settings import Settings
-from eventapi.telemetry.server_log import LineFormatter, LineWriter, configure, pieces
+from eventapi.telemetry.server_log import LineFormatter, LineWriter, configure, split_for_pipe
 from events.errors import LogUnavailable, UsernameTaken
 
 
@@ -46,7 +46,7 @@ def test_control_a_full_device_refuses() -> None:
 
 def test_no_more_is_written_at_once_than_a_pipe_takes_whole() -> None:
     lines = [b"x" * length + b"\n" for length in (10, 4_000, 90, 4_095, 5_000, 1, 9_000, 3)]
-    found = list(pieces(b"".join(lines)))
+    found = list(split_for_pipe(b"".join(lines)))
     assert b"".join(found) == b"".join(lines)
     assert all(piece.endswith(b"\n") for piece in found)
     assert all(len(piece) <= PIPE_BUF or piece.count(b"\n") == 1 for piece in found)
@@ -55,8 +55,8 @@ def test_no_more_is_written_at_once_than_a_pipe_takes_whole() -> None:
 
 def test_lines_of_several_processes_do_not_mix_in_a_pipe(tmp_path: Path) -> None:
     program = (
-        "import sys; from eventapi.telemetry.server_log import Lines; from eventapi.configuration.settings import Settings;"
-        "lines = Lines(Settings());"
+        "import sys; from eventapi.telemetry.server_log import LineWriter; from eventapi.configuration.settings import Settings;"
+        "lines = LineWriter(Settings());"
         "[lines.write((sys.argv[1] * 150 + '\\n').encode() * 60) for _ in range(300)]"
     )
     reading, writing = os.pipe()
@@ -91,7 +91,7 @@ def test_a_traceback_says_where_and_not_what_was_typed() -> None:
         'raise ValueError("canary")', ""
     )
     assert text.index("builtins.KeyError") < text.index("builtins.ValueError")
-    assert "test_logs.py" in text
+    assert "test_server_log.py" in text
     assert "request_id=the-one trace_id=0af7651916cd43dd" in text
     assert all(line.startswith("    ") for line in text.splitlines()[1:])
 

@@ -132,6 +132,6 @@ def test_a_session_shows_the_ipv4_address() -> None:
 def test_control_without_the_other_forms_a_mapped_hop_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(addresses, "_both_forms", list)
+    monkeypatch.setattr(addresses, "_with_mapped_forms", list)
     forwarded = {"x-forwarded-for": "198.51.100.7, ::ffff:127.0.0.1"}
     assert seen("127.0.0.1", ["127.0.0.1"], forwarded)[0] == "127.0.0.1"

@@ -181,7 +181,7 @@ def test_variables_that_opentelemetry_refuses_stop_the_start_with_its_reason(
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
 
     async def start() -> None:
-        async with tracing_of({}, "1").exporting():
+        async with tracing_of({}, "1").export():
             pass
 
     with pytest.raises(ConfigurationError, match=r"^OTEL_.*max_queue_size"):

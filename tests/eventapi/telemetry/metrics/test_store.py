@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from eventapi.telemetry.metrics.shared import SharedFile
-from eventapi.telemetry.metrics.store import Mode, Store, this_instance
+from eventapi.telemetry.metrics.shared import MetricsFile
+from eventapi.telemetry.metrics.store import GaugeMode, MetricsStore, current_instance
 from tests.eventapi.telemetry.metrics.reading import Page
 
 BOUNDS = (0.1, 1.0)
@@ -34,16 +34,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "metrics"
 
 
-def opened(stack: ExitStack, root: Path, instance: str = "ours") -> Store:
-    return stack.enter_context(closing(Store(root, instance)))
+def opened(stack: ExitStack, root: Path, instance: str = "ours") -> MetricsStore:
+    return stack.enter_context(closing(MetricsStore(root, instance)))
 
 
-def count(store: Store, times: int) -> None:
+def count(store: MetricsStore, times: int) -> None:
     store.counter("seen_total", "What was seen.", {"of": "sheep"}).add(times)
 
 
-def seen(store: Store) -> float | None:
-    return Page(store.collected()).value("seen_total", of="sheep")
+def seen(store: MetricsStore) -> float | None:
+    return Page(store.collect()).value("seen_total", of="sheep")
 
 
 def test_counts_of_all_workers_are_added_up(stack: ExitStack, root: Path) -> None:
@@ -59,14 +59,14 @@ def test_what_was_counted_outlives_the_worker_and_the_next_counts_on(
 ) -> None:
     staying = opened(stack, root)
     for _ in range(3):
-        with closing(Store(root, "ours")) as leaving:
+        with closing(MetricsStore(root, "ours")) as leaving:
             count(leaving, 5)
     assert seen(staying) == 15.0
     assert len(list(root.glob("ours/counter_*"))) == 2
 
 
 def test_no_more_files_than_workers_at_a_time(stack: ExitStack, root: Path) -> None:
-    first = Store(root, "ours")
+    first = MetricsStore(root, "ours")
     second = opened(stack, root)
     first.close()
     third = opened(stack, root)
@@ -81,7 +81,7 @@ def test_histograms_are_added_up_by_bucket(stack: ExitStack, root: Path) -> None
     for store in stores:
         for value in (0.05, 0.1, 0.5, 7.0):
             store.histogram("waits_seconds", "Waits.", BOUNDS).add(value)
-    page = Page(stores[0].collected())
+    page = Page(stores[0].collect())
     buckets = [page.value("waits_seconds_bucket", le=le) for le in ("0.1", "1.0", "+Inf")]
     assert buckets == [4.0, 6.0, 8.0]
     assert page.value("waits_seconds_count") == 8.0
@@ -93,16 +93,16 @@ def test_histograms_are_added_up_by_bucket(stack: ExitStack, root: Path) -> None
     [("sum", 5.0, 2.0), ("max", 3.0, 2.0), ("min", 2.0, 2.0), ("mostrecent", 3.0, 2.0)],
 )
 def test_gauges_are_those_of_workers_that_live(
-    stack: ExitStack, root: Path, mode: Mode, both: float, one: float
+    stack: ExitStack, root: Path, mode: GaugeMode, both: float, one: float
 ) -> None:
-    staying, leaving = opened(stack, root), Store(root, "ours")
+    staying, leaving = opened(stack, root), MetricsStore(root, "ours")
     staying.gauge("now", "How it is.", mode).set(2.0)
     leaving.gauge("now", "How it is.", mode).set(3.0)
-    assert Page(staying.collected()).value("now") == both
+    assert Page(staying.collect()).value("now") == both
     leaving.close()
-    assert Page(staying.collected()).value("now") == one
+    assert Page(staying.collect()).value("now") == one
     opened(stack, root)  # In the slot of the one that left, whose gauges say nothing of it.
-    assert Page(staying.collected()).value("now") == one
+    assert Page(staying.collect()).value("now") == one
 
 
 def test_another_server_on_the_same_data_has_numbers_of_its_own(
@@ -119,7 +119,7 @@ def test_what_is_left_of_servers_that_ended_is_removed_and_what_lives_is_not(
 ) -> None:
     living = opened(stack, root, "living")
     count(living, 3)
-    with closing(Store(root, "ended")) as ended:
+    with closing(MetricsStore(root, "ended")) as ended:
         count(ended, 1)
     opened(stack, root)
     assert {path.name for path in root.iterdir()} == {"lock", "living", "ours"}
@@ -136,8 +136,8 @@ def test_nobody_else_may_look(stack: ExitStack, root: Path) -> None:
 def test_what_a_killed_process_has_counted_is_there(stack: ExitStack, root: Path) -> None:
     store = opened(stack, root)
     program = (
-        "import os, pathlib, sys; from eventapi.telemetry.metrics.store import Store;"
-        "store = Store(pathlib.Path(sys.argv[1]), 'ours');"
+        "import os, pathlib, sys; from eventapi.telemetry.metrics.store import MetricsStore;"
+        "store = MetricsStore(pathlib.Path(sys.argv[1]), 'ours');"
         "[store.counter('seen_total', 'What was seen.', {'of': 'sheep'}).add() for _ in range(7)];"
         "os.kill(os.getpid(), 9)"
     )
@@ -149,10 +149,10 @@ def test_what_a_killed_process_has_counted_is_there(stack: ExitStack, root: Path
 def test_workers_of_a_supervisor_are_one_instance_and_another_process_is_not() -> None:
     program = (
         "import multiprocessing;"
-        "from eventapi.telemetry.metrics.store import this_instance;"
+        "from eventapi.telemetry.metrics.store import current_instance;"
         "context = multiprocessing.get_context('spawn');"
         "pool = context.Pool(2);"
-        "print(this_instance(), *pool.starmap(this_instance, [(), ()]));"
+        "print(current_instance(), *pool.starmap(current_instance, [(), ()]));"
         "pool.terminate(); pool.join()"
     )
     said = subprocess.run(
@@ -160,15 +160,15 @@ def test_workers_of_a_supervisor_are_one_instance_and_another_process_is_not() -
     )
     assert len(said.stdout.split()) == 3
     assert len({*said.stdout.split()}) == 1
-    assert this_instance() not in said.stdout
+    assert current_instance() not in said.stdout
 
 
 def test_the_files_are_those_of_the_library(tmp_path: Path) -> None:
     """What we write it reads, and what it has written we read and write on."""
     keys = ["k" * length for length in range(1, 20)] + ["\u00e4" * 5]
-    with closing(SharedFile(tmp_path / "ours.db", 4096)) as ours:
+    with closing(MetricsFile(tmp_path / "ours.db", 4096)) as ours:
         for number, key in enumerate(keys, 1):
-            ours.values[ours.at(key)] = number
+            ours.values[ours.index_of(key)] = number
     read = {
         key: value
         for key, value, _, _ in MmapedDict.read_all_values_from_file(str(tmp_path / "ours.db"))
@@ -177,9 +177,9 @@ def test_the_files_are_those_of_the_library(tmp_path: Path) -> None:
     with closing(MmapedDict(str(tmp_path / "theirs.db"))) as theirs:
         for number, key in enumerate(keys, 1):
             theirs.write_value(key, float(number), 0.0)
-    with closing(SharedFile(tmp_path / "theirs.db", 1 << 16)) as ours:
-        assert [ours.values[ours.at(key)] for key in keys] == list(range(1, len(keys) + 1))
-        ours.values[ours.at("one more")] = 99.0
+    with closing(MetricsFile(tmp_path / "theirs.db", 1 << 16)) as ours:
+        assert [ours.values[ours.index_of(key)] for key in keys] == list(range(1, len(keys) + 1))
+        ours.values[ours.index_of("one more")] = 99.0
     found = MmapedDict.read_all_values_from_file(str(tmp_path / "theirs.db"))
     assert [key for key, *_ in found] == [*keys, "one more"]
 
@@ -188,9 +188,9 @@ def test_where_there_is_no_room_nothing_breaks_and_nothing_else_is_touched(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "small.db"
-    with closing(SharedFile(path, 512)) as file:
+    with closing(MetricsFile(path, 512)) as file:
         for number in range(100):
-            file.values[file.at(f"a key of some length {number}")] += 1.0
+            file.values[file.index_of(f"a key of some length {number}")] += 1.0
     entries = list(MmapedDict.read_all_values_from_file(str(path)))
     assert 0 < len(entries) < 100
     assert {value for _, value, _, _ in entries} == {1.0}
@@ -209,7 +209,7 @@ def test_where_the_disk_is_full_nothing_is_left_open(
     monkeypatch.setattr("os.posix_fallocate", full)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OSError, match="No space"):
-        Store(root, "ours")
+        MetricsStore(root, "ours")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -227,7 +227,7 @@ def test_who_had_no_room_takes_the_numbers_of_others_from_nobody(
     with monkeypatch.context() as patched:
         patched.setattr("os.posix_fallocate", full)
         with pytest.raises(OSError, match="No space"):
-            Store(root, "ours")
+            MetricsStore(root, "ours")
     assert seen(staying) == 3.0
     count(opened(stack, root), 1)
     assert seen(staying) == 4.0
@@ -240,7 +240,7 @@ def test_a_file_that_is_damaged_is_an_error_of_the_system(tmp_path: Path, damage
     path.write_bytes(damage)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OSError, match=r"counter_0\.db is damaged"):
-        SharedFile(path, 4096)
+        MetricsFile(path, 4096)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -259,7 +259,7 @@ def test_how_many_there_are_is_told_whoever_holds_the_lock(stack: ExitStack, roo
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "metrics").write_text("a file")
     with pytest.raises(OSError, match="exists"):
-        Store(tmp_path / "metrics", "ours")
+        MetricsStore(tmp_path / "metrics", "ours")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics"]
 
 
