@@ -207,7 +207,6 @@ def create_app(
             ):
                 _freeze_gc()
                 yield
-            await limits.close()
         passwords.close()
 
     app = Litestar(

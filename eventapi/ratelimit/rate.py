@@ -1,4 +1,4 @@
-"""How often something may be done, and how often it was."""
+"""How often an action is allowed, and how often it happened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_WINDOW_SECONDS = max(_UNIT_SECONDS.values())
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """``limit`` times in a window of ``seconds``, which begins with the first time."""
+    """``limit`` actions in a window of ``seconds``, which begins with the first action."""
 
     name: str
     limit: int
@@ -19,14 +19,14 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
-    """``count`` times in the window that ends in ``seconds``."""
+    """``count`` actions in the window that ends in ``seconds``."""
 
     count: int
     seconds: float
 
     @property
     def retry_after(self) -> int:
-        """After how many whole seconds it is over; 1 at least."""
+        """Whole seconds until the window ends, 1 at least."""
         return max(1, ceil(self.seconds))
 
 
