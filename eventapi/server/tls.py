@@ -1,4 +1,4 @@
-"""TLS: which versions, and how long a handshake may take."""
+"""TLS: versions, and time-outs of the handshake and the closing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import uvloop
 from uvicorn import Config
 
 HANDSHAKE_SECONDS = 10.0
-"""From connecting; the same as for a header."""
+"""From connecting; the same as for a head."""
 
 SHUTDOWN_SECONDS = 3.0
-"""How long a client that says nothing is waited for when its connection is closed."""
+"""How long closing waits for the client's side of the closing handshake."""
 
 
 def tls_context(_: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
@@ -26,9 +26,9 @@ def tls_context(_: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLCont
 
 
 class TlsLoop(uvloop.Loop):
-    """Uvicorn lets nobody say how long a handshake may take; the loop's own answer is a minute."""
+    """A loop with our time-outs: uvicorn has no setting for them, and the default is a minute."""
 
-    async def create_server(  # type: ignore[override]  # as it is called, it is handed on
+    async def create_server(  # type: ignore[override]  # passes its arguments on
         self, *arguments: Any, **named: Any
     ) -> asyncio.AbstractServer:
         if named.get("ssl") is not None:
