@@ -1,4 +1,4 @@
-"""Who watches the app: the wiring of metrics, traces and reports of errors, as the settings want it."""
+"""Set up metrics, tracing and error reporting from the settings."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("eventapi.metrics")
 
 RETRY_SECONDS: Final = 5.0
-"""How often the files of metrics are tried again that could not be made."""
+"""Pause between attempts to create the files of the metrics."""
 
 
 class Metering:
-    """The metrics of one worker; there are none until their files can be made."""
+    """The metrics of one worker, from the moment their files can be created."""
 
     def __init__(self, stack: ExitStack, directory: Path | None, version: str) -> None:
-        """Try to make them; they are closed with the stack."""
+        """Try to create the files; they are closed with the stack."""
         self._open = partial(open_meters, stack, directory, version)
         self._late = LateWatch()
         self.meters = stack.enter_context(meters_unless_full(directory, version))
@@ -50,14 +50,14 @@ class Metering:
 
     @property
     def watch(self) -> Instrumentation:
-        """What the journal is to report to."""
+        """The instrumentation for the journal."""
         return self.meters or self._late
 
     @asynccontextmanager
     async def count_requests(
         self, observers: list[Observer], sample: Callable[[], Awaitable[Sample]]
     ) -> AsyncIterator[None]:
-        """Count what is answered meanwhile, as soon as that is possible."""
+        """Count requests while the context is open, once the files exist."""
         if self.meters is not None:
             self.exposition = Exposition(self.meters, sample)
             async with count_requests(observers, self.exposition):
@@ -83,10 +83,10 @@ class Metering:
 
 
 def tracing_of(environ: Mapping[str, str], version: str) -> Tracing | None:
-    """Tracing, if OpenTelemetry's variables ask for it; raises `ConfigurationError`."""
+    """Tracing, if OpenTelemetry's variables turn it on; raises `ConfigurationError`."""
     if not require_tracing(environ):
         return None
-    from eventapi.http.middleware.tracing import tracing_of  # noqa: PLC0415 - an extra, and slow to import
+    from eventapi.http.middleware.tracing import tracing_of  # noqa: PLC0415 - optional and slow
 
     return tracing_of(environ, version)
 
@@ -95,9 +95,9 @@ def tracing_of(environ: Mapping[str, str], version: str) -> Tracing | None:
 async def setup_telemetry(
     settings: Settings, parts: Overrides, tracing: Tracing | None, version: str
 ) -> AsyncIterator[tuple[Instrumentation, Metering | None]]:
-    """What the journal is to tell, and what counts, unless that is off; raises `ConfigurationError`.
+    """The instrumentation of the journal, and the metrics unless they are off.
 
-    Where the log is in memory, the numbers are those of this process alone.
+    With a log in memory, the metrics are those of this process alone. Raises `ConfigurationError`.
     """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_report_errors(settings, version))
@@ -117,7 +117,7 @@ async def setup_telemetry(
 def _report_errors(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
     if not settings.sentry_dsn or not require_sentry(settings.sentry_dsn):
         return nullcontext()
-    from eventapi.telemetry.sentry import report_errors  # noqa: PLC0415 - an extra, and slow to import
+    from eventapi.telemetry.sentry import report_errors  # noqa: PLC0415 - optional and slow
 
     return report_errors(settings.sentry_dsn, version)
 
@@ -126,7 +126,7 @@ def _report_errors(settings: Settings, version: str) -> AbstractAsyncContextMana
 async def count_requests(
     observers: list[Observer], exposition: Exposition | None
 ) -> AsyncIterator[None]:
-    """Count what is answered meanwhile, and keep telling how things are."""
+    """Count requests and write gauges while the context is open."""
     if exposition is None:
         yield
         return

@@ -244,7 +244,7 @@ class _Server(StartingServer):
             raise self._listening.failure(error) from None
         self._announce()
 
-    def refused(self, reason: str) -> None:
+    def on_start_failure(self, reason: str) -> None:
         raise StartFailure(reason) from None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

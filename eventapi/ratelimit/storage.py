@@ -125,7 +125,7 @@ class RedisRateLimitStorage(RateLimitStorage):
             in_redis, lambda: super(RedisRateLimitStorage, self).add(rate, key)
         )
 
-    async def look(self, rate: Rate, key: str) -> Window:
+    async def get(self, rate: Rate, key: str) -> Window:
         name = self._name(rate, key)
 
         async def in_redis() -> Window:

@@ -1,7 +1,7 @@
-"""The keys behind access tokens: given, or one made once and kept.
+"""The secret keys of access tokens: from the setting, or one that is made once and stored.
 
-The first signs. Those behind it are old ones, good for verification only, so that a key can be
-changed without ending anybody's session.
+The first key signs. The others are older and only verify, so that a key can be changed without
+ending sessions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ _FILE: Final = "secret.key"
 
 
 def secret_keys(given: str | None, data: Path) -> Sequence[str]:
-    """The given keys, or those kept in the data directory, where one is made if there is none.
+    """The keys of the setting, or those in the data directory, where one is made if missing.
 
-    Given they are separated by commas, in the file by line ends.
-
-    Any number of processes may ask at once; all get the same. Raises `ConfigurationError`.
+    They are separated by commas in the setting, and by line ends in the file. Processes that call this
+    at the same time get the same keys. Raises `ConfigurationError`.
     """
     if given is not None:
         return parse_keys(given)
@@ -44,9 +43,9 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
 
 
 def check_stored_keys(given: str | None, data: Path) -> None:
-    """Refuse keys in the data directory that cannot be used, before a start makes any file.
+    """Raise `ConfigurationError` for unusable keys in the data directory.
 
-    Raises `ConfigurationError`.
+    Called before a start creates any file.
     """
     path = data / _FILE
     if given is not None:
@@ -74,7 +73,7 @@ def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigurationE
 
 
 def is_missing(given: str | None, data: Path) -> bool:
-    """Whether `secret_keys` is about to make a new key."""
+    """Whether `secret_keys` would make a new key."""
     try:
         return given is None and not (data / _FILE).exists()
     except OSError:  # `secret_keys` reports it.
@@ -82,7 +81,7 @@ def is_missing(given: str | None, data: Path) -> bool:
 
 
 def warn_about_new_key(data: Path, sessions: int) -> None:
-    """Warn that a new key was made beside a log in which sessions go on, made with another one."""
+    """Warn that a new key was made although the log has sessions, whose tokens are now invalid."""
     if sessions:
         logger.warning(SECRET_KEY_NEW.fill(path=data / _FILE, sessions=sessions, name=_FILE))
 

@@ -19,7 +19,7 @@ class Flow(FlowControl):
     _is_held = False
 
     def hold_reading(self) -> None:
-        """Stop reading until `release_reading`; `resume_reading` has no effect meanwhile."""
+        """Stop reading until `release_reading`, which `resume_reading` does not do."""
         self.pause_reading()
         self._is_held = True
 

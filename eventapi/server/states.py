@@ -29,7 +29,7 @@ from enum import Enum, auto
 
 
 class Phase(Enum):
-    """What a connection still accepts."""
+    """The phases of a connection, in order."""
 
     OPEN = auto()
     """Requests are parsed and answered."""
@@ -45,7 +45,7 @@ class Phase(Enum):
 
 
 class Stage(Enum):
-    """What the parser expects next."""
+    """The input that the parser expects next."""
 
     BETWEEN = auto()
     """The first byte of a request."""

@@ -1,9 +1,8 @@
-"""The parent of several workers: it replaces the dead, and at SIGHUP all of them, and ends them.
+"""The parent of several workers: replaces dead ones, restarts all at SIGHUP, stops them at the end.
 
-Uvicorn's supervisor, but for one thing: it never waits for a worker. Uvicorn asks each of them for
-a sign of life and waits for it, up to the limit after which it takes a worker to hang. One that
-hangs, or is still importing, gives none; and meanwhile no signal is obeyed and no dead worker is
-replaced.
+Uvicorn's supervisor, except that it never waits for a worker. Uvicorn pings each worker and blocks
+until the answer, or until the time-out after which the worker counts as hung. During that wait no
+signal is handled and no dead worker is replaced. See docs/decisions/supervisor.md.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from events.io import startup as starting
 from events.messages.server_log import NO_NEW_WORKER, WORKER_DIED
 
 GRACE_SECONDS: Final = 10
-"""How long a request may still take once the server is asked to stop."""
+"""How long requests may still take once the server is asked to stop."""
 
 END_SECONDS: Final = GRACE_SECONDS + 5
-"""A worker that was asked to end and has not by then never will, and is killed."""
+"""A worker that has not ended so long after SIGTERM is killed."""
 
 HEALTH_SECONDS: Final = 15
-"""A worker that says nothing for so long is replaced; one that is still importing is not that."""
+"""A worker that answers no ping for so long is replaced; importing takes less."""
 
 _POLL_SECONDS: Final = 0.05
-"""A worker that has nothing else to do has answered by then; the others are heard a turn later."""
+"""How long a ping is waited for; a later answer is received in the next loop."""
 
 _LOOP_SECONDS: Final = 0.5
 
@@ -48,11 +47,11 @@ _log = logging.getLogger("uvicorn.error")
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Start processes with SIGINT blocked until they have a handler.
+    """Block SIGINT in processes that are started here, until they install a handler.
 
-    Ctrl-C reaches them too, and one that is still importing would print a traceback.
+    Ctrl-C reaches all processes of a terminal, and one that is importing would print a traceback.
     """
-    ensure_running()  # Else it is started next, and unblocks the signal.
+    ensure_running()  # A resource tracker that starts later would unblock the signal.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -61,26 +60,26 @@ def interrupts_blocked() -> Iterator[None]:
 
 
 class Worker(Process):
-    """A worker that is asked how it is, and heard when it answers."""
+    """A worker that is pinged without waiting for the answer."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], *, reports: bool = True
     ) -> None:
-        """One of several that start at once ``reports`` what all of them wait for."""
+        """Of several workers that start at once, only one ``reports`` what all wait for."""
         super().__init__(config, sockets)
         self._reports = reports
         self._is_serving = False
         self._start_error: str | None = None
-        self._pinged_at: float | None = None  # An answer, or its end.
+        self._pinged_at: float | None = None  # Without an answer yet; or asked to stop.
 
     def start(self) -> None:
         """Start the process."""
         with interrupts_blocked():
             super().start()
-        self.child_conn.close()  # So the end of the worker is the end of the pipe.
+        self.child_conn.close()  # Else the pipe would not report the worker's end.
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """In the new process: serve."""
+        """Serve, in the new process."""
         signal.signal(signal.SIGINT, self.server.handle_exit)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if not self._reports:
@@ -89,27 +88,27 @@ class Worker(Process):
 
     @property
     def server(self) -> uvicorn.Server:
-        """In the new process: the server, which reports to the parent why it cannot start."""
+        """The server, in the new process; it reports a failed start to the parent."""
         if self._server is None:
             self._server = _WorkerServer(self.config, self.child_conn)
         return self._server
 
     def start_error(self) -> str:
-        """Why a worker that ended with `STARTUP_FAILURE` could not start."""
+        """The reason of a worker that ended with `STARTUP_FAILURE`."""
         with suppress(OSError, EOFError, pickle.UnpicklingError):
             while True:
                 self._handle_message(self.parent_conn.recv())
         return self._start_error or "a worker could not start"
 
     def _handle_message(self, message: bool | str) -> None:
-        """Take what a worker sent: whether it serves, or why it cannot start."""
+        """Store what a worker sent: whether it serves, or why it cannot start."""
         if isinstance(message, str):
             self._start_error = message
         else:
             self._is_serving = message
 
     def end(self) -> str:
-        """End a worker that is dead or hangs; returns what became of it."""
+        """Kill a worker that is dead or hung; return how it ended."""
         hangs = self.process.is_alive()
         self.kill()
         self.join()
@@ -119,18 +118,18 @@ class Worker(Process):
         return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
 
     def is_alive(self, timeout: float = HEALTH_SECONDS) -> bool:
-        """Whether it runs, and has owed nothing for longer than so many seconds."""
+        """Whether the process runs, and no ping is unanswered for longer than the time-out."""
         self._poll()
-        owes = self._pinged_at is not None and time.monotonic() - self._pinged_at > timeout
-        return self.process.is_alive() and not owes
+        is_hung = self._pinged_at is not None and time.monotonic() - self._pinged_at > timeout
+        return self.process.is_alive() and not is_hung
 
     def is_ready(self, timeout: float = _POLL_SECONDS) -> bool:
-        """Whether the last that it said is that it serves."""
+        """Whether the worker serves, by its last answer."""
         self._poll(timeout)
         return self._is_serving
 
     def _poll(self, seconds: float = _POLL_SECONDS) -> None:
-        with suppress(OSError, EOFError, pickle.UnpicklingError):  # It may have gone.
+        with suppress(OSError, EOFError, pickle.UnpicklingError):  # The worker may have ended.
             if self._pinged_at is None:
                 self.parent_conn.send(b"ping")
                 self._pinged_at = time.monotonic()
@@ -139,12 +138,12 @@ class Worker(Process):
                 self._pinged_at = None
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the worker to stop."""
         self._pinged_at = time.monotonic()
         super().terminate()
 
     def join(self) -> None:
-        """Wait until it has ended: of itself where it was asked to, and else by force."""
+        """Wait until the worker has ended; kill it `END_SECONDS` after it was asked to stop."""
         since = time.monotonic() if self._pinged_at is None else self._pinged_at
         self.process.join(max(since + END_SECONDS - time.monotonic(), 0))
         self.process.kill()
@@ -152,26 +151,26 @@ class Worker(Process):
 
 
 class _WorkerServer(StartingServer):
-    """The server of a worker, which leaves it to the parent to print why it cannot start."""
+    """The server of a worker, which sends the reason of a failed start to the parent."""
 
     def __init__(self, config: uvicorn.Config, parent: Connection) -> None:
         super().__init__(config)
         self._parent = parent
 
-    def refused(self, reason: str) -> None:
-        with suppress(OSError):  # The parent may have gone.
+    def on_start_failure(self, reason: str) -> None:
+        with suppress(OSError):  # The parent may have ended.
             self._parent.send(reason)
 
 
 class Supervisor(Multiprocess):
-    """Keeps so many workers, replaces them all at SIGHUP, and says when the first one serves."""
+    """Keeps workers running, restarts all at SIGHUP, and announces the first that serves."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]
     ) -> None:
         self._terminal = Terminal()
         super().__init__(config, sockets)
-        self.processes: list[Worker]  # type: ignore[assignment]  # all of them are
+        self.processes: list[Worker]  # type: ignore[assignment]  # a list of Worker
         self._announce: Callable[[], None] | None = announce
         self._retiring: list[Worker] = []
         self._successor: Worker | None = None
@@ -181,7 +180,7 @@ class Supervisor(Multiprocess):
         handle_hangup(lambda number, _: self.signal_queue.append(number))
 
     def run(self) -> None:
-        """Serve until asked to end, or until a worker cannot start."""
+        """Serve until asked to stop, or until a worker cannot start."""
         self.init_processes()
         while not self.should_exit.wait(_LOOP_SECONDS):
             self.handle_signals()
@@ -199,7 +198,7 @@ class Supervisor(Multiprocess):
         return worker
 
     def keep_subprocess_alive(self) -> None:
-        """Look after the workers, at every turn between the signals."""
+        """Replace dead and hung workers; called in each loop after the signals."""
         if self.should_exit.is_set():
             return
         for index, worker in enumerate(self.processes):
@@ -207,7 +206,7 @@ class Supervisor(Multiprocess):
                 continue
             if worker.exitcode == STARTUP_FAILURE:
                 self.start_error = worker.start_error()
-                self.should_exit.set()  # Nor could the next one.
+                self.should_exit.set()  # A replacement could not start either.
                 return
             _log.warning(WORKER_DIED.fill(pid=worker.pid, end=worker.end()))
             self.processes[index] = self._start_worker()
@@ -224,9 +223,9 @@ class Supervisor(Multiprocess):
             self._stopping.remove(worker)
 
     def _continue_restart(self) -> None:
-        """Go on with replacing the workers, one after another, however long the new ones fold."""
+        """Take the next step of a rolling restart, without a limit for the replay of the log."""
         successor = self._successor
-        # Who died since was replaced already.
+        # Workers that died during the restart were replaced already.
         self._retiring = [process for process in self._retiring if process in self.processes]
         if successor is None and self._retiring and not self._stopping:
             self._successor = self._start_worker()
@@ -248,7 +247,7 @@ class Supervisor(Multiprocess):
             self._stop_worker(leaving)
 
     def _stop_worker(self, worker: Worker) -> None:
-        """Ask a worker to end; one that does not serve yet would fold the log to its end first."""
+        """Ask a worker to stop; kill one that still replays the log, because it would finish that."""
         if worker.is_ready():
             worker.terminate()
         else:
@@ -256,7 +255,7 @@ class Supervisor(Multiprocess):
         self._stopping.append(worker)
 
     def terminate_all(self) -> None:
-        """Ask all workers to end."""
+        """Ask all workers to stop."""
         for worker in (*self.processes, *filter(None, [self._successor])):
             self._stop_worker(worker)
 
@@ -266,9 +265,9 @@ class Supervisor(Multiprocess):
             worker.join()
 
     def handle_hup(self) -> None:
-        """Replace every worker; a successor that was started already may have read older code.
+        """Replace every worker, also a successor, which may have read older code.
 
-        Where only the terminal was closed, end.
+        Stop instead if the terminal was closed.
         """
         if self._terminal.was_closed():
             self.handle_term()
@@ -279,17 +278,17 @@ class Supervisor(Multiprocess):
         self._retiring = list(self.processes)
 
     def handle_ttin(self) -> None:
-        """Keep one worker more."""
+        """Add a worker."""
         self.processes_num += 1
         self.processes.append(self._start_worker())
 
     def handle_ttou(self) -> None:
-        """Keep one worker less, but one."""
+        """Remove a worker, unless it is the last."""
         if self.processes_num > 1:
             self.processes_num -= 1
             self._stop_worker(self.processes.pop())
 
     def handle_int(self) -> None:
-        """End as at SIGTERM, and remember by what."""
+        """Stop as at SIGTERM, and record that SIGINT was the reason."""
         self.was_interrupted = True
         super().handle_int()

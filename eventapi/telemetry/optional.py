@@ -20,13 +20,13 @@ PACKAGES: Final = {
     "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),
     "sentry": ("sentry-sdk>=2.75,<3",),
 }
-"""The extras of ``pyproject.toml``. Their names alone do not help: this project is not on PyPI."""
+"""The extras of ``pyproject.toml``, by package, because this project is not on PyPI."""
 
 
 def require_tracing(environ: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's own variables ask for traces.
+    """Whether OpenTelemetry's own variables turn traces on.
 
-    Raises `ConfigurationError` for what is not supported or not installed.
+    Raises `ConfigurationError` for an unsupported value or a missing package.
     """
     endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
     if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -56,10 +56,10 @@ def require_sentry(dsn: str | None) -> bool:
 def _require(module: str, extra: str, setting: str) -> None:
     try:
         found = find_spec(module) is not None
-    except ModuleNotFoundError:  # Of a package above it.
+    except ModuleNotFoundError:  # The parent package is missing.
         found = False
     if not found:
         command = shlex.join([sys.executable, "-m", "pip", "install", *PACKAGES[extra]])
         raise ConfigurationError(
-            f"{setting} is set, but a package that it needs is not installed; type: {command}"
+            f"{setting} is set, but a package that it needs is not installed; install it with: {command}"
         )

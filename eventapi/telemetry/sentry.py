@@ -1,9 +1,8 @@
-"""Unforeseen errors, told to Sentry: what is logged with a traceback, and nothing else.
+"""Reports of unforeseen errors to Sentry: records with a traceback, and nothing else.
 
-An event says which error it was and where in the code, in which request, and nothing that anybody
-typed: it is made of a list of what may be in it, so what Sentry's SDK thinks of next is not. The
-message of an error is left out as well, since it may quote a value. This module is imported only
-where Sentry is wanted.
+An event contains the type of the error, its place in the code and the request id, and nothing that
+a user typed. Only listed fields are sent, so a field that a later SDK adds is not. The message of an
+error is left out too, because it may quote a value. This module is imported only if Sentry is configured.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sentry_sdk.utils import BadDsn, event_from_exception
 from events.errors import ConfigurationError
 
 FLUSH_SECONDS: Final = 2.0
-"""How long the last events may take at the end."""
+"""How long sending the last events may take at shutdown."""
 
 _EVENT_FIELDS: Final = (
     *("event_id", "timestamp", "level", "logger", "platform"),
@@ -33,19 +32,19 @@ _FRAME_FIELDS: Final = (
     *("filename", "abs_path", "module", "function", "lineno", "in_app"),
     *("pre_context", "context_line", "post_context"),
 )
-"""The last three are lines of the code."""
+"""``pre_context``, ``context_line`` and ``post_context`` are lines of the code."""
 
 
 @asynccontextmanager
 async def report_errors(
     dsn: str, version: str, transport: Transport | None = None
 ) -> AsyncIterator[None]:
-    """Tell Sentry of errors that are logged meanwhile; raises `ConfigurationError` for a bad DSN."""
+    """Report errors while the context is open; raises `ConfigurationError` for a bad DSN."""
     try:
         client = _client(dsn, version, transport)
-    except (BadDsn, ValueError):  # Their texts may quote the key in it.
+    except (BadDsn, ValueError):  # The messages may quote the key.
         raise ConfigurationError(
-            "EVENTAPI_SENTRY_DSN must be an address such as https://KEY@sentry.example/1"
+            "EVENTAPI_SENTRY_DSN must be a URL such as https://KEY@sentry.example/1"
         ) from None
     handler = _SentryHandler(client)
     root = logging.getLogger()
@@ -73,7 +72,7 @@ def _client(dsn: str, version: str, transport: Transport | None) -> Client:
 
 
 class _SentryHandler(logging.Handler):
-    """Makes an event of a record that has a traceback."""
+    """Sends an event for each record that has a traceback."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(logging.ERROR)
@@ -96,7 +95,7 @@ class _SentryHandler(logging.Handler):
 
 
 def strip_event(event: Event, _hint: Hint) -> Event:
-    """An event without what may be personal."""
+    """Remove every field of an event that may contain personal data."""
     given: dict[str, Any] = dict(event)
     kept: Any = {name: given[name] for name in _EVENT_FIELDS if name in given}
     errors = given.get("exception", {}).get("values", [])

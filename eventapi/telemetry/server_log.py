@@ -1,4 +1,4 @@
-"""The server's own log: one line a message, for people or for programs, never personal data."""
+"""The server's own log: one line per message, without personal data."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LineFormatter(logging.Formatter):
-    """A record as one line: JSON, or the same fields as ``name=value``."""
+    """Formats a record as one line: JSON, or the same fields as ``name=value``."""
 
     def __init__(self, as_json: bool) -> None:
         super().__init__()
         self._line = json_line if as_json else console_line
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without its newline; a traceback stands escaped in a field of its own."""
+        """The line without its newline; a traceback is a field of its own, escaped."""
         message = record.getMessage()
         if record.name == "asyncio":
-            message = _ASYNCIO_SUMMARY.match(message)[0]  # type: ignore[index]  # it always does
+            message = _ASYNCIO_SUMMARY.match(message)[0]  # type: ignore[index]  # it always matches
         fields: dict[str, object] = {"message": message}
         for name in ("request_id", "trace_id"):
             if value := getattr(record, name, None):
@@ -44,16 +44,15 @@ class LineFormatter(logging.Formatter):
 
 
 _ASYNCIO_SUMMARY = re.compile(r"Exception in callback [^(\n]*|[^\n]*")
-"""Of what asyncio says: behind it come tasks with what their errors say, and arguments of callbacks."""
+"""The safe start of asyncio's messages; reprs of errors and of arguments may follow."""
 
 _SAFE_MESSAGES = (EventapiError, ImportError, NameError, OSError)
 
 
 def safe_traceback(error: BaseException) -> str:
-    """Where an error came from, and what led to it, the last of all last.
+    """The traceback of an error after those of its causes, without messages that may quote input.
 
-    What it says is told only where that is ours, the system's or of the code: others may quote what
-    was typed.
+    Messages are kept if they are ours, the system's or about the code.
     """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     parts = [] if before is None else [safe_traceback(before)]
@@ -68,21 +67,21 @@ def safe_traceback(error: BaseException) -> str:
 
 
 def json_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
-    """A line for programs."""
+    """A record as JSON, for programs."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    # A name of a file may be no Unicode, which JSON does not let stand.
-    told = {
+    # JSON needs Unicode, and the name of a file may contain other bytes.
+    encodable = {
         key: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
         for key, value in fields.items()
     }
-    line = _encode({"time": stamp, "level": level, "logger": name, **told}).decode()
+    line = _encode({"time": stamp, "level": level, "logger": name, **encodable}).decode()
     return line.translate(_JSON_ESCAPES)
 
 
 def console_line(time: datetime, level: str, name: str, fields: dict[str, object]) -> str:
-    """A line for people; a message comes plain, and only a traceback may take more lines.
+    """A record as text, for people.
 
-    Those are indented, so that nothing in it can pass for a line of its own.
+    Only a traceback takes more lines. They are indented, so that none of them looks like a record.
     """
     rest = dict(fields)
     message = str(rest.pop("message", "")).translate(_CONTROL_ESCAPES)
@@ -97,30 +96,31 @@ def console_line(time: datetime, level: str, name: str, fields: dict[str, object
 _CONTROL_ESCAPES = {ordinal: f"\\x{ordinal:02x}" for ordinal in (*range(32), *range(127, 160))}
 _CONTROL_ESCAPES |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
 _JSON_ESCAPES = {ordinal: f"\\u{ordinal:04x}" for ordinal in (*range(127, 160), 0x2028, 0x2029)}
-"""What JSON lets stand in a string, and many a reader takes for the end of a line."""
+"""Characters that JSON allows in a string, but many readers take for a line end."""
 
 
 def configure(settings: Settings) -> None:
-    """Send everything that is logged to stderr, and to the log file if there is one.
+    """Send all records of `logging` to stderr, and to the log file if one is set.
 
-    Raises `ConfigurationError` where that cannot be opened.
+    Raises `ConfigurationError` if the file cannot be opened.
     """
     handler = _LineHandler(LineWriter(settings))
     handler.setFormatter(LineFormatter(settings.log_format == "json"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = name != "uvicorn.access"  # We keep our own.
+        logging.getLogger(name).propagate = name != "uvicorn.access"  # The server has its own.
 
 
 class LineWriter:
-    """Where whole lines go: to stderr, and to the log file if there is one.
+    """Writes whole lines to stderr, and to the log file if one is set.
 
-    What cannot be written, to a full disk or a closed pipe, is dropped: requests go on.
+    Lines that cannot be written, to a full disk or a closed pipe, are dropped, so that requests
+    are still answered.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Raises `ConfigurationError` where the log file cannot be opened."""
+        """Raises `ConfigurationError` if the log file cannot be opened."""
         self._stderr = sys.stderr.fileno()
         self._file = LogFile(Path(settings.log_file)) if settings.log_file else None
 
@@ -134,15 +134,15 @@ class LineWriter:
                 self._file.write(lines)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the log file."""
         if self._file is not None:
             self._file.close()
 
 
 def split_for_pipe(lines: bytes) -> Iterator[bytes]:
-    """As many lines at a time as a pipe takes whole: those of several processes do not mix then.
+    """Split lines into pieces that a pipe accepts atomically, so that processes never mix lines.
 
-    A line that is longer comes by itself; of that nothing can be promised (POSIX, `write`).
+    A longer line is a piece of its own, without that guarantee (POSIX, `write`).
     """
     at = 0
     while at < len(lines):
@@ -152,7 +152,7 @@ def split_for_pipe(lines: bytes) -> Iterator[bytes]:
 
 
 class _LineHandler(logging.Handler):
-    """Lines of `logging`."""
+    """Writes the records of `logging`."""
 
     def __init__(self, lines: LineWriter) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whose address a request came from: the peer's own, unless that is a proxy that is trusted."""
+"""The client address of a request: the peer, unless the peer is a trusted proxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eventapi.http.head import MAX_FORWARDED, too_large
 from eventapi.http.urls import PUBLIC_URL
 
 _IPV6_PREFIX_BITS = 64
-"""Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
+"""A host with one IPv6 address can use all of its /64 (RFC 6177)."""
 
 
 _MAPPED_BITS = 96
@@ -25,12 +25,12 @@ _MAPPED_BITS = 96
 
 
 class ClientAddressMiddleware:
-    """Wraps an ASGI app: what a request's scope says of its client is true.
+    """Sets the client of a scope to an address that the client cannot choose.
 
-    With trusted proxies, the client is the last address in X-Forwarded-For that is not one of
-    theirs. Uvicorn, where it is started by itself, trusts 127.0.0.1, whatever we are told; what it
-    took from there is put back first. An IPv4-mapped IPv6 address is the IPv4 address.
-    X-Forwarded-Host counts from a trusted proxy alone, too.
+    With trusted proxies, the client is the last address in X-Forwarded-For that is not a trusted
+    proxy. Plain uvicorn trusts 127.0.0.1 regardless of our settings, so its result is undone first. An
+    IPv4-mapped IPv6 address becomes the IPv4 address. X-Forwarded-Host is read from trusted
+    proxies only.
     """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str], public_url: str | None = None) -> None:
@@ -39,10 +39,10 @@ class ClientAddressMiddleware:
         self._public = None if public_url is None else public_url.rstrip("/")
         self._trusts_unix = UNIX in proxies
         if proxies:
-            self._app = ProxyHeadersMiddleware(self._pass_forwarded, _with_mapped_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
+            self._app = ProxyHeadersMiddleware(self._pass_forwarded, _with_mapped_forms(proxies))  # type: ignore[arg-type]  # uvicorn has its own ASGI types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Correct the scope and call the app."""
         app = self._app
         if scope["type"] == ScopeType.HTTP:
             if self._public is not None:
@@ -56,7 +56,7 @@ class ClientAddressMiddleware:
             if forwarded:
                 _restore_peer(scope, send)
             if parts > MAX_FORWARDED:
-                # Not parsed; the edge raises it.
+                # Too many to parse; the edge raises the refusal.
                 scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
                 app = self._direct
             _unmap(scope)
@@ -67,7 +67,7 @@ class ClientAddressMiddleware:
         await app(scope, receive, send)
 
     def _apply_forwarded_host(self, scope: Any) -> None:
-        """Replace Host by what a trusted proxy reports in X-Forwarded-Host."""
+        """Replace Host by X-Forwarded-Host of a trusted proxy."""
         client = scope.get("client")
         if client is None or client[0] not in self._app.trusted_hosts:
             return
@@ -78,7 +78,7 @@ class ClientAddressMiddleware:
             scope["headers"] = [(b"host", host), *others]
 
     async def _pass_forwarded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request whose client address comes from X-Forwarded-For."""
+        """Call the app with the client address from X-Forwarded-For."""
         if scope.get("client") == (UNIX, 0):  # The proxy named no client.
             scope["client"] = None
         _unmap(scope)
@@ -86,7 +86,7 @@ class ClientAddressMiddleware:
 
 
 def _restore_peer(scope: Any, send: Send) -> None:
-    """Say what the socket says; ``send`` is a method of uvicorn's, which knows it."""
+    """Restore client and scheme from the socket, which uvicorn's ``send`` method knows."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         scope["client"] = get_remote_addr(transport)
@@ -102,7 +102,7 @@ def _unmap(scope: Any) -> None:
 
 @lru_cache(4096)
 def plain_address(host: str) -> str:
-    """An address as it is; an IPv4-mapped one as the IPv4 address (RFC 4291, section 2.5.5.2)."""
+    """An address; if it is IPv4-mapped, the IPv4 address (RFC 4291, section 2.5.5.2)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -112,7 +112,7 @@ def plain_address(host: str) -> str:
 
 
 def _with_mapped_forms(proxies: Sequence[str]) -> list[str]:
-    """Trusted IPv4 addresses and networks also in their mapped form, and the other way round."""
+    """Trusted IPv4 networks with their IPv4-mapped forms, and the other way round."""
     forms = []
     for proxy in proxies:
         if proxy == UNIX:
@@ -129,7 +129,7 @@ def _with_mapped_forms(proxies: Sequence[str]) -> list[str]:
 
 
 def caller_address(scope: Scope) -> str:
-    """The address that counts as one caller; for IPv6 the network."""
+    """The address that rate limits count; for IPv6 the /64 network."""
     client = scope.get("client")
     return _network(plain_address(client[0])) if client else ""
 

@@ -1,4 +1,4 @@
-"""The page that Prometheus asks for, in either of its formats."""
+"""The page that Prometheus scrapes, in either of its formats."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ OPENMETRICS: Final = openmetrics.CONTENT_TYPE_LATEST
 """Content types, with the versions of the formats."""
 
 SAMPLE_SECONDS: Final = 5.0
-"""How old at most is what a worker says of itself, when another one is asked."""
+"""How often a worker writes its gauges, for the other workers to read."""
 
 
 class Exposition:
-    """The sums over all workers, when somebody asks."""
+    """Renders the sums over all workers on request."""
 
     def __init__(self, meters: Meters, sample: Callable[[], Awaitable[Sample]]) -> None:
-        """``sample`` tells how things are in this worker."""
+        """``sample`` returns the gauges of this worker."""
         self.meters = meters
         self._sample = sample
         self._busy = asyncio.Lock()
         self._next: dict[str, asyncio.Task[bytes]] = {}
 
     async def page(self, content_type: str) -> bytes:
-        """All that was counted before the call, as `TEXT` or `OPENMETRICS`.
+        """The page with everything that was counted before the call, as `TEXT` or `OPENMETRICS`.
 
-        Adding up and writing it down takes a thread some milliseconds, and anybody may ask: so who
-        asks while it is done waits for the next time, together with all others.
+        Rendering takes a thread some milliseconds, and any client may request it. So requests that arrive
+        during a rendering share the next one.
         """
         if content_type not in self._next:
-            made = asyncio.create_task(self._render_next(content_type), name="metrics")
-            self._next[content_type] = made
+            task = asyncio.create_task(self._render_next(content_type), name="metrics")
+            self._next[content_type] = task
         return await asyncio.shield(self._next[content_type])
 
     async def run_sampling(self) -> None:
-        """Say how things are here again and again, until cancelled: others are asked as well."""
+        """Write the gauges of this worker periodically, until cancelled."""
         while True:
             self.meters.sample(await self._sample())
             await asyncio.sleep(SAMPLE_SECONDS)
@@ -67,7 +67,7 @@ class Exposition:
 
 
 class _FixedCollector(Collector):
-    """What was collected already."""
+    """Metrics that were collected before."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""The memory of a server: of every process that belongs to it."""
+"""The memory of a server: the sum over its processes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def resident_bytes() -> int | None:
-    """The resident memory of all processes of this server, or `None` where the system has no /proc.
+    """The resident memory of all processes of this server; `None` on a system without /proc.
 
-    That is the supervisor with everything below it: workers, the process that takes a snapshot, and
-    Python's own helpers. Pages that processes share count for each of them.
+    These are the supervisor and its descendants: workers, the process that takes a snapshot, and
+    Python's own helpers. Shared pages count for each process.
     """
     supervisor = multiprocessing.parent_process()
     first = os.getpid() if supervisor is None or supervisor.pid is None else supervisor.pid
@@ -23,7 +23,7 @@ def resident_bytes() -> int | None:
 
 
 def _process_tree(process: int) -> set[int]:
-    """A process and all below it, as far as they still run."""
+    """A process and its descendants that still run."""
     found = {process}
     with suppress(OSError):
         for children in Path(f"/proc/{process}/task").glob("*/children"):

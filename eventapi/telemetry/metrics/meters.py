@@ -1,8 +1,8 @@
-"""Every metric there is: its name, what it means, and how it is counted.
+"""Every metric: its name, its meaning, and how it is counted.
 
-Names and units follow Prometheus' conventions. A label has few values, and none that anybody
-typed: what a page of metrics can grow to is known before the first request. docs/observability.md
-says the same in words for operators, and a test holds the two together.
+Names and units follow Prometheus' conventions. A label has few values, and none from user input, so
+the size of a page is bounded before the first request. docs/observability.md describes the metrics
+for operators, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from events.messages.server_log import NO_METRICS
 logger = logging.getLogger("eventapi.metrics")
 
 NO_ROUTE: Final = "none"
-"""The route of a request that no route takes."""
+"""The route label of a request that no route matches."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD: Final = "other"
-"""The method of a request that has none of these."""
+"""The method label of any other request."""
 
 _DURATION_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -41,11 +41,11 @@ _SYNC_BUCKETS: Final = (0.0001, 0.00025, *_DURATION_BUCKETS)
 _SIZE_BUCKETS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 _LOGIN_OUTCOMES: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
-"""What a status of the login says; any other is ``malformed`` below 500, and else ``failed``."""
+"""The outcome of a login by status; others are ``malformed`` below 500, else ``failed``."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How things are in a worker at a moment; see `Meters.sample`."""
+    """The gauges of a worker at one moment; see `Meters.sample`."""
 
     position: int
     lag: int
@@ -61,7 +61,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Meters(Instrumentation):
-    """What is counted in one worker."""
+    """The metrics of one worker."""
 
     def __init__(self, store: MetricsStore, version: str) -> None:
         self.store = store
@@ -101,7 +101,7 @@ class Meters(Instrumentation):
             )
             for reason in ("full", "fenced", "unavailable")
         }
-        # All of them from the start, or nobody sees the first one come.
+        # Create every label value at start, or Prometheus misses the first increment.
         self._logins = {
             outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
             for outcome in (*_LOGIN_OUTCOMES.values(), "malformed", "failed")
@@ -139,9 +139,9 @@ class Meters(Instrumentation):
     # Requests
 
     def count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count a request; ``route`` is a template, or ``None`` where none took it.
+        """Count a request; ``route`` is a template, or ``None`` if no route matched.
 
-        A status of 0 is that of a request that ended without an answer.
+        The status is 0 if the request ended without an answer.
         """
         count = self._request_counters.get((method, route, status))
         if count is None:
@@ -151,7 +151,7 @@ class Meters(Instrumentation):
         count(seconds)
 
     def count_rate_limited(self, limit: str) -> None:
-        """Count a request that was one too many for a limit of that name."""
+        """Count a request that exceeded the limit of that name."""
         self.store.counter(
             "eventapi_rate_limited_requests_total",
             "Requests refused with 429, by the limit that they were one too many for.",
@@ -182,7 +182,7 @@ class Meters(Instrumentation):
         self._request_counters[method, route, status] = count = durations.with_counters(counters)
         return count
 
-    # What the journal tells
+    # Instrumentation of the journal
 
     def write(self) -> _Timer:
         return _Timer(self._writes)
@@ -202,10 +202,10 @@ class Meters(Instrumentation):
         self._appends.add(time.perf_counter() - started)
         self._events.add(lines)
 
-    # How things are
+    # Gauges
 
     def sample(self, now: Sample) -> None:
-        """Say how things are in this worker, which serves by then, and in its process."""
+        """Set the gauges of this worker, which serves by then, and of its process."""
         self._serving.set(1)
         self._position.set(now.position)
         self._lag.set(now.lag)
@@ -238,7 +238,7 @@ class Meters(Instrumentation):
 
 
 class _Timer:
-    """Adds to a histogram how long it was entered for; a generator would take three times as long."""
+    """Adds its duration to a histogram; a generator would take three times as long."""
 
     __slots__ = ("_histogram", "_started")
 
@@ -255,10 +255,9 @@ class _Timer:
 
 @contextmanager
 def meters_unless_full(directory: Path | None, version: str) -> Iterator[Meters | None]:
-    """Meters that all workers of a server share a directory for; without one, of this process.
+    """As `open_meters`, but ``None`` if the files cannot be created.
 
-    Where the files cannot be made there are none: a server that can be read from, on a full disk
-    say, is not to stay down for this.
+    A server must start on a full disk, so that reads work.
     """
     with ExitStack() as stack:
         try:
@@ -271,7 +270,10 @@ def meters_unless_full(directory: Path | None, version: str) -> Iterator[Meters 
 
 
 def open_meters(stack: ExitStack, directory: Path | None, version: str) -> Meters:
-    """As `opened_meters`, closed with the stack; raises `OSError` where the files cannot be made."""
+    """Meters in a directory that all workers share, or, without one, of this process.
+
+    They are closed with the stack. Raises `OSError` if the files cannot be created.
+    """
     with ExitStack() as opened:
         if directory is None:
             temporary = TemporaryDirectory(prefix="eventapi-metrics-")
