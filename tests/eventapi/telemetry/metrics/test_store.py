@@ -1,4 +1,4 @@
-"""Numbers of several workers are added up, outlive who counted them, and are nobody else's."""
+"""The metrics store: sums over workers, counts that outlive a worker, one server at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "metrics"
 
 
-def opened(stack: ExitStack, root: Path, instance: str = "ours") -> MetricsStore:
+def open_store(stack: ExitStack, root: Path, instance: str = "ours") -> MetricsStore:
     return stack.enter_context(closing(MetricsStore(root, instance)))
 
 
@@ -47,17 +47,17 @@ def seen(store: MetricsStore) -> float | None:
 
 
 def test_counts_of_all_workers_are_added_up(stack: ExitStack, root: Path) -> None:
-    stores = [opened(stack, root) for _ in range(4)]
+    stores = [open_store(stack, root) for _ in range(4)]
     for number, store in enumerate(stores, 1):
         count(store, number)
         count(store, 10)
     assert [seen(store) for store in stores] == [50.0] * 4
 
 
-def test_what_was_counted_outlives_the_worker_and_the_next_counts_on(
+def test_counts_outlive_their_worker_and_the_next_continues_them(
     stack: ExitStack, root: Path
 ) -> None:
-    staying = opened(stack, root)
+    staying = open_store(stack, root)
     for _ in range(3):
         with closing(MetricsStore(root, "ours")) as leaving:
             count(leaving, 5)
@@ -65,11 +65,11 @@ def test_what_was_counted_outlives_the_worker_and_the_next_counts_on(
     assert len(list(root.glob("ours/counter_*"))) == 2
 
 
-def test_no_more_files_than_workers_at_a_time(stack: ExitStack, root: Path) -> None:
+def test_there_are_no_more_files_than_workers_at_a_time(stack: ExitStack, root: Path) -> None:
     first = MetricsStore(root, "ours")
-    second = opened(stack, root)
+    second = open_store(stack, root)
     first.close()
-    third = opened(stack, root)
+    third = open_store(stack, root)
     count(second, 1)
     count(third, 1)
     assert {path.name for path in root.glob("ours/*.lock")} == {"0.lock", "1.lock"}
@@ -77,7 +77,7 @@ def test_no_more_files_than_workers_at_a_time(stack: ExitStack, root: Path) -> N
 
 
 def test_histograms_are_added_up_by_bucket(stack: ExitStack, root: Path) -> None:
-    stores = [opened(stack, root) for _ in range(2)]
+    stores = [open_store(stack, root) for _ in range(2)]
     for store in stores:
         for value in (0.05, 0.1, 0.5, 7.0):
             store.histogram("waits_seconds", "Waits.", BOUNDS).add(value)
@@ -92,49 +92,47 @@ def test_histograms_are_added_up_by_bucket(stack: ExitStack, root: Path) -> None
     ("mode", "both", "one"),
     [("sum", 5.0, 2.0), ("max", 3.0, 2.0), ("min", 2.0, 2.0), ("mostrecent", 3.0, 2.0)],
 )
-def test_gauges_are_those_of_workers_that_live(
+def test_gauges_are_those_of_live_workers(
     stack: ExitStack, root: Path, mode: GaugeMode, both: float, one: float
 ) -> None:
-    staying, leaving = opened(stack, root), MetricsStore(root, "ours")
+    staying, leaving = open_store(stack, root), MetricsStore(root, "ours")
     staying.gauge("now", "How it is.", mode).set(2.0)
     leaving.gauge("now", "How it is.", mode).set(3.0)
     assert Page(staying.collect()).value("now") == both
     leaving.close()
     assert Page(staying.collect()).value("now") == one
-    opened(stack, root)  # In the slot of the one that left, whose gauges say nothing of it.
+    open_store(stack, root)  # In the slot of the worker that left, without its gauges.
     assert Page(staying.collect()).value("now") == one
 
 
-def test_another_server_on_the_same_data_has_numbers_of_its_own(
-    stack: ExitStack, root: Path
-) -> None:
-    ours, theirs = opened(stack, root), opened(stack, root, "theirs")
+def test_two_servers_on_the_same_data_count_separately(stack: ExitStack, root: Path) -> None:
+    ours, theirs = open_store(stack, root), open_store(stack, root, "theirs")
     count(ours, 1)
     count(theirs, 2)
     assert (seen(ours), seen(theirs)) == (1.0, 2.0)
 
 
-def test_what_is_left_of_servers_that_ended_is_removed_and_what_lives_is_not(
+def test_directories_of_ended_servers_are_removed_and_others_are_not(
     stack: ExitStack, root: Path
 ) -> None:
-    living = opened(stack, root, "living")
+    living = open_store(stack, root, "living")
     count(living, 3)
     with closing(MetricsStore(root, "ended")) as ended:
         count(ended, 1)
-    opened(stack, root)
+    open_store(stack, root)
     assert {path.name for path in root.iterdir()} == {"lock", "living", "ours"}
     assert seen(living) == 3.0
 
 
-def test_nobody_else_may_look(stack: ExitStack, root: Path) -> None:
-    count(opened(stack, root), 1)
+def test_only_the_owner_can_read_the_files(stack: ExitStack, root: Path) -> None:
+    count(open_store(stack, root), 1)
     for path in (root, *root.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_what_a_killed_process_has_counted_is_there(stack: ExitStack, root: Path) -> None:
-    store = opened(stack, root)
+def test_counts_of_a_killed_process_are_kept(stack: ExitStack, root: Path) -> None:
+    store = open_store(stack, root)
     program = (
         "import os, pathlib, sys; from eventapi.telemetry.metrics.store import MetricsStore;"
         "store = MetricsStore(pathlib.Path(sys.argv[1]), 'ours');"
@@ -146,7 +144,7 @@ def test_what_a_killed_process_has_counted_is_there(stack: ExitStack, root: Path
     assert seen(store) == 7.0
 
 
-def test_workers_of_a_supervisor_are_one_instance_and_another_process_is_not() -> None:
+def test_workers_of_one_supervisor_share_an_instance() -> None:
     program = (
         "import multiprocessing;"
         "from eventapi.telemetry.metrics.store import current_instance;"
@@ -155,16 +153,16 @@ def test_workers_of_a_supervisor_are_one_instance_and_another_process_is_not() -
         "print(current_instance(), *pool.starmap(current_instance, [(), ()]));"
         "pool.terminate(); pool.join()"
     )
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert len(said.stdout.split()) == 3
-    assert len({*said.stdout.split()}) == 1
-    assert current_instance() not in said.stdout
+    assert len(ended.stdout.split()) == 3
+    assert len({*ended.stdout.split()}) == 1
+    assert current_instance() not in ended.stdout
 
 
-def test_the_files_are_those_of_the_library(tmp_path: Path) -> None:
-    """What we write it reads, and what it has written we read and write on."""
+def test_the_files_have_the_format_of_the_library(tmp_path: Path) -> None:
+    """The library reads our files, and we read and extend the library's."""
     keys = ["k" * length for length in range(1, 20)] + ["\u00e4" * 5]
     with closing(MetricsFile(tmp_path / "ours.db", 4096)) as ours:
         for number, key in enumerate(keys, 1):
@@ -184,7 +182,7 @@ def test_the_files_are_those_of_the_library(tmp_path: Path) -> None:
     assert [key for key, *_ in found] == [*keys, "one more"]
 
 
-def test_where_there_is_no_room_nothing_breaks_and_nothing_else_is_touched(
+def test_a_full_file_keeps_its_values_and_drops_new_ones(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "small.db"
@@ -196,10 +194,10 @@ def test_where_there_is_no_room_nothing_breaks_and_nothing_else_is_touched(
     assert {value for _, value, _, _ in entries} == {1.0}
 
 
-def test_where_the_disk_is_full_nothing_is_left_open(
+def test_a_full_disk_fails_the_store_and_leaves_no_file_open(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told at once, and not by a signal once a page is written."""
+    """With an error at once, and not with SIGBUS at a later store."""
 
     def full(descriptor: int, offset: int, size: int) -> None:
         if size == 1 << 12:
@@ -213,15 +211,15 @@ def test_where_the_disk_is_full_nothing_is_left_open(
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_who_had_no_room_takes_the_numbers_of_others_from_nobody(
+def test_a_worker_without_room_does_not_hide_the_numbers_of_others(
     stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk is when they are looked at: what a worker could not begin is empty, and passed over."""
-    staying = opened(stack, root)
+    """Numbers matter most on a full disk; files that could not be allocated are skipped."""
+    staying = open_store(stack, root)
     count(staying, 3)
 
     def full(descriptor: int, offset: int, size: int) -> None:
-        assert seen(staying) == 3.0  # Also in the moment before there is room.
+        assert seen(staying) == 3.0  # Also while the file is still empty.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -229,13 +227,13 @@ def test_who_had_no_room_takes_the_numbers_of_others_from_nobody(
         with pytest.raises(OSError, match="No space"):
             MetricsStore(root, "ours")
     assert seen(staying) == 3.0
-    count(opened(stack, root), 1)
+    count(open_store(stack, root), 1)
     assert seen(staying) == 4.0
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xff\xff\x7f", b"\x40\0\0\0\0\0\0\0\x39\0\0\0"])
-def test_a_file_that_is_damaged_is_an_error_of_the_system(tmp_path: Path, damage: bytes) -> None:
-    """And so not one that keeps a worker, and with it the server, from starting."""
+def test_a_damaged_file_raises_an_oserror(tmp_path: Path, damage: bytes) -> None:
+    """A start continues without metrics after an `OSError`."""
     path = tmp_path / "counter_0.db"
     path.write_bytes(damage)
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -244,30 +242,32 @@ def test_a_file_that_is_damaged_is_an_error_of_the_system(tmp_path: Path, damage
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_how_many_there_are_is_told_whoever_holds_the_lock(stack: ExitStack, root: Path) -> None:
-    """Health asks, in the event loop: it must not wait for a process that stands still."""
-    store = opened(stack, root)
+def test_the_number_of_workers_is_known_while_the_lock_is_held(
+    stack: ExitStack, root: Path
+) -> None:
+    """Health calls it in the event loop, which must not wait for a stopped process."""
+    store = open_store(stack, root)
     with (root / "lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        said: list[int] = []
-        asking = threading.Thread(target=lambda: said.append(store.workers()), daemon=True)
-        asking.start()
-        asking.join(5)
-        assert said == [1]
+        counts: list[int] = []
+        thread = threading.Thread(target=lambda: counts.append(store.workers()), daemon=True)
+        thread.start()
+        thread.join(5)
+        assert counts == [1]
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_raises_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "metrics").write_text("a file")
     with pytest.raises(OSError, match="exists"):
         MetricsStore(tmp_path / "metrics", "ours")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics"]
 
 
-def test_who_only_looks_writes_nothing(
+def test_reading_the_metrics_writes_nothing(
     stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system that has turned read-only, as ext4 does after an error, can still be asked."""
-    store = opened(stack, root)
+    """Metrics can be read on a file system that turned read-only, as ext4 does after an error."""
+    store = open_store(stack, root)
     count(store, 3)
     really = os.open
 
