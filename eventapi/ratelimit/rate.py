@@ -11,7 +11,7 @@ MAX_WINDOW_SECONDS = max(_UNIT_SECONDS.values())
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """``limit`` actions in a window of ``seconds``, which begins with the first action."""
+    """``limit`` actions in a window of ``seconds`` that begins with the first one."""
 
     name: str
     limit: int

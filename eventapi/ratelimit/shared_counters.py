@@ -1,6 +1,6 @@
-"""Counters shared by every process of a machine: a table in a memory-mapped file, under `flock`.
+"""Counters shared by all processes of a machine, in a memory-mapped table.
 
-The table has a fixed size, so no number of callers fills the memory. A key belongs to one bucket of
+The table is written under `flock`. It has a fixed size, so no number of callers fills the memory. A key belongs to one bucket of
 eight slots. When all are taken, the slot with the lowest count makes room, and among equal counts the
 one whose window ends first. So a flood of new addresses evicts its own entries, and hardly ever
 a caller near a limit.
@@ -55,7 +55,7 @@ _CACHED_KEYS = 8_192
 
 
 class SharedCounters:
-    """The table, in a file that is created if missing, or in the memory of this process."""
+    """The table, in a file that is created if missing, or in memory."""
 
     def __init__(
         self, path: Path | None, secret: str, clock: Callable[[], float] = time.monotonic
@@ -98,7 +98,7 @@ class SharedCounters:
                 self._wipe(bucket, tags.index(tag))
 
     def sweep(self, first: int, buckets: int) -> None:
-        """Wipe windows that have ended, or date from before a reboot, in a range of buckets."""
+        """Wipe windows that ended, or are from before a reboot, in a range of buckets."""
         with self._locked():
             now = self._clock()
             for bucket in range(first, min(first + buckets, BUCKETS)):
@@ -123,7 +123,7 @@ class SharedCounters:
             os.close(self._file)
 
     def _claim_slot(self, bucket: int, tag: int, now: float) -> tuple[int, float, int]:
-        """The slot of a tag, the end of its window and its count; evicts another tag if needed."""
+        """The slot, window end and count of a tag; evicts another tag if needed."""
         tags = _TAGS.unpack_from(self._map, bucket)
         if tag in tags:
             slot = _slot_at(bucket, tags.index(tag))
@@ -175,7 +175,7 @@ def _slot_at(bucket: int, index: int) -> int:
 
 
 def _eviction_order(slot: tuple[float, int], now: float) -> tuple[int, float]:
-    """The sort key for eviction, lowest first: ended windows, then low counts, then early ends."""
+    """The sort key for eviction: ended windows, then low counts, then early ends."""
     end, count = slot
     return (count, end) if end > now else (0, 0.0)
 

@@ -192,7 +192,7 @@ class RedisRateLimitStorage(RateLimitStorage):
             self._probing = asyncio.create_task(self._probe_until_back(), name="redis")
 
     async def _probe_until_back(self) -> None:
-        """Probe Redis with a write: a Redis that answers pings may still be read-only or full."""
+        """Probe Redis with writes: it may answer pings and be read-only or full."""
         found = False
         while not found:
             await asyncio.sleep(RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Fair queue for a few threads: a flood of one caller delays that caller, not the others.
+"""Fair queue for a few threads: a flood of one caller delays that caller only.
 
 Each caller has a queue of its own. A free slot goes to the caller with the fewest running jobs; among
 equals to the one whose kind has the fewest; among equals to the one that has waited longest since
@@ -20,7 +20,7 @@ MAX_WAITING_CHANGES: Final = 4
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The owner of a job: a user who makes changes, or an address that logs in or registers.
+    """The owner of a job: a user with changes, or an address with logins.
 
     Changes of one user run one at a time.
     """
@@ -30,7 +30,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class FairQueue:
-    """Queue for ``slots`` concurrent jobs, in which ``capacity`` jobs may wait; not thread-safe."""
+    """Queue for ``slots`` parallel jobs; ``capacity`` more may wait. Not thread-safe."""
 
     def __init__(self, slots: int, capacity: int) -> None:
         self._free_slots = slots

@@ -1,4 +1,4 @@
-"""Passwords: argon2id (RFC 9106), hashed outside the event loop by a bounded number of threads."""
+"""Passwords: argon2id (RFC 9106), hashed by a bounded number of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The secret keys of access tokens: from the setting, or one that is made once and stored.
+"""The secret keys of access tokens: from the setting, or made once and stored.
 
 The first key signs. The others are older and only verify, so that a key can be changed without
 ending sessions.
@@ -23,7 +23,7 @@ _FILE: Final = "secret.key"
 
 
 def secret_keys(given: str | None, data: Path) -> Sequence[str]:
-    """The keys of the setting, or those in the data directory, where one is made if missing.
+    """The keys of the setting, or those in the data directory, made if missing.
 
     They are separated by commas in the setting, and by line ends in the file. Processes that call this
     at the same time get the same keys. Raises `ConfigurationError`.
@@ -81,7 +81,7 @@ def is_missing(given: str | None, data: Path) -> bool:
 
 
 def warn_about_new_key(data: Path, sessions: int) -> None:
-    """Warn that a new key was made although the log has sessions, whose tokens are now invalid."""
+    """Warn that a new key was made, which ends the sessions in the log."""
     if sessions:
         logger.warning(SECRET_KEY_NEW.fill(path=data / _FILE, sessions=sessions, name=_FILE))
 

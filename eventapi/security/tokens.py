@@ -67,7 +67,7 @@ _REFRESH = re.compile(r"([0-9a-f]{32})\.(0|[1-9][0-9]{0,8})\.([0-9a-f]{64})")
 
 
 class RefreshClaims(msgspec.Struct, frozen=True):
-    """The content of a refresh token: its session, and the number of tokens spent before it."""
+    """The content of a refresh token: its session, and how many came before it."""
 
     session: str
     generation: int
@@ -172,7 +172,7 @@ class Tokens:
 
 
 def _canonical_parts(token: str) -> list[bytes]:
-    """The decoded parts of a token; raises `ValueError` for other spellings of the same bits.
+    """The decoded parts; raises `ValueError` for other spellings of the same bits.
 
     base64 leaves spare bits in the last character.
     """
@@ -188,7 +188,7 @@ def _canonical_parts(token: str) -> list[bytes]:
 
 
 def _strict_json(part: bytes) -> dict[str, Any]:
-    """An object in UTF-8 without a byte order mark or duplicate members; else `ValueError`.
+    """An object in UTF-8 without BOM or duplicate members; else `ValueError`.
 
     PyJWT also accepts UTF-16 and UTF-32, and of duplicate members the last; other parsers the first.
     """

@@ -1,4 +1,4 @@
-"""Limits of connections, which the command line needs before it loads the application."""
+"""Limits of connections, importable without the application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request and its answer on a connection: uvicorn's cycle with a writer of its own."""
+"""Request and answer on a connection: uvicorn's cycle with a writer of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Flow(FlowControl):
 
 
 class BufferedTransport:
-    """The transport of an answer: `close` begins an orderly close, and heads are buffered.
+    """The transport of an answer: buffers heads, and closes in an orderly way.
 
     ``head`` is sent together with the next data.
     """

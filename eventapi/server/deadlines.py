@@ -1,4 +1,4 @@
-"""Deadlines of a connection: one timer, and how long each step of a client may take."""
+"""Deadlines of a connection: one timer, and the time that each step may take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINGER_SECONDS = 3.0
 
 
 class Deadlines:
-    """When the current step began, and one timer that is only ever moved to an earlier time.
+    """The start of the current step, and a timer that only moves to earlier times.
 
     So a request costs no timer of its own: the check at the old time sets the next one.
     """

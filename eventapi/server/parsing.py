@@ -1,4 +1,4 @@
-"""Bytes into requests: uvicorn's httptools callbacks, with bounds on what may arrive unparsed.
+"""Bytes into requests: uvicorn's httptools callbacks, with bounds on input.
 
 The parser holds a head until it is complete, and accepts heads without end. So input is parsed in
 small pieces, and the bytes are counted that bring a request no further. Exact limits of a complete
@@ -37,7 +37,7 @@ BETWEEN, HEAD, BODY = Stage
 
 
 class ParsingProtocol(HttpToolsProtocol):
-    """The parser of a connection; a subclass queues and answers what `accept` receives."""
+    """The parser of a connection; a subclass queues and answers the requests."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -158,7 +158,7 @@ class ParsingProtocol(HttpToolsProtocol):
         }
 
     def _stop(self, problem: ProblemError) -> ProblemError:
-        """Store the problem to stop at, because the parser replaces the exception by its own."""
+        """Store the problem, because the parser replaces the exception by its own."""
         self.problem = problem
         return problem
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a socket: uvicorn's protocol on httptools, with deadlines, limits and clean closing.
+"""HTTP/1.1 on a socket: uvicorn's protocol with deadlines and limits.
 
 A request that cannot be parsed or arrives too late gets a ``refusal`` in its scope, and the edge
 raises it. So it is answered in its turn, like every other request. The states of a connection are
@@ -82,7 +82,7 @@ class ProblemProtocol(ParsingProtocol):
         self._drop_references()
 
     def _drop_references(self) -> None:
-        """Break reference cycles, so that the memory is freed before the garbage collector runs."""
+        """Break reference cycles, so that the memory is freed without the collector."""
         self.scope = self.headers = None  # type: ignore[assignment]
         self.url = b""
         if self._running is None:
@@ -189,7 +189,7 @@ class ProblemProtocol(ParsingProtocol):
     # Unfinished requests
 
     def _count(self) -> None:
-        """Report the memory of an unfinished request; the oldest ones are shed over the bound."""
+        """Report the memory of an unfinished request; over the bound, some are shed."""
         size = len(self._unparsed)
         if self.stage is HEAD:
             size += self.stalled_bytes + _FIELD_BYTES * len(self.headers)
@@ -272,7 +272,7 @@ class ProblemProtocol(ParsingProtocol):
                 self.flow.release_reading()
 
     def _refuse(self, problem: Exception) -> None:
-        """Answer a problem after all requests that were accepted before it, and then nothing more."""
+        """Answer a problem after all accepted requests, and then nothing more."""
         if self._phase is _OPEN:
             self._phase = _REFUSING
         self._uncount()
@@ -326,7 +326,7 @@ class ProblemProtocol(ParsingProtocol):
             self._refuse(ProblemError("request-timeout", "the request did not arrive in time"))
 
     def _check_unread(self, now: float) -> None:
-        """Abort a client that reads too slowly; close a connection whose last answer is sent."""
+        """Abort a slow reader, or close the connection once the last answer is sent."""
         unread = self.transport.get_write_buffer_size()
         if unread:
             check = self._unread.next_check(unread, now)

@@ -1,4 +1,4 @@
-"""``serve --reload``: a child process that serves, restarted when the code changes."""
+"""``serve --reload``: a child that serves, restarted when the code changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two cla
 
 
 class _ReloadedServer(StartingServer):
-    """The server of the child: reports a failed start and leaves the next to the reloader."""
+    """The server of the child, which reports a failed start."""
 
     def __init__(self, config: uvicorn.Config, report: Callable[[str], None]) -> None:
         super().__init__(config)

@@ -32,7 +32,7 @@ def inherited_socket() -> socket.socket | None:
 
 
 def restart(listening: socket.socket) -> NoReturn:
-    """Replace this process by a new run of the same command, which inherits the socket.
+    """Replace this process by a new run of its command, which inherits the socket.
 
     Signals are blocked until the new run has installed its handlers. Otherwise they would end it or,
     in process 1, be dropped by the kernel.

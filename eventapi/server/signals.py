@@ -1,4 +1,4 @@
-"""Signal handlers of a server: stop at any moment, restart at SIGHUP, print no traceback."""
+"""Signal handlers of a server: stop at any moment, without a traceback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def exit_at_signals() -> None:
 
 @contextmanager
 def interrupts_exit() -> Iterator[None]:
-    """Exit at once at Ctrl-C while the context is open: imports leave nothing to clean up.
+    """Exit at once at Ctrl-C during imports, which leave nothing to clean up.
 
     A KeyboardInterrupt in the middle of an import would be printed as a traceback.
     """
@@ -79,7 +79,7 @@ def signal_name(number: int) -> str:
 
 
 class Terminal:
-    """The terminal that a server was started from, which sends SIGHUP when it is closed.
+    """The terminal that a server was started from; closing it sends SIGHUP.
 
     Create it before a handler of SIGHUP is installed: an ignored SIGHUP means `nohup`.
     """

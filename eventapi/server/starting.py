@@ -1,4 +1,4 @@
-"""Start of a server: report the reason of a failure once, and stop at once at a signal."""
+"""Start of a server: report a failure once, and stop at once at a signal."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The parent of several workers: replaces dead ones, restarts all at SIGHUP, stops them at the end.
+"""The parent of several workers: starts, replaces, restarts and stops them.
 
-Uvicorn's supervisor, except that it never waits for a worker. Uvicorn pings each worker and blocks
-until the answer, or until the time-out after which the worker counts as hung. During that wait no
-signal is handled and no dead worker is replaced. See docs/decisions/supervisor.md.
+At SIGHUP all workers are replaced, one after another. This is uvicorn's supervisor, except that it
+never waits for a worker. Uvicorn pings each worker and blocks until the answer, or until the time-out
+after which the worker counts as hung. During that wait no signal is handled and no dead worker is
+replaced. See docs/decisions/supervisor.md.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Worker(Process):
         return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
 
     def is_alive(self, timeout: float = HEALTH_SECONDS) -> bool:
-        """Whether the process runs, and no ping is unanswered for longer than the time-out."""
+        """Whether the process runs and no ping is unanswered beyond the time-out."""
         self._poll()
         is_hung = self._pinged_at is not None and time.monotonic() - self._pinged_at > timeout
         return self.process.is_alive() and not is_hung
@@ -143,7 +144,7 @@ class Worker(Process):
         super().terminate()
 
     def join(self) -> None:
-        """Wait until the worker has ended; kill it `END_SECONDS` after it was asked to stop."""
+        """Wait for the end of the worker; kill it `END_SECONDS` after the request."""
         since = time.monotonic() if self._pinged_at is None else self._pinged_at
         self.process.join(max(since + END_SECONDS - time.monotonic(), 0))
         self.process.kill()
@@ -163,7 +164,10 @@ class _WorkerServer(StartingServer):
 
 
 class Supervisor(Multiprocess):
-    """Keeps workers running, restarts all at SIGHUP, and announces the first that serves."""
+    """Keeps workers running, and restarts all of them at SIGHUP.
+
+    ``announce`` is called once, when the first worker serves.
+    """
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]
@@ -223,7 +227,7 @@ class Supervisor(Multiprocess):
             self._stopping.remove(worker)
 
     def _continue_restart(self) -> None:
-        """Take the next step of a rolling restart, without a limit for the replay of the log."""
+        """Take the next step of a rolling restart; a replay may take any time."""
         successor = self._successor
         # Workers that died during the restart were replaced already.
         self._retiring = [process for process in self._retiring if process in self.processes]
@@ -247,7 +251,7 @@ class Supervisor(Multiprocess):
             self._stop_worker(leaving)
 
     def _stop_worker(self, worker: Worker) -> None:
-        """Ask a worker to stop; kill one that still replays the log, because it would finish that."""
+        """Ask a worker to stop; kill one that replays, because it would finish first."""
         if worker.is_ready():
             worker.terminate()
         else:

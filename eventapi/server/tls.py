@@ -18,7 +18,7 @@ SHUTDOWN_SECONDS = 3.0
 
 
 def tls_context(_: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """TLS 1.2 and 1.3 with Python's choice of ciphers, which all have forward secrecy (RFC 9325)."""
+    """TLS 1.2 and 1.3 with Python's ciphers, all with forward secrecy (RFC 9325)."""
     context = default()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -26,7 +26,7 @@ def tls_context(_: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLCont
 
 
 class TlsLoop(uvloop.Loop):
-    """A loop with our time-outs: uvicorn has no setting for them, and the default is a minute."""
+    """A loop with shorter time-outs of TLS; uvicorn has no setting for them."""
 
     async def create_server(  # type: ignore[override]  # passes its arguments on
         self, *arguments: Any, **named: Any

@@ -29,7 +29,7 @@ class Sheddable(Protocol):
 
 
 class UnfinishedRequests:
-    """Connections with an unfinished request, oldest first, and the bytes held for each."""
+    """Connections with an unfinished request, oldest first, and their bytes."""
 
     def __init__(self) -> None:
         self._sizes: dict[Sheddable, int] = {}
@@ -37,7 +37,7 @@ class UnfinishedRequests:
         self._highest = 0
 
     def put(self, connection: Sheddable, size: int) -> None:
-        """Set the bytes that a connection holds; over the bound, shed the oldest connections."""
+        """Set the bytes that a connection holds; over the bound, shed the oldest."""
         self.total += size - self._sizes.get(connection, 0)
         self._sizes[connection] = size
         self._highest = max(self._highest, self.total)

@@ -1,4 +1,4 @@
-"""Answers that clients do not read: a minimum rate for each, and a bound for all together."""
+"""Answers that clients do not read: a minimum rate each, and a common bound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Writer(Protocol):
 
 
 class WriteBudget:
-    """Connections of a process whose client has stopped reading, the first to stop first."""
+    """Connections of a process whose clients stopped reading, oldest first."""
 
     def __init__(self) -> None:
         self._stalled: dict[Writer, None] = {}

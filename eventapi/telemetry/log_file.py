@@ -15,7 +15,10 @@ from events.io.files import make_directory, open_or_make
 
 
 class LogFile:
-    """The file as one process has it open; as `logging.handlers.WatchedFileHandler`, for bytes."""
+    """The file as one process has it open, reopened after a rename.
+
+    It does what `logging.handlers.WatchedFileHandler` does, for bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the file, or create it with mode 0640; raises `ConfigurationError`."""

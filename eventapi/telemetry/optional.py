@@ -1,4 +1,4 @@
-"""Optional packages: whether the settings need them, and whether they are installed."""
+"""Optional packages: which the settings need, and which are installed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def require_tracing(environ: Mapping[str, str]) -> bool:
 
 
 def require_sentry(dsn: str | None) -> bool:
-    """Whether errors are reported to Sentry; raises `ConfigurationError` without its package."""
+    """Whether Sentry is on; raises `ConfigurationError` without its package."""
     if not dsn:
         return False
     _require("sentry_sdk", "sentry", "EVENTAPI_SENTRY_DSN")

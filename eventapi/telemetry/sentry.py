@@ -1,4 +1,4 @@
-"""Reports of unforeseen errors to Sentry: records with a traceback, and nothing else.
+"""Reports of unforeseen errors to Sentry: records with a traceback only.
 
 An event contains the type of the error, its place in the code and the request id, and nothing that
 a user typed. Only listed fields are sent, so a field that a later SDK adds is not. The message of an
@@ -39,7 +39,7 @@ _FRAME_FIELDS: Final = (
 async def report_errors(
     dsn: str, version: str, transport: Transport | None = None
 ) -> AsyncIterator[None]:
-    """Report errors while the context is open; raises `ConfigurationError` for a bad DSN."""
+    """Report errors during the context; raises `ConfigurationError` for a bad DSN."""
     try:
         client = _client(dsn, version, transport)
     except (BadDsn, ValueError):  # The messages may quote the key.

@@ -50,7 +50,7 @@ _SAFE_MESSAGES = (EventapiError, ImportError, NameError, OSError)
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback of an error after those of its causes, without messages that may quote input.
+    """The tracebacks of an error and its causes, without messages that quote input.
 
     Messages are kept if they are ours, the system's or about the code.
     """
@@ -140,9 +140,10 @@ class LineWriter:
 
 
 def split_for_pipe(lines: bytes) -> Iterator[bytes]:
-    """Split lines into pieces that a pipe accepts atomically, so that processes never mix lines.
+    """Split lines into pieces that a pipe accepts atomically.
 
-    A longer line is a piece of its own, without that guarantee (POSIX, `write`).
+    So processes that share a pipe never mix lines. A longer line is a piece of its own, without that
+    guarantee (POSIX, `write`).
     """
     at = 0
     while at < len(lines):

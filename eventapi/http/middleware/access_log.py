@@ -1,6 +1,6 @@
-"""The access log: a line per request, with the route instead of the path, which may be personal.
+"""The access log: a line per request, with the route instead of the path.
 
-At level debug, requests that match no route are logged with their path.
+A path may be personal. At level debug, requests that match no route are logged with theirs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 def access_log(write: Write, as_json: bool, *, paths: bool = False) -> Observer:
-    """An observer that writes the access log; with ``paths`` also the paths of unknown routes.
+    """An observer that writes the access log, ``paths`` of unknown routes included.
 
     The lines of one iteration of the event loop are encoded and written together, for half the cost. A process
     that is killed during an iteration loses its lines.

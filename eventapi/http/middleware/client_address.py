@@ -86,7 +86,7 @@ class ClientAddressMiddleware:
 
 
 def _restore_peer(scope: Any, send: Send) -> None:
-    """Restore client and scheme from the socket, which uvicorn's ``send`` method knows."""
+    """Restore client and scheme from the socket, which uvicorn's ``send`` knows."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         scope["client"] = get_remote_addr(transport)
@@ -94,7 +94,7 @@ def _restore_peer(scope: Any, send: Send) -> None:
 
 
 def _unmap(scope: Any) -> None:
-    """Replace an IPv4-mapped client address, which a dual-stack socket reports for IPv4 peers."""
+    """Replace an IPv4-mapped client address, as dual-stack sockets report it."""
     client = scope.get("client")
     if client and ":" in client[0]:
         scope["client"] = (plain_address(client[0]), client[1])

@@ -1,4 +1,4 @@
-"""Rate limits: which caller a request counts for, and what the answer reports about it.
+"""Rate limits: the caller that a request counts for, and the header fields.
 
 Windows are measured with ``CLOCK_MONOTONIC`` and not with the log's clock, so setting a clock
 neither ends nor extends one. The header fields are those of

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: a span per request, named by its route, with a span per write in it.
+"""OpenTelemetry traces: a span per request, with a span per write in it.
 
 A span contains the same as a line of the access log: no path, query, header, address or error message.
 This module is imported only if traces are on.
@@ -34,7 +34,7 @@ _context_of = TraceContextTextMapPropagator().extract
 
 
 class Tracing(Instrumentation):
-    """The spans of an app; a write of the journal is a span within that of the request."""
+    """The spans of an app; a write is a span within that of its request."""
 
     def __init__(self, provider: TracerProvider, processor: Callable[[], SpanProcessor]) -> None:
         """``processor`` creates the span processor, when exporting begins."""
@@ -96,7 +96,7 @@ class Tracing(Instrumentation):
 
 
 def _parent(scope: HTTPScope) -> Context:
-    """The parent span from ``traceparent`` (W3C Trace Context); other headers are ignored.
+    """The parent span from ``traceparent`` (W3C Trace Context).
 
     ``tracestate`` too: the server calls no other service that would need it, and OpenTelemetry logs
     the content of an invalid one, which any client can choose.

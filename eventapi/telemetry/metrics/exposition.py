@@ -33,7 +33,7 @@ class Exposition:
         self._next: dict[str, asyncio.Task[bytes]] = {}
 
     async def page(self, content_type: str) -> bytes:
-        """The page with everything that was counted before the call, as `TEXT` or `OPENMETRICS`.
+        """The page with all counts before the call, as `TEXT` or `OPENMETRICS`.
 
         Rendering takes a thread some milliseconds, and any client may request it. So requests that arrive
         during a rendering share the next one.

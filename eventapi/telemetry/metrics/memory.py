@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def resident_bytes() -> int | None:
-    """The resident memory of all processes of this server; `None` on a system without /proc.
+    """The resident memory of all processes of this server; `None` without /proc.
 
     These are the supervisor and its descendants: workers, the process that takes a snapshot, and
     Python's own helpers. Shared pages count for each process.

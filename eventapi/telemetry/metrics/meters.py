@@ -72,6 +72,16 @@ class Meters(Instrumentation):
         store.gauge("eventapi_build_info", about, "max", labels).set(1)
         self._serving = store.gauge("eventapi_workers", "Workers that serve.", "sum")
         store.counter("eventapi_worker_starts_total", "Workers that have started.").add()
+        # Create every label value at start, or Prometheus misses the first increment.
+        self._logins = {
+            outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
+            for outcome in (*_LOGIN_OUTCOMES.values(), "malformed", "failed")
+        }
+        self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
+        self._create_journal_metrics(store)
+        self._create_gauges(store)
+
+    def _create_journal_metrics(self, store: MetricsStore) -> None:
         self._writes = store.histogram(
             "eventapi_journal_write_seconds",
             "From when a write was queued to its answer: waiting, deciding and appending.",
@@ -101,12 +111,8 @@ class Meters(Instrumentation):
             )
             for reason in ("full", "fenced", "unavailable")
         }
-        # Create every label value at start, or Prometheus misses the first increment.
-        self._logins = {
-            outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
-            for outcome in (*_LOGIN_OUTCOMES.values(), "malformed", "failed")
-        }
-        self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
+
+    def _create_gauges(self, store: MetricsStore) -> None:
         gauge = store.gauge
         self._position = gauge("eventapi_log_position", "The position of the last event.", "max")
         self._lag = gauge(

@@ -1,4 +1,4 @@
-"""Numbers in a file that is mapped into memory, in the format of prometheus-client's ``MmapedDict``.
+"""Numbers in a memory-mapped file, in the format of prometheus-client.
 
 ::
 

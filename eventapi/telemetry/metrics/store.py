@@ -1,4 +1,4 @@
-"""Numbers in files that all workers of a server share, so that each can report the sums.
+"""Numbers in files that all workers share, so that each can report the sums.
 
 This is prometheus-client's multiprocess mode without its globals: the same files and sums, but for
 one app instead of one process. See docs/decisions/metrics.md.

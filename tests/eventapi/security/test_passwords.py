@@ -1,4 +1,4 @@
-"""Passwords: hashed by argon2id outside the event loop, by a bounded number of threads."""
+"""Passwords: hashed by argon2id, by a bounded number of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server stops at any moment at a signal, also as process 1, and without a traceback."""
+"""A server stops at any moment at a signal, without a traceback."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_server_stops_while_it_replays_the_log(
 def first_process(
     folder: Path, command: Sequence[str]
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A command as process 1 of a PID namespace: its outer id, and the process that waits for it."""
+    """A command as process 1 of a PID namespace: its outer id, and its parent."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare")
     contained = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command]

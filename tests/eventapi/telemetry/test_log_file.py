@@ -1,4 +1,4 @@
-"""The log file: whole lines from several processes, also while the file is renamed."""
+"""The log file: whole lines from several processes, while it is renamed."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_in_the_message_installs_the_missing_packages(
     monkeypatch: pytest.MonkeyPatch, extra: str
 ) -> None:
-    """Into the environment of this interpreter, and by names that are ours or the packages'."""
+    """Into the environment of this interpreter, and without this project's name."""
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError) as refused:
         require_tracing(ENDPOINT) if extra == "otel" else require_sentry("http://key@127.0.0.1/7")

@@ -56,7 +56,7 @@ def reported(work: Callable[[], object]) -> RecordingTransport:
 
 
 async def broken(request: ApiRequest) -> Reply:
-    """A handler that fails in the middle of personal values, with an error that quotes them."""
+    """A handler that fails with an error that quotes personal values."""
     body = await request.content()
     local = f"{CANARY} {body!r} {request.scope['headers']}"
     try:

@@ -113,7 +113,7 @@ def test_messages_of_the_system_and_of_our_errors_are_kept(error: Exception, tex
 
 
 def test_messages_of_asyncio_are_cut_before_values(caplog: pytest.LogCaptureFixture) -> None:
-    """Asyncio prints tasks with the messages of their errors, and callbacks with arguments."""
+    """Asyncio prints the messages of errors and the arguments of callbacks."""
 
     async def fail() -> None:
         raise KeyError("canary")
@@ -142,7 +142,7 @@ def test_messages_of_asyncio_are_cut_before_values(caplog: pytest.LogCaptureFixt
 def test_a_name_that_is_not_unicode_is_logged(
     as_json: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python decodes such names of files to lone surrogates, and bodies can contain them."""
+    """Python decodes such names to lone surrogates, and bodies can contain them."""
     monkeypatch.setattr(logging.root, "handlers", [])
     level = logging.root.level
     configure(Settings(log_format="json" if as_json else "console"))

@@ -1,4 +1,4 @@
-"""The access log: a line per request with the route, and with the path only at level debug."""
+"""The access log: a line per request with the route; paths at debug only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address of a client: an IPv4-mapped IPv6 address is the IPv4 address everywhere."""
+"""The address of a client: IPv4-mapped addresses are IPv4 addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_FORM = "0:0:0:0:0:ffff:7f00:1"
 def client_of(
     peer: str, proxies: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
-    """The client address and the scheme that an app behind `ClientAddressMiddleware` gets."""
+    """The client address and the scheme that the wrapped app gets."""
     scope: Any = {
         "type": "http",
         "scheme": "http",

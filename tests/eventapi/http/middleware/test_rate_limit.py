@@ -1,4 +1,4 @@
-"""Rate limits over HTTP: the caller that a request counts for, and the header fields."""
+"""Rate limits over HTTP: the counted caller, and the header fields."""
 
 from __future__ import annotations
 

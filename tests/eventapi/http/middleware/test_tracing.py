@@ -1,4 +1,4 @@
-"""Traces: a span per request, with a span per write in it, within the trace of the client."""
+"""Traces: a span per request and per write, within the trace of the client."""
 
 from __future__ import annotations
 

@@ -336,20 +336,20 @@ def test_metrics_begin_as_soon_as_their_files_can_be_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As after a start on a full disk: the server serves, and counts later."""
-    no_room = OSError(errno.ENOSPC, "No space left on device")
-    tries = iter([no_room, no_room, None])
+    has_room = False
     make = MetricsStore.__init__
 
-    def fail_at_first(store: MetricsStore, root: Path, instance: str) -> None:
-        if (error := next(tries, None)) is not None:
-            raise error
+    def fail_without_room(store: MetricsStore, root: Path, instance: str) -> None:
+        if not has_room:
+            raise OSError(errno.ENOSPC, "No space left on device")
         make(store, root, instance)
 
-    monkeypatch.setattr(MetricsStore, "__init__", fail_at_first)
+    monkeypatch.setattr(MetricsStore, "__init__", fail_without_room)
     monkeypatch.setattr(observing, "RETRY_SECONDS", 0.05)
     with Api() as api:
         ann = api.caller()
         assert_problem(api.request("GET", "/metrics"), 404, "not-found")
+        has_room = True
         while api.request("GET", "/metrics").status_code == 404:
             api.run(asyncio.sleep(0.01))
         before = scraped(api)

@@ -1,4 +1,4 @@
-"""The metrics store: sums over workers, counts that outlive a worker, one server at a time."""
+"""The metrics store: sums over workers, and counts that outlive a worker."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_a_full_disk_fails_the_store_and_leaves_no_file_open(
 def test_a_worker_without_room_does_not_hide_the_numbers_of_others(
     stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Numbers matter most on a full disk; files that could not be allocated are skipped."""
+    """Files that could not be allocated are skipped."""
     staying = open_store(stack, root)
     count(staying, 3)
 
@@ -266,7 +266,7 @@ def test_a_directory_that_cannot_be_created_raises_an_oserror(tmp_path: Path) ->
 def test_reading_the_metrics_writes_nothing(
     stack: ExitStack, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Metrics can be read on a file system that turned read-only, as ext4 does after an error."""
+    """Metrics can be read after an error made ext4 read-only."""
     store = open_store(stack, root)
     count(store, 3)
     really = os.open
