@@ -50,9 +50,9 @@ from eventapi.http.middleware.edge import EdgeMiddleware
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.openapi.document import build_document
-from eventapi.http.problems import problem_reply
+from eventapi.http.problems import problem_response
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.routes import accounts as auth
 from eventapi.http.routes import audit, docs, health, items, metrics, root, transparency
 from eventapi.http.routes import events as feeds
@@ -341,8 +341,8 @@ def _routes(requests: Sequence[type[ApiRequest]], announced: Sequence[str]) -> l
     return [*routers, _Router("/", route_handlers=docs.parts(versions), request_class=plain)]
 
 
-def _on_error(request: ApiRequest, error: Exception) -> Reply:
-    return problem_reply(error, request.scope)
+def _on_error(request: ApiRequest, error: Exception) -> Response:
+    return problem_response(error, request.scope)
 
 
 def _health(  # noqa: PLR0917 - one of each

@@ -11,14 +11,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import Method
 
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 
 
 class _NoQuery(msgspec.Struct, frozen=True):
     """The parameters of an endpoint that has none."""
 
 
-Handler = Callable[[ApiRequest], Awaitable[Reply]]
+Handler = Callable[[ApiRequest], Awaitable[Response]]
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ def _without_query(handler: Handler, authenticated: bool) -> Handler:
     """The handler, which refuses parameters of a query once the caller is known."""
 
     @wraps(handler)
-    async def checked(request: ApiRequest) -> Reply:
+    async def checked(request: ApiRequest) -> Response:
         if request.scope["query_string"]:
             if authenticated:
                 await request.authenticated()
@@ -105,7 +105,7 @@ def options_routes(endpoints: Iterable[Endpoint]) -> list[HTTPRouteHandler]:
 def _options(methods: set[str]) -> Handler:
     allow = ", ".join(sorted(methods)).encode()
 
-    async def options(request: ApiRequest) -> Reply:
-        return Reply(204, [(b"allow", allow)])
+    async def options(request: ApiRequest) -> Response:
+        return Response(204, [(b"allow", allow)])
 
     return options

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 from msgspec import UNSET
 
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import JSON, Reply, encode
+from eventapi.http.response import JSON, Response, encode
 from eventapi.http.schemas.requests import ListQuery
 from eventapi.http.search import matching
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from projections.state import State
 from projections.tables.items import Item
 from projections.tables.users import User
@@ -30,7 +30,7 @@ _ITEMS_PER_PIECE = 500
 """Items that are encoded at once where a list has no pages."""
 
 
-async def list_items(request: ApiRequest) -> Reply:
+async def list_items(request: ApiRequest) -> Response:
     """List the caller's items, by number."""
     state, user, _ = await request.authenticated()
     query = request.query_as(ListQuery)
@@ -47,7 +47,7 @@ async def list_items(request: ApiRequest) -> Reply:
     headers = [JSON]
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
-    return Reply(200, headers, encode(request.version.page(page, user.username, following)))
+    return Response(200, headers, encode(request.version.page(page, user.username, following)))
 
 
 async def _found(
@@ -59,8 +59,8 @@ async def _found(
         return list(islice(items, most))
     # The state moves on between two slices of a search.
     every = list(items)
-    async with request.services.past.turn_of(owner):
-        return await matching(every, query.q, most or len(every), request.services.texts)
+    async with request.services.history.turn_of(owner):
+        return await matching(every, query.q, most or len(every), request.services.casefolded_texts)
 
 
 async def _found_then(
@@ -76,7 +76,7 @@ async def _found_then(
     return found
 
 
-async def _all_items(request: ApiRequest, state: State, user: User, query: ListQuery) -> Reply:
+async def _all_items(request: ApiRequest, state: State, user: User, query: ListQuery) -> Response:
     """Everything that a query asks for, without pages; what is long is sent in pieces."""
     version, owner = request.version, user.username
     if query.as_of is UNSET:
@@ -89,7 +89,7 @@ async def _all_items(request: ApiRequest, state: State, user: User, query: ListQ
         if len(found) > _ITEMS_PER_PIECE:
             break
     else:
-        return Reply(200, [JSON], encode(version.page(found, owner, None)))
+        return Response(200, [JSON], encode(version.page(found, owner, None)))
 
     def joined(items: list[Item]) -> bytes:
         return encode([version.item(item, owner) for item in items])[1:-1]
@@ -106,7 +106,7 @@ async def _all_items(request: ApiRequest, state: State, user: User, query: ListQ
 
     if request.method == "HEAD":
         await slices.aclose()
-    return Stream([JSON], pieces())
+    return StreamingResponse([JSON], pieces())
 
 
 async def _present_slices(
@@ -122,14 +122,14 @@ async def _past_slices(
     request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
 ) -> AsyncGenerator[list[Item], None]:
     """What a query asks for of the past; each slice has a turn of its own."""
-    position = await request.point(state, as_of)
+    position = await request.resolve_as_of(state, as_of)
     ever = state.items.all_of_owner(owner)
     if query.order == "desc":
         ever.reverse()
     if query.after is not UNSET:
         behind = gt if query.order == "asc" else lt
         ever = [item for item in ever if behind(item.id, query.after)]
-    past = request.services.past
+    past = request.services.history
     with past.admit(owner):
         for start in range(0, len(ever), _ITEMS_PER_READ):
             async with past.turn(owner):
@@ -138,7 +138,7 @@ async def _past_slices(
                 then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
                 items = list(_listed(then, owner, query))
                 if query.q is not UNSET:
-                    items = await matching(items, query.q, len(items), request.services.texts)
+                    items = await matching(items, query.q, len(items), request.services.casefolded_texts)
             yield items
 
 

@@ -26,7 +26,7 @@ from eventapi.http.decoding import (
 )
 from eventapi.http.head import malformed
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
 from eventapi.http.schemas.responses import ApiVersion
 from eventapi.http.services import Services
@@ -157,7 +157,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if (
             b"access_token=" not in self.scope["query_string"]
             or not self.scope["path"].endswith(_STREAMED)
-            or not self.accepted().get(EVENT_STREAM)
+            or not self.accept_weights().get(EVENT_STREAM)
         ):
             return None
         texts = query_texts(self.scope["query_string"])
@@ -173,7 +173,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     # What it says
 
-    def accepted(self, header: bytes = b"accept") -> dict[str, float]:
+    def accept_weights(self, header: bytes = b"accept") -> dict[str, float]:
         """The values of Accept, or of a header like it, with their weights (RFC 9110, section 12.5)."""
         lines = [value for name, value in self.scope["headers"] if name == header]
         weights: dict[str, float] = {}
@@ -183,9 +183,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
             weights[kind] = float(found[0]) if found else 1.0
         return weights
 
-    def rather(self, *kinds: str) -> str | None:
+    def preferred_type(self, *kinds: str) -> str | None:
         """Which of these media types is accepted by its name, and not less gladly than JSON is."""
-        weights = self.accepted()
+        weights = self.accept_weights()
         best = max(kinds, key=lambda kind: weights.get(kind, 0.0))
         weight = weights.get(best, 0.0)
         ranges = ("application/json", "application/*", "*/*")
@@ -199,11 +199,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise NotFound("there is no such event")
         return int(text)
 
-    async def point(self, state: State, as_of: int | str) -> int:
+    async def resolve_as_of(self, state: State, as_of: int | str) -> int:
         """The position that a point of the log means; raises `Invalid`."""
         try:
             point = as_of if isinstance(as_of, int) else point_of(as_of)
-            return await self.services.past.position(point, state)
+            return await self.services.history.position(point, state)
         except ValueError as error:
             faults: Sequence[Fault] = [Fault("/as_of", f"{error} and not a position")]
         except Invalid as error:
@@ -254,7 +254,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    async def body_as(self, kind: type[B], media_types: frozenset[str] = JSON_TYPES) -> B:
+    async def json_as(self, kind: type[B], media_types: frozenset[str] = JSON_TYPES) -> B:
         """The JSON body, decoded strictly; raises `Invalid` and `ProblemError`."""
         content = await self.content()
         if self.media_type() not in media_types:
@@ -303,7 +303,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise PreconditionFailed(f"the item is at version {item.version}")
         return accepted_versions(match)
 
-    def is_known(self, item: Item) -> bool:
+    def has_current(self, item: Item) -> bool:
         """Whether the caller has the item already, as it stands.
 
         Raises `PreconditionFailed` where If-Match names other versions.
@@ -323,7 +323,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     # What is done
 
-    async def once(self, caller: str) -> IdempotencyKey | None:
+    async def idempotency_key(self, caller: str) -> IdempotencyKey | None:
         """What makes this request have its effect only once, if it has an Idempotency-Key.
 
         ``caller`` is whose keys these are. Raises `Invalid`.
@@ -342,25 +342,25 @@ class ApiRequest(litestar.Request[None, None, Any]):
             hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest()
         )
 
-    async def first_outcome(self, caller: str) -> CommandResult | None:
+    async def first_result(self, caller: str) -> CommandResult | None:
         """What the first of same requests came to; see `Journal.first_outcome`."""
-        return await self.services.journal.first_outcome(await self.once(caller))
+        return await self.services.journal.first_outcome(await self.idempotency_key(caller))
 
     async def execute(self, command: Command, caller: str) -> CommandResult:
         """Write a command, once if the request asks for that; see `Journal.execute`."""
-        once = await self.once(caller)
+        once = await self.idempotency_key(caller)
         return await self.services.journal.execute(command, self.id, once, self._session_id)
 
     # What is answered
 
     def written(
         self, outcome: CommandResult, content: Any, status: int = 200, *headers: tuple[bytes, bytes]
-    ) -> Reply:
+    ) -> Response:
         """The answer to a write, with the position of its event."""
         position = b"%d" % outcome.record.position
         if content is None:
-            return Reply(204, [(b"event-position", position), *headers])
-        return json_reply(content, status, (b"event-position", position), *headers)
+            return Response(204, [(b"event-position", position), *headers])
+        return json_response(content, status, (b"event-position", position), *headers)
 
 
 def _unsupported(expected: Sequence[str]) -> ProblemError:

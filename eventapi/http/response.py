@@ -18,7 +18,7 @@ encode = msgspec.json.Encoder().encode
 JSON = (b"content-type", b"application/json")
 
 
-class Reply:
+class Response:
     """A status, headers in lower-case bytes, and a whole body."""
 
     __slots__ = ("body", "headers", "status")
@@ -28,7 +28,7 @@ class Reply:
         self.headers = headers
         self.body = body
 
-    def to_asgi_response(self, **_: Any) -> Reply:
+    def to_asgi_response(self, **_: Any) -> Response:
         """Itself: Litestar asks the answers of exception handlers for this."""
         return self
 
@@ -41,13 +41,13 @@ class Reply:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def json_reply(content: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Reply:
+def json_response(content: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Response:
     """Anything that msgspec can encode, as JSON."""
-    return Reply(status, [JSON, *headers], encode(content))
+    return Response(status, [JSON, *headers], encode(content))
 
 
-def text_reply(text: str, media_type: str, status: int = 200) -> Reply:
+def text_response(text: str, media_type: str, status: int = 200) -> Response:
     """Text in UTF-8."""
-    return Reply(
+    return Response(
         status, [(b"content-type", f"{media_type}; charset=utf-8".encode())], text.encode()
     )

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from eventapi import app
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.routes import items
 
 
@@ -16,7 +16,7 @@ class CarelessError(Exception):
     """Says more than it should."""
 
 
-async def update_item(request: ApiRequest) -> Reply:
+async def update_item(request: ApiRequest) -> Response:
     """Fail in the middle of everything."""
     state, user, _ = await request.authenticated()
     body = await request.content()

@@ -18,9 +18,9 @@ from eventapi.http.head import validate_head
 from eventapi.http.middleware.cors import Cors
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import RateLimiter
-from eventapi.http.middleware.trailing_slash import trailing_slash_reply
-from eventapi.http.problems import problem_reply
-from eventapi.http.response import Headers, Reply
+from eventapi.http.middleware.trailing_slash import trailing_slash_response
+from eventapi.http.problems import problem_response
+from eventapi.http.response import Headers, Response
 
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -72,28 +72,28 @@ class EdgeMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
-                complete(scope, headers, request_id)
+                add_common_headers(scope, headers, request_id)
                 headers += self._limits.fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             elif not told and not message.get("more_body"):
                 told = True
-                self._tell(scope, status, started)
+                self._notify(scope, status, started)
             await send(message)
 
         try:
             await self._check(scope, refusal)
-            app = self._preflight(scope) or trailing_slash_reply(scope) or self._app
+            app = self._preflight(scope) or trailing_slash_response(scope) or self._app
             await app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
                 raise
-            await problem_reply(error, scope)(scope, receive, send_with_headers)
+            await problem_response(error, scope)(scope, receive, send_with_headers)
         finally:
             if not told:
-                self._tell(scope, status, started)
+                self._notify(scope, status, started)
 
-    def _tell(self, scope: HTTPScope, status: int, started: float) -> None:
+    def _notify(self, scope: HTTPScope, status: int, started: float) -> None:
         seconds = time.perf_counter() - started
         for observe in self._observers:
             observe(scope, status, seconds)
@@ -112,12 +112,12 @@ class EdgeMiddleware:
         if one_too_many is not None:
             raise one_too_many
 
-    def _preflight(self, scope: HTTPScope) -> Reply | None:
+    def _preflight(self, scope: HTTPScope) -> Response | None:
         headers = None if self._cors is None else self._cors.preflight(scope)
-        return None if headers is None else Reply(204, headers)
+        return None if headers is None else Response(204, headers)
 
 
-def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
+def add_common_headers(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
     """Put on an answer what belongs on every one, cross-origin headers aside."""
     headers.append((b"x-request-id", request_id))
     headers += _SECURITY

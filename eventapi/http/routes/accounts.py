@@ -18,7 +18,7 @@ from eventapi.http.decoding import Texts, from_texts
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.middleware.client_address import caller_address
 from eventapi.http.request import PATCH_TYPES, ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import (
     MAX_PASSWORD_BYTES,
     Confirmation,
@@ -56,15 +56,15 @@ _MAX_AGENT = 256
 _NO_STORE = (b"cache-control", b"no-store")
 
 
-async def register(request: ApiRequest) -> Reply:
+async def register(request: ApiRequest) -> Response:
     """Make an account."""
-    body = await request.body_as(Registration)
+    body = await request.json_as(Registration)
     email = normal_email(body.email)
     # Without a user the key belongs to the account that is asked for: strangers share no keys.
     scope = request.services.tokens.scope_of(
         "register", casefold_key(body.username), casefold_key(email)
     )
-    outcome = await request.first_outcome(scope)
+    outcome = await request.first_result(scope)
     if outcome is None:
         profile = Profile(body.username, email, "", body.full_name)
         # Asked once before the hash is made, which costs a thousand times more than the answer.
@@ -81,7 +81,7 @@ async def register(request: ApiRequest) -> Reply:
     return request.written(outcome, content, status, (b"location", location))
 
 
-async def login(request: ApiRequest) -> Reply:
+async def login(request: ApiRequest) -> Response:
     """Log in with a username and a password, as JSON or as a form.
 
     OAuth 2.0 clients that have one address for tokens may also renew them here, with the form of
@@ -89,7 +89,7 @@ async def login(request: ApiRequest) -> Reply:
     """
     form = await request.form_fields()
     if form is None:
-        body = await request.body_as(PasswordGrant)
+        body = await request.json_as(PasswordGrant)
     elif form.get("grant_type", [])[-1:] == ["refresh_token"]:
         return await _refreshed(request, _refresh_token(form))
     else:
@@ -150,7 +150,7 @@ async def _matching(
     Asked before, so that no work is done for nothing; and after, so that a right password among
     many that come at once is not found out.
     """
-    limits = request.services.limits
+    limits = request.services.rate_limiter
     await limits.check_failures(request.scope, what)
     if len(password.encode()) <= MAX_PASSWORD_BYTES:
         with limits.sharing(request.scope):
@@ -164,13 +164,13 @@ async def _matching(
 
 
 async def _hashed(request: ApiRequest, password: str, caller: Caller) -> str:
-    with request.services.limits.sharing(request.scope):
+    with request.services.rate_limiter.sharing(request.scope):
         return await request.services.passwords.hash(password, caller)
 
 
-async def _start_session(request: ApiRequest, user: User) -> Reply:
+async def _start_session(request: ApiRequest, user: User) -> Response:
     services = request.services
-    refresh = Refresh(services.environment.random_bytes(_SESSION_BYTES).hex(), 0)
+    refresh = Refresh(services.runtime.random_bytes(_SESSION_BYTES).hex(), 0)
     client = request.scope["client"]
     agent = request.header(b"user-agent")
     command = StartSession(
@@ -187,7 +187,7 @@ async def _start_session(request: ApiRequest, user: User) -> Reply:
 
 def _token_pair(
     request: ApiRequest, outcome: CommandResult, username: str, refresh: Refresh
-) -> Reply:
+) -> Response:
     session = outcome.entity
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
     tokens, now = request.services.tokens, int(request.services.journal.clock.seconds())
@@ -198,12 +198,12 @@ def _token_pair(
     return request.written(outcome, pair, 200, _NO_STORE)
 
 
-async def refresh(request: ApiRequest) -> Reply:
+async def refresh(request: ApiRequest) -> Response:
     """Spend a refresh token for another one, and an access token; as JSON or as a form."""
     form = await request.form_fields()
     if form is not None:
         return await _refreshed(request, _refresh_token(form))
-    return await _refreshed(request, (await request.body_as(RefreshGrant)).refresh_token)
+    return await _refreshed(request, (await request.json_as(RefreshGrant)).refresh_token)
 
 
 def _refresh_token(form: Texts) -> str:
@@ -220,7 +220,7 @@ def _check_grant(form: Texts, *grants: str) -> None:
         raise Invalid(Fault("/grant_type", f"must be {' or '.join(grants)}", "literal_error"))
 
 
-async def _refreshed(request: ApiRequest, refresh_token: str) -> Reply:
+async def _refreshed(request: ApiRequest, refresh_token: str) -> Response:
     services = request.services
     spent = services.tokens.refresh_claims(refresh_token)
     command = RefreshSession(
@@ -239,32 +239,32 @@ async def _refreshed(request: ApiRequest, refresh_token: str) -> Reply:
     return _token_pair(request, outcome, user.username, Refresh(session.id, session.generation))
 
 
-async def logout(request: ApiRequest) -> Reply:
+async def logout(request: ApiRequest) -> Response:
     """End this session; its tokens stop working at once."""
     _, user, session = await request.authenticated()
     return await _end(request, EndSession(user.id, session, "logout"))
 
 
-async def _end(request: ApiRequest, command: EndSession) -> Reply:
+async def _end(request: ApiRequest, command: EndSession) -> Response:
     _, _, session = await request.authenticated()
     journal = request.services.journal
     return request.written(await journal.execute(command, request.id, session=session), None)
 
 
-async def list_sessions(request: ApiRequest) -> Reply:
+async def list_sessions(request: ApiRequest) -> Response:
     """List your sessions, the newest first, 1,000 at most."""
     state, user, current = await request.authenticated()
     now = request.services.journal.clock.now()
     own = (state.sessions.by_id[number] for number in state.sessions.ids_by_user[user.id])
     live = nlargest(_MAX_SESSIONS, (one for one in own if one.expires_at > now), key=_newest_first)
-    return json_reply([session_view(session, current) for session in live])
+    return json_response([session_view(session, current) for session in live])
 
 
 def _newest_first(session: Session) -> tuple[str, str]:
     return session.started_at, session.id
 
 
-async def end_session(request: ApiRequest) -> Reply:
+async def end_session(request: ApiRequest) -> Response:
     """End one of your sessions; its tokens stop working at once."""
     state, user, _ = await request.authenticated()
     number = request.path_params["session_id"]
@@ -273,16 +273,16 @@ async def end_session(request: ApiRequest) -> Reply:
     return await _end(request, EndSession(user.id, number, "revoked"))
 
 
-async def end_sessions(request: ApiRequest) -> Reply:
+async def end_sessions(request: ApiRequest) -> Response:
     """End all of your sessions, this one too."""
     _, user, session = await request.authenticated()
     return await _end(request, EndSession(user.id, session, "revoked", everywhere=True))
 
 
-async def change_password(request: ApiRequest) -> Reply:
+async def change_password(request: ApiRequest) -> Response:
     """Change your password; every other session ends."""
     _, user, session = await request.authenticated()
-    body = await request.body_as(PasswordChange)
+    body = await request.json_as(PasswordChange)
     await _confirm(request, user, session, body.current_password)
     password_hash = await _hashed(request, body.new_password, _changing(user))
     command = ChangePassword(user.id, user.password_hash, password_hash, session)
@@ -290,10 +290,10 @@ async def change_password(request: ApiRequest) -> Reply:
     return request.written(outcome, None)
 
 
-async def erase_me(request: ApiRequest) -> Reply:
+async def erase_me(request: ApiRequest) -> Response:
     """Erase your account and all that is in it, for good."""
     _, user, session = await request.authenticated()
-    body = await request.body_as(Confirmation)
+    body = await request.json_as(Confirmation)
     await _confirm(request, user, session, body.password)
     command = EraseUser(user.username, user.subject, user.password_hash)
     outcome = await request.services.journal.execute(command, request.id, session=session)
@@ -315,20 +315,20 @@ def _changing(user: User) -> Caller:
     return Caller("change", user.subject)
 
 
-async def get_me(request: ApiRequest) -> Reply:
+async def get_me(request: ApiRequest) -> Response:
     """Read your account."""
     _, user, _ = await request.authenticated()
-    return json_reply(request.version.user(user))
+    return json_response(request.version.user(user))
 
 
-async def update_me(request: ApiRequest) -> Reply:
+async def update_me(request: ApiRequest) -> Response:
     """Change what is named of your profile."""
     _, user, session = await request.authenticated()
-    body = await request.body_as(ProfilePatch, PATCH_TYPES)
+    body = await request.json_as(ProfilePatch, PATCH_TYPES)
     email = normal_email(body.email) if isinstance(body.email, str) else body.email
     if isinstance(email, str) and casefold_key(email) != casefold_key(user.email):
         # The answer reveals whether the address is taken, as that of a registration does.
-        await request.services.limits.check_email(request.scope, user.id)
+        await request.services.rate_limiter.check_email(request.scope, user.id)
     command = UpdateProfile(user.id, email, body.full_name)
     outcome = await request.services.journal.execute(command, request.id, session=session)
     return request.written(outcome, request.version.user(_user(outcome)))

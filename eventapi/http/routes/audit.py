@@ -12,11 +12,11 @@ from msgspec import UNSET
 
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
-from eventapi.http.response import JSON, Reply, encode, json_reply
+from eventapi.http.response import JSON, Response, encode, json_response
 from eventapi.http.routes.events import Following, event, followed, resumed_after
 from eventapi.http.schemas.requests import EventsQuery, StateQuery
 from eventapi.http.schemas.responses import EventPage, OpenedEvent
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.live_events import Line
 from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary, summary_of
@@ -34,7 +34,7 @@ _SECRETS = ("password_hash",)
 """What even an auditor is not shown."""
 
 
-async def list_events(request: ApiRequest) -> Reply:
+async def list_events(request: ApiRequest) -> Response:
     """Read the events of the log: a page, all as lines of JSON, or live as server-sent events.
 
     The name of a server-sent event (`event:`) is its type, such as `user.registered`, or `reset`; its
@@ -45,18 +45,18 @@ async def list_events(request: ApiRequest) -> Reply:
     wanted = EventFilter.of(
         *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
     )
-    kind = request.rather(EVENT_STREAM, NDJSON)
+    kind = request.preferred_type(EVENT_STREAM, NDJSON)
     if kind == EVENT_STREAM:
         return await _live(request, query, wanted)
     if kind == NDJSON:
         headers = [(b"content-type", NDJSON.encode())]
-        return Stream(headers, _all(request, query, wanted, state.position))
+        return StreamingResponse(headers, _all(request, query, wanted, state.position))
     return await _page(request, query, wanted, state.position)
 
 
-async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Reply:
+async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Response:
     async def source(state: State, _: User, after: int) -> AsyncIterator[bytes]:
-        async for run in request.services.feed.lines(after, state.position, wanted):
+        async for run in request.services.log_watcher.lines(after, state.position, wanted):
             if run:
                 yield b"".join(event(position, kind_of(line), line) for position, line in run)
 
@@ -75,7 +75,7 @@ async def _all(
     request: ApiRequest, query: EventsQuery, wanted: EventFilter, upto: int
 ) -> AsyncGenerator[bytes, None]:
     left = upto if query.limit is UNSET else query.limit
-    async for run in request.services.feed.lines(query.after, upto, wanted):
+    async for run in request.services.log_watcher.lines(query.after, upto, wanted):
         if run:
             # Asked anew: to take what came before may have taken a while. A refusal cuts it off.
             await request.auditor()
@@ -85,11 +85,11 @@ async def _all(
             return
 
 
-async def _page(request: ApiRequest, query: EventsQuery, wanted: EventFilter, last: int) -> Reply:
+async def _page(request: ApiRequest, query: EventsQuery, wanted: EventFilter, last: int) -> Response:
     limit = _PAGE if query.limit is UNSET else query.limit
     upto = min(last, query.after + _MOST_SCANNED)
     found: list[tuple[int, bytes]] = []
-    async for run in request.services.feed.lines(query.after, upto, wanted):
+    async for run in request.services.log_watcher.lines(query.after, upto, wanted):
         found += run
         if len(found) > limit:
             break
@@ -101,7 +101,7 @@ async def _page(request: ApiRequest, query: EventsQuery, wanted: EventFilter, la
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
     events = EventPage([msgspec.Raw(line) for _, line in page], following)
-    return Reply(200, headers, encode(events))
+    return Response(200, headers, encode(events))
 
 
 def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) -> str:
@@ -111,31 +111,31 @@ def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) 
     return request.url_of(f"/audit/events?{urlencode(parameters)}")
 
 
-async def get_event(request: ApiRequest) -> Reply:
+async def get_event(request: ApiRequest) -> Response:
     """Read an event, opened where its key still exists, and the proof that it is in the log."""
     state, _ = await request.auditor()
     position = request.position(state)
     services = request.services
-    line = await services.past.line_at(position)
-    (record,) = await services.past.records([position])
+    line = await services.history.line_at(position)
+    (record,) = await services.history.records([position])
     personal = getattr(record.event, "personal", None)
     opened = None
     if isinstance(personal, msgspec.Struct):
         values = msgspec.to_builtins(personal)
         opened = {name: value for name, value in values.items() if name not in _SECRETS}
     proof = await services.checkpoints.inclusion(position)
-    return json_reply(OpenedEvent(msgspec.Raw(line), opened, str(proof)))
+    return json_response(OpenedEvent(msgspec.Raw(line), opened, str(proof)))
 
 
-async def get_state(request: ApiRequest) -> Reply:
+async def get_state(request: ApiRequest) -> Response:
     """Count what there is, and sum it up in the public digest, at any point of the log."""
     state, _ = await request.auditor()
     query = request.query_as(StateQuery)
     position = state.position
     if query.as_of is not UNSET:
-        position = await request.point(state, query.as_of)
-    async with request.services.past.state_at(position) as then:
-        return json_reply(await asyncio.to_thread(summary_of, then))
+        position = await request.resolve_as_of(state, query.as_of)
+    async with request.services.history.state_at(position) as then:
+        return json_response(await asyncio.to_thread(summary_of, then))
 
 
 def endpoints() -> list[Endpoint]:

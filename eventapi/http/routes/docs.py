@@ -17,7 +17,7 @@ from eventapi.http.endpoint import Endpoint, Handler
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.problems import ProblemError
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import JSON, Reply, encode, text_reply
+from eventapi.http.response import JSON, Response, encode, text_response
 from eventapi.http.static import StaticContent
 from eventapi.http.urls import PUBLIC_URL
 
@@ -118,12 +118,12 @@ def _endpoint(
     )
 
 
-async def get_problem(request: ApiRequest) -> Reply:
+async def get_problem(request: ApiRequest) -> Response:
     """What a problem type means."""
     kind = PROBLEMS.get(request.path_params["slug"])
     if kind is None:
         raise ProblemError("not-found", "there is no such problem type")
-    return text_reply(
+    return text_response(
         f"{kind.slug} ({kind.status}): {kind.title}\n\n{kind.meaning}\n", "text/plain"
     )
 
@@ -133,11 +133,11 @@ def _openapi(document: Callable[[str, str], Any], version: str) -> Handler:
     def content(base: str) -> StaticContent:
         return StaticContent(JSON[1].decode(), lambda: encode(document(version, base)))
 
-    async def openapi(request: ApiRequest) -> Reply:
+    async def openapi(request: ApiRequest) -> Response:
         """The description of this API."""
         scope: Any = request.scope
         base: str = scope.get(PUBLIC_URL) or scope.get("root_path", "")
-        return await content(base).reply(request)
+        return await content(base).response(request)
 
     return openapi
 
@@ -152,9 +152,9 @@ def _page(versions: Sequence[str], version: str, root: str) -> Handler:
     page = _PAGE.format(version=version, root=root, links=links).encode()
     content = StaticContent("text/html; charset=utf-8", lambda: page)
 
-    async def docs(request: ApiRequest) -> Reply:
+    async def docs(request: ApiRequest) -> Response:
         """Swagger UI."""
-        return await content.reply(request)
+        return await content.response(request)
 
     return docs
 
@@ -176,8 +176,8 @@ def parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
 def _static(media_type: str, make: Callable[[], bytes]) -> Handler:
     content = StaticContent(f"{media_type}; charset=utf-8", make)
 
-    async def static(request: ApiRequest) -> Reply:
+    async def static(request: ApiRequest) -> Response:
         """A part of the pages."""
-        return await content.reply(request)
+        return await content.response(request)
 
     return static

@@ -16,10 +16,10 @@ from msgspec import UNSET
 
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.request import EVENT_STREAM, ApiRequest
-from eventapi.http.response import Reply, encode
+from eventapi.http.response import Response, encode
 from eventapi.http.schemas.requests import FeedQuery
 from eventapi.http.schemas.responses import ItemChange, changes_of
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
 from eventapi.queries.live_events import MAX_STREAMS as MAX_STREAMS_IN_ALL
 from eventapi.queries.live_events import Line, Subscription
@@ -96,14 +96,14 @@ def reset(position: int) -> bytes:
 
 async def followed(
     request: ApiRequest, following: Following, selection: EventFilter | None = None
-) -> Stream:
+) -> StreamingResponse:
     """What comes behind a position, and then whatever happens, while the caller may see it.
 
     ``selection`` is of all events; without it they are those of the caller's items. Raises
     `Overloaded` where the caller, or all callers together, follow too much already.
     """
     _, user = await following.caller()
-    followers = request.services.feed.followers
+    followers = request.services.log_watcher.followers
     if followers[user.id] >= MAX_STREAMS:
         raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
     if followers.total() >= MAX_STREAMS_IN_ALL:
@@ -114,7 +114,7 @@ async def followed(
         followers[user.id] += 1
         try:
             yield b""
-            with request.services.live.subscribe(subscription):
+            with request.services.live_events.subscribe(subscription):
                 parts = _followed(request, following, subscription)
                 async with aclosing(parts):
                     async for part in parts:
@@ -126,13 +126,13 @@ async def followed(
 
     parts = counted()
     await anext(parts)  # From here on it counts, before anybody else is looked at.
-    return Stream(list(_HEADERS), parts)
+    return StreamingResponse(list(_HEADERS), parts)
 
 
 async def _followed(
     request: ApiRequest, following: Following, subscription: Subscription
 ) -> AsyncGenerator[bytes, None]:
-    feed, live, caller = request.services.feed, request.services.live, following.caller
+    feed, live, caller = request.services.log_watcher, request.services.live_events, following.caller
     after, reads_log = following.after, True
     yield b":\n\n"  # Proxies pass the headers on with the first bytes of the body.
     said = time.monotonic()
@@ -178,7 +178,7 @@ async def _followed(
 
 async def _is_ahead(request: ApiRequest, after: int) -> bool:
     """Whether a position is ahead of the log, also once other instances' events had their time."""
-    feed = request.services.feed
+    feed = request.services.log_watcher
     deadline = time.monotonic() + request.services.wait_seconds
     while feed.position < after <= feed.position + _MOST_LAG:
         left = deadline - time.monotonic()
@@ -188,7 +188,7 @@ async def _is_ahead(request: ApiRequest, after: int) -> bool:
     return after > feed.position
 
 
-async def follow_items(request: ApiRequest) -> Reply:
+async def follow_items(request: ApiRequest) -> Response:
     """Follow the changes of your items as they happen.
 
     The name of an event (`event:`) is its type: `item.created`, `item.updated`, `item.deleted` or
@@ -205,7 +205,7 @@ async def follow_items(request: ApiRequest) -> Reply:
         found, user, _ = await request.authenticated()
         return found, user
 
-    past, live = request.services.past, request.services.live
+    past, live = request.services.history, request.services.live_events
 
     async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
         for start in range(0, len(lines), _AT_ONCE):
@@ -221,7 +221,7 @@ async def follow_items(request: ApiRequest) -> Reply:
         if state.position - after > _FEW:
             positions = _changes_of(state, user, after)
         else:
-            positions = await _changes_among(request.services.feed, state, user, after)
+            positions = await _changes_among(request.services.log_watcher, state, user, after)
         for start in range(0, len(positions), RECORDS_PER_READ):
             async with past.turn_of(user.id):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from eventapi.http.endpoint import Endpoint, Handler
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.tasks.replay_progress import Rebuilding
 from events.errors import LogUnreachable
 
@@ -51,26 +51,26 @@ class Health(msgspec.Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-async def get_liveness(request: ApiRequest) -> Reply:
+async def get_liveness(request: ApiRequest) -> Response:
     """Whether the process answers at all."""
-    return json_reply(Status())
+    return json_response(Status())
 
 
-async def get_readiness(request: ApiRequest) -> Reply:
+async def get_readiness(request: ApiRequest) -> Response:
     """Whether the state can be brought up to date, so that the process may be given work."""
     await request.services.journal.state()  # A probe asks for no position.
     if request.services.health()["database"] == "lost":
         raise LogUnreachable("the database of the log cannot be reached")
-    return json_reply(Status())
+    return json_response(Status())
 
 
-async def get_health(request: ApiRequest) -> Reply:
+async def get_health(request: ApiRequest) -> Response:
     """Details."""
     state = await request.services.journal.state()
     details = request.services.health()
     position = details["position"]
     report = Health(lag=position - state.position, **details)
-    return json_reply(report)
+    return json_response(report)
 
 
 def endpoints() -> list[Endpoint]:

@@ -11,15 +11,15 @@ from msgspec import UNSET
 
 from eventapi.commands.items import known_item
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import JSON, Headers, Reply, encode
+from eventapi.http.response import JSON, Headers, Response, encode
 from eventapi.http.schemas.requests import HistoryQuery
 from eventapi.http.schemas.responses import Change, changes_of
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
 from events.record import Record
 
 
-async def get_item_history(request: ApiRequest) -> Reply:
+async def get_item_history(request: ApiRequest) -> Response:
     """List every change of an item, oldest first, also once it is deleted.
 
     With `limit` it is a page, and `Link` leads to the next one.
@@ -37,11 +37,11 @@ async def get_item_history(request: ApiRequest) -> Reply:
         headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
     parts = _parts(request, user.id, positions)
     if request.method == "HEAD":
-        return Stream(headers, parts)  # Which makes none of them.
+        return StreamingResponse(headers, parts)  # Which makes none of them.
     first = await anext(parts)
     if len(positions) > RECORDS_PER_READ:
-        return Stream(headers, _chained(first, parts))
-    return Reply(200, headers, first + b"".join([part async for part in parts]))
+        return StreamingResponse(headers, _chained(first, parts))
+    return Response(200, headers, first + b"".join([part async for part in parts]))
 
 
 async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -56,7 +56,7 @@ async def _parts(
     request: ApiRequest, caller: int, positions: Sequence[int]
 ) -> AsyncGenerator[bytes, None]:
     """The array in pieces; each read has a turn of its own, so that a slow client keeps none."""
-    past = request.services.past
+    past = request.services.history
     prefix = b"["
     with past.admit(caller):
         for start in range(0, len(positions), RECORDS_PER_READ):

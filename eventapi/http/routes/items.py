@@ -16,7 +16,7 @@ from eventapi.http.conditional import etag
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.listing import list_items
 from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.http.routes.history import get_item_history
 from eventapi.http.schemas.requests import (
     HistoryQuery,
@@ -34,10 +34,10 @@ from projections.state import State
 from projections.tables.items import Item, Tombstone
 
 
-async def create_item(request: ApiRequest) -> Reply:
+async def create_item(request: ApiRequest) -> Response:
     """Make an item."""
     _, user, _ = await request.authenticated()
-    body = await request.body_as(ItemBody)
+    body = await request.json_as(ItemBody)
     content = Content(body.title, body.description)
     command = CreateItem(user.id, content, request.services.quota)
     outcome = await request.execute(command, user.subject)
@@ -48,52 +48,52 @@ async def create_item(request: ApiRequest) -> Reply:
     return _item_written(request, outcome, user.username, status, (b"location", location))
 
 
-async def get_item(request: ApiRequest) -> Reply:
+async def get_item(request: ApiRequest) -> Response:
     """Read an item."""
     state, user, _ = await request.authenticated()
     number = request.item_number()
     query = request.query_as(ItemQuery)
     if query.as_of is not UNSET:
         known = known_item(state, user.id, number)
-        position = await request.point(state, query.as_of)
-        async with request.services.past.turn_of(user.id):
-            state = await request.services.past.items_at(position, [known], state)
+        position = await request.resolve_as_of(state, query.as_of)
+        async with request.services.history.turn_of(user.id):
+            state = await request.services.history.items_at(position, [known], state)
     item = owned_item(state, user.id, number)
     tag = (b"etag", etag(item.version))
-    if request.is_known(item):
-        return Reply(304, [tag])
-    return json_reply(request.version.item(item, user.username), 200, tag)
+    if request.has_current(item):
+        return Response(304, [tag])
+    return json_response(request.version.item(item, user.username), 200, tag)
 
 
-async def replace_item(request: ApiRequest) -> Reply:
+async def replace_item(request: ApiRequest) -> Response:
     """Replace an item's content."""
     return await _update(request, ItemBody, JSON_TYPES)
 
 
-async def update_item(request: ApiRequest) -> Reply:
+async def update_item(request: ApiRequest) -> Response:
     """Change what is named of an item's content."""
     return await _update(request, ItemPatch, PATCH_TYPES)
 
 
-async def delete_item(request: ApiRequest) -> Reply:
+async def delete_item(request: ApiRequest) -> Response:
     """Delete an item."""
     state, user, _ = await request.authenticated()
     number = request.item_number()
-    outcome = await request.first_outcome(user.subject)
+    outcome = await request.first_result(user.subject)
     if outcome is None:
         versions = request.accepted_versions(owned_item(state, user.id, number))
         outcome = await request.execute(DeleteItem(user.id, number, versions), user.subject)
     return request.written(outcome, None)
 
 
-async def restore_item(request: ApiRequest) -> Reply:
+async def restore_item(request: ApiRequest) -> Response:
     """Undo a deletion, or bring an earlier content back."""
     state, user, _ = await request.authenticated()
     body = Restoration()
     if await request.content():
-        body = await request.body_as(Restoration)
+        body = await request.json_as(Restoration)
     number = request.item_number()
-    outcome = await request.first_outcome(user.subject)
+    outcome = await request.first_result(user.subject)
     if outcome is None:
         command = await _restoration(request, state, user.id, number, body)
         outcome = await request.execute(command, user.subject)
@@ -106,7 +106,7 @@ async def _restoration(
     known = known_item(state, caller, number)
     versions = request.accepted_versions(known)
     if body.as_of is not UNSET:
-        position = await request.point(state, body.as_of)
+        position = await request.resolve_as_of(state, body.as_of)
     elif isinstance(known, Tombstone):
         position = known.version - 1
         # What comes in between may not be undone as well.
@@ -114,8 +114,8 @@ async def _restoration(
             versions = frozenset({known.version})
     else:
         raise Invalid(Fault("/as_of", "is required: the item is not deleted"))
-    async with request.services.past.turn_of(caller):
-        past = await request.services.past.items_at(position, [known], state)
+    async with request.services.history.turn_of(caller):
+        past = await request.services.history.items_at(position, [known], state)
     then = past.items.by_id.get(number)
     if then is None:
         raise NotFound(f"there was no such item at position {position}")
@@ -125,11 +125,11 @@ async def _restoration(
 
 async def _update(
     request: ApiRequest, kind: type[ItemBody | ItemPatch], media_types: frozenset[str]
-) -> Reply:
+) -> Response:
     state, user, _ = await request.authenticated()
-    body = await request.body_as(kind, media_types)
+    body = await request.json_as(kind, media_types)
     number = request.item_number()
-    outcome = await request.first_outcome(user.subject)
+    outcome = await request.first_result(user.subject)
     if outcome is None:
         versions = request.accepted_versions(owned_item(state, user.id, number))
         quota = request.services.quota
@@ -149,7 +149,7 @@ def _item_written(
     owner: str,
     status: int = 200,
     *headers: tuple[bytes, bytes],
-) -> Reply:
+) -> Response:
     item = _item(outcome)
     tag = (b"etag", etag(item.version))
     return request.written(outcome, request.version.item(item, owner), status, tag, *headers)

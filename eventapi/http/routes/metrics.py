@@ -9,7 +9,7 @@ from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import refused_by
 from eventapi.http.problems import ProblemError
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.telemetry.metrics.exposition import OPENMETRICS, TEXT
 from eventapi.telemetry.metrics.meters import Meters
 
@@ -29,7 +29,7 @@ def counting(meters: Meters) -> Observer:
     return count
 
 
-async def get_metrics(request: ApiRequest) -> Reply:
+async def get_metrics(request: ApiRequest) -> Response:
     """What was counted, by all workers of the server together, for Prometheus.
 
     In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
@@ -40,7 +40,7 @@ async def get_metrics(request: ApiRequest) -> Reply:
         raise ProblemError(
             "not-found", "metrics are off, or the disk has no room for them; then they begin later"
         )
-    weights = request.accepted()
+    weights = request.accept_weights()
     weight = weights.get(_OPENMETRICS_TYPE, 0.0)
     modern = weight and weight >= weights.get(_TEXT_TYPE, 0.0)
     content_type = OPENMETRICS if modern else TEXT
@@ -50,7 +50,7 @@ async def get_metrics(request: ApiRequest) -> Reply:
         raise ProblemError(
             "not-found", "the files of the metrics were removed; restart the server"
         ) from None
-    return Reply(200, [(b"content-type", content_type.encode())], page)
+    return Response(200, [(b"content-type", content_type.encode())], page)
 
 
 def endpoints() -> list[Endpoint]:

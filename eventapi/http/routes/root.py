@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.http.urls import base_url
 
 _VARY = (b"vary", b"Accept")
@@ -22,13 +22,13 @@ class Root(msgspec.Struct, frozen=True):
     openapi: Annotated[str, Meta(description="The OpenAPI document, for programs.")]
 
 
-async def root(request: ApiRequest) -> Reply:
+async def root(request: ApiRequest) -> Response:
     """Redirect a browser to the documentation, and name its address to any other client."""
     base = base_url(request.scope)
     docs = f"{base}/docs"
     if "text/html" in request.headers.get("accept", ""):
-        return Reply(307, [(b"location", docs.encode()), _VARY])
-    return json_reply(Root(docs, f"{base}/openapi.json"), 200, _VARY)
+        return Response(307, [(b"location", docs.encode()), _VARY])
+    return json_response(Root(docs, f"{base}/openapi.json"), 200, _VARY)
 
 
 ENDPOINT = Endpoint(

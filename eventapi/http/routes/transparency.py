@@ -6,7 +6,7 @@ import re
 
 from eventapi.http.endpoint import Endpoint
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply, text_reply
+from eventapi.http.response import Response, text_response
 from events.codec import parse
 from events.errors import NotFound
 from events.record import entity_number
@@ -20,25 +20,25 @@ _OCTETS = b"application/octet-stream"
 _FOR_EVER = b"max-age=31536000, immutable"
 
 
-async def get_checkpoint(request: ApiRequest) -> Reply:
+async def get_checkpoint(request: ApiRequest) -> Response:
     """Read the signed head of the log's tree."""
     await request.state()
-    return text_reply(str(await request.services.checkpoints.current()), "text/plain")
+    return text_response(str(await request.services.checkpoints.current()), "text/plain")
 
 
-async def get_cosigned_checkpoint(request: ApiRequest) -> Reply:
+async def get_cosigned_checkpoint(request: ApiRequest) -> Response:
     """Read the newest signed head of the log that witnesses cosigned."""
     await request.state()
-    return text_reply(str(await request.services.checkpoints.cosigned()), "text/plain")
+    return text_response(str(await request.services.checkpoints.cosigned()), "text/plain")
 
 
-async def get_log_key(request: ApiRequest) -> Reply:
+async def get_log_key(request: ApiRequest) -> Response:
     """Read the key that checks the signatures of checkpoints, as a verifier key."""
     verifier = await request.services.checkpoints.verifier()
-    return text_reply(f"{verifier.vkey}\n", "text/plain")
+    return text_response(f"{verifier.vkey}\n", "text/plain")
 
 
-async def get_tile(request: ApiRequest) -> Reply:
+async def get_tile(request: ApiRequest) -> Response:
     """Read hashes of the tree, 256 at a time."""
     level = request.path_params["level"]
     if not _LEVEL.fullmatch(level):
@@ -50,13 +50,13 @@ async def get_tile(request: ApiRequest) -> Reply:
     return _octets(b"".join(hashes), len(hashes) == width, b"public")
 
 
-async def get_entries(request: ApiRequest) -> Reply:
+async def get_entries(request: ApiRequest) -> Response:
     """Read the lines of a tile, each behind its length as 16 bits, high byte first."""
     state, _ = await request.auditor()
     number, width = _place(request)
     start = number * TILE
     upto = min(start + width, state.position)
-    runs = request.services.feed.lines(start, upto)
+    runs = request.services.log_watcher.lines(start, upto)
     lines = [line async for run in runs for _, line in run]
     bundle = b"".join(len(line).to_bytes(2, "big") + line for line in lines)
     return _octets(bundle, len(lines) == width, b"private")
@@ -79,23 +79,23 @@ def _encoded(number: int) -> str:
     return "/".join(reversed(parts))
 
 
-def _octets(content: bytes, is_whole: bool, who: bytes) -> Reply:
+def _octets(content: bytes, is_whole: bool, who: bytes) -> Response:
     if not is_whole:
         raise NotFound("the tile is not that wide yet")
     headers = [(b"content-type", _OCTETS), (b"cache-control", who + b", " + _FOR_EVER)]
-    return Reply(200, headers, content)
+    return Response(200, headers, content)
 
 
-async def prove_inclusion(request: ApiRequest) -> Reply:
+async def prove_inclusion(request: ApiRequest) -> Response:
     """Prove that an event is in the log; whoever may see it may have the proof."""
     state, user, _ = await request.authenticated()
     position = request.position(state)
-    line = await request.services.past.line_at(position)
+    line = await request.services.history.line_at(position)
     # Asked anew: what was read may have taken a while.
     state, user, _ = await request.authenticated()
     if not _may_see(state, user, line):
         raise NotFound("there is no such event")
-    return text_reply(str(await request.services.checkpoints.inclusion(position)), "text/plain")
+    return text_response(str(await request.services.checkpoints.inclusion(position)), "text/plain")
 
 
 def _may_see(state: State, user: User, line: bytes) -> bool:
@@ -111,7 +111,7 @@ def _may_see(state: State, user: User, line: bytes) -> bool:
     return item is not None and item.owner == user.id
 
 
-async def prove_consistency(request: ApiRequest) -> Reply:
+async def prove_consistency(request: ApiRequest) -> Response:
     """Prove that the log continues what its first events were.
 
     The answer is what a witness is asked with (C2SP tlog-witness): the old size, the hashes of the
@@ -120,7 +120,7 @@ async def prove_consistency(request: ApiRequest) -> Reply:
     state = await request.state()
     old = request.path_params["size"]
     number = 0 if old == "0" else request.position(state, "size")
-    return text_reply(str(await request.services.checkpoints.consistency(number)), "text/plain")
+    return text_response(str(await request.services.checkpoints.consistency(number)), "text/plain")
 
 
 def endpoints() -> list[Endpoint]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.routes import items
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from events.log.memory import MemoryLog
@@ -21,7 +21,7 @@ class BrokenError(Exception):
     """Raised where nobody foresaw it."""
 
 
-async def broken(request: ApiRequest) -> Reply:
+async def broken(request: ApiRequest) -> Response:
     """A handler that fails after it has seen all there is to see."""
     await request.authenticated()
     await request.content()

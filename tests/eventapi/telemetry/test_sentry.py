@@ -13,7 +13,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.routes import items
 from eventapi.telemetry.sentry import reporting
 from events.errors import ConfigurationError
@@ -55,7 +55,7 @@ def told(work: Callable[[], object]) -> Kept:
     return kept
 
 
-async def broken(request: ApiRequest) -> Reply:
+async def broken(request: ApiRequest) -> Response:
     """A handler that fails in the middle of personal values, with an error that quotes them."""
     body = await request.content()
     local = f"{CANARY} {body!r} {request.scope['headers']}"

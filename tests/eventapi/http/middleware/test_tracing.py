@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 
 from eventapi.http.middleware.tracing import Tracing, tracing_of
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.routes import items
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api, quiet_settings
@@ -140,7 +140,7 @@ def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
 
 
 def test_an_error_is_one_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(request: ApiRequest) -> Reply:
+    async def fail(request: ApiRequest) -> Response:
         raise ValueError("canary")
 
     monkeypatch.setattr(items, "create_item", fail)
