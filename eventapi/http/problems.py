@@ -162,7 +162,7 @@ def slug_of(error: Exception) -> str:
     return "internal-error"
 
 
-def problem_response(error: Exception, scope: Scope) -> Response:
+def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     """The answer to a request that failed; whatever was not foreseen is logged, and not told."""
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)

@@ -10,7 +10,7 @@ import msgspec
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.commands.sessions import Lifetime
 from eventapi.http.middleware.rate_limit import RateLimiter
-from eventapi.http.search import CasefoldedTexts
+from eventapi.http.routes.search import CasefoldedTexts
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.queries.history import History

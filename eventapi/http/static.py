@@ -7,6 +7,7 @@ import gzip
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from eventapi.http.conditional import conditions, is_known
 from eventapi.http.request import ApiRequest
@@ -31,7 +32,7 @@ class StaticContent:
         digest = hashlib.sha256(plain).hexdigest()[:32]
         return plain, gzip.compress(plain, mtime=0), digest
 
-    async def response(self, request: ApiRequest) -> Response:
+    async def response(self, request: ApiRequest) -> Response[Any]:
         """The answer to a GET: 304 if the client has the content already."""
         plain, compressed, tag = await asyncio.to_thread(lambda: self._codings)
         weights = request.accept_weights(b"accept-encoding")

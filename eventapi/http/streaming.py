@@ -20,7 +20,7 @@ SEND_TIMEOUT_SECONDS = 30.0
 """How long a part may wait for a client that does not take it; then the client is let go."""
 
 
-class StreamingResponse(Response):
+class StreamingResponse(Response[Any]):
     """A status, headers and parts of a body; what is not taken is not made.
 
     Who reads slowly is waited for with one part at hand, and not for long.

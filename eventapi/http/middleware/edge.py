@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.exceptions import NotFoundException
@@ -46,13 +47,13 @@ class EdgeMiddleware:
         self,
         app: ASGIApp,
         observers: Sequence[Observer],
-        limits: RateLimiter,
+        rate_limiter: Callable[[], RateLimiter],
         cors: Cors | None = None,
     ) -> None:
-        """``observers`` may come to be until the first request."""
+        """``observers`` may grow until the first request; ``rate_limiter`` is there from then on."""
         self._app = app
         self._observers = observers
-        self._limits = limits
+        self._rate_limiter = rate_limiter
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +74,7 @@ class EdgeMiddleware:
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
                 add_common_headers(scope, headers, request_id)
-                headers += self._limits.fields(scope)
+                headers += self._rate_limiter().fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             elif not told and not message.get("more_body"):
@@ -100,7 +101,7 @@ class EdgeMiddleware:
 
     async def _check(self, scope: HTTPScope, refusal: Exception | None) -> None:
         """Raise what is wrong with a request; whatever that is, the request counts."""
-        one_too_many = await self._limits.check(scope)
+        one_too_many = await self._rate_limiter().check(scope)
         # A protocol of ours says in the scope what is wrong with what it could not parse.
         if "refusal" in scope:
             raise scope.pop("refusal")  # type: ignore[typeddict-item]  # ours
@@ -112,7 +113,7 @@ class EdgeMiddleware:
         if one_too_many is not None:
             raise one_too_many
 
-    def _preflight(self, scope: HTTPScope) -> Response | None:
+    def _preflight(self, scope: HTTPScope) -> Response[Any] | None:
         headers = None if self._cors is None else self._cors.preflight(scope)
         return None if headers is None else Response(204, headers)
 

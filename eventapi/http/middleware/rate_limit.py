@@ -43,19 +43,15 @@ _SHARE = Rate("passwords", CHANGES_WAITING, 1)
 
 
 class RateLimiter:
-    """The limits of an app, from its settings; what it stands on is told at start-up."""
+    """The rate limits of a server."""
 
-    _counts: RateLimitStorage
-    _tokens: Tokens
-    _journal: Journal
     _batches: Batches | None = None
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, counts: RateLimitStorage, tokens: Tokens, journal: Journal
+    ) -> None:
         self._caller = rate_of("caller", settings.rate_limit)
         self._login = rate_of("login", settings.rate_limit_login)
-
-    def start(self, counts: RateLimitStorage, tokens: Tokens, journal: Journal) -> None:
-        """Before any request."""
         self._counts, self._tokens, self._journal = counts, tokens, journal
         if self._caller is not None and self._caller.limit >= LARGE:
             self._batches = Batches(counts, self._caller, self._key_of)

@@ -6,7 +6,7 @@ An empty id must not turn `DELETE /auth/sessions/{id}` into `DELETE /auth/sessio
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope
@@ -20,7 +20,7 @@ _REDIRECTED: Final = re.compile(
 """Paths of the replaced service, whose framework redirected a trailing slash."""
 
 
-def trailing_slash_response(scope: HTTPScope) -> Response | None:
+def trailing_slash_response(scope: HTTPScope) -> Response[Any] | None:
     """The redirect that the replaced service answered; ``None`` without a trailing slash.
 
     Raises `NotFoundException` for a trailing slash on any other path.

@@ -19,13 +19,10 @@ from eventapi.queries.history import RECORDS_PER_READ
 from events.record import Record
 
 
-async def get_item_history(request: ApiRequest) -> Response:
-    """List every change of an item, oldest first, also once it is deleted.
-
-    With `limit` it is a page, and `Link` leads to the next one.
-    """
-    state, user, _ = await request.authenticated()
-    item = known_item(state, user.id, request.item_number())
+async def item_history(request: ApiRequest, number: int) -> Response[list[Change]]:
+    """Every change of one of the caller's items, from the oldest to the newest."""
+    state, user = request.caller.state, request.caller.user
+    item = known_item(state, user.id, number)
     query = request.query_as(HistoryQuery)
     positions: Sequence[int] = state.items.lives.of(item.version)
     if query.after is not UNSET:
@@ -62,7 +59,7 @@ async def _parts(
         for start in range(0, len(positions), RECORDS_PER_READ):
             if start:
                 # Checked anew: the client may be slow, and its session may have ended.
-                await request.authenticated()
+                await request.authenticate()
             async with past.turn(caller):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])
             yield prefix + b",".join([encode(_change(record)) for record in records])

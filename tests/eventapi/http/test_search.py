@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eventapi.commands.items import CreateItem
-from eventapi.http import search
-from eventapi.http.search import CasefoldedTexts, folded, matching
+from eventapi.http.routes import search
+from eventapi.http.routes.search import CasefoldedTexts, folded, matching
 from events.vocabulary.items import Content
 from projections.tables.items import Item
 from tests.eventapi.http.client import Api, Caller, elsewhere

@@ -52,7 +52,9 @@ class CasefoldedTexts:
         return found
 
 
-async def matching(items: Iterable[Item], query: str, limit: int, texts: CasefoldedTexts) -> list[Item]:
+async def matching(
+    items: Iterable[Item], query: str, limit: int, texts: CasefoldedTexts
+) -> list[Item]:
     """The first items with a part of a text in title or description, ``limit`` at most.
 
     ``items`` must not change meanwhile: other requests, writes too, run between two slices.

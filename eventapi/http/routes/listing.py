@@ -7,14 +7,15 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from itertools import islice
 from operator import gt, lt
+from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import UNSET
 
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
+from eventapi.http.routes.search import matching
 from eventapi.http.schemas.requests import ListQuery
-from eventapi.http.search import matching
 from eventapi.http.streaming import StreamingResponse
 from projections.state import State
 from projections.tables.items import Item
@@ -30,10 +31,9 @@ _ITEMS_PER_PIECE = 500
 """Items that are encoded at once where a list has no pages."""
 
 
-async def list_items(request: ApiRequest) -> Response:
-    """List the caller's items, by number."""
-    state, user, _ = await request.authenticated()
-    query = request.query_as(ListQuery)
+async def list_items(request: ApiRequest, query: ListQuery) -> Response[Any]:
+    """The caller's items, by number."""
+    state, user = request.caller.state, request.caller.user
     limit = _PAGE if query.limit is UNSET else query.limit
     if query.limit is UNSET and request.version.lists_all:
         return await _all_items(request, state, user, query)
@@ -76,7 +76,9 @@ async def _found_then(
     return found
 
 
-async def _all_items(request: ApiRequest, state: State, user: User, query: ListQuery) -> Response:
+async def _all_items(
+    request: ApiRequest, state: State, user: User, query: ListQuery
+) -> Response[Any]:
     """Everything that a query asks for, without pages; what is long is sent in pieces."""
     version, owner = request.version, user.username
     if query.as_of is UNSET:
@@ -99,7 +101,7 @@ async def _all_items(request: ApiRequest, state: State, user: User, query: ListQ
             yield b"[" + joined(found)
             async for items in slices:
                 # Checked again: the client may be slow, and its session may have ended.
-                await request.authenticated()
+                await request.authenticate()
                 if items:
                     yield b"," + joined(items)
         yield b"]"
@@ -134,11 +136,13 @@ async def _past_slices(
         for start in range(0, len(ever), _ITEMS_PER_READ):
             async with past.turn(owner):
                 if start:  # An erasure in between would have taken the keys.
-                    await request.authenticated()
+                    await request.authenticate()
                 then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
                 items = list(_listed(then, owner, query))
                 if query.q is not UNSET:
-                    items = await matching(items, query.q, len(items), request.services.casefolded_texts)
+                    items = await matching(
+                        items, query.q, len(items), request.services.casefolded_texts
+                    )
             yield items
 
 
