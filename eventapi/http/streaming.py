@@ -34,7 +34,7 @@ class StreamingResponse(Response[Any]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the parts until there are no more, or nobody is there any more."""
-        start: Any = {"type": "http.response.start", "status": 200, "headers": self.headers}
+        start: Any = {"type": "http.response.start", "status": 200, "headers": self.fields}
         await send(start)
         if scope.get("method") == "HEAD":
             await self._parts.aclose()
