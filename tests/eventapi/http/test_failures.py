@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response
+from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from events.log.memory import MemoryLog
@@ -21,17 +20,15 @@ class BrokenError(Exception):
     """Raised where nobody foresaw it."""
 
 
-async def broken(request: ApiRequest) -> Response:
-    """A handler that fails after it has seen all there is to see."""
-    await request.authenticated()
-    await request.content()
+def broken(*_: object) -> CreateItem:
+    """A command that cannot be made, for a reason that no handler expects."""
     raise BrokenError("the disk of the moon is full")
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """A user of an app that has such a handler."""
-    monkeypatch.setattr(items, "create_item", broken)
+    monkeypatch.setattr(items, "CreateItem", broken)
     with Api() as api:
         yield api.caller("unlucky")
 
@@ -62,7 +59,7 @@ def test_an_error_beyond_the_app_is_a_plain_500_too(
     async def fail(*_: object) -> None:
         raise BrokenError
 
-    monkeypatch.setattr(api.edge._app, "_app", fail)  # that of the edge itself
+    monkeypatch.setattr(api.edge, "asgi_handler", fail)
     answer = api.request("GET", "/items")
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["x-frame-options"] == "DENY"
