@@ -210,8 +210,8 @@ def _router(prefix: str, version: ApiVersion) -> Router:
 def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if isinstance(error, ValidationException):
         # Bodies are decoded by `ApiRequest.json`, so all that Litestar misses is a whole body.
-        request_class: type[ApiRequest] = request.route_handler.resolve_request_class()
-        return problem_response(request_class(request.scope).missing_body(), request.scope)
+        request_class: Any = request.route_handler.resolve_request_class()
+        error = request_class(request.scope).missing_body()
     return problem_response(error, request.scope)
 
 

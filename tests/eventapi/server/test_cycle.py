@@ -67,7 +67,7 @@ def written(
     return wire.written
 
 
-def messages_of(reply: Response, method: str) -> list[dict[str, Any]]:
+def messages_of(reply: Response[Any], method: str) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:

@@ -12,8 +12,7 @@ import pytest
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response
+from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
 from eventapi.telemetry.sentry import reporting
 from events.errors import ConfigurationError
@@ -55,10 +54,9 @@ def told(work: Callable[[], object]) -> Kept:
     return kept
 
 
-async def broken(request: ApiRequest) -> Response:
-    """A handler that fails in the middle of personal values, with an error that quotes them."""
-    body = await request.content()
-    local = f"{CANARY} {body!r} {request.scope['headers']}"
+def broken(*content: object) -> CreateItem:
+    """Fail in the middle of personal values, with an error that quotes them."""
+    local = f"{CANARY} {content}"
     try:
         raise KeyError(local)
     except KeyError as error:
@@ -67,7 +65,7 @@ async def broken(request: ApiRequest) -> Response:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(items, "create_item", broken)
+    monkeypatch.setattr(items, "CreateItem", broken)
     with Api() as api:
         yield api
 

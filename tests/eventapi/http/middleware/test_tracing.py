@@ -14,9 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
+from eventapi.commands.items import CreateItem
 from eventapi.http.middleware.tracing import Tracing, tracing_of
-from eventapi.http.request import ApiRequest
-from eventapi.http.response import Response
 from eventapi.http.routes import items
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api, quiet_settings
@@ -140,10 +139,10 @@ def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
 
 
 def test_an_error_is_one_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(request: ApiRequest) -> Response:
+    def fail(*_: object) -> CreateItem:
         raise ValueError("canary")
 
-    monkeypatch.setattr(items, "create_item", fail)
+    monkeypatch.setattr(items, "CreateItem", fail)
     broken = Traced(tmp_path / "server.log")
     with broken.api as api:
         assert api.caller().post("/items", json={"title": "a"}).status_code == 500
