@@ -112,10 +112,10 @@ _DRIVERS: Final = {
     "mysql": "mysql+asyncmy",
     "mariadb": "mysql+asyncmy",
 }
-_DISK_FULL: Final = ("53100", 1021, 1114)
+_DISK_FULL_CODES: Final = ("53100", 1021, 1114)
 """PostgreSQL's disk_full; MySQL's ER_DISK_FULL and ER_RECORD_FILE_FULL."""
 
-_NOT_FREE: Final = ("55P03", 1205)
+_LOCK_TIMEOUT_CODES: Final = ("55P03", 1205)
 """PostgreSQL's lock_not_available; MySQL's ER_LOCK_WAIT_TIMEOUT."""
 
 _NO_TLS: Final = re.compile(r"\[SSL: (?!CERTIFICATE_|\w*ALERT_|UNSUPPORTED_PROTOCOL)")
@@ -155,7 +155,7 @@ class Database:
         self._writing: AsyncEngine = create_async_engine(
             self._url, isolation_level="READ COMMITTED", **common
         )
-        self.joined: AsyncConnection | None = None
+        self.current_transaction: AsyncConnection | None = None
         """The connection of a transaction in which whatever else is written takes part."""
         self._reason = "it has not answered yet"
         self.vacuum_until = 0.0
@@ -197,7 +197,7 @@ class Database:
             except ERRORS as error:
                 if refused := refusal_of_pooler(error):
                     raise ConfigurationError(refused) from error
-                self._reason = brief(error)
+                self._reason = reason_of(error)
                 if asyncio.get_running_loop().time() >= deadline:
                     reason = f"the database {self} cannot be used: {self._reason}"
                     raise ConfigurationError(reason) from error
@@ -224,7 +224,7 @@ class Database:
                     return False
                 return (await connection.execute(sqlalchemy.select(HEAD.c.id))).first() is not None
         except ERRORS as error:
-            reason = f"the database {self} cannot be used: {brief(error)}"
+            reason = f"the database {self} cannot be used: {reason_of(error)}"
             raise ConfigurationError(reason) from error
 
     async def make_tables(self) -> None:
@@ -254,8 +254,8 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed at the end, or the joined one, which ends later."""
-        if self.joined is not None:
-            yield self.joined
+        if self.current_transaction is not None:
+            yield self.current_transaction
             return
         async with self._writing.begin() as connection:
             yield connection
@@ -285,10 +285,10 @@ class Database:
             async with self.reading.connect() as connection:
                 await connection.execute(text(f"VACUUM {KEYS.name}"))
         except ERRORS as error:
-            logger.warning(NOT_VACUUMED.fill(reason=brief(error)))
+            logger.warning(NOT_VACUUMED.fill(reason=reason_of(error)))
 
     @asynccontextmanager
-    async def called_at(
+    async def listen(
         self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
     ) -> AsyncIterator[None]:
         """While within, ``heard`` is called with what is said on a channel of PostgreSQL (NOTIFY).
@@ -321,7 +321,7 @@ _MYSQL_PLACE: Final = text(
 )
 
 
-async def place_of(connection: AsyncConnection) -> str:
+async def database_identity(connection: AsyncConnection) -> str:
     """What a dump, a replica or a promoted standby does not share with the database asked.
 
     PostgreSQL: the identifier of the cluster and its timeline, which a promotion and a point-in-time
@@ -338,14 +338,14 @@ async def place_of(connection: AsyncConnection) -> str:
     return f"{'' if server is None else server[1]}/{number}/{made}"
 
 
-async def transaction_of(connection: AsyncConnection) -> str:
+async def transaction_id(connection: AsyncConnection) -> str:
     """The number of the transaction under way, which PostgreSQL writes on every row it changes."""
     if connection.dialect.name != "postgresql":
         return ""
     return str(await connection.scalar(text("SELECT pg_current_xact_id()")))
 
 
-def brief(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What went wrong, in one line, without the statement and its parameters."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
@@ -356,12 +356,12 @@ def brief(error: BaseException) -> str:
     return first.rpartition("'>: ")[2] or type(reason).__name__
 
 
-def is_not_free(error: BaseException) -> bool:
+def is_lock_timeout(error: BaseException) -> bool:
     """Whether a lock did not come in time."""
-    return _is_one(error, _NOT_FREE)
+    return _has_code(error, _LOCK_TIMEOUT_CODES)
 
 
-def _is_one(error: BaseException, codes: tuple[object, ...]) -> bool:
+def _has_code(error: BaseException, codes: tuple[object, ...]) -> bool:
     original = error.orig if isinstance(error, DBAPIError) else None
     found = (getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1])
     return any(code in codes for code in found)
@@ -373,9 +373,9 @@ def translate_errors(unavailable: Callable[[str], EventapiError], what: str) -> 
     try:
         yield
     except ERRORS as error:
-        if _is_one(error, _DISK_FULL):
-            raise StorageFull(f"no room for {what}: {brief(error)}") from error
-        raise unavailable(f"{what} cannot be reached: {brief(error)}") from error
+        if _has_code(error, _DISK_FULL_CODES):
+            raise StorageFull(f"no room for {what}: {reason_of(error)}") from error
+        raise unavailable(f"{what} cannot be reached: {reason_of(error)}") from error
 
 
 def _parse_url(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:

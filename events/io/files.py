@@ -192,7 +192,7 @@ def _statx() -> Any:
     return getattr(ctypes.CDLL(None), "statx", None)
 
 
-def cure(path: Path, error: OSError) -> str:
+def permission_hint(path: Path, error: OSError) -> str:
     """What an operator can do where a file cannot be used; empty where that is not known."""
     if error.errno not in {errno.EACCES, errno.EPERM}:
         return ""
@@ -205,7 +205,7 @@ def cure(path: Path, error: OSError) -> str:
     return ""
 
 
-def not_a_file(path: Path) -> Message | None:
+def wrong_kind_message(path: Path) -> Message | None:
     """The message for a directory, pipe or device where a file belongs; ``None`` for a file or nothing."""
     try:
         mode = path.stat().st_mode  # Asked once: another process may be making the file.

@@ -21,7 +21,7 @@ FIRST_SECONDS: Final = 1.0
 REMINDER_SECONDS: Final = 10.0
 
 
-def be_silent() -> None:
+def disable_reports() -> None:
     """Leave it to another process to report."""
     logger.disabled = True
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _AGAIN_SECONDS: Final = 0.1
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+async def run_in_thread(work: Callable[[], T]) -> T:
     """The result of work in a thread, which has ended when this returns, also if cancelled."""
     running = asyncio.get_running_loop().run_in_executor(None, work)
     try:

@@ -11,7 +11,7 @@ from events.errors import DivergedLog
 from events.log.port import Appender, EventLog, Head
 from events.record import START, Record
 
-_RUN_BYTES = 1 << 22
+_BYTES_PER_APPEND = 1 << 22
 """About so much is appended at once: each append waits for the disk."""
 
 
@@ -32,11 +32,11 @@ async def copy(
     """
     async with target.exclusive(timeout) as appender:
         before = appender.head
-        last = await common(source, before, upto)
+        last = await resume_point(source, before, upto)
         run: list[bytes] = []
         async for lines in source.read(before.position, upto):
             run += lines
-            if sum(map(len, run)) >= _RUN_BYTES:
+            if sum(map(len, run)) >= _BYTES_PER_APPEND:
                 last = await _append(appender, run, last)
                 run = []
                 if progress is not None:
@@ -48,7 +48,7 @@ async def copy(
         return upto - before.position
 
 
-async def common(source: EventLog, head: Head, upto: int) -> Record:
+async def resume_point(source: EventLog, head: Head, upto: int) -> Record:
     """The place in the source where a target ends; the chain tells for all before it.
 
     Raises `DivergedLog` where the target is no part of what the source is up to a position.
@@ -58,7 +58,7 @@ async def common(source: EventLog, head: Head, upto: int) -> Record:
     if head.position == 0:
         return START
     ((line,),) = [lines async for lines in source.read(head.position - 1, head.position)]
-    if not line.endswith(b',"hash":"%b"}' % head.hash.hex().encode()):
+    if not head.matches(line):
         raise DivergedLog(f"the copy is of another log: its event {head.position:,} is another one")
     return replace(START, position=head.position, hash=head.hash)
 

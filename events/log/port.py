@@ -17,6 +17,10 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
     hash: bytes = GENESIS
 
+    def matches(self, line: bytes) -> bool:
+        """Whether a line, without its newline, is the record at this head, judged by its hash."""
+        return line.endswith(b',"hash":"%b"}' % self.hash.hex().encode())
+
 
 class Appender(Protocol):
     """What the holder of the lock may do."""

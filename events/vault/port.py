@@ -43,7 +43,7 @@ class Vault(Protocol):
     async def destroy(self, subjects: Collection[str]) -> None:
         """Destroy keys and keep a tombstone of each; a subject without a key gets one, too."""
 
-    async def erased(self) -> dict[str, frozenset[bytes]]:
+    async def tombstones(self) -> dict[str, frozenset[bytes]]:
         """Every tombstone: the fingerprints of destroyed keys, by subject."""
 
     async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:

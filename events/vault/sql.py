@@ -79,7 +79,7 @@ class SqlVault:
         await self._add_tombstones(connection, rows)
         await connection.execute(_overwritten(subjects))
 
-    async def erased(self) -> dict[str, frozenset[bytes]]:
+    async def tombstones(self) -> dict[str, frozenset[bytes]]:
         found: defaultdict[str, set[bytes]] = defaultdict(set)
         with _telling():
             async with self._database.reading.connect() as connection:
@@ -113,7 +113,7 @@ class SqlVault:
     async def _vacuum(self) -> None:
         if self._database.is_postgresql:
             self._database.vacuum_until = asyncio.get_running_loop().time() + _VACUUM_SECONDS
-            if self._database.joined is None:
+            if self._database.current_transaction is None:
                 await self._database.vacuum()
 
     async def _put(self, connection: AsyncConnection, keys: Mapping[str, bytes]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from events.errors import LogFenced, StorageFull, VaultUnavailable
-from events.io.files import FileIdentity, cure, make_file
+from events.io.files import FileIdentity, make_file, permission_hint
 from events.io.tasks import wait_uncancellable
 from events.messages.errors import (
     NOT_A_VAULT,
@@ -80,7 +80,7 @@ def _unusable(path: Path, error: Exception) -> Message:
     hint = ""
     with suppress(OSError):
         if not os.access(path, os.R_OK | os.W_OK):
-            hint = cure(path, OSError(errno.EACCES, ""))
+            hint = permission_hint(path, OSError(errno.EACCES, ""))
     return VAULT_UNUSABLE.fill(path=path, reason=f"{error}{hint}")
 
 
@@ -180,7 +180,7 @@ class SqliteVault:
 
         await self._call(destroy)
 
-    async def erased(self) -> dict[str, frozenset[bytes]]:
+    async def tombstones(self) -> dict[str, frozenset[bytes]]:
         def select(db: sqlite3.Connection) -> dict[str, frozenset[bytes]]:
             found: defaultdict[str, set[bytes]] = defaultdict(set)
             if db.execute(_HAS_TOMBSTONES).fetchone():

@@ -43,7 +43,7 @@ async def contents_of(vault: Vault) -> VaultContents:
     """Read a vault; a key destroyed meanwhile counts as destroyed."""
     # Keys first: in the other order a subject could seem to have neither key nor tombstone.
     keys = await vault.all()
-    return VaultContents(keys, await vault.erased())
+    return VaultContents(keys, await vault.tombstones())
 
 
 def may_be_destroyed(subject: str, key: bytes, own: VaultContents, copy: VaultContents) -> bool:
@@ -57,7 +57,7 @@ def may_be_destroyed(subject: str, key: bytes, own: VaultContents, copy: VaultCo
     return fingerprint(key) in fingerprints or (UNKNOWN in fingerprints and UNKNOWN not in known)
 
 
-def merged(own: VaultContents, copy: VaultContents) -> VaultContents:
+def merge(own: VaultContents, copy: VaultContents) -> VaultContents:
     """The contents of a vault after it took in a copy: no erasure is forgotten.
 
     A key of the copy replaces one of the vault, unless it may be destroyed.

@@ -79,7 +79,7 @@ def some_lines(
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[JsonlLog]:
+async def open_file_log(path: Path) -> AsyncIterator[JsonlLog]:
     """A JSON-lines log, closed at the end."""
     log = JsonlLog(path)
     try:
@@ -98,7 +98,7 @@ async def append(
     return lines
 
 
-async def everything(log: EventLog, after: int = 0, upto: int | None = None) -> list[bytes]:
+async def read_all(log: EventLog, after: int = 0, upto: int | None = None) -> list[bytes]:
     """All lines of a read."""
     return [line async for run in log.read(after, upto) for line in run]
 
@@ -121,11 +121,11 @@ def publish(path: Path, lines: Sequence[bytes], head: Head) -> None:
     mark.close()
 
 
-def joined(lines: Sequence[bytes]) -> bytes:
+def file_bytes(lines: Sequence[bytes]) -> bytes:
     """Lines as they stand in a file."""
     return b"".join(line + b"\n" for line in lines)
 
 
-def quarantined(path: Path) -> list[bytes]:
+def quarantined_tails(path: Path) -> list[bytes]:
     """What was cut off, oldest first."""
     return [file.read_bytes() for file in sorted((path.parent / "quarantine").glob("*"))]

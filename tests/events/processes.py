@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
-from tests.events.log_helpers import append, opened, some_lines
+from tests.events.log_helpers import append, open_file_log, some_lines
 
 ROOT = Path(__file__).parents[2]
 BATCHES, BATCH = 100, 3
@@ -17,21 +17,21 @@ BATCHES, BATCH = 100, 3
 
 async def _append(path: Path) -> None:
     """Append many small batches, as fast as the lock comes."""
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         for _ in range(BATCHES):
             await append(log, BATCH)
 
 
 async def _hold(path: Path) -> None:
     """Lock the log and never let go."""
-    async with opened(path) as log, log.exclusive(5):
+    async with open_file_log(path) as log, log.exclusive(5):
         _say("locked")
         await asyncio.sleep(3600)
 
 
 async def _half(path: Path) -> None:
     """Lock the log and die in the middle of a write: two lines and a half are there."""
-    async with opened(path) as log, log.exclusive(5) as appender:
+    async with open_file_log(path) as log, log.exclusive(5) as appender:
         lines, _ = some_lines(3, appender.head)
         torn = b"\n".join(lines)[: -len(lines[-1]) // 2]
         with path.open("ab") as file:

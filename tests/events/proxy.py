@@ -16,7 +16,7 @@ _SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
 """PostgreSQL, Frontend/Backend Protocol, SSLRequest."""
 
 
-class Way:
+class Proxy:
     """What is passed on; with ``cut`` the next COMMIT ends the connection that it comes on.
 
     With ``tls``, whoever comes as PostgreSQL's clients do is spoken to with TLS, if they ask for it.
@@ -90,9 +90,9 @@ class Way:
 
 
 @asynccontextmanager
-async def way_to(host: str, port: int) -> AsyncIterator[Way]:
+async def open_proxy(host: str, port: int) -> AsyncIterator[Proxy]:
     """A port that leads to another one."""
-    way = Way(host, port)
+    way = Proxy(host, port)
     server = await asyncio.start_server(way.connected, "127.0.0.1", 0)
     way.port = server.sockets[0].getsockname()[1]
     try:

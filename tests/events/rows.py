@@ -19,7 +19,7 @@ Server = PostgreSQL | MariaDB
 WAIT_SECONDS = 60.0
 
 
-async def opened(url: str, mark: Path, kind: type[Database] = Database) -> SqlLog:
+async def open_sql_log(url: str, mark: Path, kind: type[Database] = Database) -> SqlLog:
     """The log of a database, closed with the test."""
     database = await kind.open(url)
     at_end(database.close)
@@ -28,13 +28,13 @@ async def opened(url: str, mark: Path, kind: type[Database] = Database) -> SqlLo
     return log
 
 
-async def until(is_so: Callable[[], bool]) -> None:
+async def wait_until(is_so: Callable[[], bool]) -> None:
     """Wait for something to be so."""
     async with asyncio.timeout(WAIT_SECONDS):
         while not is_so():  # noqa: ASYNC110 - a driver's task makes it so
             await asyncio.sleep(0.01)
 
 
-def by(url: str, port: int) -> str:
+def with_port(url: str, port: int) -> str:
     """The same database, by another port."""
     return sqlalchemy.make_url(url).set(port=port).render_as_string(hide_password=False)

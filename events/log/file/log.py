@@ -61,14 +61,15 @@ from events.errors import (
 )
 from events.io.files import (
     FileIdentity,
-    cure,
     make_directory,
     open_or_make,
+    permission_hint,
     sync_directory,
     write_durably,
 )
 from events.io.tasks import wait_uncancellable
 from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_point
+from events.log.file.paths import commit_index_path, lock_path, reserve_path
 from events.log.file.recovery import Tail, recover_tail
 from events.log.file.reserve import NO_ROOM, Reserve
 from events.log.locking import acquire_within
@@ -178,8 +179,8 @@ class JsonlLog:
         else is in the log is looked at when it is read or locked.
         """
         self.path = path
-        mark = path.with_name(path.name + ".mark")
-        lock = path.with_name(path.name + ".lock")
+        mark = commit_index_path(path)
+        lock = lock_path(path)
         try:
             if not path.exists():
                 _check_is_not_lost(path, mark, begin=begin)
@@ -199,13 +200,13 @@ class JsonlLog:
         except OSError as error:
             # Not the log itself where its mark or its lock is in the way.
             found = Path(error.filename) if error.filename else path
-            hint = cure(found, error)
+            hint = permission_hint(found, error)
             reason = f"the log {path} cannot be opened for writing: {error.strerror}"
             reason += f" ({found}){hint}" if found != path else hint
             raise ConfigurationError(reason) from error
         self._fence = self._mark.fence
         self._is_settled = False
-        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
+        self._reserve = Reserve(reserve_path(path))
         self._mutex = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._start_index()

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from events.errors import ConfigurationError, LogUnavailable
-from events.io.files import cure, is_locked
+from events.io.files import is_locked, permission_hint
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.log import JsonlLog, check_is_log
+from events.log.file.paths import commit_index_path, lock_path
 from events.log.file.recovery import recover_tail
 from events.log.port import Head
 from events.messages.errors import NAME_LOG, NO_LOG
@@ -33,7 +34,7 @@ class JsonlReader(JsonlLog):
     def __init__(self, path: Path) -> None:
         """Open the log; raises `ConfigurationError` where there is none, and `DamagedLog`."""
         self.path = path
-        self._mark_path = path.with_name(path.name + ".mark")
+        self._mark_path = commit_index_path(path)
         self._is_mapped = False
         try:
             if path.exists() and not self._mark_path.exists():
@@ -47,7 +48,9 @@ class JsonlReader(JsonlLog):
         except FileNotFoundError:
             raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG)) from None
         except OSError as error:
-            reason = f"the log {path} cannot be read: {error.strerror}{cure(path, error)}"
+            reason = (
+                f"the log {path} cannot be read: {error.strerror}{permission_hint(path, error)}"
+            )
             raise ConfigurationError(reason) from error
         self._start_index()
 
@@ -64,7 +67,7 @@ class JsonlReader(JsonlLog):
 
     def _is_being_written(self) -> bool:
         """Whether a process holds the lock: then bytes past the mark are not durable yet."""
-        lock = self.path.with_name(self.path.name + ".lock")
+        lock = lock_path(self.path)
         try:
             return is_locked(lock)
         except FileNotFoundError:

@@ -37,8 +37,8 @@ from events.database.connection import (
     CONNECT_SECONDS,
     ERRORS,
     Database,
-    brief,
-    is_not_free,
+    is_lock_timeout,
+    reason_of,
     translate_errors,
 )
 from events.errors import (
@@ -49,20 +49,20 @@ from events.errors import (
     LogUnreachable,
     MissingEvents,
 )
-from events.io.files import FileIdentity, cure, make_directory
+from events.io.files import FileIdentity, make_directory, permission_hint
 from events.io.tasks import cancel_and_wait, wait_uncancellable
 from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_point
 from events.log.locking import acquire_within
 from events.log.port import Head
 from events.log.sql.rows import (
     CHANNEL,
-    LOCKED,
-    PAGE_LINES,
+    LINES_PER_SELECT,
+    SELECT_HEAD_FOR_UPDATE,
     head_of,
-    insert,
-    page,
+    insert_lines,
+    parse_notification,
     schema_of,
-    told_by,
+    select_lines,
 )
 from events.messages.errors import COMMIT_UNKNOWN, DATABASE_BEHIND, FILE_GONE
 from events.messages.message import Message
@@ -86,15 +86,15 @@ _LAST_PAUSE_SECONDS: Final = 1.0
 _RESOLVE_SECONDS: Final = 10.0
 """How long it is tried to find out what became of a COMMIT."""
 
-_LOSSES: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
-_LOST: Final = "the database of the log cannot be reached"
+_DISCONNECT_ERRORS: Final[tuple[type[Exception], ...]] = (*ERRORS, MissingEvents)
+_UNREACHABLE: Final = "the database of the log cannot be reached"
 
 
-def _loss(error: Exception | None) -> Message:
+def _disconnect_message(error: Exception | None) -> Message:
     """The report of a database that does not answer, or that has lost events."""
     if isinstance(error, EventapiError):
         return error.message
-    return DATABASE_LOST.fill(reason=brief(error or ConnectionError()))
+    return DATABASE_LOST.fill(reason=reason_of(error or ConnectionError()))
 
 
 class SqlLog:
@@ -103,24 +103,26 @@ class SqlLog:
     def __init__(self, database: Database, mark: Path, *, writable: bool = True) -> None:
         """Use `open`."""
         self._database = self.database = database
-        self._place: FileIdentity | None = None
+        self._mark_identity: FileIdentity | None = None
         self._mark_file: int | None = None
         try:
             if writable:
                 make_directory(mark.parent)
                 self._mark = CommitIndex(mark)
                 self._mark_file = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
-                self._place = self._mark.place
+                self._mark_identity = self._mark.place
             else:
                 known = read_commit_point(mark) if mark.exists() else CommitPoint()
                 self._mark = CommitIndex.in_memory(mark, known)
         except OSError as error:
-            reason = f"the mark {mark} cannot be used: {error.strerror}{cure(mark, error)}"
+            reason = (
+                f"the mark {mark} cannot be used: {error.strerror}{permission_hint(mark, error)}"
+            )
             raise ConfigurationError(reason) from error
         self._mutex = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._lost_at: float | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._follow_task: asyncio.Task[None] | None = None
         self.head = Head()
 
     @classmethod
@@ -134,18 +136,18 @@ class SqlLog:
         try:
             with translate_errors(LogUnreachable, "the log"):
                 async with database.reading.connect() as connection:
-                    await log._look(connection)
+                    await log._poll_head(connection)
             known = log._mark.read().head
             lines = await log._page(known.position - 1, known.position)
-            if known.position and not any(_ends_with(line, known) for line in lines):
-                raise log._missing(known)
+            if known.position and not any(known.matches(line) for line in lines):
+                raise log._missing_events(known)
         except BaseException:
             await log.close()
             raise
-        log._following = asyncio.create_task(log._follow(), name="log")
+        log._follow_task = asyncio.create_task(log._follow(), name="log")
         return log
 
-    def _missing(self, known: Head) -> MissingEvents:
+    def _missing_events(self, known: Head) -> MissingEvents:
         return MissingEvents(
             DATABASE_BEHIND.fill(events=known.position, mark=self._mark.path),
             position=known.position,
@@ -167,7 +169,7 @@ class SqlLog:
         last = self.position if upto is None else min(upto, self.position)
         while position < last:
             lines = await self._page(position, last)
-            if len(lines) < min(last - position, PAGE_LINES):
+            if len(lines) < min(last - position, LINES_PER_SELECT):
                 missing = position + len(lines) + 1
                 raise MissingEvents("acknowledged events are missing", position=missing, offset=0)
             position += len(lines)
@@ -177,14 +179,14 @@ class SqlLog:
         """Lines behind a position, up to where one is missing; a lost connection is tried again."""
         for is_last in (False, True):
             if self._lost_at is not None:
-                raise LogUnreachable(_LOST)
+                raise LogUnreachable(_UNREACHABLE)
             try:
                 async with self._database.reading.connect() as connection:
-                    rows = await page(connection, after, upto)
+                    rows = await select_lines(connection, after, upto)
                     break
             except ERRORS as error:
                 if is_last:
-                    reason = f"the log cannot be reached: {brief(error)}"
+                    reason = f"the log cannot be reached: {reason_of(error)}"
                     raise LogUnreachable(reason) from error
         return [row.line for row, at in zip(rows, count(after + 1)) if row.position == at]
 
@@ -193,31 +195,31 @@ class SqlLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[SqlLog]:
         if self.lost_for > timeout:
-            raise LogUnreachable(_LOST)
+            raise LogUnreachable(_UNREACHABLE)
         async with acquire_within(self._mutex, timeout):
-            connection = await self._connected_and_locked(timeout)
-            self._connection = self._database.joined = connection
+            connection = await self._connect_and_lock(timeout)
+            self._connection = self._database.current_transaction = connection
             try:
-                self._check_place()
+                self._check_mark_identity()
                 yield self
-                if self._database.joined is not None:
+                if self._database.current_transaction is not None:
                     # Nothing was appended, but keys may have been put.
                     with translate_errors(LogUnavailable, "the log"):
                         await connection.commit()
             finally:
-                self._connection = self._database.joined = None
-                await _let_go(connection)
+                self._connection = self._database.current_transaction = None
+                await _release(connection)
 
-    def _check_place(self) -> None:
+    def _check_mark_identity(self) -> None:
         """The processes of this machine must share one mark, or a read would miss a write."""
         try:
-            loss = self._place.loss() if self._place else None
+            loss = self._mark_identity.loss() if self._mark_identity else None
         except OSError as error:
             raise LogUnavailable(f"the mark cannot be used: {error.strerror}") from error
         if loss:
             raise LogFenced(FILE_GONE.fill(loss=loss))
 
-    async def _connected_and_locked(self, timeout: float) -> AsyncConnection:
+    async def _connect_and_lock(self, timeout: float) -> AsyncConnection:
         """A connection whose transaction has the head row; a lost database is tried again."""
         deadline = time.monotonic() + timeout
         pause = _FIRST_PAUSE_SECONDS
@@ -227,31 +229,31 @@ class SqlLog:
                 await connection.start()
                 await self._lock(connection)
             except ERRORS as error:
-                await _let_go(connection)
+                await _release(connection)
                 is_over = time.monotonic() + pause >= deadline
-                if is_not_free(error):
+                if is_lock_timeout(error):
                     if is_over:
                         raise LogUnavailable(f"the log was not free within {timeout} s") from None
                     continue
                 if is_over:
-                    reason = f"the log cannot be reached: {brief(error)}"
+                    reason = f"the log cannot be reached: {reason_of(error)}"
                     raise LogUnreachable(reason) from error
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LAST_PAUSE_SECONDS)
             except BaseException:
-                await _let_go(connection)
+                await _release(connection)
                 raise
             else:
                 return connection
 
     async def _lock(self, connection: AsyncConnection) -> None:
-        head, known = await head_of(connection, LOCKED), self._mark.read().head
+        head, known = await head_of(connection, SELECT_HEAD_FOR_UPDATE), self._mark.read().head
         if head.position < known.position or (
             head.position == known.position and head.hash != known.hash
         ):
-            raise self._missing(known)
-        self._note(is_lost=False)
-        self._know(head)
+            raise self._missing_events(known)
+        self._set_connected(is_lost=False)
+        self._advance(head)
         self.head = head
 
     def keep_reserve(self) -> None:
@@ -270,28 +272,30 @@ class SqlLog:
             await wait_uncancellable(writing)
             writing.result()
         self.head = head
-        self._know(head)
+        self._advance(head)
 
     async def _write(self, connection: AsyncConnection, lines: Sequence[bytes], head: Head) -> None:
         """Insert, move the end and commit; raises as `append` does."""
         with translate_errors(LogUnavailable, "the log"):
-            if self._database.joined is None:  # A commit has let the lock go.
+            if self._database.current_transaction is None:  # A commit has let the lock go.
                 before = self.head
                 await self._lock(connection)
                 if self.head != before:
                     raise LogUnavailable("another one appended meanwhile")
             is_committing = False
             try:
-                await insert(connection, lines, head, is_postgresql=self._database.is_postgresql)
+                await insert_lines(
+                    connection, lines, head, is_postgresql=self._database.is_postgresql
+                )
                 is_committing = True
                 await connection.commit()
             except ERRORS as error:
-                await _let_go(connection, is_over=False)
+                await _release(connection, is_over=False)
                 if not is_committing or not await self._is_committed(head):
                     raise
-                logger.warning(COMMIT_ANSWER_LOST.fill(reason=brief(error)))
+                logger.warning(COMMIT_ANSWER_LOST.fill(reason=reason_of(error)))
             finally:
-                self._database.joined = None
+                self._database.current_transaction = None
 
     async def _is_committed(self, head: Head) -> bool:
         """Whether a transaction of unknown outcome came to its end; see 3. above."""
@@ -302,15 +306,15 @@ class SqlLog:
                     asyncio.timeout(deadline - time.monotonic()),
                     self._database.connection() as connection,
                 ):
-                    await head_of(connection, LOCKED)
-                    rows = await page(connection, head.position - 1, head.position)
-                    return any(_ends_with(row.line, head) for row in rows)
+                    await head_of(connection, SELECT_HEAD_FOR_UPDATE)
+                    rows = await select_lines(connection, head.position - 1, head.position)
+                    return any(head.matches(row.line) for row in rows)
             await asyncio.sleep(_FIRST_PAUSE_SECONDS)
         raise LogUnavailable(COMMIT_UNKNOWN)
 
     # Following
 
-    def _know(self, head: Head) -> None:
+    def _advance(self, head: Head) -> None:
         """Tell all processes of this machine how far the log goes."""
         if head.position <= self._mark.position:
             return
@@ -324,10 +328,10 @@ class SqlLog:
         finally:
             fcntl.flock(self._mark_file, fcntl.LOCK_UN)
 
-    def _note(self, *, is_lost: bool, error: Exception | None = None) -> None:
+    def _set_connected(self, *, is_lost: bool, error: Exception | None = None) -> None:
         if is_lost and self._lost_at is None:
             self._lost_at = time.monotonic()
-            logger.warning(_loss(error))
+            logger.warning(_disconnect_message(error))
         elif not is_lost and self._lost_at is not None:
             self._lost_at = None
             logger.warning(DATABASE_BACK)
@@ -339,37 +343,37 @@ class SqlLog:
             try:
                 async with (
                     self._database.reading.connect() as connection,
-                    self._listening(connection),
+                    self._listen(connection),
                 ):
                     while True:
                         async with asyncio.timeout(CONNECT_SECONDS):
-                            await self._look(connection)
-                        self._note(is_lost=False)
+                            await self._poll_head(connection)
+                        self._set_connected(is_lost=False)
                         pause = _FIRST_PAUSE_SECONDS
                         await self._database.vacuum()
-                        await asyncio.sleep(self._look_seconds)
-            except _LOSSES as error:
-                self._note(is_lost=True, error=error)
+                        await asyncio.sleep(self._poll_seconds)
+            except _DISCONNECT_ERRORS as error:
+                self._set_connected(is_lost=True, error=error)
             except Exception as error:
                 # Who does not follow any more must not seem to.
                 logger.exception(NOT_FOLLOWED)
-                self._note(is_lost=True, error=error)
+                self._set_connected(is_lost=True, error=error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
     @property
-    def _look_seconds(self) -> float:
+    def _poll_seconds(self) -> float:
         return _HEARTBEAT_SECONDS if self._database.is_postgresql else _POLL_SECONDS
 
-    async def _look(self, connection: AsyncConnection) -> None:
+    async def _poll_head(self, connection: AsyncConnection) -> None:
         known = self._mark.read().head
         head = await head_of(connection)
         if head.position < known.position:
-            raise self._missing(known)
-        self._know(head)
+            raise self._missing_events(known)
+        self._advance(head)
 
     @asynccontextmanager
-    async def _listening(self, connection: AsyncConnection) -> AsyncIterator[None]:
+    async def _listen(self, connection: AsyncConnection) -> AsyncIterator[None]:
         """While within, hear of the appends of others where the database tells of them."""
         if not self._database.is_postgresql:
             yield
@@ -377,25 +381,21 @@ class SqlLog:
         schema = await schema_of(connection)
 
         def heard(word: str) -> None:
-            if (told := told_by(word)) and told[0] == schema:
-                self._know(told[1])
+            if (told := parse_notification(word)) and told[0] == schema:
+                self._advance(told[1])
 
-        async with self._database.called_at(connection, CHANNEL, heard):
+        async with self._database.listen(connection, CHANNEL, heard):
             yield
 
     async def close(self) -> None:
-        if self._following is not None:
-            await cancel_and_wait(self._following)
+        if self._follow_task is not None:
+            await cancel_and_wait(self._follow_task)
         self._mark.close()
         if self._mark_file is not None:
             os.close(self._mark_file)
 
 
-def _ends_with(line: bytes, head: Head) -> bool:
-    return line.endswith(b',"hash":"%b"}' % head.hash.hex().encode())
-
-
-async def _let_go(connection: AsyncConnection, *, is_over: bool = True) -> None:
+async def _release(connection: AsyncConnection, *, is_over: bool = True) -> None:
     """Roll back, and give the connection back; what is lost already is given up."""
     with suppress(*ERRORS):
         await (connection.close() if is_over else connection.rollback())

@@ -14,8 +14,8 @@ from events.database.connection import Database
 from events.database.pooler import refusal_of_pooler
 from events.errors import ConfigurationError
 from tests.eventapi.cli.running import message_in, run
-from tests.events.log_helpers import append, everything, in_event_loop
-from tests.events.rows import opened
+from tests.events.log_helpers import append, in_event_loop, read_all
+from tests.events.rows import open_sql_log
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
@@ -60,9 +60,9 @@ def session_pooler(postgresql: PostgreSQL) -> Iterator[PgBouncer]:
 async def test_a_pooler_in_session_mode_is_no_trouble(
     session_pooler: PgBouncer, tmp_path: Path
 ) -> None:
-    log = await opened(session_pooler.url, tmp_path / "mark")
+    log = await open_sql_log(session_pooler.url, tmp_path / "mark")
     lines = await append(log, 3)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
 
 
 @in_event_loop

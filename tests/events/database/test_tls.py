@@ -16,12 +16,12 @@ import pytest
 from cryptography import x509
 from sqlalchemy import text
 
-from events.database.connection import Database, brief
+from events.database.connection import Database, reason_of
 from events.errors import ConfigurationError
 from tests.eventapi.cli.running import message_in, run
-from tests.events.log_helpers import append, at_end, everything, in_event_loop
-from tests.events.proxy import Way, way_to
-from tests.events.rows import Server, by, opened
+from tests.events.log_helpers import append, at_end, in_event_loop, read_all
+from tests.events.proxy import Proxy, open_proxy
+from tests.events.rows import Server, open_sql_log, with_port
 from tests.security.test_tls import LOCAL, certificate
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
@@ -81,8 +81,8 @@ async def test_mysql_is_spoken_to_with_tls_where_that_is_demanded(
     monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
     url = encrypting.new_database()
     assert "" not in await _ciphers(f"{url}?ssl=true")
-    log = await opened(f"{url}?ssl=true", tmp_path / "mark")
-    assert await append(log, 3) == await everything(log)
+    log = await open_sql_log(f"{url}?ssl=true", tmp_path / "mark")
+    assert await append(log, 3) == await read_all(log)
 
 
 @pytest.mark.long
@@ -118,9 +118,9 @@ async def test_a_mysql_of_another_name_is_refused(
 
 
 @asynccontextmanager
-async def _before(postgresql: PostgreSQL, files: tuple[Path, Path]) -> AsyncIterator[Way]:
+async def _before(postgresql: PostgreSQL, files: tuple[Path, Path]) -> AsyncIterator[Proxy]:
     """Somebody before a PostgreSQL who speaks TLS."""
-    async with way_to("127.0.0.1", postgresql.port) as way:
+    async with open_proxy("127.0.0.1", postgresql.port) as way:
         way.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         way.tls.load_cert_chain(*files)
         yield way
@@ -157,13 +157,13 @@ async def test_postgresql_is_spoken_to_with_tls_as_its_mode_says(
     if case.is_trusted:
         monkeypatch.setenv("PGSSLROOTCERT", str(files[0]))
     async with _before(postgresql, files) as way:
-        url = f"{by(postgresql.new_database(), way.port)}?sslmode={case.mode}"
+        url = f"{with_port(postgresql.new_database(), way.port)}?sslmode={case.mode}"
         if case.refusal:
             with pytest.raises(ConfigurationError, match=case.refusal):
                 await Database.open(url)
             return
-        log = await opened(url, tmp_path / "mark")
-        assert await append(log, 3) == await everything(log)
+        log = await open_sql_log(url, tmp_path / "mark")
+        assert await append(log, 3) == await read_all(log)
         assert set(way.encrypted) == {True}
 
 
@@ -177,7 +177,7 @@ async def test_a_postgresql_that_another_vouches_for_is_refused(
     monkeypatch.setenv("PGSSLROOTCERT", str(certificate(tmp_path / "other")[0]))
     async with _before(postgresql, certificate(tmp_path)) as way:
         with pytest.raises(ConfigurationError, match="certificate verify failed"):
-            await Database.open(f"{by(postgresql.url, way.port)}?sslmode={mode}")
+            await Database.open(f"{with_port(postgresql.url, way.port)}?sslmode={mode}")
 
 
 @in_event_loop
@@ -185,7 +185,9 @@ async def test_postgresql_is_spoken_to_in_clear_where_that_is_preferred(
     postgresql: PostgreSQL, tmp_path: Path
 ) -> None:
     async with _before(postgresql, certificate(tmp_path)) as way:
-        await (await Database.open(f"{by(postgresql.url, way.port)}?sslmode=disable")).close()
+        await (
+            await Database.open(f"{with_port(postgresql.url, way.port)}?sslmode=disable")
+        ).close()
         assert set(way.encrypted) == {False}
 
 
@@ -208,8 +210,8 @@ async def test_who_only_prefers_tls_speaks_in_clear_to_who_has_none(postgresql: 
     ],
 )
 def test_who_answers_a_handshake_with_a_refusal_speaks_tls(reason: str, speaks: bool) -> None:
-    assert ("does not speak TLS" not in brief(OSError(1, reason))) is speaks
-    assert reason in brief(OSError(1, reason))
+    assert ("does not speak TLS" not in reason_of(OSError(1, reason))) is speaks
+    assert reason in reason_of(OSError(1, reason))
 
 
 def test_a_server_without_tls_is_refused_where_it_is_demanded(

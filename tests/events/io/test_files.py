@@ -14,9 +14,9 @@ from events.io.files import (
     FileIdentity,
     make_directory,
     make_private,
-    not_a_file,
     open_or_make,
     write_durably,
+    wrong_kind_message,
 )
 
 NOBODY = 65_534
@@ -104,9 +104,9 @@ def test_a_link_to_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_cure_of_a_file_of_another_owner_is_a_command(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"")
-    assert files.cure(path, PermissionError(13, "Permission denied")) == ""
+    assert files.permission_hint(path, PermissionError(13, "Permission denied")) == ""
     os.chown(tmp_path, NOBODY, NOBODY)
-    told = files.cure(path, PermissionError(13, "Permission denied"))
+    told = files.permission_hint(path, PermissionError(13, "Permission denied"))
     assert told.endswith(f"chown --reference={tmp_path} {path}")
 
 
@@ -180,8 +180,8 @@ def test_a_file_made_while_it_is_checked_is_not_refused(
             path.touch()
 
     monkeypatch.setattr(Path, "stat", absent_once)
-    assert not_a_file(path) is None
-    assert not_a_file(path) is None
+    assert wrong_kind_message(path) is None
+    assert wrong_kind_message(path) is None
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_a_file_made_while_it_is_checked_is_not_refused(
 )
 def test_what_is_no_file_is_named(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
     make(tmp_path / "thing")
-    assert kind in str(not_a_file(tmp_path / "thing"))
+    assert kind in str(wrong_kind_message(tmp_path / "thing"))

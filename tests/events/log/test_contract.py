@@ -14,7 +14,7 @@ from events.codec import decode
 from events.errors import LogUnavailable
 from events.log.port import EventLog, Head
 from events.sealing import Keyring
-from tests.events.log_helpers import append, at_end, everything, in_event_loop, some_lines
+from tests.events.log_helpers import append, at_end, in_event_loop, read_all, some_lines
 from tests.events.stores import DATABASES, KINDS, SERVERLESS, Store, new_store
 
 Open = Callable[[], Awaitable[EventLog]]
@@ -38,7 +38,7 @@ def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 async def test_a_new_log_is_empty(open_log: Open) -> None:
     log = await open_log()
     assert log.position == 0
-    assert await everything(log) == []
+    assert await read_all(log) == []
     async with log.exclusive(1) as appender:
         assert appender.head == Head()
 
@@ -47,7 +47,7 @@ async def test_a_new_log_is_empty(open_log: Open) -> None:
 async def test_lines_are_read_as_they_were_appended_byte_for_byte(open_log: Open) -> None:
     log = await open_log()
     written = [line for count in (1, 3, 2) for line in await append(log, count)]
-    assert await everything(log) == written
+    assert await read_all(log) == written
     assert log.position == 6
 
 
@@ -69,7 +69,7 @@ async def test_a_range_is_what_lies_behind_after_up_to_upto(open_log: Open) -> N
     for after in range(-2, 9):
         for upto in (None, *range(9)):
             expected = lines[max(after, 0) : upto]
-            assert await everything(log, after, upto) == expected, (after, upto)
+            assert await read_all(log, after, upto) == expected, (after, upto)
 
 
 @in_event_loop
@@ -78,7 +78,7 @@ async def test_a_range_of_a_log_of_many_chunks_is_found_from_anywhere(open_log: 
     lines = [line for _ in range(20) for line in await append(log, 50, size=1000)]
     other = await open_log()
     for after, upto in ((0, 1000), (999, 1000), (500, 501), (37, 731), (3, 4), (731, None)):
-        assert await everything(other, after, upto) == lines[after:upto]
+        assert await read_all(other, after, upto) == lines[after:upto]
 
 
 @in_event_loop
@@ -110,7 +110,7 @@ async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
     async def watch() -> None:
         while other.position < 100:
             seen.add(other.position)
-            assert len(await everything(other)) % 5 == 0
+            assert len(await read_all(other)) % 5 == 0
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())
@@ -144,7 +144,7 @@ async def test_readers_are_never_held_off(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
     lines = await append(log, 2)
     async with log.exclusive(1):
-        assert await everything(other) == lines
+        assert await read_all(other) == lines
 
 
 @in_event_loop
@@ -167,7 +167,7 @@ async def test_who_waited_finds_the_head_where_the_holder_left_it(open_log: Open
 async def test_writers_in_turn_make_one_dense_chain(open_log: Open) -> None:
     logs = [await open_log() for _ in range(4)]
     written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(5)))
-    lines = await everything(logs[0])
+    lines = await read_all(logs[0])
     assert [record.position for record in decode(lines, Keyring())] == list(range(1, 41))
     assert sorted(lines) == sorted(line for lines in written for line in lines)
 
@@ -216,10 +216,10 @@ async def test_a_cancelled_append_is_wholly_there_or_not_at_all(open_log: Open) 
         (outcome,) = await asyncio.gather(task, return_exceptions=True)
         if isinstance(outcome, list):
             lines += outcome
-        assert await everything(other) == lines
+        assert await read_all(other) == lines
         assert other.position == len(lines)
         lines += await append(other, 2)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
 
 
 @in_event_loop
@@ -228,7 +228,7 @@ async def test_another_opening_finds_all_that_was_appended(open_log: Open) -> No
     lines = await append(log, 7)
     other = await open_log()
     assert other.position == 7
-    assert await everything(other, 5) == lines[5:]
+    assert await read_all(other, 5) == lines[5:]
 
 
 TURNS = st.lists(
@@ -273,7 +273,7 @@ async def _play(store: Store, turns: list[tuple[str, int, int]]) -> None:
             model += await append(log, first)
         elif turn == "read":
             expected = model[max(first, 0) : max(second, 0)]
-            assert await everything(log, first, second) == expected
+            assert await read_all(log, first, second) == expected
         else:
             await log.close()
             log = await store.open_log()

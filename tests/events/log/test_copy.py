@@ -15,7 +15,7 @@ from events.log.copy import copy
 from events.log.file.log import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
-from tests.events.log_helpers import everything, in_event_loop, some_lines
+from tests.events.log_helpers import in_event_loop, read_all, some_lines
 
 LINES, HEAD = some_lines(12, size=100)
 
@@ -44,14 +44,14 @@ def _hash_of(line: bytes) -> bytes:
 async def test_the_copy_has_the_lines_byte_for_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, str], had: int
 ) -> None:
-    monkeypatch.setattr(copy_module, "_RUN_BYTES", 1_000)
+    monkeypatch.setattr(copy_module, "_BYTES_PER_APPEND", 1_000)
     reached: list[int] = []
     async with (
         log_of(kinds[0], tmp_path / "source", LINES) as source,
         log_of(kinds[1], tmp_path / "target", LINES[:had]) as target,
     ):
         assert await copy(source, target, 12, timeout=5, progress=reached.append) == 12 - had
-        assert await everything(target) == LINES
+        assert await read_all(target) == LINES
         assert reached == sorted(reached)
         assert await copy(source, target, 12, timeout=5) == 0
 
@@ -63,7 +63,7 @@ async def test_as_far_as_asked_and_no_further(tmp_path: Path) -> None:
         log_of("jsonl", tmp_path / "target", []) as target,
     ):
         assert await copy(source, target, 7, timeout=5) == 7
-        assert await everything(target) == LINES[:7]
+        assert await read_all(target) == LINES[:7]
         with pytest.raises(DivergedLog, match="the copy has 7 events, the log only 6"):
             await copy(source, target, 6, timeout=5)
 
@@ -77,7 +77,7 @@ async def test_another_log_is_left_alone(tmp_path: Path) -> None:
     ):
         with pytest.raises(DivergedLog, match="its event 5 is another one"):
             await copy(source, target, 12, timeout=5)
-        assert await everything(target) == others
+        assert await read_all(target) == others
 
 
 @in_event_loop
@@ -89,4 +89,4 @@ async def test_a_broken_chain_is_not_copied(tmp_path: Path) -> None:
     ):
         with pytest.raises(DamagedLog, match="position 6"):
             await copy(source, target, 12, timeout=5)
-        assert await everything(target) == LINES[:2]
+        assert await read_all(target) == LINES[:2]

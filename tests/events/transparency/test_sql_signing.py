@@ -18,7 +18,7 @@ from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.sql import SqlSigning
 from events.transparency.tree import Tree
 from tests.events.log_helpers import in_event_loop
-from tests.events.rows import Server, by
+from tests.events.rows import Server, with_port
 from tests.events.transparency.test_tree import LongLog
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
@@ -193,7 +193,7 @@ async def test_control_a_row_that_does_not_know_its_writer_signs_in_a_loaded_dum
     async def anywhere(_: object) -> str:
         return ""
 
-    monkeypatch.setattr("events.transparency.signing.sql.transaction_of", anywhere)
+    monkeypatch.setattr("events.transparency.signing.sql.transaction_id", anywhere)
     url = postgresql.new_database()
     await signed(url, tmp_path / "1", 5)
     _rows_alone(postgresql, url)
@@ -249,7 +249,7 @@ async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkp
         newest = await signed(primary.url, tmp_path / "1", 5)
         with serving(Standby(primary)) as standby:
             standby.promote()
-            url = by(primary.url, standby.port)
+            url = with_port(primary.url, standby.port)
             await suspended(url, tmp_path / "fresh", 9, COPIED)
             await shown(url, tmp_path / "fresh", 9, newest)
             assert TreeHead.of(await signed(url, tmp_path / "another", 9)).size == 9

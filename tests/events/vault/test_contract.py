@@ -117,7 +117,7 @@ async def test_many_at_once_do_not_disturb_each_other(open_vault: Open) -> None:
 async def test_a_new_vault_has_no_tombstones(open_vault: Open) -> None:
     vault = await open_vault()
     await vault.put(KEYS)
-    assert await vault.erased() == {}
+    assert await vault.tombstones() == {}
 
 
 @in_event_loop
@@ -128,7 +128,7 @@ async def test_a_destroyed_key_leaves_a_tombstone_that_every_process_reads(
     await vault.put(KEYS)
     await vault.destroy(["users/2", "users/3"])
     wanted = {name: frozenset({fingerprint(KEYS[name])}) for name in ("users/2", "users/3")}
-    assert await vault.erased() == await other.erased() == wanted
+    assert await vault.tombstones() == await other.tombstones() == wanted
 
 
 @in_event_loop
@@ -137,7 +137,7 @@ async def test_a_subject_without_a_key_gets_a_tombstone_without_a_fingerprint(
 ) -> None:
     vault = await open_vault()
     await vault.destroy(["users/9"])
-    assert await vault.erased() == {"users/9": frozenset({UNKNOWN})}
+    assert await vault.tombstones() == {"users/9": frozenset({UNKNOWN})}
 
 
 @in_event_loop
@@ -145,9 +145,9 @@ async def test_destroying_twice_adds_no_second_tombstone(open_vault: Open) -> No
     vault = await open_vault()
     await vault.put(KEYS)
     await vault.destroy(["users/2", "users/9"])
-    before = await vault.erased()
+    before = await vault.tombstones()
     await vault.destroy(["users/2", "users/9"])
-    assert await vault.erased() == before
+    assert await vault.tombstones() == before
 
 
 @in_event_loop
@@ -156,10 +156,10 @@ async def test_a_tombstone_outlives_a_new_key_and_the_end_of_that_key(open_vault
     await vault.put(KEYS)
     await vault.destroy(["users/1"])
     await vault.put({"users/1": b"k" * 32})
-    assert await vault.erased() == {"users/1": frozenset({fingerprint(KEYS["users/1"])})}
+    assert await vault.tombstones() == {"users/1": frozenset({fingerprint(KEYS["users/1"])})}
     await vault.destroy(["users/1"])
     both = frozenset({fingerprint(KEYS["users/1"]), fingerprint(b"k" * 32)})
-    assert await vault.erased() == {"users/1": both}
+    assert await vault.tombstones() == {"users/1": both}
 
 
 @in_event_loop
@@ -178,7 +178,7 @@ async def test_tombstones_of_another_vault_are_added_and_their_keys_destroyed(
     await vault.add_tombstones({})
     assert await other.all() == {"users/2": KEYS["users/2"]}
     third = frozenset({UNKNOWN, fingerprint(KEYS["users/3"])})
-    assert await other.erased() == {**taken, "users/3": third}
+    assert await other.tombstones() == {**taken, "users/3": third}
 
 
 @in_event_loop
@@ -188,9 +188,9 @@ async def test_any_number_of_tombstones_is_kept(open_vault: Open) -> None:
     await vault.put(keys)
     await vault.destroy(keys)
     wanted = {name: frozenset({fingerprint(key)}) for name, key in keys.items()}
-    assert await vault.erased() == wanted
+    assert await vault.tombstones() == wanted
     await vault.add_tombstones(wanted)
-    assert await vault.erased() == wanted
+    assert await vault.tombstones() == wanted
 
 
 # SQLite
@@ -327,9 +327,9 @@ async def test_zeros_of_an_earlier_version_are_tombstones_also_under_a_new_key(p
     _of_an_earlier_version(path)
     vault = SqliteVault(path)
     unknown = {"users/2": frozenset({UNKNOWN})}
-    assert (await vault.all(), await vault.erased()) == ({"users/1": KEYS["users/1"]}, unknown)
+    assert (await vault.all(), await vault.tombstones()) == ({"users/1": KEYS["users/1"]}, unknown)
     await vault.put({"users/2": b"k" * 32})
-    assert await vault.erased() == unknown
+    assert await vault.tombstones() == unknown
     await vault.close()
 
 
@@ -346,7 +346,7 @@ async def test_a_read_only_copy_of_an_earlier_version_can_be_read(
 
     monkeypatch.setattr("events.vault.sqlite.sqlite3.connect", read_only)
     vault = SqliteVault(path, begin=False)
-    assert await vault.erased() == {"users/2": frozenset({UNKNOWN})}
+    assert await vault.tombstones() == {"users/2": frozenset({UNKNOWN})}
     await vault.close()
 
 
@@ -360,5 +360,5 @@ async def test_a_key_and_its_tombstone_change_together_or_not_at_all(path: Path)
         )
     with pytest.raises(VaultUnavailable):
         await vault.destroy(["users/1"])
-    assert (await vault.all(), await vault.erased()) == (KEYS, {})
+    assert (await vault.all(), await vault.tombstones()) == (KEYS, {})
     await vault.close()

@@ -15,7 +15,7 @@ from events.database.connection import KEYS, Database
 from events.log.sql.log import SqlLog
 from events.vault.sql import SqlVault
 from tests.events.log_helpers import at_end, in_event_loop, some_lines
-from tests.events.rows import Server, opened, until
+from tests.events.rows import Server, open_sql_log, wait_until
 from tests.events.stores import Rows
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
@@ -102,13 +102,16 @@ async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more
         "events.database.connection.IDLE_SECONDS", 600
     )  # The batch stays under way.
     url, key = postgresql.new_database(), bytes(range(100, 132))
-    log, other = await opened(url, tmp_path / "log"), await opened(url, tmp_path / "other")
+    log, other = (
+        await open_sql_log(url, tmp_path / "log"),
+        await open_sql_log(url, tmp_path / "other"),
+    )
     vault = SqlVault(log._database)
     await vault.put({"users/1": key})
     async with other.exclusive(1):
         await vault.destroy(["users/1"])
         assert on_disk(postgresql, url, key)
-    await until(lambda: not on_disk(postgresql, url, key))
+    await wait_until(lambda: not on_disk(postgresql, url, key))
 
 
 class Deleting(SqlVault):
@@ -137,7 +140,7 @@ async def destroy_one(
 @in_event_loop
 async def test_a_destroyed_key_leaves_the_file_of_the_table(server: Server, url: str) -> None:
     is_there, is_kept = await destroy_one(SqlVault, server, url)
-    await until(lambda: not is_there())
+    await wait_until(lambda: not is_there())
     assert is_kept()
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.vault.tombstones import UNKNOWN, VaultContents, fingerprint, merged
+from events.vault.tombstones import UNKNOWN, VaultContents, fingerprint, merge
 
 ANN, BEN = b"a" * 32, b"b" * 32
 NOTHING = VaultContents()
@@ -63,7 +63,7 @@ def test_who_is_erased(vault: VaultContents, is_erased: bool) -> None:
 def test_what_a_vault_has_after_it_took_in_a_copy(
     own: VaultContents, copy: VaultContents, key: bytes | None
 ) -> None:
-    assert merged(own, copy).keys.get("users/6") == key
+    assert merge(own, copy).keys.get("users/6") == key
 
 
 _subjects = st.sampled_from(["users/1", "users/2"])
@@ -79,7 +79,7 @@ _vaults = st.builds(VaultContents, st.dictionaries(_subjects, _keys), _tombstone
 def test_law_a_merge_forgets_no_tombstone_and_brings_back_no_destroyed_key(
     own: VaultContents, copy: VaultContents
 ) -> None:
-    both = merged(own, copy)
+    both = merge(own, copy)
     for vault in (own, copy):
         for subject, fingerprints in vault.tombstones.items():
             assert fingerprints <= both.tombstones[subject]
@@ -92,5 +92,5 @@ def test_law_a_merge_forgets_no_tombstone_and_brings_back_no_destroyed_key(
 def test_law_a_merge_with_nothing_new_changes_who_is_erased_in_nothing(
     vault: VaultContents,
 ) -> None:
-    for both in (merged(vault, NOTHING), merged(NOTHING, vault), merged(vault, vault)):
+    for both in (merge(vault, NOTHING), merge(NOTHING, vault), merge(vault, vault)):
         assert both.erased == vault.erased

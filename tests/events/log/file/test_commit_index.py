@@ -233,8 +233,8 @@ def test_a_publication_is_seen_by_another_process(path: Path) -> None:
     """The reader polls the word, and finds at least that in the slots."""
     reader = (
         "import sys, pathlib\n"
-        "from events.log.file.commit_index import Mark\n"
-        "mark = Mark(pathlib.Path(sys.argv[1]))\n"
+        "from events.log.file.commit_index import CommitIndex\n"
+        "mark = CommitIndex(pathlib.Path(sys.argv[1]))\n"
         "print('ready', flush=True)\n"
         "while (position := mark.position) < 2000:\n"
         "    published = mark.read()\n"

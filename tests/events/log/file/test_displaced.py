@@ -12,7 +12,7 @@ from events.errors import LogFenced, VaultUnavailable
 from events.io.files import FileIdentity
 from events.log.sql.log import SqlLog
 from events.vault.sqlite import SqliteVault
-from tests.events.log_helpers import append, everything, in_event_loop, opened
+from tests.events.log_helpers import append, in_event_loop, open_file_log, read_all
 
 KEY = {"users/1": b"k" * 32}
 
@@ -45,14 +45,14 @@ async def test_a_log_that_lost_one_of_its_files_is_not_written_to(
 ) -> None:
     path = tmp_path / "events.jsonl"
     lost = tmp_path / f"events.jsonl{suffix}"
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         lose(lost)
         for _ in range(2):
             with pytest.raises(LogFenced) as refused:
                 await append(log)
         assert log.position == 2
-        assert await everything(log, 0, 1) == lines[:1] or suffix == ""
+        assert await read_all(log, 0, 1) == lines[:1] or suffix == ""
     assert str(lost) in str(refused.value)
     assert "start the server again" in refused.value.message.next
 
@@ -60,10 +60,10 @@ async def test_a_log_that_lost_one_of_its_files_is_not_written_to(
 @in_event_loop
 async def test_two_processes_with_two_locks_are_not_both_let_in(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log)
         (tmp_path / "events.jsonl.lock").unlink()
-        async with opened(path) as other, other.exclusive(1):
+        async with open_file_log(path) as other, other.exclusive(1):
             with pytest.raises(LogFenced):
                 await append(log)
 
@@ -73,7 +73,7 @@ async def test_control_without_the_check_an_acknowledged_event_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log, 2)
         path.unlink()
         monkeypatch.setattr(FileIdentity, "loss", lambda _: None)
@@ -85,13 +85,13 @@ async def test_control_without_the_check_an_acknowledged_event_is_lost(
 @in_event_loop
 async def test_an_opening_after_a_loss_of_mark_and_lock_finds_every_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 3)
     for suffix in (".mark", ".lock"):
         (tmp_path / f"events.jsonl{suffix}").unlink()
-    async with opened(path) as again:
+    async with open_file_log(path) as again:
         lines += await append(again)
-        assert await everything(again) == lines
+        assert await read_all(again) == lines
 
 
 @pytest.mark.parametrize("lose", LOSSES)
@@ -127,7 +127,7 @@ async def test_a_log_in_a_database_that_lost_its_mark_is_not_written_to(
         await append(log)
     await log.close()
     again = await SqlLog.open(database, mark)
-    assert await everything(again) == lines
+    assert await read_all(again) == lines
     assert await append(again)
     await again.close()
     await database.close()

@@ -19,11 +19,11 @@ from events.sealing import Keyring
 from events.verification.verify import verify
 from tests.events.log_helpers import (
     append,
-    everything,
+    file_bytes,
     in_event_loop,
-    joined,
-    opened,
-    quarantined,
+    open_file_log,
+    quarantined_tails,
+    read_all,
     recover,
 )
 from tests.events.processes import BATCH, BATCHES, start, start_locked
@@ -70,7 +70,7 @@ async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the next writer would find one at work, and both would write at one place."""
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         lines = await append(log, 2)
         sync = _SlowSync(monkeypatch)
         task = asyncio.create_task(append(log, 2))
@@ -80,9 +80,9 @@ async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
         sync.may_end.set()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert path.read_bytes() == joined(lines)
+        assert path.read_bytes() == file_bytes(lines)
         assert (await recover(other)).position == 2
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []
 
 
 @in_event_loop
@@ -90,7 +90,7 @@ async def test_what_a_cancelled_append_takes_back_stays_away_after_a_power_cut(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or it could be back behind another write of the same length, half of one and half of other."""
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log, 2)
         sync = _SlowSync(monkeypatch)
         task = asyncio.create_task(append(log, 2))
@@ -109,7 +109,7 @@ async def test_what_a_cancelled_append_takes_back_stays_away_after_a_power_cut(
 async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         sync = _SlowSync(monkeypatch, OSError(errno.EIO, "broken"))
         task = asyncio.create_task(append(log, 2))
         await sync.cancel_meanwhile(task)
@@ -121,7 +121,7 @@ async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
 
 @in_event_loop
 async def test_who_gives_up_waiting_for_the_lock_need_not_wait_for_its_timeout(path: Path) -> None:
-    async with opened(path) as log, opened(path) as other, log.exclusive(1):
+    async with open_file_log(path) as log, open_file_log(path) as other, log.exclusive(1):
         task = asyncio.create_task(append(other))
         await asyncio.sleep(0.01)
         task.cancel()
@@ -135,7 +135,11 @@ async def test_a_lock_that_comes_to_who_has_given_up_is_let_go(
 ) -> None:
     """The thread that waits for it takes it a moment after its task was cancelled."""
     real = time.sleep
-    async with opened(path) as log, opened(path) as other, opened(path) as third:
+    async with (
+        open_file_log(path) as log,
+        open_file_log(path) as other,
+        open_file_log(path) as third,
+    ):
         async with log.exclusive(1):
             monkeypatch.setattr(time, "sleep", lambda _: real(0.05))
             task = asyncio.create_task(append(other))
@@ -158,13 +162,13 @@ def test_processes_in_turn_make_one_dense_chain(path: Path) -> None:
     lines = path.read_bytes().splitlines()
     assert len(decode(lines, Keyring())) == 2 * BATCHES * BATCH
     assert verify(path).ok
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []
 
 
 @in_event_loop
 async def test_a_process_that_holds_the_lock_holds_it_off_others(path: Path) -> None:
     with start_locked("hold", path) as holder:
-        async with opened(path) as log:
+        async with open_file_log(path) as log:
             with pytest.raises(LogUnavailable):
                 await _lock(log)
             holder.send_signal(signal.SIGKILL)
@@ -175,21 +179,21 @@ async def test_a_process_that_holds_the_lock_holds_it_off_others(path: Path) -> 
 async def test_a_process_killed_in_the_middle_of_a_write_costs_only_what_was_torn(
     path: Path,
 ) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         with start_locked("half", path) as writer:
             writer.send_signal(signal.SIGKILL)
             writer.wait()
         lines += await append(log, 1)
         assert log.position == 5
-        assert (await everything(log))[:2] == lines[:2]
-    assert len(quarantined(path)) == 1
+        assert (await read_all(log))[:2] == lines[:2]
+    assert len(quarantined_tails(path)) == 1
     assert verify(path).ok
 
 
 @in_event_loop
 async def test_a_child_inherits_neither_log_nor_lock(path: Path) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert not os.get_inheritable(log._file)
         assert not os.get_inheritable(log._lock_file)
 
@@ -197,7 +201,7 @@ async def test_a_child_inherits_neither_log_nor_lock(path: Path) -> None:
 @in_event_loop
 async def test_readers_go_on_while_others_recover(path: Path) -> None:
     """A cut is past the mark, where nobody reads."""
-    async with opened(path) as reader, opened(path) as writer:
+    async with open_file_log(path) as reader, open_file_log(path) as writer:
         lines = await append(writer, 50, size=4000)
         for _ in range(20):
             reading = reader.read()

@@ -17,12 +17,12 @@ from events.log.file.log import JsonlLog
 from events.verification.verify import verify
 from tests.events.log_helpers import (
     append,
-    everything,
+    file_bytes,
     in_event_loop,
-    joined,
     mark_of,
-    opened,
-    quarantined,
+    open_file_log,
+    quarantined_tails,
+    read_all,
     recover,
     some_lines,
 )
@@ -54,21 +54,21 @@ async def test_an_append_is_synced_before_it_is_published(
         real(descriptor)
         synced.append((path.read_bytes(), read_commit_point(mark_of(path)).head.position))
 
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         first = await append(log, 2)
         monkeypatch.setattr(os, "fdatasync", sync)
         second = await append(log, 3)
-        assert synced == [(joined(first + second), 2)]
+        assert synced == [(file_bytes(first + second), 2)]
         assert log.position == 5
 
 
 @in_event_loop
 async def test_what_is_not_published_is_not_read(path: Path) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         with path.open("ab") as file:
-            file.write(joined(some_lines(1, log.head)[0]))
-        assert (await everything(log), log.position) == (lines, 2)
+            file.write(file_bytes(some_lines(1, log.head)[0]))
+        assert (await read_all(log), log.position) == (lines, 2)
 
 
 @in_event_loop
@@ -80,7 +80,7 @@ async def test_new_directories_are_synced_into_the_ones_above_them(
     for module in (files, jsonl):
         monkeypatch.setattr(module, "sync_directory", synced.append)
     top = path.parent
-    async with opened(top / "a" / "b" / "events.jsonl"):
+    async with open_file_log(top / "a" / "b" / "events.jsonl"):
         assert synced == [top.parent, top, top / "a", top / "a" / "b"]
 
 
@@ -90,7 +90,7 @@ async def test_a_directory_is_synced_that_another_made_and_may_not_have_lived_to
 ) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(files, "sync_directory", synced.append)
-    async with opened(path):
+    async with open_file_log(path):
         assert synced == [path.parent.parent]
 
 
@@ -99,21 +99,21 @@ async def test_the_index_of_offsets_leads_to_any_range(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jsonl, "_INDEX_EVERY", 10)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = [line for _ in range(12) for line in await append(log, 4)]
         for after in (30, 0, 47, 9, 10, 11, -1, 25):
             for upto in (None, 3, 10, 31, 48):
-                assert await everything(log, after, upto) == lines[max(after, 0) : upto]
+                assert await read_all(log, after, upto) == lines[max(after, 0) : upto]
 
 
 @in_event_loop
 async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 5_000)
-    async with opened(path) as log:
-        assert await everything(log) == lines
+    async with open_file_log(path) as log:
+        assert await read_all(log) == lines
         read = 0
         chunks = log._chunks
 
@@ -124,7 +124,7 @@ async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
 
         monkeypatch.setattr(log, "_chunks", counted)
         for position in (1, 2, 257, 2_500, 4_999, 5_000):
-            assert await everything(log, position - 1, position) == [lines[position - 1]]
+            assert await read_all(log, position - 1, position) == [lines[position - 1]]
         assert read < 6 * 3 * jsonl.PIECE_BYTES < 6 * path.stat().st_size
 
 
@@ -153,19 +153,19 @@ async def test_a_write_that_fails_leaves_the_log_as_it_was_and_it_goes_on(
             raise OSError(reason, os.strerror(reason))
         return real(descriptor, data[:written], offset)
 
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         lines = await append(log, 2)
-        end = len(joined(lines))
+        end = len(file_bytes(lines))
         with monkeypatch.context() as full:
             full.setattr(os, "pwrite", fill_up)
             with pytest.raises(refusal):
                 await append(log, 3)
-        assert path.read_bytes() == joined(lines)
-        assert (log.position, await everything(other)) == (2, lines)
+        assert path.read_bytes() == file_bytes(lines)
+        assert (log.position, await read_all(other)) == (2, lines)
         lines += await append(log, 3)
         lines += await append(other, 1)
-        assert await everything(log) == lines
-    assert quarantined(path) == []
+        assert await read_all(log) == lines
+    assert quarantined_tails(path) == []
 
 
 @in_event_loop
@@ -174,9 +174,9 @@ async def test_a_write_in_small_pieces_is_completed(
 ) -> None:
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: real(fd, data[:7], offset))
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 3)
-    assert path.read_bytes() == joined(lines)
+    assert path.read_bytes() == file_bytes(lines)
 
 
 @in_event_loop
@@ -190,7 +190,7 @@ async def test_control_a_write_taken_to_be_whole_is_noticed(
         return len(data)
 
     monkeypatch.setattr(os, "pwrite", lie)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log, 3)
     assert not verify(path).ok
 
@@ -210,7 +210,7 @@ async def test_a_directory_that_cannot_be_used_is_an_error_of_configuration(path
 async def test_a_failed_sync_fences_every_open_log(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         lines = await append(log, 2)
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _failing(errno.EIO))
@@ -219,14 +219,14 @@ async def test_a_failed_sync_fences_every_open_log(
         for fenced in (log, other, log):
             with pytest.raises(LogFenced):
                 await append(fenced, 1)
-            assert await everything(fenced) == lines
+            assert await read_all(fenced) == lines
 
 
 @in_event_loop
 async def test_a_failed_sync_leaves_no_second_try_under_the_same_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, log.exclusive(1) as appender:
+    async with open_file_log(path) as log, log.exclusive(1) as appender:
         lines, head = some_lines(1)
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _failing(errno.EIO))
@@ -242,20 +242,20 @@ async def test_a_start_after_a_failed_sync_cuts_back_to_the_mark(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even whole lines: the kernel has them, the disk may not."""
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _failing(errno.EIO))
             with pytest.raises(LogFenced):
                 await append(log, 2)
-        async with opened(path) as fresh, opened(path) as fresher:
-            lost = path.read_bytes()[len(joined(lines)) :]
+        async with open_file_log(path) as fresh, open_file_log(path) as fresher:
+            lost = path.read_bytes()[len(file_bytes(lines)) :]
             lines += await append(fresh, 1)
             lines += await append(fresher, 1)
-            assert await everything(log) == lines
+            assert await read_all(log) == lines
             with pytest.raises(LogFenced):
                 await append(log, 1)
-    assert quarantined(path) == [lost]
+    assert quarantined_tails(path) == [lost]
     assert verify(path).ok
 
 
@@ -271,14 +271,14 @@ async def test_a_start_after_a_failed_sync_writes_the_page_before_the_mark_again
         written.append((bytes(data), offset))
         return real(descriptor, data, offset)
 
-    async with opened(path) as log:
-        content = joined(await append(log, 50))
+    async with open_file_log(path) as log:
+        content = file_bytes(await append(log, 50))
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _failing(errno.EIO))
             with pytest.raises(LogFenced):
                 await append(log, 2)
     monkeypatch.setattr(os, "pwrite", write)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await recover(log)
     assert written == [(content[-4096:], len(content) - 4096)]
 
@@ -288,7 +288,7 @@ async def test_control_without_the_fence_another_process_would_publish_what_was_
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CommitIndex, "raise_fence", lambda *_, **__: None)
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _failing(errno.EIO))
             with pytest.raises(LogFenced):

@@ -13,12 +13,12 @@ from events.log.file.commit_index import CommitIndex
 from events.log.file.log import JsonlLog
 from tests.events.log_helpers import (
     append,
-    everything,
+    file_bytes,
     in_event_loop,
-    joined,
-    opened,
+    open_file_log,
     publish,
-    quarantined,
+    quarantined_tails,
+    read_all,
     recover,
     some_lines,
 )
@@ -58,9 +58,9 @@ async def test_a_tail_is_durable_in_the_quarantine_before_it_is_cut_off(
 
         monkeypatch.setattr(os, name, call)
 
-    _lay(path, joined(LINES[:20]) + b"torn")
+    _lay(path, file_bytes(LINES[:20]) + b"torn")
     (path.parent / "quarantine").mkdir()
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         for name in ("fsync", "rename", "ftruncate", "fdatasync"):
             note(name)
         await recover(log)
@@ -75,18 +75,18 @@ async def test_a_recovery_that_is_itself_cut_short_is_done_by_the_next(
     def die(*_: object) -> None:
         raise _PowerCutError
 
-    _lay(path, joined(LINES[:25]) + b"torn")
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES[:25]) + b"torn")
+    async with open_file_log(path) as log:
         with monkeypatch.context() as power:
             power.setattr(os, call, die)
             with pytest.raises(_PowerCutError):
                 await recover(log)
-        assert path.read_bytes().startswith(joined(LINES[:25]))
+        assert path.read_bytes().startswith(file_bytes(LINES[:25]))
         assert log.position == 20
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert await recover(log) == AT_25
-        assert await everything(log) == LINES[:25]
-    assert b"torn" in quarantined(path)
+        assert await read_all(log) == LINES[:25]
+    assert b"torn" in quarantined_tails(path)
 
 
 @in_event_loop
@@ -96,15 +96,15 @@ async def test_a_recovery_without_room_for_the_quarantine_changes_nothing_until_
     def fill_up(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    content = joined(LINES[:25]) + b"torn"
+    content = file_bytes(LINES[:25]) + b"torn"
     _lay(path, content)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         with monkeypatch.context() as full:
             full.setattr("events.log.file.log.write_durably", fill_up)
             with pytest.raises(StorageFull):
                 await recover(log)
         assert path.read_bytes() == content
-        assert await everything(log) == LINES[:20]
+        assert await read_all(log) == LINES[:20]
         assert await recover(log) == AT_25
 
 
@@ -114,13 +114,13 @@ async def test_a_sync_that_fails_in_recovery_costs_no_line_that_the_mark_may_not
     path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
     """After a power cut the mark lags, and what stands past it may have been acknowledged."""
-    _lay(path, joined(LINES[:whole]) + b"torn")
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES[:whole]) + b"torn")
+    async with open_file_log(path) as log:
         await _fail_to_sync(log, monkeypatch)
         with pytest.raises(LogFenced):
             await recover(log)
         assert log.position == 20
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert (await recover(log)).position == whole
 
 
@@ -136,11 +136,11 @@ async def test_lines_past_the_mark_are_written_again_before_they_are_synced(
         written.append((offset, bytes(data)))
         return real(descriptor, data, offset)
 
-    _lay(path, joined(LINES))
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES))
+    async with open_file_log(path) as log:
         monkeypatch.setattr(os, "pwrite", pwrite)
         assert (await recover(log)).position == 30
-    assert written == [(len(joined(LINES[:20])), joined(LINES[20:]))]
+    assert written == [(len(file_bytes(LINES[:20])), file_bytes(LINES[20:]))]
 
 
 @in_event_loop
@@ -151,7 +151,7 @@ async def test_who_starts_syncs_the_mark_before_it_appends(
     calls: list[str] = []
     monkeypatch.setattr(CommitIndex, "set_recovered", lambda _: calls.append("mark"))
     monkeypatch.setattr(os, "fdatasync", lambda _: calls.append("log"))
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log)
         await append(log)
     assert calls == ["mark", "log", "log"]
@@ -175,7 +175,7 @@ async def test_a_write_without_room_is_cut_off_for_good_before_it_is_refused(
         calls.append(f"sync at {os.fstat(descriptor).st_size}")
         real_sync(descriptor)
 
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await recover(log)
         monkeypatch.setattr(os, "pwrite", pwrite)
         monkeypatch.setattr(os, "fdatasync", fdatasync)
@@ -191,19 +191,19 @@ async def test_a_mark_that_cannot_be_synced_after_a_failed_sync_is_another_faile
     def fail(_: CommitIndex) -> None:
         raise OSError(errno.EIO, "broken")
 
-    _lay(path, joined(LINES[:20]))
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES[:20]))
+    async with open_file_log(path) as log:
         await recover(log)
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _raise_eio)
             with pytest.raises(LogFenced):
                 await append(log)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         with monkeypatch.context() as broken:
             broken.setattr(CommitIndex, "set_recovered", fail)
             with pytest.raises(LogFenced):
                 await recover(log)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert await recover(log) == AT_20
 
 

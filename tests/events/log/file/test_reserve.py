@@ -15,7 +15,7 @@ import pytest
 from events.errors import StorageFull
 from events.log.file.log import JsonlLog
 from events.log.file.reserve import RESERVE_BYTES
-from tests.events.log_helpers import everything, opened, some_lines
+from tests.events.log_helpers import open_file_log, read_all, some_lines
 from tests.fault_injection.faults.disks import filled, memory_disk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -49,7 +49,7 @@ async def is_refused(log: JsonlLog, *, revokes: bool = False, size: int = LARGE)
 
 def run(work: Callable[[JsonlLog], Awaitable[None]], path: Path) -> None:
     async def with_log() -> None:
-        async with opened(path) as log:
+        async with open_file_log(path) as log:
             await work(log)
 
     asyncio.run(with_log())
@@ -69,7 +69,7 @@ def test_a_log_keeps_a_reserve_of_real_blocks_only_its_owner_can_read(tmp_path: 
 
 def test_a_log_that_is_only_read_keeps_none(tmp_path: Path) -> None:
     async def read(log: JsonlLog) -> None:
-        assert await everything(log) == []
+        assert await read_all(log) == []
 
     run(read, tmp_path / "events.jsonl")
     assert not (tmp_path / "events.jsonl.reserve").exists()
@@ -107,14 +107,14 @@ def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk: Path
         with filled(disk):
             assert await is_refused(log)
             await append(log, revokes=True)
-            async with opened(log.path) as other:
+            async with open_file_log(log.path) as other:
                 for one in (log, other):
                     assert await is_refused(one, size=1)
                     await append(one, revokes=True)
-            assert len(await everything(log)) == 4
+            assert len(await read_all(log)) == 4
         await append(log)
         assert (disk / "events.jsonl.reserve").stat().st_blocks >= BLOCKS
-        assert len(await everything(log)) == 5
+        assert len(await read_all(log)) == 5
 
     run(write, disk / "events.jsonl")
 

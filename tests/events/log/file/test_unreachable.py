@@ -13,7 +13,7 @@ import pytest
 
 from events.errors import LogUnavailable
 from events.log.file.log import JsonlLog
-from tests.events.log_helpers import append, everything, in_event_loop, opened
+from tests.events.log_helpers import append, in_event_loop, open_file_log, read_all
 
 
 @pytest.fixture
@@ -42,15 +42,15 @@ async def test_a_write_whose_lock_is_not_let_go_of_is_written_all_the_same(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is durable and published by then: to call it refused would invite a second one."""
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         with monkeypatch.context() as broken:
             broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_UN))
             lines = await append(log)
-        assert await everything(log) == lines
+        assert await read_all(log) == lines
         assert "was not released" in caplog.text
         lines += await append(log)
-        async with opened(path) as other:
-            assert await everything(other) == lines
+        async with open_file_log(path) as other:
+            assert await read_all(other) == lines
             await append(other)
 
 
@@ -58,7 +58,7 @@ async def test_a_write_whose_lock_is_not_let_go_of_is_written_all_the_same(
 async def test_a_lock_that_fails_makes_the_log_unavailable_and_keeps_no_turn(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         with monkeypatch.context() as broken:
             broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_EX))
             with pytest.raises(LogUnavailable):
@@ -72,13 +72,13 @@ async def test_a_lock_that_fails_makes_the_log_unavailable_and_keeps_no_turn(
 async def test_a_call_that_fails_makes_the_log_unavailable(
     path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log)
         with monkeypatch.context() as broken:
             broken.setattr(os, call, fail)
             with pytest.raises(LogUnavailable):
-                await (append(log) if call == "fstat" else everything(log))
-        assert await everything(log) == lines
+                await (append(log) if call == "fstat" else read_all(log))
+        assert await read_all(log) == lines
 
 
 @in_event_loop
@@ -99,5 +99,5 @@ async def test_a_mark_that_is_not_synced_at_the_end_is_no_trouble(
     failing = True
     await log.close()
     assert "the mark was not synced" in caplog.text
-    async with opened(path) as again:
-        assert await everything(again) == lines
+    async with open_file_log(path) as again:
+        assert await read_all(again) == lines

@@ -19,9 +19,9 @@ from events.errors import (
 )
 from events.log.port import Head
 from events.log.sql.log import SqlLog
-from tests.events.log_helpers import append, everything, in_event_loop, some_lines
-from tests.events.proxy import Cut, way_to
-from tests.events.rows import Server, by, opened, until
+from tests.events.log_helpers import append, in_event_loop, read_all, some_lines
+from tests.events.proxy import Cut, open_proxy
+from tests.events.rows import Server, open_sql_log, wait_until, with_port
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
@@ -45,10 +45,13 @@ async def _edit(url: str, *statements: sqlalchemy.Executable) -> None:
 
 @in_event_loop
 async def test_another_machine_gets_to_know_of_an_append(url: str, tmp_path: Path) -> None:
-    here, there = await opened(url, tmp_path / "here"), await opened(url, tmp_path / "there")
+    here, there = (
+        await open_sql_log(url, tmp_path / "here"),
+        await open_sql_log(url, tmp_path / "there"),
+    )
     lines = await append(here, 3)
-    await until(lambda: there.position == 3)
-    assert await everything(there) == lines
+    await wait_until(lambda: there.position == 3)
+    assert await read_all(there) == lines
 
 
 @in_event_loop
@@ -58,23 +61,23 @@ async def test_two_logs_in_one_database_do_not_hear_each_other(
     """Their schemas differ, and the channel is one for the whole database."""
     url = postgresql.new_database()
     postgresql.sql("CREATE SCHEMA other AUTHORIZATION eventapi", url.rpartition("/")[2])
-    one = await opened(url, tmp_path / "one")
+    one = await open_sql_log(url, tmp_path / "one")
     role = "ALTER ROLE eventapi IN DATABASE {} SET search_path = other"
     postgresql.sql(role.format(url.rpartition("/")[2]))
-    other = await opened(url, tmp_path / "other")
+    other = await open_sql_log(url, tmp_path / "other")
     await append(one, 5)
     lines = await append(other, 2)
     await asyncio.sleep(0.1)
     assert (one.position, other.position) == (5, 2)
-    assert await everything(other) == lines
+    assert await read_all(other) == lines
 
 
 @in_event_loop
 async def test_writers_on_two_machines_make_one_dense_chain(url: str, tmp_path: Path) -> None:
-    logs = [await opened(url, tmp_path / name) for name in ("one", "two")]
+    logs = [await open_sql_log(url, tmp_path / name) for name in ("one", "two")]
     written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(10)))
-    await until(lambda: all(log.position == 40 for log in logs))
-    lines = await everything(logs[0])
+    await wait_until(lambda: all(log.position == 40 for log in logs))
+    lines = await read_all(logs[0])
     assert sorted(lines) == sorted(line for lines in written for line in lines)
 
 
@@ -88,13 +91,16 @@ async def test_a_word_of_somebody_else_at_the_channel_does_no_harm(
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     url = postgresql.new_database()
-    here, there = await opened(url, tmp_path / "here"), await opened(url, tmp_path / "there")
+    here, there = (
+        await open_sql_log(url, tmp_path / "here"),
+        await open_sql_log(url, tmp_path / "there"),
+    )
     await append(here)
-    await until(lambda: there.position == 1)
+    await wait_until(lambda: there.position == 1)
     postgresql.sql(f"NOTIFY eventapi_head, '{word}'", url.rpartition("/")[2])
     lines = await append(here)
-    await until(lambda: there.position == 2)
-    assert (await everything(there, 1), errors) == (lines, [])
+    await wait_until(lambda: there.position == 2)
+    assert (await read_all(there, 1), errors) == (lines, [])
 
 
 # A commit whose outcome is not told
@@ -104,8 +110,8 @@ async def _append_while_cut(
     url: str, server: Server, tmp_path: Path, cut: Cut
 ) -> tuple[SqlLog, list[bytes] | Exception, list[bytes]]:
     """An append whose COMMIT is cut, by one log; what became of it, and what stands there."""
-    async with way_to("127.0.0.1", server.port) as way:
-        log = await opened(by(url, way.port), tmp_path / "mark")
+    async with open_proxy("127.0.0.1", server.port) as way:
+        log = await open_sql_log(with_port(url, way.port), tmp_path / "mark")
         before = await append(log, 2)
         way.cut = cut
         came: list[bytes] | Exception
@@ -113,11 +119,11 @@ async def _append_while_cut(
             came = await append(log, 3)
         except LogUnavailable as error:
             came = error
-        other = await opened(url, tmp_path / "other")
-        there = await everything(other)
+        other = await open_sql_log(url, tmp_path / "other")
+        there = await read_all(other)
         assert there[:2] == before
         more = await append(log, 1)
-        assert await everything(log) == [*there, *more]
+        assert await read_all(log) == [*there, *more]
         return log, came, there[2:]
 
 
@@ -160,23 +166,23 @@ async def test_control_who_does_not_look_calls_a_commit_failed_that_is_there(
 async def test_a_killed_database_is_lost_and_found_again(
     url: str, server: Server, tmp_path: Path
 ) -> None:
-    log = await opened(url, tmp_path / "mark")
+    log = await open_sql_log(url, tmp_path / "mark")
     lines = await append(log, 3)
     server.kill()
     try:
-        await until(lambda: log.lost_for > 0)
+        await wait_until(lambda: log.lost_for > 0)
         assert log.position == 3
         with pytest.raises(LogUnreachable):
-            await everything(log)
+            await read_all(log)
         with pytest.raises(LogUnavailable):
             await append(log)
     finally:
         await asyncio.to_thread(server.start)
-    await until(lambda: not log.lost_for)
-    assert await everything(log) == lines
-    assert await everything(log, 3) == []
+    await wait_until(lambda: not log.lost_for)
+    assert await read_all(log) == lines
+    assert await read_all(log, 3) == []
     lines += await append(log, 2)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
 
 
 @pytest.mark.long
@@ -184,13 +190,13 @@ async def test_a_killed_database_is_lost_and_found_again(
 async def test_who_appends_waits_for_a_database_that_is_soon_back(
     url: str, server: Server, tmp_path: Path
 ) -> None:
-    log = await opened(url, tmp_path / "mark")
+    log = await open_sql_log(url, tmp_path / "mark")
     server.kill()
     appending = asyncio.create_task(append(log, 2, timeout=60))
     await asyncio.to_thread(server.start)
     lines = await appending
-    await until(lambda: not log.lost_for)
-    assert await everything(log) == lines
+    await wait_until(lambda: not log.lost_for)
+    assert await read_all(log) == lines
 
 
 @in_event_loop
@@ -199,12 +205,15 @@ async def test_who_stands_still_with_the_lock_loses_it(
 ) -> None:
     monkeypatch.setattr("events.database.connection.IDLE_SECONDS", 1)
     url = server.new_database()
-    still, other = await opened(url, tmp_path / "still"), await opened(url, tmp_path / "other")
+    still, other = (
+        await open_sql_log(url, tmp_path / "still"),
+        await open_sql_log(url, tmp_path / "other"),
+    )
 
     async def stand_still() -> None:
         async with still.exclusive(1) as appender:
             written = await append(other, 2)  # For a moment it is not free.
-            assert await everything(other) == written
+            assert await read_all(other) == written
             await appender.append(*some_lines(3))
 
     with pytest.raises(LogUnavailable):
@@ -214,12 +223,12 @@ async def test_who_stands_still_with_the_lock_loses_it(
 
 async def _append_after_a_rest(mariadb: MariaDB, url: str, mark: Path) -> None:
     """Append when all connections that rested are closed; whatever fails fails at once."""
-    log = await opened(url, mark)
+    log = await open_sql_log(url, mark)
     await append(log)
     name = url.rpartition("/")[2]
     asked = f"SELECT count(*) FROM information_schema.processlist WHERE db = '{name}'"
     # The one on which the end of the log is looked at does not rest.
-    await until(lambda: mariadb.sql(asked) == "1")
+    await wait_until(lambda: mariadb.sql(asked) == "1")
     async with log.exclusive(0.04) as appender:
         await appender.append(*some_lines(1, appender.head))
 
@@ -253,8 +262,8 @@ async def test_no_statement_has_many_more_bytes_than_it_may(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit, longest = 5_000, 2_000
-    monkeypatch.setattr("events.log.sql.rows.RUN_BYTES", limit)
-    log = await opened(url, tmp_path / "mark")
+    monkeypatch.setattr("events.log.sql.rows.STATEMENT_BYTES", limit)
+    log = await open_sql_log(url, tmp_path / "mark")
     sizes: list[int] = []
 
     def note(*args: Any) -> None:
@@ -265,9 +274,9 @@ async def test_no_statement_has_many_more_bytes_than_it_may(
     assert max(map(len, lines)) <= longest
     assert sum(sizes) > 5 * limit
     assert max(sizes) < 2 * (limit + longest)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
     lines += await append(log, 2)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
 
 
 # A database that is not what it was
@@ -277,7 +286,7 @@ async def test_no_statement_has_many_more_bytes_than_it_may(
 async def test_a_database_that_lost_acknowledged_events_is_not_served(
     url: str, tmp_path: Path
 ) -> None:
-    log = await opened(url, tmp_path / "mark")
+    log = await open_sql_log(url, tmp_path / "mark")
     first = await append(log, 2)
     earlier = log.head
     await append(log, 2)
@@ -285,18 +294,18 @@ async def test_a_database_that_lost_acknowledged_events_is_not_served(
     await _edit(url, EVENTS.delete().where(EVENTS.c.position > 2), back)
     with pytest.raises(MissingEvents, match="4 events were acknowledged"):
         await append(log)
-    await until(lambda: log.lost_for > 0)
+    await wait_until(lambda: log.lost_for > 0)
     assert log.position == 4
     with pytest.raises(MissingEvents) as refused:
-        await opened(url, tmp_path / "mark")
+        await open_sql_log(url, tmp_path / "mark")
     assert f"rm {tmp_path / 'mark'}" in refused.value.message.next
-    elsewhere = await opened(url, tmp_path / "another machine, which never knew")
-    assert await everything(elsewhere) == first
+    elsewhere = await open_sql_log(url, tmp_path / "another machine, which never knew")
+    assert await read_all(elsewhere) == first
 
 
 @in_event_loop
 async def test_another_log_of_the_same_length_is_not_served(url: str, tmp_path: Path) -> None:
-    log = await opened(url, tmp_path / "mark")
+    log = await open_sql_log(url, tmp_path / "mark")
     await append(log, 1)
     lines, head = some_lines(1, size=10)
     await _edit(
@@ -307,17 +316,17 @@ async def test_another_log_of_the_same_length_is_not_served(url: str, tmp_path: 
     with pytest.raises(MissingEvents):
         await append(log)
     with pytest.raises(MissingEvents):
-        await opened(url, tmp_path / "mark")
+        await open_sql_log(url, tmp_path / "mark")
 
 
 @in_event_loop
 async def test_a_row_that_is_gone_is_missed(url: str, tmp_path: Path) -> None:
-    log = await opened(url, tmp_path / "mark")
+    log = await open_sql_log(url, tmp_path / "mark")
     lines = await append(log, 5)
     await _edit(url, EVENTS.delete().where(EVENTS.c.position == 3))
     with pytest.raises(MissingEvents, match="position 3"):
-        await everything(log)
-    assert await everything(log, 3) == lines[3:]
+        await read_all(log)
+    assert await read_all(log, 3) == lines[3:]
 
 
 @in_event_loop
@@ -327,12 +336,12 @@ async def test_a_false_word_of_an_end_that_is_not_there_is_not_served(
     """Why nobody else is to connect to the database, as the operating guide says."""
     monkeypatch.setattr("events.log.sql.log._HEARTBEAT_SECONDS", 0.01)
     url = postgresql.new_database()
-    log = await opened(url, tmp_path / "mark")
+    log = await open_sql_log(url, tmp_path / "mark")
     await append(log)
-    await until(lambda: not log.lost_for)
+    await wait_until(lambda: not log.lost_for)
     name = url.rpartition("/")[2]
     postgresql.sql(f"NOTIFY eventapi_head, 'public 9 {'0' * 64}'", name)
-    await until(lambda: log.lost_for > 0)
+    await wait_until(lambda: log.lost_for > 0)
     with pytest.raises(MissingEvents):
         await append(log)
 

@@ -15,7 +15,7 @@ from events.database.connection import Database
 from events.errors import MissingEvents
 from events.log.sql.log import SqlLog
 from tests.events.log_helpers import append, in_event_loop
-from tests.events.rows import opened, until
+from tests.events.rows import open_sql_log, wait_until
 from tests.servers.postgresql import PostgreSQL
 
 LOSSES = 3
@@ -25,7 +25,7 @@ class Loose(Database):
     """A planted bug: the connection on which somebody listened is used again by others."""
 
     @asynccontextmanager
-    async def called_at(
+    async def listen(
         self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
     ) -> AsyncIterator[None]:
         raw = (await connection.get_raw_connection()).driver_connection
@@ -42,14 +42,14 @@ class Counting:
 
         class Database(kind):  # type: ignore[misc, valid-type]
             @asynccontextmanager
-            async def called_at(
+            async def listen(
                 self, connection: AsyncConnection, channel: str, heard: Callable[[str], None]
             ) -> AsyncIterator[None]:
                 def noted(word: str) -> None:
                     heard_here.append(word)
                     heard(word)
 
-                async with super().called_at(connection, channel, noted):
+                async with super().listen(connection, channel, noted):
                     yield
 
         self.kind: type[Database] = Database
@@ -59,7 +59,7 @@ async def heard_after_losses(
     kind: type[Database], url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> int:
     """How often one append is heard by a log that was lost and found a few times."""
-    left, look = LOSSES, SqlLog._look
+    left, look = LOSSES, SqlLog._poll_head
 
     async def lose(log: SqlLog, connection: AsyncConnection) -> None:
         nonlocal left
@@ -69,14 +69,14 @@ async def heard_after_losses(
         await look(log, connection)
 
     counting = Counting(kind)
-    other = await opened(url, folder / "other")
-    log = await opened(url, folder / "log", counting.kind)
+    other = await open_sql_log(url, folder / "other")
+    log = await open_sql_log(url, folder / "log", counting.kind)
     monkeypatch.setattr("events.log.sql.log._FIRST_PAUSE_SECONDS", 0)
     monkeypatch.setattr("events.log.sql.log._HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(SqlLog, "_look", lose)
-    await until(lambda: not left and not log.lost_for)
+    monkeypatch.setattr(SqlLog, "_poll_head", lose)
+    await wait_until(lambda: not left and not log.lost_for)
     await append(other)
-    await until(lambda: bool(counting.heard))
+    await wait_until(lambda: bool(counting.heard))
     return len(counting.heard)
 
 
@@ -102,11 +102,11 @@ async def errors_after_the_end(kind: type[Database], url: str, folder: Path) -> 
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: errors.append(context["exception"])
     )
-    database, other = await kind.open(url), await opened(url, folder / "other")
+    database, other = await kind.open(url), await open_sql_log(url, folder / "other")
     log = await SqlLog.open(database, folder / "log")
     # Listening begins once the log is looked at, and then the log knows of appends.
     await append(other)
-    await until(lambda: log.position == 1)
+    await wait_until(lambda: log.position == 1)
     await log.close()
     await append(other)
     async with database.reading.connect() as connection:
