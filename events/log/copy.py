@@ -1,4 +1,4 @@
-"""Copying a log into another, whatever the two are kept in."""
+"""Copy a log into another one, of any two adapters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from events.log.port import Appender, EventLog, Head
 from events.record import START, Record
 
 _BYTES_PER_APPEND = 1 << 22
-"""About so much is appended at once: each append waits for the disk."""
+"""The approximate size of one append: larger ones wait less often for the disk."""
 
 
 async def copy(
@@ -23,12 +23,12 @@ async def copy(
     timeout: float,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Bring the target to what the source is up to a position, byte for byte; how many were new.
+    """Copy the source up to a position, byte for byte; return how many events were new.
 
-    A target with a part of it goes on from there, so who was interrupted begins again, and the
-    chain is followed on the way. ``progress`` is called with the position reached. Raises
-    `DivergedLog` where the target is no such part, and what the port raises; the lock of the target
-    is waited for so many seconds.
+    A target that already has the first events is completed, so an interrupted copy can be started
+    again. Every line is checked against the chain of hashes. ``progress`` is called with the
+    position reached; ``timeout`` limits the wait for the target's lock, in seconds. Raises
+    `DivergedLog` if the target is not a prefix of the source, and what the port raises.
     """
     async with target.exclusive(timeout) as appender:
         before = appender.head
@@ -49,9 +49,10 @@ async def copy(
 
 
 async def resume_point(source: EventLog, head: Head, upto: int) -> Record:
-    """The place in the source where a target ends; the chain tells for all before it.
+    """Return the record of the source at which a target ends, with its position and hash.
 
-    Raises `DivergedLog` where the target is no part of what the source is up to a position.
+    The hash covers all events before it. Raises `DivergedLog` if the target is not a prefix of the
+    source up to the position.
     """
     if head.position > upto:
         raise DivergedLog(f"the copy has {head.position:,} events, the log only {upto:,}")

@@ -109,7 +109,7 @@ class _OwnLog(SqlLog):
 
     async def close(self) -> None:
         await super().close()
-        await self._database.close()
+        await self.database.close()
 
 
 class _OwnVault(SqlVault):

@@ -1,8 +1,8 @@
 """The signing store of a log in a database: one row, and the private key in the vault's table.
 
 The row says which checkpoint is the newest, and where that was recorded: the database
-(`events.database.connection.place_of`) and, on PostgreSQL, the number of the transaction that wrote the row. A
-dump that is loaded writes the row anew under another number, so it is recognised also where it is
+(`events.database.identity.database_identity`) and, on PostgreSQL, the number of the transaction that
+wrote the row. A dump that is loaded writes the row anew under another number, so it is recognised also where it is
 loaded into the tables that were there. MySQL and MariaDB do not show that number; there the time at
 which the table was made has to do, so loading rows into the old tables is not recognised.
 
@@ -23,15 +23,10 @@ from msgspec.structs import replace
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database.connection import (
-    KEYS,
-    SIGNING,
-    Database,
-    database_identity,
-    is_lock_timeout,
-    transaction_id,
-    translate_errors,
-)
+from events.database.connection import Database
+from events.database.failures import is_lock_timeout, translate_errors
+from events.database.identity import database_identity, transaction_id
+from events.database.tables import KEYS, SIGNING
 from events.errors import LogUnavailable
 from events.io.files import write_durably
 from events.io.tasks import run_in_thread

@@ -59,9 +59,9 @@ def while_lost(
     """What ``ready`` answered before, while, and after the database was lost; and a detail."""
     with OverDatabase(server, data) as api:
 
-        def noting(log: SqlLog, *, is_lost: bool, error: Exception | None = None) -> None:
-            note(log, is_lost=is_lost, error=error)
-            api.noted.append(is_lost)
+        def noting(log: SqlLog, *, is_connected: bool, error: Exception | None = None) -> None:
+            note(log, is_connected=is_connected, error=error)
+            api.noted.append(not is_connected)
 
         monkeypatch.setattr(SqlLog, "_set_connected", noting)
         answers = [api.status("/ready")]

@@ -16,7 +16,8 @@ import pytest
 from cryptography import x509
 from sqlalchemy import text
 
-from events.database.connection import Database, reason_of
+from events.database.connection import Database
+from events.database.failures import reason_of
 from events.errors import ConfigurationError
 from tests.eventapi.cli.running import message_in, run
 from tests.events.log_helpers import append, at_end, in_event_loop, read_all

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from events.database import connection as database_module
 from events.database.connection import Database
+from events.database.tables import KEYS
 from events.errors import SigningSuspended
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.merkle import leaf_hash, root_of
@@ -115,9 +115,7 @@ async def _seed(url: str) -> bytes:
     try:
         async with database.reading.connect() as connection:
             found = await connection.scalar(
-                database_module.KEYS.select()
-                .with_only_columns(database_module.KEYS.c.key)
-                .where(database_module.KEYS.c.subject == "log")
+                KEYS.select().with_only_columns(KEYS.c.key).where(KEYS.c.subject == "log")
             )
             assert isinstance(found, bytes)
             return found
@@ -215,7 +213,7 @@ async def test_a_row_whose_key_is_gone_signs_nothing(url: str, tmp_path: Path) -
     await signed(url, tmp_path / "1", 5)
     database = await Database.open(url)
     async with database.transaction() as connection:
-        await connection.execute(database_module.KEYS.delete())
+        await connection.execute(KEYS.delete())
     await database.close()
     await suspended(url, tmp_path / "fresh", 9, "is not here")
 

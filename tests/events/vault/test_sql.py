@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy import text
 
-from events.database.connection import KEYS, Database
+from events.database.connection import Database
+from events.database.tables import KEYS
 from events.log.sql.log import SqlLog
 from events.vault.sql import SqlVault
 from tests.events.log_helpers import at_end, in_event_loop, some_lines
@@ -70,7 +71,7 @@ async def test_no_statement_has_more_keys_than_it_may(url: str) -> None:
     def note(*args: Any) -> None:
         rows.append(len(args[3]))
 
-    sqlalchemy.event.listen(database._writing.sync_engine, "before_cursor_execute", note)
+    sqlalchemy.event.listen(database.writing.sync_engine, "before_cursor_execute", note)
     old = {f"users/{number}": b"o" * 32 for number in range(600)}
     new = {f"users/{number}": b"n" * 32 for number in range(1_300)}
     await vault.put(old)
@@ -98,15 +99,13 @@ async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more
     postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that is under way at another server may, and a vacuum then passes over it."""
-    monkeypatch.setattr(
-        "events.database.connection.IDLE_SECONDS", 600
-    )  # The batch stays under way.
+    monkeypatch.setattr("events.database.drivers.IDLE_SECONDS", 600)  # The batch stays under way.
     url, key = postgresql.new_database(), bytes(range(100, 132))
     log, other = (
         await open_sql_log(url, tmp_path / "log"),
         await open_sql_log(url, tmp_path / "other"),
     )
-    vault = SqlVault(log._database)
+    vault = SqlVault(log.database)
     await vault.put({"users/1": key})
     async with other.exclusive(1):
         await vault.destroy(["users/1"])

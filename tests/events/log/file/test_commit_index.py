@@ -127,7 +127,7 @@ def test_no_flipped_bit_makes_a_publication_that_never_was(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the word and of both slots: it is refused, or it does not matter."""
-    monkeypatch.setattr("events.log.file.commit_index._TRIES", 2)
+    monkeypatch.setattr("events.log.file.commit_index._READ_ATTEMPTS", 2)
     mark = CommitIndex(path)
     for position in (1, 2):
         _publish(mark, position)

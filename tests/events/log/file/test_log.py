@@ -11,6 +11,7 @@ import pytest
 
 from events.errors import ConfigurationError, LogFenced, LogUnavailable, StorageFull
 from events.io import files
+from events.log.file import lines as lines_module
 from events.log.file import log as jsonl
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.log import JsonlLog
@@ -98,7 +99,7 @@ async def test_a_directory_is_synced_that_another_made_and_may_not_have_lived_to
 async def test_the_index_of_offsets_leads_to_any_range(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "_INDEX_EVERY", 10)
+    monkeypatch.setattr(lines_module, "POSITIONS_PER_INDEX_ENTRY", 10)
     async with open_file_log(path) as log:
         lines = [line for _ in range(12) for line in await append(log, 4)]
         for after in (30, 0, 47, 9, 10, 11, -1, 25):
@@ -125,7 +126,7 @@ async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
         monkeypatch.setattr(log, "_chunks", counted)
         for position in (1, 2, 257, 2_500, 4_999, 5_000):
             assert await read_all(log, position - 1, position) == [lines[position - 1]]
-        assert read < 6 * 3 * jsonl.PIECE_BYTES < 6 * path.stat().st_size
+        assert read < 6 * 3 * lines_module.BYTES_PER_RUN < 6 * path.stat().st_size
 
 
 # No room, and other refusals of a write

@@ -101,7 +101,7 @@ async def test_a_mark_that_is_missing_is_made_anew_from_the_whole_log(path: Path
 async def test_a_word_that_a_dying_writer_left_behind_its_slot_is_brought_up(path: Path) -> None:
     _lay(path, file_bytes(LINES), published=30)
     async with open_file_log(path) as log:
-        log._mark._words[0] = 20
+        log._commit_index._words[0] = 20
         assert await recover(log) == HEAD
         assert log.position == 30
 
@@ -126,8 +126,8 @@ async def test_control_lines_that_do_not_know_of_each_other_are_kept_in_part(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group, _ = some_lines(5, HEADS[3], remaining=True)
-    real = recovery._continues
-    monkeypatch.setattr(recovery, "_continues", lambda line, head: (real(line, head)[0], 0))
+    real = recovery._extend
+    monkeypatch.setattr(recovery, "_extend", lambda line, head: (real(line, head)[0], 0))
     _lay(path, file_bytes(LINES[:3]) + file_bytes(group[:2]), published=2)
     async with open_file_log(path) as log:
         assert (await recover(log)).position == 5
@@ -381,7 +381,7 @@ async def test_a_log_that_is_not_to_be_begun_is_not_made(path: Path) -> None:
 async def test_no_flipped_bit_of_the_mark_costs_a_published_line(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.log.file.commit_index._TRIES", 2)
+    monkeypatch.setattr("events.log.file.commit_index._READ_ATTEMPTS", 2)
     _lay(path, file_bytes(LINES[:20]), published=20)
     publish(path, LINES, HEAD)
     path.write_bytes(file_bytes(LINES))

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from events.database.connection import EVENTS, HEAD, Database
+from events.database.connection import Database
+from events.database.tables import EVENTS, HEAD
 from events.errors import (
     ConfigurationError,
     LogUnavailable,
@@ -203,7 +204,7 @@ async def test_who_appends_waits_for_a_database_that_is_soon_back(
 async def test_who_stands_still_with_the_lock_loses_it(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.database.connection.IDLE_SECONDS", 1)
+    monkeypatch.setattr("events.database.drivers.IDLE_SECONDS", 1)
     url = server.new_database()
     still, other = (
         await open_sql_log(url, tmp_path / "still"),
@@ -237,7 +238,7 @@ async def _append_after_a_rest(mariadb: MariaDB, url: str, mark: Path) -> None:
 async def test_connections_that_were_closed_because_they_rested_are_not_missed(
     mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.database.connection.IDLE_SECONDS", 1)
+    monkeypatch.setattr("events.database.drivers.IDLE_SECONDS", 1)
     await _append_after_a_rest(mariadb, mariadb.new_database(), tmp_path / "mark")
 
 
@@ -248,7 +249,7 @@ async def test_control_whoever_does_not_ask_misses_them(
     def unasked(*args: Any, **options: Any) -> AsyncEngine:
         return create_async_engine(*args, **options | {"pool_pre_ping": False})
 
-    monkeypatch.setattr("events.database.connection.IDLE_SECONDS", 1)
+    monkeypatch.setattr("events.database.drivers.IDLE_SECONDS", 1)
     monkeypatch.setattr("events.database.connection.create_async_engine", unasked)
     with pytest.raises(LogUnreachable):
         await _append_after_a_rest(mariadb, mariadb.new_database(), tmp_path / "mark")
@@ -269,7 +270,7 @@ async def test_no_statement_has_many_more_bytes_than_it_may(
     def note(*args: Any) -> None:
         sizes.append(len(repr(args[3])))
 
-    sqlalchemy.event.listen(log._database._writing.sync_engine, "before_cursor_execute", note)
+    sqlalchemy.event.listen(log.database.writing.sync_engine, "before_cursor_execute", note)
     lines = await append(log, 30, size=1_000)
     assert max(map(len, lines)) <= longest
     assert sum(sizes) > 5 * limit
@@ -383,11 +384,17 @@ async def test_a_database_that_is_not_there_is_told_without_its_password(address
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("postgresql://u:p@h:1/d?sslrootcert=x", "the one option of such an address is sslmode"),
-        ("postgresql://u:p@h:1/d?sslmode=require&sslmode=disable", "is sslmode, once"),
-        ("mysql://u:p@h:1/d?ssl=true&ssl=true", "is ssl, once"),
-        ("mysql://u:p@h:1/d?sslmode=require", "the one option of such an address is ssl"),
-        ("mysql://u:p@h:1/d?ssl=required", "the option ssl is true"),
+        (
+            "postgresql://u:p@h:1/d?sslrootcert=x",
+            "only option of a postgresql:// address is sslmode",
+        ),
+        (
+            "postgresql://u:p@h:1/d?sslmode=require&sslmode=disable",
+            "is sslmode; give it at most once",
+        ),
+        ("mysql://u:p@h:1/d?ssl=true&ssl=true", "is ssl; give it at most once"),
+        ("mysql://u:p@h:1/d?sslmode=require", "only option of a mysql:// address is ssl"),
+        ("mysql://u:p@h:1/d?ssl=required", "the option ssl must be true"),
         ("mysql://u:p@h:1/", "postgresql://USER"),
         ("mysql://u:p@db..example:1/d", "postgresql://USER"),
         ("postgresql://u:p@h:99999/d", "postgresql://USER"),

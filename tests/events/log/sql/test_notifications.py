@@ -71,7 +71,7 @@ async def heard_after_losses(
     counting = Counting(kind)
     other = await open_sql_log(url, folder / "other")
     log = await open_sql_log(url, folder / "log", counting.kind)
-    monkeypatch.setattr("events.log.sql.log._FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("events.log.sql.log._FIRST_RETRY_SECONDS", 0)
     monkeypatch.setattr("events.log.sql.log._HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(SqlLog, "_poll_head", lose)
     await wait_until(lambda: not left and not log.lost_for)
