@@ -1,4 +1,4 @@
-"""Copying between any two logs: byte for byte, from where it was left, and never into another."""
+"""Copies between any two adapters: byte for byte, resumable, and never into another log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from events.log.copy import copy
 from events.log.file.log import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
-from tests.events.log_helpers import in_event_loop, read_all, some_lines
+from tests.events.log_helpers import read_all, some_lines
 
 LINES, HEAD = some_lines(12, size=100)
 
 
 @asynccontextmanager
 async def log_of(kind: str, path: Path, lines: list[bytes]) -> AsyncIterator[EventLog]:
-    """A log of an adapter, with these lines."""
+    """Open a log of an adapter that has these lines."""
     log: EventLog = JsonlLog(path) if kind == "jsonl" else MemoryLog()
     try:
         if lines:
@@ -40,8 +40,7 @@ def _hash_of(line: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("kinds", "had"), [*product(product(["jsonl", "memory"], repeat=2), [0, 5, 12])]
 )
-@in_event_loop
-async def test_the_copy_has_the_lines_byte_for_byte(
+async def test_a_copy_has_the_same_lines_and_resumes_a_partial_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, str], had: int
 ) -> None:
     monkeypatch.setattr(copy_module, "_BYTES_PER_APPEND", 1_000)
@@ -56,8 +55,7 @@ async def test_the_copy_has_the_lines_byte_for_byte(
         assert await copy(source, target, 12, timeout=5) == 0
 
 
-@in_event_loop
-async def test_as_far_as_asked_and_no_further(tmp_path: Path) -> None:
+async def test_a_copy_ends_at_the_requested_position(tmp_path: Path) -> None:
     async with (
         log_of("memory", tmp_path, LINES) as source,
         log_of("jsonl", tmp_path / "target", []) as target,
@@ -68,8 +66,7 @@ async def test_as_far_as_asked_and_no_further(tmp_path: Path) -> None:
             await copy(source, target, 6, timeout=5)
 
 
-@in_event_loop
-async def test_another_log_is_left_alone(tmp_path: Path) -> None:
+async def test_a_copy_into_another_log_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     others, _ = some_lines(5, size=90)
     async with (
         log_of("memory", tmp_path, LINES) as source,
@@ -80,7 +77,6 @@ async def test_another_log_is_left_alone(tmp_path: Path) -> None:
         assert await read_all(target) == others
 
 
-@in_event_loop
 async def test_a_broken_chain_is_not_copied(tmp_path: Path) -> None:
     broken = [*LINES[:5], LINES[5].replace(b"items/6", b"items/9"), *LINES[6:]]
     async with (
