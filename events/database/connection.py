@@ -1,4 +1,4 @@
-"""Connections to the database that keeps a log and its vault, and their transactions.
+"""Connections to the database of a log and its vault, and their transactions.
 
 SQLAlchemy hides most differences between PostgreSQL, MySQL and MariaDB. The code that handles the
 rest is in this package, and in `events.log.sql.rows`.
@@ -65,7 +65,7 @@ class Database:
 
     @classmethod
     async def open(cls, url: str, patience: float = 0, *, begin: bool = True) -> Database:
-        """Connect, and check that commits are durable; with ``begin``, create the tables, too.
+        """Connect and check that commits are durable; with ``begin``, create the tables.
 
         For ``patience`` seconds, an unreachable database is tried again. Raises
         `ConfigurationError`.
@@ -135,7 +135,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Yield the current transaction, which ends later, or one that is committed at the end."""
+        """Yield the current transaction, or a new one that is committed at the end."""
         if self.current_transaction is not None:
             yield self.current_transaction
             return
@@ -156,7 +156,7 @@ class Database:
         await connection.execute(insert, rows)
 
     def connection(self) -> AsyncConnection:
-        """Return a connection to start and to close, whose first statement begins a transaction."""
+        """Return an unstarted connection; its first statement begins a transaction."""
         return self.writing.connect()
 
     async def vacuum(self) -> None:
@@ -173,7 +173,7 @@ class Database:
     async def listen(
         self, connection: AsyncConnection, channel: str, on_notify: Callable[[str], None]
     ) -> AsyncIterator[None]:
-        """Inside, call ``on_notify`` with the payload of each NOTIFY on a channel of PostgreSQL.
+        """Inside, call ``on_notify`` with each NOTIFY payload of a PostgreSQL channel.
 
         At the end the connection is closed, because in the pool it would go on listening.
         """

@@ -1,4 +1,4 @@
-"""From a URL to the arguments of a driver: PostgreSQL by asyncpg, MySQL and MariaDB by asyncmy."""
+"""Driver arguments of a URL: asyncpg for PostgreSQL, asyncmy for MySQL, MariaDB."""
 
 from __future__ import annotations
 

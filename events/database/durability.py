@@ -23,7 +23,7 @@ async def check_commits_are_durable(connection: AsyncConnection) -> None:
 
 
 async def _check_postgresql(connection: AsyncConnection) -> None:
-    """Check the settings of PostgreSQL's manual, chapter Reliability and the Write-Ahead Log."""
+    """Check three settings (PostgreSQL's manual, Reliability and the Write-Ahead Log)."""
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if (await connection.scalar(text(f"SHOW {name}"))) == "off":
             raise ConfigurationError(UNSAFE_DATABASE.fill(name=name, value="off", good="on"))

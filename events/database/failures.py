@@ -1,4 +1,4 @@
-"""Errors of databases: which ones there are, what they mean, and how a person reads them."""
+"""Errors of databases: their kinds, and their translation for callers and people."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def is_lock_timeout(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the cause of an error in one line, without the statement and its parameters."""
+    """Return the cause of an error in one line, without statement and parameters."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     reason = error.orig if isinstance(error, DBAPIError) else error

@@ -37,7 +37,7 @@ async def database_identity(connection: AsyncConnection) -> str:
 
 
 async def transaction_id(connection: AsyncConnection) -> str:
-    """Return the current transaction's id, which PostgreSQL stores in the rows that it changes.
+    """Return the id of the current transaction, which PostgreSQL stores in its rows.
 
     Empty for other databases.
     """

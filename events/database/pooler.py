@@ -30,7 +30,7 @@ _REFUSALS: Final = ("unsupported startup parameter", "statement pooling mode")
 
 
 async def check_connection_is_own(reading: AsyncEngine, writing: AsyncEngine) -> None:
-    """Raise `ConfigurationError` if two transactions of a client may use different connections.
+    """Raise `ConfigurationError` if transactions of one client change connections.
 
     While one client is idle and another one is in a transaction, a pooler gives the second one the
     connection of the first, and later another connection to the first. PostgreSQL itself never does.
@@ -47,7 +47,7 @@ async def check_connection_is_own(reading: AsyncEngine, writing: AsyncEngine) ->
 
 
 def refusal_of_pooler(error: BaseException) -> str | None:
-    """Return the advice for an error that only a pooler causes, or None for any other error."""
+    """Return advice about an error that only a pooler causes, or None."""
     original = error.orig if isinstance(error, DBAPIError) else error
     first, *_ = str(original).splitlines() or [""]
     if getattr(original, "sqlstate", None) in _PREPARED or any(one in first for one in _REFUSALS):

@@ -63,7 +63,7 @@ def _is_host(host: str) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """Return the URL without its password; hide all of it if the password's place is uncertain.
+    """Return the URL without its password; hide all of it if that is uncertain.
 
     A password may contain any character, also an ``@``, ``/`` or ``#`` that should have been
     percent-encoded. So it ends at the last ``@``.

@@ -1,4 +1,4 @@
-"""Create files that are whole or absent after a crash, with a defined mode and owner.
+"""Create files that are complete or absent after a crash; set mode and owner.
 
 A new file or directory gets its mode regardless of the umask. If root creates it, it gets the owner
 of its directory: a command that root runs leaves no file behind that the server cannot open.
@@ -80,7 +80,7 @@ def open_or_make(path: Path, flags: int, mode: int = PRIVATE) -> int:
 
 
 def make_file(path: Path, flags: int, mode: int = PRIVATE) -> int:
-    """Create a file and open it; raises `FileExistsError` for an existing file or link."""
+    """Create a file and open it; raises `FileExistsError`, also for a link."""
     descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         set_owner(descriptor, path, mode)
@@ -101,7 +101,7 @@ def open_or_make_file(path: Path, flags: int, mode: int = PRIVATE) -> Iterator[i
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the exclusive lock of a file; raises `FileNotFoundError`."""
+    """Whether a process has an exclusive lock on a file; raises `FileNotFoundError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -121,7 +121,7 @@ def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:
 
 
 def make_private(path: Path, content: bytes) -> None:
-    """Create a complete file with mode 0600, unless it exists; an existing one is kept."""
+    """Create a complete file with mode 0600, but never replace an existing one."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     descriptor = make_file(temporary, os.O_WRONLY)
     try:
@@ -138,7 +138,7 @@ def make_private(path: Path, content: bytes) -> None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is complete or absent after a crash: temp, fsync, rename, fsync."""
+    """Write a file that is complete or absent after a crash: fsync, rename, fsync."""
     # A random name, because another process may be writing the same file.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
@@ -205,7 +205,7 @@ def permission_hint(path: Path, error: OSError) -> str:
 
 
 def wrong_kind_message(path: Path) -> Message | None:
-    """Return the message about a directory, pipe or device at a path; None for a file or nothing."""
+    """Return the error about a directory, pipe or device at a path, or None."""
     try:
         mode = path.stat().st_mode  # Only one call: another process may be creating the file.
     except OSError:

@@ -29,7 +29,7 @@ def disable_reports() -> None:
 async def report_slow_start(
     work: Awaitable[T], report: Callable[[float], None], first: float = FIRST_SECONDS
 ) -> T:
-    """Await ``work``; call ``report`` with the seconds waited after ``first``, then every 10 s."""
+    """Await ``work``; report the seconds waited after ``first``, then every 10 s."""
 
     async def remind() -> None:
         begun = asyncio.get_running_loop().time()

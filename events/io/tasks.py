@@ -1,4 +1,4 @@
-"""Wait for work that ignores cancellation, or outlives it: threads and stubborn tasks."""
+"""Wait for work that ignores cancellation, or outlives it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RECANCEL_SECONDS: Final = 0.1
 
 
 async def run_in_thread(work: Callable[[], T]) -> T:
-    """Run work in a thread; return only when it has ended, even if this task is cancelled."""
+    """Run work in a thread; return only when it has ended, even if cancelled."""
     running = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(running)

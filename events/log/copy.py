@@ -23,7 +23,7 @@ async def copy(
     timeout: float,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Copy the source up to a position, byte for byte; return how many events were new.
+    """Copy the source up to a position, byte for byte; return how many were new.
 
     A target that already has the first events is completed, so an interrupted copy can be started
     again. Every line is checked against the chain of hashes. ``progress`` is called with the
@@ -49,7 +49,7 @@ async def copy(
 
 
 async def resume_point(source: EventLog, head: Head, upto: int) -> Record:
-    """Return the record of the source at which a target ends, with its position and hash.
+    """Return the record of the source, by position and hash, at which a target ends.
 
     The hash covers all events before it. Raises `DivergedLog` if the target is not a prefix of the
     source up to the position.

@@ -11,7 +11,7 @@ from events.errors import LogUnavailable
 
 @asynccontextmanager
 async def acquire_within(mutex: asyncio.Lock, timeout: float) -> AsyncIterator[None]:
-    """Hold a mutex; raises `LogUnavailable` if it is not free within ``timeout`` seconds."""
+    """Hold a mutex; raises `LogUnavailable` if it is not free within the timeout."""
     try:
         async with asyncio.timeout(timeout):
             await mutex.acquire()

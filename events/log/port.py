@@ -1,4 +1,4 @@
-"""The log port: the only source of truth, and the lock on it, the only coordination."""
+"""The log port: the only source of truth, with the lock, the only coordination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     hash: bytes = GENESIS
 
     def matches(self, line: bytes) -> bool:
-        """Whether a line, without its newline, is the record at this head, judged by its hash."""
+        """Whether a line, without its newline, is the record at this head, by its hash."""
         return line.endswith(b',"hash":"%b"}' % self.hash.hex().encode())
 
 
@@ -77,13 +77,13 @@ class EventLog(Protocol):
 
     @property
     def lost_for(self) -> float:
-        """For how many seconds the store has been unreachable; 0 if it is reachable, or a file.
+        """Seconds since the store became unreachable; 0 if it is reachable, or a file.
 
         While it is unreachable, `position` does not change.
         """
 
     def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
-        """Yield published lines after ``after`` up to ``upto`` (default: the current head), in runs.
+        """Yield published lines after ``after`` up to ``upto`` (by default all), in runs.
 
         The lines have no newlines, and are byte for byte as they were appended. Raises `DamagedLog`
         if there are fewer than were published.
@@ -98,7 +98,7 @@ class EventLog(Protocol):
         """
 
     async def release_reserve(self) -> bool:
-        """Free the reserve for other writes that take rights away, such as those of the vault.
+        """Free the reserve for other writes that take rights away, such as the vault's.
 
         Returns whether there was any; see `Appender.keep_reserve`.
         """

@@ -1,4 +1,4 @@
-"""The vault: per-user keys that can be destroyed, and tombstones of those that were."""
+"""The vault: per-user keys that can be destroyed, and tombstones of those."""
 
 from __future__ import annotations
 

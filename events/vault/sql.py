@@ -37,7 +37,7 @@ _translate_errors = partial(translate_errors, VaultUnavailable, "the vault")
 
 
 class SqlVault:
-    """Keys in a table of two columns; safe for any number of processes on any number of machines."""
+    """Keys in a table; safe for any number of processes on any number of machines."""
 
     def __init__(self, database: Database) -> None:
         """Use an open database, which the caller closes."""

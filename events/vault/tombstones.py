@@ -1,4 +1,4 @@
-"""Tombstones: which subjects were erased, and the fingerprints of their destroyed keys.
+"""Tombstones: the erased subjects, with fingerprints of their destroyed keys.
 
 A tombstone is a subject and the SHA-256 of the destroyed key. A copy of the vault from before the
 erasure still has that key: the fingerprint distinguishes it from the key of another user who got the
@@ -19,7 +19,7 @@ UNKNOWN = b""
 
 
 def fingerprint(key: bytes) -> bytes:
-    """Return the SHA-256 of a key, 32 bytes. It reveals nothing, because keys are random."""
+    """Return the SHA-256 of a key, which reveals nothing because keys are random."""
     return sha256(key).digest()
 
 
@@ -47,7 +47,7 @@ async def contents_of(vault: Vault) -> VaultContents:
 
 
 def may_be_destroyed(subject: str, key: bytes, own: VaultContents, copy: VaultContents) -> bool:
-    """Whether a key of a copy may be a destroyed one, by the tombstones of either vault.
+    """Whether a key of a copy may be a destroyed one, by the tombstones of both.
 
     A tombstone without a fingerprint in ``own`` may be that of any key of the subject, unless the
     copy has the same tombstone, because then it got the key after the erasure.

@@ -49,7 +49,7 @@ def keyring(*subjects: str) -> Keyring:
 def some_lines(
     count: int, head: Head = EMPTY, *, remaining: bool = False, size: int = 0
 ) -> tuple[list[bytes], Head]:
-    """Make ``count`` lines that continue ``head``; return them and the head after them.
+    """Make ``count`` lines that continue ``head``; return them and the new head.
 
     With ``remaining``, recovery keeps all of them or none. ``size`` is the length of their text.
     """
@@ -107,12 +107,12 @@ def publish(path: Path, lines: Sequence[bytes], head: Head) -> None:
 
 
 def set_polled_position(index: Path, position: int) -> None:
-    """Store the word that readers poll, as a writer that dies before it stores it leaves it."""
+    """Set the word that readers poll, as if a writer died before it stored it."""
     overwrite(index, 0, struct.pack("=Q", position))
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
-    """Overwrite bytes of a file in place; processes that map the file see them at once."""
+    """Overwrite bytes of a file in place; its mappings show them at once."""
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(data)

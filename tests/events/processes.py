@@ -30,7 +30,7 @@ async def _hold(path: Path) -> None:
 
 
 async def _half(path: Path) -> None:
-    """Lock the log and stop in the middle of a write: the file has two and a half more lines."""
+    """Lock the log and stop in the middle of a write, after two and a half lines."""
     async with open_file_log(path) as log, log.exclusive(5) as appender:
         lines, _ = some_lines(3, appender.head)
         torn = b"\n".join(lines)[: -len(lines[-1]) // 2]

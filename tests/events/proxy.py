@@ -74,7 +74,7 @@ class Proxy:
     async def _accept_tls(
         self, client: asyncio.StreamReader, back: asyncio.StreamWriter
     ) -> bytes | None:
-        """Return the bytes read so far, to be forwarded; None if the client refuses the certificate."""
+        """Return the bytes to forward, or None if the client refuses the certificate."""
         if self.tls is None:
             return b""
         first = await client.readexactly(len(_SSL_REQUEST))

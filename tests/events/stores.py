@@ -1,4 +1,4 @@
-"""Every kind of store with a log and its vault: new ones are empty, and can be opened repeatedly."""
+"""Every kind of store with a log and its vault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commit index: how far the log is published, in a memory-mapped page beside it.
+"""The commit index: how far the log is published, in a memory-mapped page.
 
 Its file, ``events.jsonl.mark``, is one page of 4,096 bytes, which all processes of the machine map::
 
@@ -53,7 +53,7 @@ _RETRY_SECONDS = 0.0001
 
 
 class CommitPoint(msgspec.Struct, frozen=True, gc=False):
-    """A publication: the log is durable up to byte ``offset``, the end of the line at ``head``."""
+    """A publication: the log is durable up to byte ``offset``, where ``head`` ends."""
 
     offset: int = 0
     head: Head = Head()
@@ -71,7 +71,7 @@ def read_commit_point(path: Path) -> CommitPoint:
 
 
 def _read_slots(page: bytes) -> list[CommitPoint]:
-    """Decode both slots, in their order; a slot with a wrong CRC counts as never written."""
+    """Decode both slots, in order; a slot with a wrong CRC counts as never written."""
     found = []
     for at in _SLOTS:
         body = page[at : at + _SLOT.size]
@@ -94,7 +94,7 @@ def _consistent_slot(path: Path, read_page: Callable[[], bytes]) -> CommitPoint:
 
 
 def _create(path: Path) -> None:
-    """Create a commit index without publications, unless another process just created one."""
+    """Create an empty commit index, unless another process has just created one."""
     # Allocate real blocks: a store into a hole raises SIGBUS on a full disk.
     page = bytearray(_PAGE_BYTES)
     page[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] = _MAGIC
@@ -111,7 +111,7 @@ def _create(path: Path) -> None:
 
 
 class CommitIndex:
-    """The durable high-water mark of the log: readers see all lines up to it, and no line past it.
+    """The durable high-water mark of the log: no reader sees a line past it.
 
     As Raft's commit index and Kafka's high watermark, it separates committed records from those
     that may still be lost. Only the holder of the log's lock changes it; all processes read it.
@@ -134,7 +134,7 @@ class CommitIndex:
 
     @classmethod
     def open_for_reading(cls, path: Path) -> CommitIndex:
-        """Map an existing page read-only; raises as the constructor, and `FileNotFoundError`."""
+        """Map an existing page read-only; raises as the constructor."""
         index = cls.__new__(cls)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < _PAGE_BYTES:
@@ -181,7 +181,7 @@ class CommitIndex:
         return _consistent_slot(self.path, lambda: self._page[:_USED_BYTES])
 
     def publish(self, offset: int, head: Head) -> None:
-        """Publish to every process that the log is durable up to ``offset``, where ``head`` ends."""
+        """Publish that the log is durable up to ``offset``, where ``head`` ends."""
         first, _ = _read_slots(self._page[:_USED_BYTES])
         # Keep the newest publication intact while the other slot is written.
         at = _SLOTS[1] if first == self.read() else _SLOTS[0]

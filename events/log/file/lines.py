@@ -1,4 +1,4 @@
-"""Reading published lines of a log file: what the log itself and its read-only half share."""
+"""Read published lines of a log file, for writers and for read-only processes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OffsetIndex:
 
 
 class PublishedLines:
-    """The lines of a file up to its commit index; `EventLog.read` and `EventLog.position`."""
+    """The lines of a file up to its commit index: `EventLog.read` and `position`."""
 
     lost_for: Final = 0.0
 

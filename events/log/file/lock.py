@@ -1,4 +1,4 @@
-"""The lock on a log file: acquired by one writer of all processes at a time, in turn.
+"""The lock on a log file: one writer in all processes at a time, in turn.
 
 It consists of two ``flock`` locks, which the kernel releases when their process ends:
 
@@ -63,7 +63,7 @@ class FileLock:
             raise
 
     def release(self) -> None:
-        """Release the lock; an error is logged, because it undoes nothing done under the lock."""
+        """Release the lock; log an error, because the work under the lock is done."""
         _unlock(self._lock)
 
     def _try_lock_from_turnstile(self) -> bool:

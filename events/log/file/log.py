@@ -120,7 +120,7 @@ def _kept_tail_message(published: CommitPoint, tail: Tail) -> Message:
 
 
 def _check_may_begin(path: Path, *, begin: bool) -> None:
-    """Refuse to begin a log if not asked to, or if the commit index of a lost one is there."""
+    """Refuse to begin a log unless asked to, or beside the commit index of a lost one."""
     if not begin:
         raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG))
     index = commit_index_path(path)
@@ -187,7 +187,7 @@ class JsonlLog(PublishedLines):
                 self._lock.release()
 
     def _check_identities(self) -> None:
-        """Refuse to write to files that lost their names: their content is lost when closed."""
+        """Refuse to write to files without a name: their content is lost when closed."""
         for identity, message in self._identities:
             if loss := identity.loss():
                 raise LogFenced(message.fill(loss=loss))
@@ -239,7 +239,7 @@ class JsonlLog(PublishedLines):
         return CommitPoint(tail.offset, tail.head)
 
     def _rewrite(self, start: int, end: int) -> None:
-        """Write these bytes once more, because a failed sync may have left them torn or unwritten.
+        """Write these bytes once more: a failed sync may have left them torn.
 
         The kernel considers pages that it failed to write as clean; the next sync would skip them.
         """

@@ -1,4 +1,4 @@
-"""Names of the files beside a log: the one place that knows how they follow from its name.
+"""The paths of the files beside a log.
 
 Kept apart from the code that uses the files, because the check before a start imports only this.
 """

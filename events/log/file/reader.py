@@ -1,4 +1,4 @@
-"""The log file opened only to be read: nothing is created, locked for writing or changed.
+"""The log file opened only to be read: nothing is created, locked or changed.
 
 It works on a read-only file system and for a user who may only read. The published end is read from
 the commit index, which is mapped read-only. If there is no commit index, or an empty one, the file
@@ -59,7 +59,7 @@ class JsonlReader(PublishedLines):
         return self._commit_index.position
 
     def _map_new_commit_index(self) -> None:
-        """Follow a commit index that a server created since, unless it is behind what was read."""
+        """Follow a commit index that a server created since, unless it is behind ours."""
         with suppress(OSError):
             index = CommitIndex.open_for_reading(commit_index_path(self.path))
             if index.position < self._commit_index.position:
@@ -91,7 +91,7 @@ class JsonlReader(PublishedLines):
 
 
 def _map_commit_index(path: Path, file: int) -> CommitIndex | None:
-    """Map the commit index; None if there is none, or one that misses what the file has."""
+    """Map the commit index; return None if there is none, or a useless empty one."""
     try:
         index = CommitIndex.open_for_reading(commit_index_path(path))
     except FileNotFoundError:
@@ -103,7 +103,7 @@ def _map_commit_index(path: Path, file: int) -> CommitIndex | None:
 
 
 def _is_being_written(path: Path) -> bool:
-    """Whether a process holds the lock: then bytes past the commit index are not durable yet."""
+    """Whether a process has the lock: then the end of the file is not durable yet."""
     try:
         return is_locked(lock_path(path))
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def _is_being_written(path: Path) -> bool:
 
 
 def _recover_in_memory(path: Path, file: int) -> CommitIndex:
-    """Find what recovery would keep of the file, and change nothing; raises `DamagedLog`."""
+    """Find the lines that recovery would keep; change nothing. Raises `DamagedLog`."""
     with open(file, "rb", closefd=False) as lines:
         tail = recover_tail(lines, 0, Head())
     if left := os.fstat(file).st_size - tail.offset:

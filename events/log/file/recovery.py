@@ -12,14 +12,14 @@ from events.log.port import Head
 
 
 class Tail(msgspec.Struct, frozen=True):
-    """What to keep: whole lines up to byte ``offset``, where ``head`` ends. The rest is torn."""
+    """The lines to keep, up to byte ``offset``, where ``head`` ends; the rest is torn."""
 
     offset: int
     head: Head
 
 
 def _extend(line: bytes, head: Head) -> tuple[Head, int]:
-    """Return the head after this line and its ``remaining``; raises `ValueError` if it is damaged."""
+    """Return the head after a line and its ``remaining``; raises `ValueError`."""
     if not line.endswith(b"\n"):
         raise ValueError("it has no newline")
     body = line[:-1]
@@ -39,14 +39,14 @@ def _parse_anywhere(line: bytes) -> Line | None:
 
 
 def _is_of_batch(record: Line, position: int) -> bool:
-    """Whether the line missing at ``position`` is of the same batch as this later record."""
+    """Whether the missing line at ``position`` is of this later record's batch."""
     if not (record.behind.isdecimal() and record.id.isdecimal()):
         return False
     return int(record.behind) < position < int(record.id)
 
 
 def recover_tail(lines: Iterable[bytes], offset: int, head: Head) -> Tail:
-    """Examine the lines, with their newlines, from byte ``offset`` on, which follow ``head``.
+    """Examine the lines from byte ``offset`` on, with newlines, that follow ``head``.
 
     Whole, chained lines are kept because they may have been acknowledged; a group of lines that are
     linked by ``remaining`` is kept whole or not at all. An incomplete end is torn.

@@ -1,4 +1,4 @@
-"""The log as rows of a database: the same lines as in a file, byte for byte, one a row.
+"""The log as rows of a database: the lines of a file, byte for byte, one a row.
 
 The life of a batch. An appender locks the one row that holds the end of the log (``SELECT ... FOR
 UPDATE``), reads the lines that others appended since, inserts its lines at the next positions,
@@ -171,7 +171,7 @@ class SqlLog:
             yield lines
 
     async def _read_page(self, after: int, upto: int) -> list[bytes]:
-        """Return the lines after a position up to a missing one; retry once on another connection."""
+        """Return the lines after a position up to a missing one; retry a lost connection."""
         for is_last in (False, True):
             if self._lost_at is not None:
                 raise LogUnreachable(_UNREACHABLE)
@@ -206,7 +206,7 @@ class SqlLog:
                 await _release(connection)
 
     def _check_index_identity(self) -> None:
-        """Refuse if the commit index was replaced: processes with another one would miss a write."""
+        """Refuse if the commit index was replaced: other processes would miss a write."""
         try:
             loss = self._index_identity.loss() if self._index_identity else None
         except OSError as error:
@@ -333,7 +333,7 @@ class SqlLog:
             logger.warning(DATABASE_BACK)
 
     async def _follow(self) -> None:
-        """Background task: advance the commit index, and track whether the database is reachable."""
+        """Background task: advance the commit index and track if the database is lost."""
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
@@ -392,6 +392,6 @@ class SqlLog:
 
 
 async def _release(connection: AsyncConnection, *, is_over: bool = True) -> None:
-    """Roll back and, if ``is_over``, return the connection to the pool; ignore a lost connection."""
+    """Roll back, and with ``is_over`` close the connection; ignore a lost one."""
     with suppress(*ERRORS):
         await (connection.close() if is_over else connection.rollback())

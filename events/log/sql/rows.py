@@ -49,7 +49,7 @@ _INSERT_LINES_AND_UPDATE_HEAD: Final = _INSERT_LINES.add_cte(_UPDATE_HEAD_AND_NO
 async def insert_lines(
     connection: AsyncConnection, lines: Sequence[bytes], head: Head, *, is_postgresql: bool
 ) -> None:
-    """Insert the lines that end at ``head``, and update the head row; PostgreSQL notifies of it."""
+    """Insert the lines that end at ``head``, update the head row, and notify of it."""
     *batches, last = _batches(head.position - len(lines) + 1, lines)
     end = {"end": head.position, "digest": head.hash}
     if is_postgresql:
@@ -82,13 +82,13 @@ def _columns(batch: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 async def head_of(connection: AsyncConnection, wanted: Select[Any] = SELECT_HEAD) -> Head:
-    """Read the head row; with `SELECT_HEAD_FOR_UPDATE`, lock it until the transaction ends."""
+    """Read the head row; `SELECT_HEAD_FOR_UPDATE` locks it for the transaction."""
     row = (await connection.execute(wanted)).one()
     return Head(row.position, row.hash)
 
 
 async def select_lines(connection: AsyncConnection, after: int, upto: int) -> Sequence[Any]:
-    """Read rows (``position``, ``line``) after a position up to another, `LINES_PER_SELECT` at most."""
+    """Read up to `LINES_PER_SELECT` rows after a position up to and including another."""
     wanted = select(EVENTS).where(EVENTS.c.position > after, EVENTS.c.position <= upto)
     return (
         await connection.execute(wanted.order_by(EVENTS.c.position).limit(LINES_PER_SELECT))

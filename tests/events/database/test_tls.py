@@ -129,7 +129,7 @@ async def _tls_proxy(postgresql: PostgreSQL, files: tuple[Path, Path]) -> AsyncI
 
 
 class Case(NamedTuple):
-    """The sslmode, whether the certificate is trusted, its names, and the expected refusal."""
+    """A mode, a certificate with its names, whether it is trusted, and the refusal."""
 
     mode: str
     is_trusted: bool
@@ -176,7 +176,7 @@ async def test_sslmode_decides_which_postgresql_certificates_are_accepted(
 async def test_a_postgresql_with_a_certificate_of_another_root_is_refused(
     postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    """Even sslmode=require checks the certificate once there is a file of trusted roots."""
+    """Even sslmode=require checks the certificate if there is a file of roots."""
     (tmp_path / "other").mkdir()
     monkeypatch.setenv("PGSSLROOTCERT", str(certificate(tmp_path / "other")[0]))
     async with _tls_proxy(postgresql, certificate(tmp_path)) as proxy:

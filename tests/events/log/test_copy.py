@@ -1,4 +1,4 @@
-"""Copies between any two adapters: byte for byte, resumable, and never into another log."""
+"""Copies between adapters: byte for byte, resumable, never into another log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of `events.vault.port` for every adapter, and the erasure of keys from SQLite files."""
+"""The contract of `events.vault.port`, and the erasure of keys from SQLite files."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _bytes_beside(path: Path) -> bytes:
 
 
 async def _destroyed_keys_found(path: Path, seed: int) -> set[bytes]:
-    """Store, replace and destroy many keys; return the destroyed ones that were found on the disk."""
+    """Store, replace and destroy keys; return the destroyed ones found on the disk."""
     chance = random.Random(seed)
     alive: dict[str, bytes] = {}
     gone: set[bytes] = set()
@@ -293,7 +293,7 @@ async def test_a_vault_that_cannot_be_used_is_unavailable(
 
 
 def _make_old_vault(path: Path) -> None:
-    """Make a vault of an earlier version, without tombstones: one key, and one of zeros."""
+    """Make a vault of an earlier version: one key, one of zeros, no tombstones."""
     with closing(sqlite3.connect(path)) as old, old:
         old.execute("CREATE TABLE keys (subject TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT")
         rows = [("users/1", KEYS["users/1"]), ("users/2", bytes(32))]

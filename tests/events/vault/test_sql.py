@@ -1,4 +1,4 @@
-"""The vault in the log's database: one transaction with the log, and erasure of keys on the disk."""
+"""The vault in the log's database: joint transactions, and erasure on the disk."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_a_key_stored_under_the_lock_is_committed_without_an_append(
 async def test_a_large_put_is_split_into_statements_of_500_keys(
     url: str, cleanup: AsyncExitStack
 ) -> None:
-    """The time of a statement is limited, and a migrated log stores the keys of all its users."""
+    """Statements have a time limit, and a migration stores the keys of all users."""
     database = await open_database(cleanup, url)
     vault = SqlVault(database)
     rows: list[int] = []
@@ -122,7 +122,7 @@ class DeletingVault(SqlVault):
 async def destroy_one(
     cleanup: AsyncExitStack, kind: type[SqlVault], server: Server, url: str
 ) -> tuple[Callable[[], bool], Callable[[], bool]]:
-    """Destroy one of two keys; return checks whether it, and the other one, are on the disk."""
+    """Destroy one of two keys; return checks whether each is on the disk."""
     database = await open_database(cleanup, url)
     vault = kind(database)
     gone, kept = random.randbytes(32), random.randbytes(32)

@@ -1,4 +1,4 @@
-"""Files that are removed or replaced while they are in use: no further write is acknowledged."""
+"""Files removed or replaced while in use: no further write is acknowledged."""
 
 from __future__ import annotations
 

@@ -247,7 +247,7 @@ async def test_a_start_after_a_failed_sync_cuts_back_to_the_commit_index(
 async def test_a_start_after_a_failed_sync_rewrites_the_page_before_the_commit_index(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has the beginning of the failed write, so the disk may have a torn copy of it."""
+    """It has the beginning of the failed write, so the disk may have it torn."""
     written: list[tuple[bytes, int]] = []
     real = os.pwrite
 

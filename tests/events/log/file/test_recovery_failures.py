@@ -1,4 +1,4 @@
-"""Recovery that fails in the middle: the next one completes it, and no event is lost or invented."""
+"""Recovery that fails in the middle: the next one completes it without a loss."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_recovery_changes_nothing_until_there_is_room_for_the_quarantine(
 async def test_a_failed_sync_in_recovery_costs_no_whole_line_past_the_commit_index(
     path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    """After a power cut the commit index lags, and lines past it may have been acknowledged."""
+    """After a power cut the commit index lags; lines past it may be acknowledged."""
     _lay(path, file_bytes(LINES[:whole]) + b"torn")
     async with open_file_log(path) as log:
         await _fail_to_sync(log, monkeypatch)
@@ -122,7 +122,7 @@ async def test_a_failed_sync_in_recovery_costs_no_whole_line_past_the_commit_ind
 async def test_lines_past_the_commit_index_are_rewritten_before_they_are_synced(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their writer may have died of a failed sync, after which the next sync skips them."""
+    """Their writer may have died of a failed sync, and the next sync would skip them."""
     written: list[tuple[int, bytes]] = []
     real = os.pwrite
 
@@ -140,7 +140,7 @@ async def test_lines_past_the_commit_index_are_rewritten_before_they_are_synced(
 async def test_a_process_syncs_the_commit_index_before_its_first_append(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process that recovered from a failed sync may have died before it synced that."""
+    """Another process may have recovered from a failed sync and died before the sync."""
     calls: list[str] = []
     monkeypatch.setattr(CommitIndex, "set_recovered", lambda _: calls.append("mark"))
     monkeypatch.setattr(os, "fdatasync", lambda _: calls.append("log"))

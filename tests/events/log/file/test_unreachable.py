@@ -1,4 +1,4 @@
-"""System calls that fail around a write: every failure is reported, and no durable write is."""
+"""System calls that fail around a write: no durable write is reported as failed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def failing_flock(operation: int) -> Callable[[int, int], None]:
 async def test_a_failed_unlock_does_not_fail_the_write(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The write is durable and published by then: an error would make the client repeat it."""
+    """It is durable and published by then: an error would make the client repeat it."""
     async with open_file_log(path) as log:
         with monkeypatch.context() as broken:
             broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_UN))

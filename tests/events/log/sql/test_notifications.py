@@ -62,7 +62,7 @@ async def notifications_after_losses(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> int:
-    """Count the notifications of one append at a log that was lost and found a few times."""
+    """Count the notifications of one append at a log that was lost a few times."""
     left, poll = LOSSES, SqlLog._poll_head
 
     async def lose(log: SqlLog, connection: AsyncConnection) -> None:
@@ -104,7 +104,7 @@ async def test_control_leaked_listeners_multiply_notifications(
 async def errors_after_close(
     cleanup: AsyncExitStack, kind: type[Database], url: str, folder: Path
 ) -> list[Exception]:
-    """Return the errors of a notification after the log was closed and before its database was."""
+    """Return the errors of a notification between the ends of log and database."""
     errors: list[Exception] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: errors.append(context["exception"])
