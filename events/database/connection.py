@@ -37,8 +37,8 @@ _RETRY_SECONDS: Final = 0.25
 class Database:
     """Connections to one database; use `open` to make them.
 
-    Reads use ``reading``, where every statement is a transaction of its own and sees everything that
-    is committed. Writes use `transaction`.
+    Reads use ``reading``, where every statement is a transaction of its own and sees everything
+    that is committed. Writes use `transaction`.
     """
 
     def __init__(self, url: str) -> None:

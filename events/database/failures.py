@@ -55,7 +55,7 @@ def reason_of(error: BaseException) -> str:
     reason = error.orig if isinstance(error, DBAPIError) else error
     first, *_ = str(reason).splitlines() or [type(reason).__name__]
     if _NO_TLS.search(first):
-        return f"it does not speak TLS, which its address demands: {first}"
+        return f"it does not support TLS, which its address requires: {first}"
     return first.rpartition("'>: ")[2] or type(reason).__name__
 
 

@@ -22,9 +22,9 @@ _MYSQL_IDENTITY: Final = text(
 async def database_identity(connection: AsyncConnection) -> str:
     """Return an identity that a dump, a replica or a promoted standby does not share.
 
-    PostgreSQL: the identifier of the cluster and its timeline, which a promotion and a point-in-time
-    recovery change. MySQL and MariaDB: the server and the creation time of the table, or the cluster
-    if Galera replicates. A copy of the whole data directory has the same identity.
+    PostgreSQL: the identifier of the cluster and its timeline, which a promotion and a
+    point-in-time recovery change. MySQL and MariaDB: the server and the creation time of the table,
+    or the cluster if Galera replicates. A copy of the whole data directory has the same identity.
     """
     if connection.dialect.name == "postgresql":
         return "/".join(map(str, (await connection.execute(_POSTGRESQL_IDENTITY)).one()))

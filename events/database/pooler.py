@@ -33,7 +33,8 @@ async def check_connection_is_own(reading: AsyncEngine, writing: AsyncEngine) ->
     """Raise `ConfigurationError` if transactions of one client change connections.
 
     While one client is idle and another one is in a transaction, a pooler gives the second one the
-    connection of the first, and later another connection to the first. PostgreSQL itself never does.
+    connection of the first, and later another connection to the first. PostgreSQL itself never
+    does.
     """
     async with reading.connect() as idle:
         first = await idle.scalar(_PROCESS)

@@ -168,7 +168,8 @@ def file_identity(descriptor: int) -> str:
     """Return an identity that no copy of an open file shares: ``INODE.BIRTH``.
 
     It is the inode number and the inode's creation time in nanoseconds, or 0 if the file system or
-    the C library does not provide that (statx(2)). A rename and a change of owner or mode keep both.
+    the C library does not provide that (statx(2)). A rename and a change of owner or mode keep
+    both.
     """
     return f"{os.fstat(descriptor).st_ino}.{_birth(descriptor)}"
 

@@ -23,12 +23,12 @@ async def copy(
     timeout: float,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Copy the source up to a position, byte for byte; return how many were new.
+    """Copy the source up to a position; return how many events were new.
 
     A target that already has the first events is completed, so an interrupted copy can be started
-    again. Every line is checked against the chain of hashes. ``progress`` is called with the
-    position reached; ``timeout`` limits the wait for the target's lock, in seconds. Raises
-    `DivergedLog` if the target is not a prefix of the source, and what the port raises.
+    again. Lines are copied byte for byte and checked against the chain of hashes. ``progress`` is
+    called with the position reached; ``timeout`` limits the wait for the target's lock, in seconds.
+    Raises `DivergedLog` if the target is not a prefix of the source, and what the port raises.
     """
     async with target.exclusive(timeout) as appender:
         before = appender.head

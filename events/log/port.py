@@ -57,12 +57,12 @@ class EventLog(Protocol):
     Order: lines have one total order, the same for every reader. An append follows directly after
     the head that its appender saw.
 
-    Atomicity: an `Appender.append` becomes visible at one instant, with all its lines. Every visible
-    line is durable. A crash may leave a part of an append behind; recovery keeps it only up to the
-    last record with nothing ``remaining``, and never drops a published line.
+    Atomicity: an `Appender.append` becomes visible at one instant, with all its lines. Every
+    visible line is durable. A crash may leave a part of an append behind; recovery keeps it only up
+    to the last record with nothing ``remaining``, and never drops a published line.
 
-    Isolation: `exclusive` excludes every other appender, in this process and others, on this machine
-    or, if the adapter spans machines, on all of them. Readers are never blocked.
+    Isolation: `exclusive` excludes every other appender, in this process and others, on this
+    machine or, if the adapter spans machines, on all of them. Readers are never blocked.
 
     Adapters may differ in how soon `position` follows an append of another machine (on one machine:
     at once), in what `exclusive` costs, in whether a lost lock is noticed at `append`, and in
@@ -92,9 +92,9 @@ class EventLog(Protocol):
     def exclusive(self, timeout: float) -> AbstractAsyncContextManager[Appender]:
         """Lock the log for appending, waiting ``timeout`` seconds at most.
 
-        Recovers first, if a holder of the lock died. Raises `LogUnavailable` if the lock is not free
-        in time, `LogFenced` after a failed sync, and `DamagedLog` if recovery finds published events
-        missing or damaged; then the log is left unchanged.
+        Recovers first, if a holder of the lock died. Raises `LogUnavailable` if the lock is not
+        free in time, `LogFenced` after a failed sync, and `DamagedLog` if recovery finds published
+        events missing or damaged; then the log is left unchanged.
         """
 
     async def release_reserve(self) -> bool:

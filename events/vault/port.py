@@ -13,8 +13,8 @@ class Vault(Protocol):
     while the log is locked, so two writers never have different keys for one user.
 
     Durability: when `put` returns, the keys survive a power cut. If vault and log share a store and
-    the log is locked, they do so when the lines are appended or the lock is released. When `destroy`
-    returns, the keys cannot be recovered: an adapter overwrites them and keeps no copy.
+    the log is locked, they do so when the lines are appended or the lock is released. When
+    `destroy` returns, the keys cannot be recovered: an adapter overwrites them and keeps no copy.
 
     Atomicity: a `put` of several keys stores all of them or none. `destroy` destroys the keys and
     adds their tombstones at once, or does neither.
@@ -30,8 +30,8 @@ class Vault(Protocol):
         """Store keys; replace an existing key of the same subject.
 
         A key can exist already if an append failed after its `put`; then no line was ever sealed
-        with it. If the subject has a tombstone, the key must be a new one: the caller never stores a
-        destroyed key again.
+        with it. If the subject has a tombstone, the key must be a new one: the caller never stores
+        a destroyed key again.
         """
 
     async def get(self, subjects: Collection[str]) -> dict[str, bytes]:

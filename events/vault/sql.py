@@ -3,9 +3,9 @@
 A key that is stored while the log is locked is committed together with the lines that are sealed
 with it. A key is destroyed by overwriting it with zeros. Old copies can outlive that: PostgreSQL
 keeps the old row until a vacuum, which runs at once, and every engine keeps old writes in its
-write-ahead log until the log's space is reused. See ``docs/operating.md`` about replicas and backups.
-A vacuum keeps rows that an older transaction may still see, such as the batch of another server: so
-the background task that follows the log repeats it for a minute.
+write-ahead log until the log's space is reused. See ``docs/operating.md`` about replicas and
+backups. A vacuum keeps rows that an older transaction may still see, such as the batch of another
+server: so the background task that follows the log repeats it for a minute.
 """
 
 from __future__ import annotations

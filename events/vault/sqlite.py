@@ -2,10 +2,10 @@
 
 A key is destroyed by overwriting it with zeros. A row is never deleted: when SQLite balances its
 tree it moves rows between pages and leaves stale copies behind, even under ``secure_delete``. Rows
-that are only added at the end and overwritten at the same length are not moved. The rollback journal
-has a copy of the page during the transaction, and is removed at its end; ``synchronous=EXTRA`` syncs
-file and directory before `put` and `destroy` return. WAL mode is not used, because it would keep old
-pages.
+that are only added at the end and overwritten at the same length are not moved. The rollback
+journal has a copy of the page during the transaction, and is removed at its end;
+``synchronous=EXTRA`` syncs file and directory before `put` and `destroy` return. WAL mode is not
+used, because it would keep old pages.
 
 Tombstones are in a table of their own. Earlier versions had none: there, a row of zeros is a
 tombstone.

@@ -1,8 +1,8 @@
 """Tombstones: the erased subjects, with fingerprints of their destroyed keys.
 
 A tombstone is a subject and the SHA-256 of the destroyed key. A copy of the vault from before the
-erasure still has that key: the fingerprint distinguishes it from the key of another user who got the
-same number later, after a rewind of the log.
+erasure still has that key: the fingerprint distinguishes it from the key of another user who got
+the same number later, after a rewind of the log.
 """
 
 from __future__ import annotations

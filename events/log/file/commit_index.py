@@ -1,6 +1,7 @@
 """The commit index: how far the log is published, in a memory-mapped page.
 
-Its file, ``events.jsonl.mark``, is one page of 4,096 bytes, which all processes of the machine map::
+Its file, ``events.jsonl.mark``, is one page of 4,096 bytes, which all processes of the machine
+map::
 
     0    position   u64, native: the one word that readers poll
     8    fence      u64: how many syncs have failed in the life of this log

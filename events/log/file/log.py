@@ -32,9 +32,9 @@ The crash contract. Files: ``events.jsonl``, its lock ``events.jsonl.lock`` (see
    is written once more. Until the reserve is whole again, other appends are refused as in 6. The
    reserve is only used under the lock, or by the vault; a crash in between leaves it released, and
    the next append of other events fills it. Recovery does not use it.
-9. Bytes written to a file that was removed or replaced are lost with the process, and two lock files
-   of the same name are two locks. So every append compares, under the lock, the open log, commit
-   index and lock with the files at their paths, and is refused, as after 5, if one differs.
+9. Bytes written to a file that was removed or replaced are lost with the process, and two lock
+   files of the same name are two locks. So every append compares, under the lock, the open log,
+   commit index and lock with the files at their paths, and is refused, as after 5, if one differs.
 """
 
 from __future__ import annotations

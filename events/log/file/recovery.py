@@ -51,9 +51,9 @@ def recover_tail(lines: Iterable[bytes], offset: int, head: Head) -> Tail:
     Whole, chained lines are kept because they may have been acknowledged; a group of lines that are
     linked by ``remaining`` is kept whole or not at all. An incomplete end is torn.
 
-    A batch with a hole is torn, too: blocks that were not written when the power was cut read as NUL
-    bytes, which no line contains, and whole records of the same batch may follow. The batch was not
-    acknowledged, because then all of it would be on the disk.
+    A batch with a hole is torn, too: blocks that were not written when the power was cut read as
+    NUL bytes, which no line contains, and whole records of the same batch may follow. The batch was
+    not acknowledged, because then all of it would be on the disk.
 
     Raises `DamagedLog` if a whole record of another batch follows a damaged one, or if a line is
     wrong although no bytes are missing: that is no torn write, and nothing may be cut off.

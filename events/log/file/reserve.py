@@ -4,9 +4,9 @@ Without it, a full disk would keep every token alive: no logout, no end of a ses
 password and no erasure could be written.
 
 The reserve is a file of real blocks beside the log. Its size is its state, which all processes
-share: whole, or released. Releasing it truncates the file. While it is not whole, an append of other
-events first fills it again, and is refused if there is no room for that. So a flood of writes cannot
-take the room that was released.
+share: whole, or released. Releasing it truncates the file. While it is not whole, an append of
+other events first fills it again, and is refused if there is no room for that. So a flood of writes
+cannot take the room that was released.
 
 A crash at any moment leaves the file whole or short, and both are valid. Its content is not used.
 """

@@ -5,17 +5,17 @@ UPDATE``), reads the lines that others appended since, inserts its lines at the 
 updates the end, and commits: all in one transaction. So positions are dense and in the order of the
 commits, on PostgreSQL as on MySQL, and every readable line is durable.
 
-1. The commit index in the data directory (`events.log.file.commit_index`) holds the newest end of the
-   log that this machine has seen; all processes of the machine share it. A process advances it after
-   a commit and before it answers, so reads on one machine are linearizable. Appends of other machines
-   are notified by PostgreSQL's NOTIFY, and polled elsewhere.
-2. The commit index outlives the server. A database that ends before it has lost acknowledged events,
-   by a fail-over or an old backup: then it counts as unreachable.
-3. If the connection is lost during COMMIT, the outcome is unknown. Then the row is locked once more:
-   the lock waits for the end of the lost transaction, and the rows show its outcome.
+1. The commit index in the data directory (`events.log.file.commit_index`) holds the newest end of
+   the log that this machine has seen; all processes of the machine share it. A process advances it
+   after a commit and before it answers, so reads on one machine are linearizable. Appends of other
+   machines are notified by PostgreSQL's NOTIFY, and polled elsewhere.
+2. The commit index outlives the server. A database that ends before it has lost acknowledged
+   events, by a fail-over or an old backup: then it counts as unreachable.
+3. If the connection is lost during COMMIT, the outcome is unknown. Then the row is locked once
+   more: the lock waits for the end of the lost transaction, and the rows show its outcome.
 4. While the database is unreachable, `position` does not change and reads fail at once, so requests
-   can still be answered from memory; `lost_for` reports it. An append waits for the database, because
-   a restart of a database takes only a moment.
+   can still be answered from memory; `lost_for` reports it. An append waits for the database,
+   because a restart of a database takes only a moment.
 """
 
 from __future__ import annotations

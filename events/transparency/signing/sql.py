@@ -1,10 +1,11 @@
 """The signing store of a log in a database: one row, and the private key in the vault's table.
 
 The row says which checkpoint is the newest, and where that was recorded: the database
-(`events.database.identity.database_identity`) and, on PostgreSQL, the number of the transaction that
-wrote the row. A dump that is loaded writes the row anew under another number, so it is recognised also where it is
-loaded into the tables that were there. MySQL and MariaDB do not show that number; there the time at
-which the table was made has to do, so loading rows into the old tables is not recognised.
+(`events.database.identity.database_identity`) and, on PostgreSQL, the number of the transaction
+that wrote the row. A dump that is loaded writes the row anew under another number, so it is
+recognised also where it is loaded into the tables that were there. MySQL and MariaDB do not show
+that number; there the time at which the table was made has to do, so loading rows into the old
+tables is not recognised.
 
 What this machine has seen of checkpoints lies in the data directory, as ``database-*.checkpoint``:
 the database that is put back to an older state does not continue it, and nothing is signed.

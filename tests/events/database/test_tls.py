@@ -212,7 +212,7 @@ async def test_sslmode_prefer_accepts_a_server_without_tls(postgresql: PostgreSQ
 def test_a_handshake_that_is_refused_is_not_reported_as_missing_tls(
     reason: str, has_tls: bool
 ) -> None:
-    assert ("does not speak TLS" not in reason_of(OSError(1, reason))) is has_tls
+    assert ("does not support TLS" not in reason_of(OSError(1, reason))) is has_tls
     assert reason in reason_of(OSError(1, reason))
 
 
@@ -221,6 +221,6 @@ def test_a_server_without_tls_is_refused_if_tls_is_required(server: Server, tmp_
     option = "sslmode=require" if is_postgresql else "ssl=true"
     ended = run(tmp_path, "state", "digest", EVENTAPI_LOG=f"{server.url}?{option}")
     assert ended.code == 3
-    assert ("rejected SSL upgrade" if is_postgresql else "does not speak TLS") in ended.err
+    assert ("rejected SSL upgrade" if is_postgresql else "does not support TLS") in ended.err
     assert message_in(ended.err)
     assert "password" not in ended.err

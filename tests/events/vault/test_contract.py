@@ -252,15 +252,14 @@ def test_opening_a_vault_again_drops_no_lock_of_this_process(
         "except sqlite3.OperationalError as error:\n"
         "    print(error)\n"
     )
-    vault = SqliteVault(path)
-    vault._db.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("events.vault.sqlite._BUSY_SECONDS", 0)
-    with suppress(VaultUnavailable):
-        asyncio.run(SqliteVault(path).close())
     command = [sys.executable, "-c", intruder, str(path)]
-    assert subprocess.check_output(command, text=True) == "database is locked\n"
-    vault._db.rollback()
-    asyncio.run(vault.close())
+    asyncio.run(SqliteVault(path).close())
+    monkeypatch.setattr("events.vault.sqlite._BUSY_SECONDS", 0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with suppress(VaultUnavailable):
+            asyncio.run(SqliteVault(path).close())
+        assert subprocess.check_output(command, text=True) == "database is locked\n"
 
 
 async def test_a_put_with_one_invalid_key_stores_none(path: Path) -> None:
