@@ -1,4 +1,4 @@
-# Two commands are all: `make run` serves, `make test` tests; each sets up what it needs.
+# `make run` serves, `make test` runs the tests; every target installs what it needs.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,23 +7,24 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: run test test-all servers check format bench prove install clean
 
-# `make run PORT=9000`: only what is given to make itself, because PORT may be in an environment for others.
+# `make run PORT=9000`: only variables on make's command line count, because a PORT in the environment may be for
+# another program.
 SERVE := $(foreach name,HOST PORT WORKERS,$(if $(findstring command,$(origin $(name))),$(name)))
 option = --$(shell echo $(1) | tr A-Z a-z) '$($(1))'
 
 run: $(VENV)/.installed
 	@$(BIN)/eventapi serve $(foreach name,$(SERVE),$(call option,$(name))) || test $$? -eq 130  # Ctrl-C
 
-# What needs git, make and Python alone, within five minutes; with a tenth of the cases of each law.
+# The tests that need only git, make and Python, within five minutes; each law with 10 examples.
 test: $(VENV)/.installed-test
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/pytest --numprocesses auto -m 'not long'
 
 # Every test. Debian keeps servers in /usr/sbin, which is not on the path of most users.
 test-all: $(VENV)/.installed-test-all
-	.ci/servers || echo 'The tests of these are skipped.' >&2
+	.ci/servers || echo 'The tests that need these programs are skipped.' >&2
 	PATH="$$PATH:/usr/sbin" $(BIN)/pytest --numprocesses auto
 
-# The programs of Debian's packages that `make test-all` needs, for root on a Debian machine.
+# Install the programs that `make test-all` needs from Debian's packages, as root on Debian.
 servers:
 	.ci/servers
 
@@ -37,7 +38,7 @@ format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Every fault there is, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10` is minutes.
+# The campaigns of tests/README.md, for hours; `make prove CYCLES=20 SEEDS=1000 EVERY=50 STRIDE=97 SECONDS=10` takes minutes.
 CYCLES ?= 2000
 SEEDS ?= 100000
 EVERY ?= 1
@@ -60,10 +61,10 @@ prove: $(VENV)/.installed-test
 	$(BIN)/python -m tests.deployment.production --log file
 	EVENTAPI_TESTS_THROUGH=postgresql $(BIN)/pytest --numprocesses auto tests/eventapi/http
 
-# Some 35 minutes on a machine that does nothing else, or 5 with `make bench QUICK=--quick`; wrk is Debian's.
+# Some 35 minutes on an otherwise idle machine, or 5 with `make bench QUICK=--quick`. wrk is a package of Debian.
 bench: $(VENV)/.installed-bench
 	command -v wrk > /dev/null || { apt-get update -qq && apt-get install --quiet --yes --no-install-recommends wrk; } \
-		|| { echo 'wrk is needed, and root may install it: apt-get install wrk' >&2; exit 1; }
+		|| { echo 'wrk is missing; install it as root: apt-get install wrk' >&2; exit 1; }
 	$(BIN)/python -m benchmarks.run $(QUICK)
 
 install: $(VENV)/.installed
@@ -71,18 +72,18 @@ install: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# The venv is whole while there is .made. It is away during an install, and stays away if that is killed: then the
-# venv is made anew, because pip takes a package that is half there for installed.
+# The venv is complete while .made exists. It is renamed during an install, and stays so if the install is killed; then
+# the venv is created anew, because pip takes a half-installed package for installed.
 install = mv $(VENV)/.made $(VENV)/.unfinished \
 	&& { PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(1) || { mv $(VENV)/.unfinished $(VENV)/.made; exit 1; }; } \
 	&& mv $(VENV)/.unfinished $(VENV)/.made
 
-OLD_PYTHON := eventapi needs Python 3.11 or later; name one that is: make run PYTHON=python3.13
-NO_VENV := Python cannot make a virtual environment. On Debian and Ubuntu, root installs what is missing: \
+OLD_PYTHON := eventapi needs Python 3.11 or later; name a newer one: make run PYTHON=python3.13
+NO_VENV := Python cannot create a virtual environment. On Debian and Ubuntu, install it as root: \
 	apt-get install python3-venv. Then type the same command again
 
 $(VENV)/.made:
-	@command -v $(PYTHON) > /dev/null || { echo '$(PYTHON) is not there: $(OLD_PYTHON)' >&2; exit 1; }
+	@command -v $(PYTHON) > /dev/null || { echo '$(PYTHON) is missing: $(OLD_PYTHON)' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "`$(PYTHON) --version 2>&1` is too old: $(OLD_PYTHON)" >&2; exit 1; }
 	@test ! -e $(VENV)/.unfinished && $(BIN)/pip --version > /dev/null 2>&1 \
@@ -91,14 +92,14 @@ $(VENV)/.made:
 	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
-# An earlier version was installed under the name that is another project's on PyPI.
+# An earlier version was installed as `eventapi`, which on PyPI is another project.
 $(VENV)/.installed: pyproject.toml $(VENV)/.made
 	@-$(BIN)/pip uninstall --quiet --yes eventapi 2> /dev/null; rm -rf eventapi.egg-info
 	@$(call install,--editable .)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(call install,--no-compile --group test)  # What is imported is compiled then.
+	@$(call install,--no-compile --group test)  # Imported modules are compiled at their first import.
 	@touch $@
 
 $(VENV)/.installed-test-all: $(VENV)/.installed-test

@@ -1,4 +1,4 @@
-"""A small client of the v1 API, which both the old service and the new one speak."""
+"""A small client of the v1 API, which both the old service and the new one implement."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -7,11 +7,11 @@ import httpx
 
 from benchmarks.sample_data import Account, Content
 
-TIMEOUT = 60.0  # seconds; a peer that hashes on its event loop keeps a small pool waiting
+TIMEOUT = 60.0  # seconds; long, because a peer hashes passwords on its event loop
 
 
 class UnexpectedAnswerError(Exception):
-    """The service answered with another status than the one that v1 promises."""
+    """The service answered with another status than v1 specifies."""
 
 
 def bearer(token: str) -> dict[str, str]:

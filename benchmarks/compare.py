@@ -2,10 +2,10 @@
 
     python -m benchmarks.compare OLD_URL NEW_URL --known known.json
 
-Made for the move from the old service to the new one: every user of `benchmarks.fill` logs in at
-both and reads all that is theirs. Times are compared as instants (the old service writes naive
-UTC), successful bodies must otherwise be equal, refusals need only the same status. A question that
-both get wrong counts as a difference too. Exits with 1 on any.
+For the move from the old service to the new one: every user of `benchmarks.fill` logs in at both
+and reads all own data. Times are compared as instants (the old service writes naive UTC), other
+values of successful bodies must be equal, refusals need only the same status. A question that both
+answer wrongly is a difference too. Exits with 1 on any difference.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from benchmarks.fill import KnownUser, read_known
 
 LOGIN_POOL = 4
 NEVER_AN_ID = 2_000_000_000
-SHOWN = 20  # differences
-SHOWN_LENGTH = 400  # characters of an answer
+DIFFERENCES_SHOWN = 20  # differences
+ANSWER_CHARACTERS_SHOWN = 400  # characters of an answer
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One question, the status it must get, and what both services made of it."""
+    """A question, the expected status, and the outcomes of both services."""
 
     kind: str
     question: str
@@ -82,7 +82,7 @@ def compare_user(old: Client, new: Client, user: KnownUser) -> Iterator[Comparis
 
 
 def compare_refusals(old: Client, new: Client, user: KnownUser) -> Iterator[Comparison]:
-    """What both services must refuse: no token, a bad token, a wrong password."""
+    """Compare refusals: no token, a bad token, a wrong password."""
     wrong = {"username": user.account.username, "password": "not the password"}
     questions: dict[str, Callable[[httpx.Client], httpx.Response]] = {
         "no token": lambda http: http.get("/items"),
@@ -94,7 +94,7 @@ def compare_refusals(old: Client, new: Client, user: KnownUser) -> Iterator[Comp
 
 
 def _login_outcome(answer: httpx.Response) -> Outcome:
-    """The part of a login that is not a secret; the new service adds fields of its own."""
+    """The part of a login that is not secret; the new service adds other fields."""
     return Outcome(answer.status_code, answer.is_success and answer.json()["token_type"])
 
 
@@ -135,12 +135,12 @@ def print_report(comparisons: list[Comparison]) -> None:
     print(f"{'question':<10} {'compared':>9} {'different':>9}")
     for kind, count in compared.items():
         print(f"{kind:<10} {count:>9} {by_kind[kind]:>9}")
-    for difference in differing[:SHOWN]:
-        print(f"\n{difference.question}, to be {difference.expected}")
-        print(f"  old: {str(difference.old)[:SHOWN_LENGTH]}")
-        print(f"  new: {str(difference.new)[:SHOWN_LENGTH]}")
-    if len(differing) > SHOWN:
-        print(f"\n... and {len(differing) - SHOWN} more")
+    for difference in differing[:DIFFERENCES_SHOWN]:
+        print(f"\n{difference.question}, expected {difference.expected}")
+        print(f"  old: {str(difference.old)[:ANSWER_CHARACTERS_SHOWN]}")
+        print(f"  new: {str(difference.new)[:ANSWER_CHARACTERS_SHOWN]}")
+    if len(differing) > DIFFERENCES_SHOWN:
+        print(f"\n... and {len(differing) - DIFFERENCES_SHOWN} more")
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""Fill a running v1 service over HTTP, and write down what is needed to ask it again.
+"""Fill a running v1 service over HTTP, and write its accounts to a file.
 
     python -m benchmarks.fill http://127.0.0.1:8000 --users 300 --items 3000 --out known.json
 
-Registrations and logins run in a small pool, since password hashing is slow by design; changes of
-items run one after the other, so that the same seed gives the same item ids on every service.
+Registrations and logins run in a small pool, because password hashing is slow by design. Changes
+of items run one after the other, so that the same seed gives the same item ids on every service.
 """
 
 import argparse
@@ -23,7 +23,7 @@ HASHING_POOL = 4
 
 @dataclass(frozen=True)
 class KnownUser:
-    """An account that is in the service, and the ids of the items that it deleted."""
+    """An account of the service, and the ids of the items that it deleted."""
 
     account: Account
     deleted_items: list[int] = field(default_factory=list)

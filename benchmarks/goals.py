@@ -1,21 +1,21 @@
-"""What was asked for, each as a ratio within one run, and whether it is reached."""
+"""The goals, each a ratio within one run, and whether they are reached."""
 
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.report import Table, bytes_an_item, rate, shown, smallest
+from benchmarks.report import Table, bytes_an_item, format_figure, rate, smallest
 from benchmarks.results import Measured, Results, Rounds, middle, ratio
 
 MISSED = 3
-"""The exit code where a goal is missed: not 1, with which Python ends what has failed."""
+"""The exit code for a missed goal; not 1, which is Python's code for an exception."""
 
 Figure = Callable[[Results], float | None]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that is to be at least, or at most, so much."""
+    """A figure that must be at least, or at most, a limit."""
 
     asked: str
     figure: Figure
@@ -24,7 +24,7 @@ class Goal:
     form: str = ".2f"
 
     def is_reached(self, figure: float) -> bool:
-        """Whether a figure is good enough."""
+        """Whether a figure satisfies the limit."""
         return figure <= self.limit if self.at_most else figure >= self.limit
 
     @property
@@ -34,11 +34,13 @@ class Goal:
 
 
 def cpu(figures: Measured) -> float:
-    """Microseconds of the server's processor a request."""
+    """CPU time of the server in microseconds a request."""
     return figures.cpu
 
 
-def requested(key: str, rung: str, base: str, what: Callable[[Measured], float] = rate) -> Figure:
+def request_ratio(
+    key: str, rung: str, base: str, what: Callable[[Measured], float] = rate
+) -> Figure:
     """The ratio of two rungs under one workload."""
 
     def figure(results: Results) -> float | None:
@@ -50,16 +52,16 @@ def requested(key: str, rung: str, base: str, what: Callable[[Measured], float] 
     return figure
 
 
-def tail(results: Results) -> float | None:
-    """How many times the median the 99th percentile of a create is, over 64 connections."""
+def tail_ratio(results: Results) -> float | None:
+    """The 99th percentile of creates as a multiple of the median, over 64 connections."""
     if results.http is None:
         return None
     rounds: Rounds[Measured] = results.http.figures.get("create 64", {}).get("eventapi", [])
     return middle(rounds, lambda figures: figures.p99 / figures.p50)
 
 
-def appended(writer: str, base: str) -> Figure:
-    """One writer against another."""
+def writer_ratio(writer: str, base: str) -> Figure:
+    """The ratio of two writers."""
 
     def figure(results: Results) -> float | None:
         if results.log is None:
@@ -70,15 +72,15 @@ def appended(writer: str, base: str) -> Figure:
     return figure
 
 
-def replayed(results: Results) -> float | None:
-    """Replay against msgspec alone."""
+def replay_ratio(results: Results) -> float | None:
+    """The ratio of replay to msgspec alone."""
     if results.replay is None:
         return None
     return middle(results.replay.rounds, lambda whole: whole.decode / whole.replay)
 
 
-def grown(key: str) -> Figure:
-    """What a request costs of the server's processor over the most items, against the fewest."""
+def growth_ratio(key: str) -> Figure:
+    """The ratio of the server's CPU time a request over the most items to that over the fewest."""
 
     def figure(results: Results) -> float | None:
         if results.growth is None or not results.growth.sizes:
@@ -92,8 +94,8 @@ def grown(key: str) -> Figure:
     return figure
 
 
-def held(results: Results) -> float | None:
-    """Bytes of memory an item, over the most items."""
+def memory_per_item(results: Results) -> float | None:
+    """Memory in bytes an item, over the most items."""
     if results.growth is None or not results.growth.sizes:
         return None
     largest = max(results.growth.sizes, key=lambda size: (size.items, -size.users))
@@ -103,37 +105,43 @@ def held(results: Results) -> float | None:
 LITESTAR, SQLITE, POSTGRESQL = "litestar", "peer-sqlite", "eventapi-postgresql"
 OURS, TWO = "eventapi", "eventapi-2"
 GOALS = (
-    Goal("read one, of bare Litestar", requested("read 32", OURS, LITESTAR), 0.8),
-    Goal("read one, times FastAPI on SQLite", requested("read 32", OURS, SQLITE), 4),
-    Goal("list of 100, of bare Litestar", requested("list 32", OURS, LITESTAR), 0.8),
-    Goal("durable create, of bare Litestar's echo", requested("create 64", OURS, LITESTAR), 0.6),
-    Goal("durable create, times FastAPI on SQLite", requested("create 64", OURS, SQLITE), 8),
-    Goal("durable create, p99 of p50", tail, 3, at_most=True),
-    Goal("read one, CPU of two workers", requested("read 32", TWO, OURS, cpu), 1.1, at_most=True),
+    Goal("read one, of bare Litestar", request_ratio("read 32", OURS, LITESTAR), 0.8),
+    Goal("read one, times FastAPI on SQLite", request_ratio("read 32", OURS, SQLITE), 4),
+    Goal("list of 100, of bare Litestar", request_ratio("list 32", OURS, LITESTAR), 0.8),
+    Goal(
+        "durable create, of bare Litestar's echo", request_ratio("create 64", OURS, LITESTAR), 0.6
+    ),
+    Goal("durable create, times FastAPI on SQLite", request_ratio("create 64", OURS, SQLITE), 8),
+    Goal("durable create, p99 of p50", tail_ratio, 3, at_most=True),
+    Goal(
+        "read one, CPU of two workers", request_ratio("read 32", TWO, OURS, cpu), 1.1, at_most=True
+    ),
     Goal(
         "durable create, CPU of two workers",
-        requested("create 64", TWO, OURS, cpu),
+        request_ratio("create 64", TWO, OURS, cpu),
         1.1,
         at_most=True,
     ),
-    Goal("the log's own append, of raw write and fdatasync", appended("append", "raw"), 0.5),
-    Goal("the journal, of raw write and fdatasync", appended(OURS, "raw"), 0.5),
-    Goal("the journal, times eventsourcing", appended(OURS, "eventsourcing-postgresql"), 10),
-    Goal("replay, of msgspec alone", replayed, 0.35),
-    Goal("read one, CPU at the most items", grown("read 32"), 1.15, at_most=True),
-    Goal("durable create, CPU at the most items", grown("create 64"), 1.15, at_most=True),
-    Goal("memory, bytes an item", held, 900, at_most=True, form=".0f"),
-    Goal("durable create on PostgreSQL, of a file", requested("create 64", POSTGRESQL, OURS), 0.5),
+    Goal("the log's own append, of raw write and fdatasync", writer_ratio("append", "raw"), 0.5),
+    Goal("the journal, of raw write and fdatasync", writer_ratio(OURS, "raw"), 0.5),
+    Goal("the journal, times eventsourcing", writer_ratio(OURS, "eventsourcing-postgresql"), 10),
+    Goal("replay, of msgspec alone", replay_ratio, 0.35),
+    Goal("read one, CPU at the most items", growth_ratio("read 32"), 1.15, at_most=True),
+    Goal("durable create, CPU at the most items", growth_ratio("create 64"), 1.15, at_most=True),
+    Goal("memory, bytes an item", memory_per_item, 900, at_most=True, form=".0f"),
+    Goal(
+        "durable create on PostgreSQL, of a file", request_ratio("create 64", POSTGRESQL, OURS), 0.5
+    ),
     Goal(
         "durable create on PostgreSQL, times FastAPI on it",
-        requested("create 64", POSTGRESQL, "peer-postgresql"),
+        request_ratio("create 64", POSTGRESQL, "peer-postgresql"),
         5,
     ),
 )
 
 
-def measured(results: Results) -> Iterator[tuple[Goal, float]]:
-    """The goals of which there is a figure."""
+def goals_with_figures(results: Results) -> Iterator[tuple[Goal, float]]:
+    """Yield the goals that have a figure."""
     for goal in GOALS:
         figure = goal.figure(results)
         if figure is not None:
@@ -141,19 +149,19 @@ def measured(results: Results) -> Iterator[tuple[Goal, float]]:
 
 
 def table(results: Results) -> Table:
-    """Each goal, its figure, and whether it is reached."""
-    figures = dict(measured(results))
+    """Return a table of the goals, their figures, and whether they are reached."""
+    figures = dict(goals_with_figures(results))
     rows = []
     for goal in GOALS:
         figure = figures.get(goal)
         verdict = "not measured" if figure is None else "yes" if goal.is_reached(figure) else "NO"
-        rows.append([goal.asked, goal.limit_shown, shown(figure, goal.form), verdict])
-    return Table("what was asked for", ["goal", "asked", "measured", "reached"], rows)
+        rows.append([goal.asked, goal.limit_shown, format_figure(figure, goal.form), verdict])
+    return Table("goals", ["goal", "limit", "measured", "reached"], rows)
 
 
 def judge(results: Results, *, whole: bool = False) -> int:
-    """Tell which goals are missed, or in a ``whole`` run not measured; the program's exit code."""
-    figures, code = dict(measured(results)), 0
+    """Report missed goals, and in a ``whole`` run unmeasured ones; return the exit code."""
+    figures, code = dict(goals_with_figures(results)), 0
     for goal in GOALS:
         figure = figures.get(goal)
         if figure is None:
@@ -163,7 +171,8 @@ def judge(results: Results, *, whole: bool = False) -> int:
         elif goal.is_reached(figure):
             continue
         else:
-            told = f"{goal.asked}: {figure:{goal.form}}, {goal.limit_shown}"
-            print(f"MISSED: {told}", file=sys.stderr)
+            print(
+                f"MISSED: {goal.asked}: {figure:{goal.form}}, {goal.limit_shown}", file=sys.stderr
+            )
         code = MISSED
     return code

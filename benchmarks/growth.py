@@ -1,13 +1,13 @@
-"""Measure the same requests, and what is done with the whole log, over logs of growing size.
+"""Measure the same requests, and replay, verification and snapshots, over growing logs.
 
     python -m benchmarks.growth [--items N,...] [--users N,...] [--quick] [--minutes N] [--keep]
 
-The logs are written by the log's own code. First each is folded, verified, and kept as a snapshot,
-as `benchmarks.replay` does it; then servers start from the snapshots, one at a time on one core
-with wrk on the other, and are asked for the same: over 32 connections, creates over 64. Sizes take
-turns within a round. A server works over a copy where what is created in a round would make it
-another size; over more items than that it goes on with what it had. No snapshot is taken while a
-server runs, for the one over the most items would be at it for longest.
+The log's own code writes the logs. First each log is folded, verified and stored as a snapshot, as
+in `benchmarks.replay`. Then servers start from the snapshots, one at a time on one core with wrk on
+the other, and get the same requests over 32 connections, creates over 64. Sizes take turns within a
+round. Up to `COPIED` items a server works over a copy, because the items that a round creates would
+change the size; larger logs are used without a copy. Servers take no snapshots, because the one
+with the most items would take the longest.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from benchmarks.client import Client
 from benchmarks.http import Bench
 from benchmarks.machine import command_line_of_part, context, progress, rounds_within, two_cores
 from benchmarks.process import ServerError
-from benchmarks.replay import measured_apart
+from benchmarks.replay import measure_in_process
 from benchmarks.results import Growth, Measured, Results, Size, keep, place
-from benchmarks.rung import UNLIMITED, named
+from benchmarks.rung import UNLIMITED, find_rung
 from benchmarks.sample_log import write_items
 from benchmarks.usage import memory
 from benchmarks.workload import CREATE, LIST, READ, READER, UPDATE, Target
@@ -38,16 +38,16 @@ USERS = (1_000, 10_000)
 QUICK_ITEMS = ITEMS[:2]
 QUICK_USERS = USERS[:1]
 WHOLE_ROUNDS = 3
-COPIED = 200_000
-"""Items up to which a server works over a copy."""
+MAX_ITEMS_COPIED = 200_000
+"""The most items of a log of which each server gets a copy."""
 
-ASKED = ((READ, 32), (LIST, 32), (UPDATE, 32), (CREATE, 64))
-SERVER = replace(named("eventapi"), environment={**UNLIMITED, "EVENTAPI_SNAPSHOT_EVERY": "0"})
+WORKLOADS = ((READ, 32), (LIST, 32), (UPDATE, 32), (CREATE, 64))
+SERVER = replace(find_rung("eventapi"), environment={**UNLIMITED, "EVENTAPI_SNAPSHOT_EVERY": "0"})
 
 
 @dataclass(frozen=True)
 class Options:
-    """What of the command line a run needs."""
+    """The options of a run."""
 
     users: Sequence[int]
     items: Sequence[int]
@@ -63,7 +63,7 @@ def numbers(text: str) -> list[int]:
 
 
 class Sizes:
-    """The part as it is measured, with a folder for each size."""
+    """Measures the part, with a folder for each size."""
 
     def __init__(self, options: Options, scratch: Path, cores: tuple[int, int]) -> None:
         self.part = Growth(context(scratch, options.seconds))
@@ -72,7 +72,7 @@ class Sizes:
         self._ends = time.monotonic() + options.minutes * 60
 
     def run(self) -> None:
-        """Measure all; what there is is kept after each round."""
+        """Measure everything; store the figures after each round."""
         for users in self._options.users:
             for items in self._options.items:
                 progress(f"writing {items:,} items of {users:,} users")
@@ -100,7 +100,7 @@ class Sizes:
 
     def _fold(self, size: Size, number: int) -> None:
         try:
-            whole = measured_apart(self._folder(size) / "data", self._bench.cores[0])
+            whole = measure_in_process(self._folder(size) / "data", self._bench.cores[0])
         except subprocess.SubprocessError as error:
             progress(f"round {number}: {report.name_of(size)} is void: {error}")
             self.part.failures.append(f"{report.name_of(size)}, folded in round {number}")
@@ -110,11 +110,11 @@ class Sizes:
 
     def _serve(self, size: Size, number: int) -> None:
         folder = self._folder(size)
-        if size.items <= COPIED:
+        if size.items <= MAX_ITEMS_COPIED:
             folder = self._bench.scratch / "copy"
             shutil.copytree(self._folder(size), folder)
         try:
-            for key, figures in self._requested(folder, size, number):
+            for key, figures in self._run_workloads(folder, size, number):
                 place(size.requests.setdefault(key, []), number, figures)
                 if figures is None:
                     self.part.failures.append(f"{report.name_of(size)}, {key}, round {number}")
@@ -122,13 +122,13 @@ class Sizes:
             progress(f"round {number}: {report.name_of(size)} is void: {error}")
             self.part.failures.append(f"{report.name_of(size)}, round {number}")
         finally:
-            if size.items <= COPIED:
+            if size.items <= MAX_ITEMS_COPIED:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _requested(
+    def _run_workloads(
         self, folder: Path, size: Size, number: int
     ) -> Iterator[tuple[str, Measured | None]]:
-        """What a server was asked for, and the figures, or none where requests failed."""
+        """Yield each workload and its figures, or None if requests failed."""
         with (
             SERVER.running(folder, self._bench.cores) as server,
             Client(server.base_url) as client,
@@ -137,7 +137,7 @@ class Sizes:
             target = Target(READER, token, client.item_ids(token))
             place(size.memory, number, memory(server.pid))
             self._bench.warm_up(server, target)
-            for workload, connections in ASKED:
+            for workload, connections in WORKLOADS:
                 key = f"{workload.name} {connections}"
                 try:
                     figures = self._bench.measure(server, workload, target, connections)
@@ -167,7 +167,7 @@ def parse() -> Options:
 
 
 def main() -> None:
-    """Measure what the command line asks for, print it, and judge it."""
+    """Measure with the options of the command line, print the tables, and check the goals."""
     options = parse()
     cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:

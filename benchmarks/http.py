@@ -2,14 +2,14 @@
 
     python -m benchmarks.http [--quick] [--all] [--only RUNG,...] [--workloads NAME,...]
 
-One server runs at a time, on one core, with wrk on another, and the database that it needs is
-there too; two workers have both cores. In a round every server is started once over new data,
-filled over HTTP with the same users and items, and asked for every workload in turn, those that
-write behind those that read. Rounds are interleaved: every rung once, then every rung again. Any
-error, an answer of status 400 or above included, makes a measurement void, and the run tells.
+One server runs at a time, on one core. wrk and the server's database, if any, run on the other;
+two workers use both cores. In a round every server starts once over new data, is filled over HTTP
+with the same users and items, and gets every workload in turn, first those that read, then those
+that write. Rounds are interleaved: every rung once, then every rung again. Any error, including an
+answer of status 400 or above, makes a measurement void, and the run reports it.
 
-Most is measured over 32 connections in every round, and over 1 and 128 in every third one; with
-``--all`` everything is, over all of them, in every round. TMPDIR says on which disk all data lies.
+Most workloads run over 32 connections in every round, and over 1 and 128 in every third one; with
+``--all`` all workloads run over all of them in every round. TMPDIR selects the disk of all data.
 """
 
 import shutil
@@ -23,28 +23,36 @@ from pathlib import Path
 from benchmarks import goals, report
 from benchmarks.client import Client, UnexpectedAnswerError, bearer
 from benchmarks.machine import (
-    chosen,
     command_line_of_part,
     context,
+    parse_names,
     progress,
     rounds_within,
     two_cores,
 )
 from benchmarks.process import Server, ServerError
 from benchmarks.results import Http, Measured, Results, keep, place
-from benchmarks.rung import ASKED_FOR_ALONE, RUNGS, Rung, started
+from benchmarks.rung import ONLY_IF_NAMED, RUNGS, Rung, start_services
 from benchmarks.usage import cpu_seconds, memory, settle
-from benchmarks.workload import LOGIN, READ, STATELESS_TARGET, WORKLOADS, Target, Workload, filled
+from benchmarks.workload import (
+    LOGIN,
+    READ,
+    STATELESS_TARGET,
+    WORKLOADS,
+    Target,
+    Workload,
+    fill_server,
+)
 from benchmarks.wrk import LoadError, load, script
 from tests.servers.service import Service
 
-WARM_UP = 1  # seconds
+WARM_UP_SECONDS = 1
 EVERY_CONNECTIONS = (1, 32, 64, 128)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure, and for how long."""
+    """The options of a run."""
 
     rungs: Sequence[Rung]
     workloads: Sequence[Workload]
@@ -52,17 +60,17 @@ class Options:
     seconds: int
     minutes: float
     whole: bool
-    """Everything in every round."""
+    """Measure everything in every round."""
 
     quick: bool
-    """Nothing of what is rarer."""
+    """Leave out the rarer numbers of connections."""
 
     keep: bool
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where measurements run: the server's core, the load's core, and a folder on the disk."""
+    """The place of measurements: the server's core, the load's core, and a folder on the disk."""
 
     scratch: Path
     cores: tuple[int, int]
@@ -76,7 +84,7 @@ class Bench:
         connections: int,
         database: Service | None = None,
     ) -> Measured:
-        """One run of one workload on a server that is up; raises `LoadError`."""
+        """Run one workload on a running server; raises `LoadError`."""
         script_file = self.scratch / "load.lua"
         script_file.write_text(script(workload.requests(target), target.token))
         processes = [server.pid, *([database.pid] if database else [])]
@@ -103,12 +111,12 @@ class Bench:
         )
 
     def warm_up(self, server: Server, target: Target) -> None:
-        """Load it unmeasured; the filling has had the paths of writes run already."""
-        Bench(self.scratch, self.cores, WARM_UP).measure(server, READ, target, 32)
+        """Run reads without measuring; filling the server has warmed up writes."""
+        Bench(self.scratch, self.cores, WARM_UP_SECONDS).measure(server, READ, target, 32)
 
 
 def check_answers(client: Client, workload: Workload, target: Target) -> None:
-    """Ask once for what wrk will ask for: wrk itself lets redirects pass."""
+    """Send each request of a workload once, because wrk accepts redirects."""
     for request in {each.path: each for each in workload.requests(target)}.values():
         answer = client.http.request(
             request.method, request.path, json=request.body, headers=bearer(target.token)
@@ -120,17 +128,17 @@ def check_answers(client: Client, workload: Workload, target: Target) -> None:
 
 
 def connections_of(workload: Workload, number: int, options: Options) -> Sequence[int]:
-    """Over how many connections a workload is asked for in a round; the first has number 1."""
+    """Return the numbers of connections of a workload in a round; rounds count from 1."""
     if options.whole:
         return workload.rarer if workload is LOGIN else EVERY_CONNECTIONS
     has_rarer = number % 3 == 1 and not options.quick
     return sorted((*workload.connections, *(workload.rarer if has_rarer else ())))
 
 
-def measured(
+def measure_rung(
     bench: Bench, rung: Rung, database: Service | None, options: Options, number: int
 ) -> Iterator[tuple[str, Measured | None]]:
-    """A round of one rung: what was asked for and its figures, or none where requests failed."""
+    """Measure one round of a rung: yield each workload and its figures, or None if requests failed."""
     folder = bench.scratch / f"{rung.name}-{number}"
     workloads = [each for each in options.workloads if each.name not in rung.without]
     try:
@@ -138,7 +146,7 @@ def measured(
             rung.running(folder, bench.cores, database) as server,
             Client(server.base_url) as client,
         ):
-            target = filled(client) if rung.stateful else STATELESS_TARGET
+            target = fill_server(client) if rung.stateful else STATELESS_TARGET
             bench.warm_up(server, target)
             for workload in workloads:
                 every = connections_of(workload, number, options)
@@ -159,22 +167,22 @@ def measured(
 
 
 def run(options: Options, scratch: Path, cores: tuple[int, int]) -> Http:
-    """Measure all in interleaved rounds; what there is is kept after each of them."""
+    """Measure everything in interleaved rounds; store the figures after each round."""
     part = Http(context(scratch, options.seconds))
     bench = Bench(scratch, cores, options.seconds)
     with ExitStack() as stack:
-        up = started((rung.database for rung in options.rungs if rung.database), stack)
+        up = start_services((rung.database for rung in options.rungs if rung.database), stack)
         rungs = [rung for rung in options.rungs if rung.database is None or rung.database in up]
         for number in rounds_within(options.rounds, options.minutes):
             for rung in rungs:
                 database = up[rung.database] if rung.database else None
                 try:
-                    for key, figures in measured(bench, rung, database, options, number):
+                    for key, figures in measure_rung(bench, rung, database, options, number):
                         rounds = part.figures.setdefault(key, {}).setdefault(rung.name, [])
                         place(rounds, number, figures)
                         if figures is None:
                             part.failures.append(f"{rung.name}, {key}, round {number}")
-                except (ServerError, RuntimeError) as error:  # The latter of a database.
+                except (ServerError, RuntimeError) as error:  # RuntimeError comes from a database.
                     progress(f"round {number}: {rung.name} is void: {error}")
                     part.failures.append(f"{rung.name}, round {number}")
             part.context.rounds = number
@@ -188,16 +196,16 @@ def parse() -> Options:
     parser = command_line_of_part("http", __doc__, minutes=23)
     names = [rung.name for rung in RUNGS]
     parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
-    parser.add_argument("--only", type=lambda text: chosen(text, names), metavar="RUNG,...")
+    parser.add_argument("--only", type=lambda text: parse_names(text, names), metavar="RUNG,...")
     parser.add_argument(
         "--workloads",
-        type=lambda text: chosen(text, [workload.name for workload in WORKLOADS]),
+        type=lambda text: parse_names(text, [workload.name for workload in WORKLOADS]),
         metavar="NAME,...",
     )
     parser.add_argument("--all", action="store_true", help="all connections in all rounds: long")
     told = parser.parse_args()
     return Options(
-        [each for each in RUNGS if each.name in (told.only or set(names) - ASKED_FOR_ALONE)],
+        [each for each in RUNGS if each.name in (told.only or set(names) - ONLY_IF_NAMED)],
         [each for each in WORKLOADS if told.workloads is None or each.name in told.workloads],
         told.rounds or (2 if told.quick else 5),
         told.seconds or (1 if told.quick else 2),
@@ -209,7 +217,7 @@ def parse() -> Options:
 
 
 def main() -> None:
-    """Measure what the command line asks for, print it, and judge it."""
+    """Measure with the options of the command line, print the tables, and check the goals."""
     options = parse()
     cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.log [--rounds N] [--seconds N] [--quick] [--minutes N] [--keep]
 
-Every measurement is a process of its own on one core; the server that a writer needs is on the
-other. Rounds are interleaved, all data is on the same disk (TMPDIR says which), and ours comes
-first in each: those that only write get the lines and the batches that it wrote.
+Every measurement is a separate process on one core; the server that a writer needs is on the
+other. Rounds are interleaved, and all data is on the same disk, which TMPDIR selects. Our writer is
+first in each round, because others write the lines and batches that it wrote.
 """
 
 import shutil
@@ -21,17 +21,17 @@ import msgspec
 from benchmarks import goals, report
 from benchmarks.machine import command_line_of_part, context, progress, rounds_within, two_cores
 from benchmarks.results import Appended, Log, Results, keep, place
-from benchmarks.rung import started
+from benchmarks.rung import start_services
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.service import Service
 from tests.servers.valkey import Valkey
 
-GRACE = 120  # seconds for a writer to end after its time is over
+END_SECONDS = 120  # for a writer to end after its time is over
 
 
 @dataclass(frozen=True)
 class Row:
-    """A writer, and what it is in a line."""
+    """A writer, its description in one line, and its server."""
 
     about: str
     service: type[Service] | None = None
@@ -40,28 +40,29 @@ class Row:
 ROWS: Mapping[str, Row] = {
     "eventapi": Row(
         "the JSON-lines log through its journal (group commit): each command decided, its personal "
-        "values sealed, its line chained, written and synced, then folded into the state",
+        "values sealed, its line chained, written and synced, then applied to the state",
     ),
     "raw": Row(
-        "the bytes that `eventapi` wrote in the same batches: one write and one fdatasync for "
-        "each, made ready beforehand. The disk's limit",
+        "the bytes and batches of `eventapi`, prepared beforehand: one write and one fdatasync for "
+        "each. The disk's limit",
     ),
     "append": Row(
         "the same bytes and batches through the log's own append: lock, write, fdatasync, mark",
     ),
     "valkey": Row(
         "Valkey with appendfsync always, a stream of the same lines (XADD), 64 connections of "
-        "redis-py with hiredis in one process; the server syncs what has come in meanwhile at once. Neither "
-        "sealed nor chained, and the client is Python's",
+        "redis-py with hiredis in one process; the server syncs all requests that arrived in the "
+        "meantime at once. Neither sealed nor chained, and the client is in Python",
         Valkey,
     ),
     "eventsourcing-sqlite": Row(
-        "the library eventsourcing on SQLite, as it sets it up (WAL; synchronous is FULL): 64 "
-        "threads, one event of a new aggregate a transaction. Not encrypted",
+        "the library eventsourcing on SQLite, with the library's settings (WAL; synchronous is FULL): "
+        "64 threads, one event of a new aggregate per transaction. Not encrypted",
     ),
     "eventsourcing-postgresql": Row(
-        "the same on PostgreSQL as it comes (fsync and synchronous_commit on), psycopg in C, the "
-        "library's pool of 5 to 15 connections and its lock on the table, which keeps positions in order",
+        "the same on PostgreSQL with default settings (fsync and synchronous_commit on), psycopg in C, "
+        "the library's pool of 5 to 15 connections and its lock on the table, which keeps positions "
+        "in order",
         PostgreSQL,
     ),
 }
@@ -69,7 +70,7 @@ ROWS: Mapping[str, Row] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What of the command line a run needs."""
+    """The options of a run."""
 
     rounds: int
     seconds: int
@@ -78,7 +79,7 @@ class Options:
 
 
 def measure(name: str, folder: Path, seconds: int, core: int, service: Service | None) -> Appended:
-    """One run of one writer in a process of its own; raises `subprocess.SubprocessError`."""
+    """Run one writer in a separate process; raises `subprocess.SubprocessError`."""
     url = ""
     if isinstance(service, PostgreSQL):
         url = service.new_database()
@@ -86,15 +87,17 @@ def measure(name: str, folder: Path, seconds: int, core: int, service: Service |
         url = service.url
     command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.log"]
     command += ["--write", name, "--folder", str(folder), "--seconds", str(seconds), "--url", url]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=seconds + GRACE)
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, timeout=seconds + END_SECONDS
+    )
     return msgspec.json.decode(done.stdout, type=Appended)
 
 
 def run(options: Options, scratch: Path, core: int) -> Log:
-    """Measure all in interleaved rounds; what there is is kept after each of them."""
+    """Measure everything in interleaved rounds; store the figures after each round."""
     part = Log(context(scratch, options.seconds))
     with ExitStack() as stack:
-        up = started((row.service for row in ROWS.values() if row.service), stack)
+        up = start_services((row.service for row in ROWS.values() if row.service), stack)
         for number in rounds_within(options.rounds, options.minutes):
             folder = scratch / str(number)
             folder.mkdir()
@@ -105,7 +108,7 @@ def run(options: Options, scratch: Path, core: int) -> Log:
                 try:
                     service = up[row.service] if row.service else None
                     figures = measure(name, folder, options.seconds, core, service)
-                # The last of a database.
+                # RuntimeError comes from a database.
                 except (subprocess.SubprocessError, msgspec.DecodeError, RuntimeError) as error:
                     progress(f"round {number}: {name} is void: {error}")
                     part.failures.append(f"{name}, round {number}")
@@ -120,7 +123,7 @@ def run(options: Options, scratch: Path, core: int) -> Log:
 
 
 def main() -> None:
-    """Measure what the command line asks for, print it, and judge it."""
+    """Measure with the options of the command line, print the table, and check the goals."""
     parser = command_line_of_part("log", __doc__, minutes=4)
     parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
     alone = parser.add_argument_group("one measurement in this process")
@@ -130,7 +133,7 @@ def main() -> None:
     told = parser.parse_args()
     seconds = told.seconds or (1 if told.quick else 2)
     if told.write:
-        from benchmarks.writers import WRITERS  # noqa: PLC0415 - what renders the page lacks them
+        from benchmarks.writers import WRITERS  # noqa: PLC0415 - not installed for the page
 
         figures = WRITERS[told.write](told.folder, seconds, told.url)
         sys.stdout.buffer.write(msgspec.json.encode(figures))

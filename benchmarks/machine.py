@@ -1,4 +1,4 @@
-"""What figures hold for: the machine's class and the versions, and nothing that tells whose it is."""
+"""The conditions of figures: class of machine and versions, without anything that identifies it."""
 
 import argparse
 import os
@@ -24,24 +24,24 @@ PACKAGES = (
 
 
 class Context(msgspec.Struct):
-    """When, on what and for how long a part was measured; ``machine`` has a line a fact."""
+    """Date, machine and duration of a measured part; ``machine`` has one entry per fact."""
 
     date: str
     machine: dict[str, str]
     seconds: int
-    """Of each measurement; 0 where a measurement lasts as long as its work."""
+    """Of each measurement; 0 if a measurement lasts as long as its work."""
 
     rounds: int = 0
-    """How many there were so far."""
+    """The number of rounds so far."""
 
 
 def context(scratch: Path, seconds: int = 0) -> Context:
-    """The context of a part that is measured now, with its data in ``scratch``."""
+    """Return the context of a part that is measured now, with its data in ``scratch``."""
     return Context(datetime.now(UTC).date().isoformat(), machine(scratch), seconds)
 
 
 def machine(scratch: Path) -> dict[str, str]:
-    """The machine's class: no host name and no path."""
+    """Return the class of machine, without host name and paths."""
     kernel = ".".join(platform.release().split(".")[:2])
     return {
         "cores": str(os.cpu_count()),
@@ -66,26 +66,28 @@ def processor(cpuinfo: str) -> str:
 
 
 def two_cores(*programs: str) -> tuple[int, int]:
-    """The server's core and the load's; this process goes to the latter, and so does what it starts.
+    """Return the server's core and the load's; move this process and its children to the latter.
 
-    Ends the program where there is one core only, or a program that is needed is not there. SIGTERM
-    becomes an ordinary exit from now on, so that the server that is running is ended too.
+    Ends the program if there is only one core or a required program is missing. From now on SIGTERM
+    is an ordinary exit, so that it also ends the running server.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("two cores are needed: one for the server, one for the load")
     for program in ("taskset", *programs):
         if shutil.which(program) is None:
-            sys.exit(f"{program} is not here: apt-get install wrk util-linux")
+            sys.exit(f"{program} is missing: apt-get install wrk util-linux")
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        sys.exit("this kernel does not tell whose child a process is: CPU would not be counted")
+        sys.exit(
+            "this kernel does not list child processes (/proc/.../children): CPU cannot be counted"
+        )
     os.sched_setaffinity(0, {cores[1]})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     return cores[0], cores[1]
 
 
 def progress(line: str) -> None:
-    """Tell a waiting person; the tables alone go to standard output."""
+    """Report progress on stderr; only the tables go to stdout."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -99,7 +101,7 @@ def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
 
 
 def command_line_of_part(name: str, about: str | None, minutes: float) -> argparse.ArgumentParser:
-    """What every part can be told: for how long, and whether to keep its figures."""
+    """Return a parser with the options of every part: its duration, and whether to store figures."""
     parser = command_line(name, about)
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("--quick", action="store_true", help="few and short rounds")
@@ -108,14 +110,14 @@ def command_line_of_part(name: str, about: str | None, minutes: float) -> argpar
         type=float,
         default=minutes,
         metavar="N",
-        help="no further round is begun that would end later (default %(default)s)",
+        help="begin no round that would end later (default %(default)s)",
     )
-    parser.add_argument("--keep", action="store_true", help="in docs/performance.json")
+    parser.add_argument("--keep", action="store_true", help="store in docs/performance.json")
     return parser
 
 
 def rounds_within(rounds: int, minutes: float) -> Iterator[int]:
-    """The numbers of the rounds, from 1, for as long as another one fits into the time."""
+    """Yield the numbers of the rounds, from 1, while another one fits into the time."""
     started = time.monotonic()
     longest = 0.0
     for number in range(1, rounds + 1):
@@ -128,10 +130,10 @@ def rounds_within(rounds: int, minutes: float) -> Iterator[int]:
         longest = max(longest, time.monotonic() - began)
 
 
-def chosen(text: str, names: Sequence[str]) -> list[str]:
-    """Those of the comma-separated names that there are, or all for none.
+def parse_names(text: str, names: Sequence[str]) -> list[str]:
+    """Return the known names of a comma-separated list in their order, or all for an empty list.
 
-    Raises `argparse.ArgumentTypeError` for one that there is not.
+    Raises `argparse.ArgumentTypeError` for an unknown name.
     """
     wanted = text.split(",") if text else list(names)
     if unknown := set(wanted) - set(names):

@@ -2,12 +2,12 @@
 
     python -m benchmarks.observability [--rounds N] [--seconds N] [--most SHARE]
 
-The same server with metrics off and warnings only, with what is on by default, and with parts of
-it. All run at the same time on one core and are asked in turn by wrk on another, a second each: so
-runs that are compared lie next to each other, and a slow minute of the machine cancels out. Each
-ratio is between two runs of one round. ``x CPU`` is the same for the server's CPU time a request,
-which whatever else the machine does disturbs less. Exits with 1 if the default costs more than
-``--most``, 0.08 unless given, in the median.
+The same server runs with metrics off and warnings only, with the defaults, and with parts of the
+defaults. All servers run at the same time on one core, and wrk on another loads them in turn, a
+second each: compared runs are adjacent, so a slow minute of the machine cancels out. Each ratio is
+between two runs of one round. ``x CPU`` is the ratio of the server's CPU time a request, which other
+load on the machine disturbs less. Exits with 1 if the default costs more than ``--most`` (0.08) in
+the median.
 """
 
 import sys
@@ -22,7 +22,7 @@ from benchmarks.http import Bench
 from benchmarks.machine import command_line, progress, two_cores
 from benchmarks.results import Measured
 from benchmarks.rung import EVENTAPI, UNLIMITED, Rung
-from benchmarks.workload import READ, filled
+from benchmarks.workload import READ, fill_server
 
 CONNECTIONS = 32
 UNCOUNTED = {"EVENTAPI_METRICS": "off"}
@@ -31,7 +31,7 @@ INTO_A_FILE = {"EVENTAPI_LOG_FORMAT": "json", "EVENTAPI_LOG_FILE": "{data}/serve
 
 
 def rung(name: str, about: str, environment: Mapping[str, str]) -> Rung:
-    """A server of ours with some settings."""
+    """Return a rung of our server with some settings."""
     return Rung(name, about, EVENTAPI, {**UNLIMITED, **environment})
 
 
@@ -46,18 +46,18 @@ RUNGS = (
 )
 
 
-def measured(bench: Bench, rounds: int) -> Mapping[str, Sequence[Measured]]:
-    """The figures of each rung, one a round."""
+def measure_rungs(bench: Bench, rounds: int) -> Mapping[str, Sequence[Measured]]:
+    """Return the figures of each rung, one per round."""
     figures: dict[str, list[Measured]] = {one.name: [] for one in RUNGS}
     with ExitStack() as stack:
         asked = []
         for one in RUNGS:
             server = stack.enter_context(one.running(bench.scratch / one.name, bench.cores))
-            target = filled(stack.enter_context(Client(server.base_url)))
+            target = fill_server(stack.enter_context(Client(server.base_url)))
             bench.warm_up(server, target)
             asked.append((one.name, server, target))
         for number in range(rounds):
-            # Whoever comes first in a round is another one each time.
+            # Each round begins with another rung.
             turned = asked[number % len(asked) :] + asked[: number % len(asked)]
             for name, server, target in turned:
                 figures[name].append(bench.measure(server, READ, target, CONNECTIONS))
@@ -70,11 +70,11 @@ def main() -> None:
     parser = command_line("observability", __doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=1, help="of each measurement")
-    parser.add_argument("--most", type=float, default=0.08, help="what it may cost")
+    parser.add_argument("--most", type=float, default=0.08, help="the largest permitted cost")
     options = parser.parse_args()
     cores = two_cores("wrk")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-        costs = measured(Bench(Path(scratch), cores, options.seconds), options.rounds)
+        costs = measure_rungs(Bench(Path(scratch), cores, options.seconds), options.rounds)
     bare = costs[BARE.name]
     print(f"{'':<9}{'req/s':>8}{'x bare':>8}{'quartiles':>15}{'x CPU':>8}{'quartiles':>15}")
     for one in RUNGS:

@@ -1,9 +1,8 @@
-"""Write the page and the plot from the figures that are kept, without measuring.
+"""Write the page and the plot from the stored figures, without measuring.
 
     python -m benchmarks.page
 
-`docs/performance.md` is written anew up to the line that says so; what stands below it is somebody's
-own words, and stays.
+It rewrites `docs/performance.md` down to a marker line; the hand-written text below stays.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,46 +21,47 @@ P = TypeVar("P", bound=Part)
 
 PAGE = KEPT.with_suffix(".md")
 PLOT = KEPT.with_name("growth.svg")
-OWN_WORDS = "<!-- Written by hand from here on: the benchmarks keep it. -->"
+MARKER_LINE = "<!-- Written by hand from here on: the benchmarks keep it. -->"
 
 HEAD = """\
 # Performance
 
-How fast eventapi is, next to what it is built on and to what one would take instead. `make bench`
-measures all of this and writes this page; [benchmarks/](../benchmarks/README.md) tells how. Rates
-belong to one machine on one day; only ratios travel. A ratio is the median over the rounds of the
-ratio within a round. `spread` is the distance between the best round and the worst: where it is
-large, something else used the machine."""
+This page compares eventapi with the libraries that it is built on, and with its alternatives.
+`make bench` measures everything and writes this page; [benchmarks/](../benchmarks/README.md)
+describes how. Rates hold for one machine on one day; only ratios can be transferred. A ratio is the
+median over the rounds of the ratio within a round. `spread` is the distance between the best round
+and the worst: if it is large, something else used the machine."""
 
 HTTP = """\
-One server runs at a time, on one core; wrk is on the other, and so is the database of a server that
-has one. Two workers have both cores and share one with wrk, so of them only the CPU a request can be
-compared. wrk sends the next request when an answer has come, so latencies are those of a full
-server. `CPU µs` is what the server's processes use for one request, in user and in system mode, and
-`+ database's` what the database's use beside it. `MiB` is the memory of the server's processes, what
-they share counted once. Every server starts each round with the same few users and items, and every
-request but those of the bare ones carries a token that is verified. Over 1 and 128 connections, and
-for logins, the first round counts and every third behind it. eventapi knows users and items in memory and commits what has
-come in meanwhile as one batch; the SQL peers ask the database for the token's user and for the item,
-and commit each change by itself. Who logs what was asked for: all but the bare ones. A measurement in which a request
-fails is void, and named. The servers:"""
+One server runs at a time, on one core; wrk and the server's database, if any, run on the other. Two
+workers use both cores and share one with wrk, so only their CPU a request can be compared. wrk sends
+the next request after an answer has arrived, so latencies are those of a fully loaded server.
+`CPU µs` is the time that the server's processes use for one request, in user and in system mode, and
+`+ database's` that of the database's processes. `MiB` is the memory of the server's processes, with
+shared pages counted once. Every server starts each round with the same few users and items, and
+every request, except those to the bare servers, carries a token that is verified. Over 1 and 128
+connections, and for logins, only the first round and every third after it are measured. eventapi
+keeps users and items in memory and commits all writes that arrived in the meantime as one batch; the
+SQL peers query the token's user and the item, and commit each change separately. All servers except
+the bare ones log every request. A measurement with a failed request is void, and listed. The
+servers:"""
 
 LOG = """\
-Without HTTP: 64 producers in one process, and each goes on when its event is durable. A server that
-a writer needs is on the other core; all data is on the same disk."""
+Without HTTP: 64 producers in one process, each of which waits until its event is durable. The server
+that a writer needs is on the other core; all data is on the same disk."""
 
 REPLAY = """\
-What is done with a whole log, in events a second of one core, against msgspec alone, which decodes
-the same lines and does nothing else: into the Struct of a record with its event, or into a dict."""
+Work on a whole log, in events a second of one core, compared with msgspec alone, which only decodes
+the same lines: into the Struct of a record with its event, or into a dict."""
 
 GROWTH = """\
-The same requests over logs of growing size, and what is done with the whole of each. `x smallest` is
-against the fewest items with as many users. Seconds are those of one core. `bytes an item` is the
-memory of a server that has just started, less that of the one with the fewest items."""
+The same requests, and work on the whole log, over logs of growing size. `x smallest` compares with
+the fewest items and the same number of users. Seconds are those of one core. `bytes an item` is the
+memory of a server after its start, less that of the server with the fewest items."""
 
 
-def written(results: Results) -> Iterator[str]:
-    """The page's paragraphs, each a block of Markdown."""
+def paragraphs(results: Results) -> Iterator[str]:
+    """Yield the paragraphs of the page, each a block of Markdown."""
     yield HEAD
     yield "## Goals"
     yield goals.table(results).markdown()
@@ -84,18 +84,18 @@ def written(results: Results) -> Iterator[str]:
 
 
 def figures(part: P | None, tables: Callable[[P], Iterable[Table]]) -> Iterator[str]:
-    """What was measured in a part, if anything: when and on what, what is void, and its tables."""
+    """Yield the context, the void measurements and the tables of a part, if it was measured."""
     if part is None:
         yield "Not measured yet."
         return
-    yield measured(part.context)
+    yield context_line(part.context)
     if part.failures:
-        yield "Void, since a request or a server failed: " + "; ".join(part.failures) + "."
+        yield "Void, because a request or a server failed: " + "; ".join(part.failures) + "."
     yield from (table.markdown() for table in tables(part))
 
 
-def measured(context: Context) -> str:
-    """When and on what a part was measured."""
+def context_line(context: Context) -> str:
+    """Describe when and on which machine a part was measured."""
     how = f"{context.rounds} round{'' if context.rounds == 1 else 's'}"
     if context.seconds:
         how += f" of {context.seconds} s"
@@ -103,23 +103,25 @@ def measured(context: Context) -> str:
     return f"Measured on {context.date}, {how}. {facts}."
 
 
-def own_words(page: Path) -> str:
-    """What stands on a page below the line that says that it is kept."""
+def hand_written(page: Path) -> str:
+    """Return the hand-written text below the marker line of a page."""
     if not page.exists():
         return ""
-    return page.read_text().partition(OWN_WORDS)[2].strip()
+    return page.read_text().partition(MARKER_LINE)[2].strip()
 
 
 def write(results: Results, page: Path = PAGE, plot: Path = PLOT) -> None:
-    """Write the page, and the plot where there is something to draw."""
-    below = own_words(page)
-    page.write_text("\n\n".join([*written(results), OWN_WORDS, *([below] if below else [])]) + "\n")
+    """Write the page, and the plot if there are figures for it."""
+    below = hand_written(page)
+    page.write_text(
+        "\n\n".join([*paragraphs(results), MARKER_LINE, *([below] if below else [])]) + "\n"
+    )
     if results.growth is not None and results.growth.sizes:
         draw(results.growth, plot)
 
 
 def main() -> None:
-    """Write what is kept."""
+    """Write the page of the stored figures."""
     command_line("page", __doc__).parse_args()
     write(load())
 

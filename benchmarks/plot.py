@@ -1,4 +1,4 @@
-"""The plot of growth, as an SVG: small, with text as text, and the same bytes for the same figures."""
+"""The plot of growth as a small SVG: text as text, the same bytes for the same figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STYLES = ("-", "--", ":")
-"""A line's style for each number of users."""
+"""The style of a line, by number of users."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is drawn over the number of items."""
+    """A line of the plot: points over the number of items."""
 
     name: str
     points: Sequence[tuple[int, float]]
@@ -26,7 +26,7 @@ class Line:
 
 
 def lines(part: Growth, what: dict[str, Callable[[Size], float | None]]) -> list[Line]:
-    """A line for each thing and number of users; sizes without a figure are left out."""
+    """Return a line for each quantity and number of users; omit sizes without a figure."""
     drawn = []
     for style, users in zip(STYLES, sorted({size.users for size in part.sizes}), strict=False):
         for number, (name, figure) in enumerate(what.items()):
@@ -38,7 +38,7 @@ def lines(part: Growth, what: dict[str, Callable[[Size], float | None]]) -> list
 
 
 def panels(part: Growth) -> dict[str, list[Line]]:
-    """The panels' titles, and what is drawn in each."""
+    """Return the lines of each panel by its title."""
     keys = dict.fromkeys(key for size in part.sizes for key in size.requests)
 
     def requested(key: str, member: str) -> Callable[[Size], float | None]:
@@ -66,8 +66,8 @@ def panels(part: Growth) -> dict[str, list[Line]]:
 
 
 def draw(part: Growth, path: Path) -> None:
-    """Write the plot; axes of times and sizes that follow the items are logarithmic, others not."""
-    import matplotlib as mpl  # noqa: PLC0415 - what renders the rest of the page lacks it
+    """Write the plot; axes of values that grow with the items are logarithmic."""
+    import matplotlib as mpl  # noqa: PLC0415 - not needed for the rest of the page
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9}):

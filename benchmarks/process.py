@@ -1,4 +1,4 @@
-"""Server processes: started on their cores, waited for, and ended by their own id."""
+"""Server processes: start them on given cores, wait until they answer, and end them."""
 
 import os
 import socket
@@ -18,19 +18,19 @@ STOP_TIMEOUT = 15.0  # seconds
 
 
 class ServerError(Exception):
-    """Something failed while a server ran; told with the last lines of its output."""
+    """A failure while a server ran, with the last lines of its output."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers: where, and its first process."""
+    """A running server: its address and its first process."""
 
     base_url: str
     pid: int
 
 
 def free_port() -> int:
-    """A port that is free now on the loopback address."""
+    """Return a free port of the loopback address."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])
@@ -46,8 +46,8 @@ def serving(
 ) -> Iterator[Server]:
     """Run a server on some cores, in `folder` and with its output there.
 
-    The folder is the working directory so that no `.env` of the repository is picked up, and
-    settings of the services in the caller's own environment are left out for the same reason.
+    The folder is the working directory, so that the server does not read an `.env` of the
+    repository. Settings in the environment of the caller are left out for the same reason.
     """
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "server.log"

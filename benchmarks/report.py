@@ -1,4 +1,4 @@
-"""The tables: of each part, as text for a terminal and as Markdown for the page."""
+"""The tables of each part, as text for a terminal and as Markdown for the page."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from benchmarks.results import (
 from benchmarks.workload import WORKLOADS
 
 BASES = ("litestar", "peer-sqlite", "peer-postgresql", "peer")
-"""Rungs that others are compared with, in the columns' order."""
+"""Rungs that others are compared with, in the order of the columns."""
 
 MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the columns' heads, and rows of as many cells; the first cell is a name."""
+    """A title, the heads of columns, and rows of as many cells; the first cell is a name."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def text(self) -> str:
-        """Aligned, the names to the left and the figures to the right."""
+        """Format with aligned columns, names to the left and figures to the right."""
         lines = [self.columns, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
@@ -49,19 +49,19 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """A table of GitHub's under its title."""
+        """Format as a GitHub table under its title."""
         rule = ["---", *["---:"] * (len(self.columns) - 1)]
         lines = ["| " + " | ".join(line) + " |" for line in (self.columns, rule, *self.rows)]
         return "\n".join([f"**{self.title}**", "", *lines])
 
 
-def shown(value: float | None, form: str = ".2f") -> str:
-    """A figure, or a dash for none."""
+def format_figure(value: float | None, form: str = ".2f") -> str:
+    """Format a figure, or a dash for None."""
     return "-" if value is None else format(value, form)
 
 
 def http(part: Http) -> Iterator[Table]:
-    """A table for each workload and number of connections."""
+    """Yield a table for each workload and number of connections."""
     for workload in WORKLOADS:
         keys = [key for key in part.figures if key.split()[0] == workload.name]
         for key in sorted(keys, key=lambda key: int(key.split()[1])):
@@ -79,17 +79,21 @@ def _requests(title: str, rungs: Mapping[str, Rounds[Measured]]) -> Table:
     columns += ["+ database's", "MiB"] if has_database else ["MiB"]
     rows = []
     for rung, rounds in rungs.items():
-        row = [rung, shown(middle(rounds, rate), ",.0f"), shown(spread(rounds, rate), ".0%")]
-        row += [shown(ratio(rounds, rungs[base], rate)) for base in bases]
+        row = [
+            rung,
+            format_figure(middle(rounds, rate), ",.0f"),
+            format_figure(spread(rounds, rate), ".0%"),
+        ]
+        row += [format_figure(ratio(rounds, rungs[base], rate)) for base in bases]
         row += [
-            shown(middle(rounds, lambda f: f.p50)),
-            shown(middle(rounds, lambda f: f.p99)),
-            shown(middle(rounds, lambda f: f.p999)),
-            shown(middle(rounds, lambda f: f.cpu), ",.0f"),
+            format_figure(middle(rounds, lambda f: f.p50)),
+            format_figure(middle(rounds, lambda f: f.p99)),
+            format_figure(middle(rounds, lambda f: f.p999)),
+            format_figure(middle(rounds, lambda f: f.cpu), ",.0f"),
         ]
         if has_database:
-            row.append(shown(middle(rounds, lambda f: f.database_cpu) or None, ",.0f"))
-        rows.append([*row, shown(middle(rounds, lambda f: f.memory / MEBIBYTE), ",.0f")])
+            row.append(format_figure(middle(rounds, lambda f: f.database_cpu) or None, ",.0f"))
+        rows.append([*row, format_figure(middle(rounds, lambda f: f.memory / MEBIBYTE), ",.0f")])
     return Table(title, columns, rows)
 
 
@@ -99,20 +103,20 @@ def rate(figures: Measured | Appended) -> float:
 
 
 def log(part: Log) -> Table:
-    """A row for each writer."""
+    """Return a table with a row for each writer."""
     columns = ["writer", "events/s", "spread", "x raw", "x eventsourcing-postgresql"]
     columns += ["p50 ms", "p99 ms", "events a sync"]
     raw, base = (part.figures.get(name, []) for name in ("raw", "eventsourcing-postgresql"))
     rows = [
         [
             writer,
-            shown(middle(rounds, rate), ",.0f"),
-            shown(spread(rounds, rate), ".0%"),
-            shown(ratio(rounds, raw, rate), ".3f"),
-            shown(ratio(rounds, base, rate)),
-            shown(middle(rounds, lambda f: f.p50)),
-            shown(middle(rounds, lambda f: f.p99)),
-            shown(middle(rounds, lambda f: f.batch) or None, ".0f"),
+            format_figure(middle(rounds, rate), ",.0f"),
+            format_figure(spread(rounds, rate), ".0%"),
+            format_figure(ratio(rounds, raw, rate), ".3f"),
+            format_figure(ratio(rounds, base, rate)),
+            format_figure(middle(rounds, lambda f: f.p50)),
+            format_figure(middle(rounds, lambda f: f.p99)),
+            format_figure(middle(rounds, lambda f: f.batch) or None, ".0f"),
         ]
         for writer, rounds in part.figures.items()
     ]
@@ -120,7 +124,7 @@ def log(part: Log) -> Table:
 
 
 def replay(part: Replay) -> Table:
-    """A row for each thing that is done with a line."""
+    """Return a table with a row for each kind of work."""
     what: dict[str, Callable[[Whole], float]] = {
         "replay, chain and seals checked": lambda whole: whole.replay,
         "log verify, one process": lambda whole: whole.verify,
@@ -134,15 +138,21 @@ def replay(part: Replay) -> Table:
         rates = [whole.lines / seconds(whole) for whole in part.rounds]
         decoded = [whole.decode / seconds(whole) for whole in part.rounds]
         parsed = [whole.parse / seconds(whole) for whole in part.rounds]
-        row = [name, shown(middle(rates, float), ",.0f"), shown(spread(rates, float), ".0%")]
-        rows.append([*row, shown(middle(decoded, float)), shown(middle(parsed, float))])
+        row = [
+            name,
+            format_figure(middle(rates, float), ",.0f"),
+            format_figure(spread(rates, float), ".0%"),
+        ]
+        rows.append(
+            [*row, format_figure(middle(decoded, float)), format_figure(middle(parsed, float))]
+        )
     columns = ["work", "events/s and core", "spread", "x msgspec, Struct", "x msgspec, dict"]
     lines = part.rounds[0].lines if part.rounds else 0
     return Table(f"a log of {lines:,} events", columns, rows)
 
 
 def growth(part: Growth) -> Iterator[Table]:
-    """What a request costs over each size, and what is done with the whole of it."""
+    """Yield tables of the requests over each size, and of the work on the whole log."""
     if not part.sizes:
         return
     keys = list(dict.fromkeys(key for size in part.sizes for key in size.requests))
@@ -155,32 +165,32 @@ def growth(part: Growth) -> Iterator[Table]:
             rows.append(
                 [
                     name_of(size),
-                    shown(middle(rounds, rate), ",.0f"),
-                    shown(ratio(rounds, base, rate)),
-                    shown(middle(rounds, lambda f: f.cpu), ",.1f"),
-                    shown(ratio(rounds, base, lambda f: f.cpu)),
-                    shown(middle(rounds, lambda f: f.p50)),
-                    shown(middle(rounds, lambda f: f.p99)),
+                    format_figure(middle(rounds, rate), ",.0f"),
+                    format_figure(ratio(rounds, base, rate)),
+                    format_figure(middle(rounds, lambda f: f.cpu), ",.1f"),
+                    format_figure(ratio(rounds, base, lambda f: f.cpu)),
+                    format_figure(middle(rounds, lambda f: f.p50)),
+                    format_figure(middle(rounds, lambda f: f.p99)),
                 ]
             )
         yield Table(f"{key.split()[0]}, {key.split()[1]} connections", columns, rows)
-    yield _whole(part)
+    yield _whole_log(part)
 
 
-def _whole(part: Growth) -> Table:
+def _whole_log(part: Growth) -> Table:
     columns = ["users and items", "log MiB", "snapshot MiB", "replay s", "verify s"]
     columns += ["snapshot written s", "loaded s", "memory MiB", "bytes an item"]
     rows = [
         [
             name_of(size),
-            shown(size.log / MEBIBYTE, ",.1f"),
-            shown(middle(size.whole, lambda w: w.snapshot / MEBIBYTE), ",.1f"),
-            shown(middle(size.whole, lambda w: w.replay)),
-            shown(middle(size.whole, lambda w: w.verify)),
-            shown(middle(size.whole, lambda w: w.write)),
-            shown(middle(size.whole, lambda w: w.load)),
-            shown(middle(size.memory, lambda m: m / MEBIBYTE), ",.0f"),
-            shown(bytes_an_item(part, size), ",.0f"),
+            format_figure(size.log / MEBIBYTE, ",.1f"),
+            format_figure(middle(size.whole, lambda w: w.snapshot / MEBIBYTE), ",.1f"),
+            format_figure(middle(size.whole, lambda w: w.replay)),
+            format_figure(middle(size.whole, lambda w: w.verify)),
+            format_figure(middle(size.whole, lambda w: w.write)),
+            format_figure(middle(size.whole, lambda w: w.load)),
+            format_figure(middle(size.memory, lambda m: m / MEBIBYTE), ",.0f"),
+            format_figure(bytes_an_item(part, size), ",.0f"),
         ]
         for size in part.sizes
     ]
@@ -188,19 +198,19 @@ def _whole(part: Growth) -> Table:
 
 
 def name_of(size: Size) -> str:
-    """How many users and items it has."""
+    """Return the number of users and items."""
     return f"{size.users:,} / {size.items:,}"
 
 
 def smallest(part: Growth, size: Size) -> Size:
-    """The size with as many users and the fewest items."""
+    """Return the size with the same number of users and the fewest items."""
     return min(
         (each for each in part.sizes if each.users == size.users), key=lambda each: each.items
     )
 
 
 def bytes_an_item(part: Growth, size: Size) -> float | None:
-    """What the items that are more than in the smallest size take in memory, each."""
+    """Return the memory of each item beyond those of the smallest size, or None."""
     base = smallest(part, size)
     more, less = middle(size.memory, float), middle(base.memory, float)
     if size is base or more is None or less is None:

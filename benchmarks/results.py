@@ -1,6 +1,6 @@
-"""The figures of all parts, kept as JSON: a part is measured without the others, and so again.
+"""The figures of all parts, stored as JSON, so that a part can be measured again alone.
 
-A figure of a round that failed is none, so that the rounds of what is compared stay side by side.
+The figure of a failed round is None, so that the rounds of compared rungs stay side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Rounds = list[F | None]
 
 
 class Measured(Figures, frozen=True):
-    """What a run of wrk measured, and what the server used meanwhile.
+    """The figures of a run of wrk, and the server's use of CPU and memory.
 
     ``cpu`` and ``database_cpu`` are microseconds a request, of the server's processes and of the
     database's; ``memory`` is in bytes, at the end of the run.
@@ -35,14 +35,14 @@ class Measured(Figures, frozen=True):
 
 
 class Part(msgspec.Struct):
-    """Of a part: on what it was measured, and what of it is void."""
+    """The context of a measured part, and its void measurements."""
 
     context: Context
     failures: list[str] = []
 
 
 class Http(Part):
-    """By what was asked for (``create 64``: over 64 connections), then by rung."""
+    """Figures by workload and connections (``create 64``), then by rung."""
 
     figures: dict[str, dict[str, Rounds[Measured]]] = {}
 
@@ -50,7 +50,7 @@ class Http(Part):
 class Appended(msgspec.Struct, frozen=True):
     """Events a second, durable, by 64 producers; latencies in milliseconds.
 
-    ``batch`` is how many events one sync was for, on average; 0 where nobody knows.
+    ``batch`` is the average number of events per sync; 0 if it is unknown.
     """
 
     rate: float
@@ -60,17 +60,17 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 class Log(Part):
-    """By writer."""
+    """Figures by writer."""
 
     figures: dict[str, Rounds[Appended]] = {}
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """What is done with a log as a whole, in seconds of one core, and how large its snapshot is.
+    """Times of work on a whole log, in seconds of one core, and the size of its snapshot in bytes.
 
-    ``replay`` is with chain and seals checked; ``decode`` is msgspec alone, into the record's
-    Struct with its event, and ``parse`` msgspec alone into a dict; ``verify`` is ``log verify``;
-    ``write`` and ``load`` are the snapshot alone, without the chain that is followed up to it.
+    ``replay`` includes the check of chain and seals. ``decode`` is msgspec alone, into the record's
+    Struct with its event, and ``parse`` msgspec alone into a dict. ``verify`` is ``log verify``.
+    ``write`` and ``load`` are the snapshot alone, without the check of the chain below it.
     """
 
     lines: int
@@ -84,15 +84,16 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 class Replay(Part):
-    """Of one log."""
+    """Figures of one log."""
 
     rounds: list[Whole] = []
 
 
 class Size(msgspec.Struct):
-    """A log of so many users and items, ``log`` bytes of it, and what was measured over it.
+    """A log of ``log`` bytes with some users and items, and the figures measured over it.
 
-    ``memory`` is a server's before the first request, in bytes; requests are named as in `Http`.
+    ``memory`` is that of a server before the first request, in bytes; the keys of ``requests`` are
+    those of `Http`.
     """
 
     users: int
@@ -104,13 +105,13 @@ class Size(msgspec.Struct):
 
 
 class Growth(Part):
-    """By size, from the smallest."""
+    """Figures by size, from the smallest."""
 
     sizes: list[Size] = []
 
 
 class Results(msgspec.Struct):
-    """All that was measured last, each part on its own day."""
+    """The newest figures of each part; parts may be of different days."""
 
     http: Http | None = None
     log: Log | None = None
@@ -119,38 +120,38 @@ class Results(msgspec.Struct):
 
 
 def load(path: Path = KEPT) -> Results:
-    """What is kept; nothing where there is no file, or one of another shape."""
+    """Return the stored figures; none if the file is missing or of another shape."""
     with suppress(FileNotFoundError, msgspec.ValidationError):
         return msgspec.json.decode(path.read_bytes(), type=Results)
     return Results()
 
 
 def keep(part: Http | Log | Replay | Growth, path: Path = KEPT) -> None:
-    """Put a part, as far as it is measured, in the place of what was there of it."""
+    """Store a part, as far as it is measured, in place of its older figures."""
     results = load(path)
     setattr(results, type(part).__name__.lower(), part)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
 def middle(rounds: Sequence[F | None], what: Callable[[F], float]) -> float | None:
-    """The median over the rounds, or none where all failed."""
+    """Return the median over the rounds, or None if all failed."""
     values = [what(figures) for figures in rounds if figures is not None]
     return median(values) if values else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least a share of all do not exceed (nearest rank)."""
+    """Return the smallest value that at least a share of all do not exceed (nearest rank)."""
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def place(rounds: Rounds[F], number: int, figures: F | None) -> None:
-    """Put a round's figures where they stand beside those of others in the same round, from 1."""
+    """Store a round's figures at the index of the round; rounds count from 1."""
     rounds += [None] * (number - len(rounds))
     rounds[number - 1] = figures
 
 
 def spread(rounds: Sequence[F | None], what: Callable[[F], float]) -> float | None:
-    """The distance between the best round and the worst, as a share of the median; none of one."""
+    """Return the range of the rounds as a share of the median, or None for a single round."""
     values = [what(figures) for figures in rounds if figures is not None]
     return (max(values) - min(values)) / median(values) if len(values) > 1 else None
 
@@ -158,7 +159,7 @@ def spread(rounds: Sequence[F | None], what: Callable[[F], float]) -> float | No
 def ratio(
     ours: Sequence[F | None], theirs: Sequence[F | None], what: Callable[[F], float]
 ) -> float | None:
-    """The median of each round's own ratio, so that a slow minute of the machine cancels out."""
+    """Return the median of the rounds' ratios, in which a slow minute of the machine cancels out."""
     pairs = zip(ours, theirs, strict=False)
     ratios = [what(a) / what(b) for a, b in pairs if a is not None and b is not None and what(b)]
     return median(ratios) if ratios else None

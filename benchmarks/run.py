@@ -2,10 +2,10 @@
 
     python -m benchmarks.run [--quick]
 
-The parts are `benchmarks.http`, `benchmarks.log`, `benchmarks.replay` and `benchmarks.growth`, each a process of its
-own. The figures of each are kept as soon as there are any, and the page is written behind every
-part: one that fails takes none of the others' with it, and can be measured again alone, with
-``--keep``. Exits with 1 if a part failed, or a goal is missed or has no figure.
+The parts are `benchmarks.http`, `benchmarks.log`, `benchmarks.replay` and `benchmarks.growth`, each
+a separate process. Each part stores its figures early, and the page is written after every part: a
+failed part does not lose the figures of others, and can be measured again alone, with ``--keep``.
+Exits with 1 if a part failed, or a goal is missed or has no figure.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from benchmarks.machine import command_line, progress
 from benchmarks.results import load
 
 PARTS = {"http": 23, "log": 3, "replay": 1, "growth": 8}
-"""The most minutes of each, a last round left aside."""
+"""The most minutes of each part, excluding its last round."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         ran = subprocess.run([*command, *(["--quick"] if options.quick else [])], check=False)
         results = load()
         if ran.returncode not in {0, goals.MISSED} or getattr(results, part) == before:
-            progress(f"{part} FAILED; what was kept of it stays")
+            progress(f"{part} FAILED; its stored figures stay")
             failed.append(part)
         page.write(results)
         print(flush=True)

@@ -1,7 +1,4 @@
-"""The ladder: every server that is measured, from the floor up, one row each.
-
-A further server is a further row.
-"""
+"""The ladder: every measured server, from the floor up, one row each. Add a server as a row."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,26 +17,26 @@ Database = PostgreSQL | MariaDB
 
 @dataclass(frozen=True)
 class Rung:
-    """How to start a server; `{port}`, `{data}` and `{url}` are filled in in what it is told."""
+    """How to start a server; command and environment may contain `{port}`, `{data}` and `{url}`."""
 
     name: str
     about: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
-    """Workloads that mean nothing for it."""
+    """Workloads that the server does not implement."""
 
     stateful: bool = True
-    """Whether it keeps users and items, and so is filled first and needs a real token."""
+    """Whether it stores users and items, so that it must be filled first and needs a real token."""
 
     workers: int = 1
-    """Processes that serve. Several share both cores with the load, one has a core of its own."""
+    """Processes that serve. Several share both cores with the load; a single one has its own core."""
 
     database: type[Service] | None = None
-    """Whether, and of which make, a database is started beside it, on the load's core."""
+    """The kind of database to start on the load's core, if any."""
 
     scheme: str = ""
-    """What the server calls the database in a URL, if not as it is usual."""
+    """The scheme of the database's URL, if the server needs another than the usual one."""
 
     @contextmanager
     def running(
@@ -58,7 +55,7 @@ class Rung:
 
 
 def uvicorn(app: str, *options: str) -> tuple[str, ...]:
-    """One uvicorn worker with the fast loop and parser."""
+    """Return the command of one uvicorn worker with uvloop and httptools."""
     command = (sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", "{port}")
     return (*command, "--loop", "uvloop", "--http", "httptools", *options)
 
@@ -67,7 +64,7 @@ EVENTAPI = (
     *(sys.executable, "-m", "eventapi", "serve"),
     *("--host", HOST, "--port", "{port}", "--data", "{data}"),
 )
-# The limits count one caller, and the load is one caller.
+# Rate limits are per caller, and the load is one caller.
 UNLIMITED = {"EVENTAPI_RATE_LIMIT": "off", "EVENTAPI_RATE_LIMIT_LOGIN": "off"}
 ON_A_DATABASE = {**UNLIMITED, "EVENTAPI_LOG": "{url}"}
 PEER_SQL = uvicorn("benchmarks.peer_sql.main:app")
@@ -76,7 +73,7 @@ NO_PASSWORDS = frozenset({"login"})
 RUNGS = (
     Rung(
         "asgi",
-        "bare ASGI callable on uvicorn: one prepared item, or the body that came. The floor",
+        "bare ASGI callable on uvicorn: returns one prepared item, or the request's body. The floor",
         uvicorn("benchmarks.rungs.bare_asgi:app", "--no-access-log", "--lifespan", "off"),
         without=NO_PASSWORDS | {"list"},
         stateful=False,
@@ -91,29 +88,31 @@ RUNGS = (
     ),
     Rung(
         "eventapi",
-        "eventapi serve with everything that a production server has on, rate limits off. On disk "
+        "eventapi serve with all features of a production server except rate limits. On disk "
         "(fdatasync) before the answer. argon2id, 19 MiB, 2 passes, 1 lane",
         EVENTAPI,
         UNLIMITED,
     ),
     Rung(
         "eventapi-2",
-        "the same with two workers, on both cores and so on the load's too: compare its CPU a "
-        "request, not its rate",
+        "the same with two workers, which share the load's core: compare its CPU a request, not its "
+        "rate",
         (*EVENTAPI, "--workers", "2"),
         UNLIMITED,
         workers=2,
     ),
     Rung(
         "eventapi-postgresql",
-        "eventapi with its log in PostgreSQL as it comes: committed and synced before the answer",
+        "eventapi with its log in PostgreSQL with default settings: committed and synced before the "
+        "answer",
         EVENTAPI,
         ON_A_DATABASE,
         database=PostgreSQL,
     ),
     Rung(
         "eventapi-mariadb",
-        "eventapi with its log in MariaDB as it comes: committed and synced before the answer",
+        "eventapi with its log in MariaDB with default settings: committed and synced before the "
+        "answer",
         EVENTAPI,
         ON_A_DATABASE,
         database=MariaDB,
@@ -121,39 +120,41 @@ RUNGS = (
     Rung(
         "peer",
         "the service that eventapi replaces, on uvicorn as installed: FastAPI, memory, and one "
-        "JSON file that is rewritten in each change and NOT synced. bcrypt, cost 12",
+        "JSON file that every change rewrites and does NOT sync. bcrypt, cost 12",
         uvicorn("benchmarks.peer.main:app"),
         {"PEER_DATA": "{data}"},
     ),
     Rung(
         "peer-sqlite",
-        "FastAPI and SQLAlchemy's ORM on aiosqlite and SQLite, WAL and synchronous=FULL: the user of "
-        "the token looked up in each request, a row and a commit, synced, in each change, over a "
-        "pool of 5 connections. bcrypt, cost 12",
+        "FastAPI and SQLAlchemy's ORM on aiosqlite and SQLite, WAL and synchronous=FULL: each request "
+        "queries the token's user, each change is a row and a synced commit, over a pool of 5 "
+        "connections. bcrypt, cost 12",
         PEER_SQL,
         {"PEER_DATABASE": "sqlite+aiosqlite:///{data}.sqlite"},
     ),
     Rung(
         "peer-postgresql",
-        "the same on asyncpg and PostgreSQL as it comes (fsync and synchronous_commit on), over a "
-        "pool of 20 connections",
+        "the same on asyncpg and PostgreSQL with default settings (fsync and synchronous_commit on), "
+        "over a pool of 20 connections",
         PEER_SQL,
         {"PEER_DATABASE": "{url}"},
         database=PostgreSQL,
         scheme="postgresql+asyncpg",
     ),
 )
-ASKED_FOR_ALONE = frozenset({"eventapi-mariadb"})
-"""Measured only where they are named: their server is no package of Python's."""
+ONLY_IF_NAMED = frozenset({"eventapi-mariadb"})
+"""Measured only if they are named, because no Python package has their server."""
 
 
-def named(name: str) -> Rung:
-    """The rung of that name."""
+def find_rung(name: str) -> Rung:
+    """Return the rung of that name."""
     return next(rung for rung in RUNGS if rung.name == name)
 
 
-def started(makes: Iterable[type[Service]], stack: ExitStack) -> dict[type[Service], Service]:
-    """Servers of others, up until the stack ends; those that do not start are left out."""
+def start_services(
+    makes: Iterable[type[Service]], stack: ExitStack
+) -> dict[type[Service], Service]:
+    """Start services until the stack ends; omit those that do not start."""
     up: dict[type[Service], Service] = {}
     for make in dict.fromkeys(makes):
         try:

@@ -1,8 +1,8 @@
 """Realistic users and changes to their items, the same for the same seed.
 
-The text is what people type: several scripts, emoji, combining marks that nobody may normalise
-away, line breaks, quotes and backslashes, a few empty and missing fields, and passwords longer than
-bcrypt's 72 bytes.
+The texts are such as people type: several scripts, emoji, combining marks that must not be
+normalised away, line breaks, quotes and backslashes, a few empty and missing fields, and passwords
+longer than bcrypt's 72 bytes.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ LONG_PASSWORD_EVERY = 25  # users
 
 @dataclass(frozen=True)
 class Account:
-    """What a person registers with."""
+    """The values of a registration."""
 
     username: str
     password: str
@@ -53,14 +53,14 @@ class Account:
 
 @dataclass(frozen=True)
 class Content:
-    """What an item says; no description means that the field is not sent."""
+    """The texts of an item; a description of None is not sent."""
 
     title: str
     description: str | None
 
 
 LISTED = [Content(f"Item {number}", "A prepared item") for number in range(1, 101)]
-"""A list of a hundred items, of which there are several makers."""
+"""The hundred items of the list workload, shared by all servers."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Replace:
-    """A new content for an item."""
+    """New content for an item."""
 
     owner: int
     item: int
@@ -83,7 +83,7 @@ class Replace:
 
 @dataclass(frozen=True)
 class Delete:
-    """The end of an item."""
+    """A deletion of an item."""
 
     owner: int
     item: int
@@ -93,15 +93,15 @@ Change = Create | Replace | Delete
 
 
 def accounts(users: int, seed: int) -> list[Account]:
-    """As many accounts as asked for; one in five gives no full name."""
+    """Return this many accounts; one in five has no full name."""
     rng = Random(f"accounts {seed}")
     return [_account(rng, number) for number in range(users)]
 
 
 def changes(users: int, items: int, seed: int) -> Iterator[Change]:
-    """Changes after which exactly `items` items are left, early users owning most of them.
+    """Yield changes that leave exactly `items` items, most of them owned by early users.
 
-    One more item for every twenty is created and deleted again.
+    For every twenty items, another one is created and deleted.
     """
     rng = Random(f"changes {seed}")
     live: list[tuple[int, int]] = []

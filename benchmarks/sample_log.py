@@ -1,4 +1,4 @@
-"""Logs of any size, written by the log's own code and not over HTTP."""
+"""Write logs of any size with the log's own code instead of over HTTP."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -22,27 +22,27 @@ SOURCE = "urn:uuid:00000000-0000-4000-8000-000000000001"
 TIME = "2026-01-02T03:04:05.678901Z"
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$" + "s" * 22 + "$" + "h" * 43
 DESCRIPTION = "A description of some sixty characters or so."
-AT_ONCE = 50_000  # lines
+LINES_PER_APPEND = 50_000
 
 Happening = tuple[str, str, Event]
-"""What happens, as (subject, owner, event)."""
+"""An event with its subject and owner: (subject, owner, event)."""
 
 
 async def write(folder: Path, events: int) -> None:
-    """Write a log of registrations, then of items that are made, changed and now and then deleted."""
-    await write_down(folder, USERS, story(random.Random(7), events))
+    """Write a log of registrations, then of items that are created, changed and sometimes deleted."""
+    await write_down(folder, USERS, history(random.Random(7), events))
 
 
 async def write_items(folder: Path, users: int, items: int) -> None:
-    """Write a log of so many users and items; the reader is the first user and has the first ones.
+    """Write a log of some users and items.
 
-    The others have items only as far as there are more than `LISTED`.
+    The first user is the reader, who owns the items of `LISTED`; the others own all further items.
     """
     await write_down(folder, users, inventory(random.Random(7), users, items))
 
 
 async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) -> None:
-    """Write what happens to so many users as a log in a new folder, with a vault beside it."""
+    """Write the events of some users as a log in a new folder, with a vault beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(11)
     keys = {f"users/{number}": chance.randbytes(KEY_BYTES) for number in range(1, users + 1)}
@@ -55,7 +55,7 @@ async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) 
     log = JsonlLog(folder / "events.jsonl")
     rest = iter(happenings)
     async with log.exclusive(1) as appender:
-        while some := list(islice(rest, AT_ONCE)):
+        while some := list(islice(rest, LINES_PER_APPEND)):
             head, lines = appender.head, []
             for subject, owner, event in some:
                 record = Record(
@@ -69,7 +69,7 @@ async def write_down(folder: Path, users: int, happenings: Iterable[Happening]) 
 
 
 def registrations(users: int) -> Iterator[Happening]:
-    """The reader, who can log in, and others."""
+    """Yield registrations; only the first user, the reader, can log in."""
     for number in range(1, users + 1):
         profile = Profile(f"user{number}", f"user{number}@example.com", HASH, "Some Body")
         if number == 1:
@@ -79,7 +79,7 @@ def registrations(users: int) -> Iterator[Happening]:
 
 
 def inventory(chance: random.Random, users: int, items: int) -> Iterator[Happening]:
-    """Registrations and creates."""
+    """Yield registrations and creations."""
     yield from registrations(users)
     for number in range(1, items + 1):
         owner, content = chance.randint(2, users), Content(f"Item {number}", DESCRIPTION)
@@ -89,8 +89,8 @@ def inventory(chance: random.Random, users: int, items: int) -> Iterator[Happeni
         yield f"items/{number}", f"users/{owner}", ItemCreated(owner, personal=content)
 
 
-def story(chance: random.Random, events: int) -> Iterator[Happening]:
-    """Registrations, then creates, updates and deletes, so many events in all."""
+def history(chance: random.Random, events: int) -> Iterator[Happening]:
+    """Yield registrations, then creations, updates and deletions, ``events`` in all."""
     yield from islice(registrations(USERS), events)
     items: list[int] = []
     for _ in range(events - USERS):

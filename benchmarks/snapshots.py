@@ -1,9 +1,9 @@
-"""Measure reads while a snapshot is taken against reads while none is.
+"""Compare reads during a snapshot with reads without one.
 
     python -m benchmarks.snapshots [--events N] [--rounds N] [--seconds N]
 
-A server on one core, wrk on another, as in `benchmarks.http`; the process that takes snapshots may
-run on either, one snapshot after the other, each a fold of the whole log. Rounds are interleaved.
+A server runs on one core, wrk on another, as in `benchmarks.http`. Snapshots are taken one after the
+other by a process that may run on either core; each folds the whole log. Rounds are interleaved.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from benchmarks.client import Client
 from benchmarks.http import Bench
 from benchmarks.machine import command_line, two_cores
 from benchmarks.results import Measured
-from benchmarks.rung import named
+from benchmarks.rung import find_rung
 from benchmarks.sample_data import LISTED
 from benchmarks.sample_log import write
 from benchmarks.workload import READ, READER, Target
@@ -29,8 +29,8 @@ from benchmarks.workload import READ, READER, Target
 CONNECTIONS = 32
 
 
-class Taking:
-    """Snapshots of a data directory, one after the other, while its context is entered."""
+class SnapshotLoop:
+    """Takes snapshots of a data directory, one after the other, while its context is entered."""
 
     def __init__(self, data: Path, cores: set[int]) -> None:
         self.taken = 0
@@ -70,7 +70,7 @@ class Taking:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure with the options of the command line."""
     parser = command_line("snapshots", __doc__)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -83,10 +83,10 @@ def main() -> None:
         data = Path(name) / "data"
         data.mkdir()
         asyncio.run(write(data, options.events))
-        taking = Taking(data, set(cores))
+        taking = SnapshotLoop(data, set(cores))
         bench = Bench(Path(name), cores, options.seconds)
         with (
-            named("eventapi").running(Path(name), cores) as server,
+            find_rung("eventapi").running(Path(name), cores) as server,
             Client(server.base_url) as client,
         ):
             token = client.login(READER)
@@ -103,7 +103,7 @@ def main() -> None:
             for before, during in zip(quiet, busy, strict=True)
         ]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{what:>5} while one is taken x none: {statistics.median(ratios):.2f} ({spread})")
+        print(f"{what:>5} during a snapshot x without: {statistics.median(ratios):.2f} ({spread})")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a server and all processes below it use (proc_pid_stat(5), proc_pid_smaps(5))."""
+"""CPU and memory of a server and its child processes (proc_pid_stat(5), proc_pid_smaps(5))."""
 
 import os
 import time
@@ -8,12 +8,12 @@ from pathlib import Path
 from tests.servers.service import descendants
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAUSE = 0.05  # seconds
-PATIENCE = 10.0  # seconds
+POLL_SECONDS = 0.05
+SETTLE_SECONDS = 10.0
 
 
 def cpu_seconds(process: int) -> float:
-    """CPU time, in user and in system mode, of a process, those below it, and those that ended."""
+    """Return the user and system CPU time of a process and its children, including ended ones."""
     ticks = 0
     for pid in {process, *descendants(process)}:
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -24,7 +24,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def memory(process: int) -> int:
-    """Bytes of memory of a process and those below it; what several share is counted once (PSS)."""
+    """Return the memory of a process and its children in bytes; shared pages count once (PSS)."""
     kilobytes = 0
     for pid in {process, *descendants(process)}:
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -34,11 +34,11 @@ def memory(process: int) -> int:
 
 
 def settle(process: int) -> None:
-    """Wait until a server is done with what an earlier run has left it, within reason."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until a server has finished the work of an earlier run, at most `SETTLE_SECONDS`."""
+    deadline = time.monotonic() + SETTLE_SECONDS
     used = cpu_seconds(process)
     while time.monotonic() < deadline:
-        time.sleep(PAUSE)
+        time.sleep(POLL_SECONDS)
         before, used = used, cpu_seconds(process)
-        if used - before <= PAUSE / 4:
+        if used - before <= POLL_SECONDS / 4:
             return

@@ -2,8 +2,8 @@
 
     python -m benchmarks.verify [--sizes N,N,...] [--rounds N]
 
-Sizes take turns within a round. One process is measured by its own processor time, and all cores
-together by the clock, their start included.
+Sizes take turns within a round. A single process is measured by its CPU time, and all cores
+together by the clock, including the start of processes.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from benchmarks.sample_log import write
 from events.verification.verify import verify
 
 
-def measured(path: Path, processes: int) -> float:
-    """How long a check takes that finds nothing, in seconds."""
+def time_verify(path: Path, processes: int) -> float:
+    """Return the seconds of a check; ends the program if it finds damage."""
     clock = time.process_time if processes == 1 else time.perf_counter
     started = clock()
     if not verify(path, processes=processes).ok:
-        raise SystemExit("the log that was made is not whole")
+        raise SystemExit("the generated log is damaged")
     return clock() - started
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure with the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verify", description=__doc__)
     parser.add_argument("--sizes", default="100000,200000,400000")
     parser.add_argument("--rounds", type=int, default=5)
@@ -42,7 +42,7 @@ def main() -> None:
             asyncio.run(write(folder, size))
         rounds = [
             {
-                (size, processes): measured(folder / "events.jsonl", processes)
+                (size, processes): time_verify(folder / "events.jsonl", processes)
                 for size, folder in paths.items()
                 for processes in sorted({1, cores})
             }

@@ -1,8 +1,8 @@
-"""The workloads: what the load generator asks for, one row each.
+"""The workloads of the load generator, one row each.
 
-A workload is a cycle of requests, so a mixed one is a row with several. Requests are made from a
-`Target`: who asks, and for which items. The order of the rows is that in which a server gets them:
-those that leave its data alone come first.
+A workload is a cycle of requests; a mixed one has several. Requests are built from a `Target`: a
+user and the user's items. A server gets the workloads in the order of the rows, first those that do
+not change its data.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ OTHER_ITEMS = 300
 
 @dataclass(frozen=True)
 class Target:
-    """A logged-in user of the measured server and their items."""
+    """A logged-in user of the measured server, and the user's items."""
 
     account: Account
     token: str
@@ -44,8 +44,8 @@ class Request:
 class Workload:
     """A cycle of requests.
 
-    It is asked for over ``connections`` in every round, and over those that are ``rarer`` in every
-    third one.
+    It runs over each number of ``connections`` in every round, and over the ``rarer`` numbers in
+    every third round.
     """
 
     name: str
@@ -59,17 +59,17 @@ NEW_ITEM = {"title": "Service the bicycle", "description": "Brakes, chain, and t
 
 
 def read_one(target: Target) -> list[Request]:
-    """The item in the middle: the service that is replaced looks through the list of them."""
+    """Read the item in the middle, because the replaced service searches the list of items."""
     return [Request("GET", f"/items/{target.item_ids[len(target.item_ids) // 2]}")]
 
 
 def create(_: Target) -> list[Request]:
-    """Always the same."""
+    """Create the same item each time."""
     return [Request("POST", "/items", NEW_ITEM)]
 
 
 def update(target: Target) -> list[Request]:
-    """All items in turn, so that no row is waited for, and a change each time."""
+    """Change all items in turn, so that no request waits for the lock of a row."""
     return [
         Request("PUT", f"/items/{number}", {**NEW_ITEM, "title": title})
         for title in ("Service the bicycle", "Sell the bicycle")
@@ -78,7 +78,7 @@ def update(target: Target) -> list[Request]:
 
 
 def login(target: Target) -> list[Request]:
-    """The reader's."""
+    """Log the reader in."""
     account = target.account
     body = {"username": account.username, "password": account.password}
     return [Request("POST", "/auth/login", body)]
@@ -102,7 +102,7 @@ WORKLOADS = (
     UPDATE,
     Workload(
         "mixed",
-        "nine of read to one of create",
+        "nine reads to one create",
         lambda target: [*read_one(target) * 9, *create(target)],
     ),
     CREATE,
@@ -110,8 +110,8 @@ WORKLOADS = (
 )
 
 
-def filled(client: Client) -> Target:
-    """Fill an empty server, and log its reader in."""
+def fill_server(client: Client) -> Target:
+    """Fill an empty server, and log the reader in."""
     fill(client, OTHER_USERS, OTHER_ITEMS)
     client.register(READER)
     token = client.login(READER)
@@ -119,4 +119,4 @@ def filled(client: Client) -> Target:
 
 
 STATELESS_TARGET = Target(READER, "none", range(1, len(LISTED) + 1))
-"""For a server that keeps nothing."""
+"""For a server without storage."""

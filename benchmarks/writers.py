@@ -1,7 +1,7 @@
-"""What 64 producers append through, each durable before the producer goes on; one process, one core.
+"""Writers for 64 producers in one process on one core; a producer waits until its event is durable.
 
-`benchmarks.log` runs every writer in a process of its own. Ours comes first in a round: the lines
-that it wrote, and in which batches, are what those that only write get.
+`benchmarks.log` runs every writer in a separate process. Our writer is first in a round, because
+the others write the lines and batches that it wrote.
 """
 
 import asyncio
@@ -33,46 +33,46 @@ from events.log.port import Head
 from events.vocabulary.items import Content
 
 PRODUCERS = 64
-WARM_UP = 0.5  # seconds
+WARM_UP_SECONDS = 0.5
 HASH_AT = slice(-66, -2)
-"""Where on a line the hash stands, in hex."""
+"""The place of the hash on a line, in hex."""
 
 Writer = Callable[[Path, float, str], Appended]
-"""Given a folder, for how many seconds to write, and the URL of its server."""
+"""Takes a folder, the seconds to write, and the URL of the writer's server."""
 
 
 class Tally:
-    """Counts what is appended between the end of the warming up and the end."""
+    """Counts the appends between the end of the warm-up and the end."""
 
     def __init__(self, seconds: float) -> None:
-        self.begins = time.perf_counter() + WARM_UP
+        self.begins = time.perf_counter() + WARM_UP_SECONDS
         self.ends = self.begins + seconds
         self._waits: list[float] = []
         self._seconds = seconds
 
     def goes_on(self) -> bool:
-        """Whether it is not the end yet."""
+        """Whether time is left."""
         return time.perf_counter() < self.ends
 
     def count(self, started: float) -> None:
-        """An append that was begun at a time is durable now."""
+        """Count an append that began at ``started`` and is durable now."""
         now = time.perf_counter()
         if self.begins <= now < self.ends:
             self._waits.append(now - started)
 
     def figures(self, batch: float = 0.0) -> Appended:
-        """What was counted."""
-        return appended(len(self._waits), self._seconds, self._waits, batch)
+        """Return the figures of the counted appends."""
+        return figures_of(len(self._waits), self._seconds, self._waits, batch)
 
 
-def appended(events: int, seconds: float, waits: Sequence[float], batch: float) -> Appended:
-    """The figures of so many events; a wait is in seconds."""
+def figures_of(events: int, seconds: float, waits: Sequence[float], batch: float) -> Appended:
+    """Return the figures of some events; waits are in seconds."""
     p50, p99 = (percentile(waits, share) * 1000 for share in (0.5, 0.99))
     return Appended(rate=events / seconds, p50=p50, p99=p99, batch=batch)
 
 
 class Batches(Instrumentation):
-    """Hears how many lines each append has."""
+    """Records the number of lines of each append."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -83,7 +83,7 @@ class Batches(Instrumentation):
 
 
 def eventapi(folder: Path, seconds: float, _: str) -> Appended:
-    """Through the journal, as a request does: decided, sealed, chained, written, synced, folded."""
+    """Write through the journal, as requests do: decide, seal, chain, write, sync, apply."""
     batches = Batches()
 
     async def run() -> Appended:
@@ -109,16 +109,16 @@ def eventapi(folder: Path, seconds: float, _: str) -> Appended:
     return figures
 
 
-def written(folder: Path) -> Iterator[list[bytes]]:
-    """The batches of lines that `eventapi` wrote into a folder, its first line left out."""
+def read_batches(folder: Path) -> Iterator[list[bytes]]:
+    """Yield the batches of lines that `eventapi` wrote into a folder, without the first line."""
     lines = (folder / "events.jsonl").read_bytes().splitlines()[1:]
     sizes = msgspec.json.decode((folder / "batches").read_bytes(), type=list[int])
     return (lines[start:end] for start, end in pairwise(accumulate(sizes, initial=0)))
 
 
 def raw(folder: Path, seconds: float, _: str) -> Appended:
-    """The same bytes in the same batches: one write and one fdatasync each, over and over."""
-    batches = [(len(batch), b"\n".join([*batch, b""])) for batch in written(folder)]
+    """Write the same bytes in the same batches, with one write and one fdatasync each."""
+    batches = [(len(batch), b"\n".join([*batch, b""])) for batch in read_batches(folder)]
     descriptor = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     waits, events = [], 0
     began = time.perf_counter()
@@ -132,17 +132,17 @@ def raw(folder: Path, seconds: float, _: str) -> Appended:
         if ended - began > seconds:
             break
     os.close(descriptor)
-    return appended(events, ended - began, waits, events / len(waits))
+    return figures_of(events, ended - began, waits, events / len(waits))
 
 
 def append(folder: Path, seconds: float, _: str) -> Appended:
-    """The same bytes in the same batches through the log alone: locked, written, synced, marked."""
+    """Write the same bytes in the same batches through the log alone: lock, write, sync, mark."""
 
     async def run() -> Appended:
         log = JsonlLog(folder / "append.jsonl")
         waits, position = [], 0
         began = time.perf_counter()
-        for batch in written(folder):
+        for batch in read_batches(folder):
             started = time.perf_counter()
             position += len(batch)
             async with log.exclusive(1) as appender:
@@ -154,14 +154,14 @@ def append(folder: Path, seconds: float, _: str) -> Appended:
                 break
         took = time.perf_counter() - began
         await log.close()
-        return appended(position, took, waits, position / len(waits))
+        return figures_of(position, took, waits, position / len(waits))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run())
 
 
 class Item(Aggregate):
-    """An item of the library's."""
+    """An item as an aggregate of the library."""
 
     def __init__(self, owner: int, title: str, description: str) -> None:
         self.owner = owner
@@ -170,15 +170,17 @@ class Item(Aggregate):
 
 
 def eventsourcing_sqlite(folder: Path, seconds: float, _: str) -> Appended:
-    """One event of a new aggregate, one transaction; WAL, and SQLite's default synchronous=FULL."""
+    """Write one event of a new aggregate per transaction; WAL, SQLite's default synchronous=FULL."""
     module = {"PERSISTENCE_MODULE": "eventsourcing.sqlite"}
-    return _saved(seconds, {**module, "SQLITE_DBNAME": str(folder / "eventsourcing.sqlite")})
+    return _write_aggregates(
+        seconds, {**module, "SQLITE_DBNAME": str(folder / "eventsourcing.sqlite")}
+    )
 
 
 def eventsourcing_postgresql(_: Path, seconds: float, url: str) -> Appended:
-    """The same on PostgreSQL, over the library's own pool."""
+    """Write the same on PostgreSQL, over the library's own pool."""
     parts = urlsplit(url)
-    return _saved(
+    return _write_aggregates(
         seconds,
         {
             "PERSISTENCE_MODULE": "eventsourcing.postgres",
@@ -191,7 +193,7 @@ def eventsourcing_postgresql(_: Path, seconds: float, url: str) -> Appended:
     )
 
 
-def _saved(seconds: float, environment: dict[str, str]) -> Appended:
+def _write_aggregates(seconds: float, environment: dict[str, str]) -> Appended:
     application = Application[UUID](environment)
     tally = Tally(seconds)
 
@@ -209,8 +211,8 @@ def _saved(seconds: float, environment: dict[str, str]) -> Appended:
 
 
 def valkey(folder: Path, seconds: float, url: str) -> Appended:
-    """Our lines into a stream (XADD), ``appendfsync always``, each producer over its connection."""
-    lines = cycle([line for batch in written(folder) for line in batch][:10_000])
+    """Write our lines into a stream (XADD), ``appendfsync always``, one connection per producer."""
+    lines = cycle([line for batch in read_batches(folder) for line in batch][:10_000])
 
     async def run() -> Appended:
         tally = Tally(seconds)
@@ -237,4 +239,4 @@ WRITERS: Mapping[str, Writer] = {
     "eventsourcing-sqlite": eventsourcing_sqlite,
     "eventsourcing-postgresql": eventsourcing_postgresql,
 }
-"""By the names that `benchmarks.log` has for them."""
+"""Writers by their names in `benchmarks.log`."""

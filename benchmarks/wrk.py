@@ -1,4 +1,4 @@
-"""The load generator: wrk on a core of its own, driven by a generated Lua script."""
+"""The load generator: wrk on its own core, driven by a generated Lua script."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ import msgspec
 
 from benchmarks.workload import Request
 
-ANSWER_TIMEOUT = 30  # seconds for one answer, above which wrk counts an error
-GRACE = 30  # seconds for wrk to end after its time is over
+ANSWER_SECONDS = 30  # without an answer for longer, wrk counts an error
+END_SECONDS = 30  # for wrk to end after its time is over
 
 SCRIPT = """\
 wrk.headers["Authorization"] = "Bearer {token}"
@@ -44,7 +44,7 @@ class LoadError(Exception):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What one run of wrk measured; latencies in milliseconds."""
+    """The figures of one run of wrk; latencies in milliseconds."""
 
     requests: int
     rate: float
@@ -54,23 +54,25 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def script(requests: Sequence[Request], token: str) -> str:
-    """The Lua script that sends `requests` in turn, for ever."""
-    lines = (f"  requests[{n}] = {_formatted(request)}" for n, request in enumerate(requests, 1))
+    """Return the Lua script that sends `requests` in turn, in an endless cycle."""
+    lines = (
+        f"  requests[{n}] = {_format_request(request)}" for n, request in enumerate(requests, 1)
+    )
     return SCRIPT.format(token=token, requests="\n".join(lines))
 
 
-def _formatted(request: Request) -> str:
-    """A `wrk.format` call; ASCII JSON, quoted as JSON once more, is a Lua string as well."""
+def _format_request(request: Request) -> str:
+    """Return a `wrk.format` call; ASCII JSON, quoted as JSON again, is a Lua string too."""
     body = "nil" if request.body is None else json.dumps(json.dumps(request.body))
     return f'wrk.format("{request.method}", "{request.path}", nil, {body})'
 
 
 def load(base_url: str, script_file: Path, *, connections: int, seconds: int, core: int) -> Figures:
-    """Load a server for some seconds; raises `LoadError` on any error, status 400 or above too."""
+    """Load a server for some seconds; raises `LoadError` for any error or status of 400 or above."""
     command = ["taskset", "--cpu-list", str(core), "wrk", "--threads", "1"]
     command += ["--connections", str(connections), "--duration", f"{seconds}s"]
-    command += ["--timeout", f"{ANSWER_TIMEOUT}s", "--script", str(script_file), base_url]
-    limit = seconds + ANSWER_TIMEOUT + GRACE
+    command += ["--timeout", f"{ANSWER_SECONDS}s", "--script", str(script_file), base_url]
+    limit = seconds + ANSWER_SECONDS + END_SECONDS
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)
     except subprocess.SubprocessError as error:

@@ -1,11 +1,11 @@
-"""Check a server against its log, by docs/log-format.md alone.
+"""Check a server against its log; written from docs/log-format.md alone.
 
     python docs/check.py http://SERVER VKEY events.jsonl [TOKEN [AUDITOR_TOKEN]]
 
-reads the log and its mark, the newest checkpoint, proofs that the log continues its earlier states, and
-the hash tiles. With a user's token it reads a proof of every line that this user may see, with
-an auditor's one the lines as well. Prints what was checked; ends with 1 where anything is wrong.
-VKEY must not come from the server itself. Needs the package `cryptography`.
+It reads the log and its mark, the newest checkpoint, proofs that the log continues its earlier
+states, and the hash tiles. With a user's token it also reads a proof of every line that this user
+may read, with an auditor's token the lines too. It prints what it checked, and exits with 1 on the
+first fault. VKEY must not come from the server itself. Needs the package `cryptography`.
 """
 
 import base64
@@ -43,7 +43,7 @@ def get(url, token=None):
         return None
 
 
-# The published end, and the lines up to there
+# The published end, and the lines before it
 
 
 def published_end(mark):
@@ -63,7 +63,7 @@ def published_end(mark):
 
 
 def lines_of(log, end):
-    """Return the published lines, each without its newline, their chain checked."""
+    """Check the chain of the published lines; return them, each without its newline."""
     offset, position, last = end
     content = log.read_bytes()[:offset]
     need(not content or content.endswith(b"\n"), "the published end is not the end of a line")
@@ -96,7 +96,7 @@ def root_of(leaves):
 
 
 def included_root(index, size, leaf, proof):
-    """RFC 9162, section 2.1.3.2: the root that a proof leads to."""
+    """Return the root that a proof leads to (RFC 9162, section 2.1.3.2)."""
     fn, sn, r = index, size - 1, leaf
     for p in proof:
         need(sn != 0, "a proof of inclusion is too long")
@@ -112,7 +112,7 @@ def included_root(index, size, leaf, proof):
 
 
 def consistent_roots(old, size, old_root, proof):
-    """RFC 9162, section 2.1.4.2: the old and the new root that a proof leads to."""
+    """Return the old and the new root that a proof leads to (RFC 9162, section 2.1.4.2)."""
     path = ([old_root] if old & (old - 1) == 0 else []) + proof
     need(path, "a proof of consistency is too short")
     fn, sn = old - 1, size - 1
@@ -149,7 +149,7 @@ class Key:
         self.public = Ed25519PublicKey.from_public_bytes(key[1:])
 
     def head_of(self, checkpoint):
-        """Return size and root of a checkpoint, its signature and origin checked."""
+        """Check signature and origin of a checkpoint; return its size and root."""
         text, signatures = checkpoint.decode().split("\n\n")
         origin, size, root = text.split("\n")
         dash, name, box = signatures.split("\n")[0].split(" ")
@@ -166,7 +166,7 @@ class Key:
 
 
 def proof_of(body, first):
-    """Return the hashes of a proof, and its checkpoint; `first` are its lines before the hashes."""
+    """Return the hashes of a proof, and its checkpoint; `first` has the lines before the hashes."""
     head, _, checkpoint = body.partition(b"\n\n")
     lines = head.decode().split("\n")
     need(lines[: len(first)] == first, f"a proof begins with {lines[:2]}")
@@ -175,7 +175,7 @@ def proof_of(body, first):
     return hashes, checkpoint
 
 
-# What is checked
+# The checks
 
 
 def check(server, key, log, token, auditor):

@@ -1,4 +1,4 @@
-// Checks a log and folds it, without any key, by docs/log-format.md alone:
+// Checks a log and folds it, without any key; written from docs/log-format.md alone.
 //   node docs/replay.mjs events.jsonl [POSITION]
 // prints the position, the hash of its line and the digest of the state there.
 import { createHash } from 'node:crypto'
@@ -13,7 +13,7 @@ function endSessions(user, keep) {
   for (const [id, session] of sessions) if (session.user === user && id !== keep) sessions.delete(id)
 }
 
-// What each event does to the state; what is about an unknown thing does nothing.
+// Applies an event to the state. An event about a missing entry does nothing.
 function apply(event, position) {
   const { type, subject, data } = event
   const [kind, id] = subject.split('/', 2)

@@ -190,7 +190,7 @@ def test_a_python_that_is_too_old_is_named(checkout: Checkout) -> None:
 def test_a_python_that_is_not_there_is_named(checkout: Checkout) -> None:
     done, said = checkout.make("PYTHON=python3.99")
     assert done.returncode == 2
-    assert "python3.99 is not there" in done.stderr
+    assert "python3.99 is missing" in done.stderr
     assert said == []
 
 

@@ -14,9 +14,9 @@ from benchmarks.peer.models import UserInDB
 
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login")
 
-# The original hashed through passlib, whose last release (1.7.4) cannot drive bcrypt 5: its
-# self-test hashes an over-long password, which bcrypt now refuses. The hashes are the same `$2b$`
-# ones, and so is the cut at 72 bytes, which older bcrypt made by itself.
+# The original hashed with passlib, whose last release (1.7.4) does not work with bcrypt 5: its
+# self-test hashes an over-long password, which bcrypt now refuses. The `$2b$` hashes are the same,
+# and so is the cut at 72 bytes, which older bcrypt made by itself.
 BCRYPT_MAX_BYTES = 72
 
 
@@ -40,7 +40,7 @@ def authenticate_user(username: str, password: str) -> UserInDB | None:
 
 
 def create_access_token(username: str) -> str:
-    """A signed token for the user, good for half an hour."""
+    """A signed token for the user, valid for half an hour."""
     issued = datetime.now(UTC)
     claims = {
         "sub": username,
@@ -52,7 +52,7 @@ def create_access_token(username: str) -> str:
 
 
 def unauthorized(detail: str) -> HTTPException:
-    """The 401 that asks for a bearer token."""
+    """The 401 with the challenge for a bearer token."""
     return HTTPException(
         status.HTTP_401_UNAUTHORIZED, detail=detail, headers={"WWW-Authenticate": "Bearer"}
     )
@@ -73,7 +73,7 @@ async def get_current_user(token: Annotated[str, Depends(oauth2_scheme)]) -> Use
 async def get_current_active_user(
     current_user: Annotated[UserInDB, Depends(get_current_user)],
 ) -> UserInDB:
-    """The same, refused when disabled."""
+    """The same user; raises 400 if the account is disabled."""
     if current_user.disabled:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, detail="Inactive user")
     return current_user

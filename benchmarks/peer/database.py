@@ -1,8 +1,8 @@
 """In-memory storage, rewritten as one JSON file on every change.
 
 The file is `{"users": {name: user}, "items": {owner: [item, ...]}}`. It is written in place and not
-synced, so an acknowledged change may be lost in a crash: that is the service as it was, and it is
-why its cost of a write grows with the whole data set and not with the change.
+synced, so a crash may lose an acknowledged change, as in the replaced service. For the same reason
+the cost of a write grows with the data set and not with the change.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The service that eventapi replaces: FastAPI, pydantic, bcrypt, memory and a JSON file.
 
-It is written from the description of that service and is a real, working one: `db.json` in
-`PEER_DATA` is what `eventapi log import` reads. Where the description leaves a choice, the faster
-one is taken (async endpoints, compact JSON in one piece), so that ratios err in the peer's favour.
+It follows the description of that service and really works: `eventapi log import` reads its
+`db.json` in `PEER_DATA`. If the description leaves a choice, this code takes the faster one (async
+endpoints, compact JSON in one piece), so that ratios err in the peer's favour.
 """
 
 import json
@@ -49,7 +49,7 @@ app.add_middleware(
 
 
 async def login_credentials(request: Request) -> UserLogin:
-    """Credentials from JSON or from the OAuth2 password form, as the content type says."""
+    """Read credentials from JSON or from the OAuth2 password form, by content type."""
     try:
         if request.headers.get("content-type", "").startswith(FORM_TYPES):
             content = dict(await request.form())
@@ -67,7 +67,7 @@ async def login_credentials(request: Request) -> UserLogin:
 
 
 def item_not_found() -> HTTPException:
-    """The 404 of an unknown item and of somebody else's."""
+    """The 404 of an unknown item and of another user's item."""
     return HTTPException(status.HTTP_404_NOT_FOUND, detail="Item not found")
 
 
@@ -91,7 +91,7 @@ async def login(credentials: Annotated[UserLogin, Depends(login_credentials)]) -
 
 @app.get("/auth/me", response_model=UserResponse)
 async def read_current_user(current_user: CurrentUser) -> Any:
-    """The user who asks."""
+    """The calling user."""
     return current_user
 
 
@@ -103,13 +103,13 @@ async def create_item(item: ItemCreate, current_user: CurrentUser) -> dict[str, 
 
 @app.get("/items", response_model=list[Item])
 async def list_items(current_user: CurrentUser) -> list[dict[str, Any]]:
-    """All items of the user who asks."""
+    """All items of the calling user."""
     return db.get_items(current_user.username)
 
 
 @app.get("/items/{item_id}", response_model=Item)
 async def read_item(item_id: int, current_user: CurrentUser) -> dict[str, Any]:
-    """One item of the user who asks."""
+    """One item of the calling user."""
     item = db.get_item(current_user.username, item_id)
     if item is None:
         raise item_not_found()

@@ -1,10 +1,10 @@
-"""Pydantic models: what comes in, what goes out, what is stored."""
+"""Pydantic models of requests, answers and stored values."""
 
 from pydantic import BaseModel, Field
 
 
 class UserBase(BaseModel):
-    """What every user model has."""
+    """The fields of every user model."""
 
     username: str
     email: str
@@ -21,7 +21,7 @@ class UserCreate(UserBase):
 
 
 class UserResponse(UserBase):
-    """A user as others may see it."""
+    """The public fields of a user."""
 
     disabled: bool = False
     created_at: str

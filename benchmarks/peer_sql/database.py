@@ -1,9 +1,9 @@
-"""Tables and sessions: SQLAlchemy's ORM over asyncpg or aiosqlite, as its documentation has it.
+"""Tables and sessions: SQLAlchemy's ORM over asyncpg or aiosqlite, as its documentation shows.
 
-As many connections are kept as the requests of a worker can use, and none is opened and closed
-for a peak. The same over plain `sqlite3`, in FastAPI's threads, was no faster. Every commit waits for the disk, as PostgreSQL does unless told otherwise, and as
-SQLite does with a write-ahead log where ``synchronous`` is FULL. SQLite has one writer at a time:
-the others wait for their turn.
+The pool has as many connections as the requests of a worker can use, and opens none for a peak. The
+same over plain `sqlite3`, in FastAPI's threads, was no faster. Every commit waits for the disk, as
+PostgreSQL does by default, and as SQLite does with a write-ahead log and ``synchronous`` FULL.
+SQLite has one writer at a time; the others wait.
 """
 
 import os
@@ -18,20 +18,20 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 URL = os.environ["PEER_DATABASE"]
 IS_SQLITE = URL.startswith("sqlite")
-# SQLAlchemy's own 5 do most with SQLite, where more only wait for each other longer.
+# SQLAlchemy's default of 5 is the fastest for SQLite, where more only wait for each other.
 POOL_SIZE = 5 if IS_SQLITE else 20
-WRITER_TIMEOUT = 30  # seconds until a writer of SQLite's gives up its turn
+WRITER_SECONDS = 30  # until a waiting writer of SQLite gives up
 
 engine = create_async_engine(
     URL,
     pool_size=POOL_SIZE,
     max_overflow=0,
-    connect_args={"timeout": WRITER_TIMEOUT} if IS_SQLITE else {},
+    connect_args={"timeout": WRITER_SECONDS} if IS_SQLITE else {},
 )
 
 
 def make_durable(connection: DBAPIConnection, _: object) -> None:
-    """Have SQLite log ahead, and sync in each commit."""
+    """Make SQLite use a write-ahead log, and sync in each commit."""
     cursor = connection.cursor()
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -62,7 +62,7 @@ class User(Base):
 
 
 class Item(Base):
-    """An item of a user; ids are given by a sequence."""
+    """An item of a user; a sequence assigns the ids."""
 
     __tablename__ = "items"
 

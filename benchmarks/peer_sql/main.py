@@ -1,9 +1,9 @@
 """The service that eventapi replaces, over SQL: FastAPI and SQLAlchemy's ORM.
 
-Tokens, passwords and models are those of `benchmarks.peer`. The user of a token is looked up in
-each request, as that service does, and a new item is a row, inserted and committed before the
-answer. Only what the workloads and the filling need is here. `PEER_DATABASE` is the database's
-URL for SQLAlchemy, ``sqlite+aiosqlite://`` or ``postgresql+asyncpg://``.
+Tokens, passwords and models are those of `benchmarks.peer`. Each request queries the token's user,
+as in that service, and a new item is a row, inserted and committed before the answer. It implements
+only what the workloads and `benchmarks.fill` need. `PEER_DATABASE` is the database's URL for
+SQLAlchemy, ``sqlite+aiosqlite://`` or ``postgresql+asyncpg://``.
 """
 
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from benchmarks.peer_sql.database import Session, User
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Make the tables before the first request."""
+    """Create the tables before the first request."""
     async with database.engine.begin() as connection:
         await connection.run_sync(database.Base.metadata.create_all)
     yield
@@ -100,13 +100,13 @@ async def create_item(item: ItemCreate, current_user: CurrentUser, session: Sess
 
 @app.get("/items", response_model=list[Item])
 async def list_items(current_user: CurrentUser, session: Session, limit: int = 100) -> Any:
-    """The first items of the user who asks."""
+    """The first items of the calling user."""
     return await database.items_of(session, current_user.username, limit)
 
 
 @app.get("/items/{item_id}", response_model=Item)
 async def read_item(item_id: int, current_user: CurrentUser, session: Session) -> Any:
-    """One item of the user who asks."""
+    """One item of the calling user."""
     return await owned_item(session, item_id, current_user)
 
 
@@ -129,7 +129,7 @@ async def delete_item(item_id: int, current_user: CurrentUser, session: Session)
 
 
 async def owned_item(session: Session, item_id: int, owner: User) -> database.Item:
-    """An item of the owner's; any other is a 404."""
+    """Return an item of the owner; any other item is a 404."""
     item = await session.get(database.Item, item_id)
     if item is None or item.owner != owner.username:
         raise HTTPException(status.HTTP_404_NOT_FOUND, detail="Item not found")

@@ -1,4 +1,4 @@
-"""The floor: what uvicorn alone costs, with no routing, no framework and no JSON work."""
+"""The floor: the cost of uvicorn alone, without routing, framework and JSON."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Takes instances that are not ready out of nginx, and puts them back: `drain.py FILE ADDRESS...`.
+"""Remove instances from nginx while they are not ready: `drain.py FILE ADDRESS...`.
 
-nginx itself sees only those that do not answer. An instance that answers but has lost its database
-says so at /health/ready; every second each is asked there, and when the answers change FILE, which
-nginx.conf includes, is written anew and nginx is reloaded, which breaks no request off. If none is
-ready all stay: their own answers say best what is wrong.
+nginx itself detects only instances that do not answer. An instance that answers but has lost its
+database is not ready at /health/ready. Poll that path of each instance every second; if an answer
+changes, rewrite FILE, which nginx.conf includes, and reload nginx, which interrupts no request. If
+no instance is ready, all stay, because their own answers name the cause.
 """
 
 import http.client
@@ -15,12 +15,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SECONDS = float(os.environ.get("DRAIN_SECONDS", "1"))
-RELOAD = os.environ.get("DRAIN_RELOAD", "nginx -s reload")
+POLL_SECONDS = float(os.environ.get("DRAIN_SECONDS", "1"))
+RELOAD_COMMAND = os.environ.get("DRAIN_RELOAD", "nginx -s reload")
 
 
 def is_ready(address: str) -> bool:
-    """Whether an instance says that it may be given work; silence is a no."""
+    """Whether an instance reports that it is ready; no answer means that it is not."""
     connection = http.client.HTTPConnection(address, timeout=2)
     try:
         connection.request("GET", "/health/ready")
@@ -31,8 +31,8 @@ def is_ready(address: str) -> bool:
         connection.close()
 
 
-def written(ready: dict[str, bool]) -> str:
-    """The file for these answers."""
+def render(ready: dict[str, bool]) -> str:
+    """Return the content of FILE for these answers."""
     none = not any(ready.values())
     return "# Written by drain.py.\n" + "".join(
         f"server {address} max_fails=1 fail_timeout=2s{'' if yes or none else ' down'};\n"
@@ -41,11 +41,11 @@ def written(ready: dict[str, bool]) -> str:
 
 
 def main(file: Path, addresses: list[str]) -> None:
-    """Go on until ended."""
+    """Poll until the process is ended."""
     with ThreadPoolExecutor(len(addresses)) as threads:
         while True:
             ready = dict(zip(addresses, threads.map(is_ready, addresses), strict=True))
-            text = written(ready)
+            text = render(ready)
             if not file.exists() or file.read_text() != text:
                 print(
                     " ".join(f"{name}={'in' if yes else 'out'}" for name, yes in ready.items()),
@@ -54,8 +54,8 @@ def main(file: Path, addresses: list[str]) -> None:
                 part = file.with_suffix(".new")
                 part.write_text(text)
                 part.replace(file)
-                subprocess.run(RELOAD.split(), check=False)
-            time.sleep(SECONDS)
+                subprocess.run(RELOAD_COMMAND.split(), check=False)
+            time.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from eventapi.configuration.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
-from events.io.files import not_a_file
+from events.io.files import wrong_kind_message
+from events.log.file.paths import commit_index_path, lock_path
 from events.messages.errors import (
     DATABASE_LOG_LOST,
     LOG_LOST,
@@ -32,7 +33,7 @@ from events.messages.message import Message
 KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
 """What lies beside a log and signs for it; the names go on from that of the log."""
 
-_BESIDE = (".mark", ".lock", KEY, CHECKPOINT, SIGNED, ".cosigned")
+_SIGNING_SUFFIXES = (KEY, CHECKPOINT, SIGNED, ".cosigned")
 
 
 def check_directories(settings: Settings) -> None:
@@ -73,10 +74,10 @@ def _check_files(settings: Settings) -> None:
     `ConfigurationError`.
     """
     path = settings.log_path
-    beside = [path.with_name(path.name + suffix) for suffix in _BESIDE]
+    signing = [path.with_name(path.name + suffix) for suffix in _SIGNING_SUFFIXES]
     vault = [] if settings.is_database else [path.with_name("vault.sqlite")]
-    for file in (*beside, *vault):
-        if message := not_a_file(file):
+    for file in (commit_index_path(path), lock_path(path), *signing, *vault):
+        if message := wrong_kind_message(file):
             raise ConfigurationError(message)
 
 
@@ -155,7 +156,7 @@ def acknowledged(path: Path) -> int:
     from events.log.file.commit_index import read_commit_point  # noqa: PLC0415
 
     with suppress(FileNotFoundError):
-        return read_commit_point(path.with_name(f"{path.name}.mark")).head.position
+        return read_commit_point(commit_index_path(path)).head.position
     return 0
 
 
@@ -164,7 +165,7 @@ def _is_lost(path: Path) -> bool:
     try:
         if path.stat().st_size:
             return False
-        mark = path.with_name(f"{path.name}.mark")
+        mark = commit_index_path(path)
         return not mark.exists() or acknowledged(path) > 0
     except FileNotFoundError:
         return True
@@ -192,7 +193,7 @@ def _evidence(settings: Settings) -> Iterator[str]:
 
 def _signs(path: Path) -> Iterator[str]:
     """Of these files the ones that bear the name of the log."""
-    mark = f"{path.name}.mark"
+    mark = commit_index_path(path).name
     try:
         if events := acknowledged(path):
             yield f"{mark} ({events:,} events were acknowledged)"

@@ -35,6 +35,7 @@ from eventapi.journal.journal import Journal
 from eventapi.security.passwords import Passwords
 from events.errors import ConfigurationError
 from events.log.file.log import JsonlLog
+from events.log.file.paths import commit_index_path
 from events.log.file.reader import JsonlReader
 from events.log.port import EventLog, Head
 from events.transparency.checkpoints import Checkpoints
@@ -229,15 +230,10 @@ async def open_rows(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
     """Where a log in a database says that it ends, and whatever lines there are up to there."""
-    from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.rows import read_unchecked  # noqa: PLC0415 - slow to import
 
     async with open_database_for_reading(settings) as database:
-        yield await stored(database)
-
-
-def commit_index_path(path: Path) -> Path:
-    """The mark of a log."""
-    return path.with_name(f"{path.name}.mark")
+        yield await read_unchecked(database)
 
 
 def clock_path(settings: Settings) -> Path:

@@ -19,7 +19,7 @@ from eventapi.cli.output import progress_bar
 from eventapi.cli.vaults import check_is_complete, forget, joined, keep, vault_beside
 from eventapi.configuration.settings import Settings
 from events.codec import check_links
-from events.log.copy import common, copy
+from events.log.copy import copy, resume_point
 from events.log.port import EventLog
 from events.messages.commands import COPY_DIFFERS, COPY_STATE_DIFFERS
 from events.record import START
@@ -59,7 +59,7 @@ async def copy_into(source: Settings, target: Settings) -> Migrated:
         own = joined(before, await vault_beside(source))
         async with copied.exclusive(LOCK_SECONDS) as appender:
             # Before any key is touched: those of another log are none of ours.
-            await common(log, appender.head, upto)
+            await resume_point(log, appender.head, upto)
             check_is_complete(own, users)
             # A key is durable before the first line that is sealed with it.
             counted = await keep(vault, own, users)

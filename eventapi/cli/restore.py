@@ -45,6 +45,7 @@ from events.io.files import (
     write_durably,
 )
 from events.log.file.commit_index import CommitIndex, read_commit_point
+from events.log.file.paths import commit_index_path
 from events.log.port import Head
 from events.messages.commands import (
     CHECKPOINT_OF_OTHER_KEY,
@@ -285,7 +286,7 @@ async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) ->
         async with open_vault(settings) as own:
             await store(own, contents)
         _lay_beside(path, note)
-        mark = CommitIndex(_mark_of(path))
+        mark = CommitIndex(commit_index_path(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
         os.link(temporary, path)  # Unlike a rename, it replaces nothing.
@@ -304,7 +305,7 @@ def _copy_published(source: Path, target: Path) -> None:
     with os.fdopen(descriptor, "wb") as out, source.open("rb") as log:
         left = os.fstat(log.fileno()).st_size
         with suppress(FileNotFoundError):
-            left = read_commit_point(_mark_of(source)).offset
+            left = read_commit_point(commit_index_path(source)).offset
         with progress_bar("copying the log", left, " bytes") as progress:
             while left and (chunk := log.read(min(_CHUNK_BYTES, left))):
                 out.write(chunk)
@@ -329,20 +330,17 @@ def _lay_beside(path: Path, note: Note) -> None:
 
 def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
     """Raise `NegativeResult` where more was acknowledged here than the copy has."""
-    mark = _mark_of(path)
+    mark = commit_index_path(path)
     if not mark.exists():
         return
     published = read_commit_point(mark)
     with restored.open("rb") as file:
         file.seek(max(published.offset - _TAIL_BYTES, 0))
-        end = b',"hash":"%b"}\n' % published.head.hash.hex().encode()
-        is_part = published.head.position == 0 or file.read(_TAIL_BYTES).endswith(end)
+        tail = file.read(_TAIL_BYTES)
+    ends_there = tail.endswith(b"\n") and published.head.matches(tail[:-1])
+    is_part = published.head.position == 0 or ends_there
     if not is_part:
         message = COPY_TOO_OLD.fill(
             acknowledged=published.head.position, events=report.lines, mark=mark
         )
         raise NegativeResult(message)
-
-
-def _mark_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.mark")

@@ -18,6 +18,7 @@ from eventapi.cli.opening import opened_log, opened_vault, reading, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.configuration.settings import Settings
 from events.io.files import TEMPORARY, make_file, sync_directory
+from events.log.file.paths import commit_index_path
 
 Format = Literal["jsonl", "db-json"]
 
@@ -48,7 +49,7 @@ def export_log(form: Format, output: Path) -> None:
 
 def _check_output(output: Path, settings: Settings) -> None:
     log = settings.log_path.resolve()
-    own = {log, log.with_name(log.name + ".mark"), log.with_name("vault.sqlite")}
+    own = {log, commit_index_path(log), log.with_name("vault.sqlite")}
     if output.resolve() in own:
         raise Misuse(f"{output} is the server's own")
 

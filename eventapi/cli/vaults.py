@@ -13,7 +13,7 @@ from events.messages.commands import ERASED_USER_ALIVE, KEYS_OF_OTHER_LOG, OTHER
 from events.messages.erasures import users_without_keys
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merged
+from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed, merge
 from projections.tables.users import User
 
 
@@ -39,9 +39,9 @@ async def contents_in(path: Path | None) -> VaultContents:
 async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
     """What the vault at ``own`` has after it takes in a copy; `store` writes it.
 
-    No erasure is forgotten, and no destroyed key comes back: see `merged`.
+    No erasure is forgotten, and no destroyed key comes back: see `merge`.
     """
-    return merged(await contents_in(own), await contents_in(copy))
+    return merge(await contents_in(own), await contents_in(copy))
 
 
 async def store(vault: Vault, contents: VaultContents) -> None:
@@ -57,7 +57,7 @@ async def take_in(vault: Vault, copy: VaultContents) -> None:
     replaced: raises `NegativeResult` where the copy has another one, and then changes nothing.
     """
     own = await contents_of(vault)
-    contents = merged(own, copy)
+    contents = merge(own, copy)
     for subject, key in contents.keys.items():
         if own.keys.get(subject, key) != key:
             raise NegativeResult(OTHER_KEY.fill(subject=subject))

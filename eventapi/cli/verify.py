@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from eventapi.bootstrap.start_check import check_log_is_there
-from eventapi.bootstrap.storage import checkpoint_path, commit_index_path, open_rows
+from eventapi.bootstrap.storage import checkpoint_path, open_rows
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
@@ -22,6 +22,7 @@ from eventapi.cli.vaults import joined, vault_beside
 from eventapi.cli.verdict import verdict
 from eventapi.configuration.settings import Settings
 from events.log.file.commit_index import CommitIndex, read_commit_point
+from events.log.file.paths import commit_index_path
 from events.messages.commands import (
     CHECKPOINT_NOT_SIGNED,
     CHECKPOINT_UNUSABLE,

@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
 from eventapi.http.problem_types import PROBLEMS, ProblemType
-from eventapi.http.response import Headers, Reply, encode
+from eventapi.http.response import Headers, Response, encode
 from eventapi.http.urls import is_account, is_token_endpoint, is_version_1, place_of
 from events.errors import (
     AccountDisabled,
@@ -162,7 +162,7 @@ def slug_of(error: Exception) -> str:
     return "internal-error"
 
 
-def problem_reply(error: Exception, scope: Scope) -> Reply:
+def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     """The answer to a request that failed; whatever was not foreseen is logged, and not told."""
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)
@@ -196,7 +196,7 @@ def problem_reply(error: Exception, scope: Scope) -> Reply:
         }
         content = msgspec.structs.replace(content, **oauth)
     headers = [(b"content-type", media_type.encode()), *_headers(error, kind, status)]
-    return Reply(status, headers, encode(content))
+    return Response(status, headers, encode(content))
 
 
 def _problem(error: Exception, kind: ProblemType, status: int, request_id: str) -> Problem:

@@ -7,11 +7,15 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
+from functools import cache
 from math import inf
-from typing import Any, ClassVar, TypeVar
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
 
 import litestar
 import msgspec
+from litestar.params import BodyKwarg
+from litestar.typing import FieldDefinition
 
 from eventapi.commands.command import Command
 from eventapi.http.authentication import bearer, user_of
@@ -26,7 +30,7 @@ from eventapi.http.decoding import (
 )
 from eventapi.http.head import malformed
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
 from eventapi.http.schemas.responses import ApiVersion
 from eventapi.http.services import Services
@@ -48,9 +52,13 @@ from projections.tables.users import User
 
 B = TypeVar("B", bound=Body)
 S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
 
 JSON_TYPES = frozenset({"application/json"})
-PATCH_TYPES = JSON_TYPES | {"application/merge-patch+json"}
+MERGE_PATCH_TYPE: Final = "application/merge-patch+json"
+MergePatch: TypeAlias = Annotated[T, BodyKwarg(media_type=MERGE_PATCH_TYPE)]
+"""The body of a PATCH: JSON, also if it is declared as a merge patch (RFC 7396)."""
+
 EVENT_STREAM = "text/event-stream"
 NDJSON = "application/x-ndjson"
 _TOKEN = "access_token"  # noqa: S105 - the name of a parameter
@@ -71,21 +79,33 @@ class _QueryToken(msgspec.Struct, frozen=True):
     access_token: str | None = None
 
 
-class ApiRequest(litestar.Request[None, None, Any]):
-    """A request to one version of the API; `bound` makes the class of one."""
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """The user who makes a request, in the state in which the access token was checked."""
 
-    services: ClassVar[Services]
+    state: State
+    user: User
+    session: str
+    """The id of the session."""
+
+
+class ApiRequest(litestar.Request[None, None, Any]):
+    """A request to one version of the API; `of_version` makes the class of one."""
+
     version: ClassVar[ApiVersion]
 
-    _session_id: str | None = None
-    """The session that `authenticated` found; a write is only made while it goes on."""
-
+    _caller: Caller | None = None
     _content: bytes | None = None
 
     @classmethod
-    def bound(cls, version: ApiVersion) -> type[ApiRequest]:
-        """The request class of one version in one app, which puts its services in at start-up."""
-        return type("BoundRequest", (cls,), {"version": version})
+    def of_version(cls, version: ApiVersion) -> type[ApiRequest]:
+        """The request class of one version."""
+        return type(f"ApiRequest{version.name.upper()}", (cls,), {"version": version})
+
+    @property
+    def services(self) -> Services:
+        """The services of the application, which are there once it has started."""
+        services: Services = self.app.state.services
+        return services
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name; of several, the last."""
@@ -100,17 +120,18 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """The request's id, which its answer, its events and its log lines carry."""
         return request_id_of(self.scope)
 
+    # The caller
+
     @property
-    def session_id(self) -> str:
-        """The session that `authenticated` found, or nothing before."""
-        return self._session_id or ""
+    def caller(self) -> Caller:
+        """The caller that the guard `logged_in` or `auditor` authenticated."""
+        assert self._caller is not None, "the handler has no guard"  # noqa: S101
+        return self._caller
 
-    # Who calls
+    async def current_state(self) -> State:
+        """The state at the position that the client asked for, or at a later one.
 
-    async def state(self) -> State:
-        """The state, at the position that the client asked for or later.
-
-        Raises `PositionNotReached` when that does not come in time, or cannot.
+        Raises `PositionNotReached` if the log does not reach that position in time.
         """
         state = await self.services.journal.state()
         wanted = self.header(b"min-event-position")
@@ -130,10 +151,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
             state = await self.services.journal.state()
         return state
 
-    async def authenticated(self) -> tuple[State, User, str]:
-        """The state, the user whose access token this is, and the session's id.
+    async def authenticate(self) -> Caller:
+        """Authenticate the caller by the access token, now (RFC 6750).
 
-        Raises `Unauthenticated` (RFC 6750): a bad token at once, whatever else was asked for.
+        Raises `Unauthenticated`, for a bad token before anything else is checked. Streams call it
+        again, because a session may end while they last.
         """
         token = bearer(self.scope) or self._query_token()
         if token is None:
@@ -141,13 +163,20 @@ class ApiRequest(litestar.Request[None, None, Any]):
         clock = self.services.journal.clock
         now = clock.seconds()
         claims = self.services.tokens.claims(token, now)
-        state = await self.state()
+        state = await self.current_state()
         user = user_of(state, claims, clock.second_end(now))
         if user is None:
             raise Unauthenticated("the session has ended")
         self.scope["user"] = user.id
-        self._session_id = claims.sid
-        return state, user, claims.sid
+        self._caller = Caller(state, user, claims.sid)
+        return self._caller
+
+    async def authenticate_auditor(self) -> Caller:
+        """Authenticate an auditor; raises `Unauthenticated` and `Forbidden`."""
+        caller = await self.authenticate()
+        if "auditor" not in caller.user.roles:
+            raise Forbidden("this is for auditors")
+        return caller
 
     def _query_token(self) -> str | None:
         """The token in the query (RFC 6750, section 2.3), of an event stream alone.
@@ -157,23 +186,16 @@ class ApiRequest(litestar.Request[None, None, Any]):
         if (
             b"access_token=" not in self.scope["query_string"]
             or not self.scope["path"].endswith(_STREAMED)
-            or not self.accepted().get(EVENT_STREAM)
+            or not self.accept_weights().get(EVENT_STREAM)
         ):
             return None
         texts = query_texts(self.scope["query_string"])
         tokens = {name: values for name, values in texts.items() if name == _TOKEN}
         return from_texts(tokens, _QueryToken, "query").access_token
 
-    async def auditor(self) -> tuple[State, User]:
-        """The state and the user, who is an auditor; raises `Unauthenticated` and `Forbidden`."""
-        state, user, _ = await self.authenticated()
-        if "auditor" not in user.roles:
-            raise Forbidden("this is for auditors")
-        return state, user
+    # The content
 
-    # What it says
-
-    def accepted(self, header: bytes = b"accept") -> dict[str, float]:
+    def accept_weights(self, header: bytes = b"accept") -> dict[str, float]:
         """The values of Accept, or of a header like it, with their weights (RFC 9110, section 12.5)."""
         lines = [value for name, value in self.scope["headers"] if name == header]
         weights: dict[str, float] = {}
@@ -183,27 +205,20 @@ class ApiRequest(litestar.Request[None, None, Any]):
             weights[kind] = float(found[0]) if found else 1.0
         return weights
 
-    def rather(self, *kinds: str) -> str | None:
+    def preferred_type(self, *kinds: str) -> str | None:
         """Which of these media types is accepted by its name, and not less gladly than JSON is."""
-        weights = self.accepted()
+        weights = self.accept_weights()
         best = max(kinds, key=lambda kind: weights.get(kind, 0.0))
         weight = weights.get(best, 0.0)
         ranges = ("application/json", "application/*", "*/*")
         json_weight = next((weights[kind] for kind in ranges if kind in weights), 0.0)
         return best if weight and weight >= json_weight else None
 
-    def position(self, state: State, name: str = "position") -> int:
-        """The position in the path; raises `NotFound` where the state has not come to it."""
-        text = self.path_params[name]
-        if not _NUMBER.fullmatch(text) or int(text) > state.position:
-            raise NotFound("there is no such event")
-        return int(text)
-
-    async def point(self, state: State, as_of: int | str) -> int:
+    async def resolve_as_of(self, state: State, as_of: int | str) -> int:
         """The position that a point of the log means; raises `Invalid`."""
         try:
             point = as_of if isinstance(as_of, int) else point_of(as_of)
-            return await self.services.past.position(point, state)
+            return await self.services.history.position(point, state)
         except ValueError as error:
             faults: Sequence[Fault] = [Fault("/as_of", f"{error} and not a position")]
         except Invalid as error:
@@ -254,13 +269,38 @@ class ApiRequest(litestar.Request[None, None, Any]):
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    async def body_as(self, kind: type[B], media_types: frozenset[str] = JSON_TYPES) -> B:
-        """The JSON body, decoded strictly; raises `Invalid` and `ProblemError`."""
+    async def body(self) -> bytes:
+        """The whole body, for Litestar; see `content`."""
+        return await self.content()
+
+    async def json(self) -> Any:
+        """The JSON body as what the handler declares as ``data``, decoded strictly.
+
+        Litestar passes it to the handler as it is. Raises `Invalid` and `ProblemError`.
+        """
+        kind, media_types = declared_body(self.route_handler)
+        return decode_json(await self._json_content(media_types), kind)
+
+    def missing_body(self) -> ProblemError:
+        """The refusal of a request without the body that its handler takes."""
+        _, media_types = declared_body(self.route_handler)
+        try:
+            if self.media_type() not in media_types:
+                return _unsupported(sorted(media_types))
+        except ProblemError as error:
+            return error
+        return ProblemError("malformed-body", "the body is not valid JSON")
+
+    async def json_as(self, kind: type[B]) -> B:
+        """The JSON body of a handler that also takes a form; raises `Invalid` and `ProblemError`."""
+        strict_or_lenient: type[B] = self.version.body(kind)
+        return decode_json(await self._json_content(JSON_TYPES), strict_or_lenient)
+
+    async def _json_content(self, media_types: frozenset[str]) -> bytes:
         content = await self.content()
         if self.media_type() not in media_types:
             raise _unsupported(sorted(media_types))
-        strict_or_lenient: type[B] = self.version.body(kind)
-        return decode_json(content, strict_or_lenient)
+        return content
 
     async def form_fields(self) -> Texts | None:
         """The fields of a token endpoint's form, or ``None`` where the body is declared otherwise.
@@ -285,13 +325,6 @@ class ApiRequest(litestar.Request[None, None, Any]):
             texts.pop(_TOKEN, None)
         return from_texts(texts, kind, "query")
 
-    def item_number(self) -> int:
-        """The item's number in the path; what is no number names no item: raises `NotFound`."""
-        text = self.path_params["item_id"]
-        if not _NUMBER.fullmatch(text):
-            raise NotFound("Item not found")
-        return int(text)
-
     def accepted_versions(self, item: Item | Tombstone) -> frozenset[int] | None:
         """The versions at which a write may find the item: those of If-Match, or ``None`` for any.
 
@@ -303,7 +336,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise PreconditionFailed(f"the item is at version {item.version}")
         return accepted_versions(match)
 
-    def is_known(self, item: Item) -> bool:
+    def has_current(self, item: Item) -> bool:
         """Whether the caller has the item already, as it stands.
 
         Raises `PreconditionFailed` where If-Match names other versions.
@@ -321,9 +354,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
         prefix = max(prefixes, key=len, default="")
         return f"{base_url(self.scope)}{prefix}{place}"
 
-    # What is done
+    # Writing
 
-    async def once(self, caller: str) -> IdempotencyKey | None:
+    async def idempotency_key(self, caller: str) -> IdempotencyKey | None:
         """What makes this request have its effect only once, if it has an Idempotency-Key.
 
         ``caller`` is whose keys these are. Raises `Invalid`.
@@ -342,25 +375,52 @@ class ApiRequest(litestar.Request[None, None, Any]):
             hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest()
         )
 
-    async def first_outcome(self, caller: str) -> CommandResult | None:
+    async def first_result(self, caller: str) -> CommandResult | None:
         """What the first of same requests came to; see `Journal.first_outcome`."""
-        return await self.services.journal.first_outcome(await self.once(caller))
+        return await self.services.journal.first_outcome(await self.idempotency_key(caller))
 
     async def execute(self, command: Command, caller: str) -> CommandResult:
         """Write a command, once if the request asks for that; see `Journal.execute`."""
-        once = await self.once(caller)
-        return await self.services.journal.execute(command, self.id, once, self._session_id)
+        key = await self.idempotency_key(caller)
+        session = None if self._caller is None else self._caller.session
+        return await self.services.journal.execute(command, self.id, key, session)
 
-    # What is answered
 
-    def written(
-        self, outcome: CommandResult, content: Any, status: int = 200, *headers: tuple[bytes, bytes]
-    ) -> Reply:
-        """The answer to a write, with the position of its event."""
-        position = b"%d" % outcome.record.position
-        if content is None:
-            return Reply(204, [(b"event-position", position), *headers])
-        return json_reply(content, status, (b"event-position", position), *headers)
+@cache
+def declared_body(handler: Any) -> tuple[type[msgspec.Struct], frozenset[str]]:
+    """The type of the parameter ``data`` of a handler, and the media types that it accepts."""
+    field: FieldDefinition = handler.parsed_data_field
+    (kind,) = (
+        one for one in get_args(field.annotation) or (field.annotation,) if one is not NoneType
+    )
+    definition = field.kwarg_definition
+    merge_patch = isinstance(definition, BodyKwarg) and definition.media_type == MERGE_PATCH_TYPE
+    return kind, JSON_TYPES | {MERGE_PATCH_TYPE} if merge_patch else JSON_TYPES
+
+
+def written(
+    result: CommandResult, content: T, status: int = 200, *headers: tuple[bytes, bytes]
+) -> Response[T]:
+    """The response to a write, with the position of its event."""
+    position = b"%d" % result.record.position
+    if content is None:
+        return Response(204, [(b"event-position", position), *headers])
+    return json_response(content, status, (b"event-position", position), *headers)
+
+
+def path_number(text: str, missing: str) -> int:
+    """A positive number in a path; raises `NotFound`, with the text ``missing``, for other texts."""
+    if not _NUMBER.fullmatch(text):
+        raise NotFound(missing)
+    return int(text)
+
+
+def path_position(text: str, state: State) -> int:
+    """A position in a path; raises `NotFound` if the state has not reached it."""
+    position = path_number(text, "there is no such event")
+    if position > state.position:
+        raise NotFound("there is no such event")
+    return position
 
 
 def _unsupported(expected: Sequence[str]) -> ProblemError:

@@ -10,7 +10,7 @@ import msgspec
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.commands.sessions import Lifetime
 from eventapi.http.middleware.rate_limit import RateLimiter
-from eventapi.http.search import FoldedTexts
+from eventapi.http.routes.search import CasefoldedTexts
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.queries.history import History
@@ -33,15 +33,15 @@ class Services(msgspec.Struct, frozen=True):
     journal: Journal
     passwords: Passwords
     tokens: Tokens
-    environment: Runtime
+    runtime: Runtime
     session_lifetime: Lifetime
     health: Details
-    past: History
-    feed: LogWatcher
-    live: LiveEvents
+    history: History
+    log_watcher: LogWatcher
+    live_events: LiveEvents
     checkpoints: Checkpoints
-    limits: RateLimiter
+    rate_limiter: RateLimiter
     metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA
-    texts: FoldedTexts = msgspec.field(default_factory=FoldedTexts)
+    casefolded_texts: CasefoldedTexts = msgspec.field(default_factory=CasefoldedTexts)

@@ -7,10 +7,11 @@ import gzip
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from eventapi.http.conditional import conditions, is_known
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Headers, Reply
+from eventapi.http.response import Headers, Response
 
 
 class StaticContent:
@@ -31,10 +32,10 @@ class StaticContent:
         digest = hashlib.sha256(plain).hexdigest()[:32]
         return plain, gzip.compress(plain, mtime=0), digest
 
-    async def reply(self, request: ApiRequest) -> Reply:
+    async def response(self, request: ApiRequest) -> Response[Any]:
         """The answer to a GET: 304 if the client has the content already."""
         plain, compressed, tag = await asyncio.to_thread(lambda: self._codings)
-        weights = request.accepted(b"accept-encoding")
+        weights = request.accept_weights(b"accept-encoding")
         is_compressed = weights.get("gzip", weights.get("*", 0.0)) > 0
         if is_compressed:
             tag += "-gzip"
@@ -45,8 +46,8 @@ class StaticContent:
         ]
         _, none_match = conditions(request.scope["headers"])
         if is_known(none_match, tag):
-            return Reply(304, headers)
+            return Response(304, headers)
         headers.append((b"content-type", self._media_type))
         if is_compressed:
             headers.append((b"content-encoding", b"gzip"))
-        return Reply(200, headers, compressed if is_compressed else plain)
+        return Response(200, headers, compressed if is_compressed else plain)

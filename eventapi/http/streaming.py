@@ -10,17 +10,17 @@ from typing import Any
 
 from litestar.types import Receive, Scope, Send
 
-from eventapi.http.response import Headers, Reply
+from eventapi.http.response import Headers, Response
 from events.errors import EventapiError
 from events.messages.server_log import STREAM_CUT
 
 logger = logging.getLogger("eventapi.http")
 
-TAKE_SECONDS = 30.0
+SEND_TIMEOUT_SECONDS = 30.0
 """How long a part may wait for a client that does not take it; then the client is let go."""
 
 
-class Stream(Reply):
+class StreamingResponse(Response[Any]):
     """A status, headers and parts of a body; what is not taken is not made.
 
     Who reads slowly is waited for with one part at hand, and not for long.
@@ -34,7 +34,7 @@ class Stream(Reply):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the parts until there are no more, or nobody is there any more."""
-        start: Any = {"type": "http.response.start", "status": 200, "headers": self.headers}
+        start: Any = {"type": "http.response.start", "status": 200, "headers": self.fields}
         await send(start)
         if scope.get("method") == "HEAD":
             await self._parts.aclose()
@@ -58,7 +58,7 @@ class Stream(Reply):
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._parts) as parts:
             async for part in parts:
-                async with asyncio.timeout(TAKE_SECONDS):
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

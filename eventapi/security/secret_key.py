@@ -14,7 +14,7 @@ from typing import Final
 
 from eventapi.security.tokens import check_secret
 from events.errors import ConfigurationError
-from events.io.files import cure, make_directory, make_private, not_a_file
+from events.io.files import make_directory, make_private, permission_hint, wrong_kind_message
 from events.messages.server_log import SECRET_KEY_NEW
 
 logger = logging.getLogger("eventapi.security")
@@ -31,7 +31,7 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
     if given is not None:
         return parse_keys(given)
     path = data / _FILE
-    if message := not_a_file(path):
+    if message := wrong_kind_message(path):
         raise ConfigurationError(message)
     try:
         make_directory(data)
@@ -50,7 +50,7 @@ def check_stored_keys(given: str | None, data: Path) -> None:
     path = data / _FILE
     if given is not None:
         return
-    if message := not_a_file(path):
+    if message := wrong_kind_message(path):
         raise ConfigurationError(message)
     if path.is_symlink() or path.exists():
         _read_keys(path)
@@ -68,7 +68,7 @@ def _read_keys(path: Path) -> Sequence[str]:
 
 
 def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigurationError:
-    hint = cure(path, error) if isinstance(error, OSError) else ""
+    hint = permission_hint(path, error) if isinstance(error, OSError) else ""
     return ConfigurationError(f"the secret key {path} cannot be read or made: {error}{hint}")
 
 

@@ -84,7 +84,7 @@ class Worker(Process):
         signal.signal(signal.SIGINT, self.server.handle_exit)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if not self._reports:
-            starting.be_silent()
+            starting.disable_reports()
         super().target(sockets)
 
     @property

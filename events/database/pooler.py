@@ -1,8 +1,8 @@
-"""Connection poolers between eventapi and PostgreSQL, such as PgBouncer.
+"""Detect connection poolers between eventapi and PostgreSQL, such as PgBouncer.
 
-In transaction mode a pooler gives every transaction any connection that is free. LISTEN, the settings
-of a session and prepared statements belong to one connection, so they are lost or meet another
-client there: the server would start, and fail at its first writes.
+In transaction mode a pooler runs each transaction on any free connection. LISTEN, session settings
+and prepared statements belong to one connection, so they are lost or affect another client: the
+server would start, and fail at its first writes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ _REFUSALS: Final = ("unsupported startup parameter", "statement pooling mode")
 
 
 async def check_connection_is_own(reading: AsyncEngine, writing: AsyncEngine) -> None:
-    """Raise `ConfigurationError` where two transactions may run on different connections.
+    """Raise `ConfigurationError` if transactions of one client change connections.
 
-    While one client rests and another one is in a transaction, a pooler gives the second one the
-    connection of the first, and the first one another. PostgreSQL never does.
+    While one client is idle and another one is in a transaction, a pooler gives the second one the
+    connection of the first, and later another connection to the first. PostgreSQL itself never
+    does.
     """
-    async with reading.connect() as resting:
-        first = await resting.scalar(_PROCESS)
+    async with reading.connect() as idle:
+        first = await idle.scalar(_PROCESS)
         async with writing.connect() as busy:
             other = await busy.scalar(_PROCESS)
-            again = await resting.scalar(_PROCESS)
+            again = await idle.scalar(_PROCESS)
     if other == first or again != first:
         raise ConfigurationError(
             f"a connection pooler in transaction mode is between eventapi and the database; {_CURE}"
@@ -47,7 +48,7 @@ async def check_connection_is_own(reading: AsyncEngine, writing: AsyncEngine) ->
 
 
 def refusal_of_pooler(error: BaseException) -> str | None:
-    """What to do about an error that only a pooler causes; `None` for any other."""
+    """Return advice about an error that only a pooler causes, or None."""
     original = error.orig if isinstance(error, DBAPIError) else error
     first, *_ = str(original).splitlines() or [""]
     if getattr(original, "sqlstate", None) in _PREPARED or any(one in first for one in _REFUSALS):

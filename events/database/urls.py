@@ -1,4 +1,4 @@
-"""Addresses of databases: whether they can be used, and how people may read them."""
+"""Addresses of databases: validate them, and mask the secrets in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DATABASE: Final = re.compile(
     r"(?P<host>\[[^/?@\]]+\]|[^:/?@\[\]]*)(:(?P<port>[0-9]{1,5}))?"
     r"/[^?@]+(\?(?P<query>.*))?",
 )
-"""An ``@`` behind the first one is part of a password, whose rest would be in every message."""
+"""A second ``@`` is refused: it belongs to a password, whose rest would be in every message."""
 
 _RULE: Final = (
     "an address of a database is postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://...; "
@@ -25,10 +25,10 @@ _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "veri
 """As libpq names them."""
 
 _SHOWN_OPTIONS: Final = frozenset({"db", "ssl", "sslmode", "user"})
-"""Query parameters whose values are shown. All others may be a secret, or a part of one."""
+"""Query parameters whose values are shown. Any other may be a secret, or a part of one."""
 
 _PUBLIC_SCHEMES: Final = frozenset({"http", "https"})
-"""A page without a user in its address has no secret in it."""
+"""An address of these without a user has no secret in it."""
 
 _WORD: Final = re.compile(r"[\w.~%+\-]*")
 _PLACE: Final = re.compile(r"([\w.\-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?(/[^\s#]*)?")
@@ -36,7 +36,7 @@ _PLACE: Final = re.compile(r"([\w.\-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?(/[^\s#]*)?"
 
 
 def database_fault(url: str) -> str | None:
-    """Why an address is none of a database that can keep a log; never any part of it."""
+    """Return why an address cannot be that of a log, without any part of it, or None."""
     found = _DATABASE.fullmatch(url)
     if found is None or not _is_host(found["host"]) or int(found["port"] or 1) > _LAST_PORT:
         return _RULE
@@ -44,12 +44,13 @@ def database_fault(url: str) -> str | None:
     is_postgresql = found["scheme"].startswith("postgres")
     option = "sslmode" if is_postgresql else "ssl"
     if [name for name, _ in options] not in ([], [option]):
-        return f"the one option of such an address is {option}, once"
+        scheme = "postgresql" if is_postgresql else "mysql"
+        return f"the only option of a {scheme}:// address is {option}; give it at most once"
     for _, value in options:
         if is_postgresql and value not in _SSL_MODES:
-            return f"the option sslmode is {', '.join(_SSL_MODES[:-1])} or {_SSL_MODES[-1]}"
+            return f"the option sslmode must be {', '.join(_SSL_MODES[:-1])} or {_SSL_MODES[-1]}"
         if not is_postgresql and value != "true":
-            return "the option ssl is true, or left out"
+            return "the option ssl must be true; leave it out for a connection without TLS"
     return None
 
 
@@ -62,7 +63,7 @@ def _is_host(host: str) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """The URL without its password; all of it is hidden where that is not certain.
+    """Return the URL without its password; hide all of it if that is uncertain.
 
     A password may contain any character, also an ``@``, ``/`` or ``#`` that should have been
     percent-encoded. So it ends at the last ``@``.

@@ -1,8 +1,7 @@
-"""Files that are whole after a crash, or absent, with a mode and an owner that are set.
+"""Create files that are complete or absent after a crash; set mode and owner.
 
-A file or directory that is made here gets its mode whatever the umask is. Made by root, it belongs
-to the owner of the directory in which it lies: a command that root runs leaves no file behind that
-the server cannot open.
+A new file or directory gets its mode regardless of the umask. If root creates it, it gets the owner
+of its directory: a command that root runs leaves no file behind that the server cannot open.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from events.messages.errors import NOT_A_FILE
 from events.messages.message import Message
 
 TEMPORARY = ".tmp"
-"""How the name of a file ends that is not whole yet; who died left it behind."""
+"""The suffix of a file that is not complete yet; a crash leaves such files behind."""
 
 PRIVATE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 _ROOT = 0
-_TRIES = 100
+_OPEN_ATTEMPTS = 100
 
 
 def sync_directory(path: Path) -> None:
@@ -43,10 +42,10 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
-    """Make a directory, and the ones above it that are missing, and make their entries durable."""
+    """Make a directory and its missing parents, and make their entries durable."""
     if path.is_dir():
-        # Whoever made it may have died before its entry was synced. Where it cannot be synced,
-        # because not even listing what is above is allowed, it was none of us.
+        # The process that made it may have died before it synced the entry. If the directory above
+        # cannot even be listed, it was not made by this program, and needs no sync.
         with suppress(PermissionError):
             sync_directory(path.parent)
         return
@@ -56,7 +55,7 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
 
 
 def make_one_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
-    """Make a directory in one that is there, unless it is there as well; without a sync."""
+    """Make a directory in an existing one, if it is missing; do not sync it."""
     try:
         path.mkdir(mode=mode)
     except FileExistsError:
@@ -71,17 +70,17 @@ def make_one_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> None:
 
 
 def open_or_make(path: Path, flags: int, mode: int = PRIVATE) -> int:
-    """Open a file, making it where there is none; raises `OSError`, also for a link to nothing."""
-    for _ in range(_TRIES):
+    """Open a file, or create it; raises `OSError`, also for a link without a target."""
+    for _ in range(_OPEN_ATTEMPTS):
         with suppress(FileNotFoundError):
             return os.open(path, flags | os.O_CLOEXEC)
-        with suppress(FileExistsError):  # Another process was quicker, or it is a link.
+        with suppress(FileExistsError):  # Another process just created it, or it is a link.
             return make_file(path, flags, mode)
     raise OSError(errno.ELOOP, "it is a symbolic link to a file that is not there")
 
 
 def make_file(path: Path, flags: int, mode: int = PRIVATE) -> int:
-    """Make a file and open it; raises `FileExistsError` where there is one, or a link."""
+    """Create a file and open it; raises `FileExistsError`, also for a link."""
     descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         set_owner(descriptor, path, mode)
@@ -93,7 +92,7 @@ def make_file(path: Path, flags: int, mode: int = PRIVATE) -> int:
 
 @contextmanager
 def open_or_make_file(path: Path, flags: int, mode: int = PRIVATE) -> Iterator[int]:
-    """The descriptor of `open_or_make`, closed at the end."""
+    """Yield the descriptor of `open_or_make`, and close it at the end."""
     descriptor = open_or_make(path, flags, mode)
     try:
         yield descriptor
@@ -102,7 +101,7 @@ def open_or_make_file(path: Path, flags: int, mode: int = PRIVATE) -> Iterator[i
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the exclusive lock of a file; raises `FileNotFoundError`."""
+    """Whether a process has an exclusive lock on a file; raises `FileNotFoundError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -114,7 +113,7 @@ def is_locked(path: Path) -> bool:
 
 
 def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:
-    """Give what was just made at a path its mode and, where root made it, its directory's owner."""
+    """Set the mode of a new file and, if root created it, the owner of its directory."""
     os.fchmod(descriptor, mode)
     if os.geteuid() == _ROOT:
         above = path.parent.stat()
@@ -122,7 +121,7 @@ def set_owner(descriptor: int, path: Path, mode: int = PRIVATE) -> None:
 
 
 def make_private(path: Path, content: bytes) -> None:
-    """Make a file with mode 0600, whole or not at all; where there is one by now, that one stays."""
+    """Create a complete file with mode 0600, but never replace an existing one."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     descriptor = make_file(temporary, os.O_WRONLY)
     try:
@@ -132,15 +131,15 @@ def make_private(path: Path, content: bytes) -> None:
         os.close(descriptor)
     try:
         with suppress(FileExistsError):
-            os.link(temporary, path)  # Unlike a rename, it lets the first one win.
+            os.link(temporary, path)  # Unlike a rename, it never replaces an existing file.
     finally:
         temporary.unlink()
     sync_directory(path.parent)
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a new file so that after a crash it is whole or absent: temp, fsync, rename, fsync."""
-    # A name of its own: another process may be writing the same file.
+    """Write a file that is complete or absent after a crash: fsync, rename, fsync."""
+    # A random name, because another process may be writing the same file.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         descriptor = make_file(temporary, os.O_WRONLY)
@@ -153,7 +152,7 @@ def write_durably(path: Path, content: bytes) -> None:
             os.close(descriptor)
         temporary.rename(path)
     except OSError:
-        with suppress(OSError):  # Or every new try on a full disk would make it fuller.
+        with suppress(OSError):  # Otherwise every retry would take more room on a full disk.
             temporary.unlink()
         raise
     sync_directory(path.parent)
@@ -166,10 +165,11 @@ _BTIME_AT: Final = 80
 
 
 def file_identity(descriptor: int) -> str:
-    """What no copy of an open file shares with it: ``INODE.BIRTH``.
+    """Return an identity that no copy of an open file shares: ``INODE.BIRTH``.
 
-    The inode number, and when the inode was made in nanoseconds, or 0 where the file system or the
-    C library does not tell (statx(2)). A rename and a change of owner or mode keep both.
+    It is the inode number and the inode's creation time in nanoseconds, or 0 if the file system or
+    the C library does not provide that (statx(2)). A rename and a change of owner or mode keep
+    both.
     """
     return f"{os.fstat(descriptor).st_ino}.{_birth(descriptor)}"
 
@@ -188,12 +188,12 @@ def _birth(descriptor: int) -> int:
 
 @cache
 def _statx() -> Any:
-    """The C library's statx, which `os` has from Python 3.15 on; ``None`` where there is none."""
+    """Return the C library's statx, or None; `os` has it from Python 3.15 on."""
     return getattr(ctypes.CDLL(None), "statx", None)
 
 
-def cure(path: Path, error: OSError) -> str:
-    """What an operator can do where a file cannot be used; empty where that is not known."""
+def permission_hint(path: Path, error: OSError) -> str:
+    """Return what an operator can do about a permission error, or an empty text."""
     if error.errno not in {errno.EACCES, errno.EPERM}:
         return ""
     with suppress(OSError):
@@ -205,10 +205,10 @@ def cure(path: Path, error: OSError) -> str:
     return ""
 
 
-def not_a_file(path: Path) -> Message | None:
-    """The message for a directory, pipe or device where a file belongs; ``None`` for a file or nothing."""
+def wrong_kind_message(path: Path) -> Message | None:
+    """Return the error about a directory, pipe or device at a path, or None."""
     try:
-        mode = path.stat().st_mode  # Asked once: another process may be making the file.
+        mode = path.stat().st_mode  # Only one call: another process may be creating the file.
     except OSError:
         return None
     if stat.S_ISREG(mode):
@@ -218,25 +218,25 @@ def not_a_file(path: Path) -> Message | None:
 
 
 class FileIdentity:
-    """Where an open file lies, so that its removal or replacement is noticed.
+    """The identity of an open file, to notice its removal or replacement.
 
-    The name must lead to the very file for as long as it is in use: what is written to a file that
-    has no name any more is gone with the process.
+    The path must lead to the open file for as long as it is in use: data that is written to a file
+    without a name is lost when the process ends.
     """
 
     __slots__ = ("_device", "_inode", "_path")
 
     def __init__(self, path: Path, opened: os.stat_result) -> None:
-        self._path = str(path)  # Twice as fast to ask for as a `Path`.
+        self._path = str(path)  # os.stat of a string takes half the time of Path.stat.
         self._device = opened.st_dev
         self._inode = opened.st_ino
 
     def loss(self) -> str | None:
-        """What happened to the file since it was opened, or ``None``; raises `OSError`."""
+        """Return what happened to the file at the path, or None; raises `OSError`."""
         try:
-            there = os.stat(self._path)  # noqa: PTH116
+            found = os.stat(self._path)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return f"{self._path} was removed"
-        if there.st_ino != self._inode or there.st_dev != self._device:
+        if found.st_ino != self._inode or found.st_dev != self._device:
             return f"{self._path} was replaced by another file"
         return None

@@ -1,6 +1,6 @@
-"""What a start waits for, in the server's log.
+"""Report in the server's log what a slow start is waiting for.
 
-All workers of a server wait for the same, so one of them reports it, and the others are silent.
+All workers of a server wait for the same, so only one of them reports it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ T = TypeVar("T")
 logger = logging.getLogger("events.startup")
 
 FIRST_SECONDS: Final = 1.0
-"""A wait that is over by then is not reported."""
+"""A shorter wait is not reported."""
 
 REMINDER_SECONDS: Final = 10.0
 
 
-def be_silent() -> None:
-    """Leave it to another process to report."""
+def disable_reports() -> None:
+    """Report nothing in this process, because another one does."""
     logger.disabled = True
 
 
 async def report_slow_start(
     work: Awaitable[T], report: Callable[[float], None], first: float = FIRST_SECONDS
 ) -> T:
-    """Wait for something; ``report`` is called with the seconds waited, soon and then every 10 s."""
+    """Await ``work``; report the seconds waited after ``first``, then every 10 s."""
 
     async def remind() -> None:
         begun = asyncio.get_running_loop().time()

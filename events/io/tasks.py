@@ -1,4 +1,4 @@
-"""Work that goes on: in a thread, which cannot be cancelled, and in a task, which may not hear it."""
+"""Wait for work that ignores cancellation, or outlives it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-_AGAIN_SECONDS: Final = 0.1
+_RECANCEL_SECONDS: Final = 0.1
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """The result of work in a thread, which has ended when this returns, also if cancelled."""
+async def run_in_thread(work: Callable[[], T]) -> T:
+    """Run work in a thread; return only when it has ended, even if cancelled."""
     running = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(running)
@@ -23,7 +23,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 async def wait_uncancellable(work: asyncio.Future[Any]) -> None:
-    """Wait for work in a thread to end, whatever it ends in, and however often we are cancelled."""
+    """Wait for work to end, in a result or an error, and ignore every cancellation."""
     while not work.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([work])
@@ -33,8 +33,8 @@ async def wait_uncancellable(work: asyncio.Future[Any]) -> None:
 async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end.
 
-    A library may lose the word, or take it for a failure of its own: so it is said again.
+    The task is cancelled again and again, because a library may swallow a cancellation.
     """
     while not task.done():
         task.cancel()
-        await asyncio.wait([task], timeout=_AGAIN_SECONDS)
+        await asyncio.wait([task], timeout=_RECANCEL_SECONDS)

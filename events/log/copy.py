@@ -1,4 +1,4 @@
-"""Copying a log into another, whatever the two are kept in."""
+"""Copy a log into another one, of any two adapters."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from events.errors import DivergedLog
 from events.log.port import Appender, EventLog, Head
 from events.record import START, Record
 
-_RUN_BYTES = 1 << 22
-"""About so much is appended at once: each append waits for the disk."""
+_BYTES_PER_APPEND = 1 << 22
+"""The approximate size of one append: larger ones wait less often for the disk."""
 
 
 async def copy(
@@ -23,20 +23,20 @@ async def copy(
     timeout: float,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Bring the target to what the source is up to a position, byte for byte; how many were new.
+    """Copy the source up to a position; return how many events were new.
 
-    A target with a part of it goes on from there, so who was interrupted begins again, and the
-    chain is followed on the way. ``progress`` is called with the position reached. Raises
-    `DivergedLog` where the target is no such part, and what the port raises; the lock of the target
-    is waited for so many seconds.
+    A target that already has the first events is completed, so an interrupted copy can be started
+    again. Lines are copied byte for byte and checked against the chain of hashes. ``progress`` is
+    called with the position reached; ``timeout`` limits the wait for the target's lock, in seconds.
+    Raises `DivergedLog` if the target is not a prefix of the source, and what the port raises.
     """
     async with target.exclusive(timeout) as appender:
         before = appender.head
-        last = await common(source, before, upto)
+        last = await resume_point(source, before, upto)
         run: list[bytes] = []
         async for lines in source.read(before.position, upto):
             run += lines
-            if sum(map(len, run)) >= _RUN_BYTES:
+            if sum(map(len, run)) >= _BYTES_PER_APPEND:
                 last = await _append(appender, run, last)
                 run = []
                 if progress is not None:
@@ -48,17 +48,18 @@ async def copy(
         return upto - before.position
 
 
-async def common(source: EventLog, head: Head, upto: int) -> Record:
-    """The place in the source where a target ends; the chain tells for all before it.
+async def resume_point(source: EventLog, head: Head, upto: int) -> Record:
+    """Return the record of the source, by position and hash, at which a target ends.
 
-    Raises `DivergedLog` where the target is no part of what the source is up to a position.
+    The hash covers all events before it. Raises `DivergedLog` if the target is not a prefix of the
+    source up to the position.
     """
     if head.position > upto:
         raise DivergedLog(f"the copy has {head.position:,} events, the log only {upto:,}")
     if head.position == 0:
         return START
     ((line,),) = [lines async for lines in source.read(head.position - 1, head.position)]
-    if not line.endswith(b',"hash":"%b"}' % head.hash.hex().encode()):
+    if not head.matches(line):
         raise DivergedLog(f"the copy is of another log: its event {head.position:,} is another one")
     return replace(START, position=head.position, hash=head.hash)
 

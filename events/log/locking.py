@@ -1,4 +1,4 @@
-"""Turns at a log within one process, in which every adapter waits alike."""
+"""Waiting for the lock on a log within one process, shared by all adapters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from events.errors import LogUnavailable
 
 @asynccontextmanager
 async def acquire_within(mutex: asyncio.Lock, timeout: float) -> AsyncIterator[None]:
-    """Hold a mutex; raises `LogUnavailable` when it does not come within so many seconds."""
+    """Hold a mutex; raises `LogUnavailable` if it is not free within the timeout."""
     try:
         async with asyncio.timeout(timeout):
             await mutex.acquire()

@@ -1,4 +1,4 @@
-"""The log in memory: the reference adapter, for tests and as the model in property tests."""
+"""The log in memory: the reference adapter, for tests and as their model."""
 
 from __future__ import annotations
 

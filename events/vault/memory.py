@@ -34,7 +34,7 @@ class MemoryVault:
     def _add(self, subject: str, *fingerprints: bytes) -> None:
         self._tombstones[subject] = self._tombstones.get(subject, frozenset()) | {*fingerprints}
 
-    async def erased(self) -> dict[str, frozenset[bytes]]:
+    async def tombstones(self) -> dict[str, frozenset[bytes]]:
         return dict(self._tombstones)
 
     async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:

@@ -1,13 +1,14 @@
 """The vault as one SQLite file: the default where the log is a file.
 
-A key is destroyed by zeros written in its place. A row is never deleted: when SQLite balances its
+A key is destroyed by overwriting it with zeros. A row is never deleted: when SQLite balances its
 tree it moves rows between pages and leaves stale copies behind, even under ``secure_delete``. Rows
-that are only ever added at the end and overwritten at the same length stay where they are. The
-rollback journal, which held the page for the time of the transaction, is removed at its end;
-``synchronous=EXTRA`` syncs file and directory before `put` and `destroy` return. WAL mode would
-keep old pages and is not used.
+that are only added at the end and overwritten at the same length are not moved. The rollback
+journal has a copy of the page during the transaction, and is removed at its end;
+``synchronous=EXTRA`` syncs file and directory before `put` and `destroy` return. WAL mode is not
+used, because it would keep old pages.
 
-Tombstones lie in a table of their own. Earlier versions had none: there a row of zeros is one.
+Tombstones are in a table of their own. Earlier versions had none: there, a row of zeros is a
+tombstone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from events.errors import LogFenced, StorageFull, VaultUnavailable
-from events.io.files import FileIdentity, cure, make_file
+from events.io.files import FileIdentity, make_file, permission_hint
 from events.io.tasks import wait_uncancellable
 from events.messages.errors import (
     NOT_A_VAULT,
@@ -66,21 +67,20 @@ _DESTROY = "UPDATE keys SET key = zeroblob(32) WHERE subject = ?"
 _ALL = "SELECT subject, key FROM keys WHERE key != zeroblob(32)"
 _ANY = "SELECT 1 FROM keys LIMIT 1"
 _BUSY_SECONDS = 5.0
-_AT_ONCE = 500
+_SUBJECTS_PER_STATEMENT = 500
 """Host parameters in one statement, well under SQLite's limit."""
 
-
-_FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-"""No database, or one without the table."""
+_NO_VAULT_CODES = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+"""The file is no database, or has no table of keys."""
 
 
 def _unusable(path: Path, error: Exception) -> Message:
-    if getattr(error, "sqlite_errorcode", None) in _FOREIGN:
+    if getattr(error, "sqlite_errorcode", None) in _NO_VAULT_CODES:
         return NOT_A_VAULT.fill(path=path, reason=error)
     hint = ""
     with suppress(OSError):
         if not os.access(path, os.R_OK | os.W_OK):
-            hint = cure(path, OSError(errno.EACCES, ""))
+            hint = permission_hint(path, OSError(errno.EACCES, ""))
     return VAULT_UNUSABLE.fill(path=path, reason=f"{error}{hint}")
 
 
@@ -88,20 +88,19 @@ class SqliteVault:
     """Keys in a table of two columns; safe for any number of processes."""
 
     def __init__(self, path: Path, *, begin: bool = True, writable: bool = True) -> None:
-        """Open the file; with ``begin`` it is made, with mode 0600, where there is none.
+        """Open the file; with ``begin``, create it with mode 0600 if there is none.
 
-        Without ``writable`` it is only read, and nothing is created or changed. Raises
-        `VaultUnavailable`.
+        Without ``writable`` nothing is created or changed. Raises `VaultUnavailable`.
         """
         self._path = path
         self._lock = threading.Lock()
         begin = begin and writable
         try:
             if begin:
-                # Only where it is new: to close a file that is in use drops its locks (POSIX).
+                # Only a new file: closing one that is in use drops its POSIX locks.
                 with suppress(FileExistsError):
                     os.close(make_file(path, os.O_WRONLY))
-            self._place = FileIdentity(path, path.stat())
+            self._identity = FileIdentity(path, path.stat())
             address = f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
             self._db = sqlite3.connect(
                 address, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
@@ -126,7 +125,7 @@ class SqliteVault:
             raise VaultUnavailable(_unusable(path, error)) from error
 
     async def _call(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        # The cursor must end in here too: freed elsewhere, it would reset a statement in use.
+        # The cursor must be closed in this thread, or its deletion elsewhere resets a statement.
         def locked() -> _T:
             with self._lock, self._db:
                 return work(self._db)
@@ -135,7 +134,7 @@ class SqliteVault:
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            # A key must not be stored any more once the caller has let go of the log's lock.
+            # No key may be stored after the caller has released the log's lock.
             await wait_uncancellable(running)
             raise
         except sqlite3.Error as error:
@@ -145,7 +144,7 @@ class SqliteVault:
 
     def _loss(self) -> str | None:
         try:
-            return self._place.loss()
+            return self._identity.loss()
         except OSError as error:
             raise VaultUnavailable(VAULT_FAILED.fill(path=self._path, reason=error)) from error
 
@@ -180,7 +179,7 @@ class SqliteVault:
 
         await self._call(destroy)
 
-    async def erased(self) -> dict[str, frozenset[bytes]]:
+    async def tombstones(self) -> dict[str, frozenset[bytes]]:
         def select(db: sqlite3.Connection) -> dict[str, frozenset[bytes]]:
             found: defaultdict[str, set[bytes]] = defaultdict(set)
             if db.execute(_HAS_TOMBSTONES).fetchone():
@@ -209,7 +208,7 @@ class SqliteVault:
 
 
 def _make_tombstones(db: sqlite3.Connection) -> None:
-    """Create the table of tombstones; a copy of an earlier version that is read-only goes without."""
+    """Create the table of tombstones, unless the file is read-only, as a copy may be."""
     try:
         db.execute(_TOMBSTONES)
     except sqlite3.OperationalError as error:
@@ -220,8 +219,8 @@ def _make_tombstones(db: sqlite3.Connection) -> None:
 def _keys_of(db: sqlite3.Connection, subjects: Collection[str]) -> dict[str, bytes]:
     wanted = list(subjects)
     found: dict[str, bytes] = {}
-    for start in range(0, len(wanted), _AT_ONCE):
-        part = wanted[start : start + _AT_ONCE]
+    for start in range(0, len(wanted), _SUBJECTS_PER_STATEMENT):
+        part = wanted[start : start + _SUBJECTS_PER_STATEMENT]
         marks = ",".join("?" * len(part))
         found.update(db.execute(f"{_ALL} AND subject IN ({marks})", part))
     return found

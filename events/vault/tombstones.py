@@ -1,7 +1,7 @@
-"""Tombstones: which subjects were erased, and how their destroyed keys are recognised.
+"""Tombstones: the erased subjects, with fingerprints of their destroyed keys.
 
-A tombstone is a subject and the SHA-256 of the key that was destroyed. A copy of the vault from
-before the erasure still has that key: the fingerprint tells it from the key of another user who got
+A tombstone is a subject and the SHA-256 of the destroyed key. A copy of the vault from before the
+erasure still has that key: the fingerprint distinguishes it from the key of another user who got
 the same number later, after a rewind of the log.
 """
 
@@ -15,11 +15,11 @@ import msgspec
 from events.vault.port import Vault
 
 UNKNOWN = b""
-"""The fingerprint of a key that was destroyed before fingerprints were kept, or never known."""
+"""The fingerprint of a key that was destroyed before there were fingerprints, or never existed."""
 
 
 def fingerprint(key: bytes) -> bytes:
-    """The SHA-256 of a key, 32 bytes: keys are random, so it reveals nothing."""
+    """Return the SHA-256 of a key, which reveals nothing because keys are random."""
     return sha256(key).digest()
 
 
@@ -31,7 +31,7 @@ class VaultContents(msgspec.Struct, frozen=True):
 
     @property
     def erased(self) -> frozenset[str]:
-        """The subjects that were erased: a tombstone exists, and no other key took its place."""
+        """The subjects that have a tombstone and no key but the destroyed one."""
         return frozenset(
             subject
             for subject, fingerprints in self.tombstones.items()
@@ -40,27 +40,27 @@ class VaultContents(msgspec.Struct, frozen=True):
 
 
 async def contents_of(vault: Vault) -> VaultContents:
-    """Read a vault; a key destroyed meanwhile counts as destroyed."""
+    """Read a vault; a key that is destroyed during the call counts as destroyed."""
     # Keys first: in the other order a subject could seem to have neither key nor tombstone.
     keys = await vault.all()
-    return VaultContents(keys, await vault.erased())
+    return VaultContents(keys, await vault.tombstones())
 
 
 def may_be_destroyed(subject: str, key: bytes, own: VaultContents, copy: VaultContents) -> bool:
-    """Whether a key of a copy may be one that was destroyed, by what either vault knows.
+    """Whether a key of a copy may be a destroyed one, by the tombstones of both.
 
-    A tombstone without a fingerprint in ``own`` may be of any key of the subject, unless the copy
-    has the same tombstone, and so got the key after the erasure.
+    A tombstone without a fingerprint in ``own`` may be that of any key of the subject, unless the
+    copy has the same tombstone, because then it got the key after the erasure.
     """
     known = copy.tombstones.get(subject, frozenset())
     fingerprints = own.tombstones.get(subject, frozenset()) | known
     return fingerprint(key) in fingerprints or (UNKNOWN in fingerprints and UNKNOWN not in known)
 
 
-def merged(own: VaultContents, copy: VaultContents) -> VaultContents:
-    """The contents of a vault after it took in a copy: no erasure is forgotten.
+def merge(own: VaultContents, copy: VaultContents) -> VaultContents:
+    """Return the contents of a vault merged with a copy's; no erasure is forgotten.
 
-    A key of the copy replaces one of the vault, unless it may be destroyed.
+    A key of the copy replaces one of the vault, unless it may be a destroyed one.
     """
     tombstones = {
         subject: own.tombstones.get(subject, frozenset())

@@ -21,6 +21,7 @@ import msgspec
 from events.codec import MAX_LINE_BYTES, Line, decode, link, parse, parse_all
 from events.errors import DamagedLog, UnknownEvent
 from events.log.file.commit_index import CommitPoint, read_commit_point
+from events.log.file.paths import commit_index_path
 from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
@@ -140,7 +141,7 @@ def verify(
         # Asked before the mark: what then stands past the mark was not published meanwhile. And
         # after it: what is not there then was not written meanwhile, but is gone.
         size = os.fstat(file.fileno()).st_size
-        check = _Check(path.with_name(path.name + ".mark"), question)
+        check = _Check(commit_index_path(path), question)
         there = os.fstat(file.fileno()).st_size
         end = size if check.published is None else min(check.published.offset, there)
         # What is whole goes fast; from the first stretch on that is not, every line is looked at.

@@ -122,7 +122,7 @@ def test_a_part_that_fails_is_not_taken_for_one_that_missed_a_goal() -> None:
 def test_what_is_needed_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr("shutil.which", lambda name: None if name == "wrk" else name)
-    with pytest.raises(SystemExit, match="wrk is not here"):
+    with pytest.raises(SystemExit, match="wrk is missing"):
         two_cores("wrk")
 
 

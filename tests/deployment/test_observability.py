@@ -174,7 +174,7 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: page, instance: a, reason: fenced}}
             exp_annotations:
-              summary: "A sync of the log failed on a: its disk is not to be trusted"
+              summary: "A sync of the log failed on a: do not trust its disk"
       - eval_time: 5m
         alertname: EventapiSyncFailed
         exp_alerts: []
@@ -197,7 +197,7 @@ tests:
         alertname: EventapiWorkersDie
         exp_alerts:
           - exp_labels: {{severity: warning, instance: a}}
-            exp_annotations: {{summary: "Workers of a are replaced again and again"}}
+            exp_annotations: {{summary: "Workers of a are replaced repeatedly"}}
 """
 
 

@@ -72,7 +72,7 @@ def early_answers() -> ASGIApp:
     """Writes are answered before they are written, and the disk is slow."""
 
     class Early(batch.Batch):
-        def take(self, wish: batch.PendingWrite) -> None:
+        def add(self, wish: batch.PendingWrite) -> None:
             super().add(wish)
             journal._answer(*self.answers[-1])
 
@@ -94,7 +94,7 @@ def unasked() -> ASGIApp:
     async def state(request: ApiRequest) -> State:
         return await request.services.journal.state()
 
-    _plant(ApiRequest, "state", state)
+    _plant(ApiRequest, "current_state", state)
     return stale_reads()
 
 

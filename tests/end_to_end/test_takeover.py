@@ -99,9 +99,9 @@ def test_a_changed_projection_is_rebuilt_while_the_old_workers_serve(
             "            await asyncio.sleep(0.1)\n    _forget",
         )
         edit(
-            code / "events" / "log" / "jsonl.py",
-            "PIECE_BYTES: Final = 1 << 17",
-            "PIECE_BYTES = 9000",
+            code / "events" / "log" / "file" / "lines.py",
+            "BYTES_PER_RUN: Final = 1 << 17",
+            "BYTES_PER_RUN = 9000",
         )
         with asking(server) as (_, failures):
             os.kill(server.pid, signal.SIGHUP)

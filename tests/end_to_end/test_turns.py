@@ -10,7 +10,7 @@ from pathlib import Path
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.journal.journal import Journal, JournalConfig
 from events.vault.memory import MemoryVault
-from tests.events.log_helpers import append, opened
+from tests.events.log_helpers import append, open_file_log
 
 WRITERS = 3
 WRITES = 150
@@ -31,7 +31,7 @@ async def _order(path: Path) -> list[int]:
     """Who wrote, in order, when all write as often as they can."""
     order: list[int] = []
     async with AsyncExitStack() as stack:
-        logs = [await stack.enter_async_context(opened(path)) for _ in range(WRITERS)]
+        logs = [await stack.enter_async_context(open_file_log(path)) for _ in range(WRITERS)]
 
         async def write_on(writer: int) -> None:
             while len(order) < WRITES:
@@ -49,7 +49,7 @@ def test_a_start_waits_longer_for_the_lock_than_a_write(tmp_path: Path) -> None:
 
 async def _start_while_locked(path: Path) -> None:
     limits = JournalConfig(lock_timeout=0.05, start_timeout=10)
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         journal = Journal(log, MemoryVault(), SYSTEM, limits)
         async with other.exclusive(1):
             starting = asyncio.create_task(journal.start())

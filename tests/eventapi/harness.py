@@ -166,8 +166,8 @@ class WatchedVault:
     async def destroy(self, subjects: Collection[str]) -> None:
         await self.inner.destroy(subjects)
 
-    async def erased(self) -> dict[str, frozenset[bytes]]:
-        return await self.inner.erased()
+    async def tombstones(self) -> dict[str, frozenset[bytes]]:
+        return await self.inner.tombstones()
 
     async def add_tombstones(self, tombstones: Mapping[str, Collection[bytes]]) -> None:
         await self.inner.add_tombstones(tombstones)

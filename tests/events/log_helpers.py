@@ -1,11 +1,11 @@
-"""What the tests of the log have in common: async tests, lines to append, logs laid by hand."""
+"""Helpers for tests of the log: lines to append, and logs written by hand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
+import struct
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 from events.codec import encode
 from events.log.file.commit_index import CommitIndex
 from events.log.file.log import JsonlLog
+from events.log.file.paths import commit_index_path
 from events.log.port import EventLog, Head
 from events.record import Event, Record
 from events.sealing import Keyring
@@ -24,32 +25,21 @@ SOURCE = "urn:uuid:6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 TIME = "2026-01-02T03:04:05.000006Z"
 EMPTY = Head()
 
-
-_at_end: ContextVar[AsyncExitStack] = ContextVar("at_end")
-
-
-def at_end(close: Callable[[], Awaitable[None]]) -> None:
-    """Have something closed when the test that runs in an event loop has ended."""
-    _at_end.get().push_async_callback(close)
+mark_of = commit_index_path
 
 
 def in_event_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test to its end, in a loop of its own; what it left to `at_end` is closed."""
-
-    async def played(*args: P.args, **kwargs: P.kwargs) -> None:
-        async with AsyncExitStack() as stack:
-            _at_end.set(stack)
-            await test(*args, **kwargs)
+    """Run an async test to its end, in an event loop of its own."""
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(played(*args, **kwargs))
+        asyncio.run(test(*args, **kwargs))
 
     return run
 
 
 def keyring(*subjects: str) -> Keyring:
-    """A keyring with a key for each subject."""
+    """Make a keyring with a key for each subject."""
     keys = Keyring()
     for number, subject in enumerate(subjects):
         keys.add(subject, bytes([number]) * 32)
@@ -59,9 +49,9 @@ def keyring(*subjects: str) -> Keyring:
 def some_lines(
     count: int, head: Head = EMPTY, *, remaining: bool = False, size: int = 0
 ) -> tuple[list[bytes], Head]:
-    """So many lines that continue ``head``, and the head after them.
+    """Make ``count`` lines that continue ``head``; return them and the new head.
 
-    ``remaining`` makes them stand or fall together; ``size`` is that of their text, in bytes.
+    With ``remaining``, recovery keeps all of them or none. ``size`` is the length of their text.
     """
     lines = []
     keys = keyring("users/1")
@@ -79,8 +69,8 @@ def some_lines(
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[JsonlLog]:
-    """A JSON-lines log, closed at the end."""
+async def open_file_log(path: Path) -> AsyncIterator[JsonlLog]:
+    """Open a JSON-lines log, and close it at the end."""
     log = JsonlLog(path)
     try:
         yield log
@@ -91,41 +81,48 @@ async def opened(path: Path) -> AsyncIterator[JsonlLog]:
 async def append(
     log: EventLog, count: int = 1, *, size: int = 0, timeout: float = 5
 ) -> list[bytes]:
-    """Lock the log and append so many lines at once."""
+    """Lock the log and append ``count`` lines at once; return them."""
     async with log.exclusive(timeout) as appender:
         lines, head = some_lines(count, appender.head, size=size)
         await appender.append(lines, head)
     return lines
 
 
-async def everything(log: EventLog, after: int = 0, upto: int | None = None) -> list[bytes]:
-    """All lines of a read."""
+async def read_all(log: EventLog, after: int = 0, upto: int | None = None) -> list[bytes]:
+    """Read lines, and return all of them."""
     return [line async for run in log.read(after, upto) for line in run]
 
 
 async def recover(log: EventLog) -> Head:
-    """Lock the log, which recovers it, and tell where it ends."""
+    """Lock the log, which recovers it; return its head."""
     async with log.exclusive(5) as appender:
         return appender.head
 
 
-def mark_of(path: Path) -> Path:
-    """Where the mark of a log lies."""
-    return path.with_name(path.name + ".mark")
-
-
 def publish(path: Path, lines: Sequence[bytes], head: Head) -> None:
-    """Lay a mark that calls these lines published."""
-    mark = CommitIndex(mark_of(path))
-    mark.publish(sum(map(len, lines)) + len(lines), head)
-    mark.close()
+    """Write a commit index that publishes these lines."""
+    index = CommitIndex(commit_index_path(path))
+    index.publish(sum(map(len, lines)) + len(lines), head)
+    index.close()
 
 
-def joined(lines: Sequence[bytes]) -> bytes:
-    """Lines as they stand in a file."""
+def set_polled_position(index: Path, position: int) -> None:
+    """Set the word that readers poll, as if a writer died before it stored it."""
+    overwrite(index, 0, struct.pack("=Q", position))
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    """Overwrite bytes of a file in place; its mappings show them at once."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def file_bytes(lines: Sequence[bytes]) -> bytes:
+    """Return the bytes of a file with these lines."""
     return b"".join(line + b"\n" for line in lines)
 
 
-def quarantined(path: Path) -> list[bytes]:
-    """What was cut off, oldest first."""
+def quarantined_tails(path: Path) -> list[bytes]:
+    """Return the tails that recovery cut off, oldest first."""
     return [file.read_bytes() for file in sorted((path.parent / "quarantine").glob("*"))]

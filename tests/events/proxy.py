@@ -1,4 +1,4 @@
-"""A way to a database that is cut in the middle of a COMMIT, or that speaks TLS for it."""
+"""A TCP proxy to a database, which can cut a COMMIT or terminate TLS."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 Cut = Literal["before", "after"]
-"""Before the database gets to know of the COMMIT, or when it has answered, before that arrives."""
+"""Before the database receives the COMMIT, or after its answer and before the client receives it."""
 
 
 _SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
 """PostgreSQL, Frontend/Backend Protocol, SSLRequest."""
 
 
-class Way:
-    """What is passed on; with ``cut`` the next COMMIT ends the connection that it comes on.
+class Proxy:
+    """Forwards bytes both ways; with ``cut``, the next COMMIT ends its connection.
 
-    With ``tls``, whoever comes as PostgreSQL's clients do is spoken to with TLS, if they ask for it.
+    With ``tls``, it answers a PostgreSQL client's request for TLS and decrypts.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -27,16 +27,16 @@ class Way:
         self.cut: Cut | None = None
         self.tls: ssl.SSLContext | None = None
         self.encrypted: list[bool] = []
-        """Of each connection that was passed on with ``tls``, whether it was encrypted."""
+        """For each forwarded connection with ``tls``, whether it was encrypted."""
         self.port = 0
 
-    async def connected(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        """Pass on what comes, both ways, until one side ends."""
-        first = await self._greeted(client, back)
+    async def forward(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        """Forward both ways until one side closes the connection."""
+        first = await self._accept_tls(client, back)
         if first is not None:
-            await self._pass_on(first, client, back)
+            await self._forward_from(first, client, back)
 
-    async def _pass_on(
+    async def _forward_from(
         self, first: bytes, client: asyncio.StreamReader, back: asyncio.StreamWriter
     ) -> None:
         server, forth = await asyncio.open_connection(*self._target)
@@ -46,7 +46,7 @@ class Way:
         async def to_server() -> None:
             nonlocal cut
             while data := await client.read(1 << 16):
-                # Not READ COMMITTED, with which a transaction may begin.
+                # Matches no READ COMMITTED, with which a transaction may begin.
                 if self.cut is not None and data.rstrip(b";\0").endswith(b"COMMIT"):
                     cut, self.cut = self.cut, None
                     if cut == "before":
@@ -59,22 +59,22 @@ class Way:
                     return
                 back.write(data)
 
-        ways = [asyncio.create_task(to_server()), asyncio.create_task(to_client())]
+        directions = [asyncio.create_task(to_server()), asyncio.create_task(to_client())]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
             for side in (back, forth):
                 side.close()
                 with suppress(OSError):
                     await side.wait_closed()
 
-    async def _greeted(
+    async def _accept_tls(
         self, client: asyncio.StreamReader, back: asyncio.StreamWriter
     ) -> bytes | None:
-        """What was read and is to be passed on; ``None`` where this certificate is not trusted."""
+        """Return the bytes to forward, or None if the client refuses the certificate."""
         if self.tls is None:
             return b""
         first = await client.readexactly(len(_SSL_REQUEST))
@@ -90,12 +90,12 @@ class Way:
 
 
 @asynccontextmanager
-async def way_to(host: str, port: int) -> AsyncIterator[Way]:
-    """A port that leads to another one."""
-    way = Way(host, port)
-    server = await asyncio.start_server(way.connected, "127.0.0.1", 0)
-    way.port = server.sockets[0].getsockname()[1]
+async def open_proxy(host: str, port: int) -> AsyncIterator[Proxy]:
+    """Start a proxy to an address, on a port of its own."""
+    proxy = Proxy(host, port)
+    server = await asyncio.start_server(proxy.forward, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
     try:
-        yield way
+        yield proxy
     finally:
         server.close()

@@ -1,16 +1,16 @@
-"""What the tests of a log in a database have in common."""
+"""Helpers for tests of a log in a database."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import sqlalchemy
 
 from events.database.connection import Database
 from events.log.sql.log import SqlLog
-from tests.events.log_helpers import at_end
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
@@ -19,22 +19,31 @@ Server = PostgreSQL | MariaDB
 WAIT_SECONDS = 60.0
 
 
-async def opened(url: str, mark: Path, kind: type[Database] = Database) -> SqlLog:
-    """The log of a database, closed with the test."""
+async def open_database(
+    cleanup: AsyncExitStack, url: str, kind: type[Database] = Database
+) -> Database:
+    """Connect to a database, and disconnect when the test ends."""
     database = await kind.open(url)
-    at_end(database.close)
-    log = await SqlLog.open(database, mark)
-    at_end(log.close)
+    cleanup.push_async_callback(database.close)
+    return database
+
+
+async def open_sql_log(
+    cleanup: AsyncExitStack, url: str, index: Path, kind: type[Database] = Database
+) -> SqlLog:
+    """Open the log of a database with a commit index; close both when the test ends."""
+    log = await SqlLog.open(await open_database(cleanup, url, kind), index)
+    cleanup.push_async_callback(log.close)
     return log
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something to be so."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll a condition until it is true; raise `TimeoutError` after a minute."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - a driver's task makes it so
+        while not condition():  # noqa: ASYNC110 - another task changes it
             await asyncio.sleep(0.01)
 
 
-def by(url: str, port: int) -> str:
-    """The same database, by another port."""
+def with_port(url: str, port: int) -> str:
+    """Return the URL of the same database on another port."""
     return sqlalchemy.make_url(url).set(port=port).render_as_string(hide_password=False)

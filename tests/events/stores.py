@@ -1,4 +1,4 @@
-"""Every store that keeps a log and its vault, each empty and to be opened as often as one likes."""
+"""Every kind of store with a log and its vault."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from events.vault.sqlite import SqliteVault
 
 
 class Store(Protocol):
-    """A log and the vault that belongs to it."""
+    """A log and its vault."""
 
     async def open_log(self) -> EventLog:
-        """Open the log once more, as another process would where the store has any."""
+        """Open the log once more, as another process would if the store has several."""
 
     async def open_vault(self) -> Vault:
         """Open the vault once more, likewise."""
 
 
 class Memory:
-    """One object each, however often they are opened."""
+    """One log and one vault, which every opening returns."""
 
     def __init__(self) -> None:
         self._log, self._vault = MemoryLog(), MemoryVault()
@@ -45,7 +45,7 @@ class Memory:
 
 
 class Files:
-    """Files of a directory."""
+    """A log and a vault in files of a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -57,8 +57,8 @@ class Files:
         return SqliteVault(self._directory / "keys.sqlite")
 
 
-class _Read(JsonlLog):
-    """A log of which everything is read through a reader, which follows what is appended."""
+class _ReaderLog(JsonlLog):
+    """A log that is read through a read-only reader, which follows the appends."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -76,8 +76,8 @@ class _Read(JsonlLog):
         await super().close()
 
 
-class _ReadVault(SqliteVault):
-    """A vault of which every key is read through one that may only read."""
+class _ReaderVault(SqliteVault):
+    """A vault that is read through a read-only one."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -95,39 +95,39 @@ class _ReadVault(SqliteVault):
 
 
 class Reader(Files):
-    """Files of a directory, read in the way of a command that may only read."""
+    """The same files, read as a command does that may only read."""
 
     async def open_log(self) -> EventLog:
-        return _Read(self._directory / "events.jsonl")
+        return _ReaderLog(self._directory / "events.jsonl")
 
     async def open_vault(self) -> Vault:
-        return _ReadVault(self._directory / "keys.sqlite")
+        return _ReaderVault(self._directory / "keys.sqlite")
 
 
 class _OwnLog(SqlLog):
-    """A log that closes the connections that were made for it alone."""
+    """A log that closes its database, which it does not share."""
 
     async def close(self) -> None:
         await super().close()
-        await self._database.close()
+        await self.database.close()
 
 
 class _OwnVault(SqlVault):
-    """A vault likewise."""
+    """A vault that closes its database, which it does not share."""
 
     async def close(self) -> None:
         await self._database.close()
 
 
 class Rows:
-    """Tables of a database, of which this machine has a mark in a directory."""
+    """Tables of a database, with this machine's commit index in a directory."""
 
     def __init__(self, url: str, directory: Path) -> None:
         self.url = url
-        self.mark = directory / "database.mark"
+        self.index = directory / "database.mark"
 
     async def open_log(self) -> EventLog:
-        return await _OwnLog.open(await Database.open(self.url), self.mark)
+        return await _OwnLog.open(await Database.open(self.url), self.index)
 
     async def open_vault(self) -> Vault:
         return _OwnVault(await Database.open(self.url))
@@ -138,7 +138,7 @@ SERVERLESS, DATABASES = KINDS[:3], KINDS[3:]
 
 
 def new_store(kind: str, request: pytest.FixtureRequest, directory: Path) -> Store:
-    """An empty store of a kind; a database starts when it is asked for first."""
+    """Make an empty store of a kind; a database server starts at its first use."""
     if kind in {"postgresql", "mariadb"}:
         return Rows(request.getfixturevalue(kind).new_database(), directory)
     without_server: dict[str, Callable[[], Store]] = {

@@ -19,7 +19,7 @@ from events.sealing import Keyring
 from events.vocabulary.items import Content, ItemCreated, ItemDeleted
 from events.vocabulary.sessions import SessionEnded
 from tests.events.golden import RECORDS
-from tests.events.log_helpers import SOURCE, TIME, joined, keyring, some_lines
+from tests.events.log_helpers import SOURCE, TIME, file_bytes, keyring, some_lines
 from tests.events.strategies import histories
 
 EVERYBODY = keyring(*(f"users/{number}" for number in range(1, 10)))
@@ -72,7 +72,7 @@ def test_a_log_is_read_in_any_two_parts(history: list[Record], data: st.DataObje
 @given(histories())
 def test_a_record_ends_where_its_newline_does(history: list[Record]) -> None:
     lines = _lines(history)
-    content = joined(lines)
+    content = file_bytes(lines)
     for record, line in zip(decode(lines, EVERYBODY), lines, strict=True):
         assert content[: record.end].endswith(line + b"\n")
 
@@ -149,7 +149,7 @@ def test_any_flipped_bit_of_any_line_is_refused() -> None:
             with pytest.raises(DamagedLog) as refusal:
                 decode([bytes(flipped)], NOBODY, last)
             assert refusal.value.position == number + 1
-            assert refusal.value.offset == len(joined(lines[:number]))
+            assert refusal.value.offset == len(file_bytes(lines[:number]))
 
 
 def test_control_the_line_itself_is_not_refused() -> None:

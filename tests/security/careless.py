@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 from litestar.types import ASGIApp
 
 from eventapi import app
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.routes import items
 
 
@@ -16,12 +17,11 @@ class CarelessError(Exception):
     """Says more than it should."""
 
 
-async def update_item(request: ApiRequest) -> Reply:
-    """Fail in the middle of everything."""
-    state, user, _ = await request.authenticated()
-    body = await request.content()
-    item = state.items.by_id[request.item_number()]
-    quoted = f"{user} {item} {body!r} {request.scope['headers']}"
+async def update(request: ApiRequest, item_id: str, data: object) -> Response[Any]:
+    """Fail with an error that quotes the user, the item, the body and the headers."""
+    caller, body = request.caller, await request.content()
+    item = caller.state.items.by_id[int(item_id)]
+    quoted = f"{caller.user} {item} {data} {body!r} {request.scope['headers']}"
     try:
         raise LookupError(quoted)
     except LookupError as error:
@@ -30,5 +30,5 @@ async def update_item(request: ApiRequest) -> Reply:
 
 def create_app() -> ASGIApp:
     """The app."""
-    mock.patch.object(items, "update_item", update_item).start()
+    mock.patch.object(items, "_update", update).start()
     return app.create_app()

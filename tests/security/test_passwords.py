@@ -19,7 +19,7 @@ import pytest
 from argon2 import PasswordHasher
 from argon2.low_level import Type
 
-from eventapi import app
+from eventapi.bootstrap import services
 from eventapi.cli.db_json_reader import read
 from eventapi.commands.users import RegisterUser
 from eventapi.ratelimit.shared_counters import SharedCounters
@@ -360,7 +360,7 @@ def test_a_user_with_many_addresses_tests_no_more_of_them() -> None:
 @contextmanager
 def limited_by(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """An app in memory whose table of limits is a file."""
-    monkeypatch.setattr(app, "SharedCounters", lambda _, secret: SharedCounters(path, secret))
+    monkeypatch.setattr(services, "SharedCounters", lambda _, secret: SharedCounters(path, secret))
     with Api(quiet_settings(rate_limit_login="1000/minute")) as api:
         yield api
 

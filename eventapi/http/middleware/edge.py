@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.exceptions import NotFoundException
@@ -18,9 +19,9 @@ from eventapi.http.head import validate_head
 from eventapi.http.middleware.cors import Cors
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import RateLimiter
-from eventapi.http.middleware.trailing_slash import trailing_slash_reply
-from eventapi.http.problems import problem_reply
-from eventapi.http.response import Headers, Reply
+from eventapi.http.middleware.trailing_slash import trailing_slash_response
+from eventapi.http.problems import problem_response
+from eventapi.http.response import Headers, Response
 
 _SECURITY: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -46,13 +47,13 @@ class EdgeMiddleware:
         self,
         app: ASGIApp,
         observers: Sequence[Observer],
-        limits: RateLimiter,
+        rate_limiter: Callable[[], RateLimiter],
         cors: Cors | None = None,
     ) -> None:
-        """``observers`` may come to be until the first request."""
+        """``observers`` may grow until the first request; ``rate_limiter`` is there from then on."""
         self._app = app
         self._observers = observers
-        self._limits = limits
+        self._rate_limiter = rate_limiter
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,35 +73,35 @@ class EdgeMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
-                complete(scope, headers, request_id)
-                headers += self._limits.fields(scope)
+                add_common_headers(scope, headers, request_id)
+                headers += self._rate_limiter().fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             elif not told and not message.get("more_body"):
                 told = True
-                self._tell(scope, status, started)
+                self._notify(scope, status, started)
             await send(message)
 
         try:
             await self._check(scope, refusal)
-            app = self._preflight(scope) or trailing_slash_reply(scope) or self._app
+            app = self._preflight(scope) or trailing_slash_response(scope) or self._app
             await app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
                 raise
-            await problem_reply(error, scope)(scope, receive, send_with_headers)
+            await problem_response(error, scope)(scope, receive, send_with_headers)
         finally:
             if not told:
-                self._tell(scope, status, started)
+                self._notify(scope, status, started)
 
-    def _tell(self, scope: HTTPScope, status: int, started: float) -> None:
+    def _notify(self, scope: HTTPScope, status: int, started: float) -> None:
         seconds = time.perf_counter() - started
         for observe in self._observers:
             observe(scope, status, seconds)
 
     async def _check(self, scope: HTTPScope, refusal: Exception | None) -> None:
         """Raise what is wrong with a request; whatever that is, the request counts."""
-        one_too_many = await self._limits.check(scope)
+        one_too_many = await self._rate_limiter().check(scope)
         # A protocol of ours says in the scope what is wrong with what it could not parse.
         if "refusal" in scope:
             raise scope.pop("refusal")  # type: ignore[typeddict-item]  # ours
@@ -112,12 +113,12 @@ class EdgeMiddleware:
         if one_too_many is not None:
             raise one_too_many
 
-    def _preflight(self, scope: HTTPScope) -> Reply | None:
+    def _preflight(self, scope: HTTPScope) -> Response[Any] | None:
         headers = None if self._cors is None else self._cors.preflight(scope)
-        return None if headers is None else Reply(204, headers)
+        return None if headers is None else Response(204, headers)
 
 
-def complete(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
+def add_common_headers(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
     """Put on an answer what belongs on every one, cross-origin headers aside."""
     headers.append((b"x-request-id", request_id))
     headers += _SECURITY

@@ -43,18 +43,13 @@ _PASSWORD_SHARE = Rate("passwords", MAX_WAITING_CHANGES, 1)
 
 
 class RateLimiter:
-    """The limits of an app, from its settings; `start` connects it to its services."""
+    """The rate limits of a server."""
 
-    _counts: RateLimitStorage
-    _tokens: Tokens
-    _journal: Journal
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, counts: RateLimitStorage, tokens: Tokens, journal: Journal
+    ) -> None:
         self._caller = rate_of("caller", settings.rate_limit)
         self._login = rate_of("login", settings.rate_limit_login)
-
-    def start(self, counts: RateLimitStorage, tokens: Tokens, journal: Journal) -> None:
-        """Connect the services, before the first request."""
         self._counts, self._tokens, self._journal = counts, tokens, journal
 
     async def check(self, scope: HTTPScope) -> ProblemError | None:

@@ -6,12 +6,12 @@ An empty id must not turn `DELETE /auth/sessions/{id}` into `DELETE /auth/sessio
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope
 
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
 from eventapi.http.urls import base_url, place_of
 
 _REDIRECTED: Final = re.compile(
@@ -20,7 +20,7 @@ _REDIRECTED: Final = re.compile(
 """Paths of the replaced service, whose framework redirected a trailing slash."""
 
 
-def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
+def trailing_slash_response(scope: HTTPScope) -> Response[Any] | None:
     """The redirect that the replaced service answered; ``None`` without a trailing slash.
 
     Raises `NotFoundException` for a trailing slash on any other path.
@@ -34,4 +34,4 @@ def trailing_slash_reply(scope: HTTPScope) -> Reply | None:
     if not _REDIRECTED.fullmatch(place):
         raise NotFoundException
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    return Reply(307, [(b"location", (base_url(scope) + place[:-1]).encode() + query)])
+    return Response(307, [(b"location", (base_url(scope) + place[:-1]).encode() + query)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import readable
 from eventapi.http.problem_types import PROBLEMS
 
@@ -234,22 +234,23 @@ _ONCE = ("request-in-progress", "idempotency-key-reused")
 _ON_WRITE = ("storage-full",)
 
 
-def slugs_of(endpoint: Endpoint) -> list[str]:
-    """The problems that an endpoint may answer."""
-    slugs = {*endpoint.errors, *_ALWAYS}
-    if endpoint.reads_state:
+def slugs_of(described: Described) -> list[str]:
+    """The problems that an operation may answer."""
+    operation = described.operation
+    slugs = {*operation.errors, *_ALWAYS}
+    if operation.reads_state:
         slugs |= set(_WITH_STATE)
-    if endpoint.authenticated:
+    if described.is_authenticated:
         slugs.add("unauthenticated")
-    if endpoint.body is not None:
+    if described.body is not None:
         slugs |= set(_WITH_BODY)
-    if "Idempotency-Key" in endpoint.headers:
+    if "Idempotency-Key" in operation.request_headers:
         slugs |= set(_ONCE)
-    if endpoint.method != "GET":
+    if described.method != "GET":
         slugs |= set(_ON_WRITE)
-    if endpoint.limited:
+    if operation.is_limited:
         slugs.add("rate-limited")
-    if not endpoint.any_query:
+    if not operation.ignores_query:
         slugs.add("validation-failed")
     return sorted(slugs, key=list(PROBLEMS).index)
 

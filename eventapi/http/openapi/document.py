@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.handlers import Operation
 from eventapi.http.openapi.components import LIMITS, Components, ErrorShape, slugs_of
+from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import Schemas
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.problems import ErrorV1, Problem
 from eventapi.http.urls import is_version_1
 
-_PARAMETER = re.compile(r"\{(\w+):\w+\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_PREFIX = re.compile(r"/api/(v[0-9]+)/")
 
 _DESCRIPTION = """\
 Users and their items. Every change is one immutable event in a log.
@@ -55,25 +58,25 @@ _BINARY = "application/octet-stream"
 
 
 def build_document(
-    endpoints: Sequence[tuple[str, Endpoint]],
+    operations: Sequence[Described],
     version: str,
     announced: Sequence[str],
     only: str,
     base: str,
 ) -> dict[str, Any]:
-    """The document of endpoints, each with the prefix that it is served under.
+    """The document of some operations.
 
     ``announced`` are the headers that announce the end of version 1, if it is deprecated; ``only`` is
     the one version of the API to describe, or empty; ``base`` is the address of the server, absolute
     or as a path, without a slash at its end.
     """
     prefix = f"/api/{only}" if only else ""
-    endpoints = [pair for pair in endpoints if (pair[0] + pair[1].path).startswith(f"{prefix}/")]
-    builder = _Builder([endpoint for _, endpoint in endpoints], announced, only)
+    operations = [one for one in operations if one.path.startswith(f"{prefix}/")]
+    builder = _Builder(operations, announced, only)
     paths: dict[str, dict[str, Any]] = {}
-    for place, endpoint in endpoints:
-        path = _PARAMETER.sub(r"{\1}", place + endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = builder.operation(place, endpoint)
+    for one in operations:
+        path = _PARAMETER.sub(r"{\1}", one.path)
+        paths.setdefault(path, {})[one.method.lower()] = builder.operation(one)
     auth = f"{base}{prefix}/auth"
     used = {
         tag for operations in paths.values() for one in operations.values() for tag in one["tags"]
@@ -113,13 +116,15 @@ def build_document(
 class _Builder:
     """Makes the operations of one document, and collects the components that they refer to."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], announced: Sequence[str], only: str) -> None:
+    def __init__(
+        self, operations: Sequence[Described], announced: Sequence[str], only: str
+    ) -> None:
         answers = [
             Problem,
             ErrorV1,
-            *(kind for one in endpoints for kind in one.answers.values() if kind is not None),
+            *(kind for one in operations for kind in one.answers.values() if kind is not None),
         ]
-        bodies = [one.body for one in endpoints if one.body is not None]
+        bodies = [one.body for one in operations if one.body is not None]
         self._schemas = Schemas(bodies, answers)
         self._announced = [name for name in announced if name != "Link"]
         self._is_joint = not only
@@ -129,71 +134,75 @@ class _Builder:
             "application/json", self._schemas.of(ErrorV1), self._announced, "V1"
         )
 
-    def operation(self, prefix: str, endpoint: Endpoint) -> dict[str, Any]:
-        """What the document says of an endpoint under a prefix."""
-        is_v1 = is_version_1(prefix + endpoint.path)
-        operation_id = endpoint.name
-        if self._is_joint and prefix:
-            operation_id += f"_{prefix.rpartition('/')[2]}"
+    def operation(self, described: Described) -> dict[str, Any]:
+        """An operation, as the document has it."""
+        is_v1 = is_version_1(described.path)
+        operation_id = described.name
+        if (
+            self._is_joint
+            and described.operation.name is None
+            and (prefix := _PREFIX.match(described.path))
+        ):
+            operation_id += f"_{prefix[1]}"
         operation: dict[str, Any] = {
             "operationId": operation_id,
-            "summary": endpoint.summary,
-            "description": endpoint.handler.__doc__,
-            "tags": [endpoint.tag],
-            "security": [{"bearer": []}] if endpoint.authenticated else [],
+            "summary": described.summary,
+            "description": inspect.cleandoc(described.description),
+            "tags": list(described.tags),
+            "security": [{"bearer": []}] if described.is_authenticated else [],
         }
-        parameters = self._parameters(endpoint)
+        parameters = self._parameters(described)
         if parameters:
             operation["parameters"] = parameters
-        if endpoint.body is not None:
-            operation["requestBody"] = self._body(endpoint)
-        operation["responses"] = self._responses(endpoint, is_v1)
+        if described.body is not None:
+            operation["requestBody"] = self._body(described)
+        operation["responses"] = self._responses(described, is_v1)
         if is_v1 and self._announced:
             operation["deprecated"] = True
         return operation
 
-    def _parameters(self, endpoint: Endpoint) -> list[dict[str, Any]]:
-        components = self.components
-        found = [components.path_parameter(name) for name in _PARAMETER.findall(endpoint.path)]
-        if endpoint.query is not None:
-            found += components.query_parameters(endpoint.query)
-        position = ("Min-Event-Position",) if endpoint.reads_state else ()
-        names: Iterable[str] = (*endpoint.headers, *position)
-        return found + [components.header_parameter(name, endpoint.name) for name in names]
+    def _parameters(self, described: Described) -> list[dict[str, Any]]:
+        components, operation = self.components, described.operation
+        found = [components.path_parameter(name) for name in _PARAMETER.findall(described.path)]
+        if operation.query is not None:
+            found += components.query_parameters(operation.query)
+        position = ("Min-Event-Position",) if operation.reads_state else ()
+        names: Iterable[str] = (*operation.request_headers, *position)
+        return found + [components.header_parameter(name, described.name) for name in names]
 
-    def _body(self, endpoint: Endpoint) -> dict[str, Any]:
-        # All types of media share one schema, or generators mix up several types of one body.
-        schema = self._schemas.of(endpoint.body)
-        kinds = (*endpoint.media_types, *endpoint.form_types)
-        content = {kind: {"schema": schema} for kind in kinds}
-        return {"required": endpoint.body_required, "content": content}
+    def _body(self, described: Described) -> dict[str, Any]:
+        # All media types share one schema, or generators mix up several types of one body.
+        schema = self._schemas.of(described.body)
+        content = {kind: {"schema": schema} for kind in described.media_types}
+        return {"required": described.body_is_required, "content": content}
 
-    def _responses(self, endpoint: Endpoint, is_v1: bool) -> dict[str, Any]:
+    def _responses(self, described: Described, is_v1: bool) -> dict[str, Any]:
         responses: dict[str, Any] = {}
-        for status, kind in endpoint.answers.items():
-            names = ("ETag",) if status == 304 else endpoint.answer_headers
-            names = (*names, *(LIMITS if endpoint.limited else ()))
+        for status, kind in described.answers.items():
+            names = ("ETag",) if status == 304 else described.response_headers
+            names = (*names, *(LIMITS if described.operation.is_limited else ()))
             names = (*names, *(self._announced if is_v1 else ()))
             response = responses[str(status)] = {
                 "description": _MEANINGS.get(status, "Done."),
                 "headers": self.components.headers_of(names),
             }
             if kind is not None:
-                response["content"] = self._content(endpoint, kind)
+                response["content"] = self._content(described.operation, kind)
         by_status: dict[int, list[str]] = {}
-        for slug in slugs_of(endpoint):
+        for slug in slugs_of(described):
             kind = PROBLEMS[slug]
-            status = endpoint.statuses.get(slug, (is_v1 and kind.v1_status) or kind.status)
+            other = described.version.statuses.get(slug) if described.is_authenticated else None
+            status = other or (is_v1 and kind.v1_status) or kind.status
             by_status.setdefault(status, []).append(slug)
         shape = self._error_v1 if is_v1 else self._problem
         for status, slugs in sorted(by_status.items()):
             responses[str(status)] = self.components.error(status, slugs, shape)
         return responses
 
-    def _content(self, endpoint: Endpoint, kind: Any) -> dict[str, Any]:
+    def _content(self, operation: Operation, kind: Any) -> dict[str, Any]:
         schema = self._schemas.of(kind)
-        if endpoint.answer_media_type == _BINARY:
+        if operation.media_type == _BINARY:
             schema = schema | {"format": "binary"}
-        return {endpoint.answer_media_type: {"schema": schema}} | {
-            name: {"schema": {"type": "string"}} for name in endpoint.other_media_types
+        return {operation.media_type: {"schema": schema}} | {
+            name: {"schema": {"type": "string"}} for name in operation.other_media_types
         }

@@ -6,6 +6,10 @@ import hashlib
 from collections.abc import Collection
 from heapq import nlargest
 
+from litestar import Controller
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
 from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
 from eventapi.commands.users import (
     ChangePassword,
@@ -15,10 +19,11 @@ from eventapi.commands.users import (
     UpdateProfile,
 )
 from eventapi.http.decoding import Texts, from_texts
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.guards import logged_in
+from eventapi.http.handlers import delete, get, patch, post
 from eventapi.http.middleware.client_address import caller_address
-from eventapi.http.request import PATCH_TYPES, ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.request import ApiRequest, MergePatch, written
+from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import (
     MAX_PASSWORD_BYTES,
     Confirmation,
@@ -29,7 +34,8 @@ from eventapi.http.schemas.requests import (
     Registration,
     normal_email,
 )
-from eventapi.http.schemas.responses import ApiVersion, SessionView, TokenPair, session_view
+from eventapi.http.schemas.responses import SessionView, TokenPair, UserView, session_view
+from eventapi.http.services import Services
 from eventapi.journal.batch import CommandResult
 from eventapi.security.fair_queue import Caller
 from eventapi.security.tokens import RefreshClaims
@@ -54,60 +60,211 @@ _SESSION_BYTES = 16
 _MAX_SESSIONS = 1_000
 _MAX_AGENT = 256
 _NO_STORE = (b"cache-control", b"no-store")
+_WRITTEN = ("Event-Position",)
 
 
-async def register(request: ApiRequest) -> Reply:
-    """Make an account."""
-    body = await request.body_as(Registration)
-    email = normal_email(body.email)
-    # Without a user the key belongs to the account that is asked for: strangers share no keys.
-    scope = request.services.tokens.scope_of(
-        "register", casefold_key(body.username), casefold_key(email)
+class AccountsController(Controller):
+    """Accounts and sessions."""
+
+    path = "/auth"
+    tags = ("auth",)
+
+    @post(
+        "/register",
+        summary="Make an account",
+        creates=True,
+        request_headers=("Idempotency-Key",),
+        response_headers=_WRITTEN,
+        errors=("username-taken", "email-taken", "validation-failed"),
     )
-    outcome = await request.first_outcome(scope)
-    if outcome is None:
-        profile = Profile(body.username, email, "", body.full_name)
-        # Asked once before the hash is made, which costs a thousand times more than the answer.
-        RegisterUser(profile).decide(await request.state())
-        caller = Caller("registration", caller_address(request.scope))
-        password_hash = await _hashed(request, body.password, caller)
-        command = RegisterUser(Profile(body.username, email, password_hash, body.full_name))
-        outcome = await request.execute(command, scope)
-    content = request.version.user(_user(outcome))
-    status = request.version.created_status
-    if status != 201:
-        return request.written(outcome, content, status)
-    location = request.url_of("/auth/me").encode()
-    return request.written(outcome, content, status, (b"location", location))
+    async def register(
+        self, request: ApiRequest, data: JSONBody[Registration], services: NamedDependency[Services]
+    ) -> Response[UserView]:
+        """Make an account."""
+        email = normal_email(data.email)
+        # Without a user the key belongs to the account that is asked for: strangers share no keys.
+        scope = services.tokens.scope_of(
+            "register", casefold_key(data.username), casefold_key(email)
+        )
+        result = await request.first_result(scope)
+        if result is None:
+            profile = Profile(data.username, email, "", data.full_name)
+            # Refused before the hash is made, which costs a thousand times more.
+            RegisterUser(profile).decide(await request.current_state())
+            caller = Caller("registration", caller_address(request.scope))
+            password_hash = await _hashed(request, data.password, caller)
+            command = RegisterUser(Profile(data.username, email, password_hash, data.full_name))
+            result = await request.execute(command, scope)
+        content = request.version.user(_user(result))
+        status = request.version.created_status
+        if status != 201:
+            return written(result, content, status)
+        location = request.url_of("/auth/me").encode()
+        return written(result, content, status, (b"location", location))
 
+    @post(
+        "/login",
+        summary="Log in",
+        form_body=PasswordGrant,
+        response_headers=_WRITTEN,
+        errors=("invalid-credentials", "account-disabled", "validation-failed"),
+    )
+    async def login(self, request: ApiRequest) -> Response[TokenPair]:
+        """Log in with a username and a password, as JSON or as a form.
 
-async def login(request: ApiRequest) -> Reply:
-    """Log in with a username and a password, as JSON or as a form.
-
-    OAuth 2.0 clients that have one address for tokens may also renew them here, with the form of
-    `/auth/refresh`: `grant_type=refresh_token` and `refresh_token`.
-    """
-    form = await request.form_fields()
-    if form is None:
-        body = await request.body_as(PasswordGrant)
-    elif form.get("grant_type", [])[-1:] == ["refresh_token"]:
-        return await _refreshed(request, _refresh_token(form))
-    else:
-        _check_grant(form, "password", "refresh_token")
-        body = from_texts(form, PasswordGrant, "body")
-    user = await _checked_user(request, body.username, body.password)
-    try:
-        return await _start_session(request, user)
-    except InvalidCredentials:
-        # Another login of theirs has renewed the hash meanwhile, or the password was changed.
+        OAuth 2.0 clients that have one address for tokens may also renew them here, with the form of
+        `/auth/refresh`: `grant_type=refresh_token` and `refresh_token`.
+        """
+        form = await request.form_fields()
+        if form is None:
+            body = await request.json_as(PasswordGrant)
+        elif form.get("grant_type", [])[-1:] == ["refresh_token"]:
+            return await _refreshed(request, _refresh_token(form))
+        else:
+            _check_grant(form, "password", "refresh_token")
+            body = from_texts(form, PasswordGrant, "body")
         user = await _checked_user(request, body.username, body.password)
-        return await _start_session(request, user)
+        try:
+            return await _start_session(request, user)
+        except InvalidCredentials:
+            # Another login renewed the hash meanwhile, or the password was changed.
+            user = await _checked_user(request, body.username, body.password)
+            return await _start_session(request, user)
+
+    @post(
+        "/logout",
+        summary="End this session",
+        guards=(logged_in,),
+        status=204,
+        response_headers=_WRITTEN,
+    )
+    async def logout(self, request: ApiRequest) -> Response[None]:
+        """End this session; its tokens stop working at once."""
+        caller = request.caller
+        return await _end(request, EndSession(caller.user.id, caller.session, "logout"))
+
+    @get("/me", summary="Read your account", guards=(logged_in,))
+    async def get_me(self, request: ApiRequest) -> Response[UserView]:
+        """Read your account."""
+        return json_response(request.version.user(request.caller.user))
+
+    @patch(
+        "/me",
+        summary="Change your profile",
+        guards=(logged_in,),
+        response_headers=_WRITTEN,
+        errors=("email-taken", "validation-failed"),
+    )
+    async def update_me(
+        self,
+        request: ApiRequest,
+        data: MergePatch[ProfilePatch],
+        services: NamedDependency[Services],
+    ) -> Response[UserView]:
+        """Change what is named of your profile."""
+        user, session = request.caller.user, request.caller.session
+        email = normal_email(data.email) if isinstance(data.email, str) else data.email
+        if isinstance(email, str) and casefold_key(email) != casefold_key(user.email):
+            # The answer reveals whether the address is taken, as that of a registration does.
+            await services.rate_limiter.check_email(request.scope, user.id)
+        command = UpdateProfile(user.id, email, data.full_name)
+        result = await services.journal.execute(command, request.id, session=session)
+        return written(result, request.version.user(_user(result)))
+
+    @delete(
+        "/me",
+        summary="Erase your account",
+        guards=(logged_in,),
+        response_headers=_WRITTEN,
+        errors=("invalid-credentials", "validation-failed"),
+    )
+    async def erase_me(
+        self, request: ApiRequest, data: JSONBody[Confirmation], services: NamedDependency[Services]
+    ) -> Response[None]:
+        """Erase your account and all that is in it, for good."""
+        user, session = request.caller.user, request.caller.session
+        await _confirm(request, data.password)
+        command = EraseUser(user.username, user.subject, user.password_hash)
+        return written(await services.journal.execute(command, request.id, session=session), None)
+
+    @post(
+        "/refresh",
+        summary="Renew your tokens",
+        form_body=RefreshGrant,
+        response_headers=_WRITTEN,
+        errors=("unauthenticated", "validation-failed"),
+    )
+    async def refresh(self, request: ApiRequest) -> Response[TokenPair]:
+        """Spend a refresh token for another one, and an access token; as JSON or as a form."""
+        form = await request.form_fields()
+        if form is not None:
+            return await _refreshed(request, _refresh_token(form))
+        return await _refreshed(request, (await request.json_as(RefreshGrant)).refresh_token)
+
+    @post(
+        "/password",
+        summary="Change your password",
+        guards=(logged_in,),
+        status=204,
+        response_headers=_WRITTEN,
+        errors=("invalid-credentials", "validation-failed"),
+    )
+    async def change_password(
+        self,
+        request: ApiRequest,
+        data: JSONBody[PasswordChange],
+        services: NamedDependency[Services],
+    ) -> Response[None]:
+        """Change your password; every other session ends."""
+        user, session = request.caller.user, request.caller.session
+        await _confirm(request, data.current_password)
+        password_hash = await _hashed(request, data.new_password, _changing(user))
+        command = ChangePassword(user.id, user.password_hash, password_hash, session)
+        return written(await services.journal.execute(command, request.id, session=session), None)
+
+    @get("/sessions", summary="List your sessions", guards=(logged_in,))
+    async def list_sessions(
+        self, request: ApiRequest, services: NamedDependency[Services]
+    ) -> Response[list[SessionView]]:
+        """List your sessions, the newest first, 1,000 at most."""
+        sessions, caller = request.caller.state.sessions, request.caller
+        now = services.journal.clock.now()
+        own = (sessions.by_id[number] for number in sessions.ids_by_user[caller.user.id])
+        live = (session for session in own if session.expires_at > now)
+        newest = nlargest(_MAX_SESSIONS, live, key=_start_of)
+        return json_response([session_view(session, caller.session) for session in newest])
+
+    @delete(
+        "/sessions",
+        summary="End all of your sessions",
+        guards=(logged_in,),
+        response_headers=_WRITTEN,
+    )
+    async def end_sessions(self, request: ApiRequest) -> Response[None]:
+        """End all of your sessions, this one too."""
+        caller = request.caller
+        command = EndSession(caller.user.id, caller.session, "revoked", everywhere=True)
+        return await _end(request, command)
+
+    @delete(
+        "/sessions/{session_id:str}",
+        summary="End one of your sessions",
+        guards=(logged_in,),
+        response_headers=_WRITTEN,
+        errors=("not-found",),
+    )
+    async def end_session(self, request: ApiRequest, session_id: FromPath[str]) -> Response[None]:
+        """End one of your sessions; its tokens stop working at once."""
+        caller = request.caller
+        if session_id not in caller.state.sessions.ids_by_user[caller.user.id]:
+            raise NotFound("there is no such session")
+        return await _end(request, EndSession(caller.user.id, session_id, "revoked"))
 
 
 async def _checked_user(request: ApiRequest, username: str, password: str) -> User:
     """The user whose credentials these are; raises `InvalidCredentials`."""
     services = request.services
-    users = (await request.state()).users
+    users = (await request.current_state()).users
     user = users.find_by_username(username)
     stored = None if user is None else user.password_hash
     what = f"{caller_address(request.scope)} {_counted_name(username, stored)}"
@@ -150,7 +307,7 @@ async def _matching(
     Asked before, so that no work is done for nothing; and after, so that a right password among
     many that come at once is not found out.
     """
-    limits = request.services.limits
+    limits = request.services.rate_limiter
     await limits.check_failures(request.scope, what)
     if len(password.encode()) <= MAX_PASSWORD_BYTES:
         with limits.refuse_used_up_share(request.scope):
@@ -164,13 +321,13 @@ async def _matching(
 
 
 async def _hashed(request: ApiRequest, password: str, caller: Caller) -> str:
-    with request.services.limits.refuse_used_up_share(request.scope):
+    with request.services.rate_limiter.refuse_used_up_share(request.scope):
         return await request.services.passwords.hash(password, caller)
 
 
-async def _start_session(request: ApiRequest, user: User) -> Reply:
+async def _start_session(request: ApiRequest, user: User) -> Response[TokenPair]:
     services = request.services
-    refresh = RefreshClaims(services.environment.random_bytes(_SESSION_BYTES).hex(), 0)
+    refresh = RefreshClaims(services.runtime.random_bytes(_SESSION_BYTES).hex(), 0)
     client = request.scope["client"]
     agent = request.header(b"user-agent")
     command = StartSession(
@@ -187,7 +344,7 @@ async def _start_session(request: ApiRequest, user: User) -> Reply:
 
 def _token_pair(
     request: ApiRequest, outcome: CommandResult, username: str, refresh: RefreshClaims
-) -> Reply:
+) -> Response[TokenPair]:
     session = outcome.entity
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
     tokens, now = request.services.tokens, int(request.services.journal.clock.seconds())
@@ -195,15 +352,7 @@ def _token_pair(
     lifetime = max(min(tokens.lifetime, int(seconds_of(session.expires_at)) - now), 0)
     token = tokens.issue(username, refresh.session, now, lifetime)
     pair = TokenPair(token, "bearer", lifetime, tokens.refresh_token(refresh))
-    return request.written(outcome, pair, 200, _NO_STORE)
-
-
-async def refresh(request: ApiRequest) -> Reply:
-    """Spend a refresh token for another one, and an access token; as JSON or as a form."""
-    form = await request.form_fields()
-    if form is not None:
-        return await _refreshed(request, _refresh_token(form))
-    return await _refreshed(request, (await request.body_as(RefreshGrant)).refresh_token)
+    return written(outcome, pair, 200, _NO_STORE)
 
 
 def _refresh_token(form: Texts) -> str:
@@ -220,7 +369,7 @@ def _check_grant(form: Texts, *grants: str) -> None:
         raise Invalid(Fault("/grant_type", f"must be {' or '.join(grants)}", "literal_error"))
 
 
-async def _refreshed(request: ApiRequest, refresh_token: str) -> Reply:
+async def _refreshed(request: ApiRequest, refresh_token: str) -> Response[TokenPair]:
     services = request.services
     spent = services.tokens.refresh_claims(refresh_token)
     command = RefreshSession(
@@ -230,10 +379,12 @@ async def _refreshed(request: ApiRequest, refresh_token: str) -> Reply:
         services.session_lifetime,
     )
     # Refused without a write where it can be: who is turned away may well come again and again.
-    command.decide(services.journal.stage_now(await request.state()))
+    command.decide(services.journal.stage_now(await request.current_state()))
     outcome = await services.journal.execute(command, request.id)
     session = outcome.entity
-    user = isinstance(session, Session) and (await request.state()).users.by_id.get(session.user)
+    user = isinstance(session, Session) and (await request.current_state()).users.by_id.get(
+        session.user
+    )
     if not isinstance(session, Session) or not isinstance(user, User):
         raise Unauthenticated("the refresh token was spent before, so its session has ended")
     return _token_pair(
@@ -241,75 +392,24 @@ async def _refreshed(request: ApiRequest, refresh_token: str) -> Reply:
     )
 
 
-async def logout(request: ApiRequest) -> Reply:
-    """End this session; its tokens stop working at once."""
-    _, user, session = await request.authenticated()
-    return await _end(request, EndSession(user.id, session, "logout"))
+async def _end(request: ApiRequest, command: EndSession) -> Response[None]:
+    session = request.caller.session
+    result = await request.services.journal.execute(command, request.id, session=session)
+    return written(result, None)
 
 
-async def _end(request: ApiRequest, command: EndSession) -> Reply:
-    _, _, session = await request.authenticated()
-    journal = request.services.journal
-    return request.written(await journal.execute(command, request.id, session=session), None)
-
-
-async def list_sessions(request: ApiRequest) -> Reply:
-    """List your sessions, the newest first, 1,000 at most."""
-    state, user, current = await request.authenticated()
-    now = request.services.journal.clock.now()
-    own = (state.sessions.by_id[number] for number in state.sessions.ids_by_user[user.id])
-    live = nlargest(_MAX_SESSIONS, (one for one in own if one.expires_at > now), key=_newest_first)
-    return json_reply([session_view(session, current) for session in live])
-
-
-def _newest_first(session: Session) -> tuple[str, str]:
+def _start_of(session: Session) -> tuple[str, str]:
     return session.started_at, session.id
 
 
-async def end_session(request: ApiRequest) -> Reply:
-    """End one of your sessions; its tokens stop working at once."""
-    state, user, _ = await request.authenticated()
-    number = request.path_params["session_id"]
-    if number not in state.sessions.ids_by_user[user.id]:
-        raise NotFound("there is no such session")
-    return await _end(request, EndSession(user.id, number, "revoked"))
+async def _confirm(request: ApiRequest, password: str) -> None:
+    """Raise `WrongPassword` unless this is the caller's password.
 
-
-async def end_sessions(request: ApiRequest) -> Reply:
-    """End all of your sessions, this one too."""
-    _, user, session = await request.authenticated()
-    return await _end(request, EndSession(user.id, session, "revoked", everywhere=True))
-
-
-async def change_password(request: ApiRequest) -> Reply:
-    """Change your password; every other session ends."""
-    _, user, session = await request.authenticated()
-    body = await request.body_as(PasswordChange)
-    await _confirm(request, user, session, body.current_password)
-    password_hash = await _hashed(request, body.new_password, _changing(user))
-    command = ChangePassword(user.id, user.password_hash, password_hash, session)
-    outcome = await request.services.journal.execute(command, request.id, session=session)
-    return request.written(outcome, None)
-
-
-async def erase_me(request: ApiRequest) -> Reply:
-    """Erase your account and all that is in it, for good."""
-    _, user, session = await request.authenticated()
-    body = await request.body_as(Confirmation)
-    await _confirm(request, user, session, body.password)
-    command = EraseUser(user.username, user.subject, user.password_hash)
-    outcome = await request.services.journal.execute(command, request.id, session=session)
-    return request.written(outcome, None)
-
-
-async def _confirm(request: ApiRequest, user: User, session: str, password: str) -> None:
-    """Raise `WrongPassword` unless this is the user's password.
-
-    Wrong ones are counted by session, so who stole one cannot go on guessing with it, and who
-    guesses at the login keeps nobody from changing a password.
+    Wrong passwords are counted by session. So a stolen session does not allow guessing, and guesses at
+    the login keep no user from changing the password.
     """
-    what, stored = f"session {session}", user.password_hash
-    if await _matching(request, what, stored, password, _changing(user)) is None:
+    user, what = request.caller.user, f"session {request.caller.session}"
+    if await _matching(request, what, user.password_hash, password, _changing(user)) is None:
         raise WrongPassword(_NOT_IT)
 
 
@@ -317,151 +417,6 @@ def _changing(user: User) -> Caller:
     return Caller("change", user.subject)
 
 
-async def get_me(request: ApiRequest) -> Reply:
-    """Read your account."""
-    _, user, _ = await request.authenticated()
-    return json_reply(request.version.user(user))
-
-
-async def update_me(request: ApiRequest) -> Reply:
-    """Change what is named of your profile."""
-    _, user, session = await request.authenticated()
-    body = await request.body_as(ProfilePatch, PATCH_TYPES)
-    email = normal_email(body.email) if isinstance(body.email, str) else body.email
-    if isinstance(email, str) and casefold_key(email) != casefold_key(user.email):
-        # The answer reveals whether the address is taken, as that of a registration does.
-        await request.services.limits.check_email(request.scope, user.id)
-    command = UpdateProfile(user.id, email, body.full_name)
-    outcome = await request.services.journal.execute(command, request.id, session=session)
-    return request.written(outcome, request.version.user(_user(outcome)))
-
-
-def _user(outcome: CommandResult) -> User:
-    assert isinstance(outcome.entity, User)  # noqa: S101 - for the type checker
-    return outcome.entity
-
-
-def endpoints(version: ApiVersion) -> list[Endpoint]:
-    """The endpoints of accounts and sessions, in a version's shapes."""
-    where = ("Event-Position",) + (("Location",) if version.created_status == 201 else ())
-    return [
-        Endpoint(
-            method="POST",
-            path="/auth/register",
-            handler=register,
-            summary="Make an account",
-            tag="auth",
-            authenticated=False,
-            body=version.body(Registration),
-            headers=("Idempotency-Key",),
-            answers={version.created_status: version.user_type},
-            answer_headers=where,
-            errors=("username-taken", "email-taken", "validation-failed"),
-        ),
-        Endpoint(
-            method="POST",
-            path="/auth/login",
-            handler=login,
-            summary="Log in",
-            tag="auth",
-            authenticated=False,
-            body=version.body(PasswordGrant),
-            form_types=version.form_types,
-            answers={200: TokenPair},
-            answer_headers=("Event-Position",),
-            errors=("invalid-credentials", "account-disabled", "validation-failed"),
-        ),
-        Endpoint(
-            method="POST",
-            path="/auth/logout",
-            handler=logout,
-            summary="End this session",
-            tag="auth",
-            answers={204: None},
-            answer_headers=("Event-Position",),
-        ),
-        Endpoint(
-            method="GET",
-            path="/auth/me",
-            handler=get_me,
-            summary="Read your account",
-            tag="auth",
-            answers={200: version.user_type},
-        ),
-        Endpoint(
-            method="PATCH",
-            path="/auth/me",
-            handler=update_me,
-            summary="Change your profile",
-            tag="auth",
-            body=version.body(ProfilePatch),
-            media_types=sorted(PATCH_TYPES),
-            answers={200: version.user_type},
-            answer_headers=("Event-Position",),
-            errors=("email-taken", "validation-failed"),
-        ),
-        Endpoint(
-            method="DELETE",
-            path="/auth/me",
-            handler=erase_me,
-            summary="Erase your account",
-            tag="auth",
-            body=version.body(Confirmation),
-            answers={204: None},
-            answer_headers=("Event-Position",),
-            errors=("invalid-credentials", "validation-failed"),
-            statuses=version.statuses,
-        ),
-        Endpoint(
-            method="POST",
-            path="/auth/refresh",
-            handler=refresh,
-            summary="Renew your tokens",
-            tag="auth",
-            authenticated=False,
-            body=version.body(RefreshGrant),
-            form_types=version.form_types,
-            answers={200: TokenPair},
-            answer_headers=("Event-Position",),
-            errors=("unauthenticated", "validation-failed"),
-        ),
-        Endpoint(
-            method="POST",
-            path="/auth/password",
-            handler=change_password,
-            summary="Change your password",
-            tag="auth",
-            body=version.body(PasswordChange),
-            answers={204: None},
-            answer_headers=("Event-Position",),
-            errors=("invalid-credentials", "validation-failed"),
-            statuses=version.statuses,
-        ),
-        Endpoint(
-            method="GET",
-            path="/auth/sessions",
-            handler=list_sessions,
-            summary="List your sessions",
-            tag="auth",
-            answers={200: list[SessionView]},
-        ),
-        Endpoint(
-            method="DELETE",
-            path="/auth/sessions",
-            handler=end_sessions,
-            summary="End all of your sessions",
-            tag="auth",
-            answers={204: None},
-            answer_headers=("Event-Position",),
-        ),
-        Endpoint(
-            method="DELETE",
-            path="/auth/sessions/{session_id:str}",
-            handler=end_session,
-            summary="End one of your sessions",
-            tag="auth",
-            answers={204: None},
-            answer_headers=("Event-Position",),
-            errors=("not-found",),
-        ),
-    ]
+def _user(result: CommandResult) -> User:
+    assert isinstance(result.entity, User)  # noqa: S101 - for the type checker
+    return result.entity

@@ -8,15 +8,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from litestar import Controller
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET
 
-from eventapi.http.endpoint import Endpoint
-from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
-from eventapi.http.response import JSON, Reply, encode, json_reply
+from eventapi.http.guards import auditor
+from eventapi.http.handlers import get
+from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest, path_position
+from eventapi.http.response import JSON, Response, encode, json_response
 from eventapi.http.routes.events import Following, event, followed, resumed_after
 from eventapi.http.schemas.requests import EventsQuery, StateQuery
 from eventapi.http.schemas.responses import EventPage, OpenedEvent
-from eventapi.http.streaming import Stream
+from eventapi.http.services import Services
+from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.live_events import Line
 from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary, summary_of
@@ -34,29 +39,83 @@ _SECRETS = ("password_hash",)
 """What even an auditor is not shown."""
 
 
-async def list_events(request: ApiRequest) -> Reply:
-    """Read the events of the log: a page, all as lines of JSON, or live as server-sent events.
+class AuditController(Controller):
+    """The events of the log and the state at any point, for auditors."""
 
-    The name of a server-sent event (`event:`) is its type, such as `user.registered`, or `reset`; its
-    `id:` is its position.
-    """
-    state, _ = await request.auditor()
-    query = request.query_as(EventsQuery)
-    wanted = EventFilter.of(
-        *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
+    path = "/audit"
+    tags = ("audit",)
+    guards = (auditor,)
+
+    @get(
+        "/events",
+        summary="Read the events of the log",
+        query=EventsQuery,
+        request_headers=("Last-Event-ID",),
+        response_headers=("Link",),
+        other_media_types=(NDJSON, EVENT_STREAM),
+        errors=("forbidden", "validation-failed"),
     )
-    kind = request.rather(EVENT_STREAM, NDJSON)
-    if kind == EVENT_STREAM:
-        return await _live(request, query, wanted)
-    if kind == NDJSON:
-        headers = [(b"content-type", NDJSON.encode())]
-        return Stream(headers, _all(request, query, wanted, state.position))
-    return await _page(request, query, wanted, state.position)
+    async def list_events(self, request: ApiRequest) -> Response[EventPage]:
+        """Read the events of the log: a page, all as lines of JSON, or live as server-sent events.
+
+        The name of a server-sent event (`event:`) is its type, such as `user.registered`, or `reset`; its
+        `id:` is its position.
+        """
+        position = request.caller.state.position
+        query = request.query_as(EventsQuery)
+        wanted = EventFilter.of(
+            *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
+        )
+        kind = request.preferred_type(EVENT_STREAM, NDJSON)
+        if kind == EVENT_STREAM:
+            return await _live(request, query, wanted)
+        if kind == NDJSON:
+            headers = [(b"content-type", NDJSON.encode())]
+            return StreamingResponse(headers, _all(request, query, wanted, position))
+        return await _page(request, query, wanted, position)
+
+    @get(
+        "/events/{position:str}",
+        summary="Read an event, opened and proven",
+        errors=("forbidden", "not-found"),
+    )
+    async def get_event(
+        self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
+    ) -> Response[OpenedEvent]:
+        """Read an event, opened where its key still exists, and the proof that it is in the log."""
+        number = path_position(position, request.caller.state)
+        line = await services.history.line_at(number)
+        (record,) = await services.history.records([number])
+        personal = getattr(record.event, "personal", None)
+        opened = None
+        if isinstance(personal, msgspec.Struct):
+            values = msgspec.to_builtins(personal)
+            opened = {name: value for name, value in values.items() if name not in _SECRETS}
+        proof = await services.checkpoints.inclusion(number)
+        return json_response(OpenedEvent(msgspec.Raw(line), opened, str(proof)))
+
+    @get(
+        "/state",
+        summary="Sum up the state at a point of the log",
+        query=StateQuery,
+        errors=("forbidden", "validation-failed"),
+    )
+    async def get_state(
+        self, request: ApiRequest, services: NamedDependency[Services]
+    ) -> Response[Summary]:
+        """Count what there is, and sum it up in the public digest, at any point of the log."""
+        state = request.caller.state
+        query = request.query_as(StateQuery)
+        position = state.position
+        if query.as_of is not UNSET:
+            position = await request.resolve_as_of(state, query.as_of)
+        async with services.history.state_at(position) as then:
+            return json_response(await asyncio.to_thread(summary_of, then))
 
 
-async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Reply:
+async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Response[Any]:
     async def source(state: State, _: User, after: int) -> AsyncIterator[bytes]:
-        async for run in request.services.feed.lines(after, state.position, wanted):
+        async for run in request.services.log_watcher.lines(after, state.position, wanted):
             if run:
                 yield b"".join(event(position, kind_of(line), line) for position, line in run)
 
@@ -67,7 +126,7 @@ async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) ->
 
     after = resumed_after(request)
     after = query.after if after is None else after
-    following = Following(after, request.auditor, source, handed_out, restart=0)
+    following = Following(after, request.authenticate_auditor, source, handed_out, restart=0)
     return await followed(request, following, wanted)
 
 
@@ -75,21 +134,23 @@ async def _all(
     request: ApiRequest, query: EventsQuery, wanted: EventFilter, upto: int
 ) -> AsyncGenerator[bytes, None]:
     left = upto if query.limit is UNSET else query.limit
-    async for run in request.services.feed.lines(query.after, upto, wanted):
+    async for run in request.services.log_watcher.lines(query.after, upto, wanted):
         if run:
             # Asked anew: to take what came before may have taken a while. A refusal cuts it off.
-            await request.auditor()
+            await request.authenticate_auditor()
             yield b"".join(line + b"\n" for _, line in run[:left])
             left -= len(run)
         if left <= 0:
             return
 
 
-async def _page(request: ApiRequest, query: EventsQuery, wanted: EventFilter, last: int) -> Reply:
+async def _page(
+    request: ApiRequest, query: EventsQuery, wanted: EventFilter, last: int
+) -> Response[Any]:
     limit = _PAGE if query.limit is UNSET else query.limit
     upto = min(last, query.after + _MOST_SCANNED)
     found: list[tuple[int, bytes]] = []
-    async for run in request.services.feed.lines(query.after, upto, wanted):
+    async for run in request.services.log_watcher.lines(query.after, upto, wanted):
         found += run
         if len(found) > limit:
             break
@@ -101,7 +162,7 @@ async def _page(request: ApiRequest, query: EventsQuery, wanted: EventFilter, la
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
     events = EventPage([msgspec.Raw(line) for _, line in page], following)
-    return Reply(200, headers, encode(events))
+    return Response(200, headers, encode(events))
 
 
 def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) -> str:
@@ -109,68 +170,3 @@ def _following(request: ApiRequest, query: EventsQuery, limit: int, after: int) 
     parameters = {"after": after, "limit": limit}
     parameters |= {name: value for name, value in given.items() if value is not UNSET}
     return request.url_of(f"/audit/events?{urlencode(parameters)}")
-
-
-async def get_event(request: ApiRequest) -> Reply:
-    """Read an event, opened where its key still exists, and the proof that it is in the log."""
-    state, _ = await request.auditor()
-    position = request.position(state)
-    services = request.services
-    line = await services.past.line_at(position)
-    (record,) = await services.past.records([position])
-    personal = getattr(record.event, "personal", None)
-    opened = None
-    if isinstance(personal, msgspec.Struct):
-        values = msgspec.to_builtins(personal)
-        opened = {name: value for name, value in values.items() if name not in _SECRETS}
-    proof = await services.checkpoints.inclusion(position)
-    return json_reply(OpenedEvent(msgspec.Raw(line), opened, str(proof)))
-
-
-async def get_state(request: ApiRequest) -> Reply:
-    """Count what there is, and sum it up in the public digest, at any point of the log."""
-    state, _ = await request.auditor()
-    query = request.query_as(StateQuery)
-    position = state.position
-    if query.as_of is not UNSET:
-        position = await request.point(state, query.as_of)
-    async with request.services.past.state_at(position) as then:
-        return json_reply(await asyncio.to_thread(summary_of, then))
-
-
-def endpoints() -> list[Endpoint]:
-    """The endpoints of auditors; proofs are in `eventapi.http.routes.transparency`."""
-    return [
-        Endpoint(
-            method="GET",
-            path="/audit/events",
-            handler=list_events,
-            summary="Read the events of the log",
-            tag="audit",
-            query=EventsQuery,
-            headers=("Last-Event-ID",),
-            answers={200: EventPage},
-            answer_headers=("Link",),
-            other_media_types=(NDJSON, EVENT_STREAM),
-            errors=("forbidden", "validation-failed"),
-        ),
-        Endpoint(
-            method="GET",
-            path="/audit/events/{position:str}",
-            handler=get_event,
-            summary="Read an event, opened and proven",
-            tag="audit",
-            answers={200: OpenedEvent},
-            errors=("forbidden", "not-found"),
-        ),
-        Endpoint(
-            method="GET",
-            path="/audit/state",
-            handler=get_state,
-            summary="Sum up the state at a point of the log",
-            tag="audit",
-            query=StateQuery,
-            answers={200: Summary},
-            errors=("forbidden", "validation-failed"),
-        ),
-    ]

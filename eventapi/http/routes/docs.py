@@ -5,19 +5,21 @@ All addresses in the pages are relative, so that they work behind a path prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from litestar import Controller, route
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from swagger_ui_bundle import swagger_ui_path
 
-from eventapi.http.endpoint import Endpoint, Handler
+from eventapi.http.handlers import get
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.http.problems import ProblemError
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import JSON, Reply, encode, text_reply
+from eventapi.http.response import JSON, Response, encode, text_response
 from eventapi.http.static import StaticContent
 from eventapi.http.urls import PUBLIC_URL
 
@@ -70,74 +72,75 @@ SwaggerUIBundle({
 });
 """
 
+Handler = Callable[[ApiRequest], Awaitable[Response[Any]]]
+
+_TAG: Final = "documentation"
+
 _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 """Of everything in the bundle; its own pages load from other servers."""
 
 
-def endpoints(document: Callable[[str, str], Any], versions: Sequence[str]) -> list[Endpoint]:
-    """The endpoints of the documentation.
-
-    ``document`` makes the OpenAPI document of a version, or of all if that is empty, for the address
-    of the server. The newest version is the last one.
-    """
-    json = JSON[1].decode()
-    found = [
-        _endpoint("/openapi.json", _openapi(document, ""), "OpenAPI", json, "get_openapi"),
-        _endpoint(
-            "/docs", _page(versions, versions[-1], ""), "Swagger UI", "text/html", "get_docs"
-        ),
-        _endpoint("/problems/{slug:str}", get_problem, "What a problem type means", "text/plain"),
-    ]
-    for version in versions:
-        handler = _openapi(document, version)
-        path, summary = f"/api/{version}/openapi.json", f"OpenAPI of {version} alone"
-        found.append(_endpoint(path, handler, summary, json, f"get_openapi_{version}"))
-    return found
+Document = Callable[[str, str], Any]
+"""Makes the OpenAPI document of a version, or of all if that is empty, for the server's address."""
 
 
-def _endpoint(
-    path: str, handler: Handler, summary: str, media_type: str, name: str | None = None
-) -> Endpoint:
-    is_problem = "{" in path
-    return Endpoint(
-        method="GET",
-        path=path,
-        handler=handler,
-        summary=summary,
-        tag="documentation",
-        authenticated=False,
-        answers={200: dict[str, Any] if media_type == JSON[1].decode() else str}
-        | ({} if is_problem else {304: None}),
-        answer_media_type=media_type,
-        headers=() if is_problem else ("If-None-Match",),
-        answer_headers=() if is_problem else ("ETag",),
-        errors=("not-found",) if is_problem else (),
+class ProblemsController(Controller):
+    """The meanings of problem types."""
+
+    path = "/problems"
+    tags = (_TAG,)
+
+    @get(
+        "/{slug:str}",
+        summary="What a problem type means",
+        media_type="text/plain",
+        errors=("not-found",),
         reads_state=False,
-        any_query=True,
-        operation_id=name,
+        ignores_query=True,
     )
+    async def get_problem(self, slug: FromPath[str]) -> Response[str]:
+        """What a problem type means."""
+        kind = PROBLEMS.get(slug)
+        if kind is None:
+            raise ProblemError("not-found", "there is no such problem type")
+        text = f"{kind.slug} ({kind.status}): {kind.title}\n\n{kind.meaning}\n"
+        return text_response(text, "text/plain")
 
 
-async def get_problem(request: ApiRequest) -> Reply:
-    """What a problem type means."""
-    kind = PROBLEMS.get(request.path_params["slug"])
-    if kind is None:
-        raise ProblemError("not-found", "there is no such problem type")
-    return text_reply(
-        f"{kind.slug} ({kind.status}): {kind.title}\n\n{kind.meaning}\n", "text/plain"
-    )
+def handlers(document: Document, versions: Sequence[str]) -> list[HTTPRouteHandler]:
+    """The documents, the pages and what the pages load. The newest version is the last one."""
+    details: dict[str, Any] = {
+        "tags": (_TAG,),
+        "request_headers": ("If-None-Match",),
+        "response_headers": ("ETag",),
+        "empty_statuses": (304,),
+        "reads_state": False,
+        "ignores_query": True,
+    }
+    docs = get("/docs", summary="Swagger UI", media_type="text/html", name="get_docs", **details)
+    openapi = get("/openapi.json", summary="OpenAPI", name="get_openapi", **details)
+    found = [openapi(_openapi(document, "")), docs(_page(versions, versions[-1], ""))]
+    for version in versions:
+        openapi = get(
+            f"/api/{version}/openapi.json",
+            summary=f"OpenAPI of {version} alone",
+            name=f"get_openapi_{version}",
+            **details,
+        )
+        found.append(openapi(_openapi(document, version)))
+    return [*found, *_parts(versions)]
 
 
-def _openapi(document: Callable[[str, str], Any], version: str) -> Handler:
+def _openapi(document: Document, version: str) -> Handler:
     @lru_cache(maxsize=1)
     def content(base: str) -> StaticContent:
         return StaticContent(JSON[1].decode(), lambda: encode(document(version, base)))
 
-    async def openapi(request: ApiRequest) -> Reply:
+    async def openapi(request: ApiRequest) -> Response[dict[str, Any]]:
         """The description of this API."""
         scope: Any = request.scope
         base: str = scope.get(PUBLIC_URL) or scope.get("root_path", "")
-        return await content(base).reply(request)
+        return await content(base).response(request)
 
     return openapi
 
@@ -152,14 +155,14 @@ def _page(versions: Sequence[str], version: str, root: str) -> Handler:
     page = _PAGE.format(version=version, root=root, links=links).encode()
     content = StaticContent("text/html; charset=utf-8", lambda: page)
 
-    async def docs(request: ApiRequest) -> Reply:
+    async def docs(request: ApiRequest) -> Response[str]:
         """Swagger UI."""
-        return await content.reply(request)
+        return await content.response(request)
 
     return docs
 
 
-def parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
+def _parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
     """The routes of the pages of older versions, and of what all pages load."""
     handlers = {f"/docs/{old}": _page(versions, old, "../") for old in versions[:-1]}
     handlers["/docs/start.js"] = _static("text/javascript", _START.encode)
@@ -168,7 +171,7 @@ def parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
         read = partial(Path.read_bytes, Path(swagger_ui_path) / name)
         handlers[f"/docs/assets/{name}"] = _static(media_type, read)
     return [
-        HTTPRouteHandler(path, http_method=["GET", "HEAD"], status_code=200)(handler)
+        route(path, http_method=["GET", "HEAD"], status_code=200)(handler)
         for path, handler in handlers.items()
     ]
 
@@ -176,8 +179,8 @@ def parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
 def _static(media_type: str, make: Callable[[], bytes]) -> Handler:
     content = StaticContent(f"{media_type}; charset=utf-8", make)
 
-    async def static(request: ApiRequest) -> Reply:
+    async def static(request: ApiRequest) -> Response[str]:
         """A part of the pages."""
-        return await content.reply(request)
+        return await content.response(request)
 
     return static

@@ -10,16 +10,16 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from eventapi.http.endpoint import Endpoint
-from eventapi.http.request import EVENT_STREAM, ApiRequest
-from eventapi.http.response import Reply, encode
+from eventapi.http.request import ApiRequest, Caller
+from eventapi.http.response import Response, encode
 from eventapi.http.schemas.requests import FeedQuery
 from eventapi.http.schemas.responses import ItemChange, changes_of
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
 from eventapi.queries.live_events import MAX_STREAMS as MAX_STREAMS_IN_ALL
 from eventapi.queries.live_events import Line, Subscription
@@ -53,7 +53,9 @@ that has nothing else for an event."""
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
 """The second asks proxies of nginx's kind to hand on at once."""
 
-Caller = Callable[[], Awaitable[tuple[State, User]]]
+Authenticate = Callable[[], Awaitable[Caller]]
+"""Authenticates the caller anew; a stream ends when that is refused."""
+
 Source = Callable[[State, User, int], AsyncIterator[bytes]]
 """The events behind a position that are in a state."""
 
@@ -68,7 +70,7 @@ class Following(msgspec.Struct, frozen=True):
     """
 
     after: int
-    caller: Caller
+    authenticate: Authenticate
     source: Source
     live: LiveSource
     restart: int | None = None
@@ -96,25 +98,25 @@ def reset(position: int) -> bytes:
 
 async def followed(
     request: ApiRequest, following: Following, selection: EventFilter | None = None
-) -> Stream:
+) -> StreamingResponse:
     """What comes behind a position, and then whatever happens, while the caller may see it.
 
     ``selection`` is of all events; without it they are those of the caller's items. Raises
     `Overloaded` where the caller, or all callers together, follow too much already.
     """
-    _, user = await following.caller()
-    followers = request.services.feed.followers
+    user = (await following.authenticate()).user
+    followers = request.services.log_watcher.followers
     if followers[user.id] >= MAX_STREAMS:
         raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
     if followers.total() >= MAX_STREAMS_IN_ALL:
         raise Overloaded("too many streams are open at this server")
-    subscription = Subscription(user.id, request.session_id, selection)
+    subscription = Subscription(user.id, request.caller.session, selection)
 
     async def counted() -> AsyncGenerator[bytes, None]:
         followers[user.id] += 1
         try:
             yield b""
-            with request.services.live.subscribe(subscription):
+            with request.services.live_events.subscribe(subscription):
                 parts = _followed(request, following, subscription)
                 async with aclosing(parts):
                     async for part in parts:
@@ -126,26 +128,28 @@ async def followed(
 
     parts = counted()
     await anext(parts)  # From here on it counts, before anybody else is looked at.
-    return Stream(list(_HEADERS), parts)
+    return StreamingResponse(list(_HEADERS), parts)
 
 
 async def _followed(
     request: ApiRequest, following: Following, subscription: Subscription
 ) -> AsyncGenerator[bytes, None]:
-    feed, live, caller = request.services.feed, request.services.live, following.caller
+    feed, live = request.services.log_watcher, request.services.live_events
+    authenticate = following.authenticate
     after, reads_log = following.after, True
     yield b":\n\n"  # Proxies pass the headers on with the first bytes of the body.
     said = time.monotonic()
     opening = _RETRY
     try:
         if await _is_ahead(request, after):
-            state, _ = await caller()
+            state = (await authenticate()).state
             after = state.position if following.restart is None else following.restart
             yield opening + reset(after)
             opening = b""
         while not feed.closed:
             subscription.begin()
-            state, user = await caller()
+            caller = await authenticate()
+            state, user = caller.state, caller.user
             # Read before anything suspends: the state moves on, and what it gains comes next time.
             position, seen, lines = state.position, live.seen, subscription.take()
             is_behind = feed.position > position
@@ -159,7 +163,7 @@ async def _followed(
                 )
             async for part in parts:
                 # Checked anew: to read it, and to take what came before, may have taken a while.
-                await caller()
+                await authenticate()
                 yield opening + part
                 opening = b"" if part else opening
                 said = time.monotonic()
@@ -178,7 +182,7 @@ async def _followed(
 
 async def _is_ahead(request: ApiRequest, after: int) -> bool:
     """Whether a position is ahead of the log, also once other instances' events had their time."""
-    feed = request.services.feed
+    feed = request.services.log_watcher
     deadline = time.monotonic() + request.services.wait_seconds
     while feed.position < after <= feed.position + _MOST_LAG:
         left = deadline - time.monotonic()
@@ -188,24 +192,14 @@ async def _is_ahead(request: ApiRequest, after: int) -> bool:
     return after > feed.position
 
 
-async def follow_items(request: ApiRequest) -> Reply:
-    """Follow the changes of your items as they happen.
-
-    The name of an event (`event:`) is its type: `item.created`, `item.updated`, `item.deleted` or
-    `item.restored`; its `id:` is its position. An event named `reset` means that the client knows
-    another log, and must fetch everything anew.
-    """
-    state, _, _ = await request.authenticated()
-    query = request.query_as(FeedQuery)
+async def follow_items(request: ApiRequest, query: FeedQuery) -> Response[Any]:
+    """The changes of the caller's items, as they happen."""
+    state = request.caller.state
     after = resumed_after(request)
     if after is None:
         after = state.position if query.after is UNSET else query.after
 
-    async def caller() -> tuple[State, User]:
-        found, user, _ = await request.authenticated()
-        return found, user
-
-    past, live = request.services.past, request.services.live
+    past, live = request.services.history, request.services.live_events
 
     async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
         for start in range(0, len(lines), _AT_ONCE):
@@ -221,14 +215,14 @@ async def follow_items(request: ApiRequest) -> Reply:
         if state.position - after > _FEW:
             positions = _changes_of(state, user, after)
         else:
-            positions = await _changes_among(request.services.feed, state, user, after)
+            positions = await _changes_among(request.services.log_watcher, state, user, after)
         for start in range(0, len(positions), RECORDS_PER_READ):
             async with past.turn_of(user.id):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])
             for record in records:
                 yield _change_event(record)
 
-    return await followed(request, Following(after, caller, source, handed_out))
+    return await followed(request, Following(after, request.authenticate, source, handed_out))
 
 
 def _change_event(record: Record) -> bytes:
@@ -261,22 +255,4 @@ async def _changes_among(feed: LogWatcher, state: State, user: User, after: int)
         if (subject := subject_of(line)).startswith("items/")
         and (item := state.items.find(entity_number(subject))) is not None
         and item.owner == user.id
-    ]
-
-
-def endpoints() -> list[Endpoint]:
-    """The endpoint of the caller's items."""
-    return [
-        Endpoint(
-            method="GET",
-            path="/items/events",
-            handler=follow_items,
-            summary="Follow the changes of your items",
-            tag="items",
-            query=FeedQuery,
-            headers=("Last-Event-ID",),
-            answers={200: ItemChange},
-            answer_media_type=EVENT_STREAM,
-            errors=("validation-failed",),
-        )
     ]

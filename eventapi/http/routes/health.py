@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+from litestar import Controller
+from litestar.di import NamedDependency
 from msgspec import Meta
 
-from eventapi.http.endpoint import Endpoint, Handler
-from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.handlers import get
+from eventapi.http.response import Response, json_response
+from eventapi.http.services import Services
 from events.errors import LogUnreachable
 
 
@@ -48,46 +50,28 @@ class Health(msgspec.Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-async def get_liveness(request: ApiRequest) -> Reply:
-    """Whether the process answers at all."""
-    return json_reply(Status())
+class HealthController(Controller):
+    """Whether the process is alive, may be given work, and how it is doing."""
 
+    path = "/health"
+    tags = ("health",)
 
-async def get_readiness(request: ApiRequest) -> Reply:
-    """Whether the state can be brought up to date, so that the process may be given work."""
-    await request.services.journal.state()  # A probe asks for no position.
-    if request.services.health()["database"] == "lost":
-        raise LogUnreachable("the database of the log cannot be reached")
-    return json_reply(Status())
+    @get("/live", summary="Alive?", reads_state=False, is_limited=False)
+    async def get_liveness(self) -> Response[Status]:
+        """Whether the process answers at all."""
+        return json_response(Status())
 
+    @get("/ready", summary="Ready?", reads_state=False, is_limited=False)
+    async def get_readiness(self, services: NamedDependency[Services]) -> Response[Status]:
+        """Whether the state can be brought up to date, so that the process may be given work."""
+        await services.journal.state()  # Without `Min-Event-Position`, which is for clients.
+        if services.health()["database"] == "lost":
+            raise LogUnreachable("the database of the log cannot be reached")
+        return json_response(Status())
 
-async def get_health(request: ApiRequest) -> Reply:
-    """Details."""
-    state = await request.services.journal.state()
-    details = request.services.health()
-    position = details["position"]
-    report = Health(lag=position - state.position, **details)
-    return json_reply(report)
-
-
-def endpoints() -> list[Endpoint]:
-    """The endpoints of health."""
-    pages: list[tuple[str, Handler, str, type]] = [
-        ("/health/live", get_liveness, "Alive?", Status),
-        ("/health/ready", get_readiness, "Ready?", Status),
-        ("/health", get_health, "Details", Health),
-    ]
-    return [
-        Endpoint(
-            method="GET",
-            path=path,
-            handler=handler,
-            summary=summary,
-            tag="health",
-            authenticated=False,
-            answers={200: kind},
-            reads_state=False,
-            limited=False,
-        )
-        for path, handler, summary, kind in pages
-    ]
+    @get(summary="Details", reads_state=False, is_limited=False)
+    async def get_health(self, services: NamedDependency[Services]) -> Response[Health]:
+        """Details."""
+        state = await services.journal.state()
+        details = services.health()
+        return json_response(Health(lag=details["position"] - state.position, **details))

@@ -11,21 +11,18 @@ from msgspec import UNSET
 
 from eventapi.commands.items import known_item
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import JSON, Headers, Reply, encode
+from eventapi.http.response import JSON, Headers, Response, encode
 from eventapi.http.schemas.requests import HistoryQuery
 from eventapi.http.schemas.responses import Change, changes_of
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
 from events.record import Record
 
 
-async def get_item_history(request: ApiRequest) -> Reply:
-    """List every change of an item, oldest first, also once it is deleted.
-
-    With `limit` it is a page, and `Link` leads to the next one.
-    """
-    state, user, _ = await request.authenticated()
-    item = known_item(state, user.id, request.item_number())
+async def item_history(request: ApiRequest, number: int) -> Response[list[Change]]:
+    """Every change of one of the caller's items, from the oldest to the newest."""
+    state, user = request.caller.state, request.caller.user
+    item = known_item(state, user.id, number)
     query = request.query_as(HistoryQuery)
     positions: Sequence[int] = state.items.lives.of(item.version)
     if query.after is not UNSET:
@@ -37,11 +34,11 @@ async def get_item_history(request: ApiRequest) -> Reply:
         headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
     parts = _parts(request, user.id, positions)
     if request.method == "HEAD":
-        return Stream(headers, parts)  # Which makes none of them.
+        return StreamingResponse(headers, parts)  # Which makes none of them.
     first = await anext(parts)
     if len(positions) > RECORDS_PER_READ:
-        return Stream(headers, _chained(first, parts))
-    return Reply(200, headers, first + b"".join([part async for part in parts]))
+        return StreamingResponse(headers, _chained(first, parts))
+    return Response(200, headers, first + b"".join([part async for part in parts]))
 
 
 async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -56,13 +53,13 @@ async def _parts(
     request: ApiRequest, caller: int, positions: Sequence[int]
 ) -> AsyncGenerator[bytes, None]:
     """The array in pieces; each read has a turn of its own, so that a slow client keeps none."""
-    past = request.services.past
+    past = request.services.history
     prefix = b"["
     with past.admit(caller):
         for start in range(0, len(positions), RECORDS_PER_READ):
             if start:
                 # Checked anew: the client may be slow, and its session may have ended.
-                await request.authenticated()
+                await request.authenticate()
             async with past.turn(caller):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])
             yield prefix + b",".join([encode(_change(record)) for record in records])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from litestar import Controller
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
 from eventapi.commands.items import (
@@ -13,12 +16,15 @@ from eventapi.commands.items import (
     owned_item,
 )
 from eventapi.http.conditional import etag
-from eventapi.http.endpoint import Endpoint
-from eventapi.http.listing import list_items
-from eventapi.http.request import JSON_TYPES, PATCH_TYPES, ApiRequest
-from eventapi.http.response import Reply, json_reply
-from eventapi.http.routes.history import get_item_history
+from eventapi.http.guards import logged_in
+from eventapi.http.handlers import delete, get, patch, post, put
+from eventapi.http.request import ApiRequest, MergePatch, path_number, written
+from eventapi.http.response import Response, json_response
+from eventapi.http.routes.events import follow_items
+from eventapi.http.routes.history import item_history
+from eventapi.http.routes.listing import list_items
 from eventapi.http.schemas.requests import (
+    FeedQuery,
     HistoryQuery,
     ItemBody,
     ItemPatch,
@@ -26,96 +32,199 @@ from eventapi.http.schemas.requests import (
     ListQuery,
     Restoration,
 )
-from eventapi.http.schemas.responses import ApiVersion, Change
+from eventapi.http.schemas.responses import Change, ItemChange, ItemPage, ItemView
+from eventapi.http.services import Services
 from eventapi.journal.batch import CommandResult
 from events.errors import Fault, Invalid, NotFound
 from events.vocabulary.items import Content
-from projections.state import State
 from projections.tables.items import Item, Tombstone
 
-
-async def create_item(request: ApiRequest) -> Reply:
-    """Make an item."""
-    _, user, _ = await request.authenticated()
-    body = await request.body_as(ItemBody)
-    content = Content(body.title, body.description)
-    command = CreateItem(user.id, content, request.services.quota)
-    outcome = await request.execute(command, user.subject)
-    status = request.version.created_status
-    if status != 201:
-        return _item_written(request, outcome, user.username)
-    location = request.url_of(f"/items/{_item(outcome).id}").encode()
-    return _item_written(request, outcome, user.username, status, (b"location", location))
+_ONE = "/{item_id:str}"
+_WRITE_HEADERS = ("If-Match", "If-None-Match", "Idempotency-Key")
+_WRITTEN_HEADERS = ("ETag", "Event-Position")
+_WRITE_ERRORS = ("not-found", "precondition-failed", "quota-exceeded", "validation-failed")
 
 
-async def get_item(request: ApiRequest) -> Reply:
-    """Read an item."""
-    state, user, _ = await request.authenticated()
-    number = request.item_number()
-    query = request.query_as(ItemQuery)
-    if query.as_of is not UNSET:
-        known = known_item(state, user.id, number)
-        position = await request.point(state, query.as_of)
-        async with request.services.past.turn_of(user.id):
-            state = await request.services.past.items_at(position, [known], state)
-    item = owned_item(state, user.id, number)
-    tag = (b"etag", etag(item.version))
-    if request.is_known(item):
-        return Reply(304, [tag])
-    return json_reply(request.version.item(item, user.username), 200, tag)
+class ItemsController(Controller):
+    """The caller's items, their history and their changes as they happen."""
+
+    path = "/items"
+    tags = ("items",)
+    guards = (logged_in,)
+
+    @post(
+        summary="Make an item",
+        creates=True,
+        request_headers=("Idempotency-Key",),
+        response_headers=_WRITTEN_HEADERS,
+        errors=("quota-exceeded", "validation-failed"),
+    )
+    async def create_item(
+        self, request: ApiRequest, data: JSONBody[ItemBody], services: NamedDependency[Services]
+    ) -> Response[ItemView]:
+        """Make an item."""
+        user = request.caller.user
+        content = Content(data.title, data.description)
+        result = await request.execute(CreateItem(user.id, content, services.quota), user.subject)
+        status = request.version.created_status
+        if status != 201:
+            return _item_written(request, result, status)
+        location = request.url_of(f"/items/{_item(result).id}").encode()
+        return _item_written(request, result, status, (b"location", location))
+
+    @get(
+        summary="List your items",
+        query=ListQuery,
+        response_headers=("Link",),
+        errors=("validation-failed",),
+    )
+    async def list_items(self, request: ApiRequest) -> Response[ItemPage]:
+        """List the caller's items, by number."""
+        return await list_items(request, request.query_as(ListQuery))
+
+    @get(
+        "/events",
+        summary="Follow the changes of your items",
+        query=FeedQuery,
+        request_headers=("Last-Event-ID",),
+        media_type="text/event-stream",
+        errors=("validation-failed",),
+    )
+    async def follow_items(self, request: ApiRequest) -> Response[ItemChange]:
+        """Follow the changes of your items as they happen.
+
+        The name of an event (`event:`) is its type: `item.created`, `item.updated`, `item.deleted` or
+        `item.restored`; its `id:` is its position. An event named `reset` means that the client knows
+        another log, and must fetch everything anew.
+        """
+        return await follow_items(request, request.query_as(FeedQuery))
+
+    @get(
+        _ONE,
+        summary="Read an item",
+        query=ItemQuery,
+        request_headers=("If-None-Match", "If-Match"),
+        response_headers=("ETag",),
+        empty_statuses=(304,),
+        errors=("not-found", "precondition-failed", "validation-failed"),
+    )
+    async def get_item(self, request: ApiRequest, item_id: FromPath[str]) -> Response[ItemView]:
+        """Read an item."""
+        state, user = request.caller.state, request.caller.user
+        number = _item_number(item_id)
+        query = request.query_as(ItemQuery)
+        if query.as_of is not UNSET:
+            known = known_item(state, user.id, number)
+            position = await request.resolve_as_of(state, query.as_of)
+            async with request.services.history.turn_of(user.id):
+                state = await request.services.history.items_at(position, [known], state)
+        item = owned_item(state, user.id, number)
+        tag = (b"etag", etag(item.version))
+        if request.has_current(item):
+            return Response(304, [tag])
+        return json_response(request.version.item(item, user.username), 200, tag)
+
+    @get(
+        f"{_ONE}/history",
+        summary="List every change of an item",
+        query=HistoryQuery,
+        response_headers=("Link",),
+        errors=("not-found", "validation-failed"),
+    )
+    async def get_item_history(
+        self, request: ApiRequest, item_id: FromPath[str]
+    ) -> Response[list[Change]]:
+        """List every change of an item, oldest first, also once it is deleted.
+
+        With `limit` it is a page, and `Link` leads to the next one.
+        """
+        return await item_history(request, _item_number(item_id))
+
+    @post(
+        f"{_ONE}/restore",
+        summary="Undo a deletion, or bring an earlier content back",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=_WRITE_ERRORS,
+    )
+    async def restore_item(
+        self,
+        request: ApiRequest,
+        item_id: FromPath[str],
+        data: JSONBody[Restoration | None] = None,
+    ) -> Response[ItemView]:
+        """Undo a deletion, or bring an earlier content back."""
+        subject, number = request.caller.user.subject, _item_number(item_id)
+        result = await request.first_result(subject)
+        if result is None:
+            command = await _restoration(request, number, data or Restoration())
+            result = await request.execute(command, subject)
+        return _item_written(request, result)
+
+    @put(
+        _ONE,
+        summary="Replace an item's content",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=_WRITE_ERRORS,
+    )
+    async def replace_item(
+        self, request: ApiRequest, item_id: FromPath[str], data: JSONBody[ItemBody]
+    ) -> Response[ItemView]:
+        """Replace an item's content."""
+        return await _update(request, item_id, data)
+
+    @patch(
+        _ONE,
+        summary="Change what is named of an item's content",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=_WRITE_ERRORS,
+    )
+    async def update_item(
+        self, request: ApiRequest, item_id: FromPath[str], data: MergePatch[ItemPatch]
+    ) -> Response[ItemView]:
+        """Change what is named of an item's content."""
+        return await _update(request, item_id, data)
+
+    @delete(
+        _ONE,
+        summary="Delete an item",
+        request_headers=_WRITE_HEADERS,
+        response_headers=("Event-Position",),
+        errors=("not-found", "precondition-failed"),
+    )
+    async def delete_item(self, request: ApiRequest, item_id: FromPath[str]) -> Response[None]:
+        """Delete an item."""
+        state, user = request.caller.state, request.caller.user
+        number = _item_number(item_id)
+        result = await request.first_result(user.subject)
+        if result is None:
+            versions = request.accepted_versions(owned_item(state, user.id, number))
+            result = await request.execute(DeleteItem(user.id, number, versions), user.subject)
+        return written(result, None)
 
 
-async def replace_item(request: ApiRequest) -> Reply:
-    """Replace an item's content."""
-    return await _update(request, ItemBody, JSON_TYPES)
+def _item_number(text: str) -> int:
+    return path_number(text, "Item not found")
 
 
-async def update_item(request: ApiRequest) -> Reply:
-    """Change what is named of an item's content."""
-    return await _update(request, ItemPatch, PATCH_TYPES)
-
-
-async def delete_item(request: ApiRequest) -> Reply:
-    """Delete an item."""
-    state, user, _ = await request.authenticated()
-    number = request.item_number()
-    outcome = await request.first_outcome(user.subject)
-    if outcome is None:
-        versions = request.accepted_versions(owned_item(state, user.id, number))
-        outcome = await request.execute(DeleteItem(user.id, number, versions), user.subject)
-    return request.written(outcome, None)
-
-
-async def restore_item(request: ApiRequest) -> Reply:
-    """Undo a deletion, or bring an earlier content back."""
-    state, user, _ = await request.authenticated()
-    body = Restoration()
-    if await request.content():
-        body = await request.body_as(Restoration)
-    number = request.item_number()
-    outcome = await request.first_outcome(user.subject)
-    if outcome is None:
-        command = await _restoration(request, state, user.id, number, body)
-        outcome = await request.execute(command, user.subject)
-    return _item_written(request, outcome, user.username)
-
-
-async def _restoration(
-    request: ApiRequest, state: State, caller: int, number: int, body: Restoration
-) -> RestoreItem:
+async def _restoration(request: ApiRequest, number: int, body: Restoration) -> RestoreItem:
+    state, caller = request.caller.state, request.caller.user.id
+    history = request.services.history
     known = known_item(state, caller, number)
     versions = request.accepted_versions(known)
     if body.as_of is not UNSET:
-        position = await request.point(state, body.as_of)
+        position = await request.resolve_as_of(state, body.as_of)
     elif isinstance(known, Tombstone):
         position = known.version - 1
-        # What comes in between may not be undone as well.
+        # A restoration by another request must not be undone as well.
         if versions is None:
             versions = frozenset({known.version})
     else:
         raise Invalid(Fault("/as_of", "is required: the item is not deleted"))
-    async with request.services.past.turn_of(caller):
-        past = await request.services.past.items_at(position, [known], state)
+    async with history.turn_of(caller):
+        past = await history.items_at(position, [known], state)
     then = past.items.by_id.get(number)
     if then is None:
         raise NotFound(f"there was no such item at position {position}")
@@ -124,136 +233,27 @@ async def _restoration(
 
 
 async def _update(
-    request: ApiRequest, kind: type[ItemBody | ItemPatch], media_types: frozenset[str]
-) -> Reply:
-    state, user, _ = await request.authenticated()
-    body = await request.body_as(kind, media_types)
-    number = request.item_number()
-    outcome = await request.first_outcome(user.subject)
-    if outcome is None:
+    request: ApiRequest, item_id: str, body: ItemBody | ItemPatch
+) -> Response[ItemView]:
+    state, user = request.caller.state, request.caller.user
+    number = _item_number(item_id)
+    result = await request.first_result(user.subject)
+    if result is None:
         versions = request.accepted_versions(owned_item(state, user.id, number))
         quota = request.services.quota
         command = UpdateItem(user.id, number, body.title, body.description, versions, quota)
-        outcome = await request.execute(command, user.subject)
-    return _item_written(request, outcome, user.username)
+        result = await request.execute(command, user.subject)
+    return _item_written(request, result)
 
 
-def _item(outcome: CommandResult) -> Item:
-    assert isinstance(outcome.entity, Item)  # noqa: S101 - for the type checker
-    return outcome.entity
+def _item(result: CommandResult) -> Item:
+    assert isinstance(result.entity, Item)  # noqa: S101 - for the type checker
+    return result.entity
 
 
 def _item_written(
-    request: ApiRequest,
-    outcome: CommandResult,
-    owner: str,
-    status: int = 200,
-    *headers: tuple[bytes, bytes],
-) -> Reply:
-    item = _item(outcome)
-    tag = (b"etag", etag(item.version))
-    return request.written(outcome, request.version.item(item, owner), status, tag, *headers)
-
-
-def endpoints(version: ApiVersion) -> list[Endpoint]:
-    """The endpoints of items, in a version's shapes."""
-    created = version.created_status
-    where = ("ETag", "Event-Position") + (("Location",) if created == 201 else ())
-    one = "/items/{item_id:str}"
-    return [
-        Endpoint(
-            method="POST",
-            path="/items",
-            handler=create_item,
-            summary="Make an item",
-            tag="items",
-            body=version.body(ItemBody),
-            headers=("Idempotency-Key",),
-            answers={created: version.item_type},
-            answer_headers=where,
-            errors=("quota-exceeded", "validation-failed"),
-        ),
-        Endpoint(
-            method="GET",
-            path="/items",
-            handler=list_items,
-            summary="List your items",
-            tag="items",
-            query=ListQuery,
-            answers={200: version.page_type},
-            answer_headers=("Link",),
-            errors=("validation-failed",),
-        ),
-        Endpoint(
-            method="GET",
-            path=one,
-            handler=get_item,
-            summary="Read an item",
-            tag="items",
-            query=ItemQuery,
-            headers=("If-None-Match", "If-Match"),
-            answers={200: version.item_type, 304: None},
-            answer_headers=("ETag",),
-            errors=("not-found", "precondition-failed", "validation-failed"),
-        ),
-        Endpoint(
-            method="GET",
-            path=f"{one}/history",
-            handler=get_item_history,
-            summary="List every change of an item",
-            tag="items",
-            query=HistoryQuery,
-            answers={200: list[Change]},
-            answer_headers=("Link",),
-            errors=("not-found", "validation-failed"),
-        ),
-        Endpoint(
-            method="POST",
-            path=f"{one}/restore",
-            handler=restore_item,
-            summary="Undo a deletion, or bring an earlier content back",
-            tag="items",
-            body=version.body(Restoration),
-            body_required=False,
-            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
-            answers={200: version.item_type},
-            answer_headers=("ETag", "Event-Position"),
-            errors=("not-found", "precondition-failed", "quota-exceeded", "validation-failed"),
-        ),
-        Endpoint(
-            method="PUT",
-            path=one,
-            handler=replace_item,
-            summary="Replace an item's content",
-            tag="items",
-            body=version.body(ItemBody),
-            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
-            answers={200: version.item_type},
-            answer_headers=("ETag", "Event-Position"),
-            errors=("not-found", "precondition-failed", "quota-exceeded", "validation-failed"),
-        ),
-        Endpoint(
-            method="PATCH",
-            path=one,
-            handler=update_item,
-            summary="Change what is named of an item's content",
-            tag="items",
-            body=version.body(ItemPatch),
-            media_types=sorted(PATCH_TYPES),
-            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
-            answers={200: version.item_type},
-            answer_headers=("ETag", "Event-Position"),
-            errors=("not-found", "precondition-failed", "quota-exceeded", "validation-failed"),
-        ),
-        Endpoint(
-            method="DELETE",
-            path=one,
-            handler=delete_item,
-            summary="Delete an item",
-            tag="items",
-            headers=("If-Match", "If-None-Match", "Idempotency-Key"),
-            answers={204: None},
-            answer_headers=("Event-Position",),
-            errors=("not-found", "precondition-failed"),
-        ),
-    ]
+    request: ApiRequest, result: CommandResult, status: int = 200, *headers: tuple[bytes, bytes]
+) -> Response[ItemView]:
+    item = _item(result)
+    view = request.version.item(item, request.caller.user.username)
+    return written(result, view, status, (b"etag", etag(item.version)), *headers)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from litestar import Controller
+from litestar.di import NamedDependency
 from litestar.types import Scope
 
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.handlers import get
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import exceeded_limit
 from eventapi.http.problems import ProblemError
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.http.response import Response
+from eventapi.http.services import Services
 from eventapi.telemetry.metrics.exposition import OPENMETRICS, TEXT
 from eventapi.telemetry.metrics.meters import Meters
 
@@ -29,45 +32,42 @@ def counting(meters: Meters) -> Observer:
     return count
 
 
-async def get_metrics(request: ApiRequest) -> Reply:
-    """What was counted, by all workers of the server together, for Prometheus.
+class MetricsController(Controller):
+    """The metrics of the server."""
 
-    In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
-    public away from it in the load balancer.
-    """
-    exposition = request.services.metrics()
-    if exposition is None:
-        raise ProblemError(
-            "not-found", "metrics are off, or the disk has no room for them; then they begin later"
-        )
-    weights = request.accepted()
-    weight = weights.get(_OPENMETRICS_TYPE, 0.0)
-    modern = weight and weight >= weights.get(_TEXT_TYPE, 0.0)
-    content_type = OPENMETRICS if modern else TEXT
-    try:
-        page = await exposition.page(content_type)
-    except FileNotFoundError:
-        raise ProblemError(
-            "not-found", "the files of the metrics were removed; restart the server"
-        ) from None
-    return Reply(200, [(b"content-type", content_type.encode())], page)
+    path = "/metrics"
+    tags = ("health",)
 
+    @get(
+        summary="Metrics",
+        media_type="text/plain",
+        other_media_types=(_OPENMETRICS_TYPE,),
+        errors=("not-found",),
+        reads_state=False,
+        is_limited=False,
+    )
+    async def get_metrics(
+        self, request: ApiRequest, services: NamedDependency[Services]
+    ) -> Response[str]:
+        """What was counted, by all workers of the server together, for Prometheus.
 
-def endpoints() -> list[Endpoint]:
-    """The endpoint of metrics."""
-    return [
-        Endpoint(
-            method="GET",
-            path="/metrics",
-            handler=get_metrics,
-            summary="Metrics",
-            tag="health",
-            authenticated=False,
-            answers={200: str},
-            answer_media_type="text/plain",
-            other_media_types=(_OPENMETRICS_TYPE,),
-            errors=("not-found",),
-            reads_state=False,
-            limited=False,
-        )
-    ]
+        In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
+        public away from it in the load balancer.
+        """
+        exposition = services.metrics()
+        if exposition is None:
+            raise ProblemError(
+                "not-found",
+                "metrics are off, or the disk has no room for them; then they begin later",
+            )
+        weights = request.accept_weights()
+        weight = weights.get(_OPENMETRICS_TYPE, 0.0)
+        modern = weight and weight >= weights.get(_TEXT_TYPE, 0.0)
+        content_type = OPENMETRICS if modern else TEXT
+        try:
+            page = await exposition.page(content_type)
+        except FileNotFoundError:
+            raise ProblemError(
+                "not-found", "the files of the metrics were removed; restart the server"
+            ) from None
+        return Response(200, [(b"content-type", content_type.encode())], page)

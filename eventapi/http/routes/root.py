@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from litestar import Controller
 from msgspec import Meta
 
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.handlers import get
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply, json_reply
+from eventapi.http.response import Response, json_response
 from eventapi.http.urls import base_url
 
 _VARY = (b"vary", b"Accept")
@@ -22,24 +23,23 @@ class Root(msgspec.Struct, frozen=True):
     openapi: Annotated[str, Meta(description="The OpenAPI document, for programs.")]
 
 
-async def root(request: ApiRequest) -> Reply:
-    """Redirect a browser to the documentation, and name its address to any other client."""
-    base = base_url(request.scope)
-    docs = f"{base}/docs"
-    if "text/html" in request.headers.get("accept", ""):
-        return Reply(307, [(b"location", docs.encode()), _VARY])
-    return json_reply(Root(docs, f"{base}/openapi.json"), 200, _VARY)
+class RootController(Controller):
+    """The address of the server itself."""
 
+    path = "/"
+    tags = ("documentation",)
 
-ENDPOINT = Endpoint(
-    method="GET",
-    path="/",
-    handler=root,
-    summary="Where the documentation is",
-    tag="documentation",
-    authenticated=False,
-    answers={200: Root, 307: None},
-    reads_state=False,
-    any_query=True,
-    operation_id="get_root",
-)
+    @get(
+        summary="Where the documentation is",
+        empty_statuses=(307,),
+        reads_state=False,
+        ignores_query=True,
+        name="get_root",
+    )
+    async def root(self, request: ApiRequest) -> Response[Root]:
+        """Redirect a browser to the documentation, and name its address to any other client."""
+        base = base_url(request.scope)
+        docs = f"{base}/docs"
+        if "text/html" in request.headers.get("accept", ""):
+            return Response(307, [(b"location", docs.encode()), _VARY])
+        return json_response(Root(docs, f"{base}/openapi.json"), 200, _VARY)

@@ -241,6 +241,19 @@ class Restoration(Body, frozen=True):
     as_of: Annotated[int, Meta(ge=0, le=2**63 - 1)] | Point | UnsetType = UNSET
 
 
+JSON_BODIES: Final = (
+    Confirmation,
+    ItemBody,
+    ItemPatch,
+    PasswordChange,
+    PasswordGrant,
+    ProfilePatch,
+    RefreshGrant,
+    Registration,
+    Restoration,
+)
+
+
 class ItemQuery(msgspec.Struct, frozen=True):
     """At which point of the past to look."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from eventapi.http.decoding import FORM_TYPE, MULTIPART_TYPE
-from eventapi.http.schemas.requests import lenient
+from eventapi.http.schemas.requests import JSON_BODIES, lenient
 from events.record import Record
 from events.vocabulary.items import Content, ContentChanges
 from events.vocabulary.users import Role
@@ -79,6 +79,11 @@ class ItemV2(msgspec.Struct, frozen=True, gc=False):
     version: Version
 
 
+UserView: TypeAlias = UserV1 | UserV2
+ItemView: TypeAlias = ItemV1 | ItemV2
+"""What the handlers of all versions return; `ApiVersion.namespace` has the type of one version."""
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
     """A change of an item: ``changes`` has the values that it set."""
 
@@ -134,6 +139,9 @@ class PageV2(msgspec.Struct, frozen=True, gc=False):
     next: str | None
 
 
+ItemPage: TypeAlias = list[ItemV1] | PageV2
+
+
 class TokenPair(msgspec.Struct, frozen=True, gc=False):
     """An access token, good for ``expires_in`` seconds, and the token that renews it."""
 
@@ -180,14 +188,24 @@ class ApiVersion(msgspec.Struct, frozen=True):
     user_type: type
     item_type: type
     page_type: Any
-    user: Callable[[User], msgspec.Struct]
-    item: Callable[[Item, str], msgspec.Struct]
-    page: Callable[[Sequence[Item], str, str | None], Any]
+    user: Callable[[User], UserView]
+    item: Callable[[Item, str], ItemView]
+    page: Callable[[Sequence[Item], str, str | None], ItemPage]
     body: Callable[[Any], Any]
     default_media_type: str
     form_types: Sequence[str]
     lists_all: bool
     statuses: Mapping[str, int] = {}
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The types that the annotations of handlers mean in this version, by name."""
+        views = {
+            "UserView": self.user_type,
+            "ItemView": self.item_type,
+            "ItemPage": self.page_type,
+        }
+        return views | {kind.__name__: self.body(kind) for kind in JSON_BODIES}
 
 
 def _user_v1(user: User) -> UserV1:

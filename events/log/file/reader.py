@@ -1,9 +1,9 @@
-"""The log file opened only to be read: nothing is created, locked for writing or changed.
+"""The log file opened only to be read: nothing is created, locked or changed.
 
-It works on a read-only file system and for a user who may only read. What is published stands in
-the mark, which is mapped read-only. Where there is no mark, or one that says that nothing is
-published, the file may be a copy or may have lost its mark: then its lines are checked here, and
-nothing that is found is written down.
+It works on a read-only file system and for a user who may only read. The published end is read from
+the commit index, which is mapped read-only. If there is no commit index, or an empty one, the file
+may be a copy or may have lost its commit index: then its lines are checked here, and the result
+stays in memory.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from events.errors import ConfigurationError, LogUnavailable
-from events.io.files import cure, is_locked
+from events.io.files import is_locked, permission_hint
 from events.log.file.commit_index import CommitIndex, CommitPoint
-from events.log.file.log import JsonlLog, check_is_log
+from events.log.file.lines import PublishedLines
+from events.log.file.log import check_is_log
+from events.log.file.paths import commit_index_path, lock_path
 from events.log.file.recovery import recover_tail
 from events.log.port import Head
 from events.messages.errors import NAME_LOG, NO_LOG
@@ -27,84 +29,91 @@ from events.messages.server_log import TAIL_PASSED_OVER
 logger = logging.getLogger("events.log")
 
 
-class JsonlReader(JsonlLog):
-    """Published lines of a file; the reading half of `JsonlLog`."""
+class JsonlReader(PublishedLines):
+    """The log of a file for a process that may only read; appends are refused."""
 
     def __init__(self, path: Path) -> None:
-        """Open the log; raises `ConfigurationError` where there is none, and `DamagedLog`."""
-        self.path = path
-        self._mark_path = path.with_name(path.name + ".mark")
-        self._is_mapped = False
+        """Open the log; raises `ConfigurationError` if there is none, and `DamagedLog`."""
         try:
-            if path.exists() and not self._mark_path.exists():
+            if path.exists() and not commit_index_path(path).exists():
                 check_is_log(path)
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                self._mark = self._open_mark()
+                index = _map_commit_index(path, file)
+                self._is_mapped = index is not None
+                super().__init__(path, file, index or _recover_in_memory(path, file))
             except BaseException:
-                os.close(self._file)
+                os.close(file)
                 raise
         except FileNotFoundError:
             raise ConfigurationError(NO_LOG.fill(place=path, advice=NAME_LOG)) from None
         except OSError as error:
-            reason = f"the log {path} cannot be read: {error.strerror}{cure(path, error)}"
+            hint = permission_hint(path, error)
+            reason = f"the log {path} cannot be read: {error.strerror}{hint}"
             raise ConfigurationError(reason) from error
-        self._start_index()
-
-    def _open_mark(self) -> CommitIndex:
-        mark = None
-        with suppress(FileNotFoundError):
-            mark = CommitIndex.open_for_reading(self._mark_path)
-        if mark is not None:
-            if mark.position or not os.fstat(self._file).st_size or self._is_being_written():
-                self._is_mapped = True
-                return mark
-            mark.close()
-        return CommitIndex.in_memory(self._mark_path, self._judged())
-
-    def _is_being_written(self) -> bool:
-        """Whether a process holds the lock: then bytes past the mark are not durable yet."""
-        lock = self.path.with_name(self.path.name + ".lock")
-        try:
-            return is_locked(lock)
-        except FileNotFoundError:
-            return False
-
-    def _judged(self) -> CommitPoint:
-        """What recovery would keep of the file; raises `DamagedLog`."""
-        with open(self._file, "rb", closefd=False) as file:
-            tail = recover_tail(file, 0, Head())
-        if left := os.fstat(self._file).st_size - tail.offset:
-            logger.warning(TAIL_PASSED_OVER.fill(path=self.path, bytes=left))
-        return CommitPoint(tail.offset, tail.head)
 
     @property
     def position(self) -> int:
         if not self._is_mapped:
-            self._look_for_mark()
-        return self._mark.position
+            self._map_new_commit_index()
+        return self._commit_index.position
 
-    def _look_for_mark(self) -> None:
-        """Follow a mark that a server has made meanwhile, once it has come as far."""
+    def _map_new_commit_index(self) -> None:
+        """Follow a commit index that a server created since, unless it is behind ours."""
         with suppress(OSError):
-            mark = CommitIndex.open_for_reading(self._mark_path)
-            if mark.position < self._mark.position:
-                mark.close()
+            index = CommitIndex.open_for_reading(commit_index_path(self.path))
+            if index.position < self._commit_index.position:
+                index.close()
                 return
-            self._mark.close()
-            self._mark, self._is_mapped = mark, True
+            self._commit_index.close()
+            self._commit_index, self._is_mapped = index, True
 
     def exclusive(self, timeout: float) -> NoReturn:
-        raise self._refused()
+        raise self._read_only()
 
     async def append(
         self, lines: Sequence[bytes], head: Head, *, revokes: bool = False
     ) -> NoReturn:
-        raise self._refused()
+        raise self._read_only()
 
-    def _refused(self) -> LogUnavailable:
+    def keep_reserve(self) -> None:
+        pass
+
+    async def release_reserve(self) -> bool:
+        return False
+
+    def _read_only(self) -> LogUnavailable:
         return LogUnavailable(f"the log {self.path} is open only for reading")
 
     async def close(self) -> None:
-        self._mark.close()
+        self._commit_index.close()
         os.close(self._file)
+
+
+def _map_commit_index(path: Path, file: int) -> CommitIndex | None:
+    """Map the commit index; return None if there is none, or a useless empty one."""
+    try:
+        index = CommitIndex.open_for_reading(commit_index_path(path))
+    except FileNotFoundError:
+        return None
+    if index.position or not os.fstat(file).st_size or _is_being_written(path):
+        return index
+    index.close()
+    return None
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether a process has the lock: then the end of the file is not durable yet."""
+    try:
+        return is_locked(lock_path(path))
+    except FileNotFoundError:
+        return False
+
+
+def _recover_in_memory(path: Path, file: int) -> CommitIndex:
+    """Find the lines that recovery would keep; change nothing. Raises `DamagedLog`."""
+    with open(file, "rb", closefd=False) as lines:
+        tail = recover_tail(lines, 0, Head())
+    if left := os.fstat(file).st_size - tail.offset:
+        logger.warning(TAIL_PASSED_OVER.fill(path=path, bytes=left))
+    return CommitIndex.in_memory(commit_index_path(path), CommitPoint(tail.offset, tail.head))

@@ -1,4 +1,4 @@
-"""What to keep of a log's tail that was written but never published."""
+"""Decide what to keep of a log's tail that was written but never published."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from events.log.port import Head
 
 
 class Tail(msgspec.Struct, frozen=True):
-    """The verdict: whole lines up to ``offset``, where ``head`` ends; what follows is torn."""
+    """The lines to keep, up to byte ``offset``, where ``head`` ends; the rest is torn."""
 
     offset: int
     head: Head
 
 
-def _continues(line: bytes, head: Head) -> tuple[Head, int]:
-    """The head after this line, and how many lines stand or fall with it; raises `ValueError`."""
+def _extend(line: bytes, head: Head) -> tuple[Head, int]:
+    """Return the head after a line and its ``remaining``; raises `ValueError`."""
     if not line.endswith(b"\n"):
         raise ValueError("it has no newline")
     body = line[:-1]
@@ -30,8 +30,8 @@ def _continues(line: bytes, head: Head) -> tuple[Head, int]:
     return Head(head.position + 1, digest), int(parsed.remaining)
 
 
-def _record(line: bytes) -> Line | None:
-    """The record that the bytes are, wherever it belongs, if they are a whole one."""
+def _parse_anywhere(line: bytes) -> Line | None:
+    """Parse the bytes as a record of any position; None if they are no whole record."""
     try:
         return parse(line.strip(b"\0\n"))
     except ValueError:
@@ -39,23 +39,24 @@ def _record(line: bytes) -> Line | None:
 
 
 def _is_of_batch(record: Line, position: int) -> bool:
-    """Whether what is due at ``position`` was written with a record that comes later."""
+    """Whether the missing line at ``position`` is of this later record's batch."""
     if not (record.behind.isdecimal() and record.id.isdecimal()):
         return False
     return int(record.behind) < position < int(record.id)
 
 
 def recover_tail(lines: Iterable[bytes], offset: int, head: Head) -> Tail:
-    """Judge the lines (with their newlines) that stand from byte ``offset`` on, behind ``head``.
+    """Examine the lines from byte ``offset`` on, with newlines, that follow ``head``.
 
-    Whole, chained lines are kept, for they may have been acknowledged; of lines that stand or fall
-    together, all or none. What is broken off at the end is torn.
+    Whole, chained lines are kept because they may have been acknowledged; a group of lines that are
+    linked by ``remaining`` is kept whole or not at all. An incomplete end is torn.
 
-    So is a batch with a hole: blocks that were not written when the power was cut read as NUL bytes,
-    of which a line has none, and whole records of the same batch may follow. The batch was not
-    acknowledged, or all of it would be on the disk. Raises `DamagedLog` where a whole record of
-    another batch follows a damaged one, or where nothing is missing but something is wrong: that is
-    no torn write, and nothing may be cut.
+    A batch with a hole is torn, too: blocks that were not written when the power was cut read as
+    NUL bytes, which no line contains, and whole records of the same batch may follow. The batch was
+    not acknowledged, because then all of it would be on the disk.
+
+    Raises `DamagedLog` if a whole record of another batch follows a damaged one, or if a line is
+    wrong although no bytes are missing: that is no torn write, and nothing may be cut off.
     """
     kept = Tail(offset, head)
     damage: DamagedLog | None = None
@@ -63,12 +64,12 @@ def recover_tail(lines: Iterable[bytes], offset: int, head: Head) -> Tail:
     for line in lines:
         if damage is not None:
             has_hole = has_hole or b"\0" in line
-            record = _record(line)
+            record = _parse_anywhere(line)
             if record is not None and not (has_hole and _is_of_batch(record, damage.position)):
                 raise damage
             continue
         try:
-            head, remaining = _continues(line, head)
+            head, remaining = _extend(line, head)
         except ValueError as error:
             damage = DamagedLog(str(error), position=head.position + 1, offset=offset)
             has_hole = b"\0" in line

@@ -1,14 +1,14 @@
-"""Room on the disk that a log in a file keeps in reserve, for events that take rights away.
+"""Reserved disk space of a log in a file, for events that take rights away.
 
 Without it, a full disk would keep every token alive: no logout, no end of a session, no change of a
 password and no erasure could be written.
 
-The reserve is a file of real blocks beside the log. Its size is its state, the same for all
-processes: whole, or released. Releasing it truncates the file. While it is not whole, an append of
-other events first fills it again, and is refused where there is no room for that. So a flood of
-writes cannot take the room that was released.
+The reserve is a file of real blocks beside the log. Its size is its state, which all processes
+share: whole, or released. Releasing it truncates the file. While it is not whole, an append of
+other events first fills it again, and is refused if there is no room for that. So a flood of writes
+cannot take the room that was released.
 
-A crash at any moment leaves the file whole or short, and both are valid. Its content means nothing.
+A crash at any moment leaves the file whole or short, and both are valid. Its content is not used.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from events.messages.server_log import NO_RESERVE, RESERVE_RELEASED
 logger = logging.getLogger("events.log")
 
 RESERVE_BYTES: Final = 1 << 20
-"""Room for some 1,000 events, and for what the vault writes meanwhile."""
+"""Room for some 1,000 events, and for the writes of the vault at the same time."""
 
 NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
-"""The errors that more room would mend."""
+"""The error numbers of a write that failed because the disk or the quota is full."""
 
 
 class Reserve:
-    """The reserve beside one log; without `make`, or where it cannot be made, there is none."""
+    """The reserve beside one log; there is none before `make`, or if `make` fails."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
 
     def make(self) -> None:
-        """Make the reserve, or open it, while the log is locked."""
+        """Create the reserve, or open it; call this under the log's lock. It never fails."""
         if self._file is not None:
             return
         try:
@@ -51,7 +51,7 @@ class Reserve:
                 self._give_up(error)
 
     def fill(self) -> None:
-        """Make the reserve whole again, if it was released; raises `OSError` for want of room."""
+        """Make a released reserve whole again; raises `OSError` if there is no room."""
         if self._file is None or os.fstat(self._file).st_size >= RESERVE_BYTES:
             return
         try:
@@ -64,11 +64,11 @@ class Reserve:
             logger.info("there is room again on the disk of %s: all events are written", self._path)
 
     def release(self) -> bool:
-        """Give the room back to the disk; returns whether there was any."""
+        """Free the reserved room on the disk; return whether there was any."""
         if self._file is None or not os.fstat(self._file).st_size:
             return False
         os.ftruncate(self._file, 0)
-        # ext4 gives freed blocks to other files only once its journal is committed.
+        # ext4 reuses freed blocks only once its journal is committed.
         os.fsync(self._file)
         logger.warning(RESERVE_RELEASED.fill(path=self._path, bytes=RESERVE_BYTES))
         return True
@@ -81,12 +81,12 @@ class Reserve:
             self._file = None
 
     def _allocate(self) -> None:
-        """Allocate all blocks, also those of a file that was copied without them."""
+        """Allocate all blocks, also the missing ones of a file that was copied sparsely."""
         assert self._file is not None  # noqa: S101 - for the type checker
         try:
             os.posix_fallocate(self._file, 0, RESERVE_BYTES)
         except OSError:
-            with suppress(OSError):  # A part of it would be missing elsewhere.
+            with suppress(OSError):  # A part of the reserve only takes room from others.
                 os.ftruncate(self._file, 0)
             raise
 

@@ -1,4 +1,4 @@
-"""The rows of a log in a database: every statement about them, for whoever has a connection."""
+"""The SQL statements of a log in a database."""
 
 from __future__ import annotations
 
@@ -10,122 +10,126 @@ from sqlalchemy import Select, String, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database.connection import EVENTS, HEAD, Database, translate_errors
+from events.database.connection import Database
+from events.database.failures import translate_errors
+from events.database.tables import EVENTS, HEAD
 from events.errors import LogUnreachable
 from events.log.port import Head
 
-PAGE_LINES: Final = 500
-"""How many lines are read at once; of the longest, 32 MB."""
+LINES_PER_SELECT: Final = 500
+"""The limit of one read; with lines of the maximum length, 32 MB."""
 
-RUN_BYTES: Final = 1 << 20
-"""About so much goes into one statement: MySQL takes 16 MB at most by default."""
+STATEMENT_BYTES: Final = 1 << 20
+"""The approximate size of one INSERT: MySQL accepts at most 16 MB by default."""
 
 CHANNEL: Final = "eventapi_head"
-"""Where appends are told of, one channel for all logs of a database: each word names its schema."""
+"""The channel of NOTIFY: one for all logs of a database; each payload names its schema."""
 
-_WORD: Final = re.compile(r"(.*) ([0-9]{1,19}) ([0-9a-f]{64})", re.DOTALL)
+_NOTIFICATION: Final = re.compile(r"(.*) ([0-9]{1,19}) ([0-9a-f]{64})", re.DOTALL)
 
-END: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
-LOCKED: Final = END.with_for_update()
+SELECT_HEAD: Final = select(HEAD.c.position, HEAD.c.hash).where(HEAD.c.id == 1)
+SELECT_HEAD_FOR_UPDATE: Final = SELECT_HEAD.with_for_update()
 
-_MOVED: Final = (
+_UPDATE_HEAD: Final = (
     update(HEAD).where(HEAD.c.id == 1).values(position=bindparam("end"), hash=bindparam("digest"))
 )
-_NOTIFIED: Final = _MOVED.returning(
-    func.pg_notify(CHANNEL, func.concat(func.current_schema(), bindparam("word", type_=String)))
+_UPDATE_HEAD_AND_NOTIFY: Final = _UPDATE_HEAD.returning(
+    func.pg_notify(CHANNEL, func.concat(func.current_schema(), bindparam("payload", type_=String)))
 )
-_INSERTED: Final = EVENTS.insert().from_select(
+_INSERT_LINES: Final = EVENTS.insert().from_select(
     ["position", "line"],
     select(*(func.unnest(bindparam(column.name, type_=ARRAY(column.type))) for column in EVENTS.c)),
 )
-"""All rows from an array a column: asyncpg would send a statement a row."""
+"""Rows from one array per column, because asyncpg would send one statement per row."""
 
-_APPENDED: Final = _INSERTED.add_cte(_NOTIFIED.cte("moved"))
-"""And the end moved, in one round trip to PostgreSQL; a part of a statement is carried out whole."""
+_INSERT_LINES_AND_UPDATE_HEAD: Final = _INSERT_LINES.add_cte(_UPDATE_HEAD_AND_NOTIFY.cte("moved"))
+"""The same and the new head in one round trip; PostgreSQL executes every part of a statement."""
 
 
-async def insert(
+async def insert_lines(
     connection: AsyncConnection, lines: Sequence[bytes], head: Head, *, is_postgresql: bool
 ) -> None:
-    """Insert the lines that end at a head, and move the end there; PostgreSQL tells of it."""
-    *runs, last = _runs(head.position - len(lines) + 1, lines)
+    """Insert the lines that end at ``head``, update the head row, and notify of it."""
+    *batches, last = _batches(head.position - len(lines) + 1, lines)
     end = {"end": head.position, "digest": head.hash}
     if is_postgresql:
-        word = {"word": f" {head.position} {head.hash.hex()}"}
-        for run in runs:
-            await connection.execute(_INSERTED, _columns(run))
-        await connection.execute(_APPENDED, _columns(last) | end | word)
+        payload = {"payload": f" {head.position} {head.hash.hex()}"}
+        for batch in batches:
+            await connection.execute(_INSERT_LINES, _columns(batch))
+        await connection.execute(_INSERT_LINES_AND_UPDATE_HEAD, _columns(last) | end | payload)
         return
-    for run in (*runs, last):
-        await connection.execute(EVENTS.insert(), run)
-    await connection.execute(_MOVED, end)
+    for batch in (*batches, last):
+        await connection.execute(EVENTS.insert(), batch)
+    await connection.execute(_UPDATE_HEAD, end)
 
 
-def _runs(position: int, lines: Sequence[bytes]) -> Iterator[list[dict[str, Any]]]:
-    """Rows for lines from a position on, in runs that a statement may have."""
-    run: list[dict[str, Any]] = []
+def _batches(position: int, lines: Sequence[bytes]) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows for the lines from a position on, in batches of `STATEMENT_BYTES`."""
+    batch: list[dict[str, Any]] = []
     size = 0
     for at, line in enumerate(lines, position):
-        run.append({"position": at, "line": line})
+        batch.append({"position": at, "line": line})
         size += len(line)
-        if size >= RUN_BYTES:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
+        if size >= STATEMENT_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
-def _columns(run: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {column.name: [row[column.name] for row in run] for column in EVENTS.c}
+def _columns(batch: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {column.name: [row[column.name] for row in batch] for column in EVENTS.c}
 
 
-async def head_of(connection: AsyncConnection, wanted: Select[Any] = END) -> Head:
-    """Where the log says that it ends; asked with `LOCKED`, nobody else moves that meanwhile."""
+async def head_of(connection: AsyncConnection, wanted: Select[Any] = SELECT_HEAD) -> Head:
+    """Read the head row; `SELECT_HEAD_FOR_UPDATE` locks it for the transaction."""
     row = (await connection.execute(wanted)).one()
     return Head(row.position, row.hash)
 
 
-async def page(connection: AsyncConnection, after: int, upto: int) -> Sequence[Any]:
-    """Rows behind a position, ``position`` and ``line`` of each, not beyond another; `PAGE_LINES`."""
+async def select_lines(connection: AsyncConnection, after: int, upto: int) -> Sequence[Any]:
+    """Read up to `LINES_PER_SELECT` rows after a position up to and including another."""
     wanted = select(EVENTS).where(EVENTS.c.position > after, EVENTS.c.position <= upto)
-    return (await connection.execute(wanted.order_by(EVENTS.c.position).limit(PAGE_LINES))).all()
+    return (
+        await connection.execute(wanted.order_by(EVENTS.c.position).limit(LINES_PER_SELECT))
+    ).all()
 
 
 async def schema_of(connection: AsyncConnection) -> str:
-    """In which schema of PostgreSQL the rows are."""
+    """Return the schema of PostgreSQL that has the tables."""
     schema: str = (await connection.execute(select(func.current_schema()))).scalar_one()
     return schema
 
 
-def told_by(word: str) -> tuple[str, Head] | None:
-    """What is told at `CHANNEL`: of which schema, and where its log ends.
+def parse_notification(payload: str) -> tuple[str, Head] | None:
+    """Parse a payload of `CHANNEL`: the schema, and the new head of its log.
 
-    ``None`` for other words: whoever may connect to the database may say something there.
+    Returns None for other payloads, because any client of the database can notify any channel.
     """
-    found = _WORD.fullmatch(word)
+    found = _NOTIFICATION.fullmatch(payload)
     if found is None:
         return None
     return found[1], Head(int(found[2]), bytes.fromhex(found[3]))
 
 
-async def stored(database: Database) -> tuple[Head, AsyncIterator[list[bytes]]]:
-    """Where the log says that it ends, and whatever lines there are up to there: for who checks.
+async def read_unchecked(database: Database) -> tuple[Head, AsyncIterator[list[bytes]]]:
+    """Return the head row and all lines up to it, without any check; for a verifier.
 
-    Raises `LogUnreachable`.
+    Raises `LogUnreachable`, also while the lines are read.
     """
     with translate_errors(LogUnreachable, "the log"):
         async with database.reading.connect() as connection:
             head = await head_of(connection)
-    return head, _stored(database, head.position)
+    return head, _read_rows(database, head.position)
 
 
-async def _stored(database: Database, upto: int) -> AsyncIterator[list[bytes]]:
+async def _read_rows(database: Database, upto: int) -> AsyncIterator[list[bytes]]:
     position = 0
     while position < upto:
-        # A page at a time: whoever reads may be slow, and a connection that rests is closed.
+        # A connection per page, because an idle one is closed while a slow reader handles a page.
         with translate_errors(LogUnreachable, "the log"):
             async with database.reading.connect() as connection:
-                rows = await page(connection, position, upto)
+                rows = await select_lines(connection, position, upto)
         if not rows:
             return
         position = rows[-1].position

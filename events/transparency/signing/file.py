@@ -35,7 +35,7 @@ from msgspec.structs import replace
 
 from events.errors import ConfigurationError, LogUnavailable
 from events.io.files import make_directory, sync_directory, write_durably
-from events.io.tasks import in_thread
+from events.io.tasks import run_in_thread
 from events.messages.errors import LOG_KEY_UNREADABLE
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.port import Held
@@ -57,28 +57,28 @@ class FileSigning:
         self._cosigned = log.with_name(f"{log.name}.cosigned")
 
     async def read(self) -> Held:
-        return await in_thread(self._read)
+        return await run_in_thread(self._read)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[FileSigning]:
-        descriptor = await in_thread(self._lock)
+        descriptor = await run_in_thread(self._lock)
         try:
             yield self
         finally:
             os.close(descriptor)
 
     async def begin(self, signer: Signer) -> None:
-        await in_thread(lambda: self._begin(signer))
+        await run_in_thread(lambda: self._begin(signer))
 
     async def record(self, note: Note) -> None:
-        await in_thread(lambda: self._record(note))
+        await run_in_thread(lambda: self._record(note))
 
     async def confirm(self, note: Note) -> None:
-        await in_thread(lambda: self._confirm(note))
+        await run_in_thread(lambda: self._confirm(note))
 
     async def keep_cosigned(self, note: Note) -> None:
         with _reachable():
-            await in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
+            await run_in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
 
     def _lock(self) -> int:
         with _reachable():

@@ -1,10 +1,11 @@
 """The signing store of a log in a database: one row, and the private key in the vault's table.
 
 The row says which checkpoint is the newest, and where that was recorded: the database
-(`events.database.connection.place_of`) and, on PostgreSQL, the number of the transaction that wrote the row. A
-dump that is loaded writes the row anew under another number, so it is recognised also where it is
-loaded into the tables that were there. MySQL and MariaDB do not show that number; there the time at
-which the table was made has to do, so loading rows into the old tables is not recognised.
+(`events.database.identity.database_identity`) and, on PostgreSQL, the number of the transaction
+that wrote the row. A dump that is loaded writes the row anew under another number, so it is
+recognised also where it is loaded into the tables that were there. MySQL and MariaDB do not show
+that number; there the time at which the table was made has to do, so loading rows into the old
+tables is not recognised.
 
 What this machine has seen of checkpoints lies in the data directory, as ``database-*.checkpoint``:
 the database that is put back to an older state does not continue it, and nothing is signed.
@@ -23,18 +24,13 @@ from msgspec.structs import replace
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.database.connection import (
-    KEYS,
-    SIGNING,
-    Database,
-    is_not_free,
-    place_of,
-    transaction_of,
-    translate_errors,
-)
+from events.database.connection import Database
+from events.database.failures import is_lock_timeout, translate_errors
+from events.database.identity import database_identity, transaction_id
+from events.database.tables import KEYS, SIGNING
 from events.errors import LogUnavailable
 from events.io.files import write_durably
-from events.io.tasks import in_thread
+from events.io.tasks import run_in_thread
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.port import KEY_PREFIX, LOG, Held
 
@@ -82,7 +78,7 @@ class SqlSigning:
                 await connection.execute(_ROW.with_for_update())
             except BaseException as error:
                 await connection.close()
-                if not is_not_free(error) or time.monotonic() >= deadline:
+                if not is_lock_timeout(error) or time.monotonic() >= deadline:
                     raise
             else:
                 return connection
@@ -90,7 +86,7 @@ class SqlSigning:
     async def _read(self, connection: AsyncConnection) -> Held:
         row = await self._row(connection)
         seed = await connection.scalar(_SEED)
-        known = await in_thread(self._seen)
+        known = await run_in_thread(self._seen)
         signer = None if seed is None else Signer.from_seed(seed, KEY_PREFIX)
         stored = _note(row.checkpoint)
         if signer is None:
@@ -133,9 +129,9 @@ class SqlSigning:
         note = held.note
         if note is None or held.status != "confirmed" or not self._known.parent.is_dir():
             return
-        if await in_thread(self._seen) != note:
+        if await run_in_thread(self._seen) != note:
             try:
-                await in_thread(lambda: write_durably(self._known, str(note).encode()))
+                await run_in_thread(lambda: write_durably(self._known, str(note).encode()))
             except OSError as error:
                 raise LogUnavailable(f"{self._known} cannot be kept: {error.strerror}") from error
 
@@ -169,8 +165,8 @@ class _Row:
 
     async def _write(self, **values: str) -> None:
         """Write the row, which must have been confirmed or is confirmed by that."""
-        place = await place_of(self._connection)
-        number = await transaction_of(self._connection)
+        place = await database_identity(self._connection)
+        number = await transaction_id(self._connection)
         changed = update(SIGNING).where(SIGNING.c.id == 1)
         await self._connection.execute(changed.values(place=f"{place}/{number}", **values))
 
@@ -179,9 +175,9 @@ async def _expected(connection: AsyncConnection, row: Any) -> str:
     """What the row must say where it was written in this place, and in no other."""
     place, _, number = row.place.rpartition("/")
     if not number:
-        return f"{await place_of(connection)}/"
+        return f"{await database_identity(connection)}/"
     is_written_by_it = number.isdecimal() and int(number) % 2**32 == row.written_by
-    return f"{await place_of(connection)}/{number}" if is_written_by_it else f"not {place}"
+    return f"{await database_identity(connection)}/{number}" if is_written_by_it else f"not {place}"
 
 
 def _newest(*notes: Note | None) -> TreeHead | None:

@@ -24,7 +24,8 @@ from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import Happened, profile, registered, state_of
 from eventapi.testing.sample_log import erased_users, write
 from eventapi.testing.strategies import sound_histories
-from events.database.connection import EVENTS, HEAD, Database
+from events.database.connection import Database
+from events.database.tables import EVENTS, HEAD
 from events.errors import LogUnavailable
 from events.log.copy import copy
 from events.log.port import EventLog
@@ -220,19 +221,19 @@ def test_a_second_copy_brings_what_is_new_and_forgets_who_was_erased(data: Path,
 
 KILLED = """
 import os, signal
-import events.log.copy, events.log.file.log, events.log.sql.log
+import events.log.copy, events.log.file.lines, events.log.sql.log
 from eventapi.cli.main import main
 
-events.log.copy._RUN_BYTES = 1
-events.log.file.log._SMALL_BYTES, events.log.file.log.CHUNK_BYTES = 0, 1_000
-insert = events.log.sql.log.insert
+events.log.copy._BYTES_PER_APPEND = 1
+events.log.file.lines.INLINE_READ_BYTES, events.log.file.lines.BYTES_PER_READ = 0, 1_000
+insert_lines = events.log.sql.log.insert_lines
 
 async def killed(connection, lines, head, **options):
-    await insert(connection, lines, head, **options)
+    await insert_lines(connection, lines, head, **options)
     if head.position > 5:
         os.kill(os.getpid(), signal.SIGKILL)
 
-events.log.sql.log.insert = killed
+events.log.sql.log.insert_lines = killed
 main()
 """
 

@@ -14,7 +14,7 @@ from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
-from events.vault.tombstones import VaultContents, merged
+from events.vault.tombstones import VaultContents, merge
 from events.vocabulary.items import Content
 from events.vocabulary.signing_keys import LogResumed
 from tests.eventapi.cli.running import invoke, written
@@ -294,7 +294,6 @@ def test_no_user_can_be_erased_while_keys_are_brought_back(
     data: Path, monday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the command could put back a key that a server destroys meanwhile."""
-    merge = merged
     merges = []
 
     def merging(own: VaultContents, copy: VaultContents) -> VaultContents:
@@ -303,6 +302,6 @@ def test_no_user_can_be_erased_while_keys_are_brought_back(
         merges.append(copy)
         return merge(own, copy)
 
-    monkeypatch.setattr(vaults, "merged", merging)
+    monkeypatch.setattr(vaults, "merge", merging)
     restored(data, "--vault", str(tmp_path / "keys"))
     assert len(merges) == 1

@@ -105,7 +105,7 @@ def test_pages_lead_through_a_list_as_it_was(
     ann: Caller, order: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where what the owner ever had is looked at in several goes."""
-    monkeypatch.setattr("eventapi.http.listing._ITEMS_PER_READ", 2)
+    monkeypatch.setattr("eventapi.http.routes.listing._ITEMS_PER_READ", 2)
     numbers = [ann.create(f"odd {n}" if n % 2 else f"even {n}") for n in range(9)]
     ann.request("DELETE", f"/items/{numbers[3]}")
     answer = ann.patch(f"/items/{numbers[1]}", json={"description": "odd as well"})

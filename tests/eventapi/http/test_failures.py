@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from events.log.memory import MemoryLog
@@ -21,17 +20,15 @@ class BrokenError(Exception):
     """Raised where nobody foresaw it."""
 
 
-async def broken(request: ApiRequest) -> Reply:
-    """A handler that fails after it has seen all there is to see."""
-    await request.authenticated()
-    await request.content()
+def broken(*_: object) -> CreateItem:
+    """A command that cannot be made, for a reason that no handler expects."""
     raise BrokenError("the disk of the moon is full")
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """A user of an app that has such a handler."""
-    monkeypatch.setattr(items, "create_item", broken)
+    monkeypatch.setattr(items, "CreateItem", broken)
     with Api() as api:
         yield api.caller("unlucky")
 
@@ -62,7 +59,7 @@ def test_an_error_beyond_the_app_is_a_plain_500_too(
     async def fail(*_: object) -> None:
         raise BrokenError
 
-    monkeypatch.setattr(api.edge._app, "_app", fail)  # that of the edge itself
+    monkeypatch.setattr(api.edge, "asgi_handler", fail)
     answer = api.request("GET", "/items")
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["x-frame-options"] == "DENY"
@@ -111,7 +108,7 @@ def test_after_a_failed_sync_the_process_answers_and_then_ends(
 ) -> None:
     codes: list[int] = []
     monkeypatch.setattr("os._exit", codes.append)
-    monkeypatch.setattr("eventapi.app.FLUSH_SECONDS", 0)
+    monkeypatch.setattr("eventapi.bootstrap.services.FLUSH_SECONDS", 0)
     log = FailingLog()
     with Api(log=log) as api:
         ann = api.caller()

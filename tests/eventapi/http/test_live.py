@@ -82,15 +82,15 @@ def test_a_line_wakes_no_stream_that_does_not_deliver_it(
     api, _ = counting
     ann, bob = api.caller(), api.caller()
     asked: list[str] = []
-    authenticated = ApiRequest.authenticated
+    authenticate = ApiRequest.authenticate
 
     async def noted(self: ApiRequest) -> Any:
-        found = await authenticated(self)
+        caller = await authenticate(self)
         if self.scope["path"].endswith("/events"):
-            asked.append(found[1].username)
-        return found
+            asked.append(caller.user.username)
+        return caller
 
-    monkeypatch.setattr(ApiRequest, "authenticated", noted)
+    monkeypatch.setattr(ApiRequest, "authenticate", noted)
 
     async def forget() -> None:
         asked.clear()

@@ -8,17 +8,12 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from litestar import Litestar
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from eventapi.app import create_app
 from eventapi.commands.users import GrantRole
-from eventapi.http.endpoint import Endpoint
+from eventapi.http.openapi.described import Described, described
 from eventapi.http.problem_types import PROBLEMS
-from eventapi.http.routes import accounts as auth
-from eventapi.http.routes import audit, docs, health, items, metrics, transparency
-from eventapi.http.routes import events as feeds
-from eventapi.http.schemas.responses import V1, V2
 from eventapi.http.urls import is_version_1
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signed_note import Note
@@ -54,20 +49,11 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
 
 
 @pytest.fixture
-def routes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+def routes() -> set[tuple[str, str]]:
     """Every path and method that the app answers, as Litestar has them."""
-    made: list[Litestar] = []
-
-    class Noted(Litestar):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr("eventapi.app.Litestar", Noted)
-    create_app(quiet_settings())
     return {
         (re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path), method.lower())
-        for route in made[0].routes
+        for route in create_app(quiet_settings()).routes
         for method in getattr(route, "methods", ())
         if method != "OPTIONS"
     }
@@ -166,45 +152,33 @@ def test_whatever_reads_the_log_may_find_it_unavailable(document: dict[str, Any]
             assert "`log-unavailable`" in operation["responses"]["503"]["description"], path
 
 
-ENDPOINTS: list[tuple[str, Endpoint]] = [
-    (prefix, endpoint)
-    for version in (V1, V2)
-    for prefix in version.prefixes
-    for endpoint in (
-        *auth.endpoints(version),
-        *items.endpoints(version),
-        *feeds.endpoints(),
-        *audit.endpoints(),
-        *transparency.endpoints(),
-        *health.endpoints(),
-        *metrics.endpoints(),
-    )
-] + [("", endpoint) for endpoint in docs.endpoints(lambda *_: "", ("v1", "v2"))]
+OPERATIONS = list(described(create_app(quiet_settings()).routes))
 
 
 @pytest.mark.parametrize(
-    ("prefix", "endpoint"), ENDPOINTS, ids=[f"{e.method} {p}{e.path}" for p, e in ENDPOINTS]
+    "operation", OPERATIONS, ids=[f"{one.method} {one.path}" for one in OPERATIONS]
 )
-def test_every_answer_and_error_of_an_endpoint_is_listed(
-    document: dict[str, Any], prefix: str, endpoint: Endpoint
+def test_every_answer_and_error_of_an_operation_is_listed(
+    document: dict[str, Any], operation: Described
 ) -> None:
-    path = re.sub(r"\{(\w+):\w+\}", r"{\1}", prefix + endpoint.path)
-    operation = inlined(document)[path][endpoint.method.lower()]
-    responses = operation["responses"]
-    for status, kind in endpoint.answers.items():
+    path, declared = operation.path, operation.operation
+    listed = inlined(document)[path][operation.method.lower()]
+    responses = listed["responses"]
+    for status, kind in operation.answers.items():
         assert ("content" in responses[str(status)]) == (kind is not None)
-        wanted = ("ETag",) if status == 304 else endpoint.answer_headers
+        wanted = ("ETag",) if status == 304 else operation.response_headers
         assert set(wanted) <= responses[str(status)]["headers"].keys()
-    slugs = {*endpoint.errors, "internal-error", "headers-too-large", "malformed-body"}
-    slugs |= {"unauthenticated"} if endpoint.authenticated else set()
-    slugs |= {"body-too-large", "unsupported-media-type"} if endpoint.body else set()
-    slugs |= {"storage-full"} if endpoint.method != "GET" else set()
-    slugs |= set() if endpoint.any_query else {"validation-failed"}
+    slugs = {*declared.errors, "internal-error", "headers-too-large", "malformed-body"}
+    slugs |= {"unauthenticated"} if operation.is_authenticated else set()
+    slugs |= {"body-too-large", "unsupported-media-type"} if operation.body else set()
+    slugs |= {"storage-full"} if operation.method != "GET" else set()
+    slugs |= set() if declared.ignores_query else {"validation-failed"}
     for slug in slugs:
         kind = PROBLEMS[slug]
-        status = endpoint.statuses.get(slug, (is_version_1(path) and kind.v1_status) or kind.status)
+        other = operation.version.statuses.get(slug) if operation.is_authenticated else None
+        status = other or (is_version_1(path) and kind.v1_status) or kind.status
         assert f"`{slug}`" in responses[str(status)]["description"]
-    assert operation["security"] == ([{"bearer": []}] if endpoint.authenticated else [])
+    assert listed["security"] == ([{"bearer": []}] if operation.is_authenticated else [])
 
 
 def test_every_error_has_the_shape_of_its_version_and_the_headers_of_its_status(

@@ -12,7 +12,7 @@ import pytest
 from eventapi.app import create_app
 from events.log.sql.log import SqlLog
 from tests.eventapi.http.client import Api, quiet_settings
-from tests.events.rows import Server, until
+from tests.events.rows import Server, wait_until
 
 # The drivers leave it to the collector to close what was cut off.
 pytestmark = [
@@ -47,7 +47,7 @@ class OverDatabase(Api):
     def until_noted(self, *, is_lost: bool) -> None:
         """Wait until the database is noted to be lost, or not."""
         self.noted.clear()
-        self.run(until(lambda: is_lost in self.noted))
+        self.run(wait_until(lambda: is_lost in self.noted))
 
 
 Note = Callable[..., None]
@@ -59,11 +59,11 @@ def while_lost(
     """What ``ready`` answered before, while, and after the database was lost; and a detail."""
     with OverDatabase(server, data) as api:
 
-        def noting(log: SqlLog, *, is_lost: bool, error: Exception | None = None) -> None:
-            note(log, is_lost=is_lost, error=error)
-            api.noted.append(is_lost)
+        def noting(log: SqlLog, *, is_connected: bool, error: Exception | None = None) -> None:
+            note(log, is_connected=is_connected, error=error)
+            api.noted.append(not is_connected)
 
-        monkeypatch.setattr(SqlLog, "_note", noting)
+        monkeypatch.setattr(SqlLog, "_set_connected", noting)
         answers = [api.status("/ready")]
         server.kill()
         api.until_noted(is_lost=True)
@@ -79,7 +79,7 @@ def while_lost(
 def test_a_server_is_ready_while_its_database_is(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers, details = while_lost(server, tmp_path, monkeypatch, SqlLog._note)
+    answers, details = while_lost(server, tmp_path, monkeypatch, SqlLog._set_connected)
     assert answers == [200, 503, 200]
     assert details["database"] == "lost"
     assert details["database_lost_seconds"] > 0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eventapi.commands.items import CreateItem
-from eventapi.http import search
-from eventapi.http.search import FoldedTexts, folded, matching
+from eventapi.http.routes import search
+from eventapi.http.routes.search import CasefoldedTexts, folded, matching
 from events.vocabulary.items import Content
 from projections.tables.items import Item
 from tests.eventapi.http.client import Api, Caller, elsewhere
@@ -52,7 +52,7 @@ def test_a_search_finds_a_text_in_every_form(
 
 def test_a_search_never_matches_across_title_and_description() -> None:
     items = [item(1, "ab", "cd"), item(2, "abcd")]
-    found = asyncio.run(matching(items, "bc", 10, FoldedTexts()))
+    found = asyncio.run(matching(items, "bc", 10, CasefoldedTexts()))
     assert [one.id for one in found] == [2]
 
 
@@ -60,7 +60,7 @@ def test_a_long_search_lets_others_have_their_turn() -> None:
     items = [item(number, "title", "\U0001f600" * 5000) for number in range(200)]
 
     async def turns() -> int:
-        searching = asyncio.create_task(matching(items, "nothing", 10, FoldedTexts()))
+        searching = asyncio.create_task(matching(items, "nothing", 10, CasefoldedTexts()))
         count = 0
         while not searching.done():
             await asyncio.sleep(0)
@@ -74,7 +74,7 @@ def test_control_a_short_search_takes_one_turn() -> None:
     items = [item(number, "title") for number in range(100)]
 
     async def found() -> bool:
-        searching = asyncio.create_task(matching(items, "title", 1000, FoldedTexts()))
+        searching = asyncio.create_task(matching(items, "title", 1000, CasefoldedTexts()))
         await asyncio.sleep(0)
         return searching.done()
 
@@ -93,13 +93,13 @@ def test_texts_are_folded_once_and_no_more_than_a_bound_is_kept(
 
     monkeypatch.setattr(search, "casefold_key", counted)
     items = [item(number, "title", "\U0001f600" * 1000) for number in range(1, 11)]
-    texts = FoldedTexts()
+    texts = CasefoldedTexts()
     for _ in range(3):
         expected = "title\0" + "\U0001f600" * 1000
         assert [texts.of(one) for one in items] == [expected] * 10
     assert count == 10
     monkeypatch.setattr(search, "_CACHED_CHARACTERS", 2500)
-    small = FoldedTexts()
+    small = CasefoldedTexts()
     for one in items:
         small.of(one)
         assert small._characters <= 2500
@@ -107,7 +107,7 @@ def test_texts_are_folded_once_and_no_more_than_a_bound_is_kept(
 
 
 def test_another_version_of_an_item_is_folded_anew() -> None:
-    texts = FoldedTexts()
+    texts = CasefoldedTexts()
     old = Item(1, "title", "É" * 500, 1, "", "", 7)
     new = Item(1, "title", "Ü" * 500, 1, "", "", 8)
     assert "é" in texts.of(old)

@@ -66,7 +66,7 @@ def test_a_user_erased_after_the_log_was_copied_is_erased_again(
         async with opened(storage) as again:
             assert again.journal.erased_again == ()
             assert await again.sums() == sums
-            assert await again.vault.erased() == {
+            assert await again.vault.tombstones() == {
                 "users/2": frozenset({fingerprint(keys["users/2"])})
             }
         assert len(await storage.lines()) == 4
@@ -198,7 +198,7 @@ def test_a_start_leaves_a_tombstone_of_every_user_erased_in_the_log(tmp_path: Pa
             await house.journal.execute(Erase(1))
         (tmp_path / "vault.sqlite").unlink()
         async with opened(storage) as house:
-            assert await house.vault.erased() == {"users/1": frozenset({UNKNOWN})}
+            assert await house.vault.tombstones() == {"users/1": frozenset({UNKNOWN})}
 
     asyncio.run(run())
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from eventapi.http.response import Headers, Reply
+from eventapi.http.response import Headers, Response
 from eventapi.server.cycle import BufferedTransport, Cycle
 
 
@@ -67,7 +67,7 @@ def written(
     return wire.written
 
 
-def messages_of(reply: Reply, method: str) -> list[dict[str, Any]]:
+def messages_of(reply: Response[Any], method: str) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -80,7 +80,7 @@ def messages_of(reply: Reply, method: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize(("status", "body"), [(200, b"{}"), (404, b'{"title":"x"}'), (204, b"")])
 def test_an_answer_of_known_length_is_one_write(method: str, status: int, body: bytes) -> None:
-    (answer,) = written(messages_of(Reply(status, [(b"a", b"b")], body), method), method)
+    (answer,) = written(messages_of(Response(status, [(b"a", b"b")], body), method), method)
     head, _, rest = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\na: b" in head

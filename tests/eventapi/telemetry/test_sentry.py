@@ -12,8 +12,7 @@ import pytest
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from eventapi.http.request import ApiRequest
-from eventapi.http.response import Reply
+from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
 from eventapi.telemetry.sentry import report_errors
 from events.errors import ConfigurationError
@@ -55,10 +54,9 @@ def reported(work: Callable[[], object]) -> RecordingTransport:
     return transport
 
 
-async def broken(request: ApiRequest) -> Reply:
-    """A handler that fails with an error that quotes personal values."""
-    body = await request.content()
-    local = f"{CANARY} {body!r} {request.scope['headers']}"
+def broken(*content: object) -> CreateItem:
+    """Fail with an error that quotes personal values."""
+    local = f"{CANARY} {content}"
     try:
         raise KeyError(local)
     except KeyError as error:
@@ -67,7 +65,7 @@ async def broken(request: ApiRequest) -> Reply:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(items, "create_item", broken)
+    monkeypatch.setattr(items, "CreateItem", broken)
     with Api() as api:
         yield api
 

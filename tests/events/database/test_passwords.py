@@ -8,12 +8,10 @@ import pytest
 
 from events.database.connection import Database
 from events.errors import ConfigurationError
-from tests.events.log_helpers import in_event_loop
 from tests.servers.postgresql import USER, PostgreSQL
 
 
-@in_event_loop
-async def test_a_password_may_stand_in_a_file(
+async def test_a_password_can_be_in_a_password_file(
     postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "passwords").write_text(f"127.0.0.1:{postgresql.port}:*:eventapi:a password\n")
@@ -26,11 +24,10 @@ async def test_a_password_may_stand_in_a_file(
 
 
 @pytest.mark.parametrize("password", ["S3c@ret/#?%41:&", '"\\ $x ü', "another password"])
-@in_event_loop
-async def test_a_password_of_any_characters_may_stand_in_the_environment(
+async def test_a_password_of_any_characters_can_be_in_the_environment(
     postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch, password: str
 ) -> None:
-    """deploy/compose/compose.yaml gives it so."""
+    """As deploy/compose/compose.yaml passes it."""
     postgresql.sql("DROP ROLE IF EXISTS awkward")
     postgresql.sql(f"CREATE ROLE awkward LOGIN PASSWORD '{password}'")
     postgresql.sql(f"GRANT {USER} TO awkward")

@@ -1,9 +1,9 @@
-"""A pooler that gives away connections between transactions is named at the start."""
+"""A pooler that shares connections between transactions is refused at the start."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,13 @@ from events.database.connection import Database
 from events.database.pooler import refusal_of_pooler
 from events.errors import ConfigurationError
 from tests.eventapi.cli.running import message_in, run
-from tests.events.log_helpers import append, everything, in_event_loop
-from tests.events.rows import opened
+from tests.events.log_helpers import append, read_all
+from tests.events.rows import open_sql_log
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
 
-# The drivers leave it to the collector to close what was cut off.
+# The drivers leave lost connections to the garbage collector.
 pytestmark = [
     pytest.mark.long,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -29,10 +29,10 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
-def test_a_pooler_that_does_not_keep_the_connection_is_refused(
+def test_a_pooler_in_transaction_or_statement_mode_is_refused(
     postgresql: PostgreSQL, tmp_path: Path, mode: str
 ) -> None:
-    """At once and in one message, though a start waits a minute for a database."""
+    """At once and in one message, although a start waits a minute for a database."""
     with serving(PgBouncer(postgresql.new_database(), mode)) as pooler:  # type: ignore[arg-type]
         for command in (("log", "show"), ("serve", "--port", "0", "--workers", "2")):
             ended = run(tmp_path, *command, EVENTAPI_LOG=pooler.url, EVENTAPI_LOG_LEVEL="error")
@@ -42,12 +42,12 @@ def test_a_pooler_that_does_not_keep_the_connection_is_refused(
             assert "unused" not in ended.err
 
 
-def test_a_pooler_that_refuses_the_settings_of_a_session_is_named(postgresql: PostgreSQL) -> None:
+async def test_a_pooler_that_refuses_session_settings_is_named(postgresql: PostgreSQL) -> None:
     with (
         serving(PgBouncer(postgresql.new_database(), "session", ignored="")) as pooler,
         pytest.raises(ConfigurationError, match=r"a connection pooler .* lock_timeout"),
     ):
-        asyncio.run(Database.open(pooler.url, patience=60))
+        await Database.open(pooler.url, patience=60)
 
 
 @pytest.fixture
@@ -56,31 +56,26 @@ def session_pooler(postgresql: PostgreSQL) -> Iterator[PgBouncer]:
         yield pooler
 
 
-@in_event_loop
-async def test_a_pooler_in_session_mode_is_no_trouble(
-    session_pooler: PgBouncer, tmp_path: Path
+async def test_a_pooler_in_session_mode_is_accepted(
+    session_pooler: PgBouncer, tmp_path: Path, cleanup: AsyncExitStack
 ) -> None:
-    log = await opened(session_pooler.url, tmp_path / "mark")
+    log = await open_sql_log(cleanup, session_pooler.url, tmp_path / "mark")
     lines = await append(log, 3)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
 
 
-@in_event_loop
-async def test_the_control_is_not_refused_and_loses_what_belongs_to_a_session(
+async def test_control_without_the_check_a_transaction_pooler_is_accepted(
     postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the check such a server starts."""
-
     async def nothing(*_: object) -> None:
         pass
 
     monkeypatch.setattr(database, "check_connection_is_own", nothing)
     with serving(PgBouncer(postgresql.new_database(), "transaction")) as pooler:
-        opened = await Database.open(pooler.url)
-        await opened.close()
+        await (await Database.open(pooler.url)).close()
 
 
-def test_errors_of_prepared_statements_are_those_of_a_pooler() -> None:
+def test_an_unknown_prepared_statement_is_reported_as_a_pooler() -> None:
     class _Error(Exception):
         sqlstate = "26000"
 

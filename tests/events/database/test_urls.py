@@ -1,4 +1,4 @@
-"""Addresses of databases: what is accepted can be connected to, and what is refused is not shown."""
+"""Addresses of databases: accepted ones can be used, refused ones are not shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADDRESSES = st.builds(
 @given(ADDRESSES)
 @example("postgresql://ev:S3c@ret@db/log")
 @example("postgresql:///log")
-def test_an_address_is_accepted_or_refused_without_any_part_of_it(url: str) -> None:
+def test_a_refusal_contains_no_part_of_the_address(url: str) -> None:
     fault = database_fault(url)
     if fault is None:
         assert str(Database(url))  # No connection is made.
@@ -34,3 +34,33 @@ def test_an_address_is_accepted_or_refused_without_any_part_of_it(url: str) -> N
     assert "QX" not in fault
     with pytest.raises(ConfigurationError, match=r"^EVENTAPI_LOG: "):
         Database(url)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        (
+            "postgresql://u:p@h:1/d?sslrootcert=x",
+            "only option of a postgresql:// address is sslmode",
+        ),
+        (
+            "postgresql://u:p@h:1/d?sslmode=require&sslmode=disable",
+            "is sslmode; give it at most once",
+        ),
+        ("mysql://u:p@h:1/d?ssl=true&ssl=true", "is ssl; give it at most once"),
+        ("mysql://u:p@h:1/d?sslmode=require", "only option of a mysql:// address is ssl"),
+        ("mysql://u:p@h:1/d?ssl=required", "the option ssl must be true"),
+        ("mysql://u:p@h:1/", "postgresql://USER"),
+        ("mysql://u:p@db..example:1/d", "postgresql://USER"),
+        ("postgresql://u:p@h:99999/d", "postgresql://USER"),
+    ],
+)
+def test_an_address_with_wrong_options_or_parts_is_refused(address: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Database(address)
+
+
+@pytest.mark.parametrize("address", ["oracle://x", "postgresql", "mysql+pymysql://x", "://"])
+def test_an_address_of_an_unknown_scheme_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://USER"):
+        Database(address)

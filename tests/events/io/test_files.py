@@ -1,4 +1,4 @@
-"""Modes and owners of files that are made, and the place of a file that is in use."""
+"""Modes and owners of new files, and the identity of open ones."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from events.io.files import (
     FileIdentity,
     make_directory,
     make_private,
-    not_a_file,
     open_or_make,
     write_durably,
+    wrong_kind_message,
 )
 
 NOBODY = 65_534
@@ -26,20 +26,20 @@ Make = Callable[[Path], object]
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A umask for the time of a test."""
+    """Set a umask for the time of a test."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
 
 
-def opened_new(path: Path, mode: int = 0o600) -> None:
-    """A file that is opened and was not there."""
+def create_by_opening(path: Path, mode: int = 0o600) -> None:
+    """Create a file by opening it."""
     os.close(open_or_make(path, os.O_RDWR, mode))
 
 
 MAKING: dict[str, tuple[Make, int]] = {
-    "open_or_make": (opened_new, 0o600),
-    "open_or_make with a mode": (lambda path: opened_new(path, 0o640), 0o640),
+    "open_or_make": (create_by_opening, 0o600),
+    "open_or_make with a mode": (lambda path: create_by_opening(path, 0o640), 0o640),
     "make_private": (lambda path: make_private(path, b"content"), 0o600),
     "write_durably": (lambda path: write_durably(path, b"content"), 0o600),
     "make_directory": (make_directory, 0o700),
@@ -49,7 +49,7 @@ MAKING: dict[str, tuple[Make, int]] = {
 
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("name", MAKING)
-def test_a_mode_is_set_and_not_left_to_the_umask(tmp_path: Path, name: str) -> None:
+def test_the_mode_of_a_new_file_does_not_depend_on_the_umask(tmp_path: Path, name: str) -> None:
     make, mode = MAKING[name]
     make(tmp_path / "made")
     assert S_IMODE((tmp_path / "made").stat().st_mode) == mode
@@ -58,7 +58,7 @@ def test_a_mode_is_set_and_not_left_to_the_umask(tmp_path: Path, name: str) -> N
 
 @pytest.mark.root
 @pytest.mark.parametrize("name", MAKING)
-def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path, name: str) -> None:
+def test_files_created_by_root_get_the_owner_of_their_directory(tmp_path: Path, name: str) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
     make, _ = MAKING[name]
     make(tmp_path / "made")
@@ -67,24 +67,24 @@ def test_what_root_makes_belongs_to_the_owner_of_its_directory(tmp_path: Path, n
 
 
 @pytest.mark.root
-def test_directories_above_are_given_away_as_well(tmp_path: Path) -> None:
+def test_parents_created_by_root_get_the_owner_of_their_directory(tmp_path: Path) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
     make_directory(tmp_path / "a" / "b" / "c")
     assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {NOBODY}
 
 
-def test_a_file_that_is_there_keeps_its_mode_content_and_owner(tmp_path: Path) -> None:
+def test_an_existing_file_keeps_its_mode_content_and_owner(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     path.write_bytes(b"content")
     path.chmod(0o640)
     before = path.stat()
-    opened_new(path)
+    create_by_opening(path)
     make_private(path, b"another")
     assert path.read_bytes() == b"content"
     assert (path.stat().st_mode, path.stat().st_uid) == (before.st_mode, before.st_uid)
 
 
-def test_a_temporary_file_of_a_dead_process_lends_nothing_to_the_next(tmp_path: Path) -> None:
+def test_a_left_over_temporary_file_does_not_affect_the_next_write(tmp_path: Path) -> None:
     left_behind = tmp_path / "file.tmp"
     left_behind.write_bytes(b"longer than the content")
     left_behind.chmod(0o666)
@@ -93,7 +93,7 @@ def test_a_temporary_file_of_a_dead_process_lends_nothing_to_the_next(tmp_path: 
     assert S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
 
 
-def test_a_link_to_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_link_without_a_target_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(OSError, match="symbolic link to a file that is not there"):
         open_or_make(tmp_path / "link", os.O_RDWR)
@@ -101,16 +101,16 @@ def test_a_link_to_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_the_cure_of_a_file_of_another_owner_is_a_command(tmp_path: Path) -> None:
+def test_the_hint_for_a_file_of_another_owner_is_a_command(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"")
-    assert files.cure(path, PermissionError(13, "Permission denied")) == ""
+    assert files.permission_hint(path, PermissionError(13, "Permission denied")) == ""
     os.chown(tmp_path, NOBODY, NOBODY)
-    told = files.cure(path, PermissionError(13, "Permission denied"))
-    assert told.endswith(f"chown --reference={tmp_path} {path}")
+    hint = files.permission_hint(path, PermissionError(13, "Permission denied"))
+    assert hint.endswith(f"chown --reference={tmp_path} {path}")
 
 
-# A file in use
+# Open files
 
 
 def _remove(path: Path) -> None:
@@ -146,30 +146,30 @@ def _replace_directory(path: Path) -> None:
         (_replace_directory, "was removed"),
     ],
 )
-def test_a_file_that_loses_its_name_is_noticed(
+def test_a_removed_or_replaced_file_is_noticed(
     tmp_path: Path, change: Callable[[Path], None], words: str
 ) -> None:
     path = tmp_path / "data" / "file"
     path.parent.mkdir()
     path.write_bytes(b"content")
     with path.open("rb") as file:
-        place = FileIdentity(path, os.fstat(file.fileno()))
-        assert place.loss() is None
+        identity = FileIdentity(path, os.fstat(file.fileno()))
+        assert identity.loss() is None
         change(path)
-        assert place.loss() == f"{path} {words}"
+        assert identity.loss() == f"{path} {words}"
 
 
-def test_a_file_behind_a_link_is_in_its_place(tmp_path: Path) -> None:
+def test_a_file_behind_a_link_is_not_reported_as_lost(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "link").symlink_to("file")
     with (tmp_path / "link").open("rb") as file:
         assert FileIdentity(tmp_path / "link", os.fstat(file.fileno())).loss() is None
 
 
-def test_a_file_made_while_it_is_checked_is_not_refused(
+def test_a_file_created_during_the_check_is_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process may make it right after the first question to the system."""
+    """Another process may create it right after the first call of stat."""
     path = tmp_path / "made meanwhile"
     stat = Path.stat
 
@@ -180,13 +180,15 @@ def test_a_file_made_while_it_is_checked_is_not_refused(
             path.touch()
 
     monkeypatch.setattr(Path, "stat", absent_once)
-    assert not_a_file(path) is None
-    assert not_a_file(path) is None
+    assert wrong_kind_message(path) is None
+    assert wrong_kind_message(path) is None
 
 
 @pytest.mark.parametrize(
     ("make", "kind"), [(Path.mkdir, "a directory"), (os.mkfifo, "no regular file")]
 )
-def test_what_is_no_file_is_named(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
+def test_a_directory_or_pipe_in_place_of_a_file_is_named(
+    tmp_path: Path, make: Callable[[Path], None], kind: str
+) -> None:
     make(tmp_path / "thing")
-    assert kind in str(not_a_file(tmp_path / "thing"))
+    assert kind in str(wrong_kind_message(tmp_path / "thing"))

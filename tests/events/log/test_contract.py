@@ -1,9 +1,10 @@
-"""What every log adapter does, from the prose of `events.log.port`."""
+"""The contract of `events.log.port`, which every adapter must satisfy."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -14,44 +15,41 @@ from events.codec import decode
 from events.errors import LogUnavailable
 from events.log.port import EventLog, Head
 from events.sealing import Keyring
-from tests.events.log_helpers import append, at_end, everything, in_event_loop, some_lines
+from tests.events.log_helpers import append, read_all, some_lines
 from tests.events.stores import DATABASES, KINDS, SERVERLESS, Store, new_store
 
 Open = Callable[[], Awaitable[EventLog]]
-"""Opens the one log of a test once more, as another process would where the adapter has any."""
+"""Opens the log of a test once more, as another process would if the adapter supports several."""
 
 
 @pytest.fixture(params=KINDS)
-def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """A way to open the log; whatever was opened is closed at the end."""
+def open_log(request: pytest.FixtureRequest, tmp_path: Path, cleanup: AsyncExitStack) -> Open:
+    """A function that opens the log; every opened one is closed when the test ends."""
     store = new_store(request.param, request, tmp_path)
 
-    async def open_and_note() -> EventLog:
+    async def open_once_more() -> EventLog:
         log = await store.open_log()
-        at_end(log.close)
+        cleanup.push_async_callback(log.close)
         return log
 
-    return open_and_note
+    return open_once_more
 
 
-@in_event_loop
 async def test_a_new_log_is_empty(open_log: Open) -> None:
     log = await open_log()
     assert log.position == 0
-    assert await everything(log) == []
+    assert await read_all(log) == []
     async with log.exclusive(1) as appender:
         assert appender.head == Head()
 
 
-@in_event_loop
 async def test_lines_are_read_as_they_were_appended_byte_for_byte(open_log: Open) -> None:
     log = await open_log()
     written = [line for count in (1, 3, 2) for line in await append(log, count)]
-    assert await everything(log) == written
+    assert await read_all(log) == written
     assert log.position == 6
 
 
-@in_event_loop
 async def test_the_head_is_the_last_record_appended(open_log: Open) -> None:
     log = await open_log()
     lines, head = some_lines(3)
@@ -62,27 +60,24 @@ async def test_the_head_is_the_last_record_appended(open_log: Open) -> None:
         assert appender.head == head
 
 
-@in_event_loop
-async def test_a_range_is_what_lies_behind_after_up_to_upto(open_log: Open) -> None:
+async def test_a_range_is_after_after_up_to_and_including_upto(open_log: Open) -> None:
     log = await open_log()
     lines = await append(log, 6)
     for after in range(-2, 9):
         for upto in (None, *range(9)):
             expected = lines[max(after, 0) : upto]
-            assert await everything(log, after, upto) == expected, (after, upto)
+            assert await read_all(log, after, upto) == expected, (after, upto)
 
 
-@in_event_loop
-async def test_a_range_of_a_log_of_many_chunks_is_found_from_anywhere(open_log: Open) -> None:
+async def test_any_range_of_a_long_log_is_read(open_log: Open) -> None:
     log = await open_log()
     lines = [line for _ in range(20) for line in await append(log, 50, size=1000)]
     other = await open_log()
     for after, upto in ((0, 1000), (999, 1000), (500, 501), (37, 731), (3, 4), (731, None)):
-        assert await everything(other, after, upto) == lines[after:upto]
+        assert await read_all(other, after, upto) == lines[after:upto]
 
 
-@in_event_loop
-async def test_no_run_of_a_read_is_empty(open_log: Open) -> None:
+async def test_a_read_yields_no_empty_run(open_log: Open) -> None:
     log = await open_log()
     await append(log, 300, size=3000)
     assert [run async for run in log.read(299)] != []
@@ -90,8 +85,7 @@ async def test_no_run_of_a_read_is_empty(open_log: Open) -> None:
     assert all([run async for run in log.read(150, 151)])
 
 
-@in_event_loop
-async def test_a_read_ends_at_the_head_of_its_beginning(open_log: Open) -> None:
+async def test_a_read_ends_at_the_head_of_the_time_of_its_call(open_log: Open) -> None:
     log = await open_log()
     lines = await append(log, 200, size=4000)
     reading = log.read()
@@ -102,7 +96,6 @@ async def test_a_read_ends_at_the_head_of_its_beginning(open_log: Open) -> None:
     assert read == lines
 
 
-@in_event_loop
 async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
     seen = set()
@@ -110,7 +103,7 @@ async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
     async def watch() -> None:
         while other.position < 100:
             seen.add(other.position)
-            assert len(await everything(other)) % 5 == 0
+            assert len(await read_all(other)) % 5 == 0
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())
@@ -122,8 +115,7 @@ async def test_an_append_becomes_visible_at_one_instant(open_log: Open) -> None:
     assert all(position % 5 == 0 for position in seen)
 
 
-@in_event_loop
-async def test_the_lock_holds_off_every_other_appender_until_its_timeout(open_log: Open) -> None:
+async def test_the_lock_excludes_every_other_appender_until_its_timeout(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
     async with log.exclusive(1):
         for waiting in (log, other):
@@ -133,22 +125,19 @@ async def test_the_lock_holds_off_every_other_appender_until_its_timeout(open_lo
     assert await append(other)
 
 
-@in_event_loop
-async def test_a_free_lock_needs_no_time(open_log: Open) -> None:
+async def test_a_free_lock_is_acquired_with_a_timeout_of_zero(open_log: Open) -> None:
     async with (await open_log()).exclusive(0) as appender:
         assert appender.head == Head()
 
 
-@in_event_loop
-async def test_readers_are_never_held_off(open_log: Open) -> None:
+async def test_the_lock_does_not_block_readers(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
     lines = await append(log, 2)
     async with log.exclusive(1):
-        assert await everything(other) == lines
+        assert await read_all(other) == lines
 
 
-@in_event_loop
-async def test_who_waited_finds_the_head_where_the_holder_left_it(open_log: Open) -> None:
+async def test_a_waiting_appender_gets_the_head_that_the_last_holder_left(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
 
     async def wait() -> int:
@@ -163,17 +152,15 @@ async def test_who_waited_finds_the_head_where_the_holder_left_it(open_log: Open
     assert await waiting == 4
 
 
-@in_event_loop
-async def test_writers_in_turn_make_one_dense_chain(open_log: Open) -> None:
+async def test_concurrent_appends_make_one_dense_chain(open_log: Open) -> None:
     logs = [await open_log() for _ in range(4)]
     written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(5)))
-    lines = await everything(logs[0])
+    lines = await read_all(logs[0])
     assert [record.position for record in decode(lines, Keyring())] == list(range(1, 41))
     assert sorted(lines) == sorted(line for lines in written for line in lines)
 
 
-@in_event_loop
-async def test_an_error_under_the_lock_frees_it_and_keeps_what_was_appended(
+async def test_an_error_under_the_lock_releases_it_and_keeps_the_appended_lines(
     open_log: Open,
 ) -> None:
     log, other = await open_log(), await open_log()
@@ -190,8 +177,7 @@ async def test_an_error_under_the_lock_frees_it_and_keeps_what_was_appended(
         assert appender.head == head
 
 
-@in_event_loop
-async def test_who_gives_up_waiting_leaves_the_lock_to_others(open_log: Open) -> None:
+async def test_a_cancelled_wait_leaves_the_lock_to_others(open_log: Open) -> None:
     log, other, third = await open_log(), await open_log(), await open_log()
     async with log.exclusive(1):
         waiting = [asyncio.create_task(append(waiter)) for waiter in (log, other)]
@@ -204,34 +190,32 @@ async def test_who_gives_up_waiting_leaves_the_lock_to_others(open_log: Open) ->
         assert appender.head == Head()
 
 
-@in_event_loop
-async def test_a_cancelled_append_is_wholly_there_or_not_at_all(open_log: Open) -> None:
+async def test_a_cancelled_append_is_complete_or_absent(open_log: Open) -> None:
     log, other = await open_log(), await open_log()
     lines = await append(log, 3)
-    for turns in range(4):
+    for delay in range(4):
         task = asyncio.create_task(append(log, 50, size=4000))
-        for _ in range(turns):
+        for _ in range(delay):
             await asyncio.sleep(0)
         task.cancel()
         (outcome,) = await asyncio.gather(task, return_exceptions=True)
         if isinstance(outcome, list):
             lines += outcome
-        assert await everything(other) == lines
+        assert await read_all(other) == lines
         assert other.position == len(lines)
         lines += await append(other, 2)
-    assert await everything(log) == lines
+    assert await read_all(log) == lines
 
 
-@in_event_loop
-async def test_another_opening_finds_all_that_was_appended(open_log: Open) -> None:
+async def test_a_log_opened_again_has_all_appended_lines(open_log: Open) -> None:
     log = await open_log()
     lines = await append(log, 7)
     other = await open_log()
     assert other.position == 7
-    assert await everything(other, 5) == lines[5:]
+    assert await read_all(other, 5) == lines[5:]
 
 
-TURNS = st.lists(
+STEPS = st.lists(
     st.one_of(
         st.integers(1, 4).map(lambda count: ("append", count, 0)),
         st.tuples(st.just("read"), st.integers(-1, 12), st.integers(-1, 12)),
@@ -241,39 +225,39 @@ TURNS = st.lists(
 )
 
 
-@given(turns=TURNS)
+@given(steps=STEPS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("kind", SERVERLESS)
-def test_any_turns_of_appending_and_reading_act_like_a_list(
+async def test_any_sequence_of_appends_and_reads_behaves_like_a_list(
     kind: str,
-    turns: list[tuple[str, int, int]],
+    steps: list[tuple[str, int, int]],
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    asyncio.run(_play(new_store(kind, request, tmp_path_factory.mktemp("log")), turns))
+    await _play(new_store(kind, request, tmp_path_factory.mktemp("log")), steps)
 
 
-@given(turns=TURNS)
+@given(steps=STEPS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @pytest.mark.parametrize("kind", DATABASES)
-def test_any_turns_with_a_database_act_like_a_list(
+async def test_any_sequence_with_a_database_behaves_like_a_list(
     kind: str,
-    turns: list[tuple[str, int, int]],
+    steps: list[tuple[str, int, int]],
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Of fewer, for each has a database of its own."""
-    asyncio.run(_play(new_store(kind, request, tmp_path_factory.mktemp("log")), turns))
+    """Fewer examples, because each needs a database of its own."""
+    await _play(new_store(kind, request, tmp_path_factory.mktemp("log")), steps)
 
 
-async def _play(store: Store, turns: list[tuple[str, int, int]]) -> None:
+async def _play(store: Store, steps: list[tuple[str, int, int]]) -> None:
     log, model = await store.open_log(), list[bytes]()
-    for turn, first, second in turns:
-        if turn == "append":
+    for step, first, second in steps:
+        if step == "append":
             model += await append(log, first)
-        elif turn == "read":
+        elif step == "read":
             expected = model[max(first, 0) : max(second, 0)]
-            assert await everything(log, first, second) == expected
+            assert await read_all(log, first, second) == expected
         else:
             await log.close()
             log = await store.open_log()

@@ -1,4 +1,4 @@
-"""Copying between any two logs: byte for byte, from where it was left, and never into another."""
+"""Copies between adapters: byte for byte, resumable, never into another log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from events.log.copy import copy
 from events.log.file.log import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
-from tests.events.log_helpers import everything, in_event_loop, some_lines
+from tests.events.log_helpers import read_all, some_lines
 
 LINES, HEAD = some_lines(12, size=100)
 
 
 @asynccontextmanager
 async def log_of(kind: str, path: Path, lines: list[bytes]) -> AsyncIterator[EventLog]:
-    """A log of an adapter, with these lines."""
+    """Open a log of an adapter that has these lines."""
     log: EventLog = JsonlLog(path) if kind == "jsonl" else MemoryLog()
     try:
         if lines:
@@ -40,36 +40,33 @@ def _hash_of(line: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("kinds", "had"), [*product(product(["jsonl", "memory"], repeat=2), [0, 5, 12])]
 )
-@in_event_loop
-async def test_the_copy_has_the_lines_byte_for_byte(
+async def test_a_copy_has_the_same_lines_and_resumes_a_partial_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, str], had: int
 ) -> None:
-    monkeypatch.setattr(copy_module, "_RUN_BYTES", 1_000)
+    monkeypatch.setattr(copy_module, "_BYTES_PER_APPEND", 1_000)
     reached: list[int] = []
     async with (
         log_of(kinds[0], tmp_path / "source", LINES) as source,
         log_of(kinds[1], tmp_path / "target", LINES[:had]) as target,
     ):
         assert await copy(source, target, 12, timeout=5, progress=reached.append) == 12 - had
-        assert await everything(target) == LINES
+        assert await read_all(target) == LINES
         assert reached == sorted(reached)
         assert await copy(source, target, 12, timeout=5) == 0
 
 
-@in_event_loop
-async def test_as_far_as_asked_and_no_further(tmp_path: Path) -> None:
+async def test_a_copy_ends_at_the_requested_position(tmp_path: Path) -> None:
     async with (
         log_of("memory", tmp_path, LINES) as source,
         log_of("jsonl", tmp_path / "target", []) as target,
     ):
         assert await copy(source, target, 7, timeout=5) == 7
-        assert await everything(target) == LINES[:7]
+        assert await read_all(target) == LINES[:7]
         with pytest.raises(DivergedLog, match="the copy has 7 events, the log only 6"):
             await copy(source, target, 6, timeout=5)
 
 
-@in_event_loop
-async def test_another_log_is_left_alone(tmp_path: Path) -> None:
+async def test_a_copy_into_another_log_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     others, _ = some_lines(5, size=90)
     async with (
         log_of("memory", tmp_path, LINES) as source,
@@ -77,10 +74,9 @@ async def test_another_log_is_left_alone(tmp_path: Path) -> None:
     ):
         with pytest.raises(DivergedLog, match="its event 5 is another one"):
             await copy(source, target, 12, timeout=5)
-        assert await everything(target) == others
+        assert await read_all(target) == others
 
 
-@in_event_loop
 async def test_a_broken_chain_is_not_copied(tmp_path: Path) -> None:
     broken = [*LINES[:5], LINES[5].replace(b"items/6", b"items/9"), *LINES[6:]]
     async with (
@@ -89,4 +85,4 @@ async def test_a_broken_chain_is_not_copied(tmp_path: Path) -> None:
     ):
         with pytest.raises(DamagedLog, match="position 6"):
             await copy(source, target, 12, timeout=5)
-        assert await everything(target) == LINES[:2]
+        assert await read_all(target) == LINES[:2]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from events.database import connection as database_module
 from events.database.connection import Database
+from events.database.tables import KEYS
 from events.errors import SigningSuspended
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.merkle import leaf_hash, root_of
@@ -18,7 +18,7 @@ from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.sql import SqlSigning
 from events.transparency.tree import Tree
 from tests.events.log_helpers import in_event_loop
-from tests.events.rows import Server, by
+from tests.events.rows import Server, with_port
 from tests.events.transparency.test_tree import LongLog
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
@@ -115,9 +115,7 @@ async def _seed(url: str) -> bytes:
     try:
         async with database.reading.connect() as connection:
             found = await connection.scalar(
-                database_module.KEYS.select()
-                .with_only_columns(database_module.KEYS.c.key)
-                .where(database_module.KEYS.c.subject == "log")
+                KEYS.select().with_only_columns(KEYS.c.key).where(KEYS.c.subject == "log")
             )
             assert isinstance(found, bytes)
             return found
@@ -193,7 +191,7 @@ async def test_control_a_row_that_does_not_know_its_writer_signs_in_a_loaded_dum
     async def anywhere(_: object) -> str:
         return ""
 
-    monkeypatch.setattr("events.transparency.signing.sql.transaction_of", anywhere)
+    monkeypatch.setattr("events.transparency.signing.sql.transaction_id", anywhere)
     url = postgresql.new_database()
     await signed(url, tmp_path / "1", 5)
     _rows_alone(postgresql, url)
@@ -215,7 +213,7 @@ async def test_a_row_whose_key_is_gone_signs_nothing(url: str, tmp_path: Path) -
     await signed(url, tmp_path / "1", 5)
     database = await Database.open(url)
     async with database.transaction() as connection:
-        await connection.execute(database_module.KEYS.delete())
+        await connection.execute(KEYS.delete())
     await database.close()
     await suspended(url, tmp_path / "fresh", 9, "is not here")
 
@@ -249,7 +247,7 @@ async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkp
         newest = await signed(primary.url, tmp_path / "1", 5)
         with serving(Standby(primary)) as standby:
             standby.promote()
-            url = by(primary.url, standby.port)
+            url = with_port(primary.url, standby.port)
             await suspended(url, tmp_path / "fresh", 9, COPIED)
             await shown(url, tmp_path / "fresh", 9, newest)
             assert TreeHead.of(await signed(url, tmp_path / "another", 9)).size == 9

@@ -1,9 +1,10 @@
-"""The vault in the database of the log: in one transaction with it, and what is left of a key."""
+"""The vault in the log's database: joint transactions, and erasure on the disk."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,25 @@ import pytest
 import sqlalchemy
 from sqlalchemy import text
 
-from events.database.connection import KEYS, Database
+from events.database.connection import Database
+from events.database.tables import KEYS
 from events.log.sql.log import SqlLog
 from events.vault.sql import SqlVault
-from tests.events.log_helpers import at_end, in_event_loop, some_lines
-from tests.events.rows import Server, opened, until
+from tests.events.log_helpers import some_lines
+from tests.events.rows import Server, open_database, open_sql_log, wait_until
 from tests.events.stores import Rows
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
 
-@in_event_loop
-async def test_a_key_is_there_with_the_lines_or_not_at_all(url: str, tmp_path: Path) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
+async def test_a_key_is_committed_with_its_lines_or_not_at_all(
+    url: str, tmp_path: Path, cleanup: AsyncExitStack
+) -> None:
+    database = await open_database(cleanup, url)
     log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
-    at_end(log.close)
+    cleanup.push_async_callback(log.close)
     other = await Rows(url, tmp_path).open_vault()
-    at_end(other.close)
+    cleanup.push_async_callback(other.close)
 
     async def put_and_fail() -> None:
         async with log.exclusive(1):
@@ -46,31 +48,29 @@ async def test_a_key_is_there_with_the_lines_or_not_at_all(url: str, tmp_path: P
         assert await other.all() == {"users/1": b"k" * 32}
 
 
-@in_event_loop
-async def test_a_key_put_under_the_lock_is_kept_though_nothing_is_appended(
-    url: str, tmp_path: Path
+async def test_a_key_stored_under_the_lock_is_committed_without_an_append(
+    url: str, tmp_path: Path, cleanup: AsyncExitStack
 ) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
+    database = await open_database(cleanup, url)
     log, vault = await SqlLog.open(database, tmp_path / "mark"), SqlVault(database)
-    at_end(log.close)
+    cleanup.push_async_callback(log.close)
     async with log.exclusive(1):
         await vault.put({"log": b"k" * 32})
     assert await vault.all() == {"log": b"k" * 32}
 
 
-@in_event_loop
-async def test_no_statement_has_more_keys_than_it_may(url: str) -> None:
-    """However many are put: a statement has only so long, and a log that moves has all its users'."""
-    database = await Database.open(url)
-    at_end(database.close)
+async def test_a_large_put_is_split_into_statements_of_500_keys(
+    url: str, cleanup: AsyncExitStack
+) -> None:
+    """Statements have a time limit, and a migration stores the keys of all users."""
+    database = await open_database(cleanup, url)
     vault = SqlVault(database)
     rows: list[int] = []
 
-    def note(*args: Any) -> None:
+    def record(*args: Any) -> None:
         rows.append(len(args[3]))
 
-    sqlalchemy.event.listen(database._writing.sync_engine, "before_cursor_execute", note)
+    sqlalchemy.event.listen(database.writing.sync_engine, "before_cursor_execute", record)
     old = {f"users/{number}": b"o" * 32 for number in range(600)}
     new = {f"users/{number}": b"n" * 32 for number in range(1_300)}
     await vault.put(old)
@@ -79,11 +79,11 @@ async def test_no_statement_has_more_keys_than_it_may(url: str) -> None:
     assert max(rows) == 500
 
 
-# What is left of a key
+# Erasure of keys on the disk
 
 
 def on_disk(server: Server, url: str, key: bytes) -> bool:
-    """Whether a key is in the file of the table, with all that was written to it."""
+    """Whether a key is in the file of the table, after everything was flushed to it."""
     name = url.rpartition("/")[2]
     if isinstance(server, PostgreSQL):
         file = server.sql("CHECKPOINT; SELECT pg_relation_filepath('eventapi_keys')", name)
@@ -93,26 +93,26 @@ def on_disk(server: Server, url: str, key: bytes) -> bool:
 
 
 @pytest.mark.long
-@in_event_loop
-async def test_a_destroyed_key_leaves_postgresql_once_nobody_may_see_it_any_more(
-    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_destroyed_key_leaves_postgresql_after_older_transactions_end(
+    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cleanup: AsyncExitStack
 ) -> None:
-    """A batch that is under way at another server may, and a vacuum then passes over it."""
-    monkeypatch.setattr(
-        "events.database.connection.IDLE_SECONDS", 600
-    )  # The batch stays under way.
+    """A vacuum keeps a row that the batch of another server may still see."""
+    monkeypatch.setattr("events.database.drivers.IDLE_SECONDS", 600)  # The batch stays under way.
     url, key = postgresql.new_database(), bytes(range(100, 132))
-    log, other = await opened(url, tmp_path / "log"), await opened(url, tmp_path / "other")
-    vault = SqlVault(log._database)
+    log, other = (
+        await open_sql_log(cleanup, url, tmp_path / "log"),
+        await open_sql_log(cleanup, url, tmp_path / "other"),
+    )
+    vault = SqlVault(log.database)
     await vault.put({"users/1": key})
     async with other.exclusive(1):
         await vault.destroy(["users/1"])
         assert on_disk(postgresql, url, key)
-    await until(lambda: not on_disk(postgresql, url, key))
+    await wait_until(lambda: not on_disk(postgresql, url, key))
 
 
-class Deleting(SqlVault):
-    """A planted bug: the row is deleted, and what becomes of its bytes is the database's to say."""
+class DeletingVault(SqlVault):
+    """A planted bug: the row is deleted instead of overwritten."""
 
     async def destroy(self, subjects: Collection[str]) -> None:
         async with self._database.transaction() as connection:
@@ -120,11 +120,10 @@ class Deleting(SqlVault):
 
 
 async def destroy_one(
-    kind: type[SqlVault], server: Server, url: str
+    cleanup: AsyncExitStack, kind: type[SqlVault], server: Server, url: str
 ) -> tuple[Callable[[], bool], Callable[[], bool]]:
-    """Destroy one of two keys; asks whether it, and the other, are on the disk."""
-    database = await Database.open(url)
-    at_end(database.close)
+    """Destroy one of two keys; return checks whether each is on the disk."""
+    database = await open_database(cleanup, url)
     vault = kind(database)
     gone, kept = random.randbytes(32), random.randbytes(32)
     await vault.put({"users/1": gone, "users/2": kept})
@@ -134,32 +133,32 @@ async def destroy_one(
     return lambda: on_disk(server, url, gone), lambda: on_disk(server, url, kept)
 
 
-@in_event_loop
-async def test_a_destroyed_key_leaves_the_file_of_the_table(server: Server, url: str) -> None:
-    is_there, is_kept = await destroy_one(SqlVault, server, url)
-    await until(lambda: not is_there())
+async def test_a_destroyed_key_leaves_the_file_of_the_table(
+    server: Server, url: str, cleanup: AsyncExitStack
+) -> None:
+    is_there, is_kept = await destroy_one(cleanup, SqlVault, server, url)
+    await wait_until(lambda: not is_there())
     assert is_kept()
 
 
-@in_event_loop
-async def test_control_a_key_whose_row_is_deleted_does_not(server: Server, url: str) -> None:
-    database = await Database.open(url)
-    at_end(database.close)
+async def test_control_a_deleted_row_leaves_the_key_in_the_file(
+    server: Server, url: str, cleanup: AsyncExitStack
+) -> None:
+    database = await open_database(cleanup, url)
     async with database.reading.connect() as older:
         if isinstance(server, MariaDB):
-            # Or the row is purged at a time that nobody knows.
+            # Otherwise the row may be purged at any time.
             await older.execute(text("START TRANSACTION WITH CONSISTENT SNAPSHOT"))
-        is_there, _ = await destroy_one(Deleting, server, url)
+        is_there, _ = await destroy_one(cleanup, DeletingVault, server, url)
         assert is_there()
 
 
-@in_event_loop
-async def test_control_a_key_that_is_overwritten_and_not_vacuumed_does_not(
-    postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+async def test_control_without_a_vacuum_the_key_stays_in_the_file(
+    postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch, cleanup: AsyncExitStack
 ) -> None:
-    async def no(_: Database) -> None:
+    async def skip(_: Database) -> None:
         pass
 
-    monkeypatch.setattr(Database, "vacuum", no)
-    is_there, _ = await destroy_one(SqlVault, postgresql, postgresql.new_database())
+    monkeypatch.setattr(Database, "vacuum", skip)
+    is_there, _ = await destroy_one(cleanup, SqlVault, postgresql, postgresql.new_database())
     assert is_there()

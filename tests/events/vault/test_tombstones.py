@@ -1,4 +1,4 @@
-"""Which subjects a vault's contents say are erased, and what a copy may bring back."""
+"""Which subjects of a vault are erased, and which keys a copy may bring back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.vault.tombstones import UNKNOWN, VaultContents, fingerprint, merged
+from events.vault.tombstones import UNKNOWN, VaultContents, fingerprint, merge
 
 ANN, BEN = b"a" * 32, b"b" * 32
 NOTHING = VaultContents()
 
 
 def contents(key: bytes | None, *fingerprints: bytes) -> VaultContents:
-    """The contents of a vault that has heard of one user."""
+    """Make the contents of a vault with one user."""
     tombstones = {"users/6": frozenset(fingerprints)} if fingerprints else {}
     return VaultContents({} if key is None else {"users/6": key}, tombstones)
 
@@ -32,7 +32,7 @@ def contents(key: bytes | None, *fingerprints: bytes) -> VaultContents:
         (contents(BEN, UNKNOWN), False),
     ],
     ids=[
-        "never heard of",
+        "unknown",
         "alive",
         "destroyed",
         "destroyed by an earlier version",
@@ -41,7 +41,9 @@ def contents(key: bytes | None, *fingerprints: bytes) -> VaultContents:
         "number used again after an earlier version",
     ],
 )
-def test_who_is_erased(vault: VaultContents, is_erased: bool) -> None:
+def test_a_subject_is_erased_if_its_only_key_is_destroyed(
+    vault: VaultContents, is_erased: bool
+) -> None:
     assert vault.erased == ({"users/6"} if is_erased else frozenset())
 
 
@@ -60,10 +62,10 @@ def test_who_is_erased(vault: VaultContents, is_erased: bool) -> None:
         (contents(None, UNKNOWN), contents(BEN, UNKNOWN), BEN),
     ],
 )
-def test_what_a_vault_has_after_it_took_in_a_copy(
+def test_a_merge_with_a_copy_keeps_the_right_key(
     own: VaultContents, copy: VaultContents, key: bytes | None
 ) -> None:
-    assert merged(own, copy).keys.get("users/6") == key
+    assert merge(own, copy).keys.get("users/6") == key
 
 
 _subjects = st.sampled_from(["users/1", "users/2"])
@@ -79,7 +81,7 @@ _vaults = st.builds(VaultContents, st.dictionaries(_subjects, _keys), _tombstone
 def test_law_a_merge_forgets_no_tombstone_and_brings_back_no_destroyed_key(
     own: VaultContents, copy: VaultContents
 ) -> None:
-    both = merged(own, copy)
+    both = merge(own, copy)
     for vault in (own, copy):
         for subject, fingerprints in vault.tombstones.items():
             assert fingerprints <= both.tombstones[subject]
@@ -89,8 +91,8 @@ def test_law_a_merge_forgets_no_tombstone_and_brings_back_no_destroyed_key(
 
 
 @given(_vaults)
-def test_law_a_merge_with_nothing_new_changes_who_is_erased_in_nothing(
+def test_law_a_merge_with_nothing_new_changes_no_erasure(
     vault: VaultContents,
 ) -> None:
-    for both in (merged(vault, NOTHING), merged(NOTHING, vault), merged(vault, vault)):
+    for both in (merge(vault, NOTHING), merge(NOTHING, vault), merge(vault, vault)):
         assert both.erased == vault.erased

@@ -20,7 +20,7 @@ from events.verification import scan as scan_module
 from events.verification import verify as verify_module
 from events.verification.scan import ScanOptions, scan
 from events.verification.verify import Report, verify
-from tests.events.log_helpers import joined, publish
+from tests.events.log_helpers import file_bytes, publish
 
 STRETCH = 2_000
 """Of bytes: a few lines."""
@@ -67,7 +67,7 @@ def _mutations(draw: st.DrawFn, content: bytes) -> bytes:
 def _cases(draw: st.DrawFn) -> tuple[Written, bytes, int, list[str], bool]:
     """A log, what became of its bytes, a checkpoint's size, lost keys, and whether it is marked."""
     written = write(draw(sound_histories()))
-    content = draw(_mutations(joined(written.lines)))
+    content = draw(_mutations(file_bytes(written.lines)))
     size = draw(st.integers(0, len(written.lines)))
     lost = draw(st.lists(st.sampled_from(sorted(written.keys)))) if written.keys else []
     return written, content, size, lost, draw(st.booleans())
@@ -96,7 +96,7 @@ def test_law_what_is_found_is_what_looking_at_every_line_finds(
 
 def _log(path: Path, events: int = 60) -> list[bytes]:
     written = write(registered(number, f"user{number}") for number in range(1, events + 1))
-    path.write_bytes(joined(written.lines))
+    path.write_bytes(file_bytes(written.lines))
     return written.lines
 
 
@@ -159,9 +159,9 @@ def test_control_what_the_fast_look_leaves_out_hides_damage(
     written = write(registered(number, f"user{number}") for number in range(1, 61))
     keys = dict(written.keys)
     if broken == "check_link":
-        path.write_bytes(joined(written.lines).replace(b"operator/t", b"operator/r"))
+        path.write_bytes(file_bytes(written.lines).replace(b"operator/t", b"operator/r"))
     else:
-        path.write_bytes(joined(written.lines))
+        path.write_bytes(file_bytes(written.lines))
         keys["users/31"] = bytes(32)
     assert not verify(path, keys=keys, processes=1).ok
     monkeypatch.setattr(scan_module, broken, believed)

@@ -20,17 +20,17 @@ from events.verification.verify import MAX_FINDINGS, Finding, Kind, Report, veri
 from tests.events.log_helpers import (
     EMPTY,
     append,
-    everything,
+    file_bytes,
     in_event_loop,
-    joined,
     mark_of,
-    opened,
+    open_file_log,
     publish,
+    read_all,
     some_lines,
 )
 
 LINES, HEAD = some_lines(12)
-SIZE = len(joined(LINES))
+SIZE = len(file_bytes(LINES))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 
 def _offset(count: int) -> int:
     """Where the line after so many begins."""
-    return len(joined(LINES[:count]))
+    return len(file_bytes(LINES[:count]))
 
 
 def _places(report: Report) -> list[tuple[Kind, int, int]]:
@@ -79,7 +79,7 @@ def _head(count: int) -> Head:
 def test_a_whole_log_is_ok(path: Path, count: int, marked: bool) -> None:
     if marked:
         publish(path, LINES[:count], _head(count))
-    report = _verify(path, joined(LINES[:count]))
+    report = _verify(path, file_bytes(LINES[:count]))
     assert report.ok
     assert (report.lines, report.bytes, report.marked) == (count, _offset(count), marked)
     assert report.head.position == count
@@ -88,7 +88,7 @@ def test_a_whole_log_is_ok(path: Path, count: int, marked: bool) -> None:
 
 
 def test_it_tells_how_far_it_is(path: Path) -> None:
-    path.write_bytes(joined(LINES))
+    path.write_bytes(file_bytes(LINES))
     reached: list[int] = []
     verify(path, progress=reached.append)
     assert reached == sorted(reached)
@@ -102,11 +102,11 @@ def test_a_log_that_is_not_there_is_no_report(path: Path) -> None:
 
 @in_event_loop
 async def test_it_judges_a_log_that_a_server_appends_to(path: Path) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         for _ in range(30):
             await append(log, 3)
             assert verify(path).ok
-        assert verify(path).lines == len(await everything(log)) == 90
+        assert verify(path).lines == len(await read_all(log)) == 90
 
 
 def test_what_is_published_while_it_looks_is_not_missing(
@@ -115,20 +115,20 @@ def test_what_is_published_while_it_looks_is_not_missing(
     """The size of the file and the mark are not seen at one moment."""
 
     def look(mark: Path) -> CommitPoint:
-        path.write_bytes(joined(LINES))
+        path.write_bytes(file_bytes(LINES))
         publish(path, LINES, HEAD)
         return read_commit_point(mark)
 
     publish(path, LINES[:5], _head(5))
     monkeypatch.setattr(verify_module, "read_commit_point", look)
-    report = _verify(path, joined(LINES[:5]))
+    report = _verify(path, file_bytes(LINES[:5]))
     assert (report.findings, report.lines, report.bytes) == ([], 12, SIZE)
 
 
 @pytest.mark.parametrize("published", [0, 12])
 def test_it_writes_makes_and_locks_nothing(path: Path, published: int) -> None:
     publish(path, LINES[:published], _head(published))
-    path.write_bytes(joined(LINES) + b"torn")
+    path.write_bytes(file_bytes(LINES) + b"torn")
     for file in path.parent.iterdir():
         file.chmod(0o400)
 
@@ -147,17 +147,17 @@ def test_it_writes_makes_and_locks_nothing(path: Path, published: int) -> None:
 # Past the mark
 
 
-@pytest.mark.parametrize("tail", [b"torn", LINES[10], joined(LINES[10:]), b"\0" * 5000, b"\n"])
+@pytest.mark.parametrize("tail", [b"torn", LINES[10], file_bytes(LINES[10:]), b"\0" * 5000, b"\n"])
 def test_what_stands_past_the_mark_is_told_and_is_no_damage(path: Path, tail: bytes) -> None:
     publish(path, LINES[:10], _head(10))
-    report = _verify(path, joined(LINES[:10]) + tail)
+    report = _verify(path, file_bytes(LINES[:10]) + tail)
     assert _places(report) == [("torn-tail", 11, _offset(10))]
     assert (report.ok, report.lines, report.bytes) == (True, 10, _offset(10))
 
 
 @pytest.mark.parametrize("tail", [b"torn", LINES[10], b"\0" * 5000])
 def test_without_a_mark_a_torn_tail_is_an_incomplete_copy(path: Path, tail: bytes) -> None:
-    report = _verify(path, joined(LINES[:10]) + tail)
+    report = _verify(path, file_bytes(LINES[:10]) + tail)
     assert _places(report) == [("torn-tail", 11, _offset(10))]
     assert (report.ok, report.lines) == (False, 10)
 
@@ -168,7 +168,7 @@ def test_without_a_mark_a_torn_tail_is_an_incomplete_copy(path: Path, tail: byte
 @pytest.mark.parametrize("marked", [False, True])
 def test_any_flipped_bit_is_found_at_its_line_and_nowhere_else(path: Path, marked: bool) -> None:
     """But for a digit of an id, which may look like a gap: then too, it is that line."""
-    content = joined(LINES[:3])
+    content = file_bytes(LINES[:3])
     if marked:
         publish(path, LINES[:3], _head(3))
     for byte, bit in product(range(len(content) - 1), (0, 3, 5)):
@@ -181,7 +181,7 @@ def test_any_flipped_bit_is_found_at_its_line_and_nowhere_else(path: Path, marke
 
 
 def test_a_flipped_last_newline_is_damage_below_the_mark_and_torn_without_one(path: Path) -> None:
-    content = joined(LINES)[:-1] + b"\x0b"
+    content = file_bytes(LINES)[:-1] + b"\x0b"
     assert _places(_verify(path, content)) == [("torn-tail", 12, _offset(11))]
     publish(path, LINES, HEAD)
     assert _places(_verify(path, content)) == [("damaged", 12, _offset(11))]
@@ -199,7 +199,7 @@ def test_every_damage_is_listed_however_many_lie_together(path: Path) -> None:
 
 def test_after_a_line_of_which_nothing_is_left_the_next_whole_one_is_believed(path: Path) -> None:
     for rubbish in (b"\0" * len(LINES[4]), b"", b"{}", LINES[4][:50], b"x" * 100):
-        content = joined([*LINES[:4], rubbish, *LINES[5:]])
+        content = file_bytes([*LINES[:4], rubbish, *LINES[5:]])
         report = _verify(path, content)
         assert _places(report) == [("damaged", 5, _offset(4))]
         assert (report.lines, report.head.position) == (11, 12)
@@ -209,7 +209,7 @@ def test_a_line_that_is_too_long_is_not_read_into_memory_and_the_next_are_judged
     path: Path,
 ) -> None:
     long = b"x" * (3 * MAX_LINE_BYTES)
-    report = _verify(path, joined([*LINES[:4], long, *LINES[5:]]))
+    report = _verify(path, file_bytes([*LINES[:4], long, *LINES[5:]]))
     (finding,) = report.findings
     assert finding == Finding("damaged", 5, _offset(4), "it is longer than 65535 bytes")
     assert report.head.position == 12
@@ -243,8 +243,8 @@ def test_lines_that_are_missing_are_a_gap_and_doubled_ones_damage(
     path: Path, order: Sequence[int], expected: list[tuple[Kind, int, int]]
 ) -> None:
     lines = [LINES[number] for number in order]
-    report = _verify(path, joined(lines))
-    offsets = [(kind, position, len(joined(lines[:at]))) for kind, position, at in expected]
+    report = _verify(path, file_bytes(lines))
+    offsets = [(kind, position, len(file_bytes(lines[:at]))) for kind, position, at in expected]
     assert _places(report) == offsets
     assert report.head.position == order[-1] + 1
 
@@ -265,8 +265,8 @@ def test_an_event_of_a_newer_version_is_told_apart_from_damage(
     path: Path, change: dict[str, object]
 ) -> None:
     lines = _chained({}, {}, change, {}, {})
-    report = _verify(path, joined(lines))
-    assert _places(report) == [("unknown-event", 3, len(joined(lines[:2])))]
+    report = _verify(path, file_bytes(lines))
+    assert _places(report) == [("unknown-event", 3, len(file_bytes(lines[:2])))]
     assert (report.ok, report.lines) == (False, 5)
 
 
@@ -288,9 +288,9 @@ def test_a_line_that_contradicts_the_ones_before_it_is_found(
     path: Path, change: dict[str, object]
 ) -> None:
     lines = _chained({}, {}, change)
-    (finding,) = _verify(path, joined(lines)).findings
+    (finding,) = _verify(path, file_bytes(lines)).findings
     assert finding.kind in {"damaged", "gap"}
-    assert (finding.position, finding.offset) == (3, len(joined(lines[:2])))
+    assert (finding.position, finding.offset) == (3, len(file_bytes(lines[:2])))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_what_is_wrong_with_a_line_of_no_place_is_told_in_words(
     path: Path, old: bytes, new: bytes
 ) -> None:
     lines = [*LINES[:2], LINES[2].replace(old, new), *LINES[3:]]
-    (finding,) = _verify(path, joined(lines)).findings
+    (finding,) = _verify(path, file_bytes(lines)).findings
     assert (finding.kind, finding.position) == ("damaged", 3)
     assert finding.detail == "its id is no number, or its hash no hash"
 
@@ -308,7 +308,7 @@ def test_what_is_wrong_with_a_line_of_no_place_is_told_in_words(
 def test_control_a_chain_that_is_not_looked_at_hides_damage(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damaged = joined(LINES).replace(b"items/5", b"items/6")
+    damaged = file_bytes(LINES).replace(b"items/5", b"items/6")
     assert not _verify(path, damaged).ok
     real = verify_module._Check._accept
 
@@ -325,7 +325,7 @@ def test_control_a_chain_that_is_not_looked_at_hides_damage(
 @pytest.mark.parametrize("size", [0, 5, SIZE // 2, SIZE - 1])
 def test_a_file_shorter_than_its_mark_misses_events(path: Path, size: int) -> None:
     publish(path, LINES, HEAD)
-    content = joined(LINES)[:size]
+    content = file_bytes(LINES)[:size]
     report = _verify(path, content)
     assert _places(report) == [("missing", content.count(b"\n") + 1, size)]
     assert not report.ok
@@ -333,14 +333,14 @@ def test_a_file_shorter_than_its_mark_misses_events(path: Path, size: int) -> No
 
 def test_a_mark_of_another_log_is_found(path: Path) -> None:
     publish(path, LINES, Head(12, b"x" * 32))
-    report = _verify(path, joined(LINES))
+    report = _verify(path, file_bytes(LINES))
     assert _places(report) == [("mark", 12, SIZE)]
     assert not report.ok
 
 
 def test_a_chain_that_was_written_anew_is_betrayed_by_the_mark(path: Path) -> None:
     publish(path, LINES, HEAD)
-    report = _verify(path, joined(_chained(*[{}] * 11, {"subject": "items/13"})))
+    report = _verify(path, file_bytes(_chained(*[{}] * 11, {"subject": "items/13"})))
     assert _places(report) == [("mark", 12, SIZE)]
 
 
@@ -349,6 +349,6 @@ def test_a_mark_that_is_no_mark_is_found_and_the_log_judged_without_it(
     path: Path, page: bytes
 ) -> None:
     mark_of(path).write_bytes(page)
-    report = _verify(path, joined(LINES))
+    report = _verify(path, file_bytes(LINES))
     assert _places(report) == [("mark", 0, 0)]
     assert (report.ok, report.marked, report.lines) == (False, False, 12)

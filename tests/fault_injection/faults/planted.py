@@ -45,7 +45,7 @@ _SIMULATED: Sequence[str] = (
 
 PLANTED: Mapping[str, Bug] = {
     "take a short write for a whole one": instead(JsonlLog, "_write_all", _write_once),
-    "tell an error as it comes": instead(JsonlLog, "_refuse", _refuse_as_it_is),
+    "tell an error as it comes": instead(JsonlLog, "_raise_refusal", _refuse_as_it_is),
     "write without the key": instead(SqliteVault, "put", _put_perhaps),
     **{name: planted.PLANTED[name] for name in _SIMULATED},
 }

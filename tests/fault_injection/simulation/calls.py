@@ -19,8 +19,8 @@ from types import SimpleNamespace
 from eventapi.tasks import snapshots as snapshotting
 from events.io import files
 from events.log.file import commit_index as mark
+from events.log.file import lines, lock, reserve
 from events.log.file import log as jsonl
-from events.log.file import reserve
 from projections import snapshots
 from tests.fault_injection.simulation.disk import File, Folder, Node
 from tests.fault_injection.simulation.loop import Executor
@@ -316,15 +316,18 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (files, "os"): calls,
         (files, "secrets"): tokens,
         (jsonl, "os"): calls,
-        (jsonl, "fcntl"): fcntl,
         (jsonl, "time"): time,
         (jsonl, "open"): calls.open_file,
-        (jsonl, "aiofiles"): SimpleNamespace(open=calls.open_async),
         (jsonl, "ThreadPoolExecutor"): Executor,
-        (jsonl, "_SMALL_BYTES"): pieces * 2,
-        (jsonl, "CHUNK_BYTES"): pieces,
-        (jsonl, "PIECE_BYTES"): max(pieces // 3, 1),
-        (jsonl, "_INDEX_EVERY"): 4,
+        (jsonl, "BYTES_PER_READ"): pieces,
+        (lock, "fcntl"): fcntl,
+        (lock, "time"): time,
+        (lines, "os"): calls,
+        (lines, "aiofiles"): SimpleNamespace(open=calls.open_async),
+        (lines, "INLINE_READ_BYTES"): pieces * 2,
+        (lines, "BYTES_PER_READ"): pieces,
+        (lines, "BYTES_PER_RUN"): max(pieces // 3, 1),
+        (lines, "POSITIONS_PER_INDEX_ENTRY"): 4,
         (reserve, "os"): calls,
         (reserve, "RESERVE_BYTES"): 16,
         (snapshots, "fcntl"): fcntl,

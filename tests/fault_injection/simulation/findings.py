@@ -26,7 +26,7 @@ from tests.fault_injection.simulation.paths import lookup
 _WORDS = struct.Struct("<QQQ")
 
 _recover = JsonlLog._recover
-_make_mark = mark._make
+_make_mark = mark._create
 _newest = snapshots.Snapshots.newest
 _opened = snapshots._opened
 _stands_on = replay._stands_on
@@ -39,7 +39,7 @@ def findings(machine: Machine) -> Iterator[None]:
     counts = machine.counts
 
     def recover(log: JsonlLog) -> None:
-        found = _found(machine, is_first=not log._is_settled)
+        found = _found(machine, is_first=not log._has_recovered)
         _recover(log)
         for kind in found:
             counts[f"found: {kind}"] += 1
@@ -79,7 +79,7 @@ def findings(machine: Machine) -> Iterator[None]:
     with ExitStack() as stack:
         for place, name, counted in (
             (JsonlLog, "_recover", recover),
-            (mark, "_make", make_mark),
+            (mark, "_create", make_mark),
             (snapshots.Snapshots, "newest", newest),
             (snapshots, "_opened", opened),
             (replay, "_stands_on", stands_on),
@@ -95,7 +95,7 @@ def _found(machine: Machine, *, is_first: bool) -> list[str]:
     if not isinstance(log, File) or not isinstance(page, File):
         return []
     position, fence, recovered = _WORDS.unpack_from(page.cache)
-    published = max(mark._slots(bytes(page.cache)), key=lambda slot: slot.head.position)
+    published = max(mark._read_slots(bytes(page.cache)), key=lambda slot: slot.head.position)
     found = []
     if position != published.head.position:
         found.append("a word behind its slot")

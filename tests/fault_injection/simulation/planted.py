@@ -16,8 +16,8 @@ import msgspec
 
 from eventapi.journal import batch, journal
 from events.io import files
+from events.log.file import lock, recovery
 from events.log.file import log as jsonl
-from events.log.file import recovery
 from events.log.file.commit_index import CommitIndex, CommitPoint
 from events.log.file.log import JsonlLog
 from events.log.port import Head
@@ -76,8 +76,8 @@ def _publish_early(log: JsonlLog, data: bytes) -> None:
     log._write_all(data, log._offset)
     lines = data.split(b"\n")[:-1]
     digest = bytes.fromhex(lines[-1][-66:-2].decode())
-    log._mark.publish(log._offset + len(data), Head(log.head.position + len(lines), digest))
-    with log._fencing():
+    log._commit_index.publish(log._offset + len(data), Head(log.head.position + len(lines), digest))
+    with log._fence_on_error():
         _calls().fdatasync(log._file)
 
 
@@ -114,19 +114,19 @@ def _recover_by_the_lines(log: JsonlLog) -> None:
 
 def _cut_to_the_mark(log: JsonlLog, published: CommitPoint, size: int) -> CommitPoint:
     """What stands past the mark was never acknowledged, or so one thinks."""
-    log._cut(published.offset, size)
+    log._cut_tail(published.offset, size)
     return published
 
 
 def _cut_below_the_mark(log: JsonlLog, published: CommitPoint, size: int) -> CommitPoint:
     """One line too many, for good measure."""
-    log._cut(max(published.offset - 300, 0), size)
+    log._cut_tail(max(published.offset - 300, 0), size)
     return published
 
 
 def _line_by_line(line: bytes, head: Head) -> tuple[Head, int]:
     """Lines that stand or fall together do not know of each other."""
-    return _real_continues(line, head)[0], 0
+    return _real_extend(line, head)[0], 0
 
 
 def _recovered_unsynced(mark: CommitIndex) -> None:
@@ -172,7 +172,7 @@ def _drop_the_fence() -> Iterator[None]:
     """After a failed sync somebody else syncs what is in the cache; one guard alone is enough."""
     with (
         mock.patch.object(CommitIndex, "raise_fence", nothing),
-        mock.patch.object(JsonlLog, "_renew", nothing),
+        mock.patch.object(JsonlLog, "_rewrite", nothing),
     ):
         yield
 
@@ -244,7 +244,7 @@ async def _append_and_go(
     data = b"\n".join((*lines, b""))
     await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
     log._offset, log.head = log._offset + len(data), head
-    log._mark.publish(log._offset, head)
+    log._commit_index.publish(log._offset, head)
 
 
 def _answer_who_is_gone(wish: batch.PendingWrite, answer: Any) -> None:
@@ -271,7 +271,7 @@ def _ignore_directory_syncs() -> Iterator[None]:
         yield
 
 
-_real_continues = recovery._continues
+_real_extend = recovery._extend
 _real_catch_up = journal.Journal._catch_up
 _real_newest = Snapshots.newest
 _real_fulfil = World.fulfil
@@ -290,12 +290,12 @@ PLANTED: Mapping[str, Bug] = {
     "lose the draft": instead(State, "stage", lambda state: state),
     "read what is at hand": instead(journal.Journal, "state", _stale_state),
     "use a position twice": _reuse_numbers,
-    "take no lock": instead(jsonl, "_locked", lambda _: True),
+    "take no lock": instead(lock, "_try_lock", lambda _: True),
     "do not recover": instead(JsonlLog, "_recover", _recover_by_the_lines),
     "cut all that is past the mark": instead(JsonlLog, "_adopt_tail", _cut_to_the_mark),
     "cut below the mark": instead(JsonlLog, "_adopt_tail", _cut_below_the_mark),
-    "forget that lines stand together": instead(recovery, "_continues", _line_by_line),
-    "trust the cache of the dead": instead(JsonlLog, "_renew", nothing),
+    "forget that lines stand together": instead(recovery, "_extend", _line_by_line),
+    "trust the cache of the dead": instead(JsonlLog, "_rewrite", nothing),
     "refuse a batch with a hole": instead(recovery, "_is_of_batch", lambda *_: False),
     "do not sync what was cleaned up": instead(CommitIndex, "set_recovered", _recovered_unsynced),
     "forget the receipts": instead(IdempotencyRecords, "add", nothing),

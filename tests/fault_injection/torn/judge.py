@@ -10,7 +10,7 @@ from events.codec import decode
 from events.errors import DamagedLog
 from events.log.file.recovery import recover_tail
 from events.sealing import Keyring
-from tests.events.log_helpers import everything, mark_of, opened, publish, recover
+from tests.events.log_helpers import mark_of, open_file_log, publish, read_all, recover
 from tests.fault_injection.torn.history import History, Verdict
 
 
@@ -38,13 +38,13 @@ def judged_as_file(path: Path, history: History, content: bytes, marked: int) ->
 
     async def look() -> Verdict:
         try:
-            async with opened(path) as log:
+            async with open_file_log(path) as log:
                 try:
                     head = await recover(log)
                 except DamagedLog:
                     assert path.read_bytes() == content, "what is refused is not to be changed"
                     raise
-                decode(await everything(log), Keyring())
+                decode(await read_all(log), Keyring())
         except DamagedLog:
             return Verdict("damaged")
         left = path.read_bytes()

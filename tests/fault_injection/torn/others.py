@@ -29,7 +29,7 @@ def mark_cases(path: Path, history: History, stride: int) -> Iterator[tuple[Verd
     page.close()
     whole = path.read_bytes()
     newest = whole.index(history.heads[count].hash) - HASH_AT
-    with mock.patch.object(mark, "_TRIES", 2), mock.patch.object(mark.time, "sleep"):  # type: ignore[attr-defined]  # the module's own
+    with mock.patch.object(mark, "_READ_ATTEMPTS", 2), mock.patch.object(mark.time, "sleep"):  # type: ignore[attr-defined]  # the module's own
         for bit in range(0, len(whole) * 8, stride):
             content = bytearray(whole)
             content[bit // 8] ^= 1 << bit % 8

@@ -53,7 +53,7 @@ def test_a_snapshot_is_believed_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_control_a_recovery_that_cuts_whatever_is_broken_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recovery, "_record", lambda _: None)
+    monkeypatch.setattr(recovery, "_parse_anywhere", lambda _: None)
     assert tallied(of_log(_history(), CASES["a record deleted"], STRIDE))["wrong"]
 
 

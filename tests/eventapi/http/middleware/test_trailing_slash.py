@@ -74,7 +74,7 @@ def test_a_redirect_never_leads_to_another_server(ann: Caller, path: str) -> Non
 def test_control_without_the_check_an_empty_id_ends_all_sessions(
     new_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "trailing_slash_reply", lambda scope: None)
+    monkeypatch.setattr(edge, "trailing_slash_response", lambda scope: None)
     ann = new_api.caller()
     assert ann.request("DELETE", "/auth/sessions/").status_code == 204
     assert ann.get("/auth/me").status_code == 401

@@ -163,7 +163,7 @@ def test_running_out_of_memory_is_an_overload(
 
     monkeypatch.setattr(History, "records", no_memory)
     monkeypatch.setattr(History, "items_at", no_memory)
-    monkeypatch.setattr("eventapi.http.listing._listed", none_either)
+    monkeypatch.setattr("eventapi.http.routes.listing._listed", none_either)
     answer = long.caller.get(path.format(number=long.number))
     assert_problem(answer, 503, "overloaded")
     assert answer.headers["retry-after"]

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from litestar import Litestar
 from litestar.types import Message, Receive, Scope, Send
 from prometheus_client.exposition import generate_latest
 
@@ -111,7 +111,8 @@ def test_an_answer_is_counted_before_anybody_can_have_it() -> None:
     scope: Any = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/metrics"}
     scope |= {"raw_path": b"/metrics", "query_string": b"", "headers": [(b"host", b"here")]}
     scope |= {"scheme": "http", "client": ("127.0.0.1", 1)}
-    edge = EdgeMiddleware(app, [observe], RateLimiter(quiet_settings()))
+    limiter = RateLimiter(quiet_settings(), *[mock.Mock()] * 3)
+    edge = EdgeMiddleware(app, [observe], lambda: limiter)
     asyncio.run(edge(scope, receive, send))
     assert seen == [("sent", 0), ("sent", 1), ("told", 200), ("sent", 3)]
 
@@ -435,17 +436,7 @@ def test_a_server_whose_numbers_cannot_be_kept_serves_on(
 
 def routes() -> Iterator[tuple[str, str]]:
     """Every method and template that the app answers."""
-    made: list[Litestar] = []
-
-    class Noted(Litestar):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("eventapi.app.Litestar", Noted)
-        create_app(quiet_settings())
-    for route in made[0].routes:
+    for route in create_app(quiet_settings()).routes:
         for method in getattr(route, "methods", ()):
             yield method, getattr(route, "path_format", route.path)
 

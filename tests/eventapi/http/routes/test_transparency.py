@@ -161,7 +161,7 @@ def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
     def opened(settings: Settings, log: EventLog, parts: Overrides) -> Checkpoints:
         return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
 
-    monkeypatch.setattr("eventapi.app.checkpoints_of", opened)
+    monkeypatch.setattr("eventapi.bootstrap.services.checkpoints_of", opened)
     with Api() as api:
         for path in ("/log/key", "/log/checkpoint", "/log/consistency/0"):
             answer = api.request("GET", path)
@@ -187,7 +187,7 @@ def test_a_log_that_contradicts_its_checkpoint_goes_on_and_signs_nothing(
     def opened(settings: Settings, log: EventLog, parts: Overrides) -> Checkpoints:
         return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
 
-    monkeypatch.setattr("eventapi.app.checkpoints_of", opened)
+    monkeypatch.setattr("eventapi.bootstrap.services.checkpoints_of", opened)
     with Api() as api:
         api.caller("ann").create()
         caplog.clear()
@@ -209,7 +209,7 @@ def test_the_newest_cosigned_checkpoint_can_be_read(
         found.append(Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl")))
         return found[-1]
 
-    monkeypatch.setattr("eventapi.app.checkpoints_of", opened)
+    monkeypatch.setattr("eventapi.bootstrap.services.checkpoints_of", opened)
     witness = Signer.from_seed(bytes(range(32)), "witness/")
     with Api() as api:
         assert_problem(api.request("GET", "/log/cosigned"), 404, "not-found")

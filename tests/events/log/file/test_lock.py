@@ -1,4 +1,4 @@
-"""Taking turns at one JSON-lines log, where a task is cancelled or a process killed."""
+"""The lock of a JSON-lines log, with cancelled tasks and killed processes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from events.sealing import Keyring
 from events.verification.verify import verify
 from tests.events.log_helpers import (
     append,
-    everything,
-    in_event_loop,
-    joined,
-    opened,
-    quarantined,
+    file_bytes,
+    open_file_log,
+    quarantined_tails,
+    read_all,
     recover,
 )
 from tests.events.processes import BATCH, BATCHES, start, start_locked
@@ -35,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def _lock(log: JsonlLog) -> None:
-    """Lock the log if it comes soon."""
+    """Lock the log, with a short timeout."""
     async with log.exclusive(0.05):
         pass
 
@@ -44,7 +43,7 @@ async def _lock(log: JsonlLog) -> None:
 
 
 class _SlowSync:
-    """A sync that ends when it is told to, well or with an error."""
+    """A sync that blocks until `may_end` is set, and then succeeds or fails."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: OSError | None = None) -> None:
         self.begun = threading.Event()
@@ -65,12 +64,11 @@ class _SlowSync:
             await asyncio.sleep(0.001)
 
 
-@in_event_loop
 async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or the next writer would find one at work, and both would write at one place."""
-    async with opened(path) as log, opened(path) as other:
+    """Otherwise the next writer would write at the same offset at the same time."""
+    async with open_file_log(path) as log, open_file_log(path) as other:
         lines = await append(log, 2)
         sync = _SlowSync(monkeypatch)
         task = asyncio.create_task(append(log, 2))
@@ -80,17 +78,16 @@ async def test_a_cancelled_append_holds_the_lock_until_its_write_has_ended(
         sync.may_end.set()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert path.read_bytes() == joined(lines)
+        assert path.read_bytes() == file_bytes(lines)
         assert (await recover(other)).position == 2
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []
 
 
-@in_event_loop
-async def test_what_a_cancelled_append_takes_back_stays_away_after_a_power_cut(
+async def test_the_undo_of_a_cancelled_append_is_durable(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or it could be back behind another write of the same length, half of one and half of other."""
-    async with opened(path) as log:
+    """Otherwise a power cut could mix its bytes with those of the next write."""
+    async with open_file_log(path) as log:
         await append(log, 2)
         sync = _SlowSync(monkeypatch)
         task = asyncio.create_task(append(log, 2))
@@ -105,11 +102,10 @@ async def test_what_a_cancelled_append_takes_back_stays_away_after_a_power_cut(
         assert synced_sizes == [path.stat().st_size]
 
 
-@in_event_loop
 async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         sync = _SlowSync(monkeypatch, OSError(errno.EIO, "broken"))
         task = asyncio.create_task(append(log, 2))
         await sync.cancel_meanwhile(task)
@@ -119,9 +115,8 @@ async def test_a_cancelled_append_whose_sync_fails_still_raises_the_fence(
             await append(other, 1)
 
 
-@in_event_loop
-async def test_who_gives_up_waiting_for_the_lock_need_not_wait_for_its_timeout(path: Path) -> None:
-    async with opened(path) as log, opened(path) as other, log.exclusive(1):
+async def test_a_cancelled_wait_for_the_lock_ends_before_its_timeout(path: Path) -> None:
+    async with open_file_log(path) as log, open_file_log(path) as other, log.exclusive(1):
         task = asyncio.create_task(append(other))
         await asyncio.sleep(0.01)
         task.cancel()
@@ -129,13 +124,16 @@ async def test_who_gives_up_waiting_for_the_lock_need_not_wait_for_its_timeout(p
         assert done == {task}
 
 
-@in_event_loop
-async def test_a_lock_that_comes_to_who_has_given_up_is_let_go(
+async def test_a_lock_acquired_after_its_task_was_cancelled_is_released(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that waits for it takes it a moment after its task was cancelled."""
+    """The polling thread acquires it a moment after its task was cancelled."""
     real = time.sleep
-    async with opened(path) as log, opened(path) as other, opened(path) as third:
+    async with (
+        open_file_log(path) as log,
+        open_file_log(path) as other,
+        open_file_log(path) as third,
+    ):
         async with log.exclusive(1):
             monkeypatch.setattr(time, "sleep", lambda _: real(0.05))
             task = asyncio.create_task(append(other))
@@ -150,7 +148,7 @@ async def test_a_lock_that_comes_to_who_has_given_up_is_let_go(
 # Other processes
 
 
-def test_processes_in_turn_make_one_dense_chain(path: Path) -> None:
+def test_appends_of_two_processes_make_one_dense_chain(path: Path) -> None:
     writers = [start("append", path) for _ in range(2)]
     for writer in writers:
         with writer:
@@ -158,46 +156,47 @@ def test_processes_in_turn_make_one_dense_chain(path: Path) -> None:
     lines = path.read_bytes().splitlines()
     assert len(decode(lines, Keyring())) == 2 * BATCHES * BATCH
     assert verify(path).ok
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []
 
 
-@in_event_loop
-async def test_a_process_that_holds_the_lock_holds_it_off_others(path: Path) -> None:
+async def test_the_lock_excludes_other_processes_until_its_holder_is_killed(path: Path) -> None:
     with start_locked("hold", path) as holder:
-        async with opened(path) as log:
+        async with open_file_log(path) as log:
             with pytest.raises(LogUnavailable):
                 await _lock(log)
             holder.send_signal(signal.SIGKILL)
             assert await append(log)
 
 
-@in_event_loop
-async def test_a_process_killed_in_the_middle_of_a_write_costs_only_what_was_torn(
+async def test_a_process_killed_in_the_middle_of_a_write_costs_only_the_torn_line(
     path: Path,
 ) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         with start_locked("half", path) as writer:
             writer.send_signal(signal.SIGKILL)
             writer.wait()
         lines += await append(log, 1)
         assert log.position == 5
-        assert (await everything(log))[:2] == lines[:2]
-    assert len(quarantined(path)) == 1
+        assert (await read_all(log))[:2] == lines[:2]
+    assert len(quarantined_tails(path)) == 1
     assert verify(path).ok
 
 
-@in_event_loop
-async def test_a_child_inherits_neither_log_nor_lock(path: Path) -> None:
-    async with opened(path) as log:
-        assert not os.get_inheritable(log._file)
-        assert not os.get_inheritable(log._lock_file)
+async def test_a_child_process_inherits_neither_log_nor_lock(path: Path) -> None:
+    async with open_file_log(path):
+        ours = [
+            int(entry.name)
+            for entry in Path("/proc/self/fd").iterdir()
+            if os.path.realpath(entry).startswith(f"{path}")
+        ]
+        assert len(ours) >= 2
+        assert not any(map(os.get_inheritable, ours))
 
 
-@in_event_loop
-async def test_readers_go_on_while_others_recover(path: Path) -> None:
-    """A cut is past the mark, where nobody reads."""
-    async with opened(path) as reader, opened(path) as writer:
+async def test_readers_are_not_disturbed_by_a_recovery(path: Path) -> None:
+    """It cuts the file only past the commit index, which no reader passes."""
+    async with open_file_log(path) as reader, open_file_log(path) as writer:
         lines = await append(writer, 50, size=4000)
         for _ in range(20):
             reading = reader.read()

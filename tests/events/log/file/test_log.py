@@ -1,4 +1,4 @@
-"""The JSON-lines log: what is durable, and what a failing disk leaves."""
+"""The JSON-lines log: durability, full disks and failed syncs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 from events.errors import ConfigurationError, LogFenced, LogUnavailable, StorageFull
 from events.io import files
+from events.log.file import lines as lines_module
 from events.log.file import log as jsonl
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.log import JsonlLog
+from events.log.file.paths import commit_index_path
 from events.verification.verify import verify
 from tests.events.log_helpers import (
     append,
-    everything,
-    in_event_loop,
-    joined,
-    mark_of,
-    opened,
-    quarantined,
+    file_bytes,
+    open_file_log,
+    quarantined_tails,
+    read_all,
     recover,
     some_lines,
 )
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
 
 
-def _failing(reason: int) -> Callable[[int], None]:
+def _fail_with(reason: int) -> Callable[[int], None]:
     def fail(_: int) -> None:
         raise OSError(reason, os.strerror(reason))
 
@@ -43,7 +43,6 @@ def _failing(reason: int) -> Callable[[int], None]:
 # Durable before published
 
 
-@in_event_loop
 async def test_an_append_is_synced_before_it_is_published(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,68 +51,63 @@ async def test_an_append_is_synced_before_it_is_published(
 
     def sync(descriptor: int) -> None:
         real(descriptor)
-        synced.append((path.read_bytes(), read_commit_point(mark_of(path)).head.position))
+        synced.append((path.read_bytes(), read_commit_point(commit_index_path(path)).head.position))
 
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         first = await append(log, 2)
         monkeypatch.setattr(os, "fdatasync", sync)
         second = await append(log, 3)
-        assert synced == [(joined(first + second), 2)]
+        assert synced == [(file_bytes(first + second), 2)]
         assert log.position == 5
 
 
-@in_event_loop
-async def test_what_is_not_published_is_not_read(path: Path) -> None:
-    async with opened(path) as log:
+async def test_unpublished_lines_are_not_read(path: Path) -> None:
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         with path.open("ab") as file:
-            file.write(joined(some_lines(1, log.head)[0]))
-        assert (await everything(log), log.position) == (lines, 2)
+            file.write(file_bytes(some_lines(1, log.head)[0]))
+        assert (await read_all(log), log.position) == (lines, 2)
 
 
-@in_event_loop
-async def test_new_directories_are_synced_into_the_ones_above_them(
+async def test_new_directories_are_synced_into_their_parents(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A power cut must not take the directory away, and the log with it."""
+    """Otherwise a power cut could remove the directory, and the log with it."""
     synced: list[Path] = []
     for module in (files, jsonl):
         monkeypatch.setattr(module, "sync_directory", synced.append)
     top = path.parent
-    async with opened(top / "a" / "b" / "events.jsonl"):
+    async with open_file_log(top / "a" / "b" / "events.jsonl"):
         assert synced == [top.parent, top, top / "a", top / "a" / "b"]
 
 
-@in_event_loop
-async def test_a_directory_is_synced_that_another_made_and_may_not_have_lived_to_sync(
+async def test_an_existing_directory_is_synced_because_its_creator_may_have_died_before_that(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(files, "sync_directory", synced.append)
-    async with opened(path):
+    async with open_file_log(path):
         assert synced == [path.parent.parent]
 
 
-@in_event_loop
-async def test_the_index_of_offsets_leads_to_any_range(
+async def test_any_range_is_read_by_the_offset_index(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "_INDEX_EVERY", 10)
-    async with opened(path) as log:
+    monkeypatch.setattr(lines_module, "POSITIONS_PER_INDEX_ENTRY", 10)
+    async with open_file_log(path) as log:
         lines = [line for _ in range(12) for line in await append(log, 4)]
         for after in (30, 0, 47, 9, 10, 11, -1, 25):
             for upto in (None, 3, 10, 31, 48):
-                assert await everything(log, after, upto) == lines[max(after, 0) : upto]
+                assert await read_all(log, after, upto) == lines[max(after, 0) : upto]
 
 
-@in_event_loop
-async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
+async def test_one_line_of_a_long_log_is_read_without_the_lines_after_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 5_000)
-    async with opened(path) as log:
-        assert await everything(log) == lines
+    async with open_file_log(path) as log:
+        assert await read_all(log) == lines
         read = 0
         chunks = log._chunks
 
@@ -124,11 +118,11 @@ async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
 
         monkeypatch.setattr(log, "_chunks", counted)
         for position in (1, 2, 257, 2_500, 4_999, 5_000):
-            assert await everything(log, position - 1, position) == [lines[position - 1]]
-        assert read < 6 * 3 * jsonl.PIECE_BYTES < 6 * path.stat().st_size
+            assert await read_all(log, position - 1, position) == [lines[position - 1]]
+        assert read < 6 * 3 * lines_module.BYTES_PER_RUN < 6 * path.stat().st_size
 
 
-# No room, and other refusals of a write
+# Full disks, and other failures of a write
 
 
 @pytest.mark.parametrize("written", [0, 1, 200, 700])
@@ -141,11 +135,10 @@ async def test_one_line_of_a_long_log_is_found_without_reading_on_to_its_end(
         (errno.EIO, LogUnavailable),
     ],
 )
-@in_event_loop
-async def test_a_write_that_fails_leaves_the_log_as_it_was_and_it_goes_on(
+async def test_a_failed_write_leaves_the_log_unchanged_and_writable(
     path: Path, monkeypatch: pytest.MonkeyPatch, written: int, reason: int, refusal: type[Exception]
 ) -> None:
-    """Also where a part had been written, with whole lines in it."""
+    """Even if a part with whole lines was written."""
     real = os.pwrite
 
     def fill_up(descriptor: int, data: bytes, offset: int) -> int:
@@ -153,34 +146,30 @@ async def test_a_write_that_fails_leaves_the_log_as_it_was_and_it_goes_on(
             raise OSError(reason, os.strerror(reason))
         return real(descriptor, data[:written], offset)
 
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         lines = await append(log, 2)
-        end = len(joined(lines))
+        end = len(file_bytes(lines))
         with monkeypatch.context() as full:
             full.setattr(os, "pwrite", fill_up)
             with pytest.raises(refusal):
                 await append(log, 3)
-        assert path.read_bytes() == joined(lines)
-        assert (log.position, await everything(other)) == (2, lines)
+        assert path.read_bytes() == file_bytes(lines)
+        assert (log.position, await read_all(other)) == (2, lines)
         lines += await append(log, 3)
         lines += await append(other, 1)
-        assert await everything(log) == lines
-    assert quarantined(path) == []
+        assert await read_all(log) == lines
+    assert quarantined_tails(path) == []
 
 
-@in_event_loop
-async def test_a_write_in_small_pieces_is_completed(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_short_writes_are_completed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: real(fd, data[:7], offset))
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log, 3)
-    assert path.read_bytes() == joined(lines)
+    assert path.read_bytes() == file_bytes(lines)
 
 
-@in_event_loop
-async def test_control_a_write_taken_to_be_whole_is_noticed(
+async def test_control_a_short_write_that_reports_success_is_found_by_verify(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.pwrite
@@ -190,13 +179,12 @@ async def test_control_a_write_taken_to_be_whole_is_noticed(
         return len(data)
 
     monkeypatch.setattr(os, "pwrite", lie)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log, 3)
     assert not verify(path).ok
 
 
-@in_event_loop
-async def test_a_directory_that_cannot_be_used_is_an_error_of_configuration(path: Path) -> None:
+async def test_an_unusable_directory_is_a_configuration_error(path: Path) -> None:
     path.write_bytes(b"")
     for unusable in (path / "events.jsonl", path.parent):
         with pytest.raises(ConfigurationError):
@@ -206,30 +194,28 @@ async def test_a_directory_that_cannot_be_used_is_an_error_of_configuration(path
 # A failed sync
 
 
-@in_event_loop
 async def test_a_failed_sync_fences_every_open_log(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         lines = await append(log, 2)
         with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", _failing(errno.EIO))
+            broken.setattr(os, "fdatasync", _fail_with(errno.EIO))
             with pytest.raises(LogFenced):
                 await append(log, 1)
         for fenced in (log, other, log):
             with pytest.raises(LogFenced):
                 await append(fenced, 1)
-            assert await everything(fenced) == lines
+            assert await read_all(fenced) == lines
 
 
-@in_event_loop
-async def test_a_failed_sync_leaves_no_second_try_under_the_same_lock(
+async def test_a_failed_sync_cannot_be_retried_under_the_same_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, log.exclusive(1) as appender:
+    async with open_file_log(path) as log, log.exclusive(1) as appender:
         lines, head = some_lines(1)
         with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", _failing(errno.EIO))
+            broken.setattr(os, "fdatasync", _fail_with(errno.EIO))
             with pytest.raises(LogFenced):
                 await appender.append(lines, head)
         with pytest.raises(LogFenced):
@@ -237,33 +223,31 @@ async def test_a_failed_sync_leaves_no_second_try_under_the_same_lock(
         assert log.position == 0
 
 
-@in_event_loop
-async def test_a_start_after_a_failed_sync_cuts_back_to_the_mark(
+async def test_a_start_after_a_failed_sync_cuts_back_to_the_commit_index(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even whole lines: the kernel has them, the disk may not."""
-    async with opened(path) as log:
+    """Even whole lines, because the disk may lack what the kernel has."""
+    async with open_file_log(path) as log:
         lines = await append(log, 2)
         with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", _failing(errno.EIO))
+            broken.setattr(os, "fdatasync", _fail_with(errno.EIO))
             with pytest.raises(LogFenced):
                 await append(log, 2)
-        async with opened(path) as fresh, opened(path) as fresher:
-            lost = path.read_bytes()[len(joined(lines)) :]
+        async with open_file_log(path) as fresh, open_file_log(path) as fresher:
+            lost = path.read_bytes()[len(file_bytes(lines)) :]
             lines += await append(fresh, 1)
             lines += await append(fresher, 1)
-            assert await everything(log) == lines
+            assert await read_all(log) == lines
             with pytest.raises(LogFenced):
                 await append(log, 1)
-    assert quarantined(path) == [lost]
+    assert quarantined_tails(path) == [lost]
     assert verify(path).ok
 
 
-@in_event_loop
-async def test_a_start_after_a_failed_sync_writes_the_page_before_the_mark_again(
+async def test_a_start_after_a_failed_sync_rewrites_the_page_before_the_commit_index(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It held the beginning of what failed, so the disk may have a torn copy of it."""
+    """It has the beginning of the failed write, so the disk may have it torn."""
     written: list[tuple[bytes, int]] = []
     real = os.pwrite
 
@@ -271,26 +255,25 @@ async def test_a_start_after_a_failed_sync_writes_the_page_before_the_mark_again
         written.append((bytes(data), offset))
         return real(descriptor, data, offset)
 
-    async with opened(path) as log:
-        content = joined(await append(log, 50))
+    async with open_file_log(path) as log:
+        content = file_bytes(await append(log, 50))
         with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", _failing(errno.EIO))
+            broken.setattr(os, "fdatasync", _fail_with(errno.EIO))
             with pytest.raises(LogFenced):
                 await append(log, 2)
     monkeypatch.setattr(os, "pwrite", write)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await recover(log)
     assert written == [(content[-4096:], len(content) - 4096)]
 
 
-@in_event_loop
-async def test_control_without_the_fence_another_process_would_publish_what_was_refused(
+async def test_control_without_the_fence_another_process_publishes_the_refused_lines(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CommitIndex, "raise_fence", lambda *_, **__: None)
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", _failing(errno.EIO))
+            broken.setattr(os, "fdatasync", _fail_with(errno.EIO))
             with pytest.raises(LogFenced):
                 await append(log, 2)
         assert (await recover(other)).position == 2

@@ -1,4 +1,4 @@
-"""The table of recovery in the design, row by row: what is found, and what is done."""
+"""The recovery table of the design, row by row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from events.errors import ConfigurationError, DamagedLog, MissingEvents
 from events.log.file import recovery
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.file.log import JsonlLog
+from events.log.file.paths import commit_index_path
 from events.log.file.recovery import recover_tail
 from events.log.port import Head
 from events.record import Record
@@ -25,19 +26,18 @@ from tests.events.log_helpers import (
     SOURCE,
     TIME,
     append,
-    everything,
-    in_event_loop,
-    joined,
-    mark_of,
-    opened,
+    file_bytes,
+    open_file_log,
     publish,
-    quarantined,
+    quarantined_tails,
+    read_all,
     recover,
+    set_polled_position,
     some_lines,
 )
 
 LINES, HEAD = some_lines(30)
-SIZE = len(joined(LINES))
+SIZE = len(file_bytes(LINES))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def _heads(lines: Sequence[bytes]) -> list[Head]:
-    """The head before the first line, after it, after the second, and so on."""
+    """Return the head before the first line, after it, after the second, and so on."""
     return [EMPTY, *(Head(r.position, r.hash) for r in decode(lines, Keyring()))]
 
 
@@ -54,82 +54,79 @@ HEADS = _heads(LINES)
 
 
 def _lay(path: Path, content: bytes, published: int) -> None:
-    """A log file with that content, of which so many lines are published."""
+    """Write a log file with that content, of which the first lines are published."""
     path.write_bytes(content)
     publish(path, LINES[:published], HEADS[published])
 
 
 async def _refused(path: Path, kind: type[DamagedLog] = DamagedLog) -> DamagedLog:
-    """The refusal to recover a log, which leaves every byte as it was."""
-    before = path.read_bytes(), mark_of(path).read_bytes()
-    async with opened(path) as log:
+    """Return the error of a refused recovery, after checking that no byte changed."""
+    before = path.read_bytes(), commit_index_path(path).read_bytes()
+    async with open_file_log(path) as log:
         with pytest.raises(kind) as refusal:
             await recover(log)
-    assert (path.read_bytes(), mark_of(path).read_bytes()) == before
-    assert quarantined(path) == []
+    assert (path.read_bytes(), commit_index_path(path).read_bytes()) == before
+    assert quarantined_tails(path) == []
     return refusal.value
 
 
-# Whole, chained lines past the mark
+# Whole, chained lines past the commit index
 
 
-@in_event_loop
-async def test_whole_lines_past_the_mark_are_kept_synced_and_published(
+async def test_whole_lines_past_the_commit_index_are_kept_synced_and_published(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _lay(path, joined(LINES), published=20)
+    _lay(path, file_bytes(LINES), published=20)
     at_sync: list[CommitPoint] = []
-    monkeypatch.setattr(os, "fdatasync", lambda _: at_sync.append(read_commit_point(mark_of(path))))
-    async with opened(path) as log:
-        assert await everything(log) == LINES[:20]
+    monkeypatch.setattr(
+        os, "fdatasync", lambda _: at_sync.append(read_commit_point(commit_index_path(path)))
+    )
+    async with open_file_log(path) as log:
+        assert await read_all(log) == LINES[:20]
         assert await recover(log) == HEAD
-        assert (await everything(log), log.position) == (LINES, 30)
+        assert (await read_all(log), log.position) == (LINES, 30)
     assert [published.head.position for published in at_sync] == [20]
-    assert read_commit_point(mark_of(path)) == CommitPoint(SIZE, HEAD)
-    assert quarantined(path) == []
+    assert read_commit_point(commit_index_path(path)) == CommitPoint(SIZE, HEAD)
+    assert quarantined_tails(path) == []
 
 
-@in_event_loop
-async def test_a_mark_that_is_missing_is_made_anew_from_the_whole_log(path: Path) -> None:
-    path.write_bytes(joined(LINES))
-    async with opened(path) as log:
+async def test_a_missing_commit_index_is_recreated_from_the_whole_log(path: Path) -> None:
+    path.write_bytes(file_bytes(LINES))
+    async with open_file_log(path) as log:
         assert await recover(log) == HEAD
-    assert read_commit_point(mark_of(path)) == CommitPoint(SIZE, HEAD)
+    assert read_commit_point(commit_index_path(path)) == CommitPoint(SIZE, HEAD)
 
 
-@in_event_loop
-async def test_a_word_that_a_dying_writer_left_behind_its_slot_is_brought_up(path: Path) -> None:
-    _lay(path, joined(LINES), published=30)
-    async with opened(path) as log:
-        log._mark._words[0] = 20
+async def test_a_polled_position_behind_the_newest_slot_is_corrected(path: Path) -> None:
+    _lay(path, file_bytes(LINES), published=30)
+    async with open_file_log(path) as log:
+        set_polled_position(commit_index_path(path), 20)
         assert await recover(log) == HEAD
         assert log.position == 30
 
 
-# Lines that stand or fall together
+# Batches that are kept whole or not at all
 
 
 @pytest.mark.parametrize("whole", range(6))
-@in_event_loop
-async def test_lines_that_stand_together_are_kept_all_or_none(path: Path, whole: int) -> None:
+async def test_a_batch_with_remaining_is_kept_whole_or_not_at_all(path: Path, whole: int) -> None:
     group, head = some_lines(5, HEADS[3], remaining=True)
-    content = joined(LINES[:3]) + joined(group[:whole])
+    content = file_bytes(LINES[:3]) + file_bytes(group[:whole])
     _lay(path, content + group[min(whole, 4)][:40], published=2)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert await recover(log) == (head if whole == 5 else HEADS[3])
     kept = LINES[:3] + (group if whole == 5 else [])
-    assert path.read_bytes() == joined(kept)
+    assert path.read_bytes() == file_bytes(kept)
 
 
-@in_event_loop
-async def test_control_lines_that_do_not_know_of_each_other_are_kept_in_part(
+async def test_control_without_remaining_a_part_of_a_batch_is_kept(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group, _ = some_lines(5, HEADS[3], remaining=True)
-    real = recovery._continues
-    monkeypatch.setattr(recovery, "_continues", lambda line, head: (real(line, head)[0], 0))
-    _lay(path, joined(LINES[:3]) + joined(group[:2]), published=2)
-    async with opened(path) as log:
+    real = recovery._extend
+    monkeypatch.setattr(recovery, "_extend", lambda line, head: (real(line, head)[0], 0))
+    _lay(path, file_bytes(LINES[:3]) + file_bytes(group[:2]), published=2)
+    async with open_file_log(path) as log:
         assert (await recover(log)).position == 5
 
 
@@ -154,103 +151,98 @@ async def test_control_lines_that_do_not_know_of_each_other_are_kept_in_part(
         *("NUL bytes", "half and NUL bytes", "NUL bytes and an end", "a hole"),
     ],
 )
-@in_event_loop
 async def test_a_torn_tail_is_quarantined_cut_off_and_reported(
     path: Path, torn: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _lay(path, joined(LINES[:25]) + torn, published=20)
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES[:25]) + torn, published=20)
+    async with open_file_log(path) as log:
         assert await recover(log) == HEADS[25]
         (cut,) = (path.parent / "quarantine").iterdir()
         assert str(cut) in caplog.text
         assert f"{len(torn):,} bytes" in caplog.text
         more = await append(log, 2)
     assert cut.read_bytes() == torn
-    assert path.read_bytes() == joined([*LINES[:25], *more])
+    assert path.read_bytes() == file_bytes([*LINES[:25], *more])
     assert verify(path).ok
 
 
-@in_event_loop
-async def test_a_quarantine_is_for_its_owner_only(path: Path) -> None:
+async def test_only_the_owner_can_read_the_quarantine(path: Path) -> None:
     _lay(path, b"torn", published=0)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await recover(log)
     assert (path.parent / "quarantine").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("published", [0, 10, 29])
-def test_a_log_cut_off_at_any_byte_past_the_mark_keeps_its_whole_lines(published: int) -> None:
-    content, start = joined(LINES), len(joined(LINES[:published]))
+def test_a_log_cut_off_at_any_byte_past_the_commit_index_keeps_its_whole_lines(
+    published: int,
+) -> None:
+    content, start = file_bytes(LINES), len(file_bytes(LINES[:published]))
     for size in range(start, SIZE + 1):
         tail = recover_tail(io.BytesIO(content[start:size]), start, HEADS[published])
         whole = content[:size].count(b"\n")
         assert tail.head == HEADS[whole]
-        assert tail.offset == len(joined(LINES[:whole]))
+        assert tail.offset == len(file_bytes(LINES[:whole]))
 
 
 @pytest.mark.parametrize("published", [0, 10, 29])
-@in_event_loop
 async def test_a_file_of_any_size_is_cut_to_its_whole_lines_or_refused(
     path: Path, published: int
 ) -> None:
-    content, start = joined(LINES), len(joined(LINES[:published]))
-    ends = [len(joined(LINES[:count])) for count in range(0, 31, 5)]
+    content, start = file_bytes(LINES), len(file_bytes(LINES[:published]))
+    ends = [len(file_bytes(LINES[:count])) for count in range(0, 31, 5)]
     for size in sorted({max(end + step, 0) for end in ends for step in (-1, 0, 1)} - {SIZE + 1}):
         _lay(path, content[:size], published)
         if size < start:
             assert (await _refused(path, MissingEvents)).offset == size
             continue
-        async with opened(path) as log:
+        async with open_file_log(path) as log:
             whole = content[:size].count(b"\n")
             assert await recover(log) == HEADS[whole]
-            assert path.read_bytes() == joined(LINES[:whole])
+            assert path.read_bytes() == file_bytes(LINES[:whole])
         for cut in (path.parent / "quarantine").glob("*"):
             assert content[:size].endswith(cut.read_bytes())
             cut.unlink()
 
 
-@in_event_loop
 async def test_control_a_cut_without_quarantine_is_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("events.log.file.log.write_durably", lambda *_: None)
-    _lay(path, joined(LINES) + b"torn", published=30)
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES) + b"torn", published=30)
+    async with open_file_log(path) as log:
         await recover(log)
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []
 
 
 # Damage
 
 
 @pytest.mark.parametrize("damaged", [20, 24, 28])
-@in_event_loop
-async def test_a_whole_line_after_a_damaged_one_is_no_torn_write(path: Path, damaged: int) -> None:
-    content = bytearray(joined(LINES))
-    offset = len(joined(LINES[:damaged]))
+async def test_a_whole_line_after_a_damaged_one_is_refused(path: Path, damaged: int) -> None:
+    content = bytearray(file_bytes(LINES))
+    offset = len(file_bytes(LINES[:damaged]))
     content[offset + 30] ^= 1
     _lay(path, bytes(content), published=20)
     refusal = await _refused(path)
     assert (refusal.position, refusal.offset) == (damaged + 1, offset)
 
 
-@in_event_loop
-async def test_a_line_that_is_missing_past_the_mark_is_no_torn_write(path: Path) -> None:
-    _lay(path, joined([*LINES[:22], *LINES[23:]]), published=20)
+async def test_a_line_missing_past_the_commit_index_is_refused(path: Path) -> None:
+    _lay(path, file_bytes([*LINES[:22], *LINES[23:]]), published=20)
     refusal = await _refused(path)
-    assert (refusal.position, refusal.offset) == (23, len(joined(LINES[:22])))
+    assert (refusal.position, refusal.offset) == (23, len(file_bytes(LINES[:22])))
 
 
-@in_event_loop
-async def test_a_whole_line_behind_nul_bytes_is_no_torn_write(path: Path) -> None:
+async def test_a_whole_line_of_another_batch_after_nul_bytes_is_refused(path: Path) -> None:
     torn = LINES[22][:50] + b"\n" + b"\0" * 300
-    _lay(path, joined(LINES[:22]) + torn + joined(LINES[23:24]), published=20)
+    _lay(path, file_bytes(LINES[:22]) + torn + file_bytes(LINES[23:24]), published=20)
     refusal = await _refused(path)
-    assert (refusal.position, refusal.offset) == (23, len(joined(LINES[:22])))
+    assert (refusal.position, refusal.offset) == (23, len(file_bytes(LINES[:22])))
 
 
 def _batch(count: int) -> list[bytes]:
-    """Lines that were written together behind 22 others."""
+    """Make lines of one batch that follow 22 others."""
     lines: list[bytes] = []
     head = HEADS[22]
     for number in range(23, 23 + count):
@@ -262,141 +254,130 @@ def _batch(count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("first", [0, 1, 3])
-@in_event_loop
-async def test_a_batch_with_a_hole_was_never_acknowledged_and_is_cut(
+async def test_a_batch_with_a_hole_is_cut_off_because_it_was_not_acknowledged(
     path: Path, first: int
 ) -> None:
-    """The disk wrote its end before its beginning, and lost its power in between."""
+    """The disk wrote its end before its beginning, and the power was cut in between."""
     batch = _batch(6)
-    content = joined(LINES[:22])
-    start = len(content + joined(batch[:first])) + 20
-    hole = bytearray(content + joined(batch))
+    content = file_bytes(LINES[:22])
+    start = len(content + file_bytes(batch[:first])) + 20
+    hole = bytearray(content + file_bytes(batch))
     hole[start : start + 300] = bytes(300)
     _lay(path, bytes(hole), published=20)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert (await recover(log)).position == 22 + first
-    assert path.read_bytes() == joined(LINES[:22] + batch[:first])
+    assert path.read_bytes() == file_bytes(LINES[:22] + batch[:first])
 
 
 @pytest.mark.parametrize("where", [21, 22, 24])
-@in_event_loop
-async def test_a_batch_in_which_something_is_wrong_and_nothing_missing_is_no_torn_write(
-    path: Path, where: int
-) -> None:
+async def test_a_batch_with_a_wrong_line_and_no_hole_is_refused(path: Path, where: int) -> None:
     lines = LINES[:22] + _batch(6)
-    content = bytearray(joined(lines))
-    content[len(joined(lines[:where])) + 30] ^= 1
+    content = bytearray(file_bytes(lines))
+    content[len(file_bytes(lines[:where])) + 30] ^= 1
     _lay(path, bytes(content), published=20)
     assert (await _refused(path)).position == where + 1
 
 
-@in_event_loop
-async def test_a_hole_in_an_earlier_batch_is_no_torn_write(path: Path) -> None:
-    """The later batch would not have been written before the earlier one was synced."""
-    content = bytearray(joined(LINES[:22] + _batch(6)))
-    start = len(joined(LINES[:21])) + 30
+async def test_a_hole_in_an_earlier_batch_is_refused(path: Path) -> None:
+    """A later batch is only written after the earlier one was synced."""
+    content = bytearray(file_bytes(LINES[:22] + _batch(6)))
+    start = len(file_bytes(LINES[:21])) + 30
     content[start : start + 10] = bytes(10)
     _lay(path, bytes(content), published=20)
     assert (await _refused(path)).position == 22
 
 
-@in_event_loop
 async def test_a_chained_line_at_another_position_is_not_kept(path: Path) -> None:
     strays, _ = some_lines(1, Head(24, HEADS[20].hash))
-    _lay(path, joined([*LINES[:20], *strays]), published=20)
-    async with opened(path) as log:
+    _lay(path, file_bytes([*LINES[:20], *strays]), published=20)
+    async with open_file_log(path) as log:
         assert await recover(log) == HEADS[20]
-    assert quarantined(path) == [joined(strays)]
+    assert quarantined_tails(path) == [file_bytes(strays)]
 
 
-@in_event_loop
-async def test_a_log_that_does_not_fit_its_mark_is_refused(path: Path) -> None:
-    """Say, an older copy of the file of which the tail is of another history."""
+async def test_a_log_that_does_not_match_its_commit_index_is_refused(path: Path) -> None:
+    """For example an older copy of the file, whose tail is of another history."""
     strangers, _ = some_lines(30, Head(0, b"s" * 32))
-    _lay(path, joined(LINES[:20] + strangers[20:]), published=20)
+    _lay(path, file_bytes(LINES[:20] + strangers[20:]), published=20)
     await _refused(path)
 
 
-@in_event_loop
-async def test_any_flipped_bit_below_the_mark_is_refused_by_who_reads_and_nothing_is_changed(
+async def test_any_flipped_bit_below_the_commit_index_is_refused_by_readers_and_not_changed(
     path: Path,
 ) -> None:
-    """Among them the bit of a newline, which without a mark looks like a torn tail."""
-    content = joined(LINES[:3])
+    """Also a bit of a newline, which without a commit index looks like a torn tail."""
+    content = file_bytes(LINES[:3])
     for byte in [*range(0, len(content), 7), len(content) - 1]:
         damaged = bytearray(content)
         damaged[byte] ^= 1 << byte % 8
         _lay(path, bytes(damaged), published=3)
-        async with opened(path) as log:
+        async with open_file_log(path) as log:
             with pytest.raises(DamagedLog) as refusal:
-                decode(await everything(log), Keyring())
-            assert refusal.value.offset == len(joined(LINES[: content[:byte].count(b"\n")]))
+                decode(await read_all(log), Keyring())
+            assert refusal.value.offset == len(file_bytes(LINES[: content[:byte].count(b"\n")]))
             assert await recover(log) == HEADS[3]
         assert path.read_bytes() == bytes(damaged)
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []
 
 
-@in_event_loop
-async def test_control_without_a_mark_a_flipped_newline_costs_the_last_line(path: Path) -> None:
-    content = bytearray(joined(LINES))
+async def test_control_without_a_commit_index_a_flipped_newline_costs_the_last_line(
+    path: Path,
+) -> None:
+    content = bytearray(file_bytes(LINES))
     content[-1] ^= 1
     path.write_bytes(content)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert await recover(log) == HEADS[29]
 
 
-# Shorter than the mark
+# Shorter than the commit index
 
 
 @pytest.mark.parametrize("size", [0, 1, SIZE // 2, SIZE - 1])
-@in_event_loop
-async def test_a_file_shorter_than_its_mark_is_refused(path: Path, size: int) -> None:
-    _lay(path, joined(LINES)[:size], published=30)
+async def test_a_file_shorter_than_its_commit_index_is_refused(path: Path, size: int) -> None:
+    _lay(path, file_bytes(LINES)[:size], published=30)
     assert (await _refused(path, MissingEvents)).offset == size
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         with pytest.raises(MissingEvents):
-            await everything(log)
+            await read_all(log)
 
 
-@in_event_loop
-async def test_a_file_that_is_gone_while_its_mark_is_there_is_refused(path: Path) -> None:
+async def test_a_missing_file_with_a_commit_index_is_refused(path: Path) -> None:
     publish(path, LINES, HEAD)
     with pytest.raises(MissingEvents, match=f"{HEAD.position} events are acknowledged"):
         JsonlLog(path)
     assert [file.name for file in path.parent.iterdir()] == ["events.jsonl.mark"]
 
 
-@in_event_loop
-async def test_a_log_that_is_not_to_be_begun_is_not_made(path: Path) -> None:
+async def test_a_log_that_may_not_be_begun_is_not_created(path: Path) -> None:
     for place in (path, path.parent / "nowhere" / "events.jsonl"):
         with pytest.raises(ConfigurationError, match="there is no log at"):
             JsonlLog(place, begin=False)
     assert list(path.parent.iterdir()) == []
 
 
-# A damaged mark
+# A damaged commit index
 
 
-@in_event_loop
-async def test_no_flipped_bit_of_the_mark_costs_a_published_line(
+async def test_no_flipped_bit_of_the_commit_index_costs_a_published_line(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.log.file.commit_index._TRIES", 2)
-    _lay(path, joined(LINES[:20]), published=20)
+    monkeypatch.setattr("events.log.file.commit_index._READ_ATTEMPTS", 2)
+    _lay(path, file_bytes(LINES[:20]), published=20)
     publish(path, LINES, HEAD)
-    path.write_bytes(joined(LINES))
-    whole = mark_of(path).read_bytes()
+    path.write_bytes(file_bytes(LINES))
+    whole = commit_index_path(path).read_bytes()
     refused = 0
     for byte in [*range(40), *range(64, 116), *range(192, 244)]:
         page = bytearray(whole)
         page[byte] ^= 1 << byte % 8
-        mark_of(path).write_bytes(page)
+        commit_index_path(path).write_bytes(page)
         try:
-            async with opened(path) as log:
+            async with open_file_log(path) as log:
                 assert await recover(log) == HEAD
-                assert await everything(log) == LINES
+                assert await read_all(log) == LINES
         except DamagedLog:
             refused += 1
-        assert path.read_bytes() == joined(LINES)
+        assert path.read_bytes() == file_bytes(LINES)
     assert refused > 60
-    assert quarantined(path) == []
+    assert quarantined_tails(path) == []

@@ -1,4 +1,4 @@
-"""Recovery that fails in the middle: the next one does it, and nothing is lost or made up."""
+"""Recovery that fails in the middle: the next one completes it without a loss."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from events.log.file.commit_index import CommitIndex
 from events.log.file.log import JsonlLog
 from tests.events.log_helpers import (
     append,
-    everything,
-    in_event_loop,
-    joined,
-    opened,
+    file_bytes,
+    open_file_log,
     publish,
-    quarantined,
+    quarantined_tails,
+    read_all,
     recover,
     some_lines,
 )
@@ -29,7 +28,7 @@ AT_25 = some_lines(25)[1]
 
 
 class _PowerCutError(BaseException):
-    """The process is gone at this very call."""
+    """The process ends at this call."""
 
 
 @pytest.fixture
@@ -38,18 +37,17 @@ def path(tmp_path: Path) -> Path:
 
 
 def _lay(path: Path, content: bytes) -> None:
-    """A log file with that content, of which 20 lines are published."""
+    """Write a log file with that content, of which 20 lines are published."""
     path.write_bytes(content)
     publish(path, LINES[:20], AT_20)
 
 
-@in_event_loop
-async def test_a_tail_is_durable_in_the_quarantine_before_it_is_cut_off(
+async def test_a_torn_tail_is_durable_in_the_quarantine_before_it_is_cut_off(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
 
-    def note(name: str) -> None:
+    def record(name: str) -> None:
         real = getattr(os, name)
 
         def call(*args: object) -> object:
@@ -58,77 +56,73 @@ async def test_a_tail_is_durable_in_the_quarantine_before_it_is_cut_off(
 
         monkeypatch.setattr(os, name, call)
 
-    _lay(path, joined(LINES[:20]) + b"torn")
+    _lay(path, file_bytes(LINES[:20]) + b"torn")
     (path.parent / "quarantine").mkdir()
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         for name in ("fsync", "rename", "ftruncate", "fdatasync"):
-            note(name)
+            record(name)
         await recover(log)
     assert calls == ["fsync", "fsync", "rename", "fsync", "ftruncate", "fdatasync"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "ftruncate", "fdatasync"])
-@in_event_loop
-async def test_a_recovery_that_is_itself_cut_short_is_done_by_the_next(
+async def test_an_interrupted_recovery_is_completed_by_the_next(
     path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     def die(*_: object) -> None:
         raise _PowerCutError
 
-    _lay(path, joined(LINES[:25]) + b"torn")
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES[:25]) + b"torn")
+    async with open_file_log(path) as log:
         with monkeypatch.context() as power:
             power.setattr(os, call, die)
             with pytest.raises(_PowerCutError):
                 await recover(log)
-        assert path.read_bytes().startswith(joined(LINES[:25]))
+        assert path.read_bytes().startswith(file_bytes(LINES[:25]))
         assert log.position == 20
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert await recover(log) == AT_25
-        assert await everything(log) == LINES[:25]
-    assert b"torn" in quarantined(path)
+        assert await read_all(log) == LINES[:25]
+    assert b"torn" in quarantined_tails(path)
 
 
-@in_event_loop
-async def test_a_recovery_without_room_for_the_quarantine_changes_nothing_until_there_is(
+async def test_recovery_changes_nothing_until_there_is_room_for_the_quarantine(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_up(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    content = joined(LINES[:25]) + b"torn"
+    content = file_bytes(LINES[:25]) + b"torn"
     _lay(path, content)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         with monkeypatch.context() as full:
             full.setattr("events.log.file.log.write_durably", fill_up)
             with pytest.raises(StorageFull):
                 await recover(log)
         assert path.read_bytes() == content
-        assert await everything(log) == LINES[:20]
+        assert await read_all(log) == LINES[:20]
         assert await recover(log) == AT_25
 
 
 @pytest.mark.parametrize("whole", [25, 30])
-@in_event_loop
-async def test_a_sync_that_fails_in_recovery_costs_no_line_that_the_mark_may_not_know_of(
+async def test_a_failed_sync_in_recovery_costs_no_whole_line_past_the_commit_index(
     path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    """After a power cut the mark lags, and what stands past it may have been acknowledged."""
-    _lay(path, joined(LINES[:whole]) + b"torn")
-    async with opened(path) as log:
+    """After a power cut the commit index lags; lines past it may be acknowledged."""
+    _lay(path, file_bytes(LINES[:whole]) + b"torn")
+    async with open_file_log(path) as log:
         await _fail_to_sync(log, monkeypatch)
         with pytest.raises(LogFenced):
             await recover(log)
         assert log.position == 20
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert (await recover(log)).position == whole
 
 
-@in_event_loop
-async def test_lines_past_the_mark_are_written_again_before_they_are_synced(
+async def test_lines_past_the_commit_index_are_rewritten_before_they_are_synced(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their writer may have died of a sync that failed, and the next would pass them over."""
+    """Their writer may have died of a failed sync, and the next sync would skip them."""
     written: list[tuple[int, bytes]] = []
     real = os.pwrite
 
@@ -136,32 +130,30 @@ async def test_lines_past_the_mark_are_written_again_before_they_are_synced(
         written.append((offset, bytes(data)))
         return real(descriptor, data, offset)
 
-    _lay(path, joined(LINES))
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES))
+    async with open_file_log(path) as log:
         monkeypatch.setattr(os, "pwrite", pwrite)
         assert (await recover(log)).position == 30
-    assert written == [(len(joined(LINES[:20])), joined(LINES[20:]))]
+    assert written == [(len(file_bytes(LINES[:20])), file_bytes(LINES[20:]))]
 
 
-@in_event_loop
-async def test_who_starts_syncs_the_mark_before_it_appends(
+async def test_a_process_syncs_the_commit_index_before_its_first_append(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one who cleaned up after a failed sync may have died before that was synced."""
+    """Another process may have recovered from a failed sync and died before the sync."""
     calls: list[str] = []
     monkeypatch.setattr(CommitIndex, "set_recovered", lambda _: calls.append("mark"))
     monkeypatch.setattr(os, "fdatasync", lambda _: calls.append("log"))
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await append(log)
         await append(log)
     assert calls == ["mark", "log", "log"]
 
 
-@in_event_loop
-async def test_a_write_without_room_is_cut_off_for_good_before_it_is_refused(
+async def test_a_write_without_room_is_durably_cut_off_before_it_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a power cut could bring back what was refused."""
+    """Otherwise a power cut could bring back the refused lines."""
     calls: list[str] = []
     room = [100]
     real_pwrite, real_sync = os.pwrite, os.fdatasync
@@ -175,7 +167,7 @@ async def test_a_write_without_room_is_cut_off_for_good_before_it_is_refused(
         calls.append(f"sync at {os.fstat(descriptor).st_size}")
         real_sync(descriptor)
 
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         await recover(log)
         monkeypatch.setattr(os, "pwrite", pwrite)
         monkeypatch.setattr(os, "fdatasync", fdatasync)
@@ -184,26 +176,25 @@ async def test_a_write_without_room_is_cut_off_for_good_before_it_is_refused(
     assert calls == ["sync at 0"]
 
 
-@in_event_loop
-async def test_a_mark_that_cannot_be_synced_after_a_failed_sync_is_another_failed_sync(
+async def test_a_failed_sync_of_the_commit_index_in_recovery_raises_the_fence(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: CommitIndex) -> None:
         raise OSError(errno.EIO, "broken")
 
-    _lay(path, joined(LINES[:20]))
-    async with opened(path) as log:
+    _lay(path, file_bytes(LINES[:20]))
+    async with open_file_log(path) as log:
         await recover(log)
         with monkeypatch.context() as broken:
             broken.setattr(os, "fdatasync", _raise_eio)
             with pytest.raises(LogFenced):
                 await append(log)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         with monkeypatch.context() as broken:
             broken.setattr(CommitIndex, "set_recovered", fail)
             with pytest.raises(LogFenced):
                 await recover(log)
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         assert await recover(log) == AT_20
 
 

@@ -1,12 +1,11 @@
-"""The reserve of a log in a file: room that only events that take rights away may use."""
+"""The reserve of a log in a file: disk space for events that take rights away."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +14,14 @@ import pytest
 from events.errors import StorageFull
 from events.log.file.log import JsonlLog
 from events.log.file.reserve import RESERVE_BYTES
-from tests.events.log_helpers import everything, opened, some_lines
+from tests.events.log_helpers import open_file_log, read_all, some_lines
 from tests.fault_injection.faults.disks import filled, memory_disk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 BLOCKS = RESERVE_BYTES // 512
 LARGE = 8192
-"""The size of a text that does not fit behind what is there already in a block."""
+"""The size of a text that does not fit into the rest of a block of the file system."""
 
 
 @pytest.fixture
@@ -47,19 +46,17 @@ async def is_refused(log: JsonlLog, *, revokes: bool = False, size: int = LARGE)
     return False
 
 
-def run(work: Callable[[JsonlLog], Awaitable[None]], path: Path) -> None:
-    async def with_log() -> None:
-        async with opened(path) as log:
-            await work(log)
-
-    asyncio.run(with_log())
+async def append_one(path: Path) -> None:
+    """Open the log, append a line to it, and close it."""
+    async with open_file_log(path) as log:
+        await append(log)
 
 
-def test_a_log_keeps_a_reserve_of_real_blocks_only_its_owner_can_read(tmp_path: Path) -> None:
+async def test_the_reserve_has_real_blocks_and_is_private(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     before = os.umask(0)
     try:
-        run(append, path)
+        await append_one(path)
     finally:
         os.umask(before)
     kept = (tmp_path / "events.jsonl.reserve").stat()
@@ -67,24 +64,22 @@ def test_a_log_keeps_a_reserve_of_real_blocks_only_its_owner_can_read(tmp_path: 
     assert kept.st_mode & 0o777 == 0o600
 
 
-def test_a_log_that_is_only_read_keeps_none(tmp_path: Path) -> None:
-    async def read(log: JsonlLog) -> None:
-        assert await everything(log) == []
-
-    run(read, tmp_path / "events.jsonl")
+async def test_reading_a_log_makes_no_reserve(tmp_path: Path) -> None:
+    async with open_file_log(tmp_path / "events.jsonl") as log:
+        assert await read_all(log) == []
     assert not (tmp_path / "events.jsonl.reserve").exists()
 
 
 @pytest.mark.root
-def test_the_reserve_that_root_makes_has_the_owner_of_its_directory(tmp_path: Path) -> None:
+async def test_a_reserve_created_by_root_gets_the_owner_of_its_directory(tmp_path: Path) -> None:
     os.chown(tmp_path, 12_345, 12_346)
-    run(append, tmp_path / "events.jsonl")
+    await append_one(tmp_path / "events.jsonl")
     kept = (tmp_path / "events.jsonl.reserve").stat()
     assert (kept.st_uid, kept.st_gid) == (12_345, 12_346)
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_link_in_the_place_of_the_reserve_is_not_followed(
+async def test_a_link_in_place_of_the_reserve_is_not_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_there: bool
 ) -> None:
     """Releasing the reserve would empty the file that the link leads to."""
@@ -92,50 +87,44 @@ def test_a_link_in_the_place_of_the_reserve_is_not_followed(
     if is_there:
         elsewhere.write_bytes(b"a letter")
     (tmp_path / "events.jsonl.reserve").symlink_to(elsewhere)
-    run(append, tmp_path / "events.jsonl")
+    await append_one(tmp_path / "events.jsonl")
     assert elsewhere.exists() is is_there
     assert not is_there or elsewhere.read_bytes() == b"a letter"
     assert "no room can be kept in reserve" in caplog.text
 
 
 @pytest.mark.root
-def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk: Path) -> None:
-    """And nothing else can take the room that they were given, in any process."""
-
-    async def write(log: JsonlLog) -> None:
+async def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk: Path) -> None:
+    """No other event of any process can use the released room."""
+    async with open_file_log(disk / "events.jsonl") as log:
         await append(log)
         with filled(disk):
             assert await is_refused(log)
             await append(log, revokes=True)
-            async with opened(log.path) as other:
+            async with open_file_log(log.path) as other:
                 for one in (log, other):
                     assert await is_refused(one, size=1)
                     await append(one, revokes=True)
-            assert len(await everything(log)) == 4
+            assert len(await read_all(log)) == 4
         await append(log)
         assert (disk / "events.jsonl.reserve").stat().st_blocks >= BLOCKS
-        assert len(await everything(log)) == 5
-
-    run(write, disk / "events.jsonl")
+        assert len(await read_all(log)) == 5
 
 
 @pytest.mark.root
-def test_control_without_a_reserve_nothing_is_written(
+async def test_control_without_a_reserve_no_event_is_written(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("events.log.file.log.Reserve.make", lambda *_: None)
-
-    async def write(log: JsonlLog) -> None:
+    async with open_file_log(disk / "events.jsonl") as log:
         await append(log)
         with filled(disk):
             assert await is_refused(log, revokes=True)
 
-    run(write, disk / "events.jsonl")
-
 
 @pytest.mark.root
-def test_a_reserve_that_is_used_up_refuses_all_until_there_is_room(disk: Path) -> None:
-    async def write(log: JsonlLog) -> None:
+async def test_a_used_up_reserve_refuses_every_event_until_there_is_room(disk: Path) -> None:
+    async with open_file_log(disk / "events.jsonl") as log:
         await append(log)
         with filled(disk):
             while not await is_refused(log, revokes=True):
@@ -144,29 +133,24 @@ def test_a_reserve_that_is_used_up_refuses_all_until_there_is_room(disk: Path) -
         await append(log, revokes=True)
         await append(log)
 
-    run(write, disk / "events.jsonl")
-
 
 @pytest.mark.root
-def test_a_log_that_starts_on_a_full_disk_keeps_its_reserve_once_there_is_room(disk: Path) -> None:
+async def test_a_log_opened_on_a_full_disk_makes_its_reserve_once_there_is_room(disk: Path) -> None:
     path, reserve = disk / "events.jsonl", disk / "events.jsonl.reserve"
-    run(append, path)
+    await append_one(path)
     reserve.unlink()
-
-    async def write(log: JsonlLog) -> None:
+    async with open_file_log(path) as log:
         with filled(disk):
             assert await is_refused(log, size=1)
         await append(log)
-
-    run(write, path)
     assert reserve.stat().st_blocks >= BLOCKS
 
 
-def test_a_reserve_that_was_copied_without_its_blocks_gets_them_again(tmp_path: Path) -> None:
+async def test_a_sparse_copy_of_a_reserve_gets_its_blocks_again(tmp_path: Path) -> None:
     reserve = tmp_path / "events.jsonl.reserve"
     with reserve.open("wb") as file:
         file.truncate(RESERVE_BYTES)
-    run(append, tmp_path / "events.jsonl")
+    await append_one(tmp_path / "events.jsonl")
     assert reserve.stat().st_blocks >= BLOCKS
 
 
@@ -182,28 +166,24 @@ def failing(name: str, number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.mark.root
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EFBIG, errno.EIO])
-def test_where_no_reserve_can_be_kept_writing_goes_on_without(
+async def test_without_support_for_a_reserve_events_are_still_written(
     disk: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def write(log: JsonlLog) -> None:
-        await append(log)
-        with filled(disk):
-            assert await is_refused(log)
-            assert await is_refused(log, revokes=True)
-        await append(log)
-
     with failing("posix_fallocate", number, monkeypatch):
-        run(write, disk / "events.jsonl")
+        async with open_file_log(disk / "events.jsonl") as log:
+            await append(log)
+            with filled(disk):
+                assert await is_refused(log)
+                assert await is_refused(log, revokes=True)
+            await append(log)
     assert "no room can be kept in reserve" in caplog.text
 
 
-def test_the_reserve_is_given_to_others_once(tmp_path: Path) -> None:
-    async def give(log: JsonlLog) -> None:
+async def test_the_reserve_is_released_once_until_the_next_append(tmp_path: Path) -> None:
+    async with open_file_log(tmp_path / "events.jsonl") as log:
         assert not await log.release_reserve()
         await append(log)
         assert await log.release_reserve()
         assert not await log.release_reserve()
         await append(log)
         assert await log.release_reserve()
-
-    run(give, tmp_path / "events.jsonl")

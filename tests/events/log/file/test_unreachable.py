@@ -1,4 +1,4 @@
-"""Calls that fail around a write: nothing done is called undone, and every failure has a name."""
+"""System calls that fail around a write: no durable write is reported as failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from events.errors import LogUnavailable
 from events.log.file.log import JsonlLog
-from tests.events.log_helpers import append, everything, in_event_loop, opened
+from tests.events.log_helpers import append, open_file_log, read_all
 
 
 @pytest.fixture
@@ -26,39 +26,37 @@ def fail(*_: object) -> None:
 
 
 def failing_flock(operation: int) -> Callable[[int, int], None]:
-    """A flock of which one operation fails."""
+    """Make a flock of which one operation fails."""
     real = fcntl.flock
 
-    def flock(descriptor: int, asked: int) -> None:
-        if asked & operation:
+    def flock(descriptor: int, requested: int) -> None:
+        if requested & operation:
             fail()
-        real(descriptor, asked)
+        real(descriptor, requested)
 
     return flock
 
 
-@in_event_loop
-async def test_a_write_whose_lock_is_not_let_go_of_is_written_all_the_same(
+async def test_a_failed_unlock_does_not_fail_the_write(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is durable and published by then: to call it refused would invite a second one."""
-    async with opened(path) as log:
+    """It is durable and published by then: an error would make the client repeat it."""
+    async with open_file_log(path) as log:
         with monkeypatch.context() as broken:
             broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_UN))
             lines = await append(log)
-        assert await everything(log) == lines
+        assert await read_all(log) == lines
         assert "was not released" in caplog.text
         lines += await append(log)
-        async with opened(path) as other:
-            assert await everything(other) == lines
+        async with open_file_log(path) as other:
+            assert await read_all(other) == lines
             await append(other)
 
 
-@in_event_loop
-async def test_a_lock_that_fails_makes_the_log_unavailable_and_keeps_no_turn(
+async def test_a_failed_lock_makes_the_log_unavailable_and_releases_the_turnstile(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(path) as log, opened(path) as other:
+    async with open_file_log(path) as log, open_file_log(path) as other:
         with monkeypatch.context() as broken:
             broken.setattr(fcntl, "flock", failing_flock(fcntl.LOCK_EX))
             with pytest.raises(LogUnavailable):
@@ -68,21 +66,19 @@ async def test_a_lock_that_fails_makes_the_log_unavailable_and_keeps_no_turn(
 
 
 @pytest.mark.parametrize("call", ["fstat", "pread"])
-@in_event_loop
-async def test_a_call_that_fails_makes_the_log_unavailable(
+async def test_a_failed_call_makes_the_log_unavailable(
     path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         lines = await append(log)
         with monkeypatch.context() as broken:
             broken.setattr(os, call, fail)
             with pytest.raises(LogUnavailable):
-                await (append(log) if call == "fstat" else everything(log))
-        assert await everything(log) == lines
+                await (append(log) if call == "fstat" else read_all(log))
+        assert await read_all(log) == lines
 
 
-@in_event_loop
-async def test_a_mark_that_is_not_synced_at_the_end_is_no_trouble(
+async def test_a_failed_sync_of_the_commit_index_on_close_loses_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = False
@@ -99,5 +95,5 @@ async def test_a_mark_that_is_not_synced_at_the_end_is_no_trouble(
     failing = True
     await log.close()
     assert "the mark was not synced" in caplog.text
-    async with opened(path) as again:
-        assert await everything(again) == lines
+    async with open_file_log(path) as again:
+        assert await read_all(again) == lines

@@ -29,7 +29,7 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-class FoldedTexts:
+class CasefoldedTexts:
     """The folded texts of items, of which some are kept: folding costs far more than searching."""
 
     def __init__(self) -> None:
@@ -52,7 +52,9 @@ class FoldedTexts:
         return found
 
 
-async def matching(items: Iterable[Item], query: str, limit: int, texts: FoldedTexts) -> list[Item]:
+async def matching(
+    items: Iterable[Item], query: str, limit: int, texts: CasefoldedTexts
+) -> list[Item]:
     """The first items with a part of a text in title or description, ``limit`` at most.
 
     ``items`` must not change meanwhile: other requests, writes too, run between two slices.

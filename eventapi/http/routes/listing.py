@@ -7,15 +7,16 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from itertools import islice
 from operator import gt, lt
+from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import UNSET
 
 from eventapi.http.request import ApiRequest
-from eventapi.http.response import JSON, Reply, encode
+from eventapi.http.response import JSON, Response, encode
+from eventapi.http.routes.search import matching
 from eventapi.http.schemas.requests import ListQuery
-from eventapi.http.search import matching
-from eventapi.http.streaming import Stream
+from eventapi.http.streaming import StreamingResponse
 from projections.state import State
 from projections.tables.items import Item
 from projections.tables.users import User
@@ -30,10 +31,9 @@ _ITEMS_PER_PIECE = 500
 """Items that are encoded at once where a list has no pages."""
 
 
-async def list_items(request: ApiRequest) -> Reply:
-    """List the caller's items, by number."""
-    state, user, _ = await request.authenticated()
-    query = request.query_as(ListQuery)
+async def list_items(request: ApiRequest, query: ListQuery) -> Response[Any]:
+    """The caller's items, by number."""
+    state, user = request.caller.state, request.caller.user
     limit = _PAGE if query.limit is UNSET else query.limit
     if query.limit is UNSET and request.version.lists_all:
         return await _all_items(request, state, user, query)
@@ -47,7 +47,7 @@ async def list_items(request: ApiRequest) -> Reply:
     headers = [JSON]
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
-    return Reply(200, headers, encode(request.version.page(page, user.username, following)))
+    return Response(200, headers, encode(request.version.page(page, user.username, following)))
 
 
 async def _found(
@@ -59,8 +59,8 @@ async def _found(
         return list(islice(items, most))
     # The state moves on between two slices of a search.
     every = list(items)
-    async with request.services.past.turn_of(owner):
-        return await matching(every, query.q, most or len(every), request.services.texts)
+    async with request.services.history.turn_of(owner):
+        return await matching(every, query.q, most or len(every), request.services.casefolded_texts)
 
 
 async def _found_then(
@@ -76,7 +76,9 @@ async def _found_then(
     return found
 
 
-async def _all_items(request: ApiRequest, state: State, user: User, query: ListQuery) -> Reply:
+async def _all_items(
+    request: ApiRequest, state: State, user: User, query: ListQuery
+) -> Response[Any]:
     """Everything that a query asks for, without pages; what is long is sent in pieces."""
     version, owner = request.version, user.username
     if query.as_of is UNSET:
@@ -89,7 +91,7 @@ async def _all_items(request: ApiRequest, state: State, user: User, query: ListQ
         if len(found) > _ITEMS_PER_PIECE:
             break
     else:
-        return Reply(200, [JSON], encode(version.page(found, owner, None)))
+        return Response(200, [JSON], encode(version.page(found, owner, None)))
 
     def joined(items: list[Item]) -> bytes:
         return encode([version.item(item, owner) for item in items])[1:-1]
@@ -99,14 +101,14 @@ async def _all_items(request: ApiRequest, state: State, user: User, query: ListQ
             yield b"[" + joined(found)
             async for items in slices:
                 # Checked again: the client may be slow, and its session may have ended.
-                await request.authenticated()
+                await request.authenticate()
                 if items:
                     yield b"," + joined(items)
         yield b"]"
 
     if request.method == "HEAD":
         await slices.aclose()
-    return Stream([JSON], pieces())
+    return StreamingResponse([JSON], pieces())
 
 
 async def _present_slices(
@@ -122,23 +124,25 @@ async def _past_slices(
     request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
 ) -> AsyncGenerator[list[Item], None]:
     """What a query asks for of the past; each slice has a turn of its own."""
-    position = await request.point(state, as_of)
+    position = await request.resolve_as_of(state, as_of)
     ever = state.items.all_of_owner(owner)
     if query.order == "desc":
         ever.reverse()
     if query.after is not UNSET:
         behind = gt if query.order == "asc" else lt
         ever = [item for item in ever if behind(item.id, query.after)]
-    past = request.services.past
+    past = request.services.history
     with past.admit(owner):
         for start in range(0, len(ever), _ITEMS_PER_READ):
             async with past.turn(owner):
                 if start:  # An erasure in between would have taken the keys.
-                    await request.authenticated()
+                    await request.authenticate()
                 then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
                 items = list(_listed(then, owner, query))
                 if query.q is not UNSET:
-                    items = await matching(items, query.q, len(items), request.services.texts)
+                    items = await matching(
+                        items, query.q, len(items), request.services.casefolded_texts
+                    )
             yield items
 
 

@@ -1,0 +1,38 @@
+"""Guards: checks that run before a handler's body is decoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from eventapi.http.request import ApiRequest
+
+_Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class _NoQuery(msgspec.Struct, frozen=True):
+    """The query parameters of a handler that has none."""
+
+
+async def logged_in(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Authenticate the caller; raises `Unauthenticated`."""
+    await _request(connection).authenticate()
+
+
+async def auditor(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Authenticate the caller, who must be an auditor; raises `Unauthenticated` and `Forbidden`."""
+    await _request(connection).authenticate_auditor()
+
+
+async def refuse_query(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Refuse query parameters, because the handler has none; raises `Invalid`."""
+    if connection.scope["query_string"]:
+        _request(connection).query_as(_NoQuery)
+
+
+def _request(connection: _Connection) -> ApiRequest:
+    assert isinstance(connection, ApiRequest)  # noqa: S101 - for the type checker
+    return connection

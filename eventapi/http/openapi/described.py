@@ -1,0 +1,86 @@
+"""Handlers as the OpenAPI document describes them, read from Litestar's registered handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import NoneType
+from typing import Any, get_args
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import BaseRoute, HTTPRoute
+
+from eventapi.http.guards import auditor, logged_in
+from eventapi.http.handlers import Operation, operation_of
+from eventapi.http.request import declared_body
+from eventapi.http.schemas.responses import ApiVersion
+
+
+class Described(msgspec.Struct, frozen=True):
+    """An operation at a path: ``answers`` maps each status to the type of the body, or ``None``.
+
+    ``body`` is the type of the request's body, ``None`` if there is none.
+    """
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    description: str
+    tags: Sequence[str]
+    operation: Operation
+    is_authenticated: bool
+    answers: dict[int, Any]
+    response_headers: Sequence[str]
+    body: Any
+    body_is_required: bool
+    media_types: Sequence[str]
+    version: ApiVersion
+
+
+def described(routes: Iterable[BaseRoute]) -> Iterator[Described]:
+    """Every documented operation of an application's routes, in the order of their paths."""
+    for route in routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                if (operation := operation_of(handler)) is not None:
+                    yield _described(route.path_format, handler, operation)
+
+
+def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> Described:
+    (method,) = (str(one) for one in handler.http_methods if one != "HEAD")
+    version: ApiVersion = handler.resolve_request_class().version  # type: ignore[attr-defined]
+    is_created = operation.creates and version.created_status == 201
+    answer = get_args(handler.parsed_fn_signature.return_type.annotation)[0]
+    status = version.created_status if operation.creates else handler.status_code
+    answers = {status: None if answer is NoneType else answer}
+    answers |= dict.fromkeys(operation.empty_statuses)
+    body, is_required, media_types = _body(handler, operation, version)
+    return Described(
+        path,
+        method,
+        operation.name or handler.fn.__name__,
+        handler.summary or "",
+        handler.fn.__doc__ or "",
+        sorted(handler.resolve_tags()),
+        operation,
+        bool({logged_in, auditor}.intersection(handler.resolve_guards())),
+        answers,
+        (*operation.response_headers, "Location") if is_created else operation.response_headers,
+        body,
+        is_required,
+        media_types,
+        version,
+    )
+
+
+def _body(
+    handler: HTTPRouteHandler, operation: Operation, version: ApiVersion
+) -> tuple[Any, bool, Sequence[str]]:
+    if operation.form_body is not None:
+        return version.body(operation.form_body), True, ("application/json", *version.form_types)
+    field = handler.parsed_data_field
+    if field is None:
+        return None, False, ()
+    kind, media_types = declared_body(handler)
+    return kind, not field.has_default, sorted(media_types)

@@ -1,0 +1,76 @@
+"""Driver arguments of a URL: asyncpg for PostgreSQL, asyncmy for MySQL, MariaDB."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+import sqlalchemy
+
+from events.database.urls import database_fault
+from events.errors import ConfigurationError
+
+CONNECT_SECONDS: Final = 5
+
+STATEMENT_SECONDS: Final = 10
+"""How long one statement may take, unless it waits for a lock. Later the connection is lost."""
+
+LOCK_SECONDS: Final = 1
+"""How long the database lets one statement wait for a lock; a longer wait repeats the statement.
+
+A time-out on this side would abandon a connection whose statement may still be running.
+"""
+
+IDLE_SECONDS: Final = 15
+"""Seconds until the database frees the lock of a stopped process.
+
+PostgreSQL and MariaDB time out idle transactions. MySQL only times out idle connections, so a
+pooled connection is checked before it is used again.
+"""
+
+_DRIVERS: Final = {
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mysql+asyncmy",
+}
+
+
+def parse_url(url: str) -> tuple[sqlalchemy.URL, dict[str, Any]]:
+    """Return SQLAlchemy's URL and the driver's arguments; raises `ConfigurationError`."""
+    if fault := database_fault(url):
+        raise ConfigurationError(f"EVENTAPI_LOG: {fault}")
+    parsed = sqlalchemy.make_url(url)
+    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
+    if parsed.get_backend_name() == "postgresql":
+        # The option has libpq's name, which users know; asyncpg calls the same option ``ssl``.
+        mode = parsed.query.get("sslmode")
+        return parsed.difference_update_query(["sslmode"]), _asyncpg_arguments(mode)
+    has_tls = parsed.query.get("ssl") == "true"
+    return parsed.difference_update_query(["ssl"]), _asyncmy_arguments(has_tls=has_tls)
+
+
+def _asyncpg_arguments(sslmode: object) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": STATEMENT_SECONDS,
+        "server_settings": {
+            "application_name": "eventapi",
+            "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+            "lock_timeout": f"{LOCK_SECONDS}s",
+            "tcp_keepalives_idle": f"{IDLE_SECONDS}",
+        },
+    }
+    return arguments | ({"ssl": sslmode} if sslmode else {})
+
+
+def _asyncmy_arguments(*, has_tls: bool) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": STATEMENT_SECONDS,
+        # net_read_timeout covers a client that was stopped in the middle of a statement.
+        "init_command": f"SET SESSION wait_timeout = {IDLE_SECONDS}"
+        f", net_read_timeout = {IDLE_SECONDS}"
+        f", innodb_lock_wait_timeout = {LOCK_SECONDS}",
+    }
+    return arguments | ({"ssl": ssl.create_default_context()} if has_tls else {})

@@ -1,0 +1,65 @@
+"""Errors of databases: their kinds, and their translation for callers and people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from events.errors import EventapiError, StorageFull
+
+ERRORS: Final[tuple[type[Exception], ...]] = (
+    SQLAlchemyError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    EOFError,
+)
+"""Every error that the use of a database may raise; SQLAlchemy does not wrap all of the drivers'."""
+
+_DISK_FULL_CODES: Final = ("53100", 1021, 1114)
+"""PostgreSQL's disk_full; MySQL's ER_DISK_FULL and ER_RECORD_FILE_FULL."""
+
+_LOCK_TIMEOUT_CODES: Final = ("55P03", 1205)
+"""PostgreSQL's lock_not_available; MySQL's ER_LOCK_WAIT_TIMEOUT."""
+
+_NO_TLS: Final = re.compile(r"\[SSL: (?!CERTIFICATE_|\w*ALERT_|UNSUPPORTED_PROTOCOL)")
+"""How asyncmy reports an answer that is not TLS; an alert or a refused certificate is TLS."""
+
+
+@contextmanager
+def translate_errors(unavailable: Callable[[str], EventapiError], what: str) -> Iterator[None]:
+    """Raise `StorageFull` or ``unavailable`` in place of the errors of a database."""
+    try:
+        yield
+    except ERRORS as error:
+        if _has_code(error, _DISK_FULL_CODES):
+            raise StorageFull(f"no room for {what}: {reason_of(error)}") from error
+        raise unavailable(f"{what} cannot be reached: {reason_of(error)}") from error
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Whether a statement failed because a lock was not free in time."""
+    return _has_code(error, _LOCK_TIMEOUT_CODES)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the cause of an error in one line, without statement and parameters."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    first, *_ = str(reason).splitlines() or [type(reason).__name__]
+    if _NO_TLS.search(first):
+        return f"it does not support TLS, which its address requires: {first}"
+    return first.rpartition("'>: ")[2] or type(reason).__name__
+
+
+def _has_code(error: BaseException, codes: tuple[object, ...]) -> bool:
+    original = error.orig if isinstance(error, DBAPIError) else None
+    found = (getattr(original, "sqlstate", None), *getattr(original, "args", ())[:1])
+    return any(code in codes for code in found)

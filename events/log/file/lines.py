@@ -1,0 +1,121 @@
+"""Read published lines of a log file, for writers and for read-only processes."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import aiofiles
+
+from events.errors import LogUnavailable, MissingEvents
+from events.log.file.commit_index import CommitIndex
+
+BYTES_PER_READ: Final = 1 << 20
+BYTES_PER_RUN: Final = 1 << 17
+"""How much is read from the file at once, and how much of it is yielded at once.
+
+Small runs keep what is decoded from one of them in the processor's cache.
+"""
+
+INLINE_READ_BYTES: Final = 1 << 16
+"""Up to here, read on the event loop: such bytes were just written, so the page cache has them."""
+
+POSITIONS_PER_INDEX_ENTRY: Final = 256
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise `LogUnavailable` in place of `OSError`.
+
+    Use it only around calls that a failure leaves undone: the caller takes the error for a refusal.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise LogUnavailable(f"the log cannot be used: {error.strerror}") from error
+
+
+class OffsetIndex:
+    """A sparse index from positions to byte offsets, filled by reads and appends."""
+
+    def __init__(self) -> None:
+        self._positions = [0]
+        self._offsets = [0]
+        self._newest = (0, 0)
+
+    def add(self, position: int, offset: int) -> None:
+        """Remember that the line at ``position`` ends at byte ``offset``."""
+        if position >= self._positions[-1] + POSITIONS_PER_INDEX_ENTRY:
+            self._positions.append(position)
+            self._offsets.append(offset)
+        if position > self._newest[0]:
+            self._newest = (position, offset)
+
+    def at_or_before(self, position: int) -> tuple[int, int]:
+        """Return the nearest entry at or before a position, as (position, byte offset)."""
+        at = bisect_right(self._positions, position) - 1
+        found = (self._positions[at], self._offsets[at])
+        return self._newest if found[0] < self._newest[0] <= position else found
+
+    def offset_at_or_after(self, position: int, default: int) -> int:
+        """Return the offset of the nearest entry at or after a position, or the default."""
+        at = bisect_left(self._positions, position)
+        return self._offsets[at] if at < len(self._offsets) else default
+
+
+class PublishedLines:
+    """The lines of a file up to its commit index: `EventLog.read` and `position`."""
+
+    lost_for: Final = 0.0
+
+    def __init__(self, path: Path, file: int, commit_index: CommitIndex) -> None:
+        """Use an open file and its commit index; the subclass closes them."""
+        self.path = path
+        self._file = file
+        self._commit_index = commit_index
+        self._offset_index = OffsetIndex()
+
+    @property
+    def position(self) -> int:
+        return self._commit_index.position
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[list[bytes]]:
+        # The polled word is the limit, not the newest slot: a writer stores the slot first, and may
+        # die before it stores the word. A read up to the slot would be ahead of all other readers.
+        position = self._commit_index.position
+        published = self._commit_index.read()
+        after = max(after, 0)
+        last = position if upto is None else min(upto, position)
+        if after >= last:
+            return
+        position, offset = self._offset_index.at_or_before(after)
+        rest = b""
+        end = self._offset_index.offset_at_or_after(last, published.offset)
+        async with aclosing(self._chunks(offset, end)) as chunks:
+            async for chunk in chunks:
+                lines = (rest + chunk).split(b"\n")
+                rest = lines.pop()
+                first, position = position, position + len(lines)
+                offset += sum(map(len, lines)) + len(lines)
+                self._offset_index.add(position, offset)
+                if position > after and lines:
+                    yield lines[max(after - first, 0) : last - first]
+                if position >= last:
+                    return
+        raise MissingEvents("acknowledged events are missing", position=position + 1, offset=offset)
+
+    async def _chunks(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        with translate_errors():
+            if end - start <= INLINE_READ_BYTES:
+                yield os.pread(self._file, end - start, start)
+                return
+            async with aiofiles.open(self.path, "rb", buffering=0) as file:
+                await file.seek(start)
+                while start < end and (chunk := await file.read(min(BYTES_PER_READ, end - start))):
+                    start += len(chunk)
+                    for at in range(0, len(chunk), BYTES_PER_RUN):
+                        yield chunk[at : at + BYTES_PER_RUN]

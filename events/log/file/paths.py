@@ -1,0 +1,23 @@
+"""The paths of the files beside a log.
+
+Kept apart from the code that uses the files, because the check before a start imports only this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def commit_index_path(log: Path) -> Path:
+    """Return the path of the log's commit index, ``events.jsonl.mark``."""
+    return log.with_name(f"{log.name}.mark")
+
+
+def lock_path(log: Path) -> Path:
+    """Return the path of the log's lock file, ``events.jsonl.lock``."""
+    return log.with_name(f"{log.name}.lock")
+
+
+def reserve_path(log: Path) -> Path:
+    """Return the path of the log's reserve of disk space, ``events.jsonl.reserve``."""
+    return log.with_name(f"{log.name}.reserve")
