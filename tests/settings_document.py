@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from eventapi.configuration.settings import described
+from eventapi.configuration.settings import setting_descriptions
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "settings.md"
 HEADER = "| setting | meaning | unit | values | default | example |\n| --- | --- | --- | --- | --- | --- |\n"
@@ -24,7 +24,7 @@ def table() -> str:
             one.default,
             one.example if " " in one.example else f"`{one.example}`",
         )
-        for one in described().values()
+        for one in setting_descriptions().values()
     ]
     return HEADER + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from eventapi.configuration.load import load
-from eventapi.configuration.settings import described
+from eventapi.configuration.settings import setting_descriptions
 from tests.settings_document import DOCUMENT, with_table
 
 
@@ -16,12 +16,12 @@ def test_the_table_is_that_of_the_settings() -> None:
     text = DOCUMENT.read_text()
     assert text == with_table(text)
     rows = re.findall(r"^\| `EVENTAPI_(\w+)` \|", text, re.MULTILINE)
-    assert rows == list(described())
+    assert rows == list(setting_descriptions())
 
 
-@pytest.mark.parametrize("name", described())
+@pytest.mark.parametrize("name", setting_descriptions())
 def test_every_setting_is_described(name: str) -> None:
-    setting = described()[name]
+    setting = setting_descriptions()[name]
     for cell in (setting.meaning, setting.values, setting.default, setting.example):
         assert cell
         assert "|" not in cell
@@ -30,9 +30,9 @@ def test_every_setting_is_described(name: str) -> None:
     assert setting.meaning.endswith(".")
 
 
-@pytest.mark.parametrize("name", described())
+@pytest.mark.parametrize("name", setting_descriptions())
 def test_every_example_is_accepted(name: str) -> None:
-    example = described()[name].example
+    example = setting_descriptions()[name].example
     if name == "SECRET_KEY":
         example = "0123456789abcdef" * 2
     more = {"EVENTAPI_CORS_ORIGINS": "https://app.example"} if name == "CORS_CREDENTIALS" else {}
@@ -48,4 +48,4 @@ def test_every_setting_that_a_document_names_exists() -> None:
         for name in re.findall(r"\bEVENTAPI_([A-Z0-9_]+)\b", document.read_text())
     }
     # A variable of the tests, and one that Kubernetes sets.
-    assert named - described().keys() == {"TESTS_THROUGH", "SERVICE_HOST"}
+    assert named - setting_descriptions().keys() == {"TESTS_THROUGH", "SERVICE_HOST"}

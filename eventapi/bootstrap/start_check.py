@@ -67,7 +67,7 @@ def _directory_fault(path: Path) -> str:
     return ""
 
 
-def _check_files(settings: Settings) -> None:
+def _check_regular_files(settings: Settings) -> None:
     """Refuse a directory, pipe or device where a file beside the log belongs.
 
     A container engine makes a directory where the file of a bind mount is missing. Raises
@@ -84,14 +84,16 @@ def _check_files(settings: Settings) -> None:
 def check_log_is_there(settings: Settings) -> None:
     """Refuse to go on without a log; raises `ConfigurationError`."""
     check_directories(settings)
-    _check_files(settings)
+    _check_regular_files(settings)
     path = settings.log_path
     if not settings.is_database and not path.exists():
         found = [] if path.is_symlink() else list(_evidence(settings))
-        raise ConfigurationError(_lost(path, found) if found else no_log(settings))
+        raise ConfigurationError(
+            _lost_log_message(path, found) if found else no_log_message(settings)
+        )
 
 
-def no_log(settings: Settings) -> Message:
+def no_log_message(settings: Settings) -> Message:
     """What is said where there is no log, and what to do then."""
     if not settings.is_database and settings.log_path.is_symlink():
         return NO_LOG_BEHIND_LINK.fill(path=settings.log_path)
@@ -107,33 +109,33 @@ def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) ->
     `ConfigurationError` and `VaultUnavailable`.
     """
     check_directories(settings)
-    _check_files(settings)
+    _check_regular_files(settings)
     path = settings.log_path
     if path.is_symlink() and not path.exists():
-        raise ConfigurationError(no_log(settings))
+        raise ConfigurationError(no_log_message(settings))
     if path.exists() and not path.is_file():
         raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
-    if settings.is_database or not _is_lost(path):
+    if settings.is_database or not _is_log_lost(path):
         if needs_vault:
             _check_vault(settings)
         return
     found = list(_evidence(settings))
-    if found and _is_lost(path):  # Another process may have begun it meanwhile.
-        raise ConfigurationError(_lost(path, found))
+    if found and _is_log_lost(path):  # Another process may have begun it meanwhile.
+        raise ConfigurationError(_lost_log_message(path, found))
     if not begin and not path.exists():
-        raise ConfigurationError(no_log(settings))
+        raise ConfigurationError(no_log_message(settings))
 
 
 def check_database_start(settings: Settings) -> None:
     """Refuse to begin a log in a database that has none, as `check_start` does for a file."""
-    if found := list(_signs(settings.log_path)):
+    if found := list(_traces_beside(settings.log_path)):
         message = DATABASE_LOG_LOST.fill(
             place=settings.log_name, found=", ".join(found), directory=settings.data_path
         )
         raise ConfigurationError(message)
 
 
-def _lost(path: Path, found: Sequence[str]) -> Message:
+def _lost_log_message(path: Path, found: Sequence[str]) -> Message:
     state, first = "there is no log at", ""
     if path.exists():
         state, first = "there is nothing in the log", f"rm {path}, then "
@@ -150,7 +152,7 @@ def may_begin_vault(settings: Settings) -> bool:
         return True
 
 
-def acknowledged(path: Path) -> int:
+def acknowledged_events(path: Path) -> int:
     """How many events of a log the mark beside it calls acknowledged; 0 without a mark."""
     # Seldom needed, and the parent of several workers keeps what it imports.
     from events.log.file.commit_index import read_commit_point  # noqa: PLC0415
@@ -160,13 +162,13 @@ def acknowledged(path: Path) -> int:
     return 0
 
 
-def _is_lost(path: Path) -> bool:
+def _is_log_lost(path: Path) -> bool:
     """Whether there is no log, or less than nothing was published in it."""
     try:
         if path.stat().st_size:
             return False
-        mark = commit_index_path(path)
-        return not mark.exists() or acknowledged(path) > 0
+        mark = path.with_name(f"{path.name}.mark")
+        return not mark.exists() or acknowledged_events(path) > 0
     except FileNotFoundError:
         return True
     except DamagedLog:
@@ -184,18 +186,18 @@ def _check_vault(settings: Settings) -> None:
 def _evidence(settings: Settings) -> Iterator[str]:
     """The files that a log leaves behind, each with what it tells of it."""
     path = settings.log_path
-    yield from _signs(path)
-    yield from _keys_in(path.with_name("vault.sqlite"))
+    yield from _traces_beside(path)
+    yield from _vault_traces(path.with_name("vault.sqlite"))
     names = [file.stem for file in (path.parent / "snapshots").glob("*.snapshot")]
     if positions := [int(name) for name in names if name.isdecimal()]:
         yield f"snapshots (the newest of {max(positions):,} events)"
 
 
-def _signs(path: Path) -> Iterator[str]:
+def _traces_beside(path: Path) -> Iterator[str]:
     """Of these files the ones that bear the name of the log."""
     mark = commit_index_path(path).name
     try:
-        if events := acknowledged(path):
+        if events := acknowledged_events(path):
             yield f"{mark} ({events:,} events were acknowledged)"
     except DamagedLog:
         yield f"{mark} (damaged)"
@@ -204,10 +206,10 @@ def _signs(path: Path) -> Iterator[str]:
     for suffix in (CHECKPOINT, SIGNED):
         kept = path.with_name(path.name + suffix)
         if kept.exists():
-            yield f"{kept.name}{_size_of(kept)}"
+            yield f"{kept.name}{_checkpoint_size(kept)}"
 
 
-def _size_of(checkpoint: Path) -> str:
+def _checkpoint_size(checkpoint: Path) -> str:
     from events.transparency.signed_note import Note, TreeHead  # noqa: PLC0415 - as above
 
     with suppress(OSError, ValueError):
@@ -216,7 +218,7 @@ def _size_of(checkpoint: Path) -> str:
     return ""
 
 
-def _keys_in(vault: Path) -> Iterator[str]:
+def _vault_traces(vault: Path) -> Iterator[str]:
     """That a vault has, or had, keys; a file that is no vault is evidence of one as well."""
     if not vault.exists() or not vault.stat().st_size:
         return

@@ -27,7 +27,7 @@ from eventapi.bootstrap.start_check import (
     check_log_is_there,
     check_start,
     may_begin_vault,
-    no_log,
+    no_log_message,
 )
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import Runtime
@@ -77,12 +77,12 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     vault: Vault | None = None
     snapshots: Snapshots | None = None
     passwords: Passwords | None = None
-    environment: Runtime = SYSTEM
+    runtime: Runtime = SYSTEM
 
 
 NO_OVERRIDES = Overrides()
 
-MAX_LAG_SECONDS = 2.0
+MAX_REPLICA_LAG_SECONDS = 2.0
 """How long an instance may take to hear what another one appended to their database."""
 
 
@@ -125,7 +125,7 @@ C = TypeVar("C", bound=Closable)
 
 
 @asynccontextmanager
-async def closing(part: C) -> AsyncIterator[C]:
+async def async_closing(part: C) -> AsyncIterator[C]:
     """A part, closed at the end."""
     try:
         yield part
@@ -144,7 +144,7 @@ async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[
             yield log
         return
     check_directories(settings)
-    async with closing(JsonlLog(settings.log_path, begin=begin)) as file:
+    async with async_closing(JsonlLog(settings.log_path, begin=begin)) as file:
         yield file
 
 
@@ -156,7 +156,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
     """
     check_log_is_there(settings)
     if not settings.is_database:
-        async with closing(JsonlReader(settings.log_path)) as file:
+        async with async_closing(JsonlReader(settings.log_path)) as file:
             yield file
         return
     from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
@@ -164,7 +164,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
     mark = commit_index_path(settings.log_path)
     async with (
         open_database_for_reading(settings) as database,
-        closing(await SqlLog.open(database, mark, writable=False)) as log,
+        async_closing(await SqlLog.open(database, mark, writable=False)) as log,
     ):
         yield log
 
@@ -175,7 +175,7 @@ async def has_log(settings: Settings) -> bool:
         return settings.log_path.exists()
     from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
 
-    async with closing(await Database.open(settings.log or "", begin=False)) as database:
+    async with async_closing(await Database.open(settings.log or "", begin=False)) as database:
         return await database.has_log()
 
 
@@ -191,7 +191,7 @@ async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator
         async with open_database(settings, begin=begin) as (_, vault):
             yield vault
         return
-    async with closing(SqliteVault(vault_path(settings), begin=begin)) as file:
+    async with async_closing(SqliteVault(vault_path(settings), begin=begin)) as file:
         yield file
 
 
@@ -199,7 +199,7 @@ async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator
 async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
     """The vault of the log, only to be read: nothing is created or changed; raises as above."""
     if not settings.is_database:
-        async with closing(SqliteVault(vault_path(settings), writable=False)) as file:
+        async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
         return
     from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import, not always needed
@@ -232,7 +232,7 @@ async def open_database(
 
     async with (
         open_database_for_reading(settings, patience, begin=begin, writable=True) as database,
-        closing(await SqlLog.open(database, commit_index_path(settings.log_path))) as log,
+        async_closing(await SqlLog.open(database, commit_index_path(settings.log_path))) as log,
     ):
         yield log, SqlVault(database)
 
@@ -248,10 +248,10 @@ async def open_database_for_reading(
     from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
 
     database = await Database.open(settings.log or "", patience, begin=False)
-    async with closing(database):
+    async with async_closing(database):
         if not await database.has_log():
             if not begin:
-                raise ConfigurationError(no_log(settings))
+                raise ConfigurationError(no_log_message(settings))
             check_database_start(settings)
             writable = True
         if writable:
@@ -260,7 +260,7 @@ async def open_database_for_reading(
 
 
 @asynccontextmanager
-async def open_rows(
+async def open_stored_lines(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
     """Where a log in a database says that it ends, and whatever lines there are up to there."""
@@ -292,11 +292,13 @@ def checkpoints_of(
     if parts.log is not None:
         return Checkpoints(Tree(log), MemorySigning())
     if settings.is_database:
-        return Checkpoints(Tree(log), _signing_in_database(settings, log), MAX_LAG_SECONDS)
+        return Checkpoints(
+            Tree(log), _signing_store_in_database(settings, log), MAX_REPLICA_LAG_SECONDS
+        )
     return Checkpoints(Tree(log), FileSigning(settings.log_path))
 
 
-def _signing_in_database(settings: Settings, log: EventLog) -> SigningStore:
+def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStore:
     from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
     from events.transparency.signing.sql import SqlSigning  # noqa: PLC0415 - as above
 
@@ -314,7 +316,7 @@ def replay_progress_of(settings: Settings) -> ReplayProgress:
     return ReplayProgress(settings.log_path.parent / "rebuilding")
 
 
-Bar = Callable[[int], AbstractContextManager[Progress]]
+OpenProgress = Callable[[int], AbstractContextManager[Progress]]
 """Makes what is told the position reached, of so many."""
 
 
@@ -329,7 +331,7 @@ async def open_journal(
     settings: Settings,
     parts: Overrides = NO_OVERRIDES,
     *,
-    bar: Bar = no_progress,
+    bar: OpenProgress = no_progress,
     on_fence: Callable[[], None] = lambda: None,
     watch: Instrumentation = NO_INSTRUMENTATION,
     patience: float = 0,
@@ -345,11 +347,11 @@ async def open_journal(
     if parts.log is None and parts.vault is None:
         check_start(settings, begin=begin)
     async with AsyncExitStack() as stack:
-        log, vault = await _entered(stack, settings, parts, patience, begin)
+        log, vault = await _enter_log_and_vault(stack, settings, parts, patience, begin)
         snapshots = parts.snapshots
         if parts.log is None:
             snapshots = snapshots or snapshots_of(settings)
-        environment = parts.environment
+        environment = parts.runtime
         clock = LogClock(
             environment.now,
             environment.uptime,
@@ -373,17 +375,19 @@ async def open_journal(
         yield journal, log
 
 
-async def _entered(
+async def _enter_log_and_vault(
     stack: AsyncExitStack, settings: Settings, parts: Overrides, patience: float, begin: bool
 ) -> tuple[EventLog, Vault]:
     """Log and vault, those that are plugged in before those of the settings."""
     if parts.log is None and parts.vault is None and settings.is_database:
         return await stack.enter_async_context(open_database(settings, patience, begin=begin))
     log = await stack.enter_async_context(
-        open_log(settings, begin=begin) if parts.log is None else closing(parts.log)
+        open_log(settings, begin=begin) if parts.log is None else async_closing(parts.log)
     )
     begin_vault = parts.log is not None or may_begin_vault(settings)
     vault = await stack.enter_async_context(
-        open_vault(settings, begin=begin_vault) if parts.vault is None else closing(parts.vault)
+        open_vault(settings, begin=begin_vault)
+        if parts.vault is None
+        else async_closing(parts.vault)
     )
     return log, vault

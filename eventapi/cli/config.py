@@ -7,7 +7,7 @@ import click
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, print_table
 from eventapi.configuration.setting import PREFIX
-from eventapi.configuration.settings import described
+from eventapi.configuration.settings import setting_descriptions
 
 
 @click.command()
@@ -16,8 +16,8 @@ from eventapi.configuration.settings import described
 def config(as_json: bool) -> None:
     """Show every setting, its value, where that came from, and its meaning; secrets are masked."""
     rows = [
-        (variable, value, origin, described()[variable.removeprefix(PREFIX)])
-        for variable, value, origin in loaded().shown()
+        (variable, value, origin, setting_descriptions()[variable.removeprefix(PREFIX)])
+        for variable, value, origin in loaded().masked_rows()
     ]
     if as_json:
         told = {

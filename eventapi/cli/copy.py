@@ -12,19 +12,19 @@ import msgspec
 
 from eventapi.bootstrap import storage
 from eventapi.bootstrap.start_check import check_start
-from eventapi.bootstrap.storage import checkpoint_path, closing
+from eventapi.bootstrap.storage import async_closing, checkpoint_path
 from eventapi.cli.failures import Misuse, NegativeResult
-from eventapi.cli.migrate import Migrated, copy_into
+from eventapi.cli.migrate import MigrationResult, migrate
 from eventapi.cli.opening import (
     LOCK_SECONDS,
     opened_log,
-    settings_of,
+    settings_for_log,
     state_at,
 )
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
-from eventapi.cli.vaults import forget, keep, vault_beside
-from eventapi.cli.verify import checked, note_at, sentence
+from eventapi.cli.vaults import copy_keys, destroy_erased_keys, read_vault
+from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
 from eventapi.configuration.settings import Settings
 from events.errors import DivergedLog, SigningSuspended
 from events.io.files import make_directory, write_durably
@@ -41,10 +41,10 @@ from events.transparency.signing.file import set_aside_checkpoint
 from events.vault.memory import MemoryVault
 from events.vault.sqlite import SqliteVault
 
-_TRIES = 3
+_ATTEMPTS = 3
 
 
-class Copied(msgspec.Struct, frozen=True):
+class CopyResult(msgspec.Struct, frozen=True):
     """A copy that was checked: ``root`` is that of the checkpoint beside it, where there is one."""
 
     path: str
@@ -78,15 +78,15 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
         raise click.UsageError("at most FROM and TO are wanted")
     settings = loaded().settings
     *sources, to = places
-    target = settings_of(to, settings)
-    source = settings_of(sources[0], settings) if sources else settings
+    target = settings_for_log(to, settings)
+    source = settings_for_log(sources[0], settings) if sources else settings
     if target.log_path.resolve() == source.log_path.resolve():
         raise Misuse(SAME_LOG.fill(name=target.log_name))
     if target.is_database and vault is not None:
         raise Misuse(VAULT_WITH_DATABASE)
-    copying: Coroutine[Any, Any, Copied | Migrated]
+    copying: Coroutine[Any, Any, CopyResult | MigrationResult]
     if target.is_database:
-        copying = copy_into(source, target)
+        copying = migrate(source, target)
     else:
         copying = _copy(source, target, vault, is_own=not sources)
     try:
@@ -96,33 +96,35 @@ def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None
     print_json(copied) if as_json else print_fields(**msgspec.structs.asdict(copied))
 
 
-async def _copy(source: Settings, target: Settings, vault: Path | None, *, is_own: bool) -> Copied:
+async def _copy(
+    source: Settings, target: Settings, vault: Path | None, *, is_own: bool
+) -> CopyResult:
     new = 0
     async with opened_log(source) as log:
-        for _ in range(_TRIES):
-            note = await _note_of(source, log, is_own=is_own)
+        for _ in range(_ATTEMPTS):
+            note = await _checkpoint_of(source, log, is_own=is_own)
             upto = log.position if note is None else TreeHead.of(note).size
             new += await _copy_lines(log, target, upto)
-            own = None if vault is None else await vault_beside(source)
-            report = checked(target.log_path, None if note is None else TreeHead.of(note), own)
+            own = None if vault is None else await read_vault(source)
+            report = verify_file(target.log_path, None if note is None else TreeHead.of(note), own)
             # A user may have registered between the two: once more.
             if all(finding.kind != "key" for finding in report.findings):
                 break
         if not report.ok:
-            raise NegativeResult(COPY_NOT_WHOLE.fill(finding=sentence(report.findings[0])))
+            raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:
             users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
             make_directory(vault.parent)
-            async with closing(SqliteVault(vault)) as copied:
-                counted = await keep(copied, own, users)
-                await forget(copied, own, users)
+            async with async_closing(SqliteVault(vault)) as copied:
+                counted = await copy_keys(copied, own, users)
+                await destroy_erased_keys(copied, own, users)
     if note is not None:
         beside = checkpoint_path(target.log_path)
         set_aside_checkpoint(beside, TreeHead.of(note).origin)
         write_durably(beside, str(note).encode())
     root = None if note is None else TreeHead.of(note).root.hex()
-    return Copied(str(target.log_path), upto, new, report.bytes, root, counted)
+    return CopyResult(str(target.log_path), upto, new, report.bytes, root, counted)
 
 
 async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
@@ -132,7 +134,7 @@ async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
             return await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
 
 
-async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
+async def _checkpoint_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
     """The checkpoint of a log: of our own one that is signed now, else what lies beside it.
 
     A backup is made also where nothing may be signed; then it has no checkpoint.
@@ -144,4 +146,4 @@ async def _note_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | N
             echo_warning(NO_NEW_CHECKPOINT.fill(reason=error))
             return None
     kept = checkpoint_path(source.log_path)
-    return note_at(str(kept)) if kept.exists() else None
+    return load_checkpoint(str(kept)) if kept.exists() else None

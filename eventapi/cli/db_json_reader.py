@@ -21,13 +21,13 @@ from eventapi.cli.db_json import MAX_ID, Contents, Fault, Note, OldItem, OldUser
 from eventapi.values.times import record_time
 from events.vocabulary.password_hashes import check_hash
 
-MAX_NAME: Final = 254
+MAX_NAME_CHARACTERS: Final = 254
 """Characters of a username: a login takes no longer one."""
 
-KEPT_NAME: Final = 240
+KEPT_NAME_CHARACTERS: Final = 240
 """Characters that are kept of a longer username, so that a number still fits behind them."""
 
-NAMELESS: Final = "user"
+EMPTY_NAME_REPLACEMENT: Final = "user"
 """What an empty username becomes."""
 
 TEXT_BYTES: Final = 46_000
@@ -37,7 +37,7 @@ FIRST_TEXT_BYTES: Final = TEXT_BYTES // 2
 """Bytes for the first of two texts; the second one may use what the first one leaves."""
 
 _MAX_DIGITS: Final = 1_000
-_SHOWN: Final = 60
+_MAX_QUOTED_CHARACTERS: Final = 60
 
 _USER_MEMBERS: Final = frozenset(
     ("username", "email", "hashed_password", "full_name", "disabled", "created_at")
@@ -53,8 +53,8 @@ _TRUE: Final = frozenset(("1", "1.0", "on", "t", "true", "y", "yes"))
 _FALSE: Final = frozenset(("0", "0.0", "off", "f", "false", "n", "no"))
 """What pydantic, and so the old service, reads as true and false."""
 
-_NOT_READ: Final = "is not known here; it is not imported"
-_NO_TEXT: Final = "must be a text, and is "
+_NOT_IMPORTED: Final = "is not known here; it is not imported"
+_NOT_A_TEXT: Final = "must be a text, and is "
 _LOCKED: Final = "no password opens the account"
 
 
@@ -99,10 +99,10 @@ class _Reader:
         self._faults: list[Fault] = []
         self._notes: list[Note] = []
 
-    def _fault(self, place: str, detail: str, remedy: str) -> None:
+    def _add_fault(self, place: str, detail: str, remedy: str) -> None:
         self._faults.append(Fault(place, detail, remedy))
 
-    def _note(self, place: str, detail: str) -> None:
+    def _add_note(self, place: str, detail: str) -> None:
         self._notes.append(Note(place, detail))
 
     def contents(self, raw: object) -> Contents:
@@ -122,28 +122,28 @@ class _Reader:
         ]
         if wrong:
             raise Refused(wrong)
-        self._look_at_keys(raw, names, "")
+        self._note_unknown_members(raw, names, "")
         for name in names:
-            self._look_at_repeated(raw[name], name)
+            self._add_repeated_keys(raw[name], name)
         return {name: raw[name] for name in names}
 
-    def _look_at_repeated(self, members: _Object, place: str) -> None:
+    def _add_repeated_keys(self, members: _Object, place: str) -> None:
         for key in members.repeated:
-            self._fault(_under(place, key), "appears more than once", "is the last one")
+            self._add_fault(_member_place(place, key), "appears more than once", "is the last one")
 
-    def _look_at_keys(self, members: _Object, known: Collection[str], place: str) -> None:
-        self._look_at_repeated(members, place)
+    def _note_unknown_members(self, members: _Object, known: Collection[str], place: str) -> None:
+        self._add_repeated_keys(members, place)
         for key in members:
             if key not in known:
-                self._note(_under(place, key), _NOT_READ)
+                self._add_note(_member_place(place, key), _NOT_IMPORTED)
 
     def _users(self, raw: _Object) -> Iterator[OldUser]:
         for key, members in raw.items():
-            place = _under("users", key)
+            place = _member_place("users", key)
             if not isinstance(members, _Object):
-                self._fault(place, "must be an object", "is left out")
+                self._add_fault(place, "must be an object", "is left out")
                 continue
-            self._look_at_keys(members, _USER_MEMBERS, place)
+            self._note_unknown_members(members, _USER_MEMBERS, place)
             yield self._user(key, members, place)
 
     def _user(self, key: str, members: _Object, place: str) -> OldUser:
@@ -151,7 +151,7 @@ class _Reader:
         email = self._email(members.get("email"), f"{place}.email")
         password_hash = self._hash(members.get("hashed_password"), f"{place}.hashed_password")
         disabled = self._disabled(members.get("disabled"), f"{place}.disabled")
-        full_name = self._optional(members, "full_name", place, TEXT_BYTES - _size(email))
+        full_name = self._optional(members, "full_name", place, TEXT_BYTES - _json_bytes(email))
         created_at = self._time(members.get("created_at"), f"{place}.created_at")
         return OldUser(place, key, name, email, password_hash, full_name, disabled, created_at)
 
@@ -159,156 +159,158 @@ class _Reader:
         """The key: it is what the old service compared with the name that was typed at a login."""
         said = members.get("username")
         if said is not None and said != key:
-            detail = f"is {_shown(said)}, and its key is {_shown(key)}"
-            self._fault(place, detail, f"becomes the key, {_shown(key)}, the name for the login")
+            detail = f"is {_quote(said)}, and its key is {_quote(key)}"
+            self._add_fault(
+                place, detail, f"becomes the key, {_quote(key)}, the name for the login"
+            )
         name = _NO_NAME.sub(_REPLACEMENT, key)
         if name != key:
             detail = "has NUL or half of a surrogate pair, which no command line or file can carry"
-            self._fault(place, detail, f"becomes {_shown(name)}")
-        if len(name) > MAX_NAME:
-            detail = f"has {len(name):,} characters; a login takes {MAX_NAME}"
-            self._fault(place, detail, f"is cut to its first {KEPT_NAME} characters")
-            return name[:KEPT_NAME]
+            self._add_fault(place, detail, f"becomes {_quote(name)}")
+        if len(name) > MAX_NAME_CHARACTERS:
+            detail = f"has {len(name):,} characters; a login takes {MAX_NAME_CHARACTERS}"
+            self._add_fault(place, detail, f"is cut to its first {KEPT_NAME_CHARACTERS} characters")
+            return name[:KEPT_NAME_CHARACTERS]
         if not name:
-            self._fault(place, "is empty", f"becomes '{NAMELESS}'")
-        return name or NAMELESS
+            self._add_fault(place, "is empty", f"becomes '{EMPTY_NAME_REPLACEMENT}'")
+        return name or EMPTY_NAME_REPLACEMENT
 
     def _email(self, value: object, place: str) -> str:
         if value is None or value == "":
-            self._note(place, "is missing; the account has no address")
+            self._add_note(place, "is missing; the account has no address")
             return ""
         email = self._text(value, place)
-        if _size(email) <= FIRST_TEXT_BYTES:
+        if _json_bytes(email) <= FIRST_TEXT_BYTES:
             return email
         detail = _too_long(email, FIRST_TEXT_BYTES)
-        self._fault(place, detail, "is left empty; the account has no address")
+        self._add_fault(place, detail, "is left empty; the account has no address")
         return ""
 
     def _hash(self, value: object, place: str) -> str:
         if value is None or value == "":
-            self._note(place, f"is missing; {_LOCKED}")
+            self._add_note(place, f"is missing; {_LOCKED}")
             return ""
         try:
-            check_hash(_text_of(value))
-            return _text_of(value)
+            check_hash(_require_text(value))
+            return _require_text(value)
         except ValueError as error:
-            self._fault(place, str(error), f"is left empty; {_LOCKED}")
+            self._add_fault(place, str(error), f"is left empty; {_LOCKED}")
             return ""
 
     def _disabled(self, value: object, place: str) -> bool:
         if value is None or isinstance(value, bool):
             return bool(value)
-        word = value.lower() if isinstance(value, str) else _shown(value)
+        word = value.lower() if isinstance(value, str) else _quote(value)
         if word not in _TRUE and word not in _FALSE:
-            self._fault(place, f"must be true or false, and is {_shown(value)}", "becomes true")
+            self._add_fault(place, f"must be true or false, and is {_quote(value)}", "becomes true")
             return True
-        self._note(place, f"is {_shown(value)}; it is read as {_shown(word in _TRUE)}")
+        self._add_note(place, f"is {_quote(value)}; it is read as {_quote(word in _TRUE)}")
         return word in _TRUE
 
     def _time(self, value: object, place: str) -> str | None:
         if value is None:
-            self._note(place, "is missing; the time of the import is used")
+            self._add_note(place, "is missing; the time of the import is used")
             return None
         try:
-            return _record_time(_text_of(value))
+            return _record_time(_require_text(value))
         except ValueError as error:
-            self._fault(place, str(error), "becomes the time of the import")
+            self._add_fault(place, str(error), "becomes the time of the import")
             return None
 
     def _items(self, lists: _Object, users: Collection[str]) -> Iterator[OldItem]:
         for owner, raw in lists.items():
-            place = _under("items", owner)
+            place = _member_place("items", owner)
             if not isinstance(raw, list):
-                self._fault(place, "must be a list", "is left out")
+                self._add_fault(place, "must be a list", "is left out")
             elif owner not in users:
                 if raw:
                     detail = f"has {len(raw):,} items, but the file has no such user"
-                    self._fault(place, detail, "is left out")
+                    self._add_fault(place, detail, "is left out")
             else:
                 for index, members in enumerate(raw):
                     yield from self._item(owner, members, f"{place}[{index}]")
 
     def _item(self, owner: str, members: object, place: str) -> Iterator[OldItem]:
         if not isinstance(members, _Object):
-            self._fault(place, "must be an object", "is left out")
+            self._add_fault(place, "must be an object", "is left out")
             return
-        self._look_at_keys(members, _ITEM_MEMBERS, place)
+        self._note_unknown_members(members, _ITEM_MEMBERS, place)
         said = members.get("owner")
         if said is not None and said != owner:
-            detail = f"is {_shown(said)}, and the item is in the list of {_shown(owner)}"
-            self._fault(f"{place}.owner", detail, f"becomes {_shown(owner)}")
+            detail = f"is {_quote(said)}, and the item is in the list of {_quote(owner)}"
+            self._add_fault(f"{place}.owner", detail, f"becomes {_quote(owner)}")
         number = self._id(members.get("id"), f"{place}.id")
         title = self._title(members.get("title"), f"{place}.title")
-        description = self._optional(members, "description", place, TEXT_BYTES - _size(title))
+        description = self._optional(members, "description", place, TEXT_BYTES - _json_bytes(title))
         created_at = self._time(members.get("created_at"), f"{place}.created_at")
         yield OldItem(owner, number, title, description, created_at)
 
     def _id(self, value: object, place: str) -> int | None:
         if value is None:
-            self._note(place, "is missing; the item gets a new number")
+            self._add_note(place, "is missing; the item gets a new number")
             return None
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID:
             return value
-        detail = f"must be a whole number from 1 to {MAX_ID:,}, and is {_shown(value)}"
-        self._fault(place, detail, "becomes a new number")
+        detail = f"must be a whole number from 1 to {MAX_ID:,}, and is {_quote(value)}"
+        self._add_fault(place, detail, "becomes a new number")
         return None
 
     def _title(self, value: object, place: str) -> str:
         if value is None:
-            self._note(place, "is missing; the title is empty")
+            self._add_note(place, "is missing; the title is empty")
             return ""
-        return self._fit(self._text(value, place), FIRST_TEXT_BYTES, place)
+        return self._cut_to_fit(self._text(value, place), FIRST_TEXT_BYTES, place)
 
     def _optional(self, members: _Object, name: str, place: str, room: int) -> str | None:
         value = members.get(name)
         place = f"{place}.{name}"
-        return None if value is None else self._fit(self._text(value, place), room, place)
+        return None if value is None else self._cut_to_fit(self._text(value, place), room, place)
 
     def _text(self, value: object, place: str) -> str:
         """Any text, with U+FFFD for what UTF-8 cannot carry; a number becomes its digits."""
         if not isinstance(value, str):
             text = json.dumps(value) if isinstance(value, int | float) else ""
-            remedy = f"becomes {_shown(text)}" if text else "is left empty"
-            self._fault(place, _NO_TEXT + _shown(value), remedy)
+            remedy = f"becomes {_quote(text)}" if text else "is left empty"
+            self._add_fault(place, _NOT_A_TEXT + _quote(value), remedy)
             return text
         text = _NO_UTF8.sub(_REPLACEMENT, value)
         if text != value:
             detail = "has half of a surrogate pair, which UTF-8 cannot carry"
-            self._fault(place, detail, "has U+FFFD in its place")
+            self._add_fault(place, detail, "has U+FFFD in its place")
         return text
 
-    def _fit(self, text: str, room: int, place: str) -> str:
+    def _cut_to_fit(self, text: str, room: int, place: str) -> str:
         """A text that a line of the log can hold; one that was cut says so at its end."""
-        if _size(text) <= room:
+        if _json_bytes(text) <= room:
             return text
         most = len(text)
         least = kept = 0
         while least <= most:
             middle = (least + most) // 2
-            if _size(_cut(text, middle)) <= room:
+            if _json_bytes(_cut_with_remark(text, middle)) <= room:
                 kept, least = middle, middle + 1
             else:
                 most = middle - 1
         detail = _too_long(text, room)
-        self._fault(place, detail, f"is cut to {kept:,} characters and a remark at their end")
-        return _cut(text, kept)
+        self._add_fault(place, detail, f"is cut to {kept:,} characters and a remark at their end")
+        return _cut_with_remark(text, kept)
 
 
-def _text_of(value: object) -> str:
+def _require_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(_NO_TEXT + _shown(value))  # noqa: TRY004 - a fault of the file
+        raise ValueError(_NOT_A_TEXT + _quote(value))  # noqa: TRY004 - a fault of the file
     return value
 
 
-def _cut(text: str, kept: int) -> str:
+def _cut_with_remark(text: str, kept: int) -> str:
     return f"{text[:kept]}… [cut by the import: {kept:,} of {len(text):,} characters]"
 
 
 def _too_long(text: str, room: int) -> str:
-    return f"takes {_size(text):,} bytes; a line of the log has room for {room:,}"
+    return f"takes {_json_bytes(text):,} bytes; a line of the log has room for {room:,}"
 
 
-def _size(text: str) -> int:
+def _json_bytes(text: str) -> int:
     """The bytes of a text as JSON in UTF-8."""
     return len(msgspec.json.encode(text))
 
@@ -321,19 +323,19 @@ def _record_time(text: str) -> str:
         # Also a date alone, and offsets without a colon.
         return record_time(datetime.fromisoformat(text).isoformat(), zone_needed=False)
     except ValueError:
-        detail = f"must be an ISO 8601 date and time that exists, and is {_shown(text)}"
+        detail = f"must be an ISO 8601 date and time that exists, and is {_quote(text)}"
         raise ValueError(detail) from None
 
 
-def _shown(value: object) -> str:
+def _quote(value: object) -> str:
     """A value in a message: short, and printable."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = repr(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[: _MAX_QUOTED_CHARACTERS - 1]}…"
 
 
-def _under(place: str, key: str) -> str:
+def _member_place(place: str, key: str) -> str:
     if not _PLAIN_KEY.fullmatch(key):
         return f"{place}[{json.dumps(key)}]"
     return f"{place}.{key}" if place else key

@@ -25,12 +25,12 @@ class Failure(click.ClickException):
     advice: ClassVar[Message] = commands.COULD_NOT_RUN
 
     def __init__(self, reason: str | Message) -> None:
-        self.told = reason if isinstance(reason, Message) else self.advice.about(reason)
-        super().__init__(self.told.text)
+        self.full_message = reason if isinstance(reason, Message) else self.advice.about(reason)
+        super().__init__(self.full_message.text)
 
     def show(self, file: object = None) -> None:
         """Print the message on stderr: a line for what is wrong, how bad it is, what is next."""
-        click.echo(f"eventapi: {self.told.lines}", err=True)
+        click.echo(f"eventapi: {self.full_message.lines}", err=True)
 
 
 class Misuse(Failure):
@@ -41,7 +41,7 @@ class Misuse(Failure):
 
     def show(self, file: object = None) -> None:
         """Print the message on stderr as one line."""
-        click.echo(f"eventapi: {self.told}", err=True)
+        click.echo(f"eventapi: {self.full_message}", err=True)
 
 
 class NegativeResult(Failure):

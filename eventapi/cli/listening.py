@@ -15,7 +15,7 @@ from events.messages.commands import CANNOT_LISTEN
 _UDS_UMASK: Final = 0o117
 """For mode 0660: the owner and the group may connect, such as a web server that is in the group."""
 
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - to be recognised
+_BROWSER_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - to be recognised
 """What a browser on this machine opens instead."""
 
 
@@ -35,8 +35,8 @@ class Listening:
             self.address = f"unix:{path}"
         else:
             port = bound.getsockname()[1]
-            self.address = f"{scheme}://{_shown(host)}:{port}"
-            self.page = f"{scheme}://{_ANY.get(host, _shown(host))}:{port}"
+            self.address = f"{scheme}://{_url_host(host)}:{port}"
+            self.page = f"{scheme}://{_BROWSER_HOSTS.get(host, _url_host(host))}:{port}"
 
     def listen(self, backlog: int) -> None:
         """Let clients connect before a process accepts; raises `Failure`."""
@@ -59,7 +59,7 @@ class Listening:
 
 def bind(host: str, port: int, scheme: str, inherited: socket.socket | None = None) -> Listening:
     """Bind a TCP port, or take over a socket; raises `Failure`."""
-    return Listening(inherited or _tcp_socket(host, port), host, None, scheme)
+    return Listening(inherited or _bind_tcp(host, port), host, None, scheme)
 
 
 def bind_path(path: Path, inherited: socket.socket | None = None) -> Listening:
@@ -68,10 +68,10 @@ def bind_path(path: Path, inherited: socket.socket | None = None) -> Listening:
     The socket of a server that ended without removing it is replaced.
     """
     path = path.absolute()
-    return Listening(inherited or _unix_socket(path), "", path, "")
+    return Listening(inherited or _bind_unix(path), "", path, "")
 
 
-def _bound(family: int, address: Any, place: str) -> socket.socket:
+def _bind(family: int, address: Any, place: str) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,25 +83,25 @@ def _bound(family: int, address: Any, place: str) -> socket.socket:
     return bound
 
 
-def _tcp_socket(host: str, port: int) -> socket.socket:
-    place = f"{_shown(host)}:{port}"
+def _bind_tcp(host: str, port: int) -> socket.socket:
+    place = f"{_url_host(host)}:{port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise _cannot_listen(place, error) from None
     # A name may have addresses of both kinds: as everywhere, the old kind then.
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-    return _bound(family, address, place)
+    return _bind(family, address, place)
 
 
-def _unix_socket(path: Path) -> socket.socket:
+def _bind_unix(path: Path) -> socket.socket:
     try:
         _remove_stale(path)
     except OSError as error:
         raise _cannot_listen(f"unix:{path}", error) from None
     before = os.umask(_UDS_UMASK)
     try:
-        return _bound(socket.AF_UNIX, str(path), f"unix:{path}")
+        return _bind(socket.AF_UNIX, str(path), f"unix:{path}")
     finally:
         os.umask(before)
 
@@ -130,7 +130,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _shown(host: str) -> str:
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

@@ -15,7 +15,7 @@ _COMMANDS = {
     "prove": "eventapi.cli.prove:prove",
     "copy": "eventapi.cli.copy:copy_log",
     "restore": "eventapi.cli.restore:restore",
-    "export": "eventapi.cli.transfer:export_log",
+    "export": "eventapi.cli.export:export_log",
     "import": "eventapi.cli.importing:import_file",
 }
 

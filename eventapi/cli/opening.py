@@ -35,7 +35,7 @@ opened_vault = storage.open_vault_for_reading
 """The vault of that log, likewise."""
 
 
-def check_data(settings: Settings) -> None:
+def check_data_directory(settings: Settings) -> None:
     """A command that writes to a database keeps its mark in the server's data directory.
 
     Raises `Misuse` where that is not there: a server makes it, and a command in a wrong folder
@@ -48,14 +48,14 @@ def check_data(settings: Settings) -> None:
 @asynccontextmanager
 async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIterator[Journal]:
     """The journal, to write beside a running server; only with ``begin`` a log may be made."""
-    check_data(settings)
+    check_data_directory(settings)
     bar = partial(progress_bar, REPLAYING)
     async with storage.open_journal(settings, begin=begin, bar=bar) as (journal, _):
         yield journal
 
 
 @asynccontextmanager
-async def reading(
+async def open_runs(
     log: EventLog, after: int = 0, upto: int | None = None
 ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
     """What `EventLog.read` gives, closed also where the reader gives up half-way."""
@@ -80,17 +80,17 @@ async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> 
         return await replay(log, Keyring(), vault, position=position, time=time, progress=bar)
 
 
-def log_in(place: str) -> str:
+def resolve_log(place: str) -> str:
     """The log that a file, a directory or an address means."""
     if "://" in place or not (place.endswith("/") or Path(place).is_dir()):
         return place
     return str(Path(place) / "events.jsonl")
 
 
-def settings_of(place: str, settings: Settings) -> Settings:
+def settings_for_log(place: str, settings: Settings) -> Settings:
     """The settings for the log that a place means; raises `Misuse` for a bad address."""
     try:
-        return msgspec.structs.replace(settings, log=log_in(place))
+        return msgspec.structs.replace(settings, log=resolve_log(place))
     except ValueError as error:
         raise Misuse(str(error)) from None
 

@@ -9,19 +9,19 @@ from typing import Any, Final, TypeVar
 import click
 
 from eventapi.cli.failures import Misuse
-from eventapi.configuration.load import Loaded, load
+from eventapi.configuration.load import LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
 from events.errors import ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-_META: Final = "eventapi.flags"
+_FLAGS_KEY: Final = "eventapi.flags"
 
 
-def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _store_flag(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
         name = f"{PREFIX}{parameter.opts[0].removeprefix('--').upper()}"
-        context.meta.setdefault(_META, {})[name] = value
+        context.meta.setdefault(_FLAGS_KEY, {})[name] = value
 
 
 def setting_option(name: str, metavar: str, help_: str) -> Callable[[C], C]:
@@ -31,7 +31,7 @@ def setting_option(name: str, metavar: str, help_: str) -> Callable[[C], C]:
         f"--{name}",
         metavar=metavar,
         expose_value=False,
-        callback=_remember,
+        callback=_store_flag,
         help=f"{help_}; wins over {variable}.",
     )
 
@@ -47,11 +47,11 @@ def settings_options(command: C) -> C:
 
 def flags() -> Mapping[str, str]:
     """What the command line says of the settings, by the names of the environment."""
-    said: Mapping[str, str] = click.get_current_context().meta.get(_META, {})
+    said: Mapping[str, str] = click.get_current_context().meta.get(_FLAGS_KEY, {})
     return said
 
 
-def loaded() -> Loaded:
+def loaded() -> LoadedSettings:
     """The settings and their origins: the command line, then the environment, then ``.env``.
 
     Raises `Misuse` for a setting that is wrong.

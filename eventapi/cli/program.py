@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
         return command
 
 
-class _ClosedPipe(Exception):
+class _ClosedPipeError(Exception):
     """Nobody reads any more; click has an end of its own for the error behind it, with code 1."""
 
 
@@ -60,7 +60,7 @@ class Program(LazyGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            raise _ClosedPipe from None
+            raise _ClosedPipeError from None
         return result
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -70,8 +70,8 @@ class Program(LazyGroup):
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
-        except _ClosedPipe:
-            return _closed_pipe()
+        except _ClosedPipeError:
+            return _discard_output()
         except (click.Abort, KeyboardInterrupt) as error:
             if isinstance(error.__cause__ or error, KeyboardInterrupt):
                 # A second Ctrl-C ends tasks that nothing awaits any more; asyncio would log each.
@@ -81,17 +81,17 @@ class Program(LazyGroup):
             error.show()
             return error.exit_code
         except (EventapiError, OSError) as error:
-            return _failed(error)
+            return _report_error(error)
         return code if isinstance(code, int) else DONE
 
 
-def _failed(error: EventapiError | OSError) -> int:
+def _report_error(error: EventapiError | OSError) -> int:
     message = error.message if isinstance(error, EventapiError) else SYSTEM_ERROR.about(str(error))
     Failure(message).show()
     return ANSWER_IS_NO if isinstance(error, Refusal) else COULD_NOT_RUN
 
 
-def _closed_pipe() -> int:
+def _discard_output() -> int:
     """Keep Python from complaining at its end that nobody reads what is left in the buffer."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

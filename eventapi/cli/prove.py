@@ -39,12 +39,12 @@ def checkpoint(key: bool, cosigned: TextIO | None, newest_cosigned: bool) -> Non
         if key:
             return f"{(await checkpoints.verifier()).vkey}\n"
         if cosigned is not None:
-            return str(await checkpoints.cosign(_content(cosigned)))
+            return str(await checkpoints.cosign(_read_text(cosigned)))
         if newest_cosigned:
             return str(await checkpoints.cosigned())
         return str(await checkpoints.current())
 
-    click.echo(_asked(work), nl=False)
+    click.echo(_run_with_checkpoints(work), nl=False)
 
 
 @click.command()
@@ -69,17 +69,17 @@ def prove(position: int | None, since: int | None) -> None:
             return str(await checkpoints.inclusion(position))
         return str(await checkpoints.consistency(since or 0))
 
-    click.echo(_asked(work), nl=False)
+    click.echo(_run_with_checkpoints(work), nl=False)
 
 
-def _content(file: TextIO) -> str:
+def _read_text(file: TextIO) -> str:
     try:
         return file.read()
     except UnicodeDecodeError as error:
         raise NegativeResult(NOT_A_CHECKPOINT.fill(path=file.name, reason=error)) from None
 
 
-def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
+def _run_with_checkpoints(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     async def run() -> str:
         settings = loaded().settings
         async with opened_log(settings) as log:

@@ -27,12 +27,12 @@ from eventapi.bootstrap.storage import (
     vault_path,
 )
 from eventapi.cli.failures import Failure, NegativeResult
-from eventapi.cli.opening import LOCK_SECONDS, check_data, log_in, operator
+from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
-from eventapi.cli.vaults import contents_in, merge_vault, store, take_in
+from eventapi.cli.vaults import add_missing_keys, merge_vault, read_vault_file, store_contents
 from eventapi.cli.verdict import verdict
-from eventapi.cli.verify import checked, head_of, note_at
+from eventapi.cli.verify import load_checkpoint, load_tree_head, verify_file
 from eventapi.commands.log import ResumeLog
 from eventapi.configuration.settings import Settings
 from eventapi.journal.journal import Journal
@@ -68,10 +68,10 @@ from events.verification.verify import Report
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
 _SEED_BYTES = 32
-_KEPT = click.Path(exists=True, dir_okay=False, path_type=Path)
+_VAULT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Restored(msgspec.Struct, frozen=True):
+class RestoreResult(msgspec.Struct, frozen=True):
     """A log that was put in place, or settled where it is.
 
     The first ``proven`` events are those of a checkpoint; ``signing`` says what becomes of the
@@ -88,11 +88,11 @@ class Restored(msgspec.Struct, frozen=True):
     erased_again: Sequence[str]
 
 
-class _Wanted(msgspec.Struct, frozen=True):
+class _Request(msgspec.Struct, frozen=True):
     """What was asked for: ``shown`` is the newest checkpoint, ``key`` who must have signed it."""
 
     source: Path | None
-    shown: str | None
+    checkpoint: str | None
     key: str | None
     vault: Path | None
     new_key: bool
@@ -110,7 +110,7 @@ class _Wanted(msgspec.Struct, frozen=True):
     metavar="VKEY",
     help="The verifier key that must have signed it; by default that of the data directory.",
 )
-@click.option("--vault", metavar="FILE", type=_KEPT, help="The copy of the keys.")
+@click.option("--vault", metavar="FILE", type=_VAULT_FILE, help="The copy of the keys.")
 @click.option("--new-key", is_flag=True, help="Begin a new signing key, which is an event.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
@@ -133,9 +133,9 @@ def restore(
     its place, and for one in a database.
     """
     settings = loaded().settings
-    source = None if place is None else Path(log_in(place))
-    wanted = _Wanted(source, checkpoint, key, vault, new_key)
-    _check(wanted, settings)
+    source = None if place is None else Path(resolve_log(place))
+    wanted = _Request(source, checkpoint, key, vault, new_key)
+    _check_request(wanted, settings)
     restored = asyncio.run(_restore(wanted, settings))
     if as_json:
         print_json(restored)
@@ -146,39 +146,39 @@ def restore(
         echo_warning(SIGNATURE_NOT_CHECKED)
 
 
-def _check(wanted: _Wanted, settings: Settings) -> None:
+def _check_request(wanted: _Request, settings: Settings) -> None:
     """Refuse what makes no sense, before anything is touched."""
     if wanted.source is None:
-        if not (wanted.shown or wanted.new_key or wanted.vault):
+        if not (wanted.checkpoint or wanted.new_key or wanted.vault):
             raise click.UsageError("FROM, --checkpoint, --new-key or --vault is wanted")
-        check_data(settings)
+        check_data_directory(settings)
         return
     if settings.is_database:
         raise Failure(DATABASE_RESTORE)
     if not wanted.source.is_file():
         raise Failure(NO_COPY.fill(path=wanted.source))
     beside = checkpoint_path(wanted.source)
-    if wanted.shown is None and not beside.exists():
+    if wanted.checkpoint is None and not beside.exists():
         raise Failure(NO_PROOF.fill(path=beside))
     path = settings.log_path
     if path.exists():
         raise Failure(LOG_IN_THE_WAY.fill(path=path))
 
 
-async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
+async def _restore(wanted: _Request, settings: Settings) -> RestoreResult:
     proof: TreeHead | None = None
-    key = wanted.key or _own_key(settings)
+    key = wanted.key or _own_verifier_key(settings)
     if wanted.source is not None:
         proof = await _put_in_place(wanted, settings, key)
-    elif wanted.shown is not None:
-        proof = head_of(wanted.shown, key)
+    elif wanted.checkpoint is not None:
+        proof = load_tree_head(wanted.checkpoint, key)
     if wanted.source is None and wanted.vault is not None:
-        await _take_in_keys(settings, wanted.vault)
+        await _add_keys_from_copy(settings, wanted.vault)
     async with open_journal(settings) as (journal, log):
         checkpoints = checkpoints_of(settings, log)
-        signing = await _settle(wanted, journal, checkpoints)
+        signing = await _settle_signing(wanted, journal, checkpoints)
         state = await journal.state()
-        return Restored(
+        return RestoreResult(
             settings.log_name,
             state.position,
             None if proof is None else proof.size,
@@ -190,20 +190,20 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
         )
 
 
-async def _take_in_keys(settings: Settings, path: Path) -> None:
+async def _add_keys_from_copy(settings: Settings, path: Path) -> None:
     """Bring keys from a copy into the vault of a log that is in its place."""
-    copy = await contents_in(path)
+    copy = await read_vault_file(path)
     check_log_is_there(settings)
     async with open_log_and_vault(settings) as (log, vault), log.exclusive(LOCK_SECONDS):
-        await take_in(vault, copy)
+        await add_missing_keys(vault, copy)
 
 
 # Which checkpoints count
 
 
-async def _settle(wanted: _Wanted, journal: Journal, checkpoints: Checkpoints) -> str:
+async def _settle_signing(wanted: _Request, journal: Journal, checkpoints: Checkpoints) -> str:
     """Carry out what the operator decided of the key; returns what becomes of it."""
-    shown = None if wanted.shown is None else note_at(wanted.shown)
+    shown = None if wanted.checkpoint is None else load_checkpoint(wanted.checkpoint)
     if wanted.new_key:
         return await _begin_new_key(shown, journal, checkpoints)
     try:
@@ -212,7 +212,7 @@ async def _settle(wanted: _Wanted, journal: Journal, checkpoints: Checkpoints) -
             return "goes on"
         head = await checkpoints.confirm(shown)
     except SigningSuspended as error:
-        if wanted.source is None and wanted.shown is not None:
+        if wanted.source is None and wanted.checkpoint is not None:
             raise NegativeResult(error.message) from None
         return f"suspended: {error.message}"
     return f"goes on behind the checkpoint of {head.size} events"
@@ -227,7 +227,7 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
     if held.status == "new" and shown is None:
         raise NegativeResult(NOTHING_SIGNED)
     if shown is not None:
-        _check_is_of(held, shown)
+        _check_signed_by_known_key(held, shown)
     heads = [held.head, None if shown is None else TreeHead.of(shown)]
     newest = max(filter(None, heads), key=lambda head: head.size, default=None)
     signer = Signer.from_seed(secrets.token_bytes(_SEED_BYTES), KEY_PREFIX)
@@ -244,14 +244,14 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
     return f"new key {signer.verifier.vkey}"
 
 
-def _check_is_of(held: Held, shown: Note) -> None:
+def _check_signed_by_known_key(held: Held, shown: Note) -> None:
     """Raise `NegativeResult` for a checkpoint that the key before did not sign, as far as is known."""
     is_signed = held.signer is None or held.signer.verifier.has_signed(shown)
     if not is_signed or held.signed_by not in {None, TreeHead.of(shown).origin}:
         raise NegativeResult(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))
 
 
-def _own_key(settings: Settings) -> str | None:
+def _own_verifier_key(settings: Settings) -> str | None:
     """The verifier key of the data directory, where there is one."""
     kept = settings.log_path.with_name(f"{settings.log_path.name}.key")
     try:
@@ -265,28 +265,28 @@ def _own_key(settings: Settings) -> str | None:
 # The copy
 
 
-async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) -> TreeHead:
+async def _put_in_place(wanted: _Request, settings: Settings, key: str | None) -> TreeHead:
     """Put the copy in place; returns what proves it. Raises `NegativeResult`, and changes nothing."""
     assert wanted.source is not None  # noqa: S101 - for the type checker
     path = settings.log_path
-    proof = wanted.shown or str(checkpoint_path(wanted.source))
-    head, note = head_of(proof, key), note_at(proof)
+    proof = wanted.checkpoint or str(checkpoint_path(wanted.source))
+    head, note = load_tree_head(proof, key), load_checkpoint(proof)
     is_made = not path.parent.exists()
     make_directory(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         _copy_published(wanted.source, temporary)
         contents = await merge_vault(vault_path(settings), wanted.vault)
-        report = checked(temporary, head, contents)
+        report = verify_file(temporary, head, contents)
         if not report.ok:
             reason = verdict(str(wanted.source), report, head).text
             raise NegativeResult(COPY_NOT_PROVEN.fill(reason=reason))
-        _compare_with_mark(path, temporary, report)
+        _check_has_acknowledged_events(path, temporary, report)
         # A key is durable before the first line that is sealed with it, here as everywhere.
         async with open_vault(settings) as own:
-            await store(own, contents)
-        _lay_beside(path, note)
-        mark = CommitIndex(commit_index_path(path))
+            await store_contents(own, contents)
+        _write_checkpoint_beside(path, note)
+        mark = CommitIndex(_mark_of(path))
         mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
         mark.close()
         os.link(temporary, path)  # Unlike a rename, it replaces nothing.
@@ -315,7 +315,7 @@ def _copy_published(source: Path, target: Path) -> None:
         os.fsync(out.fileno())
 
 
-def _lay_beside(path: Path, note: Note) -> None:
+def _write_checkpoint_beside(path: Path, note: Note) -> None:
     """Keep the proof of a copy beside the log, unless a newer or another key's checkpoint is there.
 
     It is evidence of what was signed, also on another machine, and confirms nothing.
@@ -328,7 +328,7 @@ def _lay_beside(path: Path, note: Note) -> None:
         write_durably(beside, str(note).encode())
 
 
-def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
+def _check_has_acknowledged_events(path: Path, restored: Path, report: Report) -> None:
     """Raise `NegativeResult` where more was acknowledged here than the copy has."""
     mark = commit_index_path(path)
     if not mark.exists():

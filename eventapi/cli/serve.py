@@ -56,7 +56,7 @@ CLOCK_PATIENCE_SECONDS: Final = 60.0
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
-_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -75,8 +75,10 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
     is_flag=True,
     help="The clock of this machine is right now, although it jumped or the log contradicts it.",
 )
-@click.option("--ssl-certfile", type=_File, help="Certificate chain for HTTPS, PEM.")
-@click.option("--ssl-keyfile", type=_File, help="Its private key, where it is not in the chain.")
+@click.option("--ssl-certfile", type=_EXISTING_FILE, help="Certificate chain for HTTPS, PEM.")
+@click.option(
+    "--ssl-keyfile", type=_EXISTING_FILE, help="Its private key, where it is not in the chain."
+)
 @settings_options
 def serve(
     uds: Path | None,
@@ -233,9 +235,9 @@ class _Server(StartingServer):
         super().__init__(config)
         self._announce = announce
         self._listening = listening
-        self._kept = listening.socket.dup()  # The other one is closed at the end.
+        self._socket_copy = listening.socket.dup()  # The other one is closed at the end.
         self._terminal = Terminal()
-        self.is_to_restart = False
+        self.restart_requested = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -258,14 +260,14 @@ class _Server(StartingServer):
         if self._terminal.is_gone():
             self.handle_exit(signal.SIGTERM, frame)
         elif self.started:
-            self.is_to_restart = self.should_exit = True
+            self.restart_requested = self.should_exit = True
         else:
             self.restart()
 
     def restart(self) -> NoReturn:
         """Run the same command anew, on the same socket."""
         self._listening.socket.close()
-        restart(self._kept)
+        restart(self._socket_copy)
 
 
 def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
@@ -275,7 +277,7 @@ def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], No
         signal.signal(number, exit_once)
     handle_hangup(server.handle_hangup)
     server.run(sockets=[listening.socket])
-    if server.is_to_restart:
+    if server.restart_requested:
         server.restart()
 
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import Failure, Misuse
-from eventapi.cli.opening import opened_log, opened_vault, reading
+from eventapi.cli.opening import open_runs, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, printable
 from eventapi.configuration.settings import Settings
@@ -27,7 +27,7 @@ from events.vault.port import Vault
 _POLL_SECONDS: Final = 0.05
 
 
-class _Members(Protocol):
+class _Line(Protocol):
     """What of a line is shown."""
 
     id: str
@@ -40,7 +40,7 @@ class _Members(Protocol):
     sealedfor: str
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _Filter(msgspec.Struct, frozen=True):
     """Which events to show: those that have all that is named."""
 
     after: int
@@ -50,11 +50,11 @@ class _Choice(msgspec.Struct, frozen=True):
     actor: str | None
 
     @property
-    def has_all(self) -> bool:
+    def is_unfiltered(self) -> bool:
         """Whether no event is left out for what it is."""
         return self.type is None and self.subject is None and self.actor is None
 
-    def takes(self, line: _Members) -> bool:
+    def matches(self, line: _Line) -> bool:
         """Whether an event is among the chosen."""
         return (
             self.type in {None, line.type}
@@ -84,23 +84,23 @@ def show(  # noqa: PLR0917 - click passes them by name
     """Show events, oldest first."""
     if opened and raw:
         raise Misuse(OPEN_WITH_JSON)
-    choice = _Choice(after, limit, type_, subject, actor)
+    choice = _Filter(after, limit, type_, subject, actor)
     asyncio.run(_show(loaded().settings, choice, opened, raw))
 
 
-async def _show(settings: Settings, choice: _Choice, opened: bool, raw: bool) -> None:
-    async with opened_log(settings) as log, aclosing(_chosen(log, choice)) as chosen:
+async def _show(settings: Settings, choice: _Filter, opened: bool, raw: bool) -> None:
+    async with opened_log(settings) as log, aclosing(_filtered_lines(log, choice)) as chosen:
         if raw:
             async for _, line in chosen:
                 sys.stdout.buffer.write(line + b"\n")
             return
         async with AsyncExitStack() as stack:
-            keys = _Keys(await _vault(stack, settings) if opened else None)
+            keys = _ValueOpener(await _enter_vault(stack, settings) if opened else None)
             async for position, line in chosen:
-                click.echo(await _described(_parsed(line, position), keys))
+                click.echo(await _format_line(_parse(line, position), keys))
 
 
-async def _vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
+async def _enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
     """The vault, if it can be read: without it the values stay closed."""
     try:
         return await stack.enter_async_context(opened_vault(settings))
@@ -109,15 +109,17 @@ async def _vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
         return None
 
 
-async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, bytes], None]:
+async def _filtered_lines(
+    log: EventLog, choice: _Filter
+) -> AsyncGenerator[tuple[int, bytes], None]:
     left = choice.limit
-    upto = choice.after + left if left is not None and choice.has_all else None
+    upto = choice.after + left if left is not None and choice.is_unfiltered else None
     position = choice.after
-    async with reading(log, choice.after, upto) as runs:
+    async with open_runs(log, choice.after, upto) as runs:
         async for lines in runs:
             for line in lines:
                 position += 1
-                if not choice.has_all and not choice.takes(_parsed(line, position)):
+                if not choice.is_unfiltered and not choice.matches(_parse(line, position)):
                     continue
                 yield position, line
                 left = None if left is None else left - 1
@@ -125,14 +127,14 @@ async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, b
                     return
 
 
-def _parsed(line: bytes, position: int) -> _Members:
+def _parse(line: bytes, position: int) -> _Line:
     try:
         return parse(line)
     except ValueError as error:
         raise Failure(LINE_UNREADABLE.fill(position=position, reason=error)) from None
 
 
-class _Keys:
+class _ValueOpener:
     """The keys of those whose values are to be opened, fetched when first needed."""
 
     def __init__(self, vault: Vault | None) -> None:
@@ -140,7 +142,7 @@ class _Keys:
         self._keyring = Keyring()
         self._asked: set[str] = set()
 
-    async def open(self, line: _Members, sealed: str) -> object:
+    async def open(self, line: _Line, sealed: str) -> object:
         """The personal values in clear but for password hashes, or "…" without the key."""
         subject = line.sealedfor
         if self._vault is not None and subject not in self._asked:
@@ -158,7 +160,7 @@ class _Keys:
         return {**values, "password_hash": "…"} if "password_hash" in values else values
 
 
-async def _described(line: _Members, keys: _Keys) -> str:
+async def _format_line(line: _Line, keys: _ValueOpener) -> str:
     """An event in one line."""
     data: Any = msgspec.json.decode(line.data)
     if not isinstance(data, dict):
@@ -186,19 +188,19 @@ def tail(count: int, follow: bool) -> None:
 async def _tail(settings: Settings, count: int, follow: bool) -> None:
     out = sys.stdout.buffer
     async with opened_log(settings) as log:
-        position = await _copy(log, log.position - count, out.write)
+        position = await _write_lines(log, log.position - count, out.write)
         out.flush()
         while follow:
             await asyncio.sleep(_POLL_SECONDS)
             if log.position > position:
-                position = await _copy(log, position, out.write)
+                position = await _write_lines(log, position, out.write)
                 out.flush()
 
 
-async def _copy(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
+async def _write_lines(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
     """Write what stands behind a position; the position that it ends at."""
     position = max(after, 0)
-    async with reading(log, position) as runs:
+    async with open_runs(log, position) as runs:
         async for lines in runs:
             write(b"\n".join((*lines, b"")))
             position += len(lines)

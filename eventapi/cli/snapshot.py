@@ -12,7 +12,7 @@ import msgspec
 
 from eventapi.bootstrap.storage import snapshots_of
 from eventapi.cli.failures import NegativeResult
-from eventapi.cli.opening import REPLAYING, check_data, opened_log, opened_vault
+from eventapi.cli.opening import REPLAYING, check_data_directory, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.configuration.settings import Settings
@@ -21,7 +21,7 @@ from events.sealing import Keyring
 from projections.replay import replay
 
 
-class Taken(msgspec.Struct, frozen=True):
+class SnapshotResult(msgspec.Struct, frozen=True):
     """The figures of a snapshot."""
 
     position: int
@@ -41,9 +41,9 @@ def snapshot(as_json: bool) -> None:
         print_fields(**msgspec.structs.asdict(taken))
 
 
-async def _take(settings: Settings) -> Taken:
+async def _take(settings: Settings) -> SnapshotResult:
     os.nice(19)  # Whoever is served comes first.
-    check_data(settings)
+    check_data_directory(settings)
     snapshots = snapshots_of(settings)
     started = time.perf_counter()
     async with opened_log(settings) as log:
@@ -57,4 +57,4 @@ async def _take(settings: Settings) -> Taken:
                         log, keyring, vault, snapshots=snapshots, progress=progress
                     )
             size = snapshots.write(state, keyring, secrets.token_bytes)
-    return Taken(state.position, size, round(time.perf_counter() - started, 3))
+    return SnapshotResult(state.position, size, round(time.perf_counter() - started, 3))

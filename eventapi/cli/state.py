@@ -23,7 +23,7 @@ from projections.replay import replay
 from projections.state import State
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
+class RebuildResult(msgspec.Struct, frozen=True):
     """The figures of a fold from zero, and whether a start from ``snapshot`` comes to the same.
 
     ``damaged`` are the positions of the snapshots that were damaged; they are removed.
@@ -63,14 +63,14 @@ def show(at: int | str | None, as_json: bool) -> None:
     print_fields(
         position=summary.position,
         time=summary.time or "-",
-        users=_counted(summary.users),
-        items=_counted(msgspec.structs.asdict(summary.items)),
+        users=_format_counts(summary.users),
+        items=_format_counts(msgspec.structs.asdict(summary.items)),
         sessions=summary.sessions,
         digest=summary.digest,
     )
 
 
-def _counted(counts: dict[str, int]) -> str:
+def _format_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
@@ -116,7 +116,7 @@ def rebuild(as_json: bool) -> None:
         raise NegativeResult(SNAPSHOT_WRONG.fill(position=figures.snapshot))
 
 
-async def _rebuild(settings: Settings) -> Rebuilt:
+async def _rebuild(settings: Settings) -> RebuildResult:
     snapshots = snapshots_of(settings)
     damaged = snapshots.remove_damaged()
     taken = snapshots.usable_position() or None
@@ -138,7 +138,7 @@ async def _rebuild(settings: Settings) -> Rebuilt:
             equal = (served.digest(), served.checksum()) == (digest, checksum)
     if not equal:
         snapshots.remove()
-    return Rebuilt(
+    return RebuildResult(
         upto,
         round(seconds, 3),
         round(upto / max(seconds, 1e-6)),

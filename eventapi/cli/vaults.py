@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from eventapi.bootstrap import storage
-from eventapi.bootstrap.storage import closing
+from eventapi.bootstrap.storage import async_closing
 from eventapi.cli.failures import NegativeResult
 from eventapi.configuration.settings import Settings
 from events.messages.commands import ERASED_USER_ALIVE, KEYS_OF_OTHER_LOG, OTHER_KEY
@@ -17,22 +17,22 @@ from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed
 from projections.tables.users import User
 
 
-async def vault_beside(settings: Settings) -> VaultContents:
+async def read_vault(settings: Settings) -> VaultContents:
     """Read the vault beside the log; raises `VaultUnavailable` where there is none."""
     async with storage.open_vault_for_reading(settings) as vault:
         return await contents_of(vault)
 
 
-def joined(earlier: VaultContents, later: VaultContents) -> VaultContents:
+def join_readings(earlier: VaultContents, later: VaultContents) -> VaultContents:
     """One vault as read twice: an erased user has a key in the earlier, a new one in the later."""
     return VaultContents({**later.keys, **earlier.keys}, later.tombstones)
 
 
-async def contents_in(path: Path | None) -> VaultContents:
+async def read_vault_file(path: Path | None) -> VaultContents:
     """Read a vault in a file; it is empty where there is no file."""
     if path is None or not path.exists():
         return VaultContents()
-    async with closing(SqliteVault(path, writable=False)) as vault:
+    async with async_closing(SqliteVault(path, writable=False)) as vault:
         return await contents_of(vault)
 
 
@@ -41,16 +41,16 @@ async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
 
     No erasure is forgotten, and no destroyed key comes back: see `merge`.
     """
-    return merge(await contents_in(own), await contents_in(copy))
+    return merged(await read_vault_file(own), await read_vault_file(copy))
 
 
-async def store(vault: Vault, contents: VaultContents) -> None:
+async def store_contents(vault: Vault, contents: VaultContents) -> None:
     """Bring merged contents into a vault: tombstones first, so that a crash forgets no erasure."""
     await vault.add_tombstones(contents.tombstones)
     await vault.put(contents.keys)
 
 
-async def take_in(vault: Vault, copy: VaultContents) -> None:
+async def add_missing_keys(vault: Vault, copy: VaultContents) -> None:
     """Bring keys that are missing, and tombstones, from a copy into a vault that is in use.
 
     The log must be locked, so that no user is erased meanwhile. A key that is there is never
@@ -66,7 +66,7 @@ async def take_in(vault: Vault, copy: VaultContents) -> None:
     await vault.put(missing)
 
 
-def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
+def check_all_have_keys(contents: VaultContents, users: Collection[User]) -> None:
     """Raise `NegativeResult` where users of the log have neither key nor tombstone."""
     known = contents.keys.keys() | contents.tombstones.keys()
     lost = [user.subject for user in users if user.status != "erased" and user.subject not in known]
@@ -74,7 +74,7 @@ def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
         raise NegativeResult(users_without_keys(lost))
 
 
-async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
+async def copy_keys(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
     """Give a vault the keys and tombstones of a log's users; return how many keys are kept.
 
     Keys without a user are left over from failed registrations and skipped. Raises `NegativeResult`
@@ -94,7 +94,7 @@ async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> 
     return len(kept)
 
 
-async def forget(vault: Vault, source: VaultContents, users: Collection[User]) -> None:
+async def destroy_erased_keys(vault: Vault, source: VaultContents, users: Collection[User]) -> None:
     """Destroy the keys of the users that are erased, in the log or according to the source.
 
     No other key is destroyed, whatever the source has lost.

@@ -40,7 +40,7 @@ def verdict(
 ) -> Message:
     """What a report says of the log called ``name``; ``head`` is that of the checkpoint."""
     good, last = report.good_up_to, report.head.position
-    message = _worst(report)
+    message = _worst_message(report)
     if is_database and message in {MARK_OF_OTHER_LOG, ONLY_MARK_DAMAGED}:
         message = DATABASE_HEAD_DIFFERS  # A database has its head row where a file has a mark.
     subjects = [one.subject for one in report.findings if one.kind == "key"]
@@ -59,7 +59,7 @@ def verdict(
     )
 
 
-def _worst(report: Report) -> Message:
+def _worst_message(report: Report) -> Message:
     kinds = report.kinds
     if kinds & DAMAGE:
         return SHORTENED if kinds & DAMAGE == {"missing"} else DAMAGED

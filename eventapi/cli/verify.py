@@ -14,11 +14,11 @@ import click
 import msgspec
 
 from eventapi.bootstrap.start_check import check_log_is_there
-from eventapi.bootstrap.storage import checkpoint_path, open_rows
+from eventapi.bootstrap.storage import checkpoint_path, commit_index_path, open_stored_lines
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
-from eventapi.cli.vaults import joined, vault_beside
+from eventapi.cli.vaults import join_readings, read_vault
 from eventapi.cli.verdict import verdict
 from eventapi.configuration.settings import Settings
 from events.log.file.commit_index import CommitIndex, read_commit_point
@@ -36,8 +36,8 @@ from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
 from events.verification.verify import Finding, Kind, Report, verify
 
-_SECONDS = 30.0
-_MOST_BYTES = 1 << 16
+_DOWNLOAD_SECONDS = 30.0
+_MAX_CHECKPOINT_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 
 
@@ -84,11 +84,11 @@ def verify_log(
     if checkpoint is None and log.name and (beside := checkpoint_path(log)).exists():
         # Before the mark is read: what was signed by then is published by then.
         checkpoint = str(beside)
-    head = None if checkpoint is None else head_of(checkpoint, key)
-    with _log_of(settings) if path is None else nullcontext(path) as file:
-        report = _checked_with_vault(file, head, settings) if seals else checked(file, head, None)
+    head = None if checkpoint is None else load_tree_head(checkpoint, key)
+    with _open_log_file(settings) if path is None else nullcontext(path) as file:
+        report = _verify_with_keys(file, head, settings) if seals else verify_file(file, head, None)
         if prefix_of is not None:
-            report = _compared(file, report, prefix_of)
+            report = _compare_with_longer(file, report, prefix_of)
     is_database = path is None and settings.is_database
     name = settings.log_name if path is None else str(path)
     said = verdict(name, report, head, is_database=is_database)
@@ -108,7 +108,7 @@ def verify_log(
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
-def checked(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
+def verify_file(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
     """What the check of a log finds, against a checkpoint and a vault.
 
     Raises `Failure` for a pipe or a device: that has no end to begin with, and is not read twice.
@@ -125,21 +125,21 @@ def checked(path: Path, head: TreeHead | None, vault: VaultContents | None) -> R
         )
 
 
-def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -> Report:
-    vault = asyncio.run(vault_beside(settings))
-    report = checked(path, head, vault)
+def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> Report:
+    vault = asyncio.run(read_vault(settings))
+    report = verify_file(path, head, vault)
     if any(finding.kind == "key" for finding in report.findings):
         # A user may have registered since.
-        report = checked(path, head, joined(vault, asyncio.run(vault_beside(settings))))
+        report = verify_file(path, head, join_readings(vault, asyncio.run(read_vault(settings))))
     return report
 
 
-def head_of(checkpoint: str, key: str | None) -> TreeHead:
+def load_tree_head(checkpoint: str, key: str | None) -> TreeHead:
     """What a checkpoint in a file or at a URL says, which that key must have signed, if given.
 
     Raises `Failure`, `Misuse` for a key that is none, and `NegativeResult`.
     """
-    note = note_at(checkpoint)
+    note = load_checkpoint(checkpoint)
     if key is not None:
         try:
             verifier = Verifier.of(key)
@@ -151,15 +151,15 @@ def head_of(checkpoint: str, key: str | None) -> TreeHead:
     return TreeHead.of(note)
 
 
-def note_at(checkpoint: str) -> Note:
+def load_checkpoint(checkpoint: str) -> Note:
     """The checkpoint in a file or at a URL; raises `Failure`."""
     try:
         if checkpoint.startswith(("http://", "https://")):
-            with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
-                content = answer.read(_MOST_BYTES).decode()
+            with urlopen(checkpoint, timeout=_DOWNLOAD_SECONDS) as answer:  # noqa: S310 - asked for
+                content = answer.read(_MAX_CHECKPOINT_BYTES).decode()
         else:
             with Path(checkpoint).open("rb") as file:
-                content = file.read(_MOST_BYTES).decode()
+                content = file.read(_MAX_CHECKPOINT_BYTES).decode()
         note = Note.of(content)
         TreeHead.of(note)
     except (OSError, ValueError, HTTPException) as error:
@@ -169,7 +169,7 @@ def note_at(checkpoint: str) -> Note:
     return note
 
 
-def _compared(path: Path, report: Report, longer: Path) -> Report:
+def _compare_with_longer(path: Path, report: Report, longer: Path) -> Report:
     """The report of a log, and whether a longer one begins with all of it that was judged."""
     at = position = offset = 0
     with path.open("rb") as ours, longer.open("rb") as theirs:
@@ -193,21 +193,21 @@ def _compared(path: Path, report: Report, longer: Path) -> Report:
 
 
 @contextmanager
-def _log_of(settings: Settings) -> Iterator[Path]:
+def _open_log_file(settings: Settings) -> Iterator[Path]:
     """The file of the log; of one in a database a copy that is gone afterwards."""
     if settings.is_database:
         with tempfile.TemporaryDirectory(prefix="eventapi-") as folder:
             path = Path(folder) / "events.jsonl"
-            asyncio.run(_lay_out(settings, path))
+            asyncio.run(_export_database(settings, path))
             yield path
         return
     check_log_is_there(settings)
     yield settings.log_path
 
 
-async def _lay_out(settings: Settings, path: Path) -> None:
+async def _export_database(settings: Settings, path: Path) -> None:
     """Write whatever lines a database has, with a mark that says what it says of their end."""
-    async with open_rows(settings) as (head, runs):
+    async with open_stored_lines(settings) as (head, runs):
         with path.open("wb") as file:
             async for lines in runs:
                 file.write(b"\n".join((*lines, b"")))
@@ -224,7 +224,7 @@ async def _lay_out(settings: Settings, path: Path) -> None:
 
 def _print_report(report: Report, said: Message) -> None:
     for finding in report.findings:
-        click.echo(sentence(finding))
+        click.echo(format_finding(finding))
     if report.left_off:
         click.echo(f"and {report.left_off:,} more")
     click.echo(said.text)
@@ -234,7 +234,7 @@ def _print_report(report: Report, said: Message) -> None:
         click.echo(f"Next: {said.next}")
 
 
-def sentence(finding: Finding) -> str:
+def format_finding(finding: Finding) -> str:
     """A finding in words."""
     place = f"position {finding.position}, byte offset {finding.offset}"
     return f"{finding.kind} at {place}: {printable(finding.detail)}"

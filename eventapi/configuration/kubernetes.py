@@ -11,7 +11,7 @@ _NAME: Final = re.compile(
 _ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+", re.IGNORECASE)
 
 
-def service_link(name: str, value: str) -> bool:
+def is_service_link(name: str, value: str) -> bool:
     """Whether a variable describes a Service whose name in capitals is our prefix.
 
     ``name`` is without the prefix. For a Service "eventapi" there is, among others,

@@ -16,7 +16,7 @@ _OR_OFF: Final = " or off"
 """How the values end of a setting that words are part of."""
 
 _WHOLE_NUMBER: Final = re.compile(r"-?[0-9]+")
-_ECHOED: Final = 20
+_MAX_ECHOED_CHARACTERS: Final = 20
 """A longer value is not repeated in a message: it may be a secret that was put in the wrong place."""
 
 
@@ -60,11 +60,11 @@ class Setting(msgspec.Struct, frozen=True):
     def refusal(self, text: str) -> str:
         """Why a value is refused, and which ones are accepted."""
         kind = f"a whole number{self.unit and f' of {self.unit}'}, " if self.is_number else ""
-        is_short = (self.is_number or self.is_word) and len(text) <= _ECHOED
+        is_short = (self.is_number or self.is_word) and len(text) <= _MAX_ECHOED_CHARACTERS
         return f"must be {kind}{self.values}{f', not {text!r}' if is_short else ''}"
 
 
-def about(
+def describe(
     meaning: str,
     *,
     example: str,
@@ -82,7 +82,7 @@ def about(
     return Meta(description=meaning, extra=told)
 
 
-def settings_of(struct: type[msgspec.Struct]) -> dict[str, Setting]:
+def describe_fields(struct: type[msgspec.Struct]) -> dict[str, Setting]:
     """The settings that are the fields of a Struct, by name."""
     info = typing.cast("inspect.StructType", inspect.type_info(struct))
     hints = typing.get_type_hints(struct)

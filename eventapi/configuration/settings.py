@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from eventapi.configuration.setting import PREFIX, Setting, about, settings_of
+from eventapi.configuration.setting import PREFIX, Setting, describe, describe_fields
 from eventapi.configuration.types import (
     ORIGINS_RULE,
     PROXIES_RULE,
@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
 
     host: Annotated[
         Text,
-        about(
+        describe(
             "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
             "`::` every address. `serve --host` wins.",
             values="an address or a name of this machine",
@@ -60,14 +60,14 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = "127.0.0.1"
     port: Annotated[
         Port,
-        about(
+        describe(
             "Port that the server listens on; 0 takes a free one. `serve --port` wins.",
             example="9000",
         ),
     ] = 8000
     workers: Annotated[
         Workers,
-        about(
+        describe(
             "Processes that serve. Each has all users, items and sessions in its memory. "
             "`serve --workers` wins.",
             unit="processes",
@@ -76,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 1
     data: Annotated[
         Text,
-        about(
+        describe(
             "Data directory: the log, the keys and everything that is kept beside them. "
             "`--data` wins.",
             values="a path",
@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = "./data"
     log: Annotated[
         Text | None,
-        about(
+        describe(
             "The log of events: a file, or a database, which several machines can share. "
             "`--log` wins.",
             values="a path, or an address postgresql://... or mysql://...",
@@ -96,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     secret_key: Annotated[
         str | None,
-        about(
+        describe(
             "Key that signs access tokens. Instances that share a database need the same one. "
             "Several are separated by commas: the first signs, the others are still accepted.",
             values="32 bytes or more, not a known or repeated text",
@@ -106,11 +106,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     access_token_minutes: Annotated[
         Minutes,
-        about("How long an access token is accepted.", unit="minutes", example="15"),
+        describe("How long an access token is accepted.", unit="minutes", example="15"),
     ] = 30
     refresh_token_days: Annotated[
         Days,
-        about(
+        describe(
             "How long a session lasts after its last refresh.",
             unit="days",
             example="14",
@@ -118,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 30
     session_days: Annotated[
         Days,
-        about(
+        describe(
             "How long a session lasts at most, however often it is refreshed.",
             unit="days",
             example="90",
@@ -126,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 365
     public_url: Annotated[
         PublicUrl | None,
-        about(
+        describe(
             "Address that clients reach the server by, used in links. "
             "Set it if a proxy changes the host, or serves the API under a path.",
             values="an http:// or https:// address, with a path or without, and no query",
@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     cors_origins: Annotated[
         tuple[Origin, ...],
-        about(
+        describe(
             "Origins of pages in browsers that may call this API (CORS).",
             values=ORIGINS_RULE,
             check=origins_fault,
@@ -146,7 +146,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = ()
     cors_credentials: Annotated[
         Switch,
-        about(
+        describe(
             "Whether those pages may send credentials (cookies and the like). "
             "Access tokens in a header need no such permission.",
             example="on",
@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = "off"
     trusted_proxies: Annotated[
         tuple[str, ...],
-        about(
+        describe(
             "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; `unix` is whoever "
             "may connect to the Unix socket of `serve --uds`.",
             values=PROXIES_RULE,
@@ -165,7 +165,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = ()
     redis_url: Annotated[
         str | None,
-        about(
+        describe(
             "Redis or Valkey that counts rate limits for all machines together.",
             values="an address redis://..., rediss://..., unix://..., valkey://... or valkeys://...",
             check=redis_fault,
@@ -175,7 +175,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     rate_limit: Annotated[
         Rate,
-        about(
+        describe(
             "Requests of one caller: a user, or an address without a token.",
             values=RATE_RULE,
             example="600/minute",
@@ -183,7 +183,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = "6000/minute"
     rate_limit_login: Annotated[
         Rate,
-        about(
+        describe(
             "Logins, registrations and refreshes of one address. `off` also turns off the slow-down "
             "after wrong passwords.",
             values=RATE_RULE,
@@ -192,7 +192,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = "60/minute"
     max_body_bytes: Annotated[
         Positive,
-        about(
+        describe(
             "Largest body of a request; a larger one is refused with 413.",
             unit="bytes",
             example="16384",
@@ -200,7 +200,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 65_536
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
-        about(
+        describe(
             "Which lines the server writes. Above `info` there is no access log; `debug` adds the "
             "path of requests to unknown routes.",
             example="warning",
@@ -208,11 +208,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = "info"
     log_format: Annotated[
         Literal["console", "json"],
-        about("Form of those lines: for people, or for programs.", example="json"),
+        describe("Form of those lines: for people, or for programs.", example="json"),
     ] = "console"
     log_file: Annotated[
         str | None,
-        about(
+        describe(
             "File that gets those lines besides stderr. It is rotated at 64 MiB, and 8 old ones are "
             "kept.",
             values="a path",
@@ -222,7 +222,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     sentry_dsn: Annotated[
         Dsn | None,
-        about(
+        describe(
             "Where unexpected errors are reported. It needs the extra `sentry`.",
             values="an address such as https://KEY@sentry.example/1",
             default="none",
@@ -231,11 +231,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     metrics: Annotated[
         Switch,
-        about("Whether `GET /metrics` answers, for Prometheus.", example="off"),
+        describe("Whether `GET /metrics` answers, for Prometheus.", example="off"),
     ] = "on"
     snapshot_every: Annotated[
         Count,
-        about(
+        describe(
             "After how many new events a snapshot is taken, which makes the next start faster. "
             "0 takes none.",
             unit="events",
@@ -244,7 +244,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 100_000
     user_quota_bytes: Annotated[
         Count,
-        about(
+        describe(
             "How much of the log the items of one user may take; then writes are refused with 409. "
             "0 is no limit.",
             unit="bytes",
@@ -253,11 +253,11 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 0
     user_quota_items: Annotated[
         Count,
-        about("How many items one user may have. 0 is no limit.", unit="items", example="10000"),
+        describe("How many items one user may have. 0 is no limit.", unit="items", example="10000"),
     ] = 0
     v1_deprecation: Annotated[
         str | None,
-        about(
+        describe(
             "Since when version 1 of the API is deprecated; its answers announce it.",
             values=TIME_RULE,
             check=time_fault,
@@ -267,7 +267,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     v1_sunset: Annotated[
         str | None,
-        about(
+        describe(
             "When version 1 will end; its answers announce it, and nothing ends by itself.",
             values=TIME_RULE,
             check=time_fault,
@@ -277,7 +277,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     v1_link: Annotated[
         Link | None,
-        about(
+        describe(
             "Page about these two, in the `Link` of the same answers.",
             values="the URL of a page, or its path on this server",
             default="none",
@@ -286,7 +286,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
 
     def __post_init__(self) -> None:
-        for setting in described().values():
+        for setting in setting_descriptions().values():
             value = getattr(self, setting.name.lower())
             if value is not None and (fault := setting.check(value)):
                 raise ValueError(fault)
@@ -332,6 +332,6 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
 
 
 @cache
-def described() -> Mapping[str, Setting]:
+def setting_descriptions() -> Mapping[str, Setting]:
     """Every setting, by its name without the prefix."""
-    return settings_of(Settings)
+    return describe_fields(Settings)

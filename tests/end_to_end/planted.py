@@ -119,7 +119,7 @@ def skewed_clocks() -> ASGIApp:
         return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", moment)
 
     environment = msgspec.structs.replace(storage.SYSTEM, now=now)
-    return app.create_app(parts=storage.Overrides(environment=environment))
+    return app.create_app(parts=storage.Overrides(runtime=environment))
 
 
 def later_uptime() -> ASGIApp:
@@ -130,7 +130,7 @@ def later_uptime() -> ASGIApp:
         return uptime() + float(more.read_text())
 
     environment = msgspec.structs.replace(storage.SYSTEM, uptime=later)
-    return app.create_app(parts=storage.Overrides(environment=environment))
+    return app.create_app(parts=storage.Overrides(runtime=environment))
 
 
 def mortal() -> ASGIApp:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli import restore as restore_module
-from eventapi.cli.verify import checked
+from eventapi.cli.verify import verify_file
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
@@ -435,11 +435,11 @@ def test_control_a_restore_that_checks_nothing_takes_a_damaged_copy(
     backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def believe(*arguments: object) -> Report:
-        report = checked(*arguments)  # type: ignore[arg-type]
+        report = verify_file(*arguments)  # type: ignore[arg-type]
         return Report(report.lines, report.bytes, report.head, marked=False, findings=[])
 
     _flip(backup)
-    monkeypatch.setattr(restore_module, "checked", believe)
+    monkeypatch.setattr(restore_module, "verify_file", believe)
     with pytest.raises(AssertionError):
         _restored(tmp_path, backup)  # The log is there by then, and cannot be folded.
     assert log_of(tmp_path / "new") == log_of(backup)

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli.db_json import MAX_ID
-from eventapi.cli.db_json_reader import FIRST_TEXT_BYTES, KEPT_NAME, MAX_NAME, TEXT_BYTES, read
+from eventapi.cli.db_json_reader import (
+    FIRST_TEXT_BYTES,
+    KEPT_NAME_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    TEXT_BYTES,
+    read,
+)
 from eventapi.cli.import_plan import plan
-from eventapi.cli.importing import Imported
+from eventapi.cli.importing import ImportResult
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from projections.state import State
@@ -408,8 +414,12 @@ def test_a_report_can_be_printed_whatever_the_file_holds(tmp_path: Path) -> None
 
 def test_the_guide_has_the_limits_and_the_report_of_the_code() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "importing.md").read_text()
-    limits = [f"{MAX_NAME} characters", f"first {KEPT_NAME} characters", "1 to 2^52"]
+    limits = [
+        f"{MAX_NAME_CHARACTERS} characters",
+        f"first {KEPT_NAME_CHARACTERS} characters",
+        "1 to 2^52",
+    ]
     limits += [f"{TEXT_BYTES:,} bytes", f"the first of them {FIRST_TEXT_BYTES:,}"]
     assert [limit for limit in limits if limit not in guide] == []
     assert MAX_ID == 2**52
-    assert [name for name in Imported.__struct_fields__ if f"`{name}`" not in guide] == []
+    assert [name for name in ImportResult.__struct_fields__ if f"`{name}`" not in guide] == []

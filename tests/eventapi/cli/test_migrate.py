@@ -259,7 +259,7 @@ def test_a_copy_that_fails_under_the_lock_leaves_no_keys(
         raise LogUnavailable("now")
 
     with monkeypatch.context() as failing:
-        failing.setattr(moving, "_keep_log_key", fail)
+        failing.setattr(moving, "_copy_signing_key", fail)
         code, why = refused(data, "log", "copy", url)
         assert (code, message_in(why)) == (3, "now")
     assert keys_in(url) == {}

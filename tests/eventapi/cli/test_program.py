@@ -10,7 +10,7 @@ import pytest
 from eventapi import __version__
 from eventapi.cli import config as config_module
 from eventapi.commands.users import RegisterUser
-from eventapi.configuration.settings import Settings, described
+from eventapi.configuration.settings import Settings, setting_descriptions
 from eventapi.testing.given import profile
 from events.errors import LogUnavailable, NotFound, StorageFull, VaultUnavailable
 from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
@@ -107,7 +107,7 @@ def value_of(told: dict[str, dict[str, str]], name: str) -> tuple[str, str]:
 
 def test_what_a_setting_means_is_shown(tmp_path: Path) -> None:
     told = json.loads(invoke(tmp_path, "config", "--json").stdout)
-    for name, setting in described().items():
+    for name, setting in setting_descriptions().items():
         one = told[f"EVENTAPI_{name}"]
         assert one["meaning"] == setting.meaning.replace("`", "")
         assert (one["unit"], one["values"]) == (setting.unit, setting.values)

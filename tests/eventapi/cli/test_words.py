@@ -16,7 +16,7 @@ from click.testing import Result
 from eventapi.bootstrap.storage import open_journal
 from eventapi.cli import output
 from eventapi.cli.verdict import verdict
-from eventapi.cli.verify import sentence
+from eventapi.cli.verify import format_finding
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.configuration.settings import Settings
@@ -94,7 +94,7 @@ def test_positions_and_offsets_can_be_copied_into_the_next_command() -> None:
     assert verdict("LOG", report).text == (
         "LOG is DAMAGED: good up to event 1499; the chain continues after the damage up to 3410"
     )
-    assert sentence(finding).startswith("damaged at position 1500, byte offset 1234567: ")
+    assert format_finding(finding).startswith("damaged at position 1500, byte offset 1234567: ")
 
 
 def test_damage_in_the_middle_of_a_program_s_answer_has_all_three_parts(data: Path) -> None:

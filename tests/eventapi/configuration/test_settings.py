@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventapi.configuration.load import Loaded, load
+from eventapi.configuration.load import LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
-from eventapi.configuration.settings import Settings, described
+from eventapi.configuration.settings import Settings, setting_descriptions
 from events.database.urls import mask_url
 from events.errors import ConfigurationError
 
 NOWHERE = Path("/nonexistent/.env")
 
 
-def loaded(**settings: str) -> Loaded:
+def loaded(**settings: str) -> LoadedSettings:
     """The settings of an environment that has only these, and no file."""
     return load({PREFIX + name: text for name, text in settings.items()}, NOWHERE)
 
@@ -211,7 +211,7 @@ def test_a_refusal_names_the_good_values(name: str, text: str, words: str) -> No
 
 
 @given(
-    st.sampled_from(sorted(described())),
+    st.sampled_from(sorted(setting_descriptions())),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30),
 )
 def test_no_refusal_speaks_of_types_and_patterns(name: str, text: str) -> None:
@@ -336,7 +336,7 @@ def test_secrets_are_masked() -> None:
         REDIS_URL="redis://:hunter2@cache:6379/0",
         LOG="postgresql://eventapi:hunter2@db/events",
         SENTRY_DSN="https://public@sentry.example/1",
-    ).shown()
+    ).masked_rows()
     values = {name: value for name, value, _ in shown}
     assert values["EVENTAPI_SECRET_KEY"] == "********"
     assert values["EVENTAPI_REDIS_URL"] == "redis://:********@cache:6379/0"
@@ -350,5 +350,5 @@ def test_secrets_are_masked() -> None:
 
 
 def test_every_setting_is_shown_once() -> None:
-    names = [name for name, _, _ in loaded().shown()]
+    names = [name for name, _, _ in loaded().masked_rows()]
     assert names == [PREFIX + name for name in Settings.__struct_encode_fields__]

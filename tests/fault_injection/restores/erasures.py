@@ -286,7 +286,7 @@ async def merge(own: Path, copy: Path) -> None:
     contents = await vaults.merge_vault(own, copy)
     vault = SqliteVault(own)
     try:
-        await vaults.store(vault, contents)
+        await vaults.store_contents(vault, contents)
     finally:
         await vault.close()
 

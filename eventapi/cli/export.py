@@ -14,7 +14,7 @@ import click
 
 from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
-from eventapi.cli.opening import opened_log, opened_vault, reading, state_at
+from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.configuration.settings import Settings
 from events.io.files import TEMPORARY, make_file, sync_directory
@@ -43,7 +43,7 @@ def export_log(form: Format, output: Path) -> None:
     """Write out the log, or what it adds up to; db-json has the password hashes in it."""
     settings = loaded().settings
     _check_output(output, settings)
-    with _written(output) as out:
+    with _open_output(output) as out:
         asyncio.run(_export_lines(settings, out) if form == "jsonl" else _export_db(settings, out))
 
 
@@ -55,7 +55,7 @@ def _check_output(output: Path, settings: Settings) -> None:
 
 
 @contextmanager
-def _written(output: Path) -> Iterator[BinaryIO]:
+def _open_output(output: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes its name at the end; a pipe or a device is written as it is."""
     if str(output) == "-":
         yield sys.stdout.buffer
@@ -78,7 +78,7 @@ def _written(output: Path) -> Iterator[BinaryIO]:
 
 
 async def _export_lines(settings: Settings, out: BinaryIO) -> None:
-    async with opened_log(settings) as log, reading(log) as runs:
+    async with opened_log(settings) as log, open_runs(log) as runs:
         async for lines in runs:
             out.write(b"\n".join((*lines, b"")))
 
