@@ -1,6 +1,7 @@
-"""Which log, vault and snapshots the settings mean: the wiring of everything but HTTP.
+"""Open the log, vault, snapshots and journal that the settings name.
 
-Commands that read stand on this alone, and so start without a web framework.
+`open_*` are context managers, and `*_of` are constructors. Reading commands need only this module,
+so that they start without the web framework.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from eventapi.bootstrap.paths import (
+    checkpoint_path,
+    clock_path,
+    commit_index_path,
+    replay_progress_path,
+    snapshots_path,
+    vault_path,
+)
 from eventapi.bootstrap.start_check import (
     check_database_start,
     check_directories,
@@ -64,11 +73,11 @@ SYSTEM = Runtime(
     random_bytes=secrets.token_bytes,
     uptime=SystemUptime(),
 )
-"""The real clock and the real randomness."""
+"""The system's clock and source of randomness."""
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be plugged in; what is left out is made from the settings.
+    """Parts that replace those of the settings, for example in tests.
 
     Snapshots belong to a log, so those of the settings are not used with another log.
     """
@@ -83,7 +92,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 NO_OVERRIDES = Overrides()
 
 MAX_REPLICA_LAG_SECONDS = 2.0
-"""How long an instance may take to hear what another one appended to their database."""
+"""How old the view that one instance has of another one's events in a database may be."""
 
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
@@ -115,10 +124,10 @@ def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:
 
 
 class Closable(Protocol):
-    """A log or a vault, at its end."""
+    """A log or a vault, which must be closed."""
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Release its files and connections."""
 
 
 C = TypeVar("C", bound=Closable)
@@ -126,7 +135,7 @@ C = TypeVar("C", bound=Closable)
 
 @asynccontextmanager
 async def async_closing(part: C) -> AsyncIterator[C]:
-    """A part, closed at the end."""
+    """As `contextlib.closing`, for a coroutine function ``close``."""
     try:
         yield part
     finally:
@@ -135,7 +144,7 @@ async def async_closing(part: C) -> AsyncIterator[C]:
 
 @asynccontextmanager
 async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[EventLog]:
-    """The log that the settings name, to be written to; only with ``begin`` one may be made.
+    """Open the log for writing; a missing one is created only with ``begin``.
 
     Raises `ConfigurationError`, `LogUnavailable` and `DamagedLog`.
     """
@@ -150,9 +159,9 @@ async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[
 
 @asynccontextmanager
 async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
-    """The log that the settings name, only to be read: nothing is created or changed.
+    """Open the log read-only: nothing is created or changed.
 
-    Raises as `open_log`, and `ConfigurationError` where there is no log.
+    Raises the errors of `open_log`, and `ConfigurationError` if there is no log.
     """
     check_log_is_there(settings)
     if not settings.is_database:
@@ -170,7 +179,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
 
 
 async def has_log(settings: Settings) -> bool:
-    """Whether the settings name a log that exists; raises as `open_log`."""
+    """Whether the log of the settings exists; raises the errors of `open_log`."""
     if not settings.is_database:
         return settings.log_path.exists()
     from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
@@ -179,14 +188,12 @@ async def has_log(settings: Settings) -> bool:
         return await database.has_log()
 
 
-def vault_path(settings: Settings) -> Path:
-    """The file of the vault, beside a log that is a file."""
-    return settings.log_path.parent / "vault.sqlite"
-
-
 @asynccontextmanager
 async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator[Vault]:
-    """The vault of the log, with ``begin`` made where there is none; raises as `open_log`."""
+    """Open the vault of the log; a missing one is created with ``begin``.
+
+    Raises the errors of `open_log`.
+    """
     if settings.is_database:
         async with open_database(settings, begin=begin) as (_, vault):
             yield vault
@@ -197,7 +204,10 @@ async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator
 
 @asynccontextmanager
 async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
-    """The vault of the log, only to be read: nothing is created or changed; raises as above."""
+    """Open the vault of the log read-only: nothing is created or changed.
+
+    Raises the errors of `open_log`.
+    """
     if not settings.is_database:
         async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
@@ -210,7 +220,10 @@ async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
 
 @asynccontextmanager
 async def open_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog, Vault]]:
-    """A log that exists and its vault, which is made where there is none; raises as `open_log`."""
+    """Open an existing log and its vault, which is created if it is missing.
+
+    Raises the errors of `open_log`.
+    """
     if settings.is_database:
         async with open_database(settings) as parts:
             yield parts
@@ -223,9 +236,10 @@ async def open_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog
 async def open_database(
     settings: Settings, patience: float = 0, *, begin: bool = False
 ) -> AsyncIterator[tuple[SqlLog, Vault]]:
-    """Log and vault of one database, which is waited for so many seconds.
+    """Open the log and vault of one database; wait up to ``patience`` seconds for it.
 
-    What is put into the vault while the log is locked is committed with it. Raises as `open_log`.
+    Changes of the vault under the lock of the log are committed with it. Raises the errors of
+    `open_log`.
     """
     from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
     from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
@@ -241,9 +255,9 @@ async def open_database(
 async def open_database_for_reading(
     settings: Settings, patience: float = 0, *, begin: bool = False, writable: bool = False
 ) -> AsyncIterator[Database]:
-    """The database of a log; with ``begin`` an empty log is made where there is none.
+    """Open the database of a log; a missing log is created only with ``begin``.
 
-    With ``writable`` the tables are made that an earlier version did not have.
+    With ``writable``, tables that an earlier version did not have are created.
     """
     from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
 
@@ -263,32 +277,17 @@ async def open_database_for_reading(
 async def open_stored_lines(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
-    """Where a log in a database says that it ends, and whatever lines there are up to there."""
-    from events.log.sql.rows import read_unchecked  # noqa: PLC0415 - slow to import
+    """Read the head row of a log in a database, and the stored lines, in spite of gaps."""
+    from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
 
     async with open_database_for_reading(settings) as database:
-        yield await read_unchecked(database)
-
-
-def clock_path(settings: Settings) -> Path:
-    """The file of what the clock of this machine is measured by."""
-    return settings.data_path / "clock"
-
-
-def signing_key_path(path: Path) -> Path:
-    """The key of a log, which signs its checkpoints."""
-    return path.with_name(f"{path.name}.key")
-
-
-def checkpoint_path(path: Path) -> Path:
-    """The newest checkpoint of a log that is known beside it."""
-    return path.with_name(f"{path.name}.checkpoint")
+        yield await stored(database)
 
 
 def checkpoints_of(
     settings: Settings, log: EventLog, parts: Overrides = NO_OVERRIDES
 ) -> Checkpoints:
-    """The checkpoints of a log; for a log that is plugged in they are kept in memory."""
+    """The checkpoints of a log; those of a log from ``parts`` are kept in memory."""
     if parts.log is not None:
         return Checkpoints(Tree(log), MemorySigning())
     if settings.is_database:
@@ -308,21 +307,21 @@ def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStor
 
 def snapshots_of(settings: Settings) -> Snapshots:
     """The snapshots beside the log."""
-    return Snapshots(settings.log_path.parent / "snapshots")
+    return Snapshots(snapshots_path(settings))
 
 
 def replay_progress_of(settings: Settings) -> ReplayProgress:
-    """Where who folds the log tells how far."""
-    return ReplayProgress(settings.log_path.parent / "rebuilding")
+    """The store in which replaying processes report their progress."""
+    return ReplayProgress(replay_progress_path(settings))
 
 
 OpenProgress = Callable[[int], AbstractContextManager[Progress]]
-"""Makes what is told the position reached, of so many."""
+"""Opens a progress display for a number of events; it is called with the position reached."""
 
 
 @contextmanager
 def no_progress(_: int) -> Iterator[Progress]:
-    """Shows nothing."""
+    """A progress display that shows nothing."""
     yield lambda _: None
 
 
@@ -337,12 +336,12 @@ async def open_journal(
     patience: float = 0,
     begin: bool = False,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
-    """A started journal and its log, closed at the end.
+    """Open and start a journal; yields it with its log, and closes both.
 
-    Only with ``begin`` a log may be made where there is none. ``bar`` shows how far the start is,
-    ``on_fence`` is called when nothing may be written before a restart, ``watch`` is told how
-    writing goes, and ``patience`` is how many seconds a database may take to be there. Raises
-    `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    A missing log is created only with ``begin``. ``bar`` displays the progress of the replay,
+    ``on_fence`` is called when writes stop until a restart, ``watch`` measures writes, and
+    ``patience`` is how many seconds to wait for a database. Raises `ConfigurationError`, `LogError`
+    and `VaultUnavailable`.
     """
     if parts.log is None and parts.vault is None:
         check_start(settings, begin=begin)
@@ -368,17 +367,17 @@ async def open_journal(
         )
         stack.push_async_callback(journal.close)
         with (
-            replay_progress_of(settings).report(log.position) as told,
+            replay_progress_of(settings).report(log.position) as report,
             bar(log.position) as progress,
         ):
-            await journal.start(tee_progress(told, progress))
+            await journal.start(tee_progress(report, progress))
         yield journal, log
 
 
 async def _enter_log_and_vault(
     stack: AsyncExitStack, settings: Settings, parts: Overrides, patience: float, begin: bool
 ) -> tuple[EventLog, Vault]:
-    """Log and vault, those that are plugged in before those of the settings."""
+    """Open log and vault: those of ``parts``, else those of the settings."""
     if parts.log is None and parts.vault is None and settings.is_database:
         return await stack.enter_async_context(open_database(settings, patience, begin=begin))
     log = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""``eventapi config``: every setting, its meaning, its value, and where that came from."""
+"""``eventapi config``: every setting with its value, origin and meaning."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from eventapi.configuration.settings import setting_descriptions
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def config(as_json: bool) -> None:
-    """Show every setting, its value, where that came from, and its meaning; secrets are masked."""
+    """Show every setting with its value, origin and meaning; secrets are masked."""
     rows = [
         (variable, value, origin, setting_descriptions()[variable.removeprefix(PREFIX)])
         for variable, value, origin in loaded().masked_rows()
     ]
     if as_json:
-        told = {
+        values = {
             variable: {
                 "value": value,
                 "origin": origin,
@@ -31,7 +31,7 @@ def config(as_json: bool) -> None:
             }
             for variable, value, origin, setting in rows
         }
-        print_json(told)
+        print_json(values)
     else:
         print_table(
             ["setting", "value", "origin", "meaning"],

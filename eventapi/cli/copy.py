@@ -1,4 +1,4 @@
-"""``eventapi log copy``: a backup beside a running server, checked and with its checkpoint."""
+"""``eventapi log copy``: make a verified backup beside a running server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import click
 import msgspec
 
 from eventapi.bootstrap import storage
+from eventapi.bootstrap.paths import checkpoint_path
 from eventapi.bootstrap.start_check import check_start
-from eventapi.bootstrap.storage import async_closing, checkpoint_path
+from eventapi.bootstrap.storage import async_closing
 from eventapi.cli.failures import Misuse, NegativeResult
 from eventapi.cli.migrate import MigrationResult, migrate
 from eventapi.cli.opening import (
@@ -45,7 +46,7 @@ _ATTEMPTS = 3
 
 
 class CopyResult(msgspec.Struct, frozen=True):
-    """A copy that was checked: ``root`` is that of the checkpoint beside it, where there is one."""
+    """A verified copy; ``root`` is that of the checkpoint beside it, if there is one."""
 
     path: str
     events: int
@@ -60,22 +61,26 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command("copy")
 @click.argument("places", metavar="[FROM] TO", nargs=-1, required=True)
-@click.option("--vault", metavar="FILE", type=_FILE, help="Bring a copy of the keys up to date.")
+@click.option(
+    "--vault", metavar="FILE", type=_FILE, help="Also update the copy of the keys in FILE."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
-    """Copy the log, beside a running server, to the file or directory TO, and check the copy.
+    """Copy the log to the file or directory TO, beside a running server, and verify the copy.
 
-    FROM and TO may be databases, too. In TO the keys then come along, for there log and keys are
-    one; a server that is given TO goes on where FROM ended.
+    If TO has a part of the log already, only the new events are written. The checkpoint is stored
+    beside the copy.
 
-    What TO has of it stays, so that only what is new is written. The checkpoint is laid beside it.
-    A log is worthless without the keys to it; with --vault they are kept too, in a FILE for another
-    place than the log: whoever has both can read what users typed, and who is erased is forgotten
-    there when FILE is brought up to date the next time.
+    Personal values are lost without the keys. --vault copies them, too. Store FILE in another place
+    than the log, because both together give access to all personal data. The keys of erased users
+    are removed from FILE the next time it is updated.
+
+    FROM and TO may also be databases. A database always gets the keys, too, and a server that is
+    started with it continues the log.
     """
     if len(places) > 2:
-        raise click.UsageError("at most FROM and TO are wanted")
+        raise click.UsageError("give at most FROM and TO")
     settings = loaded().settings
     *sources, to = places
     target = settings_for_log(to, settings)
@@ -107,7 +112,7 @@ async def _copy(
             new += await _copy_lines(log, target, upto)
             own = None if vault is None else await read_vault(source)
             report = verify_file(target.log_path, None if note is None else TreeHead.of(note), own)
-            # A user may have registered between the two: once more.
+            # A user may have registered after the lines were copied: try again.
             if all(finding.kind != "key" for finding in report.findings):
                 break
         if not report.ok:
@@ -135,9 +140,9 @@ async def _copy_lines(log: EventLog, target: Settings, upto: int) -> int:
 
 
 async def _checkpoint_of(source: Settings, log: EventLog, *, is_own: bool) -> Note | None:
-    """The checkpoint of a log: of our own one that is signed now, else what lies beside it.
+    """A new checkpoint of our own log, or the one beside another log.
 
-    A backup is made also where nothing may be signed; then it has no checkpoint.
+    While signing is suspended, the backup is made without a checkpoint.
     """
     if is_own:
         try:

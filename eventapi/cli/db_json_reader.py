@@ -1,8 +1,8 @@
-"""Read the data file of the service that this server replaces.
+"""Read db.json, the data file of the service that this server replaces.
 
-Texts are taken as they are: the rules for requests do not apply. Whatever cannot be kept becomes a
-`Fault` with its place, and the contents have the value that ``--mend`` puts there, so that reading
-is one pass with or without it. `docs/importing.md` lists every rule.
+Texts are read unchanged: the rules for requests do not apply. A value that cannot be imported
+unchanged becomes a `Fault` with its place, and the contents have the value that ``--mend`` replaces
+it with, so that one pass serves both modes. `docs/importing.md` lists every rule.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from eventapi.values.times import record_time
 from events.vocabulary.password_hashes import check_hash
 
 MAX_NAME_CHARACTERS: Final = 254
-"""Characters of a username: a login takes no longer one."""
+"""A login accepts no longer username."""
 
 KEPT_NAME_CHARACTERS: Final = 240
-"""Characters that are kept of a longer username, so that a number still fits behind them."""
+"""A longer username is cut to this length, so that a suffix such as ``-2`` fits."""
 
 EMPTY_NAME_REPLACEMENT: Final = "user"
-"""What an empty username becomes."""
+"""Replaces an empty username."""
 
 TEXT_BYTES: Final = 46_000
-"""Bytes for the texts of one event, as JSON in UTF-8: sealed, they fill a line of the log."""
+"""Maximum for the texts of one event, as JSON in UTF-8: sealed, they fill a line of the log."""
 
 FIRST_TEXT_BYTES: Final = TEXT_BYTES // 2
-"""Bytes for the first of two texts; the second one may use what the first one leaves."""
+"""Maximum for the first of two texts; the second one may use the remaining bytes."""
 
 _MAX_DIGITS: Final = 1_000
 _MAX_QUOTED_CHARACTERS: Final = 60
@@ -51,20 +51,20 @@ _REPLACEMENT: Final = "\ufffd"
 
 _TRUE: Final = frozenset(("1", "1.0", "on", "t", "true", "y", "yes"))
 _FALSE: Final = frozenset(("0", "0.0", "off", "f", "false", "n", "no"))
-"""What pydantic, and so the old service, reads as true and false."""
+"""The words that pydantic, and so the old service, accepts as true and false."""
 
-_NOT_IMPORTED: Final = "is not known here; it is not imported"
-_NOT_A_TEXT: Final = "must be a text, and is "
+_NOT_IMPORTED: Final = "is unknown; it is not imported"
+_NOT_A_TEXT: Final = "must be a string, but is "
 _LOCKED: Final = "no password opens the account"
 
 
 def read(content: bytes) -> Contents:
-    """Read a file; raise `Refused` where its outer shape is wrong, so that nothing can be read."""
+    """Read a file; raises `Refused` if it is not JSON or lacks one of the two objects."""
     return _Reader().contents(_parse(content))
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that knows which of its keys appear more than once; the last value counts."""
+    """A JSON object that records repeated keys; the last value counts."""
 
     def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -88,12 +88,12 @@ def _parse(content: bytes) -> object:
 
 
 def _number(digits: str) -> int | float:
-    """An integer; Python converts no longer ones."""
+    """Convert an integer; one that is too long for `int` becomes a float."""
     return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 class _Reader:
-    """One pass over a file that goes on after a fault, so that all of them are reported."""
+    """Reads a file in one pass, and continues after a fault, so that all faults are reported."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -156,19 +156,19 @@ class _Reader:
         return OldUser(place, key, name, email, password_hash, full_name, disabled, created_at)
 
     def _name(self, key: str, members: _Object, place: str) -> str:
-        """The key: it is what the old service compared with the name that was typed at a login."""
-        said = members.get("username")
-        if said is not None and said != key:
-            detail = f"is {_quote(said)}, and its key is {_quote(key)}"
+        """The key of the user, because the old service compared the key at a login."""
+        username = members.get("username")
+        if username is not None and username != key:
+            detail = f"is {_quote(username)}, but the key is {_quote(key)}"
             self._add_fault(
                 place, detail, f"becomes the key, {_quote(key)}, the name for the login"
             )
         name = _NO_NAME.sub(_REPLACEMENT, key)
         if name != key:
-            detail = "has NUL or half of a surrogate pair, which no command line or file can carry"
+            detail = "contains NUL or a lone surrogate, which a command line or file cannot contain"
             self._add_fault(place, detail, f"becomes {_quote(name)}")
         if len(name) > MAX_NAME_CHARACTERS:
-            detail = f"has {len(name):,} characters; a login takes {MAX_NAME_CHARACTERS}"
+            detail = f"has {len(name):,} characters; a login accepts {MAX_NAME_CHARACTERS}"
             self._add_fault(place, detail, f"is cut to its first {KEPT_NAME_CHARACTERS} characters")
             return name[:KEPT_NAME_CHARACTERS]
         if not name:
@@ -202,7 +202,7 @@ class _Reader:
             return bool(value)
         word = value.lower() if isinstance(value, str) else _quote(value)
         if word not in _TRUE and word not in _FALSE:
-            self._add_fault(place, f"must be true or false, and is {_quote(value)}", "becomes true")
+            self._add_fault(place, f"must be true or false, but is {_quote(value)}", "becomes true")
             return True
         self._add_note(place, f"is {_quote(value)}; it is read as {_quote(word in _TRUE)}")
         return word in _TRUE
@@ -235,9 +235,9 @@ class _Reader:
             self._add_fault(place, "must be an object", "is left out")
             return
         self._note_unknown_members(members, _ITEM_MEMBERS, place)
-        said = members.get("owner")
-        if said is not None and said != owner:
-            detail = f"is {_quote(said)}, and the item is in the list of {_quote(owner)}"
+        named = members.get("owner")
+        if named is not None and named != owner:
+            detail = f"is {_quote(named)}, but the item is in the list of {_quote(owner)}"
             self._add_fault(f"{place}.owner", detail, f"becomes {_quote(owner)}")
         number = self._id(members.get("id"), f"{place}.id")
         title = self._title(members.get("title"), f"{place}.title")
@@ -251,7 +251,7 @@ class _Reader:
             return None
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID:
             return value
-        detail = f"must be a whole number from 1 to {MAX_ID:,}, and is {_quote(value)}"
+        detail = f"must be a whole number from 1 to {MAX_ID:,}, but is {_quote(value)}"
         self._add_fault(place, detail, "becomes a new number")
         return None
 
@@ -267,7 +267,7 @@ class _Reader:
         return None if value is None else self._cut_to_fit(self._text(value, place), room, place)
 
     def _text(self, value: object, place: str) -> str:
-        """Any text, with U+FFFD for what UTF-8 cannot carry; a number becomes its digits."""
+        """A string with lone surrogates replaced by U+FFFD; a number becomes its digits."""
         if not isinstance(value, str):
             text = json.dumps(value) if isinstance(value, int | float) else ""
             remedy = f"becomes {_quote(text)}" if text else "is left empty"
@@ -275,12 +275,12 @@ class _Reader:
             return text
         text = _NO_UTF8.sub(_REPLACEMENT, value)
         if text != value:
-            detail = "has half of a surrogate pair, which UTF-8 cannot carry"
-            self._add_fault(place, detail, "has U+FFFD in its place")
+            detail = "contains a lone surrogate, which UTF-8 cannot encode"
+            self._add_fault(place, detail, "gets U+FFFD in its place")
         return text
 
     def _cut_to_fit(self, text: str, room: int, place: str) -> str:
-        """A text that a line of the log can hold; one that was cut says so at its end."""
+        """Cut a text to the bytes that fit in a line of the log, and add a remark at its end."""
         if _json_bytes(text) <= room:
             return text
         most = len(text)
@@ -316,19 +316,19 @@ def _json_bytes(text: str) -> int:
 
 
 def _record_time(text: str) -> str:
-    """An ISO 8601 time, or a date, in a record's form; raises `ValueError`."""
+    """Convert an ISO 8601 time or date to a record's form; raises `ValueError`."""
     with suppress(ValueError):
         return record_time(text, zone_needed=False)
     try:
-        # Also a date alone, and offsets without a colon.
+        # Accepts a date alone, and an offset without a colon.
         return record_time(datetime.fromisoformat(text).isoformat(), zone_needed=False)
     except ValueError:
-        detail = f"must be an ISO 8601 date and time that exists, and is {_quote(text)}"
+        detail = f"must be an ISO 8601 date and time that exists, but is {_quote(text)}"
         raise ValueError(detail) from None
 
 
 def _quote(value: object) -> str:
-    """A value in a message: short, and printable."""
+    """A value for a message: shortened and printable."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = repr(value) if isinstance(value, str) else json.dumps(value)

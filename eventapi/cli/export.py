@@ -1,4 +1,4 @@
-"""``eventapi log export``: the log as it is, or the data file of the service it replaces."""
+"""``eventapi log export``: write the log, or a data file of the replaced service."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal
 
 import click
 
+from eventapi.bootstrap.paths import commit_index_path, vault_path
 from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
@@ -30,17 +31,17 @@ Format = Literal["jsonl", "db-json"]
     type=click.Choice(["jsonl", "db-json"]),
     default="jsonl",
     show_default=True,
-    help="The lines of the log byte for byte, or the file of the service this one replaces.",
+    help="The lines of the log byte for byte, or db.json of the service that this one replaces.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     default="-",
-    help="The file to write, whole or not at all; by default standard output.",
+    help="The file to write, completely or not at all; default: standard output.",
 )
 @settings_options
 def export_log(form: Format, output: Path) -> None:
-    """Write out the log, or what it adds up to; db-json has the password hashes in it."""
+    """Export the log, or the users and items as db-json, which contains password hashes."""
     settings = loaded().settings
     _check_output(output, settings)
     with _open_output(output) as out:
@@ -48,15 +49,18 @@ def export_log(form: Format, output: Path) -> None:
 
 
 def _check_output(output: Path, settings: Settings) -> None:
-    log = settings.log_path.resolve()
-    own = {log, commit_index_path(log), log.with_name("vault.sqlite")}
-    if output.resolve() in own:
-        raise Misuse(f"{output} is the server's own")
+    log = settings.log_path
+    own = (log, commit_index_path(log), vault_path(settings))
+    if output.resolve() in {path.resolve() for path in own}:
+        raise Misuse(f"{output} is a file of the server")
 
 
 @contextmanager
 def _open_output(output: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes its name at the end; a pipe or a device is written as it is."""
+    """Open a file that gets its name only when it is complete.
+
+    A pipe or a device is written directly.
+    """
     if str(output) == "-":
         yield sys.stdout.buffer
         return

@@ -1,4 +1,4 @@
-"""Plan an import: unique names, addresses and numbers, and the commands that write it."""
+"""Plan an import: choose unique names and addresses, and build the commands."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from projections.state import State
 from projections.tables.users import casefold_key
 
 _AFTER_ALL_TIMES: Final = "~"
-"""Sorts behind every time."""
+"""Sorts after every time."""
 
 
 class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
-    """A user who has to log in under another name."""
+    """A user who gets a new name for the login."""
 
     place: str
     old: str
@@ -31,9 +31,9 @@ class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What an import writes if ``faults`` are accepted; they include those of the file.
+    """The commands of an import, and the faults to accept first, including those of the file.
 
-    ``is_repeated`` if every user of the file is in the log already.
+    ``is_repeated`` is true if every user of the file is in the log already.
     """
 
     commands: Sequence[Command]
@@ -67,12 +67,12 @@ def _is_in_log(state: State, user: OldUser) -> bool:
 
 
 def _printable_key(user: OldUser) -> str:
-    """The key, with half a surrogate pair as the file has it: no report in UTF-8 can carry it."""
+    """The key with lone surrogates escaped, because a report in UTF-8 cannot contain them."""
     return user.key.encode(errors="backslashreplace").decode()
 
 
 def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -> Mapping[str, str]:
-    """The username for each key: of those that differ only by case, the first user keeps it."""
+    """A unique username for each key; of names that differ by case, the first user keeps it."""
     reserved = {casefold_key(user.name) for user in users}
     holders: dict[str, str] = {}
     numbers: defaultdict[str, int] = defaultdict(lambda: 2)
@@ -97,7 +97,7 @@ def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -
 def _unique_emails(
     users: Iterable[OldUser], state: State, faults: list[Fault]
 ) -> Mapping[str, str]:
-    """The address for each key: of users that share one, the first user keeps it."""
+    """An email address for each key; of users that share one, the first user keeps it."""
     holders: dict[str, str] = {}
     emails = {}
     for user in users:
@@ -113,8 +113,8 @@ def _unique_emails(
 
 def _holder_detail(place: str | None) -> str:
     if place is None:
-        return "is taken by an account that exists already"
-    return f"is that of {place}, too; letter case makes no difference"
+        return "is already used by an account in the log"
+    return f"is the same as that of {place}; letter case is ignored"
 
 
 def _user_commands(
@@ -129,7 +129,7 @@ def _user_commands(
 
 
 def _item_commands(contents: Contents, names: Mapping[str, str], actor: str) -> Iterable[Command]:
-    """By number, and of one number the oldest item first: it keeps the number."""
+    """Commands for the items by number; of several items with one number, the oldest keeps it."""
     highest = max((item.id or 0 for item in contents.items), default=0)
     ordered = sorted(
         contents.items,

@@ -1,4 +1,4 @@
-"""``eventapi log import``: the data of the service that this server replaces, all or nothing."""
+"""``eventapi log import``: import db.json of the replaced service, all or nothing."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from events.vocabulary.users import UserDisabled, UserRegistered
 from projections.state import State
 
 _PLAN_ATTEMPTS: Final = 3
-"""How often an import is planned: others may take a name between the plan and the write."""
+"""How often an import is planned: another user may take a name before the write."""
 
 
 class Renumbered(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
-    """An item whose number was not free, or that had none."""
+    """An item that had no number, or one that was in use."""
 
     owner: str
     old: int | None
@@ -50,7 +50,7 @@ class Renumbered(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"
 
 
 class ImportResult(msgspec.Struct, frozen=True):
-    """What an import wrote, or would write; an empty file and a dry run have no positions."""
+    """The report of an import or a dry run; an empty file and a dry run have no positions."""
 
     users: int
     disabled: int
@@ -65,16 +65,20 @@ class ImportResult(msgspec.Struct, frozen=True):
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--mend", is_flag=True, help="Import what can be kept, by documented rules.")
-@click.option("--dry-run", is_flag=True, help="Report what would happen; write nothing.")
+@click.option(
+    "--mend",
+    is_flag=True,
+    help="Change values that cannot be imported, by the rules of docs/importing.md.",
+)
+@click.option("--dry-run", is_flag=True, help="Report the result of the import, but write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
     """Import FILE, the db.json of the service that this server replaces, all or nothing.
 
-    Texts are taken as they are. What cannot be kept is listed with its place, and nothing is
-    imported; with --mend it is resolved by the rules of docs/importing.md, and reported. Item
-    numbers are kept where they are free.
+    Texts are imported unchanged. If a value cannot be imported unchanged, it is listed with its
+    place, and nothing is imported; --mend changes such values by the rules of docs/importing.md and
+    lists each change. Items keep their numbers unless these are in use.
     """
     settings = loaded().settings
     try:
@@ -127,7 +131,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _note_lines(notes: Sequence[Note]) -> list[str]:
-    """Notes as lines; those that say the same of many places share one."""
+    """Notes as lines; equal notes about several places share one line."""
     places: dict[tuple[str, str], list[str]] = {}
     for note in notes:
         member = note.place.rpartition(".")[2]
@@ -146,7 +150,7 @@ async def _import_contents(
     check_start(settings, begin=True)
     is_new = not await has_log(settings)
     if is_new or dry_run:
-        # Refused before the log begins, so that nothing is created.
+        # Check for faults before the log is created, so that a refusal creates nothing.
         state = State.empty() if is_new else await _current_state(settings)
         planned = _plan_or_refuse(contents, state, mend)
         if dry_run:
@@ -171,7 +175,7 @@ async def _current_state(settings: Settings) -> State:
 
 
 def _plan_or_refuse(contents: Contents, state: State, mend: bool) -> Plan:
-    """The plan of an import; raises `Refused` for faults that are not to be mended."""
+    """Plan the import; raises `Refused` if it has faults and ``mend`` is false."""
     planned = plan(contents, state, operator())
     if planned.faults and not mend:
         raise Refused(planned.faults, contents.notes, is_repeated=planned.is_repeated)
@@ -179,7 +183,7 @@ def _plan_or_refuse(contents: Contents, state: State, mend: bool) -> Plan:
 
 
 def _decide_without_writing(planned: Plan, state: State) -> Sequence[CommandResult]:
-    """Decide everything as the journal would, and write nothing."""
+    """Decide the commands as the journal would, but write nothing."""
     if not planned.commands:
         return []
     batch = Batch(state, Keyring(), SYSTEM)

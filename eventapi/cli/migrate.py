@@ -1,4 +1,4 @@
-"""Copying a log into a database, from which servers then go on."""
+"""Copy a log and its keys into a database, which servers can then continue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from eventapi.bootstrap import storage
+from eventapi.bootstrap.paths import signing_key_path
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import (
     LOCK_SECONDS,
@@ -37,7 +38,10 @@ from events.vault.port import Vault
 
 
 class MigrationResult(msgspec.Struct, frozen=True):
-    """A copy in a database that was read back and compared: the root and digest are of both."""
+    """A copy in a database that was read back and compared.
+
+    ``root`` and ``digest`` are the same for both logs.
+    """
 
     path: str
     events: int
@@ -48,10 +52,10 @@ class MigrationResult(msgspec.Struct, frozen=True):
 
 
 async def migrate(source: Settings, target: Settings) -> MigrationResult:
-    """Bring a database to what a log is now, keys first; again and again, it gets what is new.
+    """Copy a log and its keys into a database; repeated, it copies only the new events.
 
-    Raises `NegativeResult` where a key is missing, and where what is there afterwards is not the same,
-    `DamagedLog` where a key is a wrong one, and what `copy` raises.
+    Raises `NegativeResult` if a key is missing or if the copy differs from the log, `DamagedLog`
+    for a wrong key, and the errors of `copy`.
     """
     check_data_directory(target)
     async with (
@@ -64,10 +68,10 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
         users = state.users.by_id.values()
         own = join_readings(before, await read_vault(source))
         async with copied.exclusive(LOCK_SECONDS) as appender:
-            # Before any key is touched: those of another log are none of ours.
+            # Checked before any key is written: the database may belong to another log.
             await common(log, appender.head, upto)
             check_all_have_keys(own, users)
-            # A key is durable before the first line that is sealed with it.
+            # A key must be durable before the first line that is sealed with it.
             counted = await copy_keys(vault, own, users)
             await _copy_signing_key(source, own.keys, vault)
         with progress_bar("copying the log", upto) as progress:
@@ -75,7 +79,7 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
         root = await _verified_root(log, upto)
         if await _verified_root(copied, upto) != root:
             raise NegativeResult(COPY_DIFFERS)
-        # With the keys as they are there, which opens every seal.
+        # With the keys in the database, so that every seal is opened.
         digest = (await state_at(copied, vault, upto)).digest()
         if digest != state.digest():
             raise NegativeResult(COPY_STATE_DIFFERS)
@@ -84,7 +88,7 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
 
 
 async def _verified_root(log: EventLog, upto: int) -> bytes:
-    """The root of the tree over the first lines, each of which follows the one before it."""
+    """Check the chain of the first lines, and return the root of the tree over them."""
     tree, last = Frontier(), START
     async with open_runs(log, 0, upto) as runs:
         with progress_bar("comparing the copy", upto) as progress:
@@ -97,11 +101,11 @@ async def _verified_root(log: EventLog, upto: int) -> bytes:
 
 
 async def _copy_signing_key(source: Settings, keys: Mapping[str, bytes], vault: Vault) -> None:
-    """Have the copy sign with the same key, or who knows the log would not know it again.
+    """Copy the signing key, because clients recognise the log by it.
 
-    A log in a database has it among its keys, a file beside itself.
+    A log in a database has it in its vault, a log in a file beside itself.
     """
-    path = storage.signing_key_path(source.log_path)
+    path = signing_key_path(source.log_path)
     seed = keys.get(LOG)
     if seed is None and path.exists():
         seed = Signer.of(path.read_text(encoding="ascii")).seed

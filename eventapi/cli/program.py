@@ -1,4 +1,4 @@
-"""The shape of the program: commands loaded when they are called, and every end a clean one."""
+"""Click groups: load commands lazily, and turn every error into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from events.messages.commands import SYSTEM_ERROR
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands as ``module:name``, and imports only the one that is called.
+    """A group of commands given as ``module:name``; only the called command is imported.
 
-    A short command is not to wait for a web framework that it does not need.
+    A short command need not wait for the import of the web framework.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
@@ -49,11 +49,14 @@ class LazyGroup(click.Group):
 
 
 class _ClosedPipeError(Exception):
-    """Nobody reads any more; click has an end of its own for the error behind it, with code 1."""
+    """The reader of stdout closed the pipe.
+
+    Click handles `BrokenPipeError` itself and exits with code 1.
+    """
 
 
 class Program(LazyGroup):
-    """The outermost group: whatever happens inside, it ends in one line and an exit code."""
+    """The outermost group: report every error as one message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -74,7 +77,7 @@ class Program(LazyGroup):
             return _discard_output()
         except (click.Abort, KeyboardInterrupt) as error:
             if isinstance(error.__cause__ or error, KeyboardInterrupt):
-                # A second Ctrl-C ends tasks that nothing awaits any more; asyncio would log each.
+                # A second Ctrl-C ends tasks that nothing awaits; asyncio would log each of them.
                 logging.getLogger("asyncio").disabled = True
             return INTERRUPTED
         except click.ClickException as error:
@@ -92,7 +95,7 @@ def _report_error(error: EventapiError | OSError) -> int:
 
 
 def _discard_output() -> int:
-    """Keep Python from complaining at its end that nobody reads what is left in the buffer."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    """Redirect stdout, or Python fails at exit when it flushes the buffer to the closed pipe."""
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, sys.stdout.fileno())
     return CLOSED_PIPE

@@ -1,8 +1,8 @@
 """``eventapi serve``: one process, a supervisor with workers, or a reloader.
 
-The parent of several workers never opens the log, so a start costs one replay a worker and the
-parent stays small. The first worker that cannot start reports its reason to the parent, which
-prints it once.
+The parent of several workers never opens the log, so that only the workers replay it and the parent
+stays small. The first worker that cannot start reports the reason to the parent, which prints it
+once.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
 OPEN_FILES: Final = 4 * MAX_CONNECTIONS
 CLOCK_PATIENCE_SECONDS: Final = 60.0
-"""How long a database may take to be there when the clock is accepted."""
+"""How long ``--accept-clock`` waits for a database."""
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
@@ -62,22 +62,24 @@ _EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @setting_option("host", "HOST", "Address to listen on")
 @setting_option("port", "PORT", "Port to listen on, 0 for a free one")
-@setting_option("workers", "N", "How many processes serve")
+@setting_option("workers", "N", "Number of server processes")
 @click.option(
     "--uds",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Unix socket to listen on, instead of an address and a port.",
+    help="Unix socket to listen on, instead of a host and a port.",
 )
-@click.option("--reload", is_flag=True, help="Start anew when the code changes.")
+@click.option("--reload", is_flag=True, help="Restart when the code changes.")
 @click.option(
     "--accept-clock",
     is_flag=True,
-    help="The clock of this machine is right now, although it jumped or the log contradicts it.",
+    help="Accept the clock of this machine, although it jumped or is behind the log.",
 )
 @click.option("--ssl-certfile", type=_EXISTING_FILE, help="Certificate chain for HTTPS, PEM.")
 @click.option(
-    "--ssl-keyfile", type=_EXISTING_FILE, help="Its private key, where it is not in the chain."
+    "--ssl-keyfile",
+    type=_EXISTING_FILE,
+    help="Private key, unless the certificate file contains it.",
 )
 @settings_options
 def serve(
@@ -89,7 +91,7 @@ def serve(
 ) -> None:
     """Serve the API.
 
-    Any number of servers may share a data directory: each is more workers.
+    Several servers may share one data directory; they act like additional workers.
     """
     exit_at_signals()
     settings = loaded().settings
@@ -98,7 +100,9 @@ def serve(
     check_start(settings, begin=True)
     require_sentry(settings.sentry_dsn)
     require_tracing(os.environ)
-    os.environ.update(flags())  # Workers are processes of their own and load their own settings.
+    os.environ.update(
+        flags()
+    )  # Workers are separate processes, which load the settings from the environment.
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)
     _raise_file_limit()
@@ -121,7 +125,7 @@ def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], 
     if config.reload:
         _reload(config, listening, announce)
     elif config.workers > 1:
-        # Workers set uvicorn's level anew; what becomes of them is worth reading.
+        # Show uvicorn's lines about workers, such as a crash; workers set their own level.
         _uvicorn_log.setLevel(logging.NOTSET)
         _supervise(config, listening, announce)
     else:
@@ -129,7 +133,7 @@ def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], 
 
 
 def _announce(settings: Settings, listening: Listening) -> None:
-    """Print where the server is found; a program may wait for the first line."""
+    """Print the address of the server; a program may wait for the first line."""
     place = settings.data_path.resolve()
     click.echo(f"eventapi serves {listening.address}, its data is in {place}")
     page = settings.public_url or listening.page
@@ -147,15 +151,15 @@ def _check_options(
     ssl_keyfile: Path | None,
 ) -> None:
     if uds is not None and {"EVENTAPI_HOST", "EVENTAPI_PORT"} & flags().keys():
-        raise Misuse("--uds goes without --host and --port")
+        raise Misuse("--uds excludes --host and --port")
     if reload and settings.workers > 1:
-        raise Misuse("--reload goes with one worker only")
+        raise Misuse("--reload allows only one worker")
     if ssl_keyfile is not None and ssl_certfile is None:
         raise Misuse("--ssl-keyfile needs --ssl-certfile")
 
 
 def _accept_clock(settings: Settings) -> None:
-    # It stands on the log, and the parent of several workers keeps what it imports.
+    # Imports the log, and the parent of several workers would keep that in memory.
     from eventapi.cli.clock import accept_clock  # noqa: PLC0415
 
     try:
@@ -166,7 +170,7 @@ def _accept_clock(settings: Settings) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Every connection is an open file, and the usual limit of 1,024 is meant for `select`."""
+    """Raise the limit of open files: every connection is one, and the usual limit is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
     if now != resource.RLIM_INFINITY and now < wanted:
@@ -177,7 +181,7 @@ def _raise_file_limit() -> None:
 def _check_secret(settings: Settings) -> None:
     if settings.secret_key is None:
         return
-    # Slow to import, and the parent of several workers keeps what it imports.
+    # Slow to import, and the parent of several workers would keep it in memory.
     from eventapi.security.secret_key import given_keys  # noqa: PLC0415
 
     try:
@@ -216,7 +220,7 @@ def _config(
         log_config=None,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # The app sees to that, whoever serves it.
+        proxy_headers=False,  # A middleware of the app handles them, under any server.
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -227,7 +231,7 @@ def _config(
 
 
 class _Server(StartingServer):
-    """A server of one process: it announces itself, and starts anew at SIGHUP."""
+    """A server of one process, which prints its address and restarts at SIGHUP."""
 
     def __init__(
         self, config: uvicorn.Config, listening: Listening, announce: Callable[[], None]
@@ -235,7 +239,7 @@ class _Server(StartingServer):
         super().__init__(config)
         self._announce = announce
         self._listening = listening
-        self._socket_copy = listening.socket.dup()  # The other one is closed at the end.
+        self._socket_copy = listening.socket.dup()  # Uvicorn closes the original at shutdown.
         self._terminal = Terminal()
         self.restart_requested = False
 
@@ -256,7 +260,7 @@ class _Server(StartingServer):
         super().handle_exit(sig, frame)
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
-        """Finish the requests and start anew; end where only the terminal was closed."""
+        """Finish the requests and restart; exit if the signal came from a closed terminal."""
         if self._terminal.is_gone():
             self.handle_exit(signal.SIGTERM, frame)
         elif self.started:
@@ -265,14 +269,14 @@ class _Server(StartingServer):
             self.restart()
 
     def restart(self) -> NoReturn:
-        """Run the same command anew, on the same socket."""
+        """Run the same command again, on the same socket."""
         self._listening.socket.close()
         restart(self._socket_copy)
 
 
 def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
     server = _Server(config, listening, announce)
-    # Uvicorn raises the signals again that stopped it.
+    # Uvicorn raises the signal that stopped it again.
     for number in ENDING:
         signal.signal(number, exit_once)
     handle_hangup(server.handle_hangup)
@@ -292,7 +296,7 @@ def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[
 
 
 def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
-    listening.listen(BACKLOG)  # Who opens the page at once waits for the first child.
+    listening.listen(BACKLOG)  # A client that connects at once waits for the first child.
     announce()
     handle_hangup(signal.SIG_DFL)
     reloader = Reloader(config, [listening.socket], _report_refusal)
@@ -302,5 +306,5 @@ def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[],
 
 
 def _report_refusal(reason: str) -> None:
-    """In a child of the reloader: print why it could not start."""
+    """In a child of the reloader: print why the server could not start."""
     StartFailure(reason).show()

@@ -1,4 +1,4 @@
-"""``eventapi log show`` and ``log tail``: the events themselves."""
+"""``eventapi log show`` and ``log tail``: print events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POLL_SECONDS: Final = 0.05
 
 
 class _Line(Protocol):
-    """What of a line is shown."""
+    """The members of a line that are shown."""
 
     id: str
     source: str
@@ -41,7 +41,7 @@ class _Line(Protocol):
 
 
 class _Filter(msgspec.Struct, frozen=True):
-    """Which events to show: those that have all that is named."""
+    """Selects the events that match every member that is not ``None``."""
 
     after: int
     limit: int | None
@@ -51,11 +51,11 @@ class _Filter(msgspec.Struct, frozen=True):
 
     @property
     def is_unfiltered(self) -> bool:
-        """Whether no event is left out for what it is."""
+        """Whether every event matches, so that lines need not be parsed."""
         return self.type is None and self.subject is None and self.actor is None
 
     def matches(self, line: _Line) -> bool:
-        """Whether an event is among the chosen."""
+        """Whether an event is selected."""
         return (
             self.type in {None, line.type}
             and self.subject in {None, line.subject}
@@ -64,13 +64,15 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--after", default=0, type=click.IntRange(min=0), help="Start behind this position.")
-@click.option("--limit", type=click.IntRange(min=1), help="How many events at most.")
-@click.option("--type", "type_", metavar="TYPE", help="Only of this type, such as item.created.")
-@click.option("--subject", help="Only of this subject, such as items/7.")
-@click.option("--actor", help="Only by this actor, such as users/1.")
-@click.option("--open", "opened", is_flag=True, help="Open personal values, where keys exist.")
-@click.option("--json", "raw", is_flag=True, help="The lines as they stand, byte for byte.")
+@click.option("--after", default=0, type=click.IntRange(min=0), help="Start after this position.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of events.")
+@click.option(
+    "--type", "type_", metavar="TYPE", help="Only events of this type, for example item.created."
+)
+@click.option("--subject", help="Only events of this subject, for example items/7.")
+@click.option("--actor", help="Only events of this actor, for example users/1.")
+@click.option("--open", "opened", is_flag=True, help="Decrypt personal values whose keys exist.")
+@click.option("--json", "raw", is_flag=True, help="Print the lines of the log, byte for byte.")
 @settings_options
 def show(  # noqa: PLR0917 - click passes them by name
     after: int,
@@ -84,24 +86,24 @@ def show(  # noqa: PLR0917 - click passes them by name
     """Show events, oldest first."""
     if opened and raw:
         raise Misuse(OPEN_WITH_JSON)
-    choice = _Filter(after, limit, type_, subject, actor)
-    asyncio.run(_show(loaded().settings, choice, opened, raw))
+    selection = _Filter(after, limit, type_, subject, actor)
+    asyncio.run(_show(loaded().settings, selection, opened, raw))
 
 
-async def _show(settings: Settings, choice: _Filter, opened: bool, raw: bool) -> None:
-    async with opened_log(settings) as log, aclosing(_filtered_lines(log, choice)) as chosen:
+async def _show(settings: Settings, selection: _Filter, opened: bool, raw: bool) -> None:
+    async with opened_log(settings) as log, aclosing(_filtered_lines(log, selection)) as lines:
         if raw:
-            async for _, line in chosen:
+            async for _, line in lines:
                 sys.stdout.buffer.write(line + b"\n")
             return
         async with AsyncExitStack() as stack:
-            keys = _ValueOpener(await _enter_vault(stack, settings) if opened else None)
-            async for position, line in chosen:
-                click.echo(await _format_line(_parse(line, position), keys))
+            opener = _ValueOpener(await _enter_vault(stack, settings) if opened else None)
+            async for position, line in lines:
+                click.echo(await _format_line(_parse(line, position), opener))
 
 
 async def _enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
-    """The vault, if it can be read: without it the values stay closed."""
+    """Open the vault; if it cannot be read, warn, and the values stay sealed."""
     try:
         return await stack.enter_async_context(opened_vault(settings))
     except VaultUnavailable as error:
@@ -110,16 +112,16 @@ async def _enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | Non
 
 
 async def _filtered_lines(
-    log: EventLog, choice: _Filter
+    log: EventLog, selection: _Filter
 ) -> AsyncGenerator[tuple[int, bytes], None]:
-    left = choice.limit
-    upto = choice.after + left if left is not None and choice.is_unfiltered else None
-    position = choice.after
-    async with open_runs(log, choice.after, upto) as runs:
+    left = selection.limit
+    upto = selection.after + left if left is not None and selection.is_unfiltered else None
+    position = selection.after
+    async with open_runs(log, selection.after, upto) as runs:
         async for lines in runs:
             for line in lines:
                 position += 1
-                if not choice.is_unfiltered and not choice.matches(_parse(line, position)):
+                if not selection.is_unfiltered and not selection.matches(_parse(line, position)):
                     continue
                 yield position, line
                 left = None if left is None else left - 1
@@ -135,18 +137,18 @@ def _parse(line: bytes, position: int) -> _Line:
 
 
 class _ValueOpener:
-    """The keys of those whose values are to be opened, fetched when first needed."""
+    """Decrypts personal values; each user's key is read from the vault when first needed."""
 
     def __init__(self, vault: Vault | None) -> None:
         self._vault = vault
         self._keyring = Keyring()
-        self._asked: set[str] = set()
+        self._fetched: set[str] = set()
 
     async def open(self, line: _Line, sealed: str) -> object:
-        """The personal values in clear but for password hashes, or "…" without the key."""
+        """Decrypt personal values except password hashes; without the key return "…"."""
         subject = line.sealedfor
-        if self._vault is not None and subject not in self._asked:
-            self._asked.add(subject)
+        if self._vault is not None and subject not in self._fetched:
+            self._fetched.add(subject)
             for name, key in (await self._vault.get([subject])).items():
                 self._keyring.add(name, key)
         cipher = self._keyring.get(subject)
@@ -160,13 +162,13 @@ class _ValueOpener:
         return {**values, "password_hash": "…"} if "password_hash" in values else values
 
 
-async def _format_line(line: _Line, keys: _ValueOpener) -> str:
-    """An event in one line."""
+async def _format_line(line: _Line, opener: _ValueOpener) -> str:
+    """Format an event as one line of text."""
     data: Any = msgspec.json.decode(line.data)
     if not isinstance(data, dict):
-        data = {"data": data}  # Of a newer version, or damaged.
+        data = {"data": data}  # Written by a newer version, or damaged.
     if isinstance(data.get("sealed"), str):
-        data["sealed"] = await keys.open(line, data["sealed"])
+        data["sealed"] = await opener.open(line, data["sealed"])
     values = " ".join(
         f"{name}={msgspec.json.encode(value).decode()}" for name, value in data.items()
     )
@@ -177,11 +179,11 @@ async def _format_line(line: _Line, keys: _ValueOpener) -> str:
 
 @click.command()
 @click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=0))
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
-@click.option("--json", is_flag=True, expose_value=False, help="As without it: lines are JSON.")
+@click.option("-f", "--follow", is_flag=True, help="Wait for new events and print them.")
+@click.option("--json", is_flag=True, expose_value=False, help="No effect: lines are JSON anyway.")
 @settings_options
 def tail(count: int, follow: bool) -> None:
-    """Print the last lines as they stand, byte for byte."""
+    """Print the last lines of the log, byte for byte."""
     asyncio.run(_tail(loaded().settings, count, follow))
 
 
@@ -198,7 +200,7 @@ async def _tail(settings: Settings, count: int, follow: bool) -> None:
 
 
 async def _write_lines(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
-    """Write what stands behind a position; the position that it ends at."""
+    """Write the lines after a position; return the position of the last one."""
     position = max(after, 0)
     async with open_runs(log, position) as runs:
         async for lines in runs:

@@ -1,4 +1,4 @@
-"""``eventapi snapshot``: keep the state as it is now, for the next start to be faster."""
+"""``eventapi snapshot``: store the current state, so that the next start is faster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ class SnapshotResult(msgspec.Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def snapshot(as_json: bool) -> None:
-    """Keep a snapshot of the state, beside a running server; only starts get faster by it."""
+    """Store a snapshot of the state, so that the next start is faster.
+
+    The command works beside a running server.
+    """
     taken = asyncio.run(_take(loaded().settings))
     if as_json:
         print_json(taken)
@@ -42,7 +45,7 @@ def snapshot(as_json: bool) -> None:
 
 
 async def _take(settings: Settings) -> SnapshotResult:
-    os.nice(19)  # Whoever is served comes first.
+    os.nice(19)  # Requests of a server on this machine take precedence.
     check_data_directory(settings)
     snapshots = snapshots_of(settings)
     started = time.perf_counter()

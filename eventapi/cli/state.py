@@ -1,4 +1,4 @@
-"""``eventapi state`` and ``eventapi rebuild``: what the log adds up to."""
+"""``eventapi state`` and ``eventapi rebuild``: the state that the log folds to."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from projections.state import State
 
 
 class RebuildResult(msgspec.Struct, frozen=True):
-    """The figures of a fold from zero, and whether a start from ``snapshot`` comes to the same.
+    """The figures of a fold from zero; ``equal`` if a start from ``snapshot`` gives the same state.
 
-    ``damaged`` are the positions of the snapshots that were damaged; they are removed.
+    ``damaged`` has the positions of damaged snapshots, which were removed.
     """
 
     events: int
@@ -39,14 +39,14 @@ class RebuildResult(msgspec.Struct, frozen=True):
     damaged: list[int]
 
 
-_at = click.option("--at", type=AT, help="A position or an RFC 3339 time; by default now.")
+_at = click.option("--at", type=AT, help="A position or an RFC 3339 time; default: now.")
 _json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 @click.group()
 @settings_options
 def state() -> None:
-    """Show what the log adds up to, now or at an earlier point."""
+    """Show the current state, or the state at an earlier position or time."""
 
 
 @state.command()
@@ -54,7 +54,7 @@ def state() -> None:
 @_json
 @settings_options
 def show(at: int | str | None, as_json: bool) -> None:
-    """Show counts and the digest of the state."""
+    """Show the counts and the digest of the state."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
     summary = summary_of(found)
     if as_json:
@@ -79,7 +79,7 @@ def _format_counts(counts: dict[str, int]) -> str:
 @_json
 @settings_options
 def digest(at: int | str | None, as_json: bool) -> None:
-    """Print the public digest of the state, which anyone can recompute from the log alone."""
+    """Print the public digest of the state; anyone can recompute it from the log alone."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
     if as_json:
         print_json({"position": found.position, "digest": found.digest()})
@@ -88,7 +88,7 @@ def digest(at: int | str | None, as_json: bool) -> None:
 
 
 async def _keyless_state(settings: Settings, at: int | str | None) -> State:
-    """The state as far as it can be known without keys: counts and digest are that far."""
+    """Fold the state without keys, which suffices for counts and digest."""
     async with opened_log(settings) as log:
         return await state_at(log, MemoryVault(), at)
 
@@ -97,11 +97,12 @@ async def _keyless_state(settings: Settings, at: int | str | None) -> State:
 @_json
 @settings_options
 def rebuild(as_json: bool) -> None:
-    """Fold the whole log from zero, beside a running server, and compare what comes of it.
+    """Fold the whole log from zero, and compare the result with the newest snapshot.
 
-    Digest and checksum must be those of the state that a server starts with: from the newest
-    snapshot and the events behind it. If they are not, the snapshots are removed, and the exit code
-    is 1. A damaged snapshot is removed with a warning, because a start passes over it.
+    Digest and checksum must equal those of the state that a server starts with: the newest
+    snapshot and the events after it. If they differ, the snapshots are removed, and the exit code
+    is 1. A damaged snapshot is removed with a warning, because a start skips it. The command works
+    beside a running server.
     """
     figures = asyncio.run(_rebuild(loaded().settings))
     if as_json:
@@ -122,7 +123,7 @@ async def _rebuild(settings: Settings) -> RebuildResult:
     taken = snapshots.usable_position() or None
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         upto = log.position
-        # The same keys for both, or an erasure in between would look like a difference.
+        # Both folds use the same keys, or an erasure in between would look like a difference.
         keys = MemoryVault()
         await keys.put(await vault.all())
         started = time.perf_counter()

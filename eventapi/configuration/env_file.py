@@ -1,4 +1,4 @@
-"""The ``.env`` file: every line of it is understood, or nothing starts."""
+"""Read the ``.env`` file strictly: a line that cannot be read stops the start."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CURE: Final = "save the file as UTF-8"
 
 
 def read_env_file(path: Path, prefix: str) -> dict[str, str]:
-    """The variables that a file sets; none where there is no file.
+    """Return the variables of a file; a missing file has none.
 
-    ``python-dotenv`` skips lines that it cannot parse, and would start a server without the
-    settings in them. Raises `ConfigurationError` with the number of the first such line, and never
-    with its content. Names that begin with ``prefix`` are settings: a value that spans several
-    lines must not contain another one.
+    ``python-dotenv`` skips lines that it cannot parse, so that a server would start without their
+    settings. This function raises `ConfigurationError` with the number of the first such line, but
+    not its content, which may be a secret. Names that begin with ``prefix`` are settings: a value
+    of several lines must not contain another setting.
     """
     text = _read_text(path)
     for binding in parse_stream(io.StringIO(text)):
@@ -42,14 +42,14 @@ def read_env_file(path: Path, prefix: str) -> dict[str, str]:
 
 
 def _blank_lines(statement: str) -> int:
-    """How many lines precede the first character of a statement."""
+    """The number of blank lines at the start of a statement."""
     return statement[: len(statement) - len(statement.lstrip())].count("\n")
 
 
 def _read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
-    except IsADirectoryError:  # Some name their virtual environment so.
+    except IsADirectoryError:  # Some virtual environments have this name.
         return ""
     except FileNotFoundError:
         if path.is_symlink():

@@ -1,4 +1,4 @@
-"""Loading the settings, each with its origin: the command line, the environment, a ``.env`` file."""
+"""Load the settings from the command line, the environment and a ``.env`` file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from events.errors import ConfigurationError
 from events.messages.errors import BAD_SETTING
 
 SECRET_NAMES = frozenset({"SECRET_KEY"})
-"""Shown as stars; of addresses only the password is."""
+"""Masked completely; in a URL only the password is masked."""
 
 
 class LoadedSettings(msgspec.Struct, frozen=True):
-    """Settings, and for each name where its value came from."""
+    """Settings, and the origin of each value by the name of its setting."""
 
     settings: Settings
     origins: Mapping[str, str]
 
     def masked_rows(self) -> list[tuple[str, str, str]]:
-        """Every setting as (variable, value, origin), secrets masked."""
+        """Every setting as (variable, value, origin), with secrets masked."""
         values = msgspec.to_builtins(self.settings)
         return [
             (PREFIX + name, _masked(name, value), self.origins[name])
@@ -50,10 +50,10 @@ def load(
     dotenv: Path = Path(".env"),
     flags: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
-    """The settings of the command line, the environment and the ``.env`` file: the first one wins.
+    """Load the settings; ``flags`` override the environment, and that overrides the file.
 
-    ``flags`` has the names of the environment. Raises `ConfigurationError` for an unknown
-    ``EVENTAPI_`` name, for a bad value, and for a line of the file that cannot be read.
+    The keys of ``flags`` are names of environment variables. Raises `ConfigurationError` if an
+    ``EVENTAPI_`` name is unknown, a value is bad, or a line of the file cannot be read.
     """
     origins = dict.fromkeys(setting_descriptions(), "default")
     texts: dict[str, str] = {}
@@ -79,12 +79,12 @@ def load(
     try:
         return LoadedSettings(msgspec.convert(values, Settings, strict=False), origins)
     except msgspec.ValidationError as error:
-        # Each is right by itself.
+        # Each value is valid, but not their combination.
         raise _bad_setting(f"{PREFIX}{_rule_message(error)}") from None
 
 
 def _check_name(variable: str, text: str, origin: str) -> str:
-    """The name without the prefix; raises `ConfigurationError` for one that is no setting."""
+    """Remove the prefix from a name; raises `ConfigurationError` for an unknown setting."""
     name = variable.removeprefix(PREFIX)
     if is_service_link(name, text):
         raise _bad_setting(
@@ -107,5 +107,5 @@ def _label(name: str, origin: str) -> str:
 
 
 def _rule_message(error: msgspec.ValidationError) -> str:
-    """What `Settings` itself says is wrong; empty where it was msgspec."""
+    """The message of a rule of `Settings`; empty if the error comes from msgspec."""
     return str(error.__cause__) if isinstance(error.__cause__, ValueError) else ""

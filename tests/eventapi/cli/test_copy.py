@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.cli import restore as restore_module
+from eventapi.cli import install_copy as install_module
 from eventapi.cli.verify import verify_file
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
@@ -439,7 +439,7 @@ def test_control_a_restore_that_checks_nothing_takes_a_damaged_copy(
         return Report(report.lines, report.bytes, report.head, marked=False, findings=[])
 
     _flip(backup)
-    monkeypatch.setattr(restore_module, "verify_file", believe)
+    monkeypatch.setattr(install_module, "verify_file", believe)
     with pytest.raises(AssertionError):
         _restored(tmp_path, backup)  # The log is there by then, and cannot be folded.
     assert log_of(tmp_path / "new") == log_of(backup)

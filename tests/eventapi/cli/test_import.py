@@ -102,12 +102,12 @@ def test_names_that_exist_already_are_refused_in_any_case(tmp_path: Path) -> Non
     assert report["flaws"] == [
         {
             "place": "users.ANN.username",
-            "detail": "is taken by an account that exists already",
+            "detail": "is already used by an account in the log",
             "remedy": "becomes 'ANN-2'",
         },
         {
             "place": "users.cid.email",
-            "detail": "is taken by an account that exists already",
+            "detail": "is already used by an account in the log",
             "remedy": "is left empty; the account has no address",
         },
     ]
@@ -193,13 +193,13 @@ def test_a_report_for_people_names_every_change(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         "imported 3 users (1 disabled) and 3 items",
         "as events 1 to 7",
-        "users.ANN.username: is that of users.ann, too; letter case makes no difference; it becomes "
+        "users.ANN.username: is the same as that of users.ann; letter case is ignored; it becomes "
         "'ANN-2'",
-        "users.ANN.email: is that of users.ann, too; letter case makes no difference; it is left "
+        "users.ANN.email: is the same as that of users.ann; letter case is ignored; it is left "
         "empty; the account has no address",
         "item 1 of ann is now item 2: the number was in use",
         "an item of ann is now item 3: it had no number",
-        "users.ANN.phone and 1 more: is not known here; it is not imported",
+        "users.ANN.phone and 1 more: is unknown; it is not imported",
         "items.ann[2].id: is missing; the item gets a new number",
     ]
 

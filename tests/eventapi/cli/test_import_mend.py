@@ -235,9 +235,9 @@ def test_faults_of_a_user_name_their_place_and_remedy(tmp_path: Path) -> None:
         ("title", 5, "becomes '5'", "5"),
         ("title", True, "becomes 'true'", "true"),
         ("title", ["x"], "is left empty", ""),
-        ("title", LONE, "has U+FFFD in its place", "half \ufffd of a pair"),
+        ("title", LONE, "gets U+FFFD in its place", "half \ufffd of a pair"),
         ("description", -0.5, "becomes '-0.5'", "-0.5"),
-        ("description", LONE, "has U+FFFD in its place", "half \ufffd of a pair"),
+        ("description", LONE, "gets U+FFFD in its place", "half \ufffd of a pair"),
         ("owner", "ben", "becomes 'ann'", "ann"),
         ("owner", "ANN", "becomes 'ann'", "ann"),
         ("owner", 5, "becomes 'ann'", "ann"),
@@ -338,7 +338,7 @@ def test_of_names_that_differ_by_case_the_oldest_account_keeps_it(tmp_path: Path
     refused = run_import(tmp_path, content)
     assert refused.exit_code == 1
     assert (
-        "users.ann.username: is that of users.Ann, too; letter case makes no difference; "
+        "users.ann.username: is the same as that of users.Ann; letter case is ignored; "
         "with --mend it becomes 'ann-3'\n"
     ) in refused.stderr
     report = imported(tmp_path, content, "--mend")

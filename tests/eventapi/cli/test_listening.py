@@ -144,4 +144,4 @@ def test_a_path_that_cannot_be_bound(folder: Path, name: str) -> None:
 def test_a_path_goes_without_an_address(folder: Path, more: list[str]) -> None:
     result = invoke(folder, "serve", "--uds", str(folder / "socket"), *more)
     assert result.exit_code == 2
-    assert message_in(result.stderr) == "--uds goes without --host and --port"
+    assert message_in(result.stderr) == "--uds excludes --host and --port"

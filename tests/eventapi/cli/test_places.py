@@ -27,7 +27,7 @@ def places(tmp_path: Path) -> Path:
     ("settings", "said"),
     [
         ({"DATA": "file"}, "the data directory file is not a directory"),
-        ({"DATA": "file/below"}, "the data directory file/below cannot be made, because "),
+        ({"DATA": "file/below"}, "the data directory file/below cannot be created, because "),
         ({"DATA": "file/below/it"}, "/file is not a directory"),
         ({"DATA": "link"}, "the data directory link is a symbolic link to a directory that is not"),
         ({"DATA": "link/below"}, "/link is not a directory"),

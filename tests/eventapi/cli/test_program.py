@@ -113,7 +113,9 @@ def test_what_a_setting_means_is_shown(tmp_path: Path) -> None:
         assert (one["unit"], one["values"]) == (setting.unit, setting.values)
         assert one["example"] == setting.example
     *_, row = [row for row in invoke(tmp_path, "config").stdout.splitlines() if "_METRICS" in row]
-    assert row == "EVENTAPI_METRICS\ton\tdefault\tWhether GET /metrics answers, for Prometheus."
+    assert (
+        row == "EVENTAPI_METRICS\ton\tdefault\tWhether GET /metrics returns metrics for Prometheus."
+    )
 
 
 @pytest.mark.parametrize(
