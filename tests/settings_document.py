@@ -1,4 +1,4 @@
-"""The table of ``docs/settings.md``, made from the settings: ``python -m tests.settings_document``."""
+"""Generate the table of ``docs/settings.md``: ``python -m tests.settings_document``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def table() -> str:
 
 
 def with_table(text: str) -> str:
-    """The document with the table as it has to be."""
+    """Replace the table of the document with the generated one."""
     return _TABLE.sub(lambda _: table(), text, count=1)
 
 

@@ -1,4 +1,4 @@
-"""``docs/settings.md`` has a row for each setting, with all that an operator needs to set it."""
+"""``docs/settings.md`` has a complete row for each setting."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from eventapi.configuration.settings import setting_descriptions
 from tests.settings_document import DOCUMENT, with_table
 
 
-def test_the_table_is_that_of_the_settings() -> None:
-    """Else: ``python -m tests.settings_document``."""
+def test_the_table_matches_the_settings() -> None:
+    """If this fails, run ``python -m tests.settings_document``."""
     text = DOCUMENT.read_text()
     assert text == with_table(text)
     rows = re.findall(r"^\| `EVENTAPI_(\w+)` \|", text, re.MULTILINE)
@@ -40,7 +40,7 @@ def test_every_example_is_accepted(name: str) -> None:
     assert getattr(found.settings, name.lower()) != getattr(load({}).settings, name.lower())
 
 
-def test_every_setting_that_a_document_names_exists() -> None:
+def test_every_setting_named_in_a_document_exists() -> None:
     documents = [*DOCUMENT.parent.glob("**/*.md"), *DOCUMENT.parent.parent.glob("*.md")]
     named = {
         name

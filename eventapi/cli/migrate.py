@@ -73,7 +73,7 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
             check_all_have_keys(own, users)
             # A key must be durable before the first line that is sealed with it.
             counted = await copy_keys(vault, own, users)
-            await _copy_signing_key(source, own.keys, vault)
+            await copy_signing_key(source, own.keys, vault)
         with progress_bar("copying the log", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
         root = await _verified_root(log, upto)
@@ -100,7 +100,7 @@ async def _verified_root(log: EventLog, upto: int) -> bytes:
     return tree.root
 
 
-async def _copy_signing_key(source: Settings, keys: Mapping[str, bytes], vault: Vault) -> None:
+async def copy_signing_key(source: Settings, keys: Mapping[str, bytes], vault: Vault) -> None:
     """Copy the signing key, because clients recognise the log by it.
 
     A log in a database has it in its vault, a log in a file beside itself.

@@ -1,4 +1,4 @@
-"""What `docs/operating.md` says of backups that a database makes of itself."""
+"""Backups by a database's own tools, as `docs/operating.md` describes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def url(tmp_path: Path, postgresql: PostgreSQL) -> str:
 
 
 def dumped(postgresql: PostgreSQL, url: str) -> str:
-    """All of a database, as statements."""
+    """Dump a database as SQL statements."""
     return postgresql.run([postgresql.program("pg_dump"), "--no-owner", url])
 
 
@@ -38,10 +38,10 @@ def opened(data: Path, url: str) -> str:
     return result.stdout
 
 
-def test_a_dump_is_a_whole_backup_and_has_the_keys(
+def test_a_dump_is_a_complete_backup_with_the_keys(
     tmp_path: Path, postgresql: PostgreSQL, url: str
 ) -> None:
-    """Also those of who is erased later: unlike a copy of the log, it does not forget."""
+    """Unlike a copy of the log, it keeps the keys of users who are erased later."""
     dump = dumped(postgresql, url)
     other = postgresql.new_database()
     loaded(postgresql, dump, other)
@@ -55,7 +55,7 @@ def test_a_dump_is_a_whole_backup_and_has_the_keys(
     assert "secret" not in opened(tmp_path / "c", later)
 
 
-def test_a_database_put_back_to_an_older_dump_is_refused_until_the_mark_is_removed(
+def test_a_database_restored_from_an_older_dump_is_refused_until_the_mark_is_removed(
     tmp_path: Path, postgresql: PostgreSQL, url: str
 ) -> None:
     dump, data = dumped(postgresql, url), tmp_path / "data"

@@ -1,4 +1,4 @@
-"""What an import takes as it is, what it cannot keep, and what ``--mend`` makes of that."""
+"""Values that an import keeps, notes or refuses, and how ``--mend`` changes them."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ ODD_EMAILS = ["nobody", "ann@localhost", "@", " a@b.c ", "Ann@EXAMPLE.com", "x" 
 LONE = "half \ud83d of a pair"
 
 
-# As it is
+# Kept
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
-def test_texts_are_taken_as_they_are(tmp_path: Path, text: str) -> None:
+def test_texts_are_imported_unchanged(tmp_path: Path, text: str) -> None:
     content = document(
         ann=user("ann", full_name=text), thing=item(1, "ann", title=text, description=text)
     )
@@ -83,7 +83,7 @@ def test_texts_are_taken_as_they_are(tmp_path: Path, text: str) -> None:
     assert exported(tmp_path) == content
 
 
-def test_names_and_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_names_and_addresses_are_imported_unchanged(tmp_path: Path) -> None:
     names = [user(name, email=f"{index}@example.org") for index, name in enumerate(ODD_NAMES)]
     addresses = [user(f"u{index}", email=email) for index, email in enumerate(ODD_EMAILS)]
     content = of_users(*names, *addresses)
@@ -112,7 +112,7 @@ def test_names_and_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
         ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
     ],
 )
-def test_hashes_and_times_are_taken_in_every_usual_form(stored: str, time: str, kept: str) -> None:
+def test_hashes_and_times_are_read_in_every_usual_form(stored: str, time: str, kept: str) -> None:
     contents = contents_of(document(ann=user("ann", hashed_password=stored, created_at=time)))
     assert (contents.faults, contents.notes) == ([], [])
     (ann,) = contents.users
@@ -153,7 +153,9 @@ def test_several_accounts_may_have_no_address(tmp_path: Path) -> None:
         ("tokens", {**document(), "tokens": {"ann": "secret"}}),
     ],
 )
-def test_what_stops_no_import_is_noted(tmp_path: Path, place: str, content: Document) -> None:
+def test_unusual_values_are_noted_and_imported(
+    tmp_path: Path, place: str, content: Document
+) -> None:
     report = imported(tmp_path, content)
     assert [note["place"] for note in report["notes"]] == [place]
     assert report["mended"] == []
@@ -265,13 +267,13 @@ def test_faults_of_an_item_name_their_place_and_remedy(
         ({"ben": []}, []),
     ],
 )
-def test_items_that_nobody_could_read_are_left_out(items: Document, places: list[str]) -> None:
+def test_items_that_no_user_could_read_are_left_out(items: Document, places: list[str]) -> None:
     content = {"users": {"ann": user("ann")}, "items": items}
     assert faults_of(content) == dict.fromkeys(places, "is left out")
     assert len(contents_of(content).items) == (1 if len(places) == 2 else 0)
 
 
-def test_of_a_key_that_appears_twice_the_last_value_counts_as_in_the_old_service() -> None:
+def test_the_last_value_of_a_repeated_key_counts_as_in_the_old_service() -> None:
     ann = '{"username": "ann", "hashed_password": "x", "hashed_password": null}'
     contents = read(f'{{"users": {{"ann": 5, "ann": {ann}}}, "items": {{}}}}'.encode())
     assert [(fault.place, fault.remedy) for fault in contents.faults] == [
@@ -286,7 +288,7 @@ def test_of_a_key_that_appears_twice_the_last_value_counts_as_in_the_old_service
 
 @pytest.mark.parametrize("character", ["x", "\x01", "é", "\U0001f600"], ids=ascii)
 @pytest.mark.parametrize(("titles", "descriptions"), [(50_000, 0), (50, 50_000), (50_000, 50_000)])
-def test_a_text_that_no_line_can_hold_is_cut_and_says_so(
+def test_a_text_too_long_for_a_line_is_cut_with_a_remark(
     tmp_path: Path, character: str, titles: int, descriptions: int
 ) -> None:
     title, description = character * titles, character * descriptions
@@ -325,7 +327,7 @@ def renamed(report: Document) -> dict[str, str]:
     return {one["from"]: one["to"] for one in report["renamed"]}
 
 
-def test_of_names_that_differ_by_case_the_oldest_account_keeps_it(tmp_path: Path) -> None:
+def test_the_oldest_account_keeps_a_name_that_differs_only_by_case(tmp_path: Path) -> None:
     content = of_users(
         user("ann", email="1@x.y"),
         user("Ann", email="2@x.y", created_at="2024-01-01T00:00:00"),
@@ -349,7 +351,7 @@ def test_of_names_that_differ_by_case_the_oldest_account_keeps_it(tmp_path: Path
     assert len(after["items"]["Ann"]) == 1
 
 
-def test_of_a_shared_address_the_oldest_account_keeps_it(tmp_path: Path) -> None:
+def test_the_oldest_account_keeps_a_shared_address(tmp_path: Path) -> None:
     content = of_users(
         user("ann", email="both@x.y"),
         user("ben", email="BOTH@x.y", created_at="2020-01-01T00:00:00"),
@@ -360,7 +362,7 @@ def test_of_a_shared_address_the_oldest_account_keeps_it(tmp_path: Path) -> None
     assert [one["email"] for one in exported(tmp_path)["users"].values()] == ["", "BOTH@x.y", ""]
 
 
-def test_accounts_that_exist_already_keep_name_and_address(tmp_path: Path) -> None:
+def test_existing_accounts_keep_name_and_address(tmp_path: Path) -> None:
     written(tmp_path / "data", RegisterUser(profile("ann")), RegisterUser(profile("ann-2")))
     content = of_users(user("Ann", email="x@y.z"), user("ben", email="ANN@example.org"))
     report = imported(tmp_path, content, "--mend")
@@ -378,7 +380,7 @@ def test_accounts_that_exist_already_keep_name_and_address(tmp_path: Path) -> No
     ],
     ids=["empty", "too long", "no room for a number", "no UTF-8"],
 )
-def test_a_name_that_cannot_be_kept_gets_the_nearest_one_that_can(
+def test_an_unusable_name_is_changed_as_little_as_possible(
     tmp_path: Path, names: list[str], after: list[str]
 ) -> None:
     times = [f"2025-01-0{9 - index}T00:00:00" for index in range(len(names))]
@@ -393,15 +395,15 @@ def test_a_name_that_cannot_be_kept_gets_the_nearest_one_that_can(
     assert sorted(exported(tmp_path)["users"]) == sorted(after)
 
 
-def test_ten_thousand_accounts_of_one_name_are_mended_in_linear_time() -> None:
-    """The number behind a name continues from the last one, so no number is tried twice."""
+def test_ten_thousand_accounts_of_one_name_get_consecutive_numbers() -> None:
+    """The search for a free number continues after the last one, so it takes linear time."""
     names = ["x" * 250 + f"{index:06}" for index in range(10_000)]
     contents = contents_of(of_users(*(user(name, email="same@x.y") for name in names)))
     planned = plan(contents, State.empty(), "operator/x")
     assert planned.renamed[-1].new == "x" * 240 + "-10000"
 
 
-def test_a_report_can_be_printed_whatever_the_file_holds(tmp_path: Path) -> None:
+def test_every_report_is_printable(tmp_path: Path) -> None:
     odd = "\ud800\x1b[2J\n\u202e"
     content = json.loads(json.dumps(of_users(user("ann"))))
     content["users"][odd] = {odd: odd, "username": odd * 50, "created_at": odd, "disabled": odd}
@@ -412,7 +414,7 @@ def test_a_report_can_be_printed_whatever_the_file_holds(tmp_path: Path) -> None
         assert all(line.isprintable() for line in result.output.splitlines())
 
 
-def test_the_guide_has_the_limits_and_the_report_of_the_code() -> None:
+def test_the_guide_has_the_limits_and_the_report_members_of_the_code() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "importing.md").read_text()
     limits = [
         f"{MAX_NAME_CHARACTERS} characters",
