@@ -41,7 +41,7 @@ from events.messages.message import Message
 
 
 def check_directories(settings: Settings) -> None:
-    """Check the data directory and the directory of the log; raises `ConfigurationError`."""
+    """Check the directories of data and log; raises `ConfigurationError`."""
     if not settings.log_path.name:
         raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is not the name of a file")
     places = {settings.data_path: "data directory"}
@@ -52,7 +52,7 @@ def check_directories(settings: Settings) -> None:
 
 
 def _directory_fault(path: Path) -> str:
-    """Why a path is not a directory and cannot become one; empty if it is or can be created."""
+    """Why a path cannot be used as a directory; empty if it can be."""
     try:
         if path.is_dir():
             return ""
@@ -216,7 +216,7 @@ def _checkpoint_size(checkpoint: Path) -> str:
 
 
 def _vault_traces(vault: Path) -> Iterator[str]:
-    """Describe a vault that has keys; a file that is not a vault also counts as evidence."""
+    """Describe a vault that has keys, or a file in its place that is not a vault."""
     if not vault.exists() or not vault.stat().st_size:
         return
     try:

@@ -277,7 +277,7 @@ async def open_database_for_reading(
 async def open_stored_lines(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
-    """Read the head row of a log in a database, and the stored lines, in spite of gaps."""
+    """Read the head row and the stored lines of a database, in spite of gaps."""
     from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
 
     async with open_database_for_reading(settings) as database:

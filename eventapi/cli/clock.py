@@ -1,4 +1,4 @@
-"""``eventapi serve --accept-clock``: the operator confirms the clock of this machine."""
+"""``eventapi serve --accept-clock``: accept the clock of this machine."""
 
 from __future__ import annotations
 

@@ -67,9 +67,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
-    """Copy the log to the file or directory TO, beside a running server, and verify the copy.
+    """Copy the log to the file or directory TO, and verify the copy.
 
-    If TO has a part of the log already, only the new events are written. The checkpoint is stored
+    The command works beside a running server. If TO has a part of the log already, only the new events are written. The checkpoint is stored
     beside the copy.
 
     Personal values are lost without the keys. --vault copies them, too. Store FILE in another place

@@ -1,4 +1,4 @@
-"""db.json, the data file of the service that this server replaces: its shape, and the export.
+"""db.json, the data file of the replaced service: its shape, and the export.
 
 ::
 
@@ -44,7 +44,10 @@ class OldUser(msgspec.Struct, frozen=True):
 
 
 class OldItem(msgspec.Struct, frozen=True):
-    """An item of the file; ``owner`` is the key of a user, ``id`` is ``None`` for a new number."""
+    """An item of the file; ``owner`` is the key of a user.
+
+    ``id`` is ``None`` if the item needs a new number.
+    """
 
     owner: str
     id: int | None
@@ -73,7 +76,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """The users and items of a file, in its order; the remedies of ``faults`` are applied."""
+    """The users and items of a file; the remedies of ``faults`` are applied."""
 
     users: Sequence[OldUser]
     items: Sequence[OldItem]
@@ -82,7 +85,7 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The file cannot be imported; ``is_repeated`` if it seems to have been imported before."""
+    """The file cannot be imported; ``is_repeated`` if it seems to be imported already."""
 
     def __init__(
         self, faults: Sequence[Fault], notes: Sequence[Note] = (), *, is_repeated: bool = False

@@ -93,7 +93,7 @@ def _number(digits: str) -> int | float:
 
 
 class _Reader:
-    """Reads a file in one pass, and continues after a fault, so that all faults are reported."""
+    """Reads a file in one pass, and continues after a fault to report all of them."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -280,7 +280,7 @@ class _Reader:
         return text
 
     def _cut_to_fit(self, text: str, room: int, place: str) -> str:
-        """Cut a text to the bytes that fit in a line of the log, and add a remark at its end."""
+        """Cut a text to the bytes that fit in a line of the log, and append a remark."""
         if _json_bytes(text) <= room:
             return text
         most = len(text)

@@ -41,7 +41,7 @@ Format = Literal["jsonl", "db-json"]
 )
 @settings_options
 def export_log(form: Format, output: Path) -> None:
-    """Export the log, or the users and items as db-json, which contains password hashes."""
+    """Export the log, or users and items as db-json, including password hashes."""
     settings = loaded().settings
     _check_output(output, settings)
     with _open_output(output) as out:

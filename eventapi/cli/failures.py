@@ -32,7 +32,7 @@ class Failure(click.ClickException):
         super().__init__(self.full_message.text)
 
     def show(self, file: object = None) -> None:
-        """Print the message on stderr: the problem, its severity and the next step, a line each."""
+        """Print problem, severity and next step on stderr, a line each."""
         click.echo(f"eventapi: {self.full_message.lines}", err=True)
 
 

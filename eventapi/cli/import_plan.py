@@ -31,9 +31,9 @@ class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The commands of an import, and the faults to accept first, including those of the file.
+    """The commands of an import, and the faults that must be accepted first.
 
-    ``is_repeated`` is true if every user of the file is in the log already.
+    ``faults`` include those of the file. ``is_repeated`` is true if every user of the file is in the log already.
     """
 
     commands: Sequence[Command]
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(contents: Contents, state: State, actor: str) -> Plan:
-    """Plan the import of a file into a state; the same file and state give the same plan."""
+    """Plan the import of a file into a state; the plan is deterministic."""
     faults = list(contents.faults)
     users = sorted(contents.users, key=lambda user: user.created_at or _AFTER_ALL_TIMES)
     names = _unique_names(users, state, faults)
@@ -67,12 +67,15 @@ def _is_in_log(state: State, user: OldUser) -> bool:
 
 
 def _printable_key(user: OldUser) -> str:
-    """The key with lone surrogates escaped, because a report in UTF-8 cannot contain them."""
+    """The key with lone surrogates escaped, because UTF-8 cannot encode them."""
     return user.key.encode(errors="backslashreplace").decode()
 
 
 def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -> Mapping[str, str]:
-    """A unique username for each key; of names that differ by case, the first user keeps it."""
+    """A unique username for each key; the first user with a name keeps it.
+
+    Letter case makes no difference.
+    """
     reserved = {casefold_key(user.name) for user in users}
     holders: dict[str, str] = {}
     numbers: defaultdict[str, int] = defaultdict(lambda: 2)
@@ -129,7 +132,7 @@ def _user_commands(
 
 
 def _item_commands(contents: Contents, names: Mapping[str, str], actor: str) -> Iterable[Command]:
-    """Commands for the items by number; of several items with one number, the oldest keeps it."""
+    """Commands for the items by number; the oldest item with a number keeps it."""
     highest = max((item.id or 0 for item in contents.items), default=0)
     ordered = sorted(
         contents.items,

@@ -50,7 +50,7 @@ class Renumbered(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"
 
 
 class ImportResult(msgspec.Struct, frozen=True):
-    """The report of an import or a dry run; an empty file and a dry run have no positions."""
+    """The report of an import; an empty file and a dry run have no positions."""
 
     users: int
     disabled: int
@@ -74,9 +74,9 @@ class ImportResult(msgspec.Struct, frozen=True):
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @settings_options
 def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
-    """Import FILE, the db.json of the service that this server replaces, all or nothing.
+    """Import FILE, a db.json of the service that this server replaces.
 
-    Texts are imported unchanged. If a value cannot be imported unchanged, it is listed with its
+    All of it is imported, or nothing. Texts are imported unchanged. If a value cannot be imported unchanged, it is listed with its
     place, and nothing is imported; --mend changes such values by the rules of docs/importing.md and
     lists each change. Items keep their numbers unless these are in use.
     """

@@ -42,9 +42,9 @@ _TAIL_BYTES = len(b',"hash":""}\n') + 64
 async def install_copy(
     source: Path, settings: Settings, head: TreeHead, note: Note, *, keys: Path | None
 ) -> None:
-    """Install the copy at ``source`` if it continues ``head``, the tree head of ``note``.
+    """Install the copy at ``source`` if it continues ``head``.
 
-    ``keys`` is a copy of the vault. Raises `NegativeResult`, and then changes nothing.
+    ``head`` is the tree head of ``note``, and ``keys`` a copy of the vault. Raises `NegativeResult`, and then changes nothing.
     """
     path = settings.log_path
     with _temporary_beside(path) as temporary:
@@ -63,7 +63,7 @@ async def install_copy(
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """A temporary path in the directory of the log, which is created and, if unused, removed."""
+    """A temporary path beside the log; a new directory is removed if it stays empty."""
     is_made = not path.parent.exists()
     make_directory(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
@@ -93,7 +93,7 @@ def _copy_published_lines(source: Path, target: Path) -> None:
 
 
 def _verify_copy(source: Path, copied: Path, head: TreeHead, contents: VaultContents) -> Report:
-    """Verify the copied file against the checkpoint and the keys; raises `NegativeResult`."""
+    """Verify the copied file against checkpoint and keys; raises `NegativeResult`."""
     report = verify_file(copied, head, contents)
     if not report.ok:
         reason = verdict(str(source), report, head).text
@@ -119,9 +119,10 @@ def _check_has_acknowledged_events(path: Path, copied: Path, report: Report) -> 
 
 
 def _write_checkpoint_beside(path: Path, note: Note) -> None:
-    """Store the proof of a copy beside the log, unless a newer or another key's checkpoint exists.
+    """Store the proof of a copy beside the log.
 
-    It is evidence of the signed head, also on another machine, but it does not confirm the head.
+    A newer checkpoint, or one of another key, is not replaced. The file is evidence of the signed
+    head, also on another machine, but it does not confirm the head.
     """
     beside, head = checkpoint_path(path), TreeHead.of(note)
     known = read_checkpoint(beside)

@@ -39,7 +39,7 @@ class Listening:
             self.page = f"{scheme}://{_BROWSER_HOSTS.get(host, _url_host(host))}:{port}"
 
     def listen(self, backlog: int) -> None:
-        """Start to listen, so that clients can connect before a process accepts; raises `Failure`."""
+        """Let clients connect before a process accepts; raises `Failure`."""
         try:
             self.socket.listen(backlog)
         except OSError as error:
@@ -50,7 +50,7 @@ class Listening:
         return _cannot_listen(self.address.partition("://")[2] or self.address, error)
 
     def release(self) -> None:
-        """Close the socket; remove the path of a Unix socket unless another server replaced it."""
+        """Close the socket; remove its path unless another server replaced it."""
         self.socket.close()
         if self._path is not None and self._identity == _identity(self._path):
             with suppress(OSError):

@@ -52,7 +52,7 @@ class MigrationResult(msgspec.Struct, frozen=True):
 
 
 async def migrate(source: Settings, target: Settings) -> MigrationResult:
-    """Copy a log and its keys into a database; repeated, it copies only the new events.
+    """Copy a log and its keys into a database; a later call copies new events.
 
     Raises `NegativeResult` if a key is missing or if the copy differs from the log, `DamagedLog`
     for a wrong key, and the errors of `copy`.

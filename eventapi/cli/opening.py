@@ -48,7 +48,7 @@ def check_data_directory(settings: Settings) -> None:
 
 @asynccontextmanager
 async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIterator[Journal]:
-    """Open the journal to write beside a running server; ``begin`` allows creating a log."""
+    """Open the journal beside a running server; ``begin`` allows creating a log."""
     check_data_directory(settings)
     bar = partial(progress_bar, REPLAYING)
     async with storage.open_journal(settings, begin=begin, bar=bar) as (journal, _):
@@ -59,7 +59,7 @@ async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIt
 async def open_runs(
     log: EventLog, after: int = 0, upto: int | None = None
 ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
-    """Iterate over `EventLog.read`, and close the iterator even if the caller stops early."""
+    """Iterate over `EventLog.read`; the iterator is closed if the caller stops early."""
     runs = log.read(after, upto)
     try:
         yield runs
@@ -69,9 +69,9 @@ async def open_runs(
 
 
 async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
-    """Fold the state from zero, up to a position, up to a time in a record's form, or to the end.
+    """Fold the state from zero: to a position, to a time, or to the end of the log.
 
-    Raises `NegativeResult` for a position that does not exist, and the errors of `replay`.
+    A time has the form of a record. Raises `NegativeResult` for a position that does not exist, and the errors of `replay`.
     """
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None

@@ -55,9 +55,9 @@ def flags() -> Mapping[str, str]:
 
 
 def loaded() -> LoadedSettings:
-    """Load the settings from the command line, the environment and ``.env``, in this order.
+    """Load the settings from the command line, the environment and ``.env``.
 
-    Raises `Misuse` for a bad setting.
+    The first of them that has a setting decides. Raises `Misuse` for a bad setting.
     """
     try:
         return load(os.environ, flags=flags())

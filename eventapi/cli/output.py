@@ -1,4 +1,4 @@
-"""Output of commands: JSON for programs, tables for people, and progress on stderr."""
+"""Output of commands: JSON for programs, tables for people, and progress."""
 
 from __future__ import annotations
 

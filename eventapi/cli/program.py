@@ -1,4 +1,4 @@
-"""Click groups: load commands lazily, and turn every error into a message and an exit code."""
+"""Click groups: load commands lazily, and map errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from events.messages.commands import SYSTEM_ERROR
 
 
 class LazyGroup(click.Group):
-    """A group of commands given as ``module:name``; only the called command is imported.
+    """A group of commands ``module:name``; only the called command is imported.
 
     A short command need not wait for the import of the web framework.
     """
@@ -95,7 +95,7 @@ def _report_error(error: EventapiError | OSError) -> int:
 
 
 def _discard_output() -> int:
-    """Redirect stdout, or Python fails at exit when it flushes the buffer to the closed pipe."""
+    """Redirect stdout, because Python flushes its buffer to the closed pipe at exit."""
     null_device = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_device, sys.stdout.fileno())
     return CLOSED_PIPE

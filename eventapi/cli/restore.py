@@ -1,4 +1,4 @@
-"""``eventapi log restore``: put a copy in the place of the log, and let its key sign again.
+"""``eventapi log restore``: install a copy of the log, and let its key sign again.
 
 Three steps, each of which can be requested alone: install the copy FROM if it is proven
 (`eventapi.cli.install_copy`); add missing keys from a copy of the vault; and settle which
@@ -66,7 +66,7 @@ class RestoreResult(msgspec.Struct, frozen=True):
 
 
 class _Request(msgspec.Struct, frozen=True):
-    """The arguments: ``checkpoint`` is the newest one, and ``key`` must have signed it."""
+    """The arguments; ``key`` must have signed ``checkpoint``, the newest one."""
 
     source: Path | None
     checkpoint: str | None
@@ -163,7 +163,7 @@ async def _restore(request: _Request, settings: Settings) -> RestoreResult:
 async def _prove_and_install(
     request: _Request, settings: Settings, key: str | None
 ) -> TreeHead | None:
-    """Install the copy, or check the checkpoint and add the keys of a log in its place."""
+    """Install the copy, or check the checkpoint and add keys to the existing log."""
     if request.source is not None:
         proof = request.checkpoint or str(checkpoint_path(request.source))
         head = load_tree_head(proof, key)
@@ -243,7 +243,10 @@ async def _begin_new_key(note: Note | None, journal: Journal, checkpoints: Check
 
 
 def _check_signed_by_known_key(held: Held, note: Note) -> None:
-    """Raise `NegativeResult` if the previous key, as far as it is known, did not sign a checkpoint."""
+    """Raise `NegativeResult` if the previous key did not sign a checkpoint.
+
+    Without the key, only its name can be compared.
+    """
     is_signed = held.signer is None or held.signer.verifier.has_signed(note)
     if not is_signed or held.signed_by not in {None, TreeHead.of(note).origin}:
         raise NegativeResult(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))

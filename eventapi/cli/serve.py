@@ -170,7 +170,7 @@ def _accept_clock(settings: Settings) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Raise the limit of open files: every connection is one, and the usual limit is 1,024."""
+    """Raise the limit of open files, usually 1,024: every connection is one."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
     if now != resource.RLIM_INFINITY and now < wanted:

@@ -137,7 +137,7 @@ def _parse(line: bytes, position: int) -> _Line:
 
 
 class _ValueOpener:
-    """Decrypts personal values; each user's key is read from the vault when first needed."""
+    """Decrypts personal values; reads each key from the vault when first needed."""
 
     def __init__(self, vault: Vault | None) -> None:
         self._vault = vault

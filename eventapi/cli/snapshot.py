@@ -1,4 +1,4 @@
-"""``eventapi snapshot``: store the current state, so that the next start is faster."""
+"""``eventapi snapshot``: store the current state for a faster start."""
 
 from __future__ import annotations
 

@@ -24,9 +24,10 @@ from projections.state import State
 
 
 class RebuildResult(msgspec.Struct, frozen=True):
-    """The figures of a fold from zero; ``equal`` if a start from ``snapshot`` gives the same state.
+    """The figures of a fold from zero.
 
-    ``damaged`` has the positions of damaged snapshots, which were removed.
+    ``equal`` is true if a start from ``snapshot`` leads to the same state. ``damaged`` has the
+    positions of damaged snapshots, which were removed.
     """
 
     events: int
@@ -79,7 +80,7 @@ def _format_counts(counts: dict[str, int]) -> str:
 @_json
 @settings_options
 def digest(at: int | str | None, as_json: bool) -> None:
-    """Print the public digest of the state; anyone can recompute it from the log alone."""
+    """Print the public digest of the state, which needs no keys to recompute."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
     if as_json:
         print_json({"position": found.position, "digest": found.digest()})

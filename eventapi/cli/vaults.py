@@ -1,4 +1,4 @@
-"""Copies of the vault: read and merge them; an erasure is always copied with the keys."""
+"""Read and merge copies of the vault; erasures are copied with the keys."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ async def read_vault_file(path: Path | None) -> VaultContents:
 
 
 async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
-    """Merge a copy into the contents of the vault at ``own``; `store_contents` writes the result.
+    """Merge a copy into the contents of the vault at ``own``, and write nothing.
 
-    Every erasure is retained, and no destroyed key is restored: see `merged`.
+    `store_contents` writes the result. Every erasure is retained, and no destroyed key is restored: see `merged`.
     """
     return merged(await read_vault_file(own), await read_vault_file(copy))
 
 
 async def store_contents(vault: Vault, contents: VaultContents) -> None:
-    """Write merged contents to a vault: tombstones first, so that a crash loses no erasure."""
+    """Write merged contents, tombstones first, so that a crash loses no erasure."""
     await vault.add_tombstones(contents.tombstones)
     await vault.put(contents.keys)
 

@@ -38,7 +38,7 @@ _WORST_FIRST: Final[dict[Kind, Message]] = {
 def verdict(
     name: str, report: Report, head: TreeHead | None = None, *, is_database: bool = False
 ) -> Message:
-    """The message for the report on the log ``name``; ``head`` is that of the checkpoint."""
+    """The message for a report on the log ``name``; the checkpoint has ``head``."""
     good, last = report.good_up_to, report.head.position
     message = _worst_message(report)
     if is_database and message in {MARK_OF_OTHER_LOG, ONLY_MARK_DAMAGED}:

@@ -1,4 +1,4 @@
-"""``eventapi log verify``: check every line of the log, its chain and its checkpoint."""
+"""``eventapi log verify``: check every line of the log, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def verify_log(
 
 
 def verify_file(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
-    """Verify a log file, against a checkpoint and the keys of a vault if they are given.
+    """Verify a log file, against a checkpoint and a vault if they are given.
 
     Raises `Failure` for a pipe or a device, which has no size and cannot be read twice.
     """
@@ -136,7 +136,7 @@ def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> 
 
 
 def load_tree_head(checkpoint: str, key: str | None) -> TreeHead:
-    """Load the tree head of a checkpoint in a file or at a URL; check its signature if a key is given.
+    """Load the tree head of a checkpoint; with a key, check its signature.
 
     Raises `Failure`, `Misuse` for a malformed key, and `NegativeResult` if the key did not sign it.
     """
@@ -171,7 +171,7 @@ def load_checkpoint(checkpoint: str) -> Note:
 
 
 def _compare_with_longer(path: Path, report: Report, longer: Path) -> Report:
-    """Add a finding to the report unless a longer log begins with the bytes that were checked."""
+    """Add a finding unless a longer log begins with the bytes that were checked."""
     at = position = offset = 0
     with path.open("rb") as ours, longer.open("rb") as theirs:
         while one := ours.read(min(_CHUNK_BYTES, report.bytes - at)):
@@ -207,7 +207,7 @@ def _open_log_file(settings: Settings) -> Iterator[Path]:
 
 
 async def _export_database(settings: Settings, path: Path) -> None:
-    """Export the stored lines of a database; the mark of the file has the database's head."""
+    """Export the stored lines of a database, with its head row as the mark."""
     async with open_stored_lines(settings) as (head, runs):
         with path.open("wb") as file:
             async for lines in runs:

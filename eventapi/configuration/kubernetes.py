@@ -1,4 +1,4 @@
-"""Recognise variables that Kubernetes injects into every container ("service links")."""
+"""Recognise the variables that Kubernetes injects ("service links")."""
 
 from __future__ import annotations
 

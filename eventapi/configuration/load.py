@@ -50,7 +50,7 @@ def load(
     dotenv: Path = Path(".env"),
     flags: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
-    """Load the settings; ``flags`` override the environment, and that overrides the file.
+    """Load the settings; flags override the environment, which overrides the file.
 
     The keys of ``flags`` are names of environment variables. Raises `ConfigurationError` if an
     ``EVENTAPI_`` name is unknown, a value is bad, or a line of the file cannot be read.
@@ -84,7 +84,7 @@ def load(
 
 
 def _check_name(variable: str, text: str, origin: str) -> str:
-    """Remove the prefix from a name; raises `ConfigurationError` for an unknown setting."""
+    """Remove the prefix from a name; raises `ConfigurationError` if it is unknown."""
     name = variable.removeprefix(PREFIX)
     if is_service_link(name, text):
         raise _bad_setting(

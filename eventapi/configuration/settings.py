@@ -1,4 +1,4 @@
-"""The settings: their types, defaults and meanings. `eventapi.configuration.load` loads them."""
+"""The settings: their types, defaults and meanings."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
 
     @property
     def log_path(self) -> Path:
-        """The path of the JSON-lines log; the names of files beside it begin with its name.
+        """The path of the JSON-lines log, which names the files beside it.
 
         If the log is in a database, the path itself does not exist, but files beside it do.
         """

@@ -76,7 +76,7 @@ def log_fault(log: str) -> str:
 
 
 def redis_fault(url: str) -> str:
-    """Refuse an unknown scheme, a bad port, and a password that is not percent-encoded.
+    """Refuse an unknown scheme, a bad port, or a password that is not encoded.
 
     An empty URL means that Redis is not used.
     """

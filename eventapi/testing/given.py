@@ -95,7 +95,7 @@ class When:
         assert (state.digest(), state.checksum()) == before, "deciding changed the state"
 
     def then(self, subject: str, event: Event) -> Decision:
-        """Assert that the command led to this event; return the decision for more assertions."""
+        """Assert that the command led to this event; return the decision."""
         assert isinstance(self._result, Decision), f"refused: {self._result!r}"
         assert (self._result.subject, self._result.event) == (subject, event)
         return self._result
@@ -124,5 +124,5 @@ class Given:
 
 
 def given(*happened: Happened) -> Given:
-    """The state after these events: ``given(registered(1, "ann"), created(1, owner=1))``."""
+    """The state after events: ``given(registered(1, "ann"), created(1, owner=1))``."""
     return Given(happened)

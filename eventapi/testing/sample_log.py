@@ -17,7 +17,7 @@ from projections.state import State
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The lines of a log, their records, and the keys of the users they are sealed for."""
+    """The lines of a log, their records, and the keys that seal them by subject."""
 
     lines: list[bytes]
     records: list[Record]

@@ -137,7 +137,7 @@ wild_histories = st.integers(0, 30).flatmap(
 
 
 class _Guide:
-    """Builds a history that follows the rules, by giving each event a possible subject."""
+    """Builds a history that follows the rules: each event gets a possible subject."""
 
     def __init__(self) -> None:
         self.history: list[Happened] = []

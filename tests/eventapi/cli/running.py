@@ -1,4 +1,4 @@
-"""Run the program: in this process where that suffices, or as a process of its own."""
+"""Run the program in this process, or as a process of its own."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def answer_of(data: Path, *arguments: str) -> dict[str, Any]:
 
 
 def refusal_of(data: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command that must print nothing on stdout; return its exit code and stderr."""
+    """Run a command that prints nothing on stdout; return exit code and stderr."""
     result = invoke(data, *arguments)
     assert not result.stdout, result.stdout
     return result.exit_code, result.stderr
 
 
 def message_in(err: str) -> str:
-    """The problem that the one message on stderr states; the message must have all three parts.
+    """The problem in the one message on stderr, which must have all three parts.
 
     A server that could not start prints problem and severity in one line, and a misuse prints all
     three parts in one line.
@@ -172,7 +172,7 @@ def address_of(server: Running) -> str:
 
 
 def as_nobody(work: Callable[[], object]) -> Any:
-    """Run work as user nobody, in a fork of this process; return its result as JSON has it.
+    """Run work as user nobody, in a fork; return its result decoded from JSON.
 
     A process of its own would need the right to read this Python.
     """

@@ -179,7 +179,7 @@ def test_a_key_copy_with_a_tombstone_never_gets_the_key_back(data: Path, tmp_pat
 def test_a_key_copy_of_an_earlier_version_never_gets_an_erased_key_back(
     data: Path, tmp_path: Path
 ) -> None:
-    """Earlier versions stored zeros in place of a destroyed key, and no fingerprint of it."""
+    """Earlier versions stored zeros in place of a destroyed key, not its fingerprint."""
     with closing(sqlite3.connect(tmp_path / "tuesday.keys")) as db, db:
         db.execute("DROP TABLE erased")
         db.execute("INSERT INTO keys VALUES ('users/2', zeroblob(32))")

@@ -1,4 +1,4 @@
-"""``eventapi log import`` as a command: atomicity, item numbers, reports and export."""
+"""``eventapi log import``: atomicity, item numbers, reports and export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Properties of the import: every value of a file is kept or reported with its place."""
+"""Properties of the import: every value is kept, or reported with its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A directory or a pipe in the place of a file: the message names it and the remedy."""
+"""A directory or a pipe in the place of a file is named with the remedy."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_the_page_url_can_be_opened_in_a_browser(host: str, page: str) -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short path, because the path of a Unix socket has at most 107 bytes."""
+    """A folder with a short path: that of a Unix socket has at most 107 bytes."""
     with TemporaryDirectory(prefix="uds-") as path:
         yield Path(path)
 

@@ -1,14 +1,12 @@
-"""``eventapi log copy`` between files and databases, and commands over a database."""
+"""``eventapi log copy`` between files and databases, and checks of the copy."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -24,8 +22,7 @@ from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import Happened, profile, registered, state_of
 from eventapi.testing.sample_log import erased_users, write
 from eventapi.testing.strategies import sound_histories
-from events.database.connection import Database
-from events.database.tables import EVENTS, HEAD
+from events.database.connection import EVENTS, HEAD
 from events.errors import LogUnavailable
 from events.log.copy import copy
 from events.log.port import EventLog
@@ -35,7 +32,14 @@ from events.vault.sql import SqlVault
 from events.vault.sqlite import SqliteVault
 from events.vocabulary.items import Content
 from events.vocabulary.users import UserErased
-from tests.end_to_end.server import free_port
+from tests.eventapi.cli.databases import (
+    NEEDS_DATABASE,
+    PASSWORDS,
+    change_rows,
+    in_database,
+    keys_in,
+    write_log_with_erasure,
+)
 from tests.eventapi.cli.running import (
     answer_of,
     invoke,
@@ -48,70 +52,21 @@ from tests.eventapi.cli.running import (
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
-# The drivers leave lost connections to the garbage collector.
-pytestmark = [
-    pytest.mark.long,  # Each test needs a database or two.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-PASSWORDS = ("a%20password", "a password")
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
+pytestmark = NEEDS_DATABASE
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A log of two users, one of them erased, with ten items."""
-    folder = tmp_path / "data"
-    items = [CreateItem(1 + number % 2, Content(f"item {number}")) for number in range(10)]
-    users = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
-    written(folder, *users, *items, EraseUser("ben", "users/2"))
-    return folder
-
-
-@pytest.fixture
-def moved(data: Path, url: str) -> str:
-    """A database with a copy of that log."""
-    answer_of(data, "log", "copy", url)
-    return url
-
-
-def in_database(url: str, work: Callable[[Database], Awaitable[object]]) -> object:
-    async def run_it() -> object:
-        database = await Database.open(url)
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    return asyncio.run(run_it())
-
-
-def edit(url: str, statement: sqlalchemy.Executable) -> None:
-    """Change a database without the server's code."""
-
-    async def work(database: Database) -> None:
-        async with database.transaction() as connection:
-            await connection.execute(statement)
-
-    in_database(url, work)
-
-
-def keys_in(url: str) -> dict[str, bytes]:
-    found = in_database(url, lambda database: SqlVault(database).all())
-    assert isinstance(found, dict)
-    return found
+    write_log_with_erasure(tmp_path / "data")
+    return tmp_path / "data"
 
 
 # From a file through two databases to a file
 
 
 def with_an_erasure(history: list[Happened]) -> list[Happened]:
-    """Append the registration of a user and, if there is one, the erasure of an earlier user."""
+    """Append a registration and, if possible, the erasure of an earlier user."""
     state = state_of(*history)
     longer = [*history, registered(state.users.last_id + 1, "zoe")]
     alive = [user.subject for user in state.users.by_id.values() if user.status != "erased"]
@@ -382,7 +337,7 @@ def test_verify_finds_changed_rows_of_a_database(
 ) -> None:
     whole = invoke(data, "log", "verify", "--seals", "--log", moved)
     assert (whole.exit_code, "is whole: 13 events" in whole.stdout) == (0, True), whole.output
-    edit(moved, harm)
+    change_rows(moved, harm)
     found = invoke(data, "log", "verify", "--log", moved)
     assert found.exit_code == 1, found.output
     assert finding in found.stdout.splitlines()[0]
@@ -391,8 +346,8 @@ def test_verify_finds_changed_rows_of_a_database(
 
 
 def test_verify_finds_acknowledged_events_that_a_database_lost(data: Path, moved: str) -> None:
-    edit(moved, EVENTS.delete().where(EVENTS.c.position == 13))
-    edit(moved, HEAD.update().values(position=12))
+    change_rows(moved, EVENTS.delete().where(EVENTS.c.position == 13))
+    change_rows(moved, HEAD.update().values(position=12))
     code, why = refusal_of(data, "log", "verify", "--log", moved)
     expected = "13 events were acknowledged here, and the database has 12"
     assert (code, message_in(why)) == (1, expected)
@@ -407,94 +362,3 @@ def test_control_copy_notices_a_missing_line(
     monkeypatch.setattr(moving, "copy", all_but_one)
     code, why = refusal_of(data, "log", "copy", url)
     assert (code, "another log than the one it was made of" in why) == (1, True)
-
-
-# Every command over a database
-
-
-def test_every_command_works_on_a_database(data: Path, moved: str, tmp_path: Path) -> None:
-    there = tmp_path / "another machine"
-    there.mkdir()
-    lines = output_of(data, "log", "export").splitlines(keepends=True)
-
-    def ask(*arguments: str, typed: str | None = None) -> str:
-        return output_of(there, *arguments, "--log", moved, typed=typed)
-
-    assert ask("log", "tail", "-n", "2") == "".join(lines[-2:])
-    assert ask("log", "show", "--json", "--after", "3", "--limit", "2") == "".join(lines[3:5])
-    opened = ask("log", "show", "--open", "--type", "item.created")
-    assert ("item 0" in opened, "item 1" in opened) == (True, False)
-    assert ask("state", "digest", "--at", "4") == output_of(data, "state", "digest", "--at", "4")
-    assert ask("state", "show") == output_of(data, "state", "show")
-    assert ask("log", "prove", "3").startswith("c2sp.org/tlog-proof@v1\n")
-    assert ask("log", "prove", "--since", "3")
-    assert json.loads(ask("snapshot", "--json"))["position"] == 13
-    rebuilt = json.loads(ask("rebuild", "--json"))
-    assert (rebuilt["snapshot"], rebuilt["equal"]) == (13, True)
-    ask("users", "create", "cid", "cid@example.org", "--password-stdin", typed="correct horse\n")
-    ask("users", "grant", "cid", "auditor")
-    ask("users", "disable", "cid")
-    ask("users", "enable", "cid")
-    (ann, cid) = json.loads(ask("users", "list", "--json"))
-    assert (ann["username"], cid["username"], cid["roles"]) == ("ann", "cid", ["auditor"])
-    assert "ann" in ask("log", "export", "--format", "db-json")
-    (tmp_path / "db.json").write_text('{"users": {}, "items": {}}')
-    ask("log", "import", str(tmp_path / "db.json"))
-    assert ask("users", "erase", "cid", "--yes")
-    assert keys_in(moved).keys() - {"log"} == {"users/1"}
-    assert "is whole: 18 events" in ask("log", "verify", "--seals")
-    ask("log", "copy", f"{tmp_path}/backup/", "--vault", str(tmp_path / "keys"))
-    exported = ask("log", "export").encode()
-    assert (tmp_path / "backup" / "events.jsonl").read_bytes() == exported
-
-
-def test_a_dry_run_of_an_import_creates_no_log_in_a_database(url: str, tmp_path: Path) -> None:
-    file = tmp_path / "db.json"
-    ann = {"username": "ann", "full_name": "two\nlines\0"}
-    file.write_text(json.dumps({"users": {"ann": ann}, "items": {}}))
-    asked = ("log", "import", str(file), "--log", url)
-    assert "would import 1 user " in output_of(tmp_path, *asked, "--dry-run")
-    code, why = refusal_of(tmp_path, "log", "tail", "--log", url)
-    assert (code, "there is no log at" in why) == (3, True)
-    assert "imported 1 user " in output_of(tmp_path, *asked)
-    assert "two\\nlines\\u0000" in output_of(tmp_path, "log", "show", "--open", "--log", url)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["log", "show"],
-        ["log", "verify"],
-        ["log", "checkpoint"],
-        ["log", "copy", "somewhere/"],
-        ["state", "digest"],
-        ["rebuild"],
-        ["snapshot"],
-        ["users", "list"],
-        ["users", "disable", "ann"],
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
-def test_a_database_that_is_down_is_reported_in_one_message(
-    tmp_path: Path, scheme: str, arguments: list[str]
-) -> None:
-    url = f"{scheme}://ann:a%20password@127.0.0.1:{free_port()}/log"
-    code, why = refusal_of(tmp_path, *arguments, "--log", url)
-    assert code == 3, why
-    assert message_in(why).startswith(f"the database {scheme}")
-    assert not any(secret in why for secret in PASSWORDS)
-
-
-def test_a_wrong_password_is_not_printed(tmp_path: Path, url: str) -> None:
-    code, why = refusal_of(tmp_path, "state", "digest", "--log", url.replace("a%20", "another%20"))
-    assert (code, "another" in why) == (3, False), why
-    assert message_in(why)
-
-
-@pytest.mark.parametrize("form", [[], ["--json"]])
-def test_the_password_is_masked_among_the_settings(tmp_path: Path, form: list[str]) -> None:
-    url = "postgresql://ann:a%20password@db.example/log?sslmode=require"
-    shown = output_of(tmp_path, "config", *form, "--log", url)
-    assert "postgresql://ann:********@db.example/log?sslmode=require" in shown
-    assert not any(secret in shown for secret in PASSWORDS)

@@ -1,4 +1,4 @@
-"""Modes and owners of all files that are created, and the loss of files under a server."""
+"""Modes and owners of created files, and the loss of files under a server."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ print(json.dumps([[one.exit_code, one.stdout, one.stderr] for one in results]))
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data directory that other users can reach, with a user, an item and a snapshot."""
+    """A data directory that other users can reach, with a log and a snapshot."""
     with tempfile.TemporaryDirectory(prefix="eventapi-reading-") as name:
         Path(name).chmod(0o755)
         folder = Path(name) / "data"
@@ -60,7 +60,7 @@ def data() -> Iterator[Path]:
 
 
 def answers(data: Path) -> Mapping[str, tuple[int, str]]:
-    """The exit code and output of every reading command except `rebuild`, which prints times."""
+    """The results of every reading command except `rebuild`, which prints times."""
     error = {}
     for command in COMMANDS[:-1]:
         result = invoke(data, *command)
@@ -115,7 +115,7 @@ def test_a_torn_tail_of_a_copy_is_ignored_and_not_changed(data: Path) -> None:
 
 
 def _all(data: Path, *prefix: str, **options: object) -> list[list[object]]:
-    """Run all commands in another process; return exit code, stdout and stderr of each."""
+    """Run all commands in another process; return code, stdout and stderr of each."""
     command = [*prefix, sys.executable, "-c", ALL_OF_THEM, json.dumps([str(data), COMMANDS])]
     done = subprocess.run(
         command,

@@ -1,4 +1,4 @@
-"""``eventapi log restore``: which checkpoints count after a restore, and adding keys."""
+"""``eventapi log restore``: which checkpoints count afterwards, and adding keys."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def test_keys_without_a_log_create_no_vault(monday: Path, tmp_path: Path) -> Non
 def test_keys_are_restored_under_the_lock_of_the_log(
     data: Path, monday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the command could restore a key that a server destroys at the same time."""
+    """Otherwise the command could restore a key while a server destroys it."""
     merge = merged
     merges = []
 

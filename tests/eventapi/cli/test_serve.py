@@ -1,4 +1,4 @@
-"""``eventapi serve`` as a process: serving, clean exit, and messages of a failed start."""
+"""``eventapi serve`` as a process: serving, exit, and messages of a failed start."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_server_serves_and_stops_at_sigterm(tmp_path: Path, workers: str) ->
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_malformed_http_gets_a_problem_document(tmp_path: Path, workers: str) -> None:
-    """The HTTP protocol class sends it in the form of the app; the next connection works."""
+    """The protocol class sends it in the form of the app; the next request works."""
     with running(tmp_path, "serve", "--port", "0", "--workers", workers) as server:
         address = httpx.URL(address_of(server))
         for nonsense in (b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n"):

@@ -48,7 +48,7 @@ def test_show_prints_the_counts(data: Path) -> None:
 
 
 def test_state_at_a_position_or_at_a_time(data: Path) -> None:
-    """Every record leads to the state at its position; its time to that position or a later one."""
+    """A record's time selects its position, or a later one with the same time."""
     for line in (data / "events.jsonl").read_bytes().splitlines():
         record = json.loads(line)
         by_position = shown(data, "--at", record["id"])

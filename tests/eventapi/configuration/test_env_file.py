@@ -1,4 +1,4 @@
-"""A line of the .env file that cannot be read stops the start: it may contain a setting."""
+"""A line of the .env file that cannot be read stops the start."""
 
 from __future__ import annotations
 
