@@ -172,7 +172,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
 
     mark = commit_index_path(settings.log_path)
     async with (
-        open_database_for_reading(settings) as database,
+        _open_connection(settings) as database,
         async_closing(await SqlLog.open(database, mark, writable=False)) as log,
     ):
         yield log
@@ -214,7 +214,7 @@ async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
         return
     from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import, not always needed
 
-    async with open_database_for_reading(settings) as database:
+    async with _open_connection(settings) as database:
         yield SqlVault(database)
 
 
@@ -225,8 +225,8 @@ async def open_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog
     Raises the errors of `open_log`.
     """
     if settings.is_database:
-        async with open_database(settings) as parts:
-            yield parts
+        async with open_database(settings) as log_and_vault:
+            yield log_and_vault
         return
     async with open_log(settings) as log, open_vault(settings) as vault:
         yield log, vault
@@ -245,14 +245,14 @@ async def open_database(
     from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
 
     async with (
-        open_database_for_reading(settings, patience, begin=begin, writable=True) as database,
+        _open_connection(settings, patience, begin=begin, writable=True) as database,
         async_closing(await SqlLog.open(database, commit_index_path(settings.log_path))) as log,
     ):
         yield log, SqlVault(database)
 
 
 @asynccontextmanager
-async def open_database_for_reading(
+async def _open_connection(
     settings: Settings, patience: float = 0, *, begin: bool = False, writable: bool = False
 ) -> AsyncIterator[Database]:
     """Open the database of a log; a missing log is created only with ``begin``.
@@ -280,15 +280,15 @@ async def open_stored_lines(
     """Read the head row and the stored lines of a database, in spite of gaps."""
     from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
 
-    async with open_database_for_reading(settings) as database:
+    async with _open_connection(settings) as database:
         yield await stored(database)
 
 
 def checkpoints_of(
-    settings: Settings, log: EventLog, parts: Overrides = NO_OVERRIDES
+    settings: Settings, log: EventLog, overrides: Overrides = NO_OVERRIDES
 ) -> Checkpoints:
-    """The checkpoints of a log; those of a log from ``parts`` are kept in memory."""
-    if parts.log is not None:
+    """The checkpoints of a log; those of a log from ``overrides`` are kept in memory."""
+    if overrides.log is not None:
         return Checkpoints(Tree(log), MemorySigning())
     if settings.is_database:
         return Checkpoints(
@@ -328,7 +328,7 @@ def no_progress(_: int) -> Iterator[Progress]:
 @asynccontextmanager
 async def open_journal(
     settings: Settings,
-    parts: Overrides = NO_OVERRIDES,
+    overrides: Overrides = NO_OVERRIDES,
     *,
     bar: OpenProgress = no_progress,
     on_fence: Callable[[], None] = lambda: None,
@@ -343,23 +343,23 @@ async def open_journal(
     ``patience`` is how many seconds to wait for a database. Raises `ConfigurationError`, `LogError`
     and `VaultUnavailable`.
     """
-    if parts.log is None and parts.vault is None:
+    if overrides.log is None and overrides.vault is None:
         check_start(settings, begin=begin)
     async with AsyncExitStack() as stack:
-        log, vault = await _enter_log_and_vault(stack, settings, parts, patience, begin)
-        snapshots = parts.snapshots
-        if parts.log is None:
+        log, vault = await _enter_log_and_vault(stack, settings, overrides, patience, begin)
+        snapshots = overrides.snapshots
+        if overrides.log is None:
             snapshots = snapshots or snapshots_of(settings)
-        environment = parts.runtime
+        runtime = overrides.runtime
         clock = LogClock(
-            environment.now,
-            environment.uptime,
-            clock_path(settings) if parts.log is None else None,
+            runtime.now,
+            runtime.uptime,
+            clock_path(settings) if overrides.log is None else None,
         )
         journal = Journal(
             log,
             vault,
-            environment,
+            runtime,
             on_fence=on_fence,
             snapshots=snapshots,
             watch=watch,
@@ -375,18 +375,18 @@ async def open_journal(
 
 
 async def _enter_log_and_vault(
-    stack: AsyncExitStack, settings: Settings, parts: Overrides, patience: float, begin: bool
+    stack: AsyncExitStack, settings: Settings, overrides: Overrides, patience: float, begin: bool
 ) -> tuple[EventLog, Vault]:
-    """Open log and vault: those of ``parts``, else those of the settings."""
-    if parts.log is None and parts.vault is None and settings.is_database:
+    """Open log and vault: those of ``overrides``, else those of the settings."""
+    if overrides.log is None and overrides.vault is None and settings.is_database:
         return await stack.enter_async_context(open_database(settings, patience, begin=begin))
     log = await stack.enter_async_context(
-        open_log(settings, begin=begin) if parts.log is None else async_closing(parts.log)
+        open_log(settings, begin=begin) if overrides.log is None else async_closing(overrides.log)
     )
-    begin_vault = parts.log is not None or may_begin_vault(settings)
+    begin_vault = overrides.log is not None or may_begin_vault(settings)
     vault = await stack.enter_async_context(
         open_vault(settings, begin=begin_vault)
-        if parts.vault is None
-        else async_closing(parts.vault)
+        if overrides.vault is None
+        else async_closing(overrides.vault)
     )
     return log, vault
