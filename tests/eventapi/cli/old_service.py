@@ -79,7 +79,7 @@ def run_import(folder: Path, content: object, *options: str) -> Result:
     return invoke(folder / "data", "log", "import", str(file), *options)
 
 
-def imported(folder: Path, content: object, *options: str) -> Document:
+def import_report(folder: Path, content: object, *options: str) -> Document:
     """Import a file; return the report for programs."""
     result = run_import(folder, content, "--json", *options)
     assert result.exit_code == 0, result.output
@@ -87,7 +87,7 @@ def imported(folder: Path, content: object, *options: str) -> Document:
     return report
 
 
-def exported(folder: Path) -> Document:
+def export_document(folder: Path) -> Document:
     """Export the log in a folder in the format of that service."""
     result = invoke(folder / "data", "log", "export", "--format", "db-json")
     assert result.exit_code == 0, result.output

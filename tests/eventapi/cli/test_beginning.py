@@ -59,19 +59,19 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def typed(command: Sequence[str]) -> str:
+def standard_input(command: Sequence[str]) -> str:
     """The standard input of a command."""
     return PASSWORD if command == CREATING else json.dumps({"users": {}, "items": {}})
 
 
-def ended(data: Path, command: Sequence[str]) -> tuple[int, str]:
+def run_command(data: Path, command: Sequence[str]) -> tuple[int, str]:
     """Run a command as a process; return its exit code and stderr."""
     result = run(data.parent, *command, "--data", data.name)
     assert "Traceback" not in result.err
     return result.code, result.err
 
 
-def without(*names: str) -> Loss:
+def remove(*names: str) -> Loss:
     """Remove these files."""
 
     def lose(data: Path) -> None:
@@ -100,60 +100,60 @@ def test_commands_that_may_not_create_a_log_create_nothing(
 
 @pytest.mark.parametrize("command", [CREATING, IMPORTING], ids=" ".join)
 def test_users_create_and_log_import_create_a_log(tmp_path: Path, command: Sequence[str]) -> None:
-    result = invoke(tmp_path / "new", *command, typed=typed(command))
+    result = invoke(tmp_path / "new", *command, typed=standard_input(command))
     assert result.exit_code == 0, result.stderr
     assert (tmp_path / "new" / "events.jsonl").exists()
 
 
-def emptied(data: Path) -> None:
+def empty_log(data: Path) -> None:
     """Empty the log."""
     (data / "events.jsonl").write_bytes(b"")
 
 
-def emptied_without_a_mark(data: Path) -> None:
+def empty_log_without_mark(data: Path) -> None:
     """Empty the log and remove the mark."""
-    without("events.jsonl.mark")(data)
-    emptied(data)
+    remove("events.jsonl.mark")(data)
+    empty_log(data)
 
 
 LOSSES: dict[str, Loss] = {
-    "the log": without("events.jsonl"),
-    "the log and its mark": without("events.jsonl", "events.jsonl.mark"),
-    "the content of the log": emptied,
-    "the content of the log, and its mark": emptied_without_a_mark,
-    "all but the mark": without(
+    "the log": remove("events.jsonl"),
+    "the log and its mark": remove("events.jsonl", "events.jsonl.mark"),
+    "the content of the log": empty_log,
+    "the content of the log, and its mark": empty_log_without_mark,
+    "all but the mark": remove(
         "events.jsonl",
         "vault.sqlite",
         "snapshots",
         "events.jsonl.key",
         "events.jsonl.checkpoint",
     ),
-    "all but the vault": without(
+    "all but the vault": remove(
         "events.jsonl",
         "events.jsonl.mark",
         "snapshots",
         "events.jsonl.key",
         "events.jsonl.checkpoint",
     ),
-    "all but the snapshots": without(
+    "all but the snapshots": remove(
         "events.jsonl",
         "events.jsonl.mark",
         "vault.sqlite",
         "events.jsonl.key",
         "events.jsonl.checkpoint",
     ),
-    "all but the key and the checkpoint": without(
+    "all but the key and the checkpoint": remove(
         "events.jsonl", "events.jsonl.mark", "vault.sqlite", "snapshots"
     ),
-    "all but the checkpoint": without(
+    "all but the checkpoint": remove(
         "events.jsonl", "events.jsonl.mark", "vault.sqlite", "snapshots", "events.jsonl.key"
     ),
 }
 
 
-def refused(data: Path, command: Sequence[str]) -> str:
+def refusal(data: Path, command: Sequence[str]) -> str:
     """Run a command that must fail; return its one message."""
-    result = invoke(data, *command, typed=typed(command))
+    result = invoke(data, *command, typed=standard_input(command))
     assert (result.exit_code, result.stdout) == (3, "")
     assert message_in(result.stderr)
     return result.stderr
@@ -174,7 +174,7 @@ def test_no_log_is_created_beside_the_traces_of_a_lost_one(
 ) -> None:
     LOSSES[loss](data)
     before = tree(data)
-    error = refused(data, command)
+    error = refusal(data, command)
     assert "but there was one" in error
     assert "log restore" in error
     assert "Nothing was changed" in error
@@ -182,8 +182,8 @@ def test_no_log_is_created_beside_the_traces_of_a_lost_one(
 
 
 def test_the_message_lists_the_evidence(data: Path) -> None:
-    without("events.jsonl")(data)
-    error = refused(data, SERVING)
+    remove("events.jsonl")(data)
+    error = refusal(data, SERVING)
     assert "events.jsonl.mark (2 events were acknowledged)" in error
     assert "events.jsonl.key" in error
     assert "events.jsonl.checkpoint (of 2 events)" in error
@@ -194,8 +194,8 @@ def test_the_message_lists_the_evidence(data: Path) -> None:
 def test_control_without_the_check_a_new_log_replaces_a_lost_one(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without("events.jsonl", "events.jsonl.mark")(data)
-    assert refused(data, CREATING)
+    remove("events.jsonl", "events.jsonl.mark")(data)
+    assert refusal(data, CREATING)
     monkeypatch.setattr("eventapi.bootstrap.storage.check_start", lambda *_, **__: None)
     result = invoke(data, *CREATING, typed=PASSWORD)
     assert result.exit_code == 0
@@ -205,8 +205,8 @@ def test_control_without_the_check_a_new_log_replaces_a_lost_one(
 def test_a_restore_works_after_a_refused_start(data: Path, tmp_path: Path) -> None:
     backup, keys = tmp_path / "backup", tmp_path / "keys" / "vault.sqlite"
     assert invoke(data, "log", "copy", f"{backup}/", "--vault", str(keys)).exit_code == 0
-    without("events.jsonl")(data)
-    assert refused(data, SERVING)
+    remove("events.jsonl")(data)
+    assert refusal(data, SERVING)
     result = invoke(data, "log", "restore", f"{backup}/", "--vault", str(keys))
     assert result.exit_code == 0, result.stderr
 
@@ -223,13 +223,13 @@ def empty_vault(data: Path) -> None:
 
 def foreign_log(data: Path) -> None:
     """Replace the log with a file of another kind, and remove the mark."""
-    without("events.jsonl.mark")(data)
+    remove("events.jsonl.mark")(data)
     (data / "events.jsonl").write_bytes(b"a letter\n")
 
 
 def dangling_log(data: Path) -> None:
     """Replace the log with a dangling symbolic link."""
-    without("events.jsonl")(data)
+    remove("events.jsonl")(data)
     (data / "events.jsonl").symlink_to("nowhere")
 
 
@@ -246,8 +246,8 @@ def directory_for(name: str) -> Loss:
 @pytest.mark.parametrize(
     ("lose", "words", "command"),
     [
-        (without("vault.sqlite"), "there is no vault at", SERVING),
-        (without("vault.sqlite"), "there is no vault at", CHANGING[2]),
+        (remove("vault.sqlite"), "there is no vault at", SERVING),
+        (remove("vault.sqlite"), "there is no vault at", CHANGING[2]),
         (empty_vault, "is no vault", CHANGING[2]),
         (foreign_vault, "is no vault", CHANGING[2]),
         (foreign_log, "is not a log", CHANGING[2]),
@@ -262,7 +262,7 @@ def test_a_start_beside_lost_or_foreign_files_changes_nothing(
 ) -> None:
     lose(data)
     before = tree(data)
-    assert words in refused(data, command)
+    assert words in refusal(data, command)
     assert tree(data) == before
 
 
@@ -271,7 +271,7 @@ def test_a_server_that_fails_late_changes_nothing_but_its_metrics(data: Path, lo
     """Metrics are opened before the log; they hold no data worth protecting."""
     lose(data)
     before = tree(data)
-    code, error = ended(data, SERVING)
+    code, error = run_command(data, SERVING)
     assert code == 3
     assert message_in(error)
     after = {name: entry for name, entry in tree(data).items() if not name.startswith("metrics")}
@@ -297,7 +297,7 @@ def test_an_unusable_secret_key_is_refused_before_a_log_is_created(
     data.mkdir()
     lose(data)
     before = tree(data)
-    code, error = ended(data, SERVING)
+    code, error = run_command(data, SERVING)
     assert code == 3
     assert message_in(error)
     assert "data/secret.key" in error
@@ -310,7 +310,7 @@ def test_a_file_in_the_place_of_the_data_directory_is_reported(
 ) -> None:
     data = tmp_path / "data"
     data.write_bytes(b"a letter")
-    assert f"{data.name} is not a directory" in refused(data, command)
+    assert f"{data.name} is not a directory" in refusal(data, command)
     assert data.read_bytes() == b"a letter"
 
 
@@ -321,7 +321,7 @@ def test_a_data_directory_that_is_a_dangling_link_is_reported(
     data = tmp_path / "data"
     data.symlink_to(tmp_path / "nowhere")
     before = tree(tmp_path)
-    error = refused(data, command)
+    error = refusal(data, command)
     assert f"{data.name} is a symbolic link to a directory that is not there" in error
     assert tree(tmp_path) == before
 
@@ -357,7 +357,7 @@ def test_the_server_checks_the_log_before_it_opens_anything(
     monkeypatch: pytest.MonkeyPatch, data: Path
 ) -> None:
     """The check precedes the server's own log and every other file."""
-    without("events.jsonl")(data)
+    remove("events.jsonl")(data)
     calls: list[str] = []
     monkeypatch.setattr("eventapi.telemetry.server_log.configure", lambda _: calls.append("logs"))
     assert invoke(data, *SERVING).exit_code == 3

@@ -53,12 +53,12 @@ def restore(data: Path, place: Path, log: str, keys: str | None) -> dict[str, ob
     return answer_of(data, "log", "restore", str(place / log), *options)
 
 
-def names(data: Path) -> list[str]:
+def usernames(data: Path) -> list[str]:
     users = json.loads(invoke(data, "users", "list", "--json").stdout)
     return [user["username"] for user in users]
 
 
-def shown(data: Path) -> str:
+def all_output(data: Path) -> str:
     """Everything that commands print about the log and the state."""
     commands = (
         ["log", "show", "--open"],
@@ -73,9 +73,9 @@ def check_ben_is_erased(data: Path, answer: Mapping[str, object]) -> None:
     last = json.loads(log_of(data).splitlines()[-1])
     assert (last["type"], last["subject"]) == ("user.erased", "users/2")
     assert last["actor"] == "operator/eventapi"
-    assert names(data) == ["ann"]
-    assert SECRET not in shown(data)
-    assert "ann's" in shown(data)
+    assert usernames(data) == ["ann"]
+    assert SECRET not in all_output(data)
+    assert "ann's" in all_output(data)
     assert keys_of(data / "vault.sqlite").keys() - {"log"} == {"users/1"}
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
@@ -152,11 +152,11 @@ def test_the_first_write_to_a_log_restored_by_hand_repeats_the_erasure(
         file.unlink()
     shutil.copy(tmp_path / "monday" / "events.jsonl", data)
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
-    assert SECRET not in shown(data)
+    assert SECRET not in all_output(data)
     written(data, CreateItem(1, Content("another")))
     types = [json.loads(line)["type"] for line in log_of(data).splitlines()]
     assert types[-2:] == ["user.erased", "item.created"]
-    assert names(data) == ["ann"]
+    assert usernames(data) == ["ann"]
 
 
 def test_a_key_copy_with_a_tombstone_never_gets_the_key_back(data: Path, tmp_path: Path) -> None:
@@ -201,4 +201,4 @@ def test_control_a_merge_that_ignores_tombstones_brings_the_name_back(
     monkeypatch.setattr(vaults, "merged", ignorant)
     new = machine_with_mondays_keys(data, tmp_path)
     restore(new, tmp_path, "monday", "tuesday")
-    assert names(new) == ["ann", "ben"]
+    assert usernames(new) == ["ann", "ben"]

@@ -42,7 +42,7 @@ def lines_of(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def chained_anew(lines: list[bytes]) -> bytes:
+def rechain(lines: list[bytes]) -> bytes:
     """Recompute the hash of every line."""
     digest, written_anew = GENESIS, []
     for line in lines:
@@ -52,16 +52,16 @@ def chained_anew(lines: list[bytes]) -> bytes:
     return b"".join(written_anew)
 
 
-def of_a_newer_version(data: Path) -> None:
+def add_unknown_event(data: Path) -> None:
     """Change the type of one event to an unknown one, and keep the chain valid."""
     log = data / "events.jsonl"
     lines = lines_of(log)
     lines[6] = lines[6].replace(b'"type":"item.created"', b'"type":"item.painted"')
-    log.write_bytes(chained_anew(lines))
+    log.write_bytes(rechain(lines))
     (data / "events.jsonl.mark").unlink()
 
 
-def verified(data: Path, *arguments: str) -> Result:
+def verify_log(data: Path, *arguments: str) -> Result:
     """Run `log verify`; its output must name the next step unless the log is whole."""
     result = invoke(data, "log", "verify", *arguments)
     assert (result.exit_code == 0) == ("Next: " not in result.stdout), result.output
@@ -76,7 +76,7 @@ def test_damage_is_reported_with_the_good_events_before_and_after_it(data: Path)
     lines = lines_of(log)
     lines[4] = lines[4].replace(b'"items/4"', b'"items/9"')
     log.write_bytes(b"".join(lines))
-    result = verified(data)
+    result = verify_log(data)
     assert result.exit_code == 1
     assert (
         f"{log} is DAMAGED: good up to event 4; the chain continues after the damage up to 12\n"
@@ -111,21 +111,21 @@ def test_a_log_that_lost_its_end_is_reported_with_its_good_events(data: Path) ->
     log = data / "events.jsonl"
     log.write_bytes(b"".join(lines_of(log)[:9]))
     assert "is DAMAGED: good up to event 9, and the acknowledged events after it are gone" in (
-        verified(data).stdout
+        verify_log(data).stdout
     )
 
 
 def test_a_truncated_copy_is_reported_as_incomplete(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes((data / "events.jsonl").read_bytes()[:-10])
-    output = verified(data, str(copy)).stdout
+    output = verify_log(data, str(copy)).stdout
     assert "is an INCOMPLETE copy: good up to event 11" in output
     assert "make the copy again" in output
 
 
 def test_a_log_of_a_newer_version_is_not_reported_as_damaged(data: Path) -> None:
-    of_a_newer_version(data)
-    result = verified(data)
+    add_unknown_event(data)
+    result = verify_log(data)
     assert result.exit_code == 1
     assert "unknown-event at position 7" in result.stdout
     assert "was written by a newer version of eventapi: its 12 events are whole" in result.stdout
@@ -135,7 +135,7 @@ def test_a_log_of_a_newer_version_is_not_reported_as_damaged(data: Path) -> None
 
 
 def test_commands_report_a_log_of_a_newer_version(data: Path) -> None:
-    of_a_newer_version(data)
+    add_unknown_event(data)
     result = invoke(data, "users", "list")
     assert result.exit_code == 3
     assert "item.painted" in message_in(result.stderr)
@@ -144,10 +144,10 @@ def test_commands_report_a_log_of_a_newer_version(data: Path) -> None:
 
 
 def test_damage_in_a_log_of_a_newer_version_is_reported(data: Path) -> None:
-    of_a_newer_version(data)
+    add_unknown_event(data)
     log = data / "events.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"items/9"', b'"items/8"'))
-    assert "is DAMAGED: good up to event 9" in verified(data).stdout
+    assert "is DAMAGED: good up to event 9" in verify_log(data).stdout
 
 
 @pytest.mark.parametrize("harm", [b"", b"nonsense" * 512])
@@ -160,20 +160,20 @@ def test_a_damaged_mark_is_not_reported_as_a_damaged_log(data: Path, harm: bytes
         assert result.exit_code == 3
         assert message_in(result.stderr) == f"Only the mark is damaged, not the log: {mark}"
         assert f"if it reports nothing but the mark: rm {mark}" in result.stderr
-    output = verified(data).stdout
+    output = verify_log(data).stdout
     assert f"Only the mark is damaged, not the log: all 12 events in {data}" in output
     assert f"Next: rm {mark}," in output
     assert "DAMAGED" not in output
     mark.unlink()
     assert invoke(data, "users", "disable", "ann").exit_code == 0
-    assert verified(data).exit_code == 0
+    assert verify_log(data).exit_code == 0
 
 
 def test_a_mark_of_another_log_is_reported(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     written(other, RegisterUser(profile("eve")), *[CreateItem(1, Content("an item"))] * 11)
     (data / "events.jsonl").write_bytes((other / "events.jsonl").read_bytes())
-    output = verified(data).stdout
+    output = verify_log(data).stdout
     assert "the mark is of another log" in output
     assert "DAMAGED" not in output
 
@@ -190,7 +190,7 @@ def test_missing_keys_are_reported_with_their_number_and_both_reasons(
     one = "1 user has no key (users/1). Either this vault belongs to another log, or the user was"
     two = "2 users have no key (users/1, users/2). Either this vault belongs to another log, or the"
     expected = {1: one, 2: two}[users]
-    assert expected in verified(data, "--seals").stdout
+    assert expected in verify_log(data, "--seals").stdout
     result = invoke(data, "users", "disable", "cid")
     assert result.exit_code == 3
     assert message_in(result.stderr).startswith(expected)
@@ -206,7 +206,7 @@ def test_a_log_that_contradicts_its_checkpoint_is_not_reported_as_damaged(
     written(other, RegisterUser(profile("eve")), *[CreateItem(1, Content("an item"))] * 11)
     for name in ("events.jsonl", "events.jsonl.mark"):
         shutil.copy(other / name, data / name)
-    output = verified(data).stdout
+    output = verify_log(data).stdout
     assert "contradicts the checkpoint of 12 events, though its 12 events are whole" in output
     assert "signs nothing until an operator decides" in output
 
@@ -216,8 +216,8 @@ def test_prefix_of_reports_the_first_event_that_differs(data: Path, tmp_path: Pa
     log, other = data / "events.jsonl", tmp_path / "other.jsonl"
     lines = lines_of(log)
     lines[8] = lines[8].replace(b'"items/8"', b'"items/7"')
-    other.write_bytes(chained_anew(lines))
-    result = verified(data, str(log), "--prefix-of", str(other))
+    other.write_bytes(rechain(lines))
+    result = verify_log(data, str(log), "--prefix-of", str(other))
     assert result.exit_code == 1
     assert "The files differ from event 9 on: one of them was rewritten.\n" in result.stdout
     assert "DAMAGED" not in result.stdout

@@ -29,8 +29,8 @@ from tests.eventapi.cli.old_service import (
     PASSWORD,
     Document,
     document,
-    exported,
-    imported,
+    export_document,
+    import_report,
     item,
     of_users,
     run_import,
@@ -87,7 +87,7 @@ def test_a_file_of_another_shape_is_refused_with_or_without_mend(
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
-    assert imported(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())["users"] == 1
+    assert import_report(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())["users"] == 1
 
 
 def test_names_in_use_are_refused_in_any_letter_case(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_names_in_use_are_refused_in_any_letter_case(tmp_path: Path) -> None:
 
 def test_a_second_import_of_a_file_is_recognised(tmp_path: Path) -> None:
     content = document(ann=user("ann", disabled=True))
-    imported(tmp_path, content)
+    import_report(tmp_path, content)
     result = run_import(tmp_path, content)
     assert result.exit_code == 1
     assert "every user of the file is in the log already" in result.stderr
@@ -133,7 +133,7 @@ def test_an_account_of_the_same_name_is_not_a_second_import(tmp_path: Path) -> N
 
 
 def test_an_import_is_one_atomic_group_by_the_operator(tmp_path: Path) -> None:
-    report = imported(tmp_path, document(ann=user("ann", disabled=True)))
+    report = import_report(tmp_path, document(ann=user("ann", disabled=True)))
     assert (report["users"], report["disabled"], report["items"]) == (1, 1, 1)
     assert (report["first_position"], report["last_position"]) == (1, 3)
     lines = (tmp_path / "data" / "events.jsonl").read_bytes().splitlines()
@@ -153,7 +153,7 @@ def test_items_keep_numbers_that_are_not_in_use(tmp_path: Path) -> None:
     registered = RegisterUser(profile("zoe"))
     written(tmp_path / "data", registered, CreateItem(1, content), CreateItem(1, content))
     written(tmp_path / "data", DeleteItem(1, 2))
-    report = imported(
+    report = import_report(
         tmp_path,
         {
             "users": {"ann": user("ann"), "ben": user("ben")},
@@ -178,9 +178,9 @@ def test_the_older_of_two_items_keeps_their_number(tmp_path: Path) -> None:
             "ben": [{**older, "created_at": "2020-01-01T00:00:00"}],
         },
     }
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert [(one["owner"], one["to"]) for one in report["renumbered"]] == [("ann", 8), ("ann", 9)]
-    after = exported(tmp_path)["items"]
+    after = export_document(tmp_path)["items"]
     assert [(one["id"], one["title"]) for one in after["ann"]] == [(8, "younger"), (9, "same list")]
     assert [(one["id"], one["title"]) for one in after["ben"]] == [(7, "older")]
 
@@ -207,13 +207,13 @@ def test_the_report_as_text_lists_every_change(tmp_path: Path) -> None:
 def test_a_dry_run_reports_the_same_and_writes_nothing(tmp_path: Path) -> None:
     content = of_users(user("ann"), user("ANN"))
     content["items"] = {"ann": [item(1, "ann"), item(1, "ann")]}
-    report = imported(tmp_path, content, "--mend", "--dry-run")
+    report = import_report(tmp_path, content, "--mend", "--dry-run")
     assert not (tmp_path / "data").exists()
-    done = imported(tmp_path, content, "--mend")
+    done = import_report(tmp_path, content, "--mend")
     positions = {"imported": False, "first_position": None, "last_position": None}
     assert report == done | positions
     before = (tmp_path / "data" / "events.jsonl").read_bytes()
-    again = imported(tmp_path, content, "--mend", "--dry-run")
+    again = import_report(tmp_path, content, "--mend", "--dry-run")
     assert again["renamed"][0]["to"] == "ann-3"
     assert (tmp_path / "data" / "events.jsonl").read_bytes() == before
     assert "would import 2 users" in run_import(tmp_path, content, "--mend", "--dry-run").stdout
@@ -221,7 +221,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_imported(tmp_path: Path) -> None:
     for options in (["--dry-run"], []):
-        report = imported(tmp_path, {"users": {}, "items": {}}, *options)
+        report = import_report(tmp_path, {"users": {}, "items": {}}, *options)
         assert (report["users"], report["last_position"]) == (0, None)
 
 
@@ -266,7 +266,7 @@ def test_an_import_is_planned_again_if_a_name_is_taken_before_the_write(
     report = json.loads(result.stdout)
     changes = report["mended"] if mend else report["flaws"]
     assert [one["place"] for one in changes] == ["users.ann.username"]
-    assert list(exported(tmp_path)["users"]) == ["zoe", "ann", *(["ann-2"] if mend else [])]
+    assert list(export_document(tmp_path)["users"]) == ["zoe", "ann", *(["ann-2"] if mend else [])]
 
 
 # Export
@@ -311,7 +311,7 @@ def documents(draw: st.DrawFn) -> Document:
     }
 
 
-def normal(content: Document) -> Document:
+def normalise(content: Document) -> Document:
     """Normalise a file: times as instants, items by number."""
 
     def instant(member: Document) -> Document:
@@ -332,11 +332,11 @@ def normal(content: Document) -> Document:
 @given(documents())
 def test_an_export_equals_the_import_and_can_be_imported_again(content: Document) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        imported(Path(folder) / "one", content)
-        after = exported(Path(folder) / "one")
-        imported(Path(folder) / "two", after)
-        again = exported(Path(folder) / "two")
-    assert normal(after) == normal(content)
+        import_report(Path(folder) / "one", content)
+        after = export_document(Path(folder) / "one")
+        import_report(Path(folder) / "two", after)
+        again = export_document(Path(folder) / "two")
+    assert normalise(after) == normalise(content)
     assert again == after
     members = [*after["users"].values(), *chain.from_iterable(after["items"].values())]
     assert all(datetime.fromisoformat(one["created_at"]).tzinfo is None for one in members)

@@ -89,7 +89,7 @@ def as_read(content: Document) -> Document:
     return read_again
 
 
-def planned(content: Document) -> tuple[Contents, Plan, State]:
+def plan_import(content: Document) -> tuple[Contents, Plan, State]:
     """The contents, the plan, and the state after the planned commands."""
     contents = read(json.dumps(content).encode())
     made = plan(contents, State.empty(), "operator/test")
@@ -130,7 +130,7 @@ def is_in(place: str, content: Any) -> bool:
 @given(files())
 def test_every_changed_value_is_reported_with_its_place(content: Document) -> None:
     content = as_read(content)
-    contents, made, state = planned(content)
+    contents, made, state = plan_import(content)
     places = [fault.place for fault in made.faults] + [note.place for note in contents.notes]
     assert all(is_in(place, content) for place in places)
     assert all(fault.detail and fault.remedy for fault in made.faults)
@@ -181,7 +181,7 @@ def assert_items_kept(
 @settings(max_examples=50)
 @given(files())
 def test_names_and_addresses_are_unique_and_every_name_can_log_in(content: Document) -> None:
-    _, made, state = planned(content)
+    _, made, state = plan_import(content)
     people = state.users.by_id.values()
     folded = [user.username.casefold() for user in people]
     assert len(folded) == len(set(folded))
@@ -197,10 +197,10 @@ def test_names_and_addresses_are_unique_and_every_name_can_log_in(content: Docum
 @given(files())
 def test_an_export_of_a_mended_import_has_no_faults(content: Document) -> None:
     """Its import gives the same export again."""
-    _, _, state = planned(content)
+    _, _, state = plan_import(content)
     assume(state.items.last_id <= MAX_ID)  # New numbers follow the highest one that was kept.
     exported = db_json.write(state)
-    _, made, again = planned(json.loads(exported))
+    _, made, again = plan_import(json.loads(exported))
     assert made.faults == []
     assert db_json.write(again) == exported
 
@@ -223,7 +223,7 @@ def test_bytes_are_read_or_refused_with_a_reason(content: object, at: int, put: 
 @settings(max_examples=10)
 @given(files())
 def test_the_command_imports_everything_or_nothing(content: Document) -> None:
-    faults = planned(content)[1].faults
+    faults = plan_import(content)[1].faults
     with tempfile.TemporaryDirectory() as folder:
         plain = run_import(Path(folder) / "plain", content, "--json")
         assert plain.exit_code == (1 if faults else 0), plain.output

@@ -23,9 +23,9 @@ from tests.eventapi.cli.old_service import (
     Document,
     contents_of,
     document,
-    exported,
+    export_document,
     faults_of,
-    imported,
+    import_report,
     item,
     of_users,
     run_import,
@@ -73,9 +73,9 @@ def test_texts_are_imported_unchanged(tmp_path: Path, text: str) -> None:
     content = document(
         ann=user("ann", full_name=text), thing=item(1, "ann", title=text, description=text)
     )
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert (report["mended"], report["notes"]) == ([], [])
-    assert exported(tmp_path) == content
+    assert export_document(tmp_path) == content
 
 
 def test_names_and_addresses_are_imported_unchanged(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_names_and_addresses_are_imported_unchanged(tmp_path: Path) -> None:
     addresses = [user(f"u{index}", email=email) for index, email in enumerate(ODD_EMAILS)]
     content = of_users(*names, *addresses)
     content["items"] = {name: [] for name in content["users"]}
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert (report["mended"], report["notes"]) == ([], [])
-    assert exported(tmp_path) == content
+    assert export_document(tmp_path) == content
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_hashes_and_times_are_read_in_every_usual_form(stored: str, time: str, k
 def test_several_accounts_may_have_no_address(tmp_path: Path) -> None:
     content = of_users(user("ann", email=""), user("ben", email=None), user("cid"))
     del content["users"]["cid"]["email"]
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert [(one["place"], one["detail"]) for one in report["notes"]] == [
         (f"users.{name}.email", "is missing; the account has no address")
         for name in ("ann", "ben", "cid")
     ]
-    assert {one["email"] for one in exported(tmp_path)["users"].values()} == {""}
+    assert {one["email"] for one in export_document(tmp_path)["users"].values()} == {""}
 
 
 # Noted
@@ -151,7 +151,7 @@ def test_several_accounts_may_have_no_address(tmp_path: Path) -> None:
 def test_unusual_values_are_noted_and_imported(
     tmp_path: Path, place: str, content: Document
 ) -> None:
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert [note["place"] for note in report["notes"]] == [place]
     assert report["mended"] == []
     assert (report["users"], report["items"]) == (1, 1)
@@ -208,9 +208,9 @@ def test_faults_of_a_user_name_their_place_and_remedy(tmp_path: Path) -> None:
     }
     assert faults_of(content) == remedies
     assert run_import(tmp_path, content).exit_code == 1
-    report = imported(tmp_path, content, "--mend")
+    report = import_report(tmp_path, content, "--mend")
     assert {one["place"]: one["remedy"] for one in report["mended"]} == remedies
-    after = exported(tmp_path)["users"]
+    after = export_document(tmp_path)["users"]
     assert list(after) == ["ann", "ben", "cid", "dan", "eve", "fay"]
     assert [one["full_name"] for one in after.values()] == ["5", "", None, None, None, None]
     assert [one["disabled"] for one in after.values()] == [False, False, True, True, False, False]
@@ -247,8 +247,8 @@ def test_faults_of_an_item_name_their_place_and_remedy(
 ) -> None:
     content = document(thing={**item(1, "ann"), member: value})
     assert faults_of(content) == {f"items.ann[0].{member}": remedy}
-    imported(tmp_path, content, "--mend")
-    ((after,),) = exported(tmp_path)["items"].values()
+    import_report(tmp_path, content, "--mend")
+    ((after,),) = export_document(tmp_path)["items"].values()
     assert kept is None or after[member] == kept
 
 
@@ -295,9 +295,9 @@ def test_a_text_too_long_for_a_line_is_cut_with_a_remark(
     assert refused.exit_code == 1
     assert "users.ann.full_name: takes " in refused.stderr
     assert not (tmp_path / "data").exists()
-    report = imported(tmp_path, content, "--mend")
+    report = import_report(tmp_path, content, "--mend")
     assert all("a remark at their end" in one["remedy"] for one in report["mended"])
-    after = exported(tmp_path)
+    after = export_document(tmp_path)
     texts = [after["users"]["ann"]["full_name"], *after["items"]["ann"][0].values()]
     cut = [text for text in texts if "[cut by the import: " in str(text)]
     assert len(cut) == len(report["mended"]) == 1 + (titles > 50) + (descriptions > 0)
@@ -310,7 +310,7 @@ def test_a_text_too_long_for_a_line_is_cut_with_a_remark(
 
 def test_control_a_text_that_just_fits_is_kept(tmp_path: Path) -> None:
     whole = document(thing=item(1, "ann", title="x" * 22_998, description="x" * 22_998))
-    assert imported(tmp_path, whole)["mended"] == []
+    assert import_report(tmp_path, whole)["mended"] == []
     longer = document(thing=item(1, "ann", title="x" * 22_998, description="x" * 22_999))
     assert list(faults_of(longer)) == ["items.ann[0].description"]
 

@@ -19,7 +19,14 @@ from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
 from projections.replay import replay
-from tests.eventapi.cli.old_service import PASSWORD, Document, exported, imported, item, user
+from tests.eventapi.cli.old_service import (
+    PASSWORD,
+    Document,
+    export_document,
+    import_report,
+    item,
+    user,
+)
 from tests.eventapi.cli.running import invoke
 from tests.eventapi.cli.test_import_mend import ODD_NAMES, ODD_TEXTS
 from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem, quiet_settings
@@ -43,7 +50,7 @@ def odd_file() -> Document:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Api]:
+def serve_app(data: Path) -> Iterator[Api]:
     """An app with the log and vault in a directory."""
     log, vault = JsonlLog(data / "events.jsonl"), SqliteVault(data / "vault.sqlite")
     with Api(quiet_settings(data=str(data)), log=log, vault=vault) as api:
@@ -53,18 +60,18 @@ def serving(data: Path) -> Iterator[Api]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data directory into which such a file was imported."""
-    imported(tmp_path, odd_file())
+    import_report(tmp_path, odd_file())
     return tmp_path / "data"
 
 
-def logged_in(api: Api, name: str, prefix: str = "/api/v2") -> Caller:
+def log_in(api: Api, name: str, prefix: str = "/api/v2") -> Caller:
     answer = api.login(name, PASSWORD)
     assert answer.status_code == 200, answer.text
     return Caller(api, name, answer.json(), prefix)
 
 
 def test_every_odd_name_logs_in_with_the_old_password_by_json_and_form(data: Path) -> None:
-    with serving(data) as api:
+    with serve_app(data) as api:
         for name in ODD_NAMES:
             assert_problem(api.login(name, "another"), 401, "invalid-credentials")
             form = urlencode({"grant_type": "password", "username": name, "password": PASSWORD})
@@ -72,7 +79,7 @@ def test_every_odd_name_logs_in_with_the_old_password_by_json_and_form(data: Pat
                 "POST", "/auth/login", content=form, headers={"content-type": FORM}
             )
             assert by_form.status_code == 200, name
-            caller = logged_in(api, name)
+            caller = log_in(api, name)
             claims = jwt.decode(caller.token, SECRET, algorithms=["HS256"])
             assert claims["sub"] == name
             for prefix in ("", "/api/v1", "/api/v2"):
@@ -85,9 +92,9 @@ def test_every_odd_name_logs_in_with_the_old_password_by_json_and_form(data: Pat
 
 
 def test_every_odd_text_is_read_searched_changed_and_restored(data: Path) -> None:
-    with serving(data) as api:
+    with serve_app(data) as api:
         for prefix in ("/api/v1", "/api/v2"):
-            caller = logged_in(api, ODD_NAMES[3], prefix)
+            caller = log_in(api, ODD_NAMES[3], prefix)
             listed = caller.get("/items", params={"limit": 1000}).json()
             items = listed if prefix == "/api/v1" else listed["items"]
             assert [one["title"] for one in items] == ODD_TEXTS
@@ -123,9 +130,9 @@ def assert_survives(caller: Caller, one: Document, text: str) -> None:
 def test_every_odd_user_changes_the_profile_and_the_password_and_erases_the_account(
     data: Path,
 ) -> None:
-    with serving(data) as api:
+    with serve_app(data) as api:
         for index, name in enumerate(ODD_NAMES):
-            caller = logged_in(api, name)
+            caller = log_in(api, name)
             assert caller.patch("/auth/me", json={"full_name": "Ann"}).json()["full_name"] == "Ann"
             email = f"new{index}@example.org"
             assert caller.patch("/auth/me", json={"email": email}).json()["email"] == email
@@ -135,14 +142,14 @@ def test_every_odd_user_changes_the_profile_and_the_password_and_erases_the_acco
             erased = caller.request("DELETE", "/auth/me", json={"password": "a new password"})
             assert erased.status_code == 204
             assert_problem(api.login(name, "a new password"), 401, "invalid-credentials")
-    assert exported(data.parent) == {"users": {}, "items": {}}
+    assert export_document(data.parent) == {"users": {}, "items": {}}
 
 
 def test_an_account_without_an_address_can_set_one(tmp_path: Path) -> None:
     people = {name: user(name, email="") for name in ("ann", "ben")}
-    imported(tmp_path, {"users": people, "items": {}})
-    with serving(tmp_path / "data") as api:
-        ann, ben = logged_in(api, "ann"), logged_in(api, "ben")
+    import_report(tmp_path, {"users": people, "items": {}})
+    with serve_app(tmp_path / "data") as api:
+        ann, ben = log_in(api, "ann"), log_in(api, "ben")
         assert ann.get("/auth/me").json()["email"] == ""
         assert ann.patch("/auth/me", json={"full_name": "Ann"}).status_code == 200
         assert ann.patch("/auth/me", json={"email": "ann@example.org"}).status_code == 200
@@ -155,8 +162,8 @@ def test_an_account_without_an_address_can_set_one(tmp_path: Path) -> None:
 
 def test_an_account_without_a_password_refuses_every_password(tmp_path: Path) -> None:
     ann = user("ann", hashed_password=None)
-    imported(tmp_path, {"users": {"ann": ann}, "items": {"ann": [item(1, "ann")]}})
-    with serving(tmp_path / "data") as api:
+    import_report(tmp_path, {"users": {"ann": ann}, "items": {"ann": [item(1, "ann")]}})
+    with serve_app(tmp_path / "data") as api:
         for password in ("", "x", PASSWORD, "None", "null"):
             assert_problem(api.login("ann", password), 401, "invalid-credentials")
 

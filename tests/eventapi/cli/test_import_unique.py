@@ -13,8 +13,8 @@ from projections.state import State
 from tests.eventapi.cli.old_service import (
     Document,
     contents_of,
-    exported,
-    imported,
+    export_document,
+    import_report,
     item,
     of_users,
     run_import,
@@ -23,7 +23,7 @@ from tests.eventapi.cli.old_service import (
 from tests.eventapi.cli.running import written
 
 
-def renamed(report: Document) -> dict[str, str]:
+def renamed_users(report: Document) -> dict[str, str]:
     return {one["from"]: one["to"] for one in report["renamed"]}
 
 
@@ -43,9 +43,9 @@ def test_the_oldest_account_keeps_a_name_that_differs_only_by_case(tmp_path: Pat
         "users.ann.username: is the same as that of users.Ann; letter case is ignored; "
         "with --mend it becomes 'ann-3'\n"
     ) in refused.stderr
-    report = imported(tmp_path, content, "--mend")
-    assert renamed(report) == {"ann": "ann-3", "ANN": "ANN-4", "straße": "straße-2"}
-    after = exported(tmp_path)
+    report = import_report(tmp_path, content, "--mend")
+    assert renamed_users(report) == {"ann": "ann-3", "ANN": "ANN-4", "straße": "straße-2"}
+    after = export_document(tmp_path)
     assert list(after["users"]) == ["ann-3", "Ann", "ANN-4", "ann-2", "STRASSE", "straße-2"]
     assert [one["owner"] for one in after["items"]["ANN-4"]] == ["ANN-4"]
     assert len(after["items"]["Ann"]) == 1
@@ -57,17 +57,21 @@ def test_the_oldest_account_keeps_a_shared_address(tmp_path: Path) -> None:
         user("ben", email="BOTH@x.y", created_at="2020-01-01T00:00:00"),
         user("cid", email="both@X.Y"),
     )
-    report = imported(tmp_path, content, "--mend")
+    report = import_report(tmp_path, content, "--mend")
     assert [one["place"] for one in report["mended"]] == ["users.ann.email", "users.cid.email"]
-    assert [one["email"] for one in exported(tmp_path)["users"].values()] == ["", "BOTH@x.y", ""]
+    assert [one["email"] for one in export_document(tmp_path)["users"].values()] == [
+        "",
+        "BOTH@x.y",
+        "",
+    ]
 
 
 def test_existing_accounts_keep_name_and_address(tmp_path: Path) -> None:
     written(tmp_path / "data", RegisterUser(profile("ann")), RegisterUser(profile("ann-2")))
     content = of_users(user("Ann", email="x@y.z"), user("ben", email="ANN@example.org"))
-    report = imported(tmp_path, content, "--mend")
-    assert renamed(report) == {"Ann": "Ann-3"}
-    assert exported(tmp_path)["users"]["ben"]["email"] == ""
+    report = import_report(tmp_path, content, "--mend")
+    assert renamed_users(report) == {"Ann": "Ann-3"}
+    assert export_document(tmp_path)["users"]["ben"]["email"] == ""
 
 
 @pytest.mark.parametrize(
@@ -89,10 +93,10 @@ def test_an_unusable_name_is_changed_as_little_as_possible(
     ]
     if names[0] == "a\0b":
         people.reverse()
-    report = imported(tmp_path, of_users(*people), "--mend")
+    report = import_report(tmp_path, of_users(*people), "--mend")
     changed = [one for one in zip(names, after, strict=True) if one[0] != one[1]]
     assert sorted(one["to"] for one in report["renamed"]) == sorted(new for _, new in changed)
-    assert sorted(exported(tmp_path)["users"]) == sorted(after)
+    assert sorted(export_document(tmp_path)["users"]) == sorted(after)
 
 
 def test_ten_thousand_accounts_of_one_name_get_consecutive_numbers() -> None:

@@ -31,7 +31,7 @@ ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse
 BEN = {"username": "ben", "email": "ben@example.org", "password": "correct horse"}
 
 
-def lived(folder: Path) -> None:
+def create_every_file(folder: Path) -> None:
     """Make a server and commands create every kind of file, and check the files."""
     data, keys = folder / "data", str(folder / "keys" / "keys.sqlite")
     lines = {"EVENTAPI_LOG_FILE": str(folder / "lines" / "server.log")}
@@ -52,20 +52,20 @@ def lived(folder: Path) -> None:
         assert invoke(data, *command).exit_code == 0, command
     restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
     assert invoke(folder / "new", *restoring).exit_code == 0
-    cosigned = witnessed(invoke(data, "log", "checkpoint").stdout)
+    cosigned = cosign(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
     assert invoke(data, "users", "erase", "--yes", "ann").exit_code == 0
     assert invoke(data, "log", "restore", "--new-key").exit_code == 0
-    cosigned = witnessed(invoke(data, "log", "checkpoint").stdout)
+    cosigned = cosign(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
     with replay_progress_of(Settings(data=str(data))).report(1) as report:
         report(1)
         assert (data / "rebuilding" / str(os.getpid())).exists()
-        check(folder)
+        check_modes_and_owners(folder)
         check_guide(data)
 
 
-def witnessed(checkpoint: str) -> str:
+def cosign(checkpoint: str) -> str:
     """A checkpoint with the signature of a witness."""
     witness = Signer.from_seed(bytes(32), "witness.example/")
     note = Note.of(checkpoint)
@@ -84,7 +84,7 @@ MADE = {
 """Files that must exist, or the test missed a part of the server's life."""
 
 
-def check(folder: Path) -> None:
+def check_modes_and_owners(folder: Path) -> None:
     """Check the mode of every file, and that its owner is that of the top directory."""
     above = folder.stat()
     wrong, made = {}, set()
@@ -107,7 +107,7 @@ NOT_MADE_HERE = {"database-*.mark", "database-*.checkpoint", "*.tmp", "vault.sql
 """Files of a server over a database, and of one that was killed."""
 
 
-def documented() -> set[str]:
+def documented_files() -> set[str]:
     """The files in the table of the guide."""
     section = GUIDE.read_text().partition("## Lost files")[2].partition("\n## ")[0]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
@@ -118,10 +118,10 @@ def documented() -> set[str]:
 def check_guide(data: Path) -> None:
     """Check that the guide has a row for every file that is created, and no others."""
     made = {path.name for path in data.iterdir()}
-    of = {name: row for name in made for row in documented() if is_of(name, row)}
+    of = {name: row for name in made for row in documented_files() if is_of(name, row)}
     assert made - of.keys() == set()
-    assert documented() - set(of.values()) == NOT_MADE_HERE
-    assert readme_files() == documented() - NOT_MADE_HERE - {"events.jsonl.*.KEY"}
+    assert documented_files() - set(of.values()) == NOT_MADE_HERE
+    assert readme_files() == documented_files() - NOT_MADE_HERE - {"events.jsonl.*.KEY"}
 
 
 def is_of(name: str, row: str) -> bool:
@@ -148,7 +148,7 @@ def test_every_file_of_a_server_has_its_mode_and_its_owner(
         os.chown(tmp_path, NOBODY, NOBODY)
     before = os.umask(0)
     try:
-        lived(tmp_path)
+        create_every_file(tmp_path)
     finally:
         os.umask(before)
 

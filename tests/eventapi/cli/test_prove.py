@@ -93,7 +93,7 @@ def test_witness_signatures_are_stored(data: Path, tmp_path: Path) -> None:
         assert (code, error.startswith("eventapi: ")) == (1, True)
 
 
-def verified(path: Path, *options: str) -> tuple[int, str]:
+def verify_log(path: Path, *options: str) -> tuple[int, str]:
     result = invoke(path.parent, "log", "verify", str(path), *options)
     return result.exit_code, result.output
 
@@ -109,38 +109,38 @@ def signed(data: Path) -> Path:
 def test_verify_accepts_a_log_that_continues_a_checkpoint(data: Path, signed: Path) -> None:
     key = output_of(data, "log", "checkpoint", "--key").strip()
     log = data / "events.jsonl"
-    assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 0
+    assert verify_log(log, "--checkpoint", str(signed), "--key", key)[0] == 0
     written(data, CreateItem(1, Content("one more")))
-    assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 0
-    assert verified(log, "--checkpoint", signed.as_uri())[0] == 3
+    assert verify_log(log, "--checkpoint", str(signed), "--key", key)[0] == 0
+    assert verify_log(log, "--checkpoint", signed.as_uri())[0] == 3
 
 
 def test_verify_finds_a_log_that_does_not_continue_a_checkpoint(data: Path, signed: Path) -> None:
     """The chain of the log is valid, but it was rewritten or truncated."""
     other = data.parent / "other"
     written(other, RegisterUser(profile("ann")), *[CreateItem(1, Content("x"))] * 9)
-    code, output = verified(other / "events.jsonl", "--checkpoint", str(signed))
+    code, output = verify_log(other / "events.jsonl", "--checkpoint", str(signed))
     assert code == 1
     assert "checkpoint at position 10" in output
     assert "the first 10 events are not those of the checkpoint" in output
     short = data.parent / "short.jsonl"
     short.write_bytes(b"".join(line + b"\n" for line in lines_of(data)[:7]))
-    code, output = verified(short, "--checkpoint", str(signed))
+    code, output = verify_log(short, "--checkpoint", str(signed))
     assert code == 1
     assert "the checkpoint is of 10 events, the file has 7" in output
 
 
 def test_verify_refuses_a_checkpoint_of_another_key(data: Path, signed: Path) -> None:
     log = data / "events.jsonl"
-    code, output = verified(log, "--checkpoint", str(signed), "--key", WITNESS.verifier.vkey)
+    code, output = verify_log(log, "--checkpoint", str(signed), "--key", WITNESS.verifier.vkey)
     assert code == 1
     assert "is not signed by" in output
     for key in ("nonsense", "a+b+c"):
-        assert verified(log, "--checkpoint", str(signed), "--key", key)[0] == 2
-    assert verified(log, "--key", WITNESS.verifier.vkey)[0] == 2
+        assert verify_log(log, "--checkpoint", str(signed), "--key", key)[0] == 2
+    assert verify_log(log, "--key", WITNESS.verifier.vkey)[0] == 2
     for other in (str(log), "/dev/zero"):
-        assert verified(log, "--checkpoint", other)[0] == 3
-    assert verified(log, "--checkpoint", "http://127.0.0.1:1/log/checkpoint")[0] == 3
+        assert verify_log(log, "--checkpoint", other)[0] == 3
+    assert verify_log(log, "--checkpoint", "http://127.0.0.1:1/log/checkpoint")[0] == 3
 
 
 def test_control_characters_of_another_server_are_escaped(
@@ -150,7 +150,7 @@ def test_control_characters_of_another_server_are_escaped(
         raise OSError("HTTP Error 404: gone\r\n\x1b[2Jfor ever")
 
     monkeypatch.setattr(verify_module, "urlopen", refuse)
-    code, output = verified(
+    code, output = verify_log(
         data / "events.jsonl", "--checkpoint", "http://localhost/log/checkpoint"
     )
     assert (code, message_in(output).isprintable()) == (3, True)
@@ -160,8 +160,8 @@ def test_prefix_of_accepts_a_backup_of_the_log(data: Path) -> None:
     log, backup = data / "events.jsonl", data.parent / "backup.jsonl"
     backup.write_bytes(log.read_bytes())
     written(data, CreateItem(1, Content("one more")))
-    assert verified(backup, "--prefix-of", str(log))[0] == 0
-    code, output = verified(log, "--prefix-of", str(backup))
+    assert verify_log(backup, "--prefix-of", str(log))[0] == 0
+    code, output = verify_log(log, "--prefix-of", str(backup))
     assert code == 1
     assert "The other file ends behind event 10: it is shorter than this one." in output
     assert "DAMAGED" not in output
@@ -173,7 +173,7 @@ def test_prefix_of_reports_damage_and_the_first_difference(data: Path) -> None:
     at = content.index(b"items/3")
     content[at] ^= 1
     backup.write_bytes(content)
-    code, output = verified(backup, "--json", "--prefix-of", str(data / "events.jsonl"))
+    code, output = verify_log(backup, "--json", "--prefix-of", str(data / "events.jsonl"))
     report = json.loads(output)
     assert (code, report["ok"]) == (1, False)
     damage, difference = report["findings"]

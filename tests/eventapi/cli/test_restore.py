@@ -35,7 +35,7 @@ def checkpoint(data: Path) -> Note:
     return Note.of(output_of(data, "log", "checkpoint"))
 
 
-def restored(data: Path, *arguments: str) -> dict[str, object]:
+def restore(data: Path, *arguments: str) -> dict[str, object]:
     return answer_of(data, "log", "restore", *arguments)
 
 
@@ -61,7 +61,7 @@ def empty(data: Path, monday: Path, tuesday: Path, tmp_path: Path) -> Path:
     machine = tmp_path / "machine"
     machine.mkdir()
     shutil.copy2(data / "events.jsonl.key", machine)
-    answer = restored(machine, str(monday), "--vault", str(tmp_path / "keys"))
+    answer = restore(machine, str(monday), "--vault", str(tmp_path / "keys"))
     assert str(answer["signing"]).startswith("suspended: ")
     return machine
 
@@ -90,7 +90,7 @@ def test_a_new_key_is_an_event_that_names_the_last_head_of_the_old_key(
     empty: Path, tuesday: Path
 ) -> None:
     old = TreeHead.of(Note.of(tuesday.read_text()))
-    answer = restored(empty, "--new-key", "--checkpoint", str(tuesday))
+    answer = restore(empty, "--new-key", "--checkpoint", str(tuesday))
     note = checkpoint(empty)
     vkey = str(answer["signing"]).removeprefix("new key ")
     assert Verifier.of(vkey).has_signed(note)
@@ -112,7 +112,7 @@ def test_a_copy_that_continues_the_newest_checkpoint_signs_again(
     machine.mkdir()
     shutil.copy2(data / "events.jsonl.key", machine)
     options = ("--vault", str(tmp_path / "keys"), "--checkpoint", str(newest))
-    answer = restored(machine, str(tmp_path / "copy"), *options)
+    answer = restore(machine, str(tmp_path / "copy"), *options)
     assert answer["signing"] == "goes on behind the checkpoint of 5 events"
     written(machine, *items(2))
     assert TreeHead.of(checkpoint(machine)).size == 7
@@ -128,14 +128,14 @@ def test_a_machine_that_another_one_replaced_does_not_sign_again(
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy2(data / "events.jsonl.key", other)
-    restored(other, str(tmp_path / "first"), *keys, "--checkpoint", str(newest))
+    restore(other, str(tmp_path / "first"), *keys, "--checkpoint", str(newest))
     written(other, *items(2))
     output_of(other, "log", "copy", f"{tmp_path / 'second'}/", *keys)
     written(other, *items(2))
     newest.write_text(str(checkpoint(other)))
     for name in ("events.jsonl", "events.jsonl.mark"):
         (data / name).unlink()
-    answer = restored(data, str(tmp_path / "second"), *keys)
+    answer = restore(data, str(tmp_path / "second"), *keys)
     assert str(answer["signing"]).startswith("suspended: ")
     written(data, *items(5))
     assert refusal_of(data, "log", "restore", "--checkpoint", str(newest))[0] == 1
@@ -147,12 +147,12 @@ def test_without_its_key_a_log_signs_nothing_until_key_and_checkpoint_are_back(
 ) -> None:
     machine = tmp_path / "machine"
     options = ("--vault", str(tmp_path / "keys"))
-    assert "is not here" in str(restored(machine, str(monday), *options)["signing"])
+    assert "is not here" in str(restore(machine, str(monday), *options)["signing"])
     assert "is not here" in refusal_of(machine, "log", "checkpoint")[1]
     shutil.copy2(data / "events.jsonl.key", machine)
     newest = str(monday / "events.jsonl.checkpoint")
     assert "came here by a copy" in refusal_of(machine, "log", "checkpoint")[1]
-    restored(machine, "--checkpoint", newest)
+    restore(machine, "--checkpoint", newest)
     assert TreeHead.of(checkpoint(machine)).size == 5
 
 
@@ -195,7 +195,7 @@ def test_restore_without_arguments_is_misuse(data: Path) -> None:
 def test_copy_keeps_the_checkpoint_of_another_key(data: Path, monday: Path) -> None:
     before = (monday / "events.jsonl.checkpoint").read_text()
     origin = TreeHead.of(Note.of(before)).origin
-    restored(data, "--new-key")
+    restore(data, "--new-key")
     output_of(data, "log", "copy", f"{monday}/")
     kept = monday / f"events.jsonl.checkpoint.{origin.rpartition('/')[2]}"
     assert kept.read_text() == before
@@ -249,7 +249,7 @@ def test_keys_of_another_log_do_not_replace_keys(data: Path, tmp_path: Path) -> 
 
 def test_a_lost_vault_is_restored_from_its_copy(data: Path, monday: Path, tmp_path: Path) -> None:
     (data / "vault.sqlite").unlink()
-    restored(data, "--vault", str(tmp_path / "keys"))
+    restore(data, "--vault", str(tmp_path / "keys"))
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
 
@@ -262,7 +262,7 @@ def test_the_command_in_the_refusal_restores_keys_that_an_older_vault_lacks(
     shutil.copy(tmp_path / "older", data / "vault.sqlite")
     result = invoke(data, "users", "disable", "ben")
     assert (result.exit_code, "`eventapi log restore --vault KEYS`" in result.stderr) == (3, True)
-    restored(data, "--vault", str(tmp_path / "keys"))
+    restore(data, "--vault", str(tmp_path / "keys"))
     assert invoke(data, "users", "disable", "ben").exit_code == 0
 
 
@@ -287,6 +287,6 @@ def test_keys_are_restored_under_the_lock_of_the_log(
         merges.append(copy)
         return merge(own, copy)
 
-    monkeypatch.setattr(vaults, "merge", merging)
-    restored(data, "--vault", str(tmp_path / "keys"))
+    monkeypatch.setattr(vaults, "merged", merging)
+    restore(data, "--vault", str(tmp_path / "keys"))
     assert len(merges) == 1

@@ -31,7 +31,7 @@ def digest_of(data: Path) -> str:
     return invoke(data, "state", "digest").stdout
 
 
-def _restored(tmp_path: Path, backup: Path, *arguments: str) -> Path:
+def restore_backup(tmp_path: Path, backup: Path, *arguments: str) -> Path:
     answer_of(
         tmp_path / "new",
         "log",
@@ -48,7 +48,7 @@ def test_a_restored_log_equals_the_copied_one_and_accepts_events(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:
     vkey = invoke(data, "log", "checkpoint", "--key").stdout.strip()
-    new = _restored(tmp_path, backup, "--key", vkey)
+    new = restore_backup(tmp_path, backup, "--key", vkey)
     assert log_of(new) == log_of(data)
     assert digest_of(new) == digest_of(data)
     assert invoke(new, "rebuild", "--json").exit_code == 0
@@ -176,7 +176,7 @@ def test_an_older_key_copy_does_not_restore_keys_of_erased_users(
     key = keys_of(tmp_path / "keys")["users/2"]
     written(data, EraseUser("ben", "users/2"))
     answer_of(data, "log", "copy", str(backup))  # Without --vault: the key copy stays as it was.
-    new = _restored(tmp_path, backup)
+    new = restore_backup(tmp_path, backup)
     assert "users/2" not in keys_of(new / "vault.sqlite")
     assert key not in (new / "vault.sqlite").read_bytes()
 
@@ -191,5 +191,5 @@ def test_control_a_restore_without_checks_installs_a_damaged_copy(
     _flip(backup)
     monkeypatch.setattr(install_module, "verify_file", believe)
     with pytest.raises(AssertionError):
-        _restored(tmp_path, backup)  # Fails only when the installed log is folded.
+        restore_backup(tmp_path, backup)  # Fails only when the installed log is folded.
     assert log_of(tmp_path / "new") == log_of(backup)

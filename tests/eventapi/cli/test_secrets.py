@@ -27,7 +27,7 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def leaked(password: str, output: str) -> list[str]:
+def leaked_parts(password: str, output: str) -> list[str]:
     """The four-character substrings of a password that an output contains."""
     found = {password[at : at + 4] for at in range(len(password) - 3)}
     return [piece for piece in found if piece in output and piece != "://:"]
@@ -48,7 +48,7 @@ def test_an_unusable_database_url_leaks_no_password(
             invoke(tmp_path, *command, EVENTAPI_LOG=url),
         ):
             assert result.exit_code in {2, 0 if command[0] == "config" else 3}, result.output
-            assert not leaked(password, result.output)
+            assert not leaked_parts(password, result.output)
 
 
 @quick
@@ -57,7 +57,7 @@ def test_an_unusable_database_url_leaks_no_password(
 def test_a_redis_url_leaks_no_password(tmp_path: Path, password: str, scheme: str) -> None:
     result = invoke(tmp_path, "config", EVENTAPI_REDIS_URL=f"{scheme}://u:{password}@host:6379/0")
     assert result.exit_code in {0, 2}
-    assert not leaked(password, result.output)
+    assert not leaked_parts(password, result.output)
 
 
 @pytest.mark.long

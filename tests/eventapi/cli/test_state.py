@@ -31,7 +31,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def shown(data: Path, *options: str) -> dict[str, object]:
+def show_state(data: Path, *options: str) -> dict[str, object]:
     result = invoke(data, "state", "show", "--json", *options)
     assert result.exit_code == 0, result.stderr
     answer: dict[str, object] = json.loads(result.stdout)
@@ -39,7 +39,7 @@ def shown(data: Path, *options: str) -> dict[str, object]:
 
 
 def test_show_prints_the_counts(data: Path) -> None:
-    answer = shown(data)
+    answer = show_state(data)
     assert answer["position"] == 6
     assert answer["users"] == {"enabled": 1, "disabled": 1, "erased": 0}
     assert answer["items"] == {"live": 1, "deleted": 1}
@@ -51,8 +51,8 @@ def test_state_at_a_position_or_at_a_time(data: Path) -> None:
     """A record's time selects its position, or a later one with the same time."""
     for line in (data / "events.jsonl").read_bytes().splitlines():
         record = json.loads(line)
-        by_position = shown(data, "--at", record["id"])
-        by_time = shown(data, "--at", record["time"])
+        by_position = show_state(data, "--at", record["id"])
+        by_time = show_state(data, "--at", record["time"])
         assert by_position["position"] == int(record["id"])
         assert by_position["time"] == record["time"]
         assert by_time["time"] == record["time"]
@@ -67,11 +67,11 @@ def test_state_at_a_position_or_at_a_time(data: Path) -> None:
 )
 def test_the_state_before_the_first_event_is_empty(data: Path, at: str) -> None:
     assert invoke(data, "state", "digest", "--at", at).stdout == f"{EMPTY}\n"
-    assert shown(data, "--at", at)["time"] is None
+    assert show_state(data, "--at", at)["time"] is None
 
 
 def test_a_future_time_means_now_and_a_future_position_is_refused(data: Path) -> None:
-    assert shown(data, "--at", "2999-01-01T00:00:00Z") == shown(data)
+    assert show_state(data, "--at", "2999-01-01T00:00:00Z") == show_state(data)
     result = invoke(data, "state", "show", "--at", "7")
     assert result.exit_code == 1
     assert message_in(result.stderr) == "there is no position 7 yet: the log ends at 6"
@@ -86,7 +86,7 @@ def test_an_invalid_point_of_the_log_is_misuse(data: Path, at: str) -> None:
 
 def test_digest_as_json_has_its_position(data: Path) -> None:
     answer = json.loads(invoke(data, "state", "digest", "--json", "--at", "2").stdout)
-    assert answer == {"position": 2, "digest": shown(data, "--at", "2")["digest"]}
+    assert answer == {"position": 2, "digest": show_state(data, "--at", "2")["digest"]}
 
 
 @pytest.mark.parametrize("command", [["state", "digest"], ["state", "show"]])
@@ -104,12 +104,12 @@ def test_rebuild_prints_its_figures(data: Path) -> None:
     assert result.exit_code == 0
     answer = json.loads(result.stdout)
     assert answer["events"] == 6
-    assert answer["digest"] == shown(data)["digest"]
+    assert answer["digest"] == show_state(data)["digest"]
     assert len(answer["checksum"]) == 64
     assert answer["digest"] in invoke(data, "rebuild").stdout
 
 
-def _tampered(data: Path) -> None:
+def write_wrong_snapshot(data: Path) -> None:
     """Write a valid snapshot of a state that the log does not lead to."""
     settings = Settings(data=str(data))
 
@@ -132,7 +132,7 @@ def test_rebuild_compares_with_the_snapshot_that_a_server_starts_from(data: Path
 
 
 def test_a_wrong_snapshot_is_found_and_removed(data: Path) -> None:
-    _tampered(data)
+    write_wrong_snapshot(data)
     result = invoke(data, "rebuild", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["equal"] is False

@@ -22,7 +22,7 @@ GOOD = "correct horse"
 pytestmark = pytest.mark.usefixtures("cheap_hashes")
 
 
-def listed(data: Path) -> list[dict[str, object]]:
+def list_users(data: Path) -> list[dict[str, object]]:
     users: list[dict[str, object]] = json.loads(invoke(data, "users", "list", "--json").stdout)
     return users
 
@@ -34,7 +34,7 @@ def test_create_registers_a_user_as_the_operator(tmp_path: Path) -> None:
     assert result.stdout == "users/1 is ann\n"
     (line,) = (tmp_path / "events.jsonl").read_bytes().splitlines()
     assert json.loads(line)["actor"].startswith("operator/")
-    (user,) = listed(tmp_path)
+    (user,) = list_users(tmp_path)
     assert (user["email"], user["full_name"]) == ("Ann@example.org", "Ann Lee")
     assert (user["status"], user["roles"], user["items"]) == ("enabled", [], 0)
 
@@ -43,7 +43,7 @@ def test_create_with_json_prints_the_user_as_list_does(tmp_path: Path) -> None:
     arguments = ("ann", "ann@example.org", "--password-stdin", "--json")
     result = invoke(tmp_path, "users", "create", *arguments, typed=GOOD)
     assert result.exit_code == 0, result.stderr
-    assert [json.loads(result.stdout)] == listed(tmp_path)
+    assert [json.loads(result.stdout)] == list_users(tmp_path)
 
 
 def test_create_asks_for_the_password_twice(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_create_applies_the_rules_of_a_request(
     result = invoke(tmp_path, *arguments, typed=password)
     assert result.exit_code == 1
     assert message_in(result.stderr)
-    assert len(listed(tmp_path)) == 1
+    assert len(list_users(tmp_path)) == 1
 
 
 def test_list_prints_a_row_per_user(tmp_path: Path) -> None:
     users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
     written(tmp_path, *users, CreateItem(1, Content("one")), DisableUser("ben", "operator/root"))
-    assert [(user["username"], user["status"], user["items"]) for user in listed(tmp_path)] == [
+    assert [(user["username"], user["status"], user["items"]) for user in list_users(tmp_path)] == [
         ("ann", "enabled", 1),
         ("ben", "disabled", 0),
     ]
@@ -118,25 +118,25 @@ def last_line(data: Path) -> dict[str, object]:
 def test_roles_are_granted_and_revoked(ann: Path) -> None:
     for role in ("auditor", "operator"):
         assert invoke(ann, "users", "grant", "ANN", role).exit_code == 0
-    assert listed(ann)[0]["roles"] == ["auditor", "operator"]
+    assert list_users(ann)[0]["roles"] == ["auditor", "operator"]
     line = last_line(ann)
     assert (line["type"], line["data"]) == ("user.role_granted", {"role": "operator"})
     assert str(line["actor"]).startswith("operator/")
     assert invoke(ann, "users", "revoke", "ann", "auditor").exit_code == 0
-    assert listed(ann)[0]["roles"] == ["operator"]
+    assert list_users(ann)[0]["roles"] == ["operator"]
 
 
 def test_a_user_is_disabled_and_enabled_again(ann: Path) -> None:
     assert invoke(ann, "users", "disable", "ann").exit_code == 0
-    assert listed(ann)[0]["status"] == "disabled"
+    assert list_users(ann)[0]["status"] == "disabled"
     assert invoke(ann, "users", "enable", "ann").exit_code == 0
-    assert listed(ann)[0]["status"] == "enabled"
+    assert list_users(ann)[0]["status"] == "enabled"
     assert last_line(ann)["type"] == "user.enabled"
 
 
 def test_an_erased_user_is_gone_from_the_list(ann: Path) -> None:
     assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 0
-    assert listed(ann) == []
+    assert list_users(ann) == []
     assert last_line(ann)["type"] == "user.erased"
     assert invoke(ann, "log", "verify").exit_code == 0
     assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 1
@@ -144,9 +144,9 @@ def test_an_erased_user_is_gone_from_the_list(ann: Path) -> None:
 
 def test_erase_asks_for_confirmation(ann: Path) -> None:
     assert invoke(ann, "users", "erase", "ann", typed="n\n").exit_code != 0
-    assert len(listed(ann)) == 1
+    assert len(list_users(ann)) == 1
     assert invoke(ann, "users", "erase", "ann", typed="y\n").exit_code == 0
-    assert listed(ann) == []
+    assert list_users(ann) == []
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_an_erasure_is_reported_as_unfinished_if_the_key_cannot_be_destroyed(
 def test_erase_requires_either_a_name_or_finish(ann: Path, arguments: tuple[str, ...]) -> None:
     result = invoke(ann, "users", "erase", *arguments, typed="y\n")
     assert result.exit_code == 2
-    assert listed(ann) != []
+    assert list_users(ann) != []
 
 
 # Names that look like options, which earlier versions allowed
@@ -229,7 +229,7 @@ def test_commands_accept_a_name_with_a_leading_dash_after_two_dashes(
 def test_a_user_whose_name_begins_with_a_dash_can_be_erased(tmp_path: Path, name: str) -> None:
     written(tmp_path, RegisterUser(profile(name, email="ann@example.org")))
     assert invoke(tmp_path, "users", "erase", "--yes", "--", name).exit_code == 0
-    assert listed(tmp_path) == []
+    assert list_users(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from events.errors import ConfigurationError
 NOWHERE = Path("/nonexistent/.env")
 
 
-def loaded(**settings: str) -> LoadedSettings:
+def load_settings(**settings: str) -> LoadedSettings:
     """Load an environment with only these settings, and no file."""
     return load({PREFIX + name: text for name, text in settings.items()}, NOWHERE)
 
@@ -32,7 +32,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
 def test_files_of_a_database_depend_on_its_address_but_not_on_its_password() -> None:
     def place(log: str) -> Path:
-        return loaded(LOG=log).settings.log_path
+        return load_settings(LOG=log).settings.log_path
 
     known = place("postgresql://ann:one@db.example/log")
     assert known.parent == Path("data")
@@ -88,7 +88,7 @@ def test_files_of_a_database_depend_on_its_address_but_not_on_its_password() -> 
     ],
 )
 def test_a_good_value_is_accepted(name: str, text: str, value: object) -> None:
-    found = loaded(**{name: text})
+    found = load_settings(**{name: text})
     assert getattr(found.settings, name.lower()) == value
     assert found.origins[name] == "environment"
 
@@ -173,7 +173,7 @@ def test_a_good_value_is_accepted(name: str, text: str, value: object) -> None:
 )
 def test_a_bad_value_is_reported_with_its_origin(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        loaded(**{name: text})
+        load_settings(**{name: text})
     assert str(refused.value).startswith(f"EVENTAPI_{name} (from environment): ")
 
 
@@ -206,7 +206,7 @@ def test_a_bad_value_is_reported_with_its_origin(name: str, text: str) -> None:
 )
 def test_an_error_message_lists_the_accepted_values(name: str, text: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        loaded(**{name: text})
+        load_settings(**{name: text})
     assert words in str(refused.value)
 
 
@@ -216,7 +216,7 @@ def test_an_error_message_lists_the_accepted_values(name: str, text: str, words:
 )
 def test_no_error_message_mentions_types_or_patterns(name: str, text: str) -> None:
     try:
-        loaded(**{name: text})
+        load_settings(**{name: text})
     except ConfigurationError as error:
         stderr = str(error).replace(repr(text), "")
         assert not re.search(r"\$|\^|`|regex|enum|Expected|\b(int|str|float|Struct|None)\b", stderr)
@@ -225,7 +225,7 @@ def test_no_error_message_mentions_types_or_patterns(name: str, text: str) -> No
 def test_a_long_value_is_not_repeated() -> None:
     """The value may be a secret in the wrong place."""
     with pytest.raises(ConfigurationError) as refused:
-        loaded(LOG_LEVEL="do-not-show-me-do-not-show-me")
+        load_settings(LOG_LEVEL="do-not-show-me-do-not-show-me")
     assert "show" not in str(refused.value)
 
 
@@ -244,14 +244,14 @@ def test_a_long_value_is_not_repeated() -> None:
 )
 def test_a_misspelt_name_gets_a_suggestion(name: str, meant: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"did you mean EVENTAPI_{meant}\?$"):
-        loaded(**{name: "x"})
+        load_settings(**{name: "x"})
 
 
 def test_credentials_require_listed_origins() -> None:
     """Browsers refuse them for any origin."""
     with pytest.raises(ConfigurationError, match=r"^EVENTAPI_CORS_CREDENTIALS must be off while"):
-        loaded(CORS_ORIGINS="*", CORS_CREDENTIALS="on")
-    loaded(CORS_ORIGINS="https://app.example", CORS_CREDENTIALS="on")
+        load_settings(CORS_ORIGINS="*", CORS_CREDENTIALS="on")
+    load_settings(CORS_ORIGINS="https://app.example", CORS_CREDENTIALS="on")
 
 
 def test_the_command_line_overrides_the_environment(tmp_path: Path) -> None:
@@ -265,18 +265,18 @@ def test_the_command_line_overrides_the_environment(tmp_path: Path) -> None:
 
 def test_the_sunset_of_v1_cannot_precede_its_deprecation() -> None:
     with pytest.raises(ConfigurationError, match=r"^EVENTAPI_V1_SUNSET .* before .*DEPRECATION$"):
-        loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2026-12-31T23:59:59Z")
-    loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2027-01-01")
+        load_settings(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2026-12-31T23:59:59Z")
+    load_settings(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2027-01-01")
 
 
 def test_the_server_log_cannot_be_the_event_log(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     for file in (tmp_path / "events.jsonl", tmp_path / "link" / "events.jsonl"):
         with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE.* log of events"):
-            loaded(DATA=str(tmp_path), LOG_FILE=str(file))
+            load_settings(DATA=str(tmp_path), LOG_FILE=str(file))
         with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE.* log of events"):
-            loaded(LOG=str(tmp_path / "events.jsonl"), LOG_FILE=str(file))
-    loaded(DATA=str(tmp_path), LOG_FILE=str(tmp_path / "server.log"))
+            load_settings(LOG=str(tmp_path / "events.jsonl"), LOG_FILE=str(file))
+    load_settings(DATA=str(tmp_path), LOG_FILE=str(tmp_path / "server.log"))
 
 
 @pytest.mark.parametrize("name", ["NONSENSE", "data", "DATA_", ""])
@@ -284,7 +284,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(
         ConfigurationError, match=f"^EVENTAPI_{name} .* is no setting of eventapi: "
     ):
-        loaded(**{name: "x"})
+        load_settings(**{name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 )
 def test_a_variable_of_a_kubernetes_service_is_explained(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"Kubernetes .*enableServiceLinks: false"):
-        loaded(**{name: text})
+        load_settings(**{name: text})
 
 
 def test_variables_without_the_prefix_are_ignored() -> None:
@@ -330,7 +330,7 @@ def test_a_bad_line_is_reported_with_the_name_of_the_file(tmp_path: Path) -> Non
 
 
 def test_secrets_are_masked() -> None:
-    shown = loaded(
+    shown = load_settings(
         SECRET_KEY="not to be seen",
         REDIS_URL="redis://:hunter2@cache:6379/0",
         LOG="postgresql://eventapi:hunter2@db/events",
@@ -344,10 +344,10 @@ def test_secrets_are_masked() -> None:
     queried = "postgresql://db/events?user=a&password={}&sslmode=require"
     assert mask_url(queried.format("hunter2")) == queried.format("********")
     with pytest.raises(ConfigurationError) as refused:
-        loaded(LOG=queried.format("hunter2"))
+        load_settings(LOG=queried.format("hunter2"))
     assert "hunter2" not in str(refused.value)
 
 
 def test_every_setting_is_shown_once() -> None:
-    names = [name for name, _, _ in loaded().masked_rows()]
+    names = [name for name, _, _ in load_settings().masked_rows()]
     assert names == [PREFIX + name for name in Settings.__struct_encode_fields__]
