@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, print_table
 from eventapi.configuration.setting import PREFIX
 from eventapi.configuration.settings import setting_descriptions
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def config(as_json: bool) -> None:
     """Show every setting with its value, origin and meaning; secrets are masked."""

@@ -22,7 +22,7 @@ from eventapi.cli.opening import (
     settings_for_log,
     state_at,
 )
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.vaults import copy_keys, destroy_erased_keys, read_vault
 from eventapi.cli.verify import format_finding, load_checkpoint, verify_file
@@ -64,7 +64,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--vault", metavar="FILE", type=_FILE, help="Also update the copy of the keys in FILE."
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
     """Copy the log to the file or directory TO, and verify the copy.

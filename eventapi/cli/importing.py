@@ -24,7 +24,7 @@ from eventapi.cli.opening import (
     state_at,
     writing_journal,
 )
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
 from eventapi.configuration.settings import Settings
@@ -71,7 +71,7 @@ class ImportResult(msgspec.Struct, frozen=True):
     help="Change values that cannot be imported, by the rules of docs/importing.md.",
 )
 @click.option("--dry-run", is_flag=True, help="Report the result of the import, but write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
     """Import FILE, a db.json of the service that this server replaces.

@@ -39,6 +39,8 @@ def setting_option(name: str, metavar: str, help_: str) -> Callable[[C], C]:
     )
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 _data = setting_option("data", "DIR", "The data directory")
 _log = setting_option("log", "URL", "The log: a path or a database URL")
 

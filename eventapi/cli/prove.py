@@ -23,7 +23,7 @@ from events.transparency.checkpoints import Checkpoints
     "--cosigned",
     type=click.File(encoding="utf-8"),
     metavar="FILE",
-    help="Store the witnesses' signatures that FILE, a checkpoint of this log, carries.",
+    help="Store the signatures of witnesses in FILE, a checkpoint of this log.",
 )
 @click.option(
     "--newest-cosigned", is_flag=True, help="Print the newest checkpoint that witnesses cosigned."

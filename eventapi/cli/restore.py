@@ -22,7 +22,7 @@ from eventapi.bootstrap.storage import checkpoints_of, open_journal, open_log_an
 from eventapi.cli.failures import Failure, NegativeResult
 from eventapi.cli.install_copy import install_copy
 from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json
 from eventapi.cli.vaults import add_missing_keys, read_vault_file
 from eventapi.cli.verify import load_checkpoint, load_tree_head
@@ -89,7 +89,7 @@ class _Request(msgspec.Struct, frozen=True):
 )
 @click.option("--vault", metavar="FILE", type=_VAULT_FILE, help="The copy of the keys.")
 @click.option("--new-key", is_flag=True, help="Begin a new signing key, which is an event.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def restore(
     place: str | None,

@@ -178,7 +178,14 @@ async def _format_line(line: _Line, opener: _ValueOpener) -> str:
 
 
 @click.command()
-@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "-n",
+    "count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of lines.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Wait for new events and print them.")
 @click.option("--json", is_flag=True, expose_value=False, help="No effect: lines are JSON anyway.")
 @settings_options

@@ -13,7 +13,7 @@ import msgspec
 from eventapi.bootstrap.storage import snapshots_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import REPLAYING, check_data_directory, opened_log, opened_vault
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.configuration.settings import Settings
 from events.messages.commands import SNAPSHOT_RUNNING
@@ -30,7 +30,7 @@ class SnapshotResult(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def snapshot(as_json: bool) -> None:
     """Store a snapshot of the state, so that the next start is faster.

@@ -11,7 +11,7 @@ import msgspec
 from eventapi.bootstrap.storage import snapshots_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, state_at
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.times import AT
 from eventapi.configuration.settings import Settings
@@ -41,7 +41,6 @@ class RebuildResult(msgspec.Struct, frozen=True):
 
 
 _at = click.option("--at", type=AT, help="A position or an RFC 3339 time; default: now.")
-_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 @click.group()
@@ -52,7 +51,7 @@ def state() -> None:
 
 @state.command()
 @_at
-@_json
+@json_option
 @settings_options
 def show(at: int | str | None, as_json: bool) -> None:
     """Show the counts and the digest of the state."""
@@ -77,7 +76,7 @@ def _format_counts(counts: dict[str, int]) -> str:
 
 @state.command()
 @_at
-@_json
+@json_option
 @settings_options
 def digest(at: int | str | None, as_json: bool) -> None:
     """Print the public digest of the state, which needs no keys to recompute."""
@@ -95,7 +94,7 @@ async def _keyless_state(settings: Settings, at: int | str | None) -> State:
 
 
 @click.command()
-@_json
+@json_option
 @settings_options
 def rebuild(as_json: bool) -> None:
     """Fold the whole log from zero, and compare the result with the newest snapshot.

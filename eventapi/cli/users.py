@@ -55,7 +55,7 @@ def users() -> None:
 
 
 @users.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def list_users(as_json: bool) -> None:
     """List all users except erased ones, whose data is gone."""
@@ -105,7 +105,7 @@ def _listed(user: User, state: State) -> Listed:
 @click.argument("email")
 @click.option("--full-name", help="The full name of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def create(
     username: str, email: str, full_name: str | None, password_stdin: bool, as_json: bool

@@ -17,7 +17,7 @@ from eventapi.bootstrap.paths import checkpoint_path, commit_index_path
 from eventapi.bootstrap.start_check import check_log_is_there
 from eventapi.bootstrap.storage import open_stored_lines
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import join_readings, read_vault
 from eventapi.cli.verdict import verdict
@@ -59,7 +59,7 @@ _CHUNK_BYTES = 1 << 20
     help="A log that must begin with the checked one, byte for byte.",
 )
 @click.option("--seals", is_flag=True, help="Also open every seal with the keys of the vault.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 @click.pass_context
 def verify_log(
@@ -74,8 +74,8 @@ def verify_log(
 ) -> None:
     """Check the log, or the one at PATH, line by line; nothing is changed.
 
-    The log must also continue the checkpoint beside it, or the one that --checkpoint names. Every
-    finding is printed with its position and byte offset, and the exit code is then 1.
+    The log must also continue the checkpoint beside it, or the one that --checkpoint names. Damage
+    is printed with its position and byte offset, and the exit code is then 1.
     """
     settings = loaded().settings
     if checkpoint is None and key is not None:
@@ -83,7 +83,7 @@ def verify_log(
     log = settings.log_path if path is None else path
     # A path such as "." has no name that the name of a checkpoint could begin with.
     if checkpoint is None and log.name and (beside := checkpoint_path(log)).exists():
-        # Read before the mark, because only published events are signed.
+        # Loaded before the mark is read, so that every event that it covers is published by then.
         checkpoint = str(beside)
     head = None if checkpoint is None else load_tree_head(checkpoint, key)
     with _open_log_file(settings) if path is None else nullcontext(path) as file:
