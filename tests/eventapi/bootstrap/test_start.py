@@ -34,13 +34,13 @@ async def test_waiting_for_a_dead_database_is_logged(
     url = f"postgresql://ev:hunter2@127.0.0.1:{closed_port}/log"
     with pytest.raises(ConfigurationError, match="cannot be used"):
         await Database.open(url, patience=2)
-    first, second, *_ = [record for record in caplog.records if record.name == "events.io.startup"]
+    first, second, *_ = [record for record in caplog.records if record.name == "events.startup"]
     assert first.levelno == second.levelno == logging.WARNING
-    error = first.getMessage()
-    assert error.startswith(
+    line = first.getMessage()
+    assert line.startswith(
         f"waiting for the database postgresql://ev:***@127.0.0.1:{closed_port}/log, up to 1 s more: "
     )
-    assert "Nothing was lost" in error
+    assert "Nothing was lost" in line
     assert "hunter2" not in caplog.text
 
 
@@ -51,7 +51,7 @@ async def test_waiting_for_a_silent_database_is_logged(
     await starting.report_slow_start(
         asyncio.sleep(0.2), lambda waited: starting.logger.warning("%.1f", waited), 0.05
     )
-    assert [record.name for record in caplog.records] == ["events.io.startup"]
+    assert [record.name for record in caplog.records] == ["events.startup"]
 
 
 async def test_a_short_wait_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
