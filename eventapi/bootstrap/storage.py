@@ -168,7 +168,7 @@ async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
         async with async_closing(JsonlReader(settings.log_path)) as file:
             yield file
         return
-    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import
 
     mark = commit_index_path(settings.log_path)
     async with (
@@ -182,7 +182,7 @@ async def has_log(settings: Settings) -> bool:
     """Whether the log of the settings exists; raises the errors of `open_log`."""
     if not settings.is_database:
         return settings.log_path.exists()
-    from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
+    from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
     async with async_closing(await Database.open(settings.log or "", begin=False)) as database:
         return await database.has_log()
@@ -212,7 +212,7 @@ async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
         async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
         return
-    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import, not always needed
+    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
 
     async with _open_connection(settings) as database:
         yield SqlVault(database)
@@ -241,7 +241,7 @@ async def open_database(
     Changes of the vault under the lock of the log are committed with it. Raises the errors of
     `open_log`.
     """
-    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import
     from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
 
     async with (
@@ -259,7 +259,7 @@ async def _open_connection(
 
     With ``writable``, tables that an earlier version did not have are created.
     """
-    from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
+    from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
     database = await Database.open(settings.log or "", patience, begin=False)
     async with async_closing(database):
@@ -278,7 +278,7 @@ async def open_stored_lines(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
     """Read the head row and the stored lines of a database, in spite of gaps."""
-    from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import
 
     async with _open_connection(settings) as database:
         yield await stored(database)
@@ -298,7 +298,7 @@ def checkpoints_of(
 
 
 def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStore:
-    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import
     from events.transparency.signing.sql import SqlSigning  # noqa: PLC0415 - as above
 
     assert isinstance(log, SqlLog)  # noqa: S101 - for the type checker

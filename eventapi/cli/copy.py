@@ -69,8 +69,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def copy_log(places: tuple[str, ...], vault: Path | None, as_json: bool) -> None:
     """Copy the log to the file or directory TO, and verify the copy.
 
-    The command works beside a running server. If TO has a part of the log already, only the new events are written. The checkpoint is stored
-    beside the copy.
+    The command works beside a running server. If TO has a part of the log already, only the new
+    events are written. The checkpoint is stored beside the copy.
 
     Personal values are lost without the keys. --vault copies them, too. Store FILE in another place
     than the log, because both together give access to all personal data. The keys of erased users

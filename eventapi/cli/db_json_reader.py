@@ -332,7 +332,8 @@ def _quote(value: object) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = repr(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[: _MAX_QUOTED_CHARACTERS - 1]}…"
+    is_short = len(text) <= _MAX_QUOTED_CHARACTERS
+    return text if is_short else f"{text[: _MAX_QUOTED_CHARACTERS - 1]}…"
 
 
 def _member_place(place: str, key: str) -> str:

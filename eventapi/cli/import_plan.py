@@ -33,7 +33,8 @@ class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
 class Plan(msgspec.Struct, frozen=True):
     """The commands of an import, and the faults that must be accepted first.
 
-    ``faults`` include those of the file. ``is_repeated`` is true if every user of the file is in the log already.
+    ``faults`` include those of the file. ``is_repeated`` is true if every user of the file is in
+    the log already.
     """
 
     commands: Sequence[Command]

@@ -76,9 +76,10 @@ class ImportResult(msgspec.Struct, frozen=True):
 def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
     """Import FILE, a db.json of the service that this server replaces.
 
-    All of it is imported, or nothing. Texts are imported unchanged. If a value cannot be imported unchanged, it is listed with its
-    place, and nothing is imported; --mend changes such values by the rules of docs/importing.md and
-    lists each change. Items keep their numbers unless these are in use.
+    All of it is imported, or nothing. Texts are imported unchanged. If a value cannot be imported
+    unchanged, it is listed with its place, and nothing is imported; --mend changes such values by
+    the rules of docs/importing.md and lists each change. Items keep their numbers unless these are
+    in use.
     """
     settings = loaded().settings
     try:

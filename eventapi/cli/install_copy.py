@@ -1,7 +1,8 @@
 """Install a proven copy of a log, with its keys, in the place of a missing log.
 
-The functions below `install_copy` are its steps, in order. Nothing but a temporary file is written before
-every check has passed. The log gets its name last, so that a crash leaves no log with missing keys.
+The functions below `install_copy` are its steps, in order. Nothing but a temporary file is written
+before every check has passed. The log gets its name last, so that a crash leaves no log with
+missing keys.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ async def install_copy(
 ) -> None:
     """Install the copy at ``source`` if it continues ``head``.
 
-    ``head`` is the tree head of ``note``, and ``keys`` a copy of the vault. Raises `NegativeResult`, and then changes nothing.
+    ``head`` is the tree head of ``note``, and ``keys`` a copy of the vault. Raises
+    `NegativeResult`, and then changes nothing.
     """
     path = settings.log_path
     with _temporary_beside(path) as temporary:

@@ -71,7 +71,8 @@ async def open_runs(
 async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
     """Fold the state from zero: to a position, to a time, or to the end of the log.
 
-    A time has the form of a record. Raises `NegativeResult` for a position that does not exist, and the errors of `replay`.
+    A time has the form of a record. Raises `NegativeResult` for a position that does not exist, and
+    the errors of `replay`.
     """
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None

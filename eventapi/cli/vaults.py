@@ -43,7 +43,8 @@ async def read_vault_file(path: Path | None) -> VaultContents:
 async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
     """Merge a copy into the contents of the vault at ``own``, and write nothing.
 
-    `store_contents` writes the result. Every erasure is retained, and no destroyed key is restored: see `merged`.
+    `store_contents` writes the result. Every erasure is retained, and no destroyed key is restored:
+    see `merged`.
     """
     return merged(await read_vault_file(own), await read_vault_file(copy))
 

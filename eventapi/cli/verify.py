@@ -156,7 +156,7 @@ def load_checkpoint(checkpoint: str) -> Note:
     """Load a checkpoint from a file or a URL; raises `Failure`."""
     try:
         if checkpoint.startswith(("http://", "https://")):
-            with urlopen(checkpoint, timeout=_DOWNLOAD_SECONDS) as answer:  # noqa: S310 - an operator gave it
+            with urlopen(checkpoint, timeout=_DOWNLOAD_SECONDS) as answer:  # noqa: S310
                 content = answer.read(_MAX_CHECKPOINT_BYTES).decode()
         else:
             with Path(checkpoint).open("rb") as file:

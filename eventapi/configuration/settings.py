@@ -201,8 +201,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
         describe(
-            "Lowest level of the lines that the server logs. Above `info` there is no access log; `debug` "
-            "adds the path of requests to unknown routes.",
+            "Lowest level of the lines that the server logs. Above `info` there is no access log; "
+            "`debug` adds the path of requests to unknown routes.",
             example="warning",
         ),
     ] = "info"
@@ -213,8 +213,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     log_file: Annotated[
         str | None,
         describe(
-            "File for these lines, in addition to stderr. It is rotated at 64 MiB, and 8 old files are "
-            "kept.",
+            "File for these lines, in addition to stderr. It is rotated at 64 MiB, and 8 old files "
+            "are kept.",
             values="a path",
             default="none; only stderr",
             example="/var/log/eventapi/server.log",
@@ -236,8 +236,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     snapshot_every: Annotated[
         Count,
         describe(
-            "Number of new events after which a snapshot is taken, which makes the next start faster. "
-            "0 takes none.",
+            "Number of new events after which a snapshot is taken, which makes the next start "
+            "faster. 0 takes none.",
             unit="events",
             example="500000",
         ),
@@ -245,8 +245,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     user_quota_bytes: Annotated[
         Count,
         describe(
-            "Size of the log that the items of one user may use; beyond it writes are refused with 409. "
-            "0 is no limit.",
+            "Size of the log that the items of one user may use; beyond it writes are refused with "
+            "409. 0 is no limit.",
             unit="bytes",
             example="100000000",
         ),
@@ -270,7 +270,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     v1_sunset: Annotated[
         str | None,
         describe(
-            "Date on which version 1 will end; its responses announce it, but the server does not end it.",
+            "Date on which version 1 will end; its responses announce it, but the server does not "
+            "end it.",
             values=TIME_RULE,
             check=time_fault,
             default="no end",
