@@ -190,7 +190,7 @@ def test_an_old_python_is_reported(checkout: Checkout) -> None:
 def test_a_missing_python_is_reported(checkout: Checkout) -> None:
     done, calls = checkout.make("PYTHON=python3.99")
     assert done.returncode == 2
-    assert "python3.99 is not there" in done.stderr
+    assert "python3.99 is missing" in done.stderr
     assert calls == []
 
 

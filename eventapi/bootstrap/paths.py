@@ -9,32 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventapi.configuration.settings import Settings
+from events.log.file.paths import commit_index_path, lock_path
 
-COMMIT_INDEX_SUFFIX = ".mark"
-LOCK_SUFFIX = ".lock"
 SIGNING_KEY_SUFFIX = ".key"
 CHECKPOINT_SUFFIX = ".checkpoint"
 SIGNED_HEAD_SUFFIX = ".signed"
 COSIGNED_SUFFIX = ".cosigned"
 
-SUFFIXES = (
-    COMMIT_INDEX_SUFFIX,
-    LOCK_SUFFIX,
-    SIGNING_KEY_SUFFIX,
-    CHECKPOINT_SUFFIX,
-    SIGNED_HEAD_SUFFIX,
-    COSIGNED_SUFFIX,
-)
-
 
 def paths_beside(log: Path) -> Sequence[Path]:
     """Every file beside a log whose name begins with that of the log."""
-    return [_beside(log, suffix) for suffix in SUFFIXES]
-
-
-def commit_index_path(log: Path) -> Path:
-    """The commit index of a log (the mark)."""
-    return _beside(log, COMMIT_INDEX_SUFFIX)
+    signing = (SIGNING_KEY_SUFFIX, CHECKPOINT_SUFFIX, SIGNED_HEAD_SUFFIX, COSIGNED_SUFFIX)
+    return [commit_index_path(log), lock_path(log), *(_beside(log, suffix) for suffix in signing)]
 
 
 def signing_key_path(log: Path) -> Path:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from eventapi.bootstrap.paths import (
     checkpoint_path,
-    commit_index_path,
     paths_beside,
     signed_head_path,
     signing_key_path,
@@ -25,7 +24,7 @@ from eventapi.bootstrap.paths import (
 from eventapi.configuration.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
 from events.io.files import wrong_kind_message
-from events.log.file.paths import commit_index_path, lock_path
+from events.log.file.paths import commit_index_path
 from events.messages.errors import (
     DATABASE_LOG_LOST,
     LOG_LOST,
@@ -76,7 +75,7 @@ def _check_regular_files(settings: Settings) -> None:
     """
     vault = [] if settings.is_database else [vault_path(settings)]
     for file in (*paths_beside(settings.log_path), *vault):
-        if message := not_a_file(file):
+        if message := wrong_kind_message(file):
             raise ConfigurationError(message)
 
 

@@ -25,7 +25,6 @@ import msgspec
 from eventapi.bootstrap.paths import (
     checkpoint_path,
     clock_path,
-    commit_index_path,
     replay_progress_path,
     snapshots_path,
     vault_path,
@@ -278,10 +277,10 @@ async def open_stored_lines(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
     """Read the head row and the stored lines of a database, in spite of gaps."""
-    from events.log.sql.rows import stored  # noqa: PLC0415 - slow to import
+    from events.log.sql.rows import read_unchecked  # noqa: PLC0415 - slow to import
 
     async with _open_connection(settings) as database:
-        yield await stored(database)
+        yield await read_unchecked(database)
 
 
 def checkpoints_of(

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 
 import click
 
-from eventapi.bootstrap.paths import commit_index_path, vault_path
+from eventapi.bootstrap.paths import vault_path
 from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
@@ -49,9 +49,9 @@ def export_log(form: Format, output: Path) -> None:
 
 
 def _check_output(output: Path, settings: Settings) -> None:
-    log = settings.log_path
-    own = (log, commit_index_path(log), vault_path(settings))
-    if output.resolve() in {path.resolve() for path in own}:
+    log = settings.log_path.resolve()
+    own = {log, commit_index_path(log), vault_path(settings).resolve()}
+    if output.resolve() in own:
         raise Misuse(f"{output} is a file of the server")
 
 

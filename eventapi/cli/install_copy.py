@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from eventapi.bootstrap.paths import checkpoint_path, commit_index_path, vault_path
+from eventapi.bootstrap.paths import checkpoint_path, vault_path
 from eventapi.bootstrap.storage import open_vault
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.output import progress_bar
@@ -29,6 +29,7 @@ from events.io.files import (
     write_durably,
 )
 from events.log.file.commit_index import CommitIndex, read_commit_point
+from events.log.file.paths import commit_index_path
 from events.log.port import Head
 from events.messages.commands import COPY_NOT_PROVEN, COPY_TOO_OLD
 from events.transparency.signed_note import Note, TreeHead
@@ -111,8 +112,9 @@ def _check_has_acknowledged_events(path: Path, copied: Path, report: Report) -> 
     published = read_commit_point(mark)
     with copied.open("rb") as file:
         file.seek(max(published.offset - _TAIL_BYTES, 0))
-        end = b',"hash":"%b"}\n' % published.head.hash.hex().encode()
-        is_part = published.head.position == 0 or file.read(_TAIL_BYTES).endswith(end)
+        tail = file.read(_TAIL_BYTES)
+    ends_there = tail.endswith(b"\n") and published.head.matches(tail[:-1])
+    is_part = published.head.position == 0 or ends_there
     if not is_part:
         message = COPY_TOO_OLD.fill(
             acknowledged=published.head.position, events=report.lines, mark=mark

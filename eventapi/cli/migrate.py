@@ -69,7 +69,7 @@ async def migrate(source: Settings, target: Settings) -> MigrationResult:
         own = join_readings(before, await read_vault(source))
         async with copied.exclusive(LOCK_SECONDS) as appender:
             # Checked before any key is written: the database may belong to another log.
-            await common(log, appender.head, upto)
+            await resume_point(log, appender.head, upto)
             check_all_have_keys(own, users)
             # A key must be durable before the first line that is sealed with it.
             counted = await copy_keys(vault, own, users)

@@ -44,9 +44,9 @@ async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
     """Merge a copy into the contents of the vault at ``own``, and write nothing.
 
     `store_contents` writes the result. Every erasure is retained, and no destroyed key is restored:
-    see `merged`.
+    see `merge`.
     """
-    return merged(await read_vault_file(own), await read_vault_file(copy))
+    return merge(await read_vault_file(own), await read_vault_file(copy))
 
 
 async def store_contents(vault: Vault, contents: VaultContents) -> None:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import click
 import msgspec
 
-from eventapi.bootstrap.paths import checkpoint_path, commit_index_path
+from eventapi.bootstrap.paths import checkpoint_path
 from eventapi.bootstrap.start_check import check_log_is_there
 from eventapi.bootstrap.storage import open_stored_lines
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult

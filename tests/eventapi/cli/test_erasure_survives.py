@@ -198,7 +198,7 @@ def test_control_a_merge_that_ignores_tombstones_brings_the_name_back(
     def ignorant(own: VaultContents, copy: VaultContents) -> VaultContents:
         return VaultContents({**own.keys, **copy.keys})
 
-    monkeypatch.setattr(vaults, "merged", ignorant)
+    monkeypatch.setattr(vaults, "merge", ignorant)
     new = machine_with_mondays_keys(data, tmp_path)
     restore(new, tmp_path, "monday", "tuesday")
     assert usernames(new) == ["ann", "ben"]

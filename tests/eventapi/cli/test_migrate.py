@@ -22,7 +22,7 @@ from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import Happened, profile, registered, state_of
 from eventapi.testing.sample_log import erased_users, write
 from eventapi.testing.strategies import sound_histories
-from events.database.connection import EVENTS, HEAD
+from events.database.tables import EVENTS, HEAD
 from events.errors import LogUnavailable
 from events.log.copy import copy
 from events.log.port import EventLog

@@ -278,7 +278,6 @@ def test_keys_are_restored_under_the_lock_of_the_log(
     data: Path, monday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the command could restore a key while a server destroys it."""
-    merge = merged
     merges = []
 
     def merging(own: VaultContents, copy: VaultContents) -> VaultContents:
@@ -287,6 +286,6 @@ def test_keys_are_restored_under_the_lock_of_the_log(
         merges.append(copy)
         return merge(own, copy)
 
-    monkeypatch.setattr(vaults, "merged", merging)
+    monkeypatch.setattr(vaults, "merge", merging)
     restore(data, "--vault", str(tmp_path / "keys"))
     assert len(merges) == 1
