@@ -10,7 +10,7 @@ from benchmarks.machine import progress
 from benchmarks.process import HOST, Server, free_port, serving
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
-from tests.servers.service import AbsentError, Service
+from tests.servers.service import NotInstalledError, Service
 
 Database = PostgreSQL | MariaDB
 
@@ -159,6 +159,6 @@ def start_services(
     for make in dict.fromkeys(makes):
         try:
             up[make] = stack.enter_context(make())
-        except (AbsentError, RuntimeError, TimeoutError) as error:
+        except (NotInstalledError, RuntimeError, TimeoutError) as error:
             progress(f"left out: {error}")
     return up

@@ -1,10 +1,10 @@
 """The command ``eventapi``, and ``python -m eventapi``.
 
-Until the program runs, Ctrl-C ends the process as the system does it, because an exception in the
-middle of an import would be printed as a traceback.
+Until the program runs, SIGINT has the system's default action: Python would raise
+`KeyboardInterrupt` in the middle of an import and print a traceback.
 """
 
-import _signal  # type: ignore[import-not-found]  # `signal` itself takes a moment to import
+import _signal  # type: ignore[import-not-found]  # `signal` is slower to import
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)

@@ -1,10 +1,12 @@
-"""What `make test` leaves to `make test-all`, the Hypothesis profiles, and real servers of others.
+"""Shared set-up: the marker `long`, Hypothesis profiles, real database servers.
 
-A test is marked `long` by its folder, by a fixture, by `root`, or where it stands. HYPOTHESIS_PROFILE
-chooses a profile: quick (`make test`), default, ci, long.
+`make test` skips tests marked `long`; `make test-all` runs them. The marker follows from a test's
+folder, from its fixtures, from the marker `root`, or is set in the test itself.
 
-Databases start when a first test asks, once for each process that runs tests, and are shared by
-its tests: whoever stops one starts it again.
+HYPOTHESIS_PROFILE selects a profile: quick (`make test`), default, ci, long.
+
+A database server starts when the first test requests its fixture. All tests of a pytest process
+share it, so a test that stops the server must start it again.
 """
 
 from __future__ import annotations
@@ -22,21 +24,21 @@ from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
 from tests.servers.valkey import Valkey
 
-# A shell has its background jobs ignore Ctrl-C, and their children inherit that.
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TESTS = Path(__file__).parent
 
-# Every test in these folders starts real servers, kills them, or searches a large space.
+# Tests in these folders start or kill real servers, or search a large space.
 _LONG_FOLDERS = ("deployment", "end_to_end", "fault_injection", "security", "servers")
 
-# As a fixture or a parameter: servers that only a package of Debian has.
+# Names of fixtures or parameters for servers that only Debian packages provide.
 _DEBIAN_SERVERS = {"mariadb"}
 
 _INSTALLING = ("apt-get install", "make servers", "pip install")
 
-# Nothing that measures time: a test passes on a busy machine too.
+# No time limits, so that tests also pass on a busy machine.
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50
 )
@@ -48,19 +50,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Tests that are coroutines run on asyncio, as the server does."""
+    """Run coroutine tests on asyncio, as the server does."""
     return "asyncio"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import nothing of the long folders for `make test`, because that takes seconds."""
+    """Skip importing the long folders for `make test`, because that takes seconds."""
     is_long = collection_path.parent == _TESTS and collection_path.name in _LONG_FOLDERS
     return True if is_long and config.getoption("markexpr") == "not long" else None
 
 
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marker.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long or needs more than git, make and Python."""
+    """Mark tests `long` that are slow or need more than git, make and Python."""
     for item in items:
         needs_root = item.get_closest_marker("root") is not None
         if needs_root and os.geteuid() != 0:
@@ -74,7 +76,7 @@ def _is_long(item: pytest.Item) -> bool:
         return True
     callspec = getattr(item, "callspec", None)
     parameters = callspec.params if callspec is not None else {}
-    if parameters.get("workers") in (2, "2"):  # The same test with one worker is not long.
+    if parameters.get("workers") in (2, "2"):  # With one worker, the same test is fast.
         return True
     used = [*getattr(item, "fixturenames", ()), *parameters.values()]
     return any(server in used for server in _DEBIAN_SERVERS)
@@ -84,7 +86,7 @@ def _is_long(item: pytest.Item) -> bool:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI, where all is installed, a test fails that would be skipped for what is absent."""
+    """In CI, fail a test that was skipped because a program is not installed."""
     report = yield
     absent = report.skipped and any(how in str(report.longrepr) for how in _INSTALLING)
     if absent and os.environ.get("CI") == "true":
@@ -93,22 +95,28 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory that does not exist yet; servers write their output beside it."""
+    return tmp_path / "data"
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    """A PostgreSQL, where a test makes a database of its own."""
+    """A PostgreSQL server, shared; a test creates its own database with `new_database`."""
     with serving(PostgreSQL()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDB]:
-    """A MariaDB, where a test makes a database of its own."""
+    """A MariaDB server, shared; a test creates its own database with `new_database`."""
     with serving(MariaDB()) as server:
         yield server
 
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    """A Valkey of the test's own."""
+    """A Valkey server for this test alone."""
     with serving(Valkey()) as server:
         yield server

@@ -1,11 +1,11 @@
-"""The table of ``docs/settings.md``, made from the settings: ``python -m tests.settings_document``."""
+"""Generate the table of ``docs/settings.md``: ``python -m tests.settings_document``."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from eventapi.configuration.settings import described
+from eventapi.configuration.settings import setting_descriptions
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "settings.md"
 HEADER = "| setting | meaning | unit | values | default | example |\n| --- | --- | --- | --- | --- | --- |\n"
@@ -24,13 +24,13 @@ def table() -> str:
             one.default,
             one.example if " " in one.example else f"`{one.example}`",
         )
-        for one in described().values()
+        for one in setting_descriptions().values()
     ]
     return HEADER + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def with_table(text: str) -> str:
-    """The document with the table as it has to be."""
+    """Replace the table of the document with the generated one."""
     return _TABLE.sub(lambda _: table(), text, count=1)
 
 

@@ -1,4 +1,4 @@
-"""``docs/settings.md`` has a row for each setting, with all that an operator needs to set it."""
+"""``docs/settings.md`` has a complete row for each setting."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 import pytest
 
 from eventapi.configuration.load import load
-from eventapi.configuration.settings import described
+from eventapi.configuration.settings import setting_descriptions
 from tests.settings_document import DOCUMENT, with_table
 
 
-def test_the_table_is_that_of_the_settings() -> None:
-    """Else: ``python -m tests.settings_document``."""
+def test_the_table_matches_the_settings() -> None:
+    """If this fails, run ``python -m tests.settings_document``."""
     text = DOCUMENT.read_text()
     assert text == with_table(text)
     rows = re.findall(r"^\| `EVENTAPI_(\w+)` \|", text, re.MULTILINE)
-    assert rows == list(described())
+    assert rows == list(setting_descriptions())
 
 
-@pytest.mark.parametrize("name", described())
+@pytest.mark.parametrize("name", setting_descriptions())
 def test_every_setting_is_described(name: str) -> None:
-    setting = described()[name]
+    setting = setting_descriptions()[name]
     for cell in (setting.meaning, setting.values, setting.default, setting.example):
         assert cell
         assert "|" not in cell
@@ -30,9 +30,9 @@ def test_every_setting_is_described(name: str) -> None:
     assert setting.meaning.endswith(".")
 
 
-@pytest.mark.parametrize("name", described())
+@pytest.mark.parametrize("name", setting_descriptions())
 def test_every_example_is_accepted(name: str) -> None:
-    example = described()[name].example
+    example = setting_descriptions()[name].example
     if name == "SECRET_KEY":
         example = "0123456789abcdef" * 2
     more = {"EVENTAPI_CORS_ORIGINS": "https://app.example"} if name == "CORS_CREDENTIALS" else {}
@@ -40,7 +40,7 @@ def test_every_example_is_accepted(name: str) -> None:
     assert getattr(found.settings, name.lower()) != getattr(load({}).settings, name.lower())
 
 
-def test_every_setting_that_a_document_names_exists() -> None:
+def test_every_setting_named_in_a_document_exists() -> None:
     documents = [*DOCUMENT.parent.glob("**/*.md"), *DOCUMENT.parent.parent.glob("*.md")]
     named = {
         name
@@ -48,4 +48,4 @@ def test_every_setting_that_a_document_names_exists() -> None:
         for name in re.findall(r"\bEVENTAPI_([A-Z0-9_]+)\b", document.read_text())
     }
     # A variable of the tests, and one that Kubernetes sets.
-    assert named - described().keys() == {"TESTS_THROUGH", "SERVICE_HOST"}
+    assert named - setting_descriptions().keys() == {"TESTS_THROUGH", "SERVICE_HOST"}

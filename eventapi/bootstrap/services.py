@@ -111,7 +111,7 @@ async def open_services(
             journal,
             passwords,
             tokens,
-            parts.environment,
+            parts.runtime,
             Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
             _health(settings, journal, log, counts, signing, metering),
             journal.history,

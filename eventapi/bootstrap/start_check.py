@@ -1,8 +1,8 @@
-"""Whether a log may be begun: not where there is evidence that there was one.
+"""Refuse to create a log if files show that an earlier one was lost.
 
-A log that is begun beside the keys, the checkpoint or the snapshots of a lost one would hide the
-loss: it would be served as an empty one, and its first events would take the numbers of others. So
-`check_start` runs before anything is created, and what it refuses leaves every file as it was.
+A new log beside the keys, the checkpoint or the snapshots of a lost one would hide the loss: the
+server would start empty, and new events would reuse the positions of lost ones. Therefore
+`check_start` runs before anything is created, and a refusal changes no file.
 """
 
 from __future__ import annotations
@@ -13,10 +13,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from eventapi.bootstrap.paths import (
+    checkpoint_path,
+    paths_beside,
+    signed_head_path,
+    signing_key_path,
+    snapshots_path,
+    vault_path,
+)
 from eventapi.configuration.settings import Settings
 from events.errors import ConfigurationError, DamagedLog, VaultUnavailable
 from events.io.files import wrong_kind_message
-from events.log.file.paths import commit_index_path, lock_path
+from events.log.file.paths import commit_index_path
 from events.messages.errors import (
     DATABASE_LOG_LOST,
     LOG_LOST,
@@ -30,19 +38,11 @@ from events.messages.errors import (
 )
 from events.messages.message import Message
 
-KEY, CHECKPOINT, SIGNED = ".key", ".checkpoint", ".signed"
-"""What lies beside a log and signs for it; the names go on from that of the log."""
-
-_SIGNING_SUFFIXES = (KEY, CHECKPOINT, SIGNED, ".cosigned")
-
 
 def check_directories(settings: Settings) -> None:
-    """Refuse a data directory, or a directory of the log, that is none.
-
-    Raises `ConfigurationError`.
-    """
+    """Check the directories of data and log; raises `ConfigurationError`."""
     if not settings.log_path.name:
-        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is no name of a file")
+        raise ConfigurationError(f"EVENTAPI_LOG: {settings.log!r} is not the name of a file")
     places = {settings.data_path: "data directory"}
     places.setdefault(settings.log_path.parent, "directory of the log")
     for path, name in places.items():
@@ -51,7 +51,7 @@ def check_directories(settings: Settings) -> None:
 
 
 def _directory_fault(path: Path) -> str:
-    """Why a path is no directory and cannot become one; empty where it is or can be made."""
+    """Why a path cannot be used as a directory; empty if it can be."""
     try:
         if path.is_dir():
             return ""
@@ -61,38 +61,38 @@ def _directory_fault(path: Path) -> str:
             return "is not a directory"
         above = next(one for one in path.absolute().parents if os.path.lexists(one))
         if not above.is_dir():
-            return f"cannot be made, because {above} is not a directory"
+            return f"cannot be created, because {above} is not a directory"
     except OSError as error:
         return f"cannot be used: {error.strerror}"
     return ""
 
 
-def _check_files(settings: Settings) -> None:
-    """Refuse a directory, pipe or device where a file beside the log belongs.
+def _check_regular_files(settings: Settings) -> None:
+    """Refuse a directory, pipe or device in the place of a file beside the log.
 
-    A container engine makes a directory where the file of a bind mount is missing. Raises
+    A container engine creates a directory if the file of a bind mount is missing. Raises
     `ConfigurationError`.
     """
-    path = settings.log_path
-    signing = [path.with_name(path.name + suffix) for suffix in _SIGNING_SUFFIXES]
-    vault = [] if settings.is_database else [path.with_name("vault.sqlite")]
-    for file in (commit_index_path(path), lock_path(path), *signing, *vault):
+    vault = [] if settings.is_database else [vault_path(settings)]
+    for file in (*paths_beside(settings.log_path), *vault):
         if message := wrong_kind_message(file):
             raise ConfigurationError(message)
 
 
 def check_log_is_there(settings: Settings) -> None:
-    """Refuse to go on without a log; raises `ConfigurationError`."""
+    """Check that the log exists; raises `ConfigurationError`."""
     check_directories(settings)
-    _check_files(settings)
+    _check_regular_files(settings)
     path = settings.log_path
     if not settings.is_database and not path.exists():
         found = [] if path.is_symlink() else list(_evidence(settings))
-        raise ConfigurationError(_lost(path, found) if found else no_log(settings))
+        raise ConfigurationError(
+            _lost_log_message(path, found) if found else no_log_message(settings)
+        )
 
 
-def no_log(settings: Settings) -> Message:
-    """What is said where there is no log, and what to do then."""
+def no_log_message(settings: Settings) -> Message:
+    """The message for a missing log that shows no sign of a loss."""
     if not settings.is_database and settings.log_path.is_symlink():
         return NO_LOG_BEHIND_LINK.fill(path=settings.log_path)
     return NO_LOG.fill(
@@ -101,39 +101,39 @@ def no_log(settings: Settings) -> Message:
 
 
 def check_start(settings: Settings, *, begin: bool, needs_vault: bool = True) -> None:
-    """Refuse a start beside files that are lost; nothing is created or changed.
+    """Check that no file of the log was lost; nothing is created or changed.
 
-    Without ``begin`` there must be a log. A copy of a log has no vault beside it. Raises
-    `ConfigurationError` and `VaultUnavailable`.
+    Without ``begin`` the log must exist. ``needs_vault`` is false for a copy of a log, which has no
+    vault beside it. Raises `ConfigurationError` and `VaultUnavailable`.
     """
     check_directories(settings)
-    _check_files(settings)
+    _check_regular_files(settings)
     path = settings.log_path
     if path.is_symlink() and not path.exists():
-        raise ConfigurationError(no_log(settings))
+        raise ConfigurationError(no_log_message(settings))
     if path.exists() and not path.is_file():
         raise ConfigurationError(NOT_A_REGULAR_FILE.fill(path=path))
-    if settings.is_database or not _is_lost(path):
+    if settings.is_database or not _is_log_lost(path):
         if needs_vault:
             _check_vault(settings)
         return
     found = list(_evidence(settings))
-    if found and _is_lost(path):  # Another process may have begun it meanwhile.
-        raise ConfigurationError(_lost(path, found))
+    if found and _is_log_lost(path):  # Another process may have just created it.
+        raise ConfigurationError(_lost_log_message(path, found))
     if not begin and not path.exists():
-        raise ConfigurationError(no_log(settings))
+        raise ConfigurationError(no_log_message(settings))
 
 
 def check_database_start(settings: Settings) -> None:
-    """Refuse to begin a log in a database that has none, as `check_start` does for a file."""
-    if found := list(_signs(settings.log_path)):
+    """Refuse to create a log in an empty database if files show that it had one."""
+    if found := list(_traces_beside(settings.log_path)):
         message = DATABASE_LOG_LOST.fill(
             place=settings.log_name, found=", ".join(found), directory=settings.data_path
         )
         raise ConfigurationError(message)
 
 
-def _lost(path: Path, found: Sequence[str]) -> Message:
+def _lost_log_message(path: Path, found: Sequence[str]) -> Message:
     state, first = "there is no log at", ""
     if path.exists():
         state, first = "there is nothing in the log", f"rm {path}, then "
@@ -143,16 +143,16 @@ def _lost(path: Path, found: Sequence[str]) -> Message:
 
 
 def may_begin_vault(settings: Settings) -> bool:
-    """Whether the log has no events, so that a vault may still be missing."""
+    """Whether the log has no events, so that the vault may be missing."""
     try:
         return settings.log_path.stat().st_size == 0
     except FileNotFoundError:
         return True
 
 
-def acknowledged(path: Path) -> int:
-    """How many events of a log the mark beside it calls acknowledged; 0 without a mark."""
-    # Seldom needed, and the parent of several workers keeps what it imports.
+def acknowledged_events(path: Path) -> int:
+    """The number of acknowledged events according to the mark; 0 without a mark."""
+    # Rarely needed, and the parent of several workers would keep the module in memory.
     from events.log.file.commit_index import read_commit_point  # noqa: PLC0415
 
     with suppress(FileNotFoundError):
@@ -160,13 +160,12 @@ def acknowledged(path: Path) -> int:
     return 0
 
 
-def _is_lost(path: Path) -> bool:
-    """Whether there is no log, or less than nothing was published in it."""
+def _is_log_lost(path: Path) -> bool:
+    """Whether the log is missing, or empty although its mark is missing or has events."""
     try:
         if path.stat().st_size:
             return False
-        mark = commit_index_path(path)
-        return not mark.exists() or acknowledged(path) > 0
+        return not commit_index_path(path).exists() or acknowledged_events(path) > 0
     except FileNotFoundError:
         return True
     except DamagedLog:
@@ -174,40 +173,39 @@ def _is_lost(path: Path) -> bool:
 
 
 def _check_vault(settings: Settings) -> None:
-    """A log with events needs the vault that has its keys."""
-    vault = settings.log_path.parent / "vault.sqlite"
+    """Check that a log with events has its vault; raises `VaultUnavailable`."""
+    vault = vault_path(settings)
     if settings.is_database or may_begin_vault(settings) or vault.exists():
         return
     raise VaultUnavailable(VAULT_MISSING.fill(path=vault))
 
 
 def _evidence(settings: Settings) -> Iterator[str]:
-    """The files that a log leaves behind, each with what it tells of it."""
+    """Describe the files that a lost log left behind."""
     path = settings.log_path
-    yield from _signs(path)
-    yield from _keys_in(path.with_name("vault.sqlite"))
-    names = [file.stem for file in (path.parent / "snapshots").glob("*.snapshot")]
+    yield from _traces_beside(path)
+    yield from _vault_traces(vault_path(settings))
+    names = [file.stem for file in snapshots_path(settings).glob("*.snapshot")]
     if positions := [int(name) for name in names if name.isdecimal()]:
         yield f"snapshots (the newest of {max(positions):,} events)"
 
 
-def _signs(path: Path) -> Iterator[str]:
-    """Of these files the ones that bear the name of the log."""
-    mark = commit_index_path(path).name
+def _traces_beside(path: Path) -> Iterator[str]:
+    """Describe those whose names begin with that of the log."""
+    mark, key = commit_index_path(path), signing_key_path(path)
     try:
-        if events := acknowledged(path):
-            yield f"{mark} ({events:,} events were acknowledged)"
+        if events := acknowledged_events(path):
+            yield f"{mark.name} ({events:,} events were acknowledged)"
     except DamagedLog:
-        yield f"{mark} (damaged)"
-    if path.with_name(path.name + KEY).exists():
-        yield path.name + KEY
-    for suffix in (CHECKPOINT, SIGNED):
-        kept = path.with_name(path.name + suffix)
-        if kept.exists():
-            yield f"{kept.name}{_size_of(kept)}"
+        yield f"{mark.name} (damaged)"
+    if key.exists():
+        yield key.name
+    for signed in (checkpoint_path(path), signed_head_path(path)):
+        if signed.exists():
+            yield f"{signed.name}{_checkpoint_size(signed)}"
 
 
-def _size_of(checkpoint: Path) -> str:
+def _checkpoint_size(checkpoint: Path) -> str:
     from events.transparency.signed_note import Note, TreeHead  # noqa: PLC0415 - as above
 
     with suppress(OSError, ValueError):
@@ -216,8 +214,8 @@ def _size_of(checkpoint: Path) -> str:
     return ""
 
 
-def _keys_in(vault: Path) -> Iterator[str]:
-    """That a vault has, or had, keys; a file that is no vault is evidence of one as well."""
+def _vault_traces(vault: Path) -> Iterator[str]:
+    """Describe a vault that has keys, or a file in its place that is not a vault."""
     if not vault.exists() or not vault.stat().st_size:
         return
     try:

@@ -1,6 +1,7 @@
-"""Which log, vault and snapshots the settings mean: the wiring of everything but HTTP.
+"""Open the log, vault, snapshots and journal that the settings name.
 
-Commands that read stand on this alone, and so start without a web framework.
+`open_*` are context managers, and `*_of` are constructors. Reading commands need only this module,
+so that they start without the web framework.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from eventapi.bootstrap.paths import (
+    checkpoint_path,
+    clock_path,
+    snapshots_path,
+    vault_path,
+)
 from eventapi.bootstrap.start_check import (
     check_database_start,
     check_directories,
     check_log_is_there,
     check_start,
     may_begin_vault,
-    no_log,
+    no_log_message,
 )
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import Runtime
@@ -58,11 +64,11 @@ SYSTEM = Runtime(
     random_bytes=secrets.token_bytes,
     uptime=SystemUptime(),
 )
-"""The real clock and the real randomness."""
+"""The system's clock and source of randomness."""
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be plugged in; what is left out is made from the settings.
+    """Parts that replace those of the settings, for example in tests.
 
     Snapshots belong to a log, so those of the settings are not used with another log.
     """
@@ -71,28 +77,28 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     vault: Vault | None = None
     snapshots: Snapshots | None = None
     passwords: Passwords | None = None
-    environment: Runtime = SYSTEM
+    runtime: Runtime = SYSTEM
 
 
 NO_OVERRIDES = Overrides()
 
-MAX_LAG_SECONDS = 2.0
-"""How long an instance may take to hear what another one appended to their database."""
+MAX_REPLICA_LAG_SECONDS = 2.0
+"""How old the view that one instance has of another one's events in a database may be."""
 
 
 class Closable(Protocol):
-    """A log or a vault, at its end."""
+    """A log or a vault, which must be closed."""
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Release its files and connections."""
 
 
 C = TypeVar("C", bound=Closable)
 
 
 @asynccontextmanager
-async def closing(part: C) -> AsyncIterator[C]:
-    """A part, closed at the end."""
+async def async_closing(part: C) -> AsyncIterator[C]:
+    """As `contextlib.closing`, for a coroutine function ``close``."""
     try:
         yield part
     finally:
@@ -101,7 +107,7 @@ async def closing(part: C) -> AsyncIterator[C]:
 
 @asynccontextmanager
 async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[EventLog]:
-    """The log that the settings name, to be written to; only with ``begin`` one may be made.
+    """Open the log for writing; a missing one is created only with ``begin``.
 
     Raises `ConfigurationError`, `LogUnavailable` and `DamagedLog`.
     """
@@ -110,76 +116,80 @@ async def open_log(settings: Settings, *, begin: bool = False) -> AsyncIterator[
             yield log
         return
     check_directories(settings)
-    async with closing(JsonlLog(settings.log_path, begin=begin)) as file:
+    async with async_closing(JsonlLog(settings.log_path, begin=begin)) as file:
         yield file
 
 
 @asynccontextmanager
 async def open_log_for_reading(settings: Settings) -> AsyncIterator[EventLog]:
-    """The log that the settings name, only to be read: nothing is created or changed.
+    """Open the log read-only: nothing is created or changed.
 
-    Raises as `open_log`, and `ConfigurationError` where there is no log.
+    Raises the errors of `open_log`, and `ConfigurationError` if there is no log.
     """
     check_log_is_there(settings)
     if not settings.is_database:
-        async with closing(JsonlReader(settings.log_path)) as file:
+        async with async_closing(JsonlReader(settings.log_path)) as file:
             yield file
         return
-    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import
 
     mark = commit_index_path(settings.log_path)
     async with (
-        open_database_for_reading(settings) as database,
-        closing(await SqlLog.open(database, mark, writable=False)) as log,
+        _open_connection(settings) as database,
+        async_closing(await SqlLog.open(database, mark, writable=False)) as log,
     ):
         yield log
 
 
 async def has_log(settings: Settings) -> bool:
-    """Whether the settings name a log that exists; raises as `open_log`."""
+    """Whether the log of the settings exists; raises the errors of `open_log`."""
     if not settings.is_database:
         return settings.log_path.exists()
-    from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
+    from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
-    async with closing(await Database.open(settings.log or "", begin=False)) as database:
+    async with async_closing(await Database.open(settings.log or "", begin=False)) as database:
         return await database.has_log()
-
-
-def vault_path(settings: Settings) -> Path:
-    """The file of the vault, beside a log that is a file."""
-    return settings.log_path.parent / "vault.sqlite"
 
 
 @asynccontextmanager
 async def open_vault(settings: Settings, *, begin: bool = True) -> AsyncIterator[Vault]:
-    """The vault of the log, with ``begin`` made where there is none; raises as `open_log`."""
+    """Open the vault of the log; a missing one is created with ``begin``.
+
+    Raises the errors of `open_log`.
+    """
     if settings.is_database:
         async with open_database(settings, begin=begin) as (_, vault):
             yield vault
         return
-    async with closing(SqliteVault(vault_path(settings), begin=begin)) as file:
+    async with async_closing(SqliteVault(vault_path(settings), begin=begin)) as file:
         yield file
 
 
 @asynccontextmanager
 async def open_vault_for_reading(settings: Settings) -> AsyncIterator[Vault]:
-    """The vault of the log, only to be read: nothing is created or changed; raises as above."""
+    """Open the vault of the log read-only: nothing is created or changed.
+
+    Raises the errors of `open_log`.
+    """
     if not settings.is_database:
-        async with closing(SqliteVault(vault_path(settings), writable=False)) as file:
+        async with async_closing(SqliteVault(vault_path(settings), writable=False)) as file:
             yield file
         return
-    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import, not always needed
+    from events.vault.sql import SqlVault  # noqa: PLC0415 - slow to import
 
-    async with open_database_for_reading(settings) as database:
+    async with _open_connection(settings) as database:
         yield SqlVault(database)
 
 
 @asynccontextmanager
 async def open_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog, Vault]]:
-    """A log that exists and its vault, which is made where there is none; raises as `open_log`."""
+    """Open an existing log and its vault, which is created if it is missing.
+
+    Raises the errors of `open_log`.
+    """
     if settings.is_database:
-        async with open_database(settings) as parts:
-            yield parts
+        async with open_database(settings) as log_and_vault:
+            yield log_and_vault
         return
     async with open_log(settings) as log, open_vault(settings) as vault:
         yield log, vault
@@ -189,35 +199,36 @@ async def open_log_and_vault(settings: Settings) -> AsyncIterator[tuple[EventLog
 async def open_database(
     settings: Settings, patience: float = 0, *, begin: bool = False
 ) -> AsyncIterator[tuple[SqlLog, Vault]]:
-    """Log and vault of one database, which is waited for so many seconds.
+    """Open the log and vault of one database; wait up to ``patience`` seconds for it.
 
-    What is put into the vault while the log is locked is committed with it. Raises as `open_log`.
+    Changes of the vault under the lock of the log are committed with it. Raises the errors of
+    `open_log`.
     """
-    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import
     from events.vault.sql import SqlVault  # noqa: PLC0415 - as above
 
     async with (
-        open_database_for_reading(settings, patience, begin=begin, writable=True) as database,
-        closing(await SqlLog.open(database, commit_index_path(settings.log_path))) as log,
+        _open_connection(settings, patience, begin=begin, writable=True) as database,
+        async_closing(await SqlLog.open(database, commit_index_path(settings.log_path))) as log,
     ):
         yield log, SqlVault(database)
 
 
 @asynccontextmanager
-async def open_database_for_reading(
+async def _open_connection(
     settings: Settings, patience: float = 0, *, begin: bool = False, writable: bool = False
 ) -> AsyncIterator[Database]:
-    """The database of a log; with ``begin`` an empty log is made where there is none.
+    """Open the database of a log; a missing log is created only with ``begin``.
 
-    With ``writable`` the tables are made that an earlier version did not have.
+    With ``writable``, tables that an earlier version did not have are created.
     """
-    from events.database.connection import Database  # noqa: PLC0415 - slow to import, and not always needed
+    from events.database.connection import Database  # noqa: PLC0415 - slow to import
 
     database = await Database.open(settings.log or "", patience, begin=False)
-    async with closing(database):
+    async with async_closing(database):
         if not await database.has_log():
             if not begin:
-                raise ConfigurationError(no_log(settings))
+                raise ConfigurationError(no_log_message(settings))
             check_database_start(settings)
             writable = True
         if writable:
@@ -226,44 +237,31 @@ async def open_database_for_reading(
 
 
 @asynccontextmanager
-async def open_rows(
+async def open_stored_lines(
     settings: Settings,
 ) -> AsyncIterator[tuple[Head, AsyncIterator[list[bytes]]]]:
-    """Where a log in a database says that it ends, and whatever lines there are up to there."""
+    """Read the head row and the stored lines of a database, in spite of gaps."""
     from events.log.sql.rows import read_unchecked  # noqa: PLC0415 - slow to import
 
-    async with open_database_for_reading(settings) as database:
+    async with _open_connection(settings) as database:
         yield await read_unchecked(database)
 
 
-def clock_path(settings: Settings) -> Path:
-    """The file of what the clock of this machine is measured by."""
-    return settings.data_path / "clock"
-
-
-def signing_key_path(path: Path) -> Path:
-    """The key of a log, which signs its checkpoints."""
-    return path.with_name(f"{path.name}.key")
-
-
-def checkpoint_path(path: Path) -> Path:
-    """The newest checkpoint of a log that is known beside it."""
-    return path.with_name(f"{path.name}.checkpoint")
-
-
 def checkpoints_of(
-    settings: Settings, log: EventLog, parts: Overrides = NO_OVERRIDES
+    settings: Settings, log: EventLog, overrides: Overrides = NO_OVERRIDES
 ) -> Checkpoints:
-    """The checkpoints of a log; for a log that is plugged in they are kept in memory."""
-    if parts.log is not None:
+    """The checkpoints of a log; those of a log from ``overrides`` are kept in memory."""
+    if overrides.log is not None:
         return Checkpoints(Tree(log), MemorySigning())
     if settings.is_database:
-        return Checkpoints(Tree(log), _signing_in_database(settings, log), MAX_LAG_SECONDS)
+        return Checkpoints(
+            Tree(log), _signing_store_in_database(settings, log), MAX_REPLICA_LAG_SECONDS
+        )
     return Checkpoints(Tree(log), FileSigning(settings.log_path))
 
 
-def _signing_in_database(settings: Settings, log: EventLog) -> SigningStore:
-    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import, and not always needed
+def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStore:
+    from events.log.sql.log import SqlLog  # noqa: PLC0415 - slow to import
     from events.transparency.signing.sql import SqlSigning  # noqa: PLC0415 - as above
 
     assert isinstance(log, SqlLog)  # noqa: S101 - for the type checker
@@ -272,54 +270,54 @@ def _signing_in_database(settings: Settings, log: EventLog) -> SigningStore:
 
 def snapshots_of(settings: Settings) -> Snapshots:
     """The snapshots beside the log."""
-    return Snapshots(settings.log_path.parent / "snapshots")
+    return Snapshots(snapshots_path(settings))
 
 
-Bar = Callable[[int], AbstractContextManager[Progress]]
-"""Makes what is told the position reached, of so many."""
+OpenProgress = Callable[[int], AbstractContextManager[Progress]]
+"""Opens a progress display for a number of events; it is called with the position reached."""
 
 
 @contextmanager
 def no_progress(_: int) -> Iterator[Progress]:
-    """Shows nothing."""
+    """A progress display that shows nothing."""
     yield lambda _: None
 
 
 @asynccontextmanager
 async def open_journal(
     settings: Settings,
-    parts: Overrides = NO_OVERRIDES,
+    overrides: Overrides = NO_OVERRIDES,
     *,
-    bar: Bar = no_progress,
+    bar: OpenProgress = no_progress,
     on_fence: Callable[[], None] = lambda: None,
     watch: Instrumentation = NO_INSTRUMENTATION,
     patience: float = 0,
     begin: bool = False,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
-    """A started journal and its log, closed at the end.
+    """Open and start a journal; yields it with its log, and closes both.
 
-    Only with ``begin`` a log may be made where there is none. ``bar`` shows how far the start is,
-    ``on_fence`` is called when nothing may be written before a restart, ``watch`` is told how
-    writing goes, and ``patience`` is how many seconds a database may take to be there. Raises
-    `ConfigurationError`, `LogError` and `VaultUnavailable`.
+    A missing log is created only with ``begin``. ``bar`` displays the progress of the replay,
+    ``on_fence`` is called when writes stop until a restart, ``watch`` measures writes, and
+    ``patience`` is how many seconds to wait for a database. Raises `ConfigurationError`, `LogError`
+    and `VaultUnavailable`.
     """
-    if parts.log is None and parts.vault is None:
+    if overrides.log is None and overrides.vault is None:
         check_start(settings, begin=begin)
     async with AsyncExitStack() as stack:
-        log, vault = await _entered(stack, settings, parts, patience, begin)
-        snapshots = parts.snapshots
-        if parts.log is None:
+        log, vault = await _enter_log_and_vault(stack, settings, overrides, patience, begin)
+        snapshots = overrides.snapshots
+        if overrides.log is None:
             snapshots = snapshots or snapshots_of(settings)
-        environment = parts.environment
+        runtime = overrides.runtime
         clock = LogClock(
-            environment.now,
-            environment.uptime,
-            clock_path(settings) if parts.log is None else None,
+            runtime.now,
+            runtime.uptime,
+            clock_path(settings) if overrides.log is None else None,
         )
         journal = Journal(
             log,
             vault,
-            environment,
+            runtime,
             on_fence=on_fence,
             snapshots=snapshots,
             watch=watch,
@@ -331,17 +329,19 @@ async def open_journal(
         yield journal, log
 
 
-async def _entered(
-    stack: AsyncExitStack, settings: Settings, parts: Overrides, patience: float, begin: bool
+async def _enter_log_and_vault(
+    stack: AsyncExitStack, settings: Settings, overrides: Overrides, patience: float, begin: bool
 ) -> tuple[EventLog, Vault]:
-    """Log and vault, those that are plugged in before those of the settings."""
-    if parts.log is None and parts.vault is None and settings.is_database:
+    """Open log and vault: those of ``overrides``, else those of the settings."""
+    if overrides.log is None and overrides.vault is None and settings.is_database:
         return await stack.enter_async_context(open_database(settings, patience, begin=begin))
     log = await stack.enter_async_context(
-        open_log(settings, begin=begin) if parts.log is None else closing(parts.log)
+        open_log(settings, begin=begin) if overrides.log is None else async_closing(overrides.log)
     )
-    begin_vault = parts.log is not None or may_begin_vault(settings)
+    begin_vault = overrides.log is not None or may_begin_vault(settings)
     vault = await stack.enter_async_context(
-        open_vault(settings, begin=begin_vault) if parts.vault is None else closing(parts.vault)
+        open_vault(settings, begin=begin_vault)
+        if overrides.vault is None
+        else async_closing(overrides.vault)
     )
     return log, vault

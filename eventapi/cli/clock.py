@@ -1,4 +1,4 @@
-"""The operator's word that the clock of this machine is right: ``eventapi serve --accept-clock``."""
+"""``eventapi serve --accept-clock``: accept the clock of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from eventapi.bootstrap.storage import clock_path, open_database, open_log
+from eventapi.bootstrap.paths import clock_path
+from eventapi.bootstrap.storage import open_database, open_log
 from eventapi.configuration.settings import Settings
 from eventapi.journal.clock import Reference, SystemUptime, boot_id, system_now, write_reference
 from eventapi.values.times import seconds_of
@@ -18,9 +19,10 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 async def accept_clock(settings: Settings, patience: float) -> str:
-    """Make the clock as it is now the reference; what that means, in words.
+    """Store the current clock as the reference; return a sentence about the result.
 
-    Where the log is ahead of it, so much is accepted. Raises as `open_log`, and `OSError`.
+    If the last event is later than the clock, that difference is accepted, too. Raises the errors
+    of `open_log`, and `OSError`.
     """
     async with AsyncExitStack() as stack:
         if settings.is_database:

@@ -1,26 +1,26 @@
-"""``eventapi config``: every setting, its meaning, its value, and where that came from."""
+"""``eventapi config``: every setting with its value, origin and meaning."""
 
 from __future__ import annotations
 
 import click
 
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, print_table
 from eventapi.configuration.setting import PREFIX
-from eventapi.configuration.settings import described
+from eventapi.configuration.settings import setting_descriptions
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def config(as_json: bool) -> None:
-    """Show every setting, its value, where that came from, and its meaning; secrets are masked."""
+    """Show every setting with its value, origin and meaning; secrets are masked."""
     rows = [
-        (variable, value, origin, described()[variable.removeprefix(PREFIX)])
-        for variable, value, origin in loaded().shown()
+        (variable, value, origin, setting_descriptions()[variable.removeprefix(PREFIX)])
+        for variable, value, origin in loaded().masked_rows()
     ]
     if as_json:
-        told = {
+        values = {
             variable: {
                 "value": value,
                 "origin": origin,
@@ -31,7 +31,7 @@ def config(as_json: bool) -> None:
             }
             for variable, value, origin, setting in rows
         }
-        print_json(told)
+        print_json(values)
     else:
         print_table(
             ["setting", "value", "origin", "meaning"],

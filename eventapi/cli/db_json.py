@@ -1,4 +1,4 @@
-"""The data file of the service that this server replaces: its shape, and the export.
+"""db.json, the data file of the replaced service: its shape, and the export.
 
 ::
 
@@ -20,17 +20,17 @@ from projections.state import State
 from projections.tables.users import User
 
 MAX_ID: Final = 2**52
-"""The highest item number that is kept.
+"""The highest item number that an import keeps.
 
-Every JSON reader has exact integers up to 2**53 - 1. The upper half is left for new items.
+JSON readers have exact integers up to 2**53 - 1; the upper half is reserved for new items.
 """
 
 
 class OldUser(msgspec.Struct, frozen=True):
-    """A user of the file; ``name`` is the key, with the characters replaced that cannot be kept.
+    """A user of the file; ``name`` is the key with unsupported characters replaced.
 
     ``created_at`` is in a record's form, or ``None`` for the time of the import. An empty ``email``
-    or ``password_hash`` means that there is none.
+    or ``password_hash`` means that the user has none.
     """
 
     place: str
@@ -44,7 +44,10 @@ class OldUser(msgspec.Struct, frozen=True):
 
 
 class OldItem(msgspec.Struct, frozen=True):
-    """An item of the file; ``owner`` is the key of a user, ``id`` is ``None`` for a new number."""
+    """An item of the file; ``owner`` is the key of a user.
+
+    ``id`` is ``None`` if the item needs a new number.
+    """
 
     owner: str
     id: int | None
@@ -54,10 +57,10 @@ class OldItem(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something in the file that cannot be kept as it is.
+    """A value in the file that cannot be imported unchanged.
 
-    ``place`` is such as ``items.ann[3].title``. ``remedy`` says what ``--mend`` does, and is
-    ``None`` where only a corrected file helps.
+    ``place`` is a path such as ``items.ann[3].title``. ``remedy`` describes the change that
+    ``--mend`` makes; it is ``None`` if only a corrected file helps.
     """
 
     place: str
@@ -66,14 +69,14 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Something about the file that an operator should know, and that stops no import."""
+    """A remark about the file for the operator; it does not prevent the import."""
 
     place: str
     detail: str
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """Everything in a file, in its order, with the remedies of ``faults`` already applied."""
+    """The users and items of a file; the remedies of ``faults`` are applied."""
 
     users: Sequence[OldUser]
     items: Sequence[OldItem]
@@ -82,7 +85,7 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The file cannot be imported; ``is_repeated`` if it seems to have been imported before."""
+    """The file cannot be imported; ``is_repeated`` if it seems to be imported already."""
 
     def __init__(
         self, faults: Sequence[Fault], notes: Sequence[Note] = (), *, is_repeated: bool = False
@@ -94,7 +97,7 @@ class Refused(Exception):
 
 
 def write(state: State) -> bytes:
-    """All users and items of a state as such a file."""
+    """Encode all users and items of a state as such a file."""
     living = [user for user in state.users.by_id.values() if user.status != "erased"]
     document = {
         "users": {user.username: _old_user(user) for user in living},

@@ -1,4 +1,4 @@
-"""How a command ends when it does not end well: a message on stderr and an exit code."""
+"""Errors of commands: a message on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -15,44 +15,47 @@ MISUSE: Final = 2
 COULD_NOT_RUN: Final = 3
 INTERRUPTED: Final = 128 + 2
 CLOSED_PIPE: Final = 128 + 13
-"""The last two as a shell reports a death by SIGINT and by SIGPIPE."""
+"""The last two are the codes that a shell reports for SIGINT and SIGPIPE."""
 
 
 class Failure(click.ClickException):
-    """The command could not run; ``advice`` goes with a text alone."""
+    """The command could not run.
+
+    ``advice`` supplies severity and next step if the reason is only a text.
+    """
 
     exit_code = COULD_NOT_RUN
     advice: ClassVar[Message] = commands.COULD_NOT_RUN
 
     def __init__(self, reason: str | Message) -> None:
-        self.told = reason if isinstance(reason, Message) else self.advice.about(reason)
-        super().__init__(self.told.text)
+        self.full_message = reason if isinstance(reason, Message) else self.advice.about(reason)
+        super().__init__(self.full_message.text)
 
     def show(self, file: object = None) -> None:
-        """Print the message on stderr: a line for what is wrong, how bad it is, what is next."""
-        click.echo(f"eventapi: {self.told.lines}", err=True)
+        """Print problem, severity and next step on stderr, a line each."""
+        click.echo(f"eventapi: {self.full_message.lines}", err=True)
 
 
 class Misuse(Failure):
-    """What was asked for makes no sense: a setting or an option is wrong."""
+    """The command was called wrongly: a setting or an option is bad."""
 
     exit_code = MISUSE
     advice = commands.MISUSE
 
     def show(self, file: object = None) -> None:
         """Print the message on stderr as one line."""
-        click.echo(f"eventapi: {self.told}", err=True)
+        click.echo(f"eventapi: {self.full_message}", err=True)
 
 
 class NegativeResult(Failure):
-    """The command ran, and the answer is no."""
+    """The command ran, and its result is negative, such as damage in a log."""
 
     exit_code = ANSWER_IS_NO
     advice = commands.ANSWER_IS_NO
 
 
 class StartFailure(Failure):
-    """The server could not start, for a reason that a worker reported in one line."""
+    """The server could not start; a worker reported the reason in one line."""
 
     def show(self, file: object = None) -> None:
         if " Next: " in self.message:

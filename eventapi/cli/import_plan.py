@@ -1,4 +1,4 @@
-"""Plan an import: unique names, addresses and numbers, and the commands that write it."""
+"""Plan an import: choose unique names and addresses, and build the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from eventapi.cli.db_json import Contents, Fault, OldUser
-from eventapi.cli.db_json_reader import KEPT_NAME
+from eventapi.cli.db_json_reader import KEPT_NAME_CHARACTERS
 from eventapi.commands.command import Command
 from eventapi.commands.items import ImportItem
 from eventapi.commands.users import DisableUser, RegisterUser
@@ -18,12 +18,12 @@ from events.vocabulary.users import Profile
 from projections.state import State
 from projections.tables.users import casefold_key
 
-_LAST: Final = "~"
-"""Sorts behind every time."""
+_AFTER_ALL_TIMES: Final = "~"
+"""Sorts after every time."""
 
 
 class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
-    """A user who has to log in under another name."""
+    """A user who gets a new name for the login."""
 
     place: str
     old: str
@@ -31,9 +31,10 @@ class Renamed(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What an import writes if ``faults`` are accepted; they include those of the file.
+    """The commands of an import, and the faults that must be accepted first.
 
-    ``is_repeated`` if every user of the file is in the log already.
+    ``faults`` include those of the file. ``is_repeated`` is true if every user of the file is in
+    the log already.
     """
 
     commands: Sequence[Command]
@@ -43,9 +44,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(contents: Contents, state: State, actor: str) -> Plan:
-    """Plan the import of a file into a state; the same file and state give the same plan."""
+    """Plan the import of a file into a state; the plan is deterministic."""
     faults = list(contents.faults)
-    users = sorted(contents.users, key=lambda user: user.created_at or _LAST)
+    users = sorted(contents.users, key=lambda user: user.created_at or _AFTER_ALL_TIMES)
     names = _unique_names(users, state, faults)
     emails = _unique_emails(users, state, faults)
     renamed = [
@@ -53,23 +54,29 @@ def plan(contents: Contents, state: State, actor: str) -> Plan:
         for user in contents.users
         if names[user.key] != user.key
     ]
-    commands = [*_users(contents, names, emails, actor), *_items(contents, names, actor)]
-    is_repeated = bool(users) and all(_is_in(state, user) for user in users)
+    commands = [
+        *_user_commands(contents, names, emails, actor),
+        *_item_commands(contents, names, actor),
+    ]
+    is_repeated = bool(users) and all(_is_in_log(state, user) for user in users)
     return Plan(commands, faults, renamed, is_repeated)
 
 
-def _is_in(state: State, user: OldUser) -> bool:
+def _is_in_log(state: State, user: OldUser) -> bool:
     found = state.users.find_by_username(user.name)
     return found is not None and user.created_at in {None, found.created_at}
 
 
 def _printable_key(user: OldUser) -> str:
-    """The key, with half a surrogate pair as the file has it: no report in UTF-8 can carry it."""
+    """The key with lone surrogates escaped, because UTF-8 cannot encode them."""
     return user.key.encode(errors="backslashreplace").decode()
 
 
 def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -> Mapping[str, str]:
-    """The username for each key: of those that differ only by case, the first user keeps it."""
+    """A unique username for each key; the first user with a name keeps it.
+
+    Letter case makes no difference.
+    """
     reserved = {casefold_key(user.name) for user in users}
     holders: dict[str, str] = {}
     numbers: defaultdict[str, int] = defaultdict(lambda: 2)
@@ -79,11 +86,13 @@ def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -
         is_taken = state.users.find_by_username(name) is not None
         if is_taken or key in holders:
             while is_taken or key in holders or key in reserved:
-                name = f"{user.name[:KEPT_NAME]}-{numbers[casefold_key(user.name)]}"
+                name = f"{user.name[:KEPT_NAME_CHARACTERS]}-{numbers[casefold_key(user.name)]}"
                 numbers[casefold_key(user.name)] += 1
                 is_taken, key = state.users.find_by_username(name) is not None, casefold_key(name)
             holder = holders.get(casefold_key(user.name))
-            faults.append(Fault(f"{user.place}.username", _holder(holder), f"becomes {name!r}"))
+            faults.append(
+                Fault(f"{user.place}.username", _holder_detail(holder), f"becomes {name!r}")
+            )
         holders[key] = user.place
         names[user.key] = name
     return names
@@ -92,27 +101,27 @@ def _unique_names(users: Iterable[OldUser], state: State, faults: list[Fault]) -
 def _unique_emails(
     users: Iterable[OldUser], state: State, faults: list[Fault]
 ) -> Mapping[str, str]:
-    """The address for each key: of users that share one, the first user keeps it."""
+    """An email address for each key; of users that share one, the first user keeps it."""
     holders: dict[str, str] = {}
     emails = {}
     for user in users:
         email, key = user.email, casefold_key(user.email)
         if email and (key in holders or state.users.find_by_email(email) is not None):
             remedy = "is left empty; the account has no address"
-            faults.append(Fault(f"{user.place}.email", _holder(holders.get(key)), remedy))
+            faults.append(Fault(f"{user.place}.email", _holder_detail(holders.get(key)), remedy))
             email = ""
         holders.setdefault(key, user.place)
         emails[user.key] = email
     return emails
 
 
-def _holder(place: str | None) -> str:
+def _holder_detail(place: str | None) -> str:
     if place is None:
-        return "is taken by an account that exists already"
-    return f"is that of {place}, too; letter case makes no difference"
+        return "is already used by an account in the log"
+    return f"is the same as that of {place}; letter case is ignored"
 
 
-def _users(
+def _user_commands(
     contents: Contents, names: Mapping[str, str], emails: Mapping[str, str], actor: str
 ) -> Iterable[Command]:
     for user in contents.users:
@@ -123,11 +132,12 @@ def _users(
             yield DisableUser(name, actor)
 
 
-def _items(contents: Contents, names: Mapping[str, str], actor: str) -> Iterable[Command]:
-    """By number, and of one number the oldest item first: it keeps the number."""
+def _item_commands(contents: Contents, names: Mapping[str, str], actor: str) -> Iterable[Command]:
+    """Commands for the items by number; the oldest item with a number keeps it."""
     highest = max((item.id or 0 for item in contents.items), default=0)
     ordered = sorted(
-        contents.items, key=lambda item: (item.id or highest + 1, item.created_at or _LAST)
+        contents.items,
+        key=lambda item: (item.id or highest + 1, item.created_at or _AFTER_ALL_TIMES),
     )
     for item in ordered:
         yield ImportItem(

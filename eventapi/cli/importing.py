@@ -1,4 +1,4 @@
-"""``eventapi log import``: the data of the service that this server replaces, all or nothing."""
+"""``eventapi log import``: import db.json of the replaced service, all or nothing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from eventapi.cli.db_json_reader import read
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.import_plan import Plan, Renamed, plan
 from eventapi.cli.opening import (
-    check_data,
+    check_data_directory,
     opened_log,
     opened_vault,
     operator,
     state_at,
     writing_journal,
 )
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
 from eventapi.commands.items import ImportItem
 from eventapi.configuration.settings import Settings
@@ -37,20 +37,20 @@ from events.vocabulary.items import ItemCreated
 from events.vocabulary.users import UserDisabled, UserRegistered
 from projections.state import State
 
-_ATTEMPTS: Final = 3
-"""How often an import is planned: others may take a name between the plan and the write."""
+_PLAN_ATTEMPTS: Final = 3
+"""How often an import is planned: another user may take a name before the write."""
 
 
 class Renumbered(msgspec.Struct, frozen=True, rename={"old": "from", "new": "to"}):
-    """An item whose number was not free, or that had none."""
+    """An item that had no number, or one that was in use."""
 
     owner: str
     old: int | None
     new: int
 
 
-class Imported(msgspec.Struct, frozen=True):
-    """What an import wrote, or would write; an empty file and a dry run have no positions."""
+class ImportResult(msgspec.Struct, frozen=True):
+    """The report of an import; an empty file and a dry run have no positions."""
 
     users: int
     disabled: int
@@ -65,20 +65,27 @@ class Imported(msgspec.Struct, frozen=True):
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--mend", is_flag=True, help="Import what can be kept, by documented rules.")
-@click.option("--dry-run", is_flag=True, help="Report what would happen; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--mend",
+    is_flag=True,
+    help="Change values that cannot be imported, by the rules of docs/importing.md.",
+)
+@click.option("--dry-run", is_flag=True, help="Report the result of the import, but write nothing.")
+@json_option
 @settings_options
 def import_file(file: Any, mend: bool, dry_run: bool, as_json: bool) -> None:
-    """Import FILE, the db.json of the service that this server replaces, all or nothing.
+    """Import FILE, a db.json of the service that this server replaces.
 
-    Texts are taken as they are. What cannot be kept is listed with its place, and nothing is
-    imported; with --mend it is resolved by the rules of docs/importing.md, and reported. Item
-    numbers are kept where they are free.
+    All of it is imported, or nothing. Texts are imported unchanged. If a value cannot be imported
+    unchanged, it is listed with its place, and nothing is imported; --mend changes such values by
+    the rules of docs/importing.md and lists each change. Items keep their numbers unless these are
+    in use.
     """
     settings = loaded().settings
     try:
-        imported = asyncio.run(_import(settings, read(file.read()), mend=mend, dry_run=dry_run))
+        imported = asyncio.run(
+            _import_contents(settings, read(file.read()), mend=mend, dry_run=dry_run)
+        )
     except Refused as refused:
         _report_faults(refused, as_json)
         can_mend = all(fault.remedy for fault in refused.faults)
@@ -96,7 +103,7 @@ def _report_faults(refused: Refused, as_json: bool) -> None:
     if as_json:
         print_json({"imported": False, "flaws": refused.faults, "notes": refused.notes})
         return
-    for line in _notes(refused.notes):
+    for line in _note_lines(refused.notes):
         click.echo(line, err=True)
     for fault in refused.faults:
         place = f"{fault.place}: " if fault.place else ""
@@ -104,7 +111,7 @@ def _report_faults(refused: Refused, as_json: bool) -> None:
         click.echo(printable(f"{place}{fault.detail}{remedy}"), err=True)
 
 
-def _report(imported: Imported, dry_run: bool) -> None:
+def _report(imported: ImportResult, dry_run: bool) -> None:
     start = "dry run, nothing is written: would import" if dry_run else "imported"
     users, items = _count(imported.users, "user"), _count(imported.items, "item")
     click.echo(f"{start} {users} ({imported.disabled:,} disabled) and {items}")
@@ -116,7 +123,7 @@ def _report(imported: Imported, dry_run: bool) -> None:
         old = "an item" if item.old is None else f"item {item.old}"
         reason = "it had no number" if item.old is None else "the number was in use"
         click.echo(printable(f"{old} of {item.owner} is now item {item.new}: {reason}"))
-    for line in _notes(imported.notes):
+    for line in _note_lines(imported.notes):
         click.echo(line)
 
 
@@ -124,8 +131,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _notes(notes: Sequence[Note]) -> list[str]:
-    """Notes as lines; those that say the same of many places share one."""
+def _note_lines(notes: Sequence[Note]) -> list[str]:
+    """Notes as lines; equal notes about several places share one line."""
     places: dict[tuple[str, str], list[str]] = {}
     for note in notes:
         member = note.place.rpartition(".")[2]
@@ -137,43 +144,47 @@ def _notes(notes: Sequence[Note]) -> list[str]:
     return lines
 
 
-async def _import(settings: Settings, contents: Contents, *, mend: bool, dry_run: bool) -> Imported:
-    check_data(settings)
+async def _import_contents(
+    settings: Settings, contents: Contents, *, mend: bool, dry_run: bool
+) -> ImportResult:
+    check_data_directory(settings)
     check_start(settings, begin=True)
     is_new = not await has_log(settings)
     if is_new or dry_run:
-        # Refused before the log begins, so that nothing is created.
-        state = State.empty() if is_new else await _present_state(settings)
-        planned = _accepted(contents, state, mend)
+        # Check for faults before the log is created, so that a refusal creates nothing.
+        state = State.empty() if is_new else await _current_state(settings)
+        planned = _plan_or_refuse(contents, state, mend)
         if dry_run:
-            return _summary(contents, planned, _decided(planned, state), dry_run=True)
+            return _summary(
+                contents, planned, _decide_without_writing(planned, state), dry_run=True
+            )
     async with writing_journal(settings, begin=True) as journal:
-        for attempt in range(1, _ATTEMPTS + 1):
-            planned = _accepted(contents, await journal.state(), mend)
+        for attempt in range(1, _PLAN_ATTEMPTS + 1):
+            planned = _plan_or_refuse(contents, await journal.state(), mend)
             try:
                 outcomes = await journal.execute_all(planned.commands)
                 break
             except (UsernameTaken, EmailTaken):
-                if attempt == _ATTEMPTS:
+                if attempt == _PLAN_ATTEMPTS:
                     raise
     return _summary(contents, planned, outcomes)
 
 
-async def _present_state(settings: Settings) -> State:
+async def _current_state(settings: Settings) -> State:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         return await state_at(log, vault)
 
 
-def _accepted(contents: Contents, state: State, mend: bool) -> Plan:
-    """The plan of an import; raises `Refused` for faults that are not to be mended."""
+def _plan_or_refuse(contents: Contents, state: State, mend: bool) -> Plan:
+    """Plan the import; raises `Refused` if it has faults and ``mend`` is false."""
     planned = plan(contents, state, operator())
     if planned.faults and not mend:
         raise Refused(planned.faults, contents.notes, is_repeated=planned.is_repeated)
     return planned
 
 
-def _decided(planned: Plan, state: State) -> Sequence[CommandResult]:
-    """Decide everything as the journal would, and write nothing."""
+def _decide_without_writing(planned: Plan, state: State) -> Sequence[CommandResult]:
+    """Decide the commands as the journal would, but write nothing."""
     if not planned.commands:
         return []
     batch = Batch(state, Keyring(), SYSTEM)
@@ -186,10 +197,10 @@ def _decided(planned: Plan, state: State) -> Sequence[CommandResult]:
 
 def _summary(
     contents: Contents, planned: Plan, outcomes: Sequence[CommandResult], *, dry_run: bool = False
-) -> Imported:
+) -> ImportResult:
     events = Counter(type(outcome.record.event) for outcome in outcomes)
     positions = [] if dry_run else [outcome.record.position for outcome in outcomes]
-    return Imported(
+    return ImportResult(
         events[UserRegistered],
         events[UserDisabled],
         events[ItemCreated],

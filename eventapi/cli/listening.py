@@ -1,4 +1,4 @@
-"""The socket that a server listens on: a TCP port, or a Unix socket with a path."""
+"""Sockets to listen on: a TCP port, or a Unix socket with a path."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from eventapi.cli.failures import Failure
 from events.messages.commands import CANNOT_LISTEN
 
 _UDS_UMASK: Final = 0o117
-"""For mode 0660: the owner and the group may connect, such as a web server that is in the group."""
+"""For mode 0660: the owner and the group may connect, for example a web server in the group."""
 
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - to be recognised
-"""What a browser on this machine opens instead."""
+_BROWSER_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only compared
+"""The host that a browser on this machine opens instead."""
 
 
 class Listening:
-    """A bound socket that does not listen yet, because a start may still fail.
+    """A bound socket that does not listen yet, because the start may still fail.
 
-    ``address`` is where clients find it, and ``page`` what a browser on this machine can open;
-    a Unix socket has none. `release` leaves nothing of it, at the end.
+    ``address`` is the address for clients, and ``page`` a URL for a browser on this machine, which
+    a Unix socket does not have. `release` closes the socket and removes its path.
     """
 
     def __init__(self, bound: socket.socket, host: str, path: Path | None, scheme: str) -> None:
@@ -35,8 +35,8 @@ class Listening:
             self.address = f"unix:{path}"
         else:
             port = bound.getsockname()[1]
-            self.address = f"{scheme}://{_shown(host)}:{port}"
-            self.page = f"{scheme}://{_ANY.get(host, _shown(host))}:{port}"
+            self.address = f"{scheme}://{_url_host(host)}:{port}"
+            self.page = f"{scheme}://{_BROWSER_HOSTS.get(host, _url_host(host))}:{port}"
 
     def listen(self, backlog: int) -> None:
         """Let clients connect before a process accepts; raises `Failure`."""
@@ -46,11 +46,11 @@ class Listening:
             raise self.failure(error) from None
 
     def failure(self, error: Exception) -> Failure:
-        """That it cannot listen."""
+        """The error to raise if the server cannot listen."""
         return _cannot_listen(self.address.partition("://")[2] or self.address, error)
 
     def release(self) -> None:
-        """Close it, and remove the path of a Unix socket, unless another server has taken that."""
+        """Close the socket; remove its path unless another server replaced it."""
         self.socket.close()
         if self._path is not None and self._identity == _identity(self._path):
             with suppress(OSError):
@@ -58,20 +58,20 @@ class Listening:
 
 
 def bind(host: str, port: int, scheme: str, inherited: socket.socket | None = None) -> Listening:
-    """Bind a TCP port, or take over a socket; raises `Failure`."""
-    return Listening(inherited or _tcp_socket(host, port), host, None, scheme)
+    """Bind a TCP port, or use an inherited socket; raises `Failure`."""
+    return Listening(inherited or _bind_tcp(host, port), host, None, scheme)
 
 
 def bind_path(path: Path, inherited: socket.socket | None = None) -> Listening:
-    """Bind a Unix socket, or take over a socket; raises `Failure`.
+    """Bind a Unix socket, or use an inherited one; raises `Failure`.
 
-    The socket of a server that ended without removing it is replaced.
+    A socket file that a dead server left behind is replaced.
     """
     path = path.absolute()
-    return Listening(inherited or _unix_socket(path), "", path, "")
+    return Listening(inherited or _bind_unix(path), "", path, "")
 
 
-def _bound(family: int, address: Any, place: str) -> socket.socket:
+def _bind(family: int, address: Any, place: str) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,37 +83,39 @@ def _bound(family: int, address: Any, place: str) -> socket.socket:
     return bound
 
 
-def _tcp_socket(host: str, port: int) -> socket.socket:
-    place = f"{_shown(host)}:{port}"
+def _bind_tcp(host: str, port: int) -> socket.socket:
+    place = f"{_url_host(host)}:{port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise _cannot_listen(place, error) from None
-    # A name may have addresses of both kinds: as everywhere, the old kind then.
+    # A name may have IPv4 and IPv6 addresses: prefer IPv4, as most servers do.
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-    return _bound(family, address, place)
+    return _bind(family, address, place)
 
 
-def _unix_socket(path: Path) -> socket.socket:
+def _bind_unix(path: Path) -> socket.socket:
     try:
         _remove_stale(path)
     except OSError as error:
         raise _cannot_listen(f"unix:{path}", error) from None
     before = os.umask(_UDS_UMASK)
     try:
-        return _bound(socket.AF_UNIX, str(path), f"unix:{path}")
+        return _bind(socket.AF_UNIX, str(path), f"unix:{path}")
     finally:
         os.umask(before)
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens on; raises `OSError` for anything else."""
+    """Remove a socket that no server listens on; raises `OSError` for anything else."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FileExistsError(0, "there is a file that is no socket; remove it, or choose another")
+        raise FileExistsError(
+            0, "there is a file that is not a socket; remove it, or choose another path"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
         try:
             attempt.connect(str(path))
@@ -130,7 +132,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _shown(host: str) -> str:
+def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

@@ -1,4 +1,4 @@
-"""``eventapi log``: look at the log, check, prove and copy it, and bring data in and out."""
+"""``eventapi log``: the group of commands about the event log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COMMANDS = {
     "prove": "eventapi.cli.prove:prove",
     "copy": "eventapi.cli.copy:copy_log",
     "restore": "eventapi.cli.restore:restore",
-    "export": "eventapi.cli.transfer:export_log",
+    "export": "eventapi.cli.export:export_log",
     "import": "eventapi.cli.importing:import_file",
 }
 
@@ -23,4 +23,4 @@ _COMMANDS = {
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 @settings_options
 def log() -> None:
-    """Look at the log, check, prove and copy it, and bring data in and out."""
+    """Show, verify, prove, copy and restore the event log; import and export data."""

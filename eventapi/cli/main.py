@@ -39,20 +39,21 @@ def program() -> None:
 
 
 def _replace_closed_streams() -> None:
-    """Put the null device in the place of standard streams that are closed, as by ``>&-``.
+    """Replace standard streams that are closed, as by ``>&-``, with the null device.
 
-    Python has no object for those, and their numbers would go to the next files opened: the log's.
+    Python sets a closed stream to ``None``, and the next file that is opened, the log, would get
+    its descriptor.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - it stays
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
             setattr(sys, name, stream)
 
 
 def main() -> None:
     """Run the program on this process's arguments, and exit.
 
-    Process 1 of a container has to handle SIGTERM, because the kernel drops it otherwise.
+    Process 1 of a container must handle SIGTERM, because the kernel drops it otherwise.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # See `eventapi.__main__`.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,6 +66,6 @@ def main() -> None:
         program.main(prog_name="eventapi")
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            # A second Ctrl-C ends what is left without a traceback.
+            # A second Ctrl-C ends the remaining threads without a traceback.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         raise

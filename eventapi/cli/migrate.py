@@ -1,4 +1,4 @@
-"""Copying a log into a database, from which servers then go on."""
+"""Copy a log and its keys into a database, which servers can then continue."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from collections.abc import Mapping
 import msgspec
 
 from eventapi.bootstrap import storage
+from eventapi.bootstrap.paths import signing_key_path
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import (
     LOCK_SECONDS,
-    check_data,
+    check_data_directory,
+    open_runs,
     opened_log,
-    reading,
     state_at,
 )
 from eventapi.cli.output import progress_bar
-from eventapi.cli.vaults import check_is_complete, forget, joined, keep, vault_beside
+from eventapi.cli.vaults import (
+    check_all_have_keys,
+    copy_keys,
+    destroy_erased_keys,
+    join_readings,
+    read_vault,
+)
 from eventapi.configuration.settings import Settings
 from events.codec import check_links
 from events.log.copy import copy, resume_point
@@ -30,8 +37,11 @@ from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 
 
-class Migrated(msgspec.Struct, frozen=True):
-    """A copy in a database that was read back and compared: the root and digest are of both."""
+class MigrationResult(msgspec.Struct, frozen=True):
+    """A copy in a database that was read back and compared.
+
+    ``root`` and ``digest`` are the same for both logs.
+    """
 
     path: str
     events: int
@@ -41,46 +51,46 @@ class Migrated(msgspec.Struct, frozen=True):
     keys: int
 
 
-async def copy_into(source: Settings, target: Settings) -> Migrated:
-    """Bring a database to what a log is now, keys first; again and again, it gets what is new.
+async def migrate(source: Settings, target: Settings) -> MigrationResult:
+    """Copy a log and its keys into a database; a later call copies new events.
 
-    Raises `NegativeResult` where a key is missing, and where what is there afterwards is not the same,
-    `DamagedLog` where a key is a wrong one, and what `copy` raises.
+    Raises `NegativeResult` if a key is missing or if the copy differs from the log, `DamagedLog`
+    for a wrong key, and the errors of `copy`.
     """
-    check_data(target)
+    check_data_directory(target)
     async with (
         opened_log(source) as log,
         storage.open_database(target, begin=True) as (copied, vault),
     ):
-        before = await vault_beside(source)
+        before = await read_vault(source)
         upto = log.position
         state = await state_at(log, MemoryVault(), upto)
         users = state.users.by_id.values()
-        own = joined(before, await vault_beside(source))
+        own = join_readings(before, await read_vault(source))
         async with copied.exclusive(LOCK_SECONDS) as appender:
-            # Before any key is touched: those of another log are none of ours.
+            # Checked before any key is written: the database may belong to another log.
             await resume_point(log, appender.head, upto)
-            check_is_complete(own, users)
-            # A key is durable before the first line that is sealed with it.
-            counted = await keep(vault, own, users)
-            await _keep_log_key(source, own.keys, vault)
+            check_all_have_keys(own, users)
+            # A key must be durable before the first line that is sealed with it.
+            counted = await copy_keys(vault, own, users)
+            await copy_signing_key(source, own.keys, vault)
         with progress_bar("copying the log", upto) as progress:
             new = await copy(log, copied, upto, timeout=LOCK_SECONDS, progress=progress)
-        root = await _root(log, upto)
-        if await _root(copied, upto) != root:
+        root = await _verified_root(log, upto)
+        if await _verified_root(copied, upto) != root:
             raise NegativeResult(COPY_DIFFERS)
-        # With the keys as they are there, which opens every seal.
+        # With the keys in the database, so that every seal is opened.
         digest = (await state_at(copied, vault, upto)).digest()
         if digest != state.digest():
             raise NegativeResult(COPY_STATE_DIFFERS)
-        await forget(vault, own, users)
-    return Migrated(target.log_name, upto, new, root.hex(), digest, counted)
+        await destroy_erased_keys(vault, own, users)
+    return MigrationResult(target.log_name, upto, new, root.hex(), digest, counted)
 
 
-async def _root(log: EventLog, upto: int) -> bytes:
-    """The root of the tree over the first lines, each of which follows the one before it."""
+async def _verified_root(log: EventLog, upto: int) -> bytes:
+    """Check the chain of the first lines, and return the root of the tree over them."""
     tree, last = Frontier(), START
-    async with reading(log, 0, upto) as runs:
+    async with open_runs(log, 0, upto) as runs:
         with progress_bar("comparing the copy", upto) as progress:
             async for lines in runs:
                 last = check_links(lines, last)
@@ -90,12 +100,12 @@ async def _root(log: EventLog, upto: int) -> bytes:
     return tree.root
 
 
-async def _keep_log_key(source: Settings, keys: Mapping[str, bytes], vault: Vault) -> None:
-    """Have the copy sign with the same key, or who knows the log would not know it again.
+async def copy_signing_key(source: Settings, keys: Mapping[str, bytes], vault: Vault) -> None:
+    """Copy the signing key, because clients recognise the log by it.
 
-    A log in a database has it among its keys, a file beside itself.
+    A log in a database has it in its vault, a log in a file beside itself.
     """
-    path = storage.signing_key_path(source.log_path)
+    path = signing_key_path(source.log_path)
     seed = keys.get(LOG)
     if seed is None and path.exists():
         seed = Signer.of(path.read_text(encoding="ascii")).seed

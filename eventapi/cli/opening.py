@@ -1,4 +1,4 @@
-"""Opening what a command works on: the log to read, the state to look at, the journal to write."""
+"""Open the log, the vault, the state or the journal for a command."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ REPLAYING: Final = "replaying the log"
 
 
 opened_log = storage.open_log_for_reading
-"""The log, to be read beside a running server; it creates and changes nothing."""
+"""Open the log read-only, beside a running server; creates and changes nothing."""
 
 opened_vault = storage.open_vault_for_reading
-"""The vault of that log, likewise."""
+"""Open the vault of that log read-only; creates and changes nothing."""
 
 
-def check_data(settings: Settings) -> None:
-    """A command that writes to a database keeps its mark in the server's data directory.
+def check_data_directory(settings: Settings) -> None:
+    """Check that the data directory exists if the log is in a database.
 
-    Raises `Misuse` where that is not there: a server makes it, and a command in a wrong folder
-    must not.
+    A command that writes to a database stores its mark in the server's data directory. Raises
+    `Misuse` if the directory is missing: only a server creates it, because a command may have
+    been started in the wrong directory.
     """
     if settings.is_database and not settings.data_path.is_dir():
         raise Misuse(NO_DATA_DIRECTORY.fill(path=settings.data))
@@ -47,18 +48,18 @@ def check_data(settings: Settings) -> None:
 
 @asynccontextmanager
 async def writing_journal(settings: Settings, *, begin: bool = False) -> AsyncIterator[Journal]:
-    """The journal, to write beside a running server; only with ``begin`` a log may be made."""
-    check_data(settings)
+    """Open the journal beside a running server; ``begin`` allows creating a log."""
+    check_data_directory(settings)
     bar = partial(progress_bar, REPLAYING)
     async with storage.open_journal(settings, begin=begin, bar=bar) as (journal, _):
         yield journal
 
 
 @asynccontextmanager
-async def reading(
+async def open_runs(
     log: EventLog, after: int = 0, upto: int | None = None
 ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
-    """What `EventLog.read` gives, closed also where the reader gives up half-way."""
+    """Iterate over `EventLog.read`; the iterator is closed if the caller stops early."""
     runs = log.read(after, upto)
     try:
         yield runs
@@ -68,9 +69,10 @@ async def reading(
 
 
 async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
-    """The state at a position, at a time in a record's form, or now; folded from zero.
+    """Fold the state from zero: to a position, to a time, or to the end of the log.
 
-    Raises `NegativeResult` for a position that does not exist, and what `replay` raises.
+    A time has the form of a record. Raises `NegativeResult` for a position that does not exist, and
+    the errors of `replay`.
     """
     position = at if isinstance(at, int) else None
     time = at if isinstance(at, str) else None
@@ -80,23 +82,23 @@ async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> 
         return await replay(log, Keyring(), vault, position=position, time=time, progress=bar)
 
 
-def log_in(place: str) -> str:
-    """The log that a file, a directory or an address means."""
+def resolve_log(place: str) -> str:
+    """Return the log in a directory; a file or a database URL is returned as it is."""
     if "://" in place or not (place.endswith("/") or Path(place).is_dir()):
         return place
     return str(Path(place) / "events.jsonl")
 
 
-def settings_of(place: str, settings: Settings) -> Settings:
-    """The settings for the log that a place means; raises `Misuse` for a bad address."""
+def settings_for_log(place: str, settings: Settings) -> Settings:
+    """The settings with the log at another place; raises `Misuse` for a bad URL."""
     try:
-        return msgspec.structs.replace(settings, log=log_in(place))
+        return msgspec.structs.replace(settings, log=resolve_log(place))
     except ValueError as error:
         raise Misuse(str(error)) from None
 
 
 def operator() -> str:
-    """The actor of what is done here: the user of the operating system."""
+    """The actor of events that a command writes: the user of the operating system."""
     try:
         return f"operator/{pwd.getpwuid(os.getuid()).pw_name}"
     except KeyError:

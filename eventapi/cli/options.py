@@ -1,4 +1,7 @@
-"""The options that every command takes, before or after its name, and the settings they lead to."""
+"""Options that every command accepts, and loading the settings from them.
+
+The options may precede or follow the name of a command.
+"""
 
 from __future__ import annotations
 
@@ -9,52 +12,54 @@ from typing import Any, Final, TypeVar
 import click
 
 from eventapi.cli.failures import Misuse
-from eventapi.configuration.load import Loaded, load
+from eventapi.configuration.load import LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
 from events.errors import ConfigurationError
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-_META: Final = "eventapi.flags"
+_FLAGS_KEY: Final = "eventapi.flags"
 
 
-def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _store_flag(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
         name = f"{PREFIX}{parameter.opts[0].removeprefix('--').upper()}"
-        context.meta.setdefault(_META, {})[name] = value
+        context.meta.setdefault(_FLAGS_KEY, {})[name] = value
 
 
 def setting_option(name: str, metavar: str, help_: str) -> Callable[[C], C]:
-    """An option of a command that sets a setting, and wins over the environment."""
+    """A command option that sets a setting, and overrides the environment."""
     variable = f"{PREFIX}{name.upper()}"
     return click.option(
         f"--{name}",
         metavar=metavar,
         expose_value=False,
-        callback=_remember,
-        help=f"{help_}; wins over {variable}.",
+        callback=_store_flag,
+        help=f"{help_}; overrides {variable}.",
     )
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 _data = setting_option("data", "DIR", "The data directory")
-_log = setting_option("log", "URL", "The log, a path or a database URL")
+_log = setting_option("log", "URL", "The log: a path or a database URL")
 
 
 def settings_options(command: C) -> C:
-    """Give a command ``--data`` and ``--log``, which `settings` and `flags` return."""
+    """Decorate a command with ``--data`` and ``--log``; `loaded` applies them."""
     return _data(_log(command))
 
 
 def flags() -> Mapping[str, str]:
-    """What the command line says of the settings, by the names of the environment."""
-    said: Mapping[str, str] = click.get_current_context().meta.get(_META, {})
-    return said
+    """The settings on the command line, by the names of their environment variables."""
+    found: Mapping[str, str] = click.get_current_context().meta.get(_FLAGS_KEY, {})
+    return found
 
 
-def loaded() -> Loaded:
-    """The settings and their origins: the command line, then the environment, then ``.env``.
+def loaded() -> LoadedSettings:
+    """Load the settings from the command line, the environment and ``.env``.
 
-    Raises `Misuse` for a setting that is wrong.
+    The first of them that has a setting decides. Raises `Misuse` for a bad setting.
     """
     try:
         return load(os.environ, flags=flags())

@@ -1,4 +1,4 @@
-"""What commands print: for programs JSON, for people tables, and progress on a terminal."""
+"""Output of commands: JSON for programs, tables for people, and progress."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from events.messages.message import Message
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON."""
+    """Print a value as JSON."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows under their headers; where nobody watches, values separated by tabs."""
+    """Print a table; if stdout is not a terminal, tab-separated values."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for line in (headers, *cells):
@@ -39,7 +39,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def print_fields(**fields: object) -> None:
-    """One value a line behind its name; what is ``None`` is left out."""
+    """Print one line with name and value for each field that is not ``None``."""
     width = max(map(len, fields)) + 2
     for name, value in fields.items():
         if value is None:
@@ -48,22 +48,22 @@ def print_fields(**fields: object) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that could move the cursor or turn the direction."""
+    """Escape characters that could move the cursor or change the text direction."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def echo_warning(message: Message) -> None:
-    """A warning on stderr, beside what the command prints."""
+    """Print a warning on stderr."""
     click.echo(f"eventapi: {message.lines}", err=True)
 
 
 @contextmanager
 def progress_bar(label: str, total: int, unit: str = "") -> Iterator[Callable[[int], None]]:
-    """Something to call with how far the work is.
+    """Return a function that takes the progress so far and shows it on stderr.
 
-    It draws a bar on stderr where that is a terminal, and prints a line every 5 seconds elsewhere.
+    A terminal shows a bar; anything else gets a line every 5 seconds.
     """
     if not sys.stderr.isatty() or total == 0:
         yield progress_lines(

@@ -1,4 +1,4 @@
-"""The shape of the program: commands loaded when they are called, and every end a clean one."""
+"""Click groups: load commands lazily, and map errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from events.messages.commands import SYSTEM_ERROR
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands as ``module:name``, and imports only the one that is called.
+    """A group of commands ``module:name``; only the called command is imported.
 
-    A short command is not to wait for a web framework that it does not need.
+    A short command need not wait for the import of the web framework.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
@@ -48,19 +48,22 @@ class LazyGroup(click.Group):
         return command
 
 
-class _ClosedPipe(Exception):
-    """Nobody reads any more; click has an end of its own for the error behind it, with code 1."""
+class _ClosedPipeError(Exception):
+    """The reader of stdout closed the pipe.
+
+    Click handles `BrokenPipeError` itself and exits with code 1.
+    """
 
 
 class Program(LazyGroup):
-    """The outermost group: whatever happens inside, it ends in one line and an exit code."""
+    """The outermost group: report every error as one message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            raise _ClosedPipe from None
+            raise _ClosedPipeError from None
         return result
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -70,29 +73,29 @@ class Program(LazyGroup):
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
-        except _ClosedPipe:
-            return _closed_pipe()
+        except _ClosedPipeError:
+            return _discard_output()
         except (click.Abort, KeyboardInterrupt) as error:
             if isinstance(error.__cause__ or error, KeyboardInterrupt):
-                # A second Ctrl-C ends tasks that nothing awaits any more; asyncio would log each.
+                # A second Ctrl-C ends tasks that nothing awaits; asyncio would log each of them.
                 logging.getLogger("asyncio").disabled = True
             return INTERRUPTED
         except click.ClickException as error:
             error.show()
             return error.exit_code
         except (EventapiError, OSError) as error:
-            return _failed(error)
+            return _report_error(error)
         return code if isinstance(code, int) else DONE
 
 
-def _failed(error: EventapiError | OSError) -> int:
+def _report_error(error: EventapiError | OSError) -> int:
     message = error.message if isinstance(error, EventapiError) else SYSTEM_ERROR.about(str(error))
     Failure(message).show()
     return ANSWER_IS_NO if isinstance(error, Refusal) else COULD_NOT_RUN
 
 
-def _closed_pipe() -> int:
-    """Keep Python from complaining at its end that nobody reads what is left in the buffer."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+def _discard_output() -> int:
+    """Redirect stdout, because Python flushes its buffer to the closed pipe at exit."""
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, sys.stdout.fileno())
     return CLOSED_PIPE

@@ -1,4 +1,4 @@
-"""``eventapi log checkpoint`` and ``log prove``: signed heads of the log, and proofs."""
+"""``eventapi log checkpoint`` and ``log prove``: signed tree heads and proofs."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from events.transparency.checkpoints import Checkpoints
 
 
 @click.command()
-@click.option("--key", is_flag=True, help="Print the key that checks the signature instead.")
+@click.option("--key", is_flag=True, help="Print the verifier key instead of a checkpoint.")
 @click.option(
     "--cosigned",
     type=click.File(encoding="utf-8"),
     metavar="FILE",
-    help="Store the signatures of witnesses under a checkpoint of this log, which FILE is.",
+    help="Store the signatures of witnesses in FILE, a checkpoint of this log.",
 )
 @click.option(
     "--newest-cosigned", is_flag=True, help="Print the newest checkpoint that witnesses cosigned."
 )
 @settings_options
 def checkpoint(key: bool, cosigned: TextIO | None, newest_cosigned: bool) -> None:
-    """Print the signed head of the log: a C2SP checkpoint.
+    """Print the signed tree head of the log: a C2SP checkpoint.
 
-    Nothing is signed that contradicts what was signed before.
+    A checkpoint that contradicts an earlier one is never signed.
     """
 
     async def work(checkpoints: Checkpoints) -> str:
         if key:
             return f"{(await checkpoints.verifier()).vkey}\n"
         if cosigned is not None:
-            return str(await checkpoints.cosign(_content(cosigned)))
+            return str(await checkpoints.cosign(_read_text(cosigned)))
         if newest_cosigned:
             return str(await checkpoints.cosigned())
         return str(await checkpoints.current())
 
-    click.echo(_asked(work), nl=False)
+    click.echo(_run_with_checkpoints(work), nl=False)
 
 
 @click.command()
@@ -53,13 +53,13 @@ def checkpoint(key: bool, cosigned: TextIO | None, newest_cosigned: bool) -> Non
     "--since",
     type=click.IntRange(min=0),
     metavar="SIZE",
-    help="Prove that the log continues what its first SIZE events were.",
+    help="Prove that the log still begins with the same first SIZE events.",
 )
 @settings_options
 def prove(position: int | None, since: int | None) -> None:
     """Prove that the event at POSITION is in the log: a C2SP tlog-proof."""
     if (position is None) == (since is None):
-        raise click.UsageError("either POSITION or --since is wanted")
+        raise click.UsageError("give either POSITION or --since")
 
     async def work(checkpoints: Checkpoints) -> str:
         size = await checkpoints.tree.grow()
@@ -69,17 +69,17 @@ def prove(position: int | None, since: int | None) -> None:
             return str(await checkpoints.inclusion(position))
         return str(await checkpoints.consistency(since or 0))
 
-    click.echo(_asked(work), nl=False)
+    click.echo(_run_with_checkpoints(work), nl=False)
 
 
-def _content(file: TextIO) -> str:
+def _read_text(file: TextIO) -> str:
     try:
         return file.read()
     except UnicodeDecodeError as error:
         raise NegativeResult(NOT_A_CHECKPOINT.fill(path=file.name, reason=error)) from None
 
 
-def _asked(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
+def _run_with_checkpoints(work: Callable[[Checkpoints], Awaitable[str]]) -> str:
     async def run() -> str:
         settings = loaded().settings
         async with opened_log(settings) as log:

@@ -1,56 +1,37 @@
-"""``eventapi log restore``: a copy takes the place of the log, and its key may sign again.
+"""``eventapi log restore``: install a copy of the log, and let its key sign again.
 
-Three steps, each of which may be asked for by itself: put the copy FROM in its place, if it is
-proven; bring back keys from a copy of the vault; and settle which checkpoints count, by showing the
-newest one or by beginning a new key. See docs/decisions/restore.md.
+Three steps, each of which can be requested alone: install the copy FROM if it is proven
+(`eventapi.cli.install_copy`); add missing keys from a copy of the vault; and settle which
+checkpoints count, by showing the newest one or by beginning a new key. See
+docs/decisions/restore.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
 import msgspec
 
+from eventapi.bootstrap.paths import checkpoint_path, signing_key_path
 from eventapi.bootstrap.start_check import check_log_is_there
-from eventapi.bootstrap.storage import (
-    checkpoint_path,
-    checkpoints_of,
-    open_journal,
-    open_log_and_vault,
-    open_vault,
-    vault_path,
-)
+from eventapi.bootstrap.storage import checkpoints_of, open_journal, open_log_and_vault
 from eventapi.cli.failures import Failure, NegativeResult
-from eventapi.cli.opening import LOCK_SECONDS, check_data, log_in, operator
-from eventapi.cli.options import loaded, settings_options
-from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
-from eventapi.cli.vaults import contents_in, merge_vault, store, take_in
-from eventapi.cli.verdict import verdict
-from eventapi.cli.verify import checked, head_of, note_at
+from eventapi.cli.install_copy import install_copy
+from eventapi.cli.opening import LOCK_SECONDS, check_data_directory, operator, resolve_log
+from eventapi.cli.options import json_option, loaded, settings_options
+from eventapi.cli.output import echo_warning, print_fields, print_json
+from eventapi.cli.vaults import add_missing_keys, read_vault_file
+from eventapi.cli.verify import load_checkpoint, load_tree_head
 from eventapi.commands.log import ResumeLog
 from eventapi.configuration.settings import Settings
 from eventapi.journal.journal import Journal
 from events.errors import SigningSuspended
-from events.io.files import (
-    TEMPORARY,
-    make_directory,
-    make_file,
-    sync_directory,
-    write_durably,
-)
-from events.log.file.commit_index import CommitIndex, read_commit_point
-from events.log.file.paths import commit_index_path
-from events.log.port import Head
 from events.messages.commands import (
     CHECKPOINT_OF_OTHER_KEY,
-    COPY_NOT_PROVEN,
-    COPY_TOO_OLD,
     DATABASE_RESTORE,
     LOG_IN_THE_WAY,
     NO_COPY,
@@ -61,21 +42,17 @@ from events.messages.commands import (
 )
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
-from events.transparency.signing.file import read_checkpoint, set_aside_checkpoint
 from events.transparency.signing.port import KEY_PREFIX, Held
-from events.verification.verify import Report
 
-_CHUNK_BYTES = 1 << 20
-_TAIL_BYTES = len(b',"hash":""}\n') + 64
 _SEED_BYTES = 32
-_KEPT = click.Path(exists=True, dir_okay=False, path_type=Path)
+_VAULT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Restored(msgspec.Struct, frozen=True):
-    """A log that was put in place, or settled where it is.
+class RestoreResult(msgspec.Struct, frozen=True):
+    """The log after the restore.
 
-    The first ``proven`` events are those of a checkpoint; ``signing`` says what becomes of the
-    next ones, and ``erased_again`` are the users whose erasure the log had lost.
+    A checkpoint covers its first ``proven`` events. ``signing`` says whether its key signs the next
+    ones, and ``erased_again`` are the users whose erasure the restored log lacked.
     """
 
     path: str
@@ -88,11 +65,11 @@ class Restored(msgspec.Struct, frozen=True):
     erased_again: Sequence[str]
 
 
-class _Wanted(msgspec.Struct, frozen=True):
-    """What was asked for: ``shown`` is the newest checkpoint, ``key`` who must have signed it."""
+class _Request(msgspec.Struct, frozen=True):
+    """The arguments; ``key`` must have signed ``checkpoint``, the newest one."""
 
     source: Path | None
-    shown: str | None
+    checkpoint: str | None
     key: str | None
     vault: Path | None
     new_key: bool
@@ -103,16 +80,16 @@ class _Wanted(msgspec.Struct, frozen=True):
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
-    help="The newest known checkpoint: the log must continue it, and its key signs on from there.",
+    help="The newest known checkpoint; the log must continue it, and its key then signs again.",
 )
 @click.option(
     "--key",
     metavar="VKEY",
-    help="The verifier key that must have signed it; by default that of the data directory.",
+    help="The verifier key that must have signed it; default: that of the data directory.",
 )
-@click.option("--vault", metavar="FILE", type=_KEPT, help="The copy of the keys.")
+@click.option("--vault", metavar="FILE", type=_VAULT_FILE, help="The copy of the keys.")
 @click.option("--new-key", is_flag=True, help="Begin a new signing key, which is an event.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def restore(
     place: str | None,
@@ -123,20 +100,20 @@ def restore(
     new_key: bool,
     as_json: bool,
 ) -> None:
-    """Put the copy FROM in the place of the log, where there is none, if it is proven.
+    """Put the copy FROM in the place of a missing log, if the copy is proven.
 
-    The copy has to be what a checkpoint was signed for: the one beside FROM, or the one that
-    --checkpoint names. Every user who is not erased must have a key. Otherwise nothing is changed.
+    The copy must continue a signed checkpoint: the one beside FROM, or the one that --checkpoint
+    names. Every user who is not erased must have a key. Otherwise nothing is changed.
 
-    Nothing is signed under the old key until --checkpoint shows the newest known checkpoint and the
-    log continues it, or --new-key begins another. Both work without FROM, too, for a log that is in
-    its place, and for one in a database.
+    The old key signs nothing until --checkpoint shows the newest known checkpoint and the log
+    continues it, or until --new-key begins a new key. Both options also work without FROM, for a
+    log that is in its place and for a log in a database.
     """
     settings = loaded().settings
-    source = None if place is None else Path(log_in(place))
-    wanted = _Wanted(source, checkpoint, key, vault, new_key)
-    _check(wanted, settings)
-    restored = asyncio.run(_restore(wanted, settings))
+    source = None if place is None else Path(resolve_log(place))
+    request = _Request(source, checkpoint, key, vault, new_key)
+    _check_request(request, settings)
+    restored = asyncio.run(_restore(request, settings))
     if as_json:
         print_json(restored)
     else:
@@ -146,39 +123,32 @@ def restore(
         echo_warning(SIGNATURE_NOT_CHECKED)
 
 
-def _check(wanted: _Wanted, settings: Settings) -> None:
-    """Refuse what makes no sense, before anything is touched."""
-    if wanted.source is None:
-        if not (wanted.shown or wanted.new_key or wanted.vault):
-            raise click.UsageError("FROM, --checkpoint, --new-key or --vault is wanted")
-        check_data(settings)
+def _check_request(request: _Request, settings: Settings) -> None:
+    """Refuse a request that cannot succeed, before anything is changed."""
+    if request.source is None:
+        if not (request.checkpoint or request.new_key or request.vault):
+            raise click.UsageError("give FROM, --checkpoint, --new-key or --vault")
+        check_data_directory(settings)
         return
     if settings.is_database:
         raise Failure(DATABASE_RESTORE)
-    if not wanted.source.is_file():
-        raise Failure(NO_COPY.fill(path=wanted.source))
-    beside = checkpoint_path(wanted.source)
-    if wanted.shown is None and not beside.exists():
+    if not request.source.is_file():
+        raise Failure(NO_COPY.fill(path=request.source))
+    beside = checkpoint_path(request.source)
+    if request.checkpoint is None and not beside.exists():
         raise Failure(NO_PROOF.fill(path=beside))
     path = settings.log_path
     if path.exists():
         raise Failure(LOG_IN_THE_WAY.fill(path=path))
 
 
-async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
-    proof: TreeHead | None = None
-    key = wanted.key or _own_key(settings)
-    if wanted.source is not None:
-        proof = await _put_in_place(wanted, settings, key)
-    elif wanted.shown is not None:
-        proof = head_of(wanted.shown, key)
-    if wanted.source is None and wanted.vault is not None:
-        await _take_in_keys(settings, wanted.vault)
+async def _restore(request: _Request, settings: Settings) -> RestoreResult:
+    key = request.key or _own_verifier_key(settings)
+    proof = await _prove_and_install(request, settings, key)
     async with open_journal(settings) as (journal, log):
-        checkpoints = checkpoints_of(settings, log)
-        signing = await _settle(wanted, journal, checkpoints)
+        signing = await _settle_signing(request, journal, checkpoints_of(settings, log))
         state = await journal.state()
-        return Restored(
+        return RestoreResult(
             settings.log_name,
             state.position,
             None if proof is None else proof.size,
@@ -190,29 +160,57 @@ async def _restore(wanted: _Wanted, settings: Settings) -> Restored:
         )
 
 
-async def _take_in_keys(settings: Settings, path: Path) -> None:
-    """Bring keys from a copy into the vault of a log that is in its place."""
-    copy = await contents_in(path)
+async def _prove_and_install(
+    request: _Request, settings: Settings, key: str | None
+) -> TreeHead | None:
+    """Install the copy, or check the checkpoint and add keys to the existing log."""
+    if request.source is not None:
+        proof = request.checkpoint or str(checkpoint_path(request.source))
+        head = load_tree_head(proof, key)
+        await install_copy(
+            request.source, settings, head, load_checkpoint(proof), keys=request.vault
+        )
+        return head
+    head_shown = None if request.checkpoint is None else load_tree_head(request.checkpoint, key)
+    if request.vault is not None:
+        await _add_keys_from_copy(settings, request.vault)
+    return head_shown
+
+
+def _own_verifier_key(settings: Settings) -> str | None:
+    """The verifier key of the data directory, if it has one."""
+    path = signing_key_path(settings.log_path)
+    try:
+        return Signer.of(path.read_text(encoding="ascii")).verifier.vkey
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Failure(OWN_KEY_UNREADABLE.fill(path=path, reason=error)) from None
+
+
+async def _add_keys_from_copy(settings: Settings, path: Path) -> None:
+    """Add keys from a copy to the vault of a log that is in its place."""
+    copy = await read_vault_file(path)
     check_log_is_there(settings)
     async with open_log_and_vault(settings) as (log, vault), log.exclusive(LOCK_SECONDS):
-        await take_in(vault, copy)
+        await add_missing_keys(vault, copy)
 
 
 # Which checkpoints count
 
 
-async def _settle(wanted: _Wanted, journal: Journal, checkpoints: Checkpoints) -> str:
-    """Carry out what the operator decided of the key; returns what becomes of it."""
-    shown = None if wanted.shown is None else note_at(wanted.shown)
-    if wanted.new_key:
-        return await _begin_new_key(shown, journal, checkpoints)
+async def _settle_signing(request: _Request, journal: Journal, checkpoints: Checkpoints) -> str:
+    """Apply the operator's decision about the signing key; return its result in words."""
+    note = None if request.checkpoint is None else load_checkpoint(request.checkpoint)
+    if request.new_key:
+        return await _begin_new_key(note, journal, checkpoints)
     try:
-        if shown is None or (wanted.source is not None and not await _has_key(checkpoints)):
+        if note is None or (request.source is not None and not await _has_key(checkpoints)):
             await checkpoints.check()
             return "goes on"
-        head = await checkpoints.confirm(shown)
+        head = await checkpoints.confirm(note)
     except SigningSuspended as error:
-        if wanted.source is None and wanted.shown is not None:
+        if request.source is None and request.checkpoint is not None:
             raise NegativeResult(error.message) from None
         return f"suspended: {error.message}"
     return f"goes on behind the checkpoint of {head.size} events"
@@ -222,13 +220,13 @@ async def _has_key(checkpoints: Checkpoints) -> bool:
     return (await checkpoints.held()).signer is not None
 
 
-async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Checkpoints) -> str:
+async def _begin_new_key(note: Note | None, journal: Journal, checkpoints: Checkpoints) -> str:
     held = await checkpoints.held()
-    if held.status == "new" and shown is None:
+    if held.status == "new" and note is None:
         raise NegativeResult(NOTHING_SIGNED)
-    if shown is not None:
-        _check_is_of(held, shown)
-    heads = [held.head, None if shown is None else TreeHead.of(shown)]
+    if note is not None:
+        _check_signed_by_known_key(held, note)
+    heads = [held.head, None if note is None else TreeHead.of(note)]
     newest = max(filter(None, heads), key=lambda head: head.size, default=None)
     signer = Signer.from_seed(secrets.token_bytes(_SEED_BYTES), KEY_PREFIX)
     command = ResumeLog(
@@ -238,109 +236,17 @@ async def _begin_new_key(shown: Note | None, journal: Journal, checkpoints: Chec
         None if newest is None else newest.size,
         None if newest is None else newest.root,
     )
-    # The event first: without it nothing may be signed by this key.
+    # The event comes first, because the key may sign nothing without it.
     await journal.execute(command)
     await checkpoints.begin(signer)
     return f"new key {signer.verifier.vkey}"
 
 
-def _check_is_of(held: Held, shown: Note) -> None:
-    """Raise `NegativeResult` for a checkpoint that the key before did not sign, as far as is known."""
-    is_signed = held.signer is None or held.signer.verifier.has_signed(shown)
-    if not is_signed or held.signed_by not in {None, TreeHead.of(shown).origin}:
-        raise NegativeResult(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))
+def _check_signed_by_known_key(held: Held, note: Note) -> None:
+    """Raise `NegativeResult` if the previous key did not sign a checkpoint.
 
-
-def _own_key(settings: Settings) -> str | None:
-    """The verifier key of the data directory, where there is one."""
-    kept = settings.log_path.with_name(f"{settings.log_path.name}.key")
-    try:
-        return Signer.of(kept.read_text(encoding="ascii")).verifier.vkey
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise Failure(OWN_KEY_UNREADABLE.fill(path=kept, reason=error)) from None
-
-
-# The copy
-
-
-async def _put_in_place(wanted: _Wanted, settings: Settings, key: str | None) -> TreeHead:
-    """Put the copy in place; returns what proves it. Raises `NegativeResult`, and changes nothing."""
-    assert wanted.source is not None  # noqa: S101 - for the type checker
-    path = settings.log_path
-    proof = wanted.shown or str(checkpoint_path(wanted.source))
-    head, note = head_of(proof, key), note_at(proof)
-    is_made = not path.parent.exists()
-    make_directory(path.parent)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    try:
-        _copy_published(wanted.source, temporary)
-        contents = await merge_vault(vault_path(settings), wanted.vault)
-        report = checked(temporary, head, contents)
-        if not report.ok:
-            reason = verdict(str(wanted.source), report, head).text
-            raise NegativeResult(COPY_NOT_PROVEN.fill(reason=reason))
-        _compare_with_mark(path, temporary, report)
-        # A key is durable before the first line that is sealed with it, here as everywhere.
-        async with open_vault(settings) as own:
-            await store(own, contents)
-        _lay_beside(path, note)
-        mark = CommitIndex(commit_index_path(path))
-        mark.publish(report.bytes, Head(report.lines, bytes.fromhex(report.head.hash)))
-        mark.close()
-        os.link(temporary, path)  # Unlike a rename, it replaces nothing.
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-        if is_made:
-            with suppress(OSError):  # It has files now, unless the restore was refused.
-                path.parent.rmdir()
-    return head
-
-
-def _copy_published(source: Path, target: Path) -> None:
-    """Copy a log as far as it is published, to a file of mode 0600, durably."""
-    descriptor = make_file(target, os.O_WRONLY)
-    with os.fdopen(descriptor, "wb") as out, source.open("rb") as log:
-        left = os.fstat(log.fileno()).st_size
-        with suppress(FileNotFoundError):
-            left = read_commit_point(commit_index_path(source)).offset
-        with progress_bar("copying the log", left, " bytes") as progress:
-            while left and (chunk := log.read(min(_CHUNK_BYTES, left))):
-                out.write(chunk)
-                left -= len(chunk)
-                progress(out.tell())
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _lay_beside(path: Path, note: Note) -> None:
-    """Keep the proof of a copy beside the log, unless a newer or another key's checkpoint is there.
-
-    It is evidence of what was signed, also on another machine, and confirms nothing.
+    Without the key, only its name can be compared.
     """
-    beside, head = checkpoint_path(path), TreeHead.of(note)
-    known = read_checkpoint(beside)
-    there = None if known is None else TreeHead.of(known)
-    if there is None or (there.origin == head.origin and there.size < head.size):
-        set_aside_checkpoint(beside, head.origin)
-        write_durably(beside, str(note).encode())
-
-
-def _compare_with_mark(path: Path, restored: Path, report: Report) -> None:
-    """Raise `NegativeResult` where more was acknowledged here than the copy has."""
-    mark = commit_index_path(path)
-    if not mark.exists():
-        return
-    published = read_commit_point(mark)
-    with restored.open("rb") as file:
-        file.seek(max(published.offset - _TAIL_BYTES, 0))
-        tail = file.read(_TAIL_BYTES)
-    ends_there = tail.endswith(b"\n") and published.head.matches(tail[:-1])
-    is_part = published.head.position == 0 or ends_there
-    if not is_part:
-        message = COPY_TOO_OLD.fill(
-            acknowledged=published.head.position, events=report.lines, mark=mark
-        )
-        raise NegativeResult(message)
+    is_signed = held.signer is None or held.signer.verifier.has_signed(note)
+    if not is_signed or held.signed_by not in {None, TreeHead.of(note).origin}:
+        raise NegativeResult(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))

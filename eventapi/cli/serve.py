@@ -1,8 +1,8 @@
 """``eventapi serve``: one process, a supervisor with workers, or a reloader.
 
-The parent of several workers never opens the log, so a start costs one replay a worker and the
-parent stays small. The first worker that cannot start reports its reason to the parent, which
-prints it once.
+The parent of several workers never opens the log, so that only the workers replay it and the parent
+stays small. The first worker that cannot start reports the reason to the parent, which prints it
+once.
 """
 
 from __future__ import annotations
@@ -52,31 +52,35 @@ APP: Final = "eventapi.app:create_app"
 BACKLOG: Final = 2048
 OPEN_FILES: Final = 4 * MAX_CONNECTIONS
 CLOCK_PATIENCE_SECONDS: Final = 60.0
-"""How long a database may take to be there when the clock is accepted."""
+"""How long ``--accept-clock`` waits for a database."""
 
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
-_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
 @setting_option("host", "HOST", "Address to listen on")
 @setting_option("port", "PORT", "Port to listen on, 0 for a free one")
-@setting_option("workers", "N", "How many processes serve")
+@setting_option("workers", "N", "Number of server processes")
 @click.option(
     "--uds",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Unix socket to listen on, instead of an address and a port.",
+    help="Unix socket to listen on, instead of a host and a port.",
 )
-@click.option("--reload", is_flag=True, help="Start anew when the code changes.")
+@click.option("--reload", is_flag=True, help="Restart when the code changes.")
 @click.option(
     "--accept-clock",
     is_flag=True,
-    help="The clock of this machine is right now, although it jumped or the log contradicts it.",
+    help="Accept the clock of this machine, although it jumped or is behind the log.",
 )
-@click.option("--ssl-certfile", type=_File, help="Certificate chain for HTTPS, PEM.")
-@click.option("--ssl-keyfile", type=_File, help="Its private key, where it is not in the chain.")
+@click.option("--ssl-certfile", type=_EXISTING_FILE, help="Certificate chain for HTTPS, PEM.")
+@click.option(
+    "--ssl-keyfile",
+    type=_EXISTING_FILE,
+    help="Private key, unless the certificate file contains it.",
+)
 @settings_options
 def serve(
     uds: Path | None,
@@ -87,7 +91,7 @@ def serve(
 ) -> None:
     """Serve the API.
 
-    Any number of servers may share a data directory: each is more workers.
+    Several servers may share one data directory; they act like additional workers.
     """
     exit_at_signals()
     settings = loaded().settings
@@ -96,7 +100,9 @@ def serve(
     check_start(settings, begin=True)
     require_sentry(settings.sentry_dsn)
     require_tracing(os.environ)
-    os.environ.update(flags())  # Workers are processes of their own and load their own settings.
+    os.environ.update(
+        flags()
+    )  # Workers are separate processes, which load the settings from the environment.
     if ssl_certfile is not None:
         _check_certificate(ssl_certfile, ssl_keyfile)
     _raise_file_limit()
@@ -119,7 +125,7 @@ def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], 
     if config.reload:
         _reload(config, listening, announce)
     elif config.workers > 1:
-        # Workers set uvicorn's level anew; what becomes of them is worth reading.
+        # Show uvicorn's lines about workers, such as a crash; workers set their own level.
         _uvicorn_log.setLevel(logging.NOTSET)
         _supervise(config, listening, announce)
     else:
@@ -127,7 +133,7 @@ def _serve(config: uvicorn.Config, listening: Listening, announce: Callable[[], 
 
 
 def _announce(settings: Settings, listening: Listening) -> None:
-    """Print where the server is found; a program may wait for the first line."""
+    """Print the address of the server; a program may wait for the first line."""
     place = settings.data_path.resolve()
     click.echo(f"eventapi serves {listening.address}, its data is in {place}")
     page = settings.public_url or listening.page
@@ -145,15 +151,15 @@ def _check_options(
     ssl_keyfile: Path | None,
 ) -> None:
     if uds is not None and {"EVENTAPI_HOST", "EVENTAPI_PORT"} & flags().keys():
-        raise Misuse("--uds goes without --host and --port")
+        raise Misuse("--uds excludes --host and --port")
     if reload and settings.workers > 1:
-        raise Misuse("--reload goes with one worker only")
+        raise Misuse("--reload allows only one worker")
     if ssl_keyfile is not None and ssl_certfile is None:
         raise Misuse("--ssl-keyfile needs --ssl-certfile")
 
 
 def _accept_clock(settings: Settings) -> None:
-    # It stands on the log, and the parent of several workers keeps what it imports.
+    # Imports the log, and the parent of several workers would keep that in memory.
     from eventapi.cli.clock import accept_clock  # noqa: PLC0415
 
     try:
@@ -164,7 +170,7 @@ def _accept_clock(settings: Settings) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Every connection is an open file, and the usual limit of 1,024 is meant for `select`."""
+    """Raise the limit of open files, usually 1,024: every connection is one."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
     if now != resource.RLIM_INFINITY and now < wanted:
@@ -175,7 +181,7 @@ def _raise_file_limit() -> None:
 def _check_secret(settings: Settings) -> None:
     if settings.secret_key is None:
         return
-    # Slow to import, and the parent of several workers keeps what it imports.
+    # Slow to import, and the parent of several workers would keep it in memory.
     from eventapi.security.secret_key import parse_keys  # noqa: PLC0415
 
     try:
@@ -214,7 +220,7 @@ def _config(
         log_config=None,
         log_level="warning",
         server_header=False,
-        proxy_headers=False,  # The app sees to that, whoever serves it.
+        proxy_headers=False,  # A middleware of the app handles them, under any server.
         backlog=BACKLOG,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -225,7 +231,7 @@ def _config(
 
 
 class _Server(StartingServer):
-    """A server of one process: it announces itself, and starts anew at SIGHUP."""
+    """A server of one process, which prints its address and restarts at SIGHUP."""
 
     def __init__(
         self, config: uvicorn.Config, listening: Listening, announce: Callable[[], None]
@@ -233,9 +239,9 @@ class _Server(StartingServer):
         super().__init__(config)
         self._announce = announce
         self._listening = listening
-        self._kept = listening.socket.dup()  # The other one is closed at the end.
+        self._socket_copy = listening.socket.dup()  # Uvicorn closes the original at shutdown.
         self._terminal = Terminal()
-        self.is_to_restart = False
+        self.restart_requested = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -254,28 +260,28 @@ class _Server(StartingServer):
         super().handle_exit(sig, frame)
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
-        """Finish the requests and start anew; end where only the terminal was closed."""
+        """Finish the requests and restart; exit if the signal came from a closed terminal."""
         if self._terminal.was_closed():
             self.handle_exit(signal.SIGTERM, frame)
         elif self.started:
-            self.is_to_restart = self.should_exit = True
+            self.restart_requested = self.should_exit = True
         else:
             self.restart()
 
     def restart(self) -> NoReturn:
-        """Run the same command anew, on the same socket."""
+        """Run the same command again, on the same socket."""
         self._listening.socket.close()
-        restart(self._kept)
+        restart(self._socket_copy)
 
 
 def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
     server = _Server(config, listening, announce)
-    # Uvicorn raises the signals again that stopped it.
+    # Uvicorn raises the signal that stopped it again.
     for number in END_SIGNALS:
         signal.signal(number, exit_once)
     handle_hangup(server.handle_hangup)
     server.run(sockets=[listening.socket])
-    if server.is_to_restart:
+    if server.restart_requested:
         server.restart()
 
 
@@ -290,7 +296,7 @@ def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[
 
 
 def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
-    listening.listen(BACKLOG)  # Who opens the page at once waits for the first child.
+    listening.listen(BACKLOG)  # A client that connects at once waits for the first child.
     announce()
     handle_hangup(signal.SIG_DFL)
     reloader = Reloader(config, [listening.socket], _report_refusal)
@@ -300,5 +306,5 @@ def _reload(config: uvicorn.Config, listening: Listening, announce: Callable[[],
 
 
 def _report_refusal(reason: str) -> None:
-    """In a child of the reloader: print why it could not start."""
+    """In a child of the reloader: print why the server could not start."""
     StartFailure(reason).show()

@@ -1,4 +1,4 @@
-"""``eventapi log show`` and ``log tail``: the events themselves."""
+"""``eventapi log show`` and ``log tail``: print events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from eventapi.cli.failures import Failure, Misuse
-from eventapi.cli.opening import opened_log, opened_vault, reading
+from eventapi.cli.opening import open_runs, opened_log, opened_vault
 from eventapi.cli.options import loaded, settings_options
 from eventapi.cli.output import echo_warning, printable
 from eventapi.configuration.settings import Settings
@@ -27,8 +27,8 @@ from events.vault.port import Vault
 _POLL_SECONDS: Final = 0.05
 
 
-class _Members(Protocol):
-    """What of a line is shown."""
+class _Line(Protocol):
+    """The members of a line that are shown."""
 
     id: str
     source: str
@@ -40,8 +40,8 @@ class _Members(Protocol):
     sealedfor: str
 
 
-class _Choice(msgspec.Struct, frozen=True):
-    """Which events to show: those that have all that is named."""
+class _Filter(msgspec.Struct, frozen=True):
+    """Selects the events that match every member that is not ``None``."""
 
     after: int
     limit: int | None
@@ -50,12 +50,12 @@ class _Choice(msgspec.Struct, frozen=True):
     actor: str | None
 
     @property
-    def has_all(self) -> bool:
-        """Whether no event is left out for what it is."""
+    def is_unfiltered(self) -> bool:
+        """Whether every event matches, so that lines need not be parsed."""
         return self.type is None and self.subject is None and self.actor is None
 
-    def takes(self, line: _Members) -> bool:
-        """Whether an event is among the chosen."""
+    def matches(self, line: _Line) -> bool:
+        """Whether an event is selected."""
         return (
             self.type in {None, line.type}
             and self.subject in {None, line.subject}
@@ -64,13 +64,15 @@ class _Choice(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--after", default=0, type=click.IntRange(min=0), help="Start behind this position.")
-@click.option("--limit", type=click.IntRange(min=1), help="How many events at most.")
-@click.option("--type", "type_", metavar="TYPE", help="Only of this type, such as item.created.")
-@click.option("--subject", help="Only of this subject, such as items/7.")
-@click.option("--actor", help="Only by this actor, such as users/1.")
-@click.option("--open", "opened", is_flag=True, help="Open personal values, where keys exist.")
-@click.option("--json", "raw", is_flag=True, help="The lines as they stand, byte for byte.")
+@click.option("--after", default=0, type=click.IntRange(min=0), help="Start after this position.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of events.")
+@click.option(
+    "--type", "type_", metavar="TYPE", help="Only events of this type, for example item.created."
+)
+@click.option("--subject", help="Only events of this subject, for example items/7.")
+@click.option("--actor", help="Only events of this actor, for example users/1.")
+@click.option("--open", "opened", is_flag=True, help="Decrypt personal values whose keys exist.")
+@click.option("--json", "raw", is_flag=True, help="Print the lines of the log, byte for byte.")
 @settings_options
 def show(  # noqa: PLR0917 - click passes them by name
     after: int,
@@ -84,24 +86,24 @@ def show(  # noqa: PLR0917 - click passes them by name
     """Show events, oldest first."""
     if opened and raw:
         raise Misuse(OPEN_WITH_JSON)
-    choice = _Choice(after, limit, type_, subject, actor)
-    asyncio.run(_show(loaded().settings, choice, opened, raw))
+    selection = _Filter(after, limit, type_, subject, actor)
+    asyncio.run(_show(loaded().settings, selection, opened, raw))
 
 
-async def _show(settings: Settings, choice: _Choice, opened: bool, raw: bool) -> None:
-    async with opened_log(settings) as log, aclosing(_chosen(log, choice)) as chosen:
+async def _show(settings: Settings, selection: _Filter, opened: bool, raw: bool) -> None:
+    async with opened_log(settings) as log, aclosing(_filtered_lines(log, selection)) as lines:
         if raw:
-            async for _, line in chosen:
+            async for _, line in lines:
                 sys.stdout.buffer.write(line + b"\n")
             return
         async with AsyncExitStack() as stack:
-            keys = _Keys(await _vault(stack, settings) if opened else None)
-            async for position, line in chosen:
-                click.echo(await _described(_parsed(line, position), keys))
+            opener = _ValueOpener(await _enter_vault(stack, settings) if opened else None)
+            async for position, line in lines:
+                click.echo(await _format_line(_parse(line, position), opener))
 
 
-async def _vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
-    """The vault, if it can be read: without it the values stay closed."""
+async def _enter_vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
+    """Open the vault; if it cannot be read, warn, and the values stay sealed."""
     try:
         return await stack.enter_async_context(opened_vault(settings))
     except VaultUnavailable as error:
@@ -109,15 +111,17 @@ async def _vault(stack: AsyncExitStack, settings: Settings) -> Vault | None:
         return None
 
 
-async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, bytes], None]:
-    left = choice.limit
-    upto = choice.after + left if left is not None and choice.has_all else None
-    position = choice.after
-    async with reading(log, choice.after, upto) as runs:
+async def _filtered_lines(
+    log: EventLog, selection: _Filter
+) -> AsyncGenerator[tuple[int, bytes], None]:
+    left = selection.limit
+    upto = selection.after + left if left is not None and selection.is_unfiltered else None
+    position = selection.after
+    async with open_runs(log, selection.after, upto) as runs:
         async for lines in runs:
             for line in lines:
                 position += 1
-                if not choice.has_all and not choice.takes(_parsed(line, position)):
+                if not selection.is_unfiltered and not selection.matches(_parse(line, position)):
                     continue
                 yield position, line
                 left = None if left is None else left - 1
@@ -125,26 +129,26 @@ async def _chosen(log: EventLog, choice: _Choice) -> AsyncGenerator[tuple[int, b
                     return
 
 
-def _parsed(line: bytes, position: int) -> _Members:
+def _parse(line: bytes, position: int) -> _Line:
     try:
         return parse(line)
     except ValueError as error:
         raise Failure(LINE_UNREADABLE.fill(position=position, reason=error)) from None
 
 
-class _Keys:
-    """The keys of those whose values are to be opened, fetched when first needed."""
+class _ValueOpener:
+    """Decrypts personal values; reads each key from the vault when first needed."""
 
     def __init__(self, vault: Vault | None) -> None:
         self._vault = vault
         self._keyring = Keyring()
-        self._asked: set[str] = set()
+        self._fetched: set[str] = set()
 
-    async def open(self, line: _Members, sealed: str) -> object:
-        """The personal values in clear but for password hashes, or "…" without the key."""
+    async def open(self, line: _Line, sealed: str) -> object:
+        """Decrypt personal values except password hashes; without the key return "…"."""
         subject = line.sealedfor
-        if self._vault is not None and subject not in self._asked:
-            self._asked.add(subject)
+        if self._vault is not None and subject not in self._fetched:
+            self._fetched.add(subject)
             for name, key in (await self._vault.get([subject])).items():
                 self._keyring.add(name, key)
         cipher = self._keyring.get(subject)
@@ -158,13 +162,13 @@ class _Keys:
         return {**values, "password_hash": "…"} if "password_hash" in values else values
 
 
-async def _described(line: _Members, keys: _Keys) -> str:
-    """An event in one line."""
+async def _format_line(line: _Line, opener: _ValueOpener) -> str:
+    """Format an event as one line of text."""
     data: Any = msgspec.json.decode(line.data)
     if not isinstance(data, dict):
-        data = {"data": data}  # Of a newer version, or damaged.
+        data = {"data": data}  # Written by a newer version, or damaged.
     if isinstance(data.get("sealed"), str):
-        data["sealed"] = await keys.open(line, data["sealed"])
+        data["sealed"] = await opener.open(line, data["sealed"])
     values = " ".join(
         f"{name}={msgspec.json.encode(value).decode()}" for name, value in data.items()
     )
@@ -174,31 +178,38 @@ async def _described(line: _Members, keys: _Keys) -> str:
 
 
 @click.command()
-@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=0))
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
-@click.option("--json", is_flag=True, expose_value=False, help="As without it: lines are JSON.")
+@click.option(
+    "-n",
+    "count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of lines.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Wait for new events and print them.")
+@click.option("--json", is_flag=True, expose_value=False, help="No effect: lines are JSON anyway.")
 @settings_options
 def tail(count: int, follow: bool) -> None:
-    """Print the last lines as they stand, byte for byte."""
+    """Print the last lines of the log, byte for byte."""
     asyncio.run(_tail(loaded().settings, count, follow))
 
 
 async def _tail(settings: Settings, count: int, follow: bool) -> None:
     out = sys.stdout.buffer
     async with opened_log(settings) as log:
-        position = await _copy(log, log.position - count, out.write)
+        position = await _write_lines(log, log.position - count, out.write)
         out.flush()
         while follow:
             await asyncio.sleep(_POLL_SECONDS)
             if log.position > position:
-                position = await _copy(log, position, out.write)
+                position = await _write_lines(log, position, out.write)
                 out.flush()
 
 
-async def _copy(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
-    """Write what stands behind a position; the position that it ends at."""
+async def _write_lines(log: EventLog, after: int, write: Callable[[bytes], object]) -> int:
+    """Write the lines after a position; return the position of the last one."""
     position = max(after, 0)
-    async with reading(log, position) as runs:
+    async with open_runs(log, position) as runs:
         async for lines in runs:
             write(b"\n".join((*lines, b"")))
             position += len(lines)

@@ -1,4 +1,4 @@
-"""``eventapi snapshot``: keep the state as it is now, for the next start to be faster."""
+"""``eventapi snapshot``: store the current state for a faster start."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 
 from eventapi.bootstrap.storage import snapshots_of
 from eventapi.cli.failures import NegativeResult
-from eventapi.cli.opening import REPLAYING, check_data, opened_log, opened_vault
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.opening import REPLAYING, check_data_directory, opened_log, opened_vault
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_fields, print_json, progress_bar
 from eventapi.configuration.settings import Settings
 from events.messages.commands import SNAPSHOT_RUNNING
@@ -21,7 +21,7 @@ from events.sealing import Keyring
 from projections.replay import replay
 
 
-class Taken(msgspec.Struct, frozen=True):
+class SnapshotResult(msgspec.Struct, frozen=True):
     """The figures of a snapshot."""
 
     position: int
@@ -30,10 +30,13 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @settings_options
 def snapshot(as_json: bool) -> None:
-    """Keep a snapshot of the state, beside a running server; only starts get faster by it."""
+    """Store a snapshot of the state, so that the next start is faster.
+
+    The command works beside a running server.
+    """
     taken = asyncio.run(_take(loaded().settings))
     if as_json:
         print_json(taken)
@@ -41,9 +44,9 @@ def snapshot(as_json: bool) -> None:
         print_fields(**msgspec.structs.asdict(taken))
 
 
-async def _take(settings: Settings) -> Taken:
-    os.nice(19)  # Whoever is served comes first.
-    check_data(settings)
+async def _take(settings: Settings) -> SnapshotResult:
+    os.nice(19)  # Requests of a server on this machine take precedence.
+    check_data_directory(settings)
     snapshots = snapshots_of(settings)
     started = time.perf_counter()
     async with opened_log(settings) as log:
@@ -57,4 +60,4 @@ async def _take(settings: Settings) -> Taken:
                         log, keyring, vault, snapshots=snapshots, progress=progress
                     )
             size = snapshots.write(state, keyring, secrets.token_bytes)
-    return Taken(state.position, size, round(time.perf_counter() - started, 3))
+    return SnapshotResult(state.position, size, round(time.perf_counter() - started, 3))

@@ -1,4 +1,4 @@
-"""``eventapi state`` and ``eventapi rebuild``: what the log adds up to."""
+"""``eventapi state`` and ``eventapi rebuild``: the state that the log folds to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from eventapi.bootstrap.storage import snapshots_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, state_at
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import echo_warning, print_fields, print_json, progress_bar
 from eventapi.cli.times import AT
 from eventapi.configuration.settings import Settings
@@ -23,10 +23,11 @@ from projections.replay import replay
 from projections.state import State
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
-    """The figures of a fold from zero, and whether a start from ``snapshot`` comes to the same.
+class RebuildResult(msgspec.Struct, frozen=True):
+    """The figures of a fold from zero.
 
-    ``damaged`` are the positions of the snapshots that were damaged; they are removed.
+    ``equal`` is true if a start from ``snapshot`` leads to the same state. ``damaged`` has the
+    positions of damaged snapshots, which were removed.
     """
 
     events: int
@@ -39,22 +40,21 @@ class Rebuilt(msgspec.Struct, frozen=True):
     damaged: list[int]
 
 
-_at = click.option("--at", type=AT, help="A position or an RFC 3339 time; by default now.")
-_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+_at = click.option("--at", type=AT, help="A position or an RFC 3339 time; default: now.")
 
 
 @click.group()
 @settings_options
 def state() -> None:
-    """Show what the log adds up to, now or at an earlier point."""
+    """Show the current state, or the state at an earlier position or time."""
 
 
 @state.command()
 @_at
-@_json
+@json_option
 @settings_options
 def show(at: int | str | None, as_json: bool) -> None:
-    """Show counts and the digest of the state."""
+    """Show the counts and the digest of the state."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
     summary = summary_of(found)
     if as_json:
@@ -63,23 +63,23 @@ def show(at: int | str | None, as_json: bool) -> None:
     print_fields(
         position=summary.position,
         time=summary.time or "-",
-        users=_counted(summary.users),
-        items=_counted(msgspec.structs.asdict(summary.items)),
+        users=_format_counts(summary.users),
+        items=_format_counts(msgspec.structs.asdict(summary.items)),
         sessions=summary.sessions,
         digest=summary.digest,
     )
 
 
-def _counted(counts: dict[str, int]) -> str:
+def _format_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 @state.command()
 @_at
-@_json
+@json_option
 @settings_options
 def digest(at: int | str | None, as_json: bool) -> None:
-    """Print the public digest of the state, which anyone can recompute from the log alone."""
+    """Print the public digest of the state, which needs no keys to recompute."""
     found = asyncio.run(_keyless_state(loaded().settings, at))
     if as_json:
         print_json({"position": found.position, "digest": found.digest()})
@@ -88,20 +88,21 @@ def digest(at: int | str | None, as_json: bool) -> None:
 
 
 async def _keyless_state(settings: Settings, at: int | str | None) -> State:
-    """The state as far as it can be known without keys: counts and digest are that far."""
+    """Fold the state without keys, which suffices for counts and digest."""
     async with opened_log(settings) as log:
         return await state_at(log, MemoryVault(), at)
 
 
 @click.command()
-@_json
+@json_option
 @settings_options
 def rebuild(as_json: bool) -> None:
-    """Fold the whole log from zero, beside a running server, and compare what comes of it.
+    """Fold the whole log from zero, and compare the result with the newest snapshot.
 
-    Digest and checksum must be those of the state that a server starts with: from the newest
-    snapshot and the events behind it. If they are not, the snapshots are removed, and the exit code
-    is 1. A damaged snapshot is removed with a warning, because a start passes over it.
+    Digest and checksum must equal those of the state that a server starts with: the newest
+    snapshot and the events after it. If they differ, the snapshots are removed, and the exit code
+    is 1. A damaged snapshot is removed with a warning, because a start skips it. The command works
+    beside a running server.
     """
     figures = asyncio.run(_rebuild(loaded().settings))
     if as_json:
@@ -116,13 +117,13 @@ def rebuild(as_json: bool) -> None:
         raise NegativeResult(SNAPSHOT_WRONG.fill(position=figures.snapshot))
 
 
-async def _rebuild(settings: Settings) -> Rebuilt:
+async def _rebuild(settings: Settings) -> RebuildResult:
     snapshots = snapshots_of(settings)
     damaged = snapshots.remove_damaged()
     taken = snapshots.usable_position() or None
     async with opened_log(settings) as log, opened_vault(settings) as vault:
         upto = log.position
-        # The same keys for both, or an erasure in between would look like a difference.
+        # Both folds use the same keys, or an erasure in between would look like a difference.
         keys = MemoryVault()
         await keys.put(await vault.all())
         started = time.perf_counter()
@@ -138,7 +139,7 @@ async def _rebuild(settings: Settings) -> Rebuilt:
             equal = (served.digest(), served.checksum()) == (digest, checksum)
     if not equal:
         snapshots.remove()
-    return Rebuilt(
+    return RebuildResult(
         upto,
         round(seconds, 3),
         round(upto / max(seconds, 1e-6)),

@@ -1,4 +1,4 @@
-"""Points of the log on the command line."""
+"""A command line parameter for a point of the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventapi.values.times import point_of
 
 
 class PointParam(click.ParamType[int | str]):
-    """A point of the log: a position, or an RFC 3339 time, which becomes one in a record's form."""
+    """A position, or an RFC 3339 time, which is converted to the form of a record."""
 
     name = "position or time"
 

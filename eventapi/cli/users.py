@@ -1,4 +1,4 @@
-"""``eventapi users``: look at accounts, make them, and say what they may do."""
+"""``eventapi users``: list, create and change user accounts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from projections.tables.users import User
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A user as the list shows them; ``items`` counts the live ones."""
+    """A row of the list of users; ``items`` is the number of live items."""
 
     number: int
     username: str
@@ -51,14 +51,14 @@ class Listed(msgspec.Struct, frozen=True):
 @click.group()
 @settings_options
 def users() -> None:
-    """Look at accounts, make them, and say what they may do."""
+    """List, create and change user accounts."""
 
 
 @users.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def list_users(as_json: bool) -> None:
-    """List all users but the erased ones, of whom nothing is left to show."""
+    """List all users except erased ones, whose data is gone."""
     state = asyncio.run(_state(loaded().settings))
     listed = [
         _listed(user, state) for user in state.users.by_id.values() if user.status != "erased"
@@ -103,14 +103,14 @@ def _listed(user: User, state: State) -> Listed:
 @users.command()
 @click.argument("username")
 @click.argument("email")
-@click.option("--full-name", help="What the user is called.")
+@click.option("--full-name", help="The full name of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def create(
     username: str, email: str, full_name: str | None, password_stdin: bool, as_json: bool
 ) -> None:
-    """Make an account; the password is asked for."""
+    """Create an account; prompts for the password."""
     settings = loaded().settings
     password = _piped_password() if password_stdin else _typed_password()
     body = {"username": username, "email": email, "password": password, "full_name": full_name}
@@ -188,7 +188,7 @@ _username = click.argument("username")
 @_role
 @settings_options
 def grant(username: str, role: Role) -> None:
-    """Give a user a role."""
+    """Grant a role to a user."""
     _carry_out(GrantRole(username, role, operator()))
     click.echo(f"{printable(username)} has the role {role}")
 
@@ -198,36 +198,38 @@ def grant(username: str, role: Role) -> None:
 @_role
 @settings_options
 def revoke(username: str, role: Role) -> None:
-    """Take a role away from a user."""
+    """Revoke a role of a user."""
     _carry_out(RevokeRole(username, role, operator()))
-    click.echo(f"{printable(username)} has the role {role} no more")
+    click.echo(f"{printable(username)} no longer has the role {role}")
 
 
 @users.command(cls=_UserCommand)
 @_username
 @settings_options
 def disable(username: str) -> None:
-    """Lock a user out; all of their sessions end at once."""
+    """Disable an account; all of its sessions end at once."""
     _carry_out(DisableUser(username, operator()))
-    click.echo(f"{printable(username)} is locked out")
+    click.echo(f"{printable(username)} is disabled")
 
 
 @users.command(cls=_UserCommand)
 @_username
 @settings_options
 def enable(username: str) -> None:
-    """Let a user in again."""
+    """Enable a disabled account."""
     _carry_out(EnableUser(username, operator()))
-    click.echo(f"{printable(username)} may log in")
+    click.echo(f"{printable(username)} is enabled")
 
 
 @users.command(cls=_UserCommand)
 @click.argument("username", required=False)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--finish", is_flag=True, help="Destroy the keys that an earlier erasure could not.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--finish", is_flag=True, help="Destroy the keys that an earlier erasure failed to destroy."
+)
 @settings_options
 def erase(username: str | None, yes: bool, finish: bool) -> None:
-    """Erase a user and all that is theirs, for good: from backups of the log, too."""
+    """Erase a user and all their data for ever, also in backups of the log."""
     if finish == (username is not None):
         raise click.UsageError(f"name the user to erase, or give --finish. {_DASHED}")
     if username is None:
@@ -245,7 +247,7 @@ def erase(username: str | None, yes: bool, finish: bool) -> None:
 
 
 async def _erasure_prompt(settings: Settings, username: str) -> str:
-    """Who and what would be erased; raises `NotFound`."""
+    """The question that names the user and the number of items; raises `NotFound`."""
     state = await _state(settings)
     user = state.users.find_by_username(username)
     if user is None:
@@ -259,14 +261,14 @@ async def _erasure_prompt(settings: Settings, username: str) -> str:
 
 
 async def _erase(settings: Settings, command: EraseUser) -> frozenset[str]:
-    """Erase a user; return the users whose keys could not be destroyed."""
+    """Erase a user; return the subjects whose keys could not be destroyed."""
     async with writing_journal(settings) as journal:
         await journal.execute(command)
         return journal.pending_destruction
 
 
 async def _finish_erasures(settings: Settings) -> None:
-    """Start a journal, which destroys the keys of erased users or fails."""
+    """Start a journal, which destroys the remaining keys of erased users or fails."""
     async with writing_journal(settings):
         pass
 

@@ -1,4 +1,4 @@
-"""Key copies on the command line: read them, merge them, and pass erasures on with the keys."""
+"""Read and merge copies of the vault; erasures are copied with the keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from eventapi.bootstrap import storage
-from eventapi.bootstrap.storage import closing
+from eventapi.bootstrap.storage import async_closing
 from eventapi.cli.failures import NegativeResult
 from eventapi.configuration.settings import Settings
 from events.messages.commands import ERASED_USER_ALIVE, KEYS_OF_OTHER_LOG, OTHER_KEY
@@ -17,44 +17,50 @@ from events.vault.tombstones import VaultContents, contents_of, may_be_destroyed
 from projections.tables.users import User
 
 
-async def vault_beside(settings: Settings) -> VaultContents:
-    """Read the vault beside the log; raises `VaultUnavailable` where there is none."""
+async def read_vault(settings: Settings) -> VaultContents:
+    """Read the vault beside the log; raises `VaultUnavailable` if it is missing."""
     async with storage.open_vault_for_reading(settings) as vault:
         return await contents_of(vault)
 
 
-def joined(earlier: VaultContents, later: VaultContents) -> VaultContents:
-    """One vault as read twice: an erased user has a key in the earlier, a new one in the later."""
+def join_readings(earlier: VaultContents, later: VaultContents) -> VaultContents:
+    """Combine two readings of one vault that was in use.
+
+    Only the earlier one has the key of a user who was erased in between, and only the later one
+    that of a user who registered in between.
+    """
     return VaultContents({**later.keys, **earlier.keys}, later.tombstones)
 
 
-async def contents_in(path: Path | None) -> VaultContents:
-    """Read a vault in a file; it is empty where there is no file."""
+async def read_vault_file(path: Path | None) -> VaultContents:
+    """Read a vault file; a missing file is an empty vault."""
     if path is None or not path.exists():
         return VaultContents()
-    async with closing(SqliteVault(path, writable=False)) as vault:
+    async with async_closing(SqliteVault(path, writable=False)) as vault:
         return await contents_of(vault)
 
 
 async def merge_vault(own: Path, copy: Path | None) -> VaultContents:
-    """What the vault at ``own`` has after it takes in a copy; `store` writes it.
+    """Merge a copy into the contents of the vault at ``own``, and write nothing.
 
-    No erasure is forgotten, and no destroyed key comes back: see `merge`.
+    `store_contents` writes the result. Every erasure is retained, and no destroyed key is restored:
+    see `merge`.
     """
-    return merge(await contents_in(own), await contents_in(copy))
+    return merge(await read_vault_file(own), await read_vault_file(copy))
 
 
-async def store(vault: Vault, contents: VaultContents) -> None:
-    """Bring merged contents into a vault: tombstones first, so that a crash forgets no erasure."""
+async def store_contents(vault: Vault, contents: VaultContents) -> None:
+    """Write merged contents, tombstones first, so that a crash loses no erasure."""
     await vault.add_tombstones(contents.tombstones)
     await vault.put(contents.keys)
 
 
-async def take_in(vault: Vault, copy: VaultContents) -> None:
-    """Bring keys that are missing, and tombstones, from a copy into a vault that is in use.
+async def add_missing_keys(vault: Vault, copy: VaultContents) -> None:
+    """Add missing keys, and tombstones, from a copy to a vault that is in use.
 
-    The log must be locked, so that no user is erased meanwhile. A key that is there is never
-    replaced: raises `NegativeResult` where the copy has another one, and then changes nothing.
+    The caller must hold the lock of the log, so that no user is erased at the same time. An
+    existing key is never replaced: raises `NegativeResult` if the copy has a different one, and
+    then changes nothing.
     """
     own = await contents_of(vault)
     contents = merge(own, copy)
@@ -66,20 +72,20 @@ async def take_in(vault: Vault, copy: VaultContents) -> None:
     await vault.put(missing)
 
 
-def check_is_complete(contents: VaultContents, users: Collection[User]) -> None:
-    """Raise `NegativeResult` where users of the log have neither key nor tombstone."""
+def check_all_have_keys(contents: VaultContents, users: Collection[User]) -> None:
+    """Raise `NegativeResult` if users of the log have neither key nor tombstone."""
     known = contents.keys.keys() | contents.tombstones.keys()
     lost = [user.subject for user in users if user.status != "erased" and user.subject not in known]
     if lost:
         raise NegativeResult(users_without_keys(lost))
 
 
-async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
-    """Give a vault the keys and tombstones of a log's users; return how many keys are kept.
+async def copy_keys(vault: Vault, source: VaultContents, users: Collection[User]) -> int:
+    """Copy the keys of a log's users to a vault; return the number of their keys.
 
-    Keys without a user are left over from failed registrations and skipped. Raises `NegativeResult`
-    where the vault has another key for a user, because a user's key never changes, and where a
-    user is erased according to the vault and alive in the log.
+    Keys without a user are left over from failed registrations and are skipped. Raises
+    `NegativeResult` if the vault has a different key for a user, because a user's key never
+    changes, and if a user is erased according to the vault but not in the log.
     """
     gone = {user.subject for user in users if user.status == "erased"} | source.erased
     known = [user.subject for user in users if user.subject in source.keys]
@@ -94,10 +100,10 @@ async def keep(vault: Vault, source: VaultContents, users: Collection[User]) -> 
     return len(kept)
 
 
-async def forget(vault: Vault, source: VaultContents, users: Collection[User]) -> None:
-    """Destroy the keys of the users that are erased, in the log or according to the source.
+async def destroy_erased_keys(vault: Vault, source: VaultContents, users: Collection[User]) -> None:
+    """Destroy the keys of users who are erased in the log or according to the source.
 
-    No other key is destroyed, whatever the source has lost.
+    A key that is only missing in the source is not destroyed.
     """
     erased = {user.subject for user in users if user.status == "erased"}
     await vault.add_tombstones(source.tombstones)

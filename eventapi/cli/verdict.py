@@ -1,4 +1,4 @@
-"""What the findings of a check add up to: one message, of the worst of them."""
+"""Choose the message for the result of a check: the one of its worst finding."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _WORST_FIRST: Final[dict[Kind, Message]] = {
     "unknown-event": NEWER_VERSION,
     "torn-tail": WHOLE_WITH_TAIL,
 }
-"""What a finding means where there is none of a kind before it."""
+"""The message of each kind; the first kind in this order that was found counts."""
 
 
 def verdict(
     name: str, report: Report, head: TreeHead | None = None, *, is_database: bool = False
 ) -> Message:
-    """What a report says of the log called ``name``; ``head`` is that of the checkpoint."""
+    """The message for a report on the log ``name``; the checkpoint has ``head``."""
     good, last = report.good_up_to, report.head.position
-    message = _worst(report)
+    message = _worst_message(report)
     if is_database and message in {MARK_OF_OTHER_LOG, ONLY_MARK_DAMAGED}:
-        message = DATABASE_HEAD_DIFFERS  # A database has its head row where a file has a mark.
+        message = DATABASE_HEAD_DIFFERS  # A database has a head row instead of a mark.
     subjects = [one.subject for one in report.findings if one.kind == "key"]
     if message is KEYS_MISSING:
         return users_without_keys(subjects, message, events=report.lines)
@@ -59,7 +59,7 @@ def verdict(
     )
 
 
-def _worst(report: Report) -> Message:
+def _worst_message(report: Report) -> Message:
     kinds = report.kinds
     if kinds & DAMAGE:
         return SHORTENED if kinds & DAMAGE == {"missing"} else DAMAGED

@@ -1,4 +1,4 @@
-"""``eventapi log verify``: whether every line is what was written, and in its place."""
+"""``eventapi log verify``: check every line of the log, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from urllib.request import urlopen
 import click
 import msgspec
 
+from eventapi.bootstrap.paths import checkpoint_path
 from eventapi.bootstrap.start_check import check_log_is_there
-from eventapi.bootstrap.storage import checkpoint_path, open_rows
+from eventapi.bootstrap.storage import open_stored_lines
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
-from eventapi.cli.options import loaded, settings_options
+from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
-from eventapi.cli.vaults import joined, vault_beside
+from eventapi.cli.vaults import join_readings, read_vault
 from eventapi.cli.verdict import verdict
 from eventapi.configuration.settings import Settings
 from events.log.file.commit_index import CommitIndex, read_commit_point
@@ -36,8 +37,8 @@ from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
 from events.verification.verify import Finding, Kind, Report, verify
 
-_SECONDS = 30.0
-_MOST_BYTES = 1 << 16
+_DOWNLOAD_SECONDS = 30.0
+_MAX_CHECKPOINT_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 
 
@@ -48,17 +49,17 @@ _CHUNK_BYTES = 1 << 20
 @click.option(
     "--checkpoint",
     metavar="FILE|URL",
-    help="A checkpoint that the log must continue, such as http://SERVER/log/checkpoint.",
+    help="A checkpoint that the log must continue, for example http://SERVER/log/checkpoint.",
 )
 @click.option("--key", metavar="VKEY", help="The verifier key that must have signed it.")
 @click.option(
     "--prefix-of",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A log that must begin with this one, byte for byte.",
+    help="A log that must begin with the checked one, byte for byte.",
 )
-@click.option("--seals", is_flag=True, help="Open every seal with the keys of the vault, too.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--seals", is_flag=True, help="Also open every seal with the keys of the vault.")
+@json_option
 @settings_options
 @click.pass_context
 def verify_log(
@@ -71,47 +72,47 @@ def verify_log(
     seals: bool,
     as_json: bool,
 ) -> None:
-    """Check the log, or the one at PATH, line by line, on all cores; it is only read.
+    """Check the log, or the one at PATH, line by line; nothing is changed.
 
-    The log must also continue the checkpoint that lies beside it, unless another one is named.
-    Every damage is named with its position and byte offset, and the exit code is 1.
+    The log must also continue the checkpoint beside it, or the one that --checkpoint names. Damage
+    is printed with its position and byte offset, and the exit code is then 1.
     """
     settings = loaded().settings
     if checkpoint is None and key is not None:
-        raise click.UsageError("--key is the key of a --checkpoint")
+        raise click.UsageError("--key needs --checkpoint")
     log = settings.log_path if path is None else path
-    # A directory such as "." has no name that another one could go on from.
+    # A path such as "." has no name that the name of a checkpoint could begin with.
     if checkpoint is None and log.name and (beside := checkpoint_path(log)).exists():
-        # Before the mark is read: what was signed by then is published by then.
+        # Loaded before the mark is read, so that every event that it covers is published by then.
         checkpoint = str(beside)
-    head = None if checkpoint is None else head_of(checkpoint, key)
-    with _log_of(settings) if path is None else nullcontext(path) as file:
-        report = _checked_with_vault(file, head, settings) if seals else checked(file, head, None)
+    head = None if checkpoint is None else load_tree_head(checkpoint, key)
+    with _open_log_file(settings) if path is None else nullcontext(path) as file:
+        report = _verify_with_keys(file, head, settings) if seals else verify_file(file, head, None)
         if prefix_of is not None:
-            report = _compared(file, report, prefix_of)
+            report = _compare_with_longer(file, report, prefix_of)
     is_database = path is None and settings.is_database
     name = settings.log_name if path is None else str(path)
-    said = verdict(name, report, head, is_database=is_database)
+    message = verdict(name, report, head, is_database=is_database)
     if as_json:
         print_json(
             {
                 "ok": report.ok,
-                "verdict": said.text,
-                "severity": said.severity,
-                "next": said.next,
+                "verdict": message.text,
+                "severity": message.severity,
+                "next": message.next,
                 "good_up_to": report.good_up_to,
                 **msgspec.to_builtins(report),
             }
         )
     else:
-        _print_report(report, said)
+        _print_report(report, message)
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
-def checked(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
-    """What the check of a log finds, against a checkpoint and a vault.
+def verify_file(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
+    """Verify a log file, against a checkpoint and a vault if they are given.
 
-    Raises `Failure` for a pipe or a device: that has no end to begin with, and is not read twice.
+    Raises `Failure` for a pipe or a device, which has no size and cannot be read twice.
     """
     if not path.is_file():
         raise Failure(NOT_A_REGULAR_FILE.fill(path=path))
@@ -125,21 +126,21 @@ def checked(path: Path, head: TreeHead | None, vault: VaultContents | None) -> R
         )
 
 
-def _checked_with_vault(path: Path, head: TreeHead | None, settings: Settings) -> Report:
-    vault = asyncio.run(vault_beside(settings))
-    report = checked(path, head, vault)
+def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> Report:
+    vault = asyncio.run(read_vault(settings))
+    report = verify_file(path, head, vault)
     if any(finding.kind == "key" for finding in report.findings):
-        # A user may have registered since.
-        report = checked(path, head, joined(vault, asyncio.run(vault_beside(settings))))
+        # A user may have registered after the vault was read.
+        report = verify_file(path, head, join_readings(vault, asyncio.run(read_vault(settings))))
     return report
 
 
-def head_of(checkpoint: str, key: str | None) -> TreeHead:
-    """What a checkpoint in a file or at a URL says, which that key must have signed, if given.
+def load_tree_head(checkpoint: str, key: str | None) -> TreeHead:
+    """Load the tree head of a checkpoint; with a key, check its signature.
 
-    Raises `Failure`, `Misuse` for a key that is none, and `NegativeResult`.
+    Raises `Failure`, `Misuse` for a malformed key, and `NegativeResult` if the key did not sign it.
     """
-    note = note_at(checkpoint)
+    note = load_checkpoint(checkpoint)
     if key is not None:
         try:
             verifier = Verifier.of(key)
@@ -151,26 +152,26 @@ def head_of(checkpoint: str, key: str | None) -> TreeHead:
     return TreeHead.of(note)
 
 
-def note_at(checkpoint: str) -> Note:
-    """The checkpoint in a file or at a URL; raises `Failure`."""
+def load_checkpoint(checkpoint: str) -> Note:
+    """Load a checkpoint from a file or a URL; raises `Failure`."""
     try:
         if checkpoint.startswith(("http://", "https://")):
-            with urlopen(checkpoint, timeout=_SECONDS) as answer:  # noqa: S310 - asked for
-                content = answer.read(_MOST_BYTES).decode()
+            with urlopen(checkpoint, timeout=_DOWNLOAD_SECONDS) as answer:  # noqa: S310
+                content = answer.read(_MAX_CHECKPOINT_BYTES).decode()
         else:
             with Path(checkpoint).open("rb") as file:
-                content = file.read(_MOST_BYTES).decode()
+                content = file.read(_MAX_CHECKPOINT_BYTES).decode()
         note = Note.of(content)
         TreeHead.of(note)
     except (OSError, ValueError, HTTPException) as error:
-        reason = printable(str(error))  # Of a server it has the server's own words.
+        reason = printable(str(error))  # May contain text of another server.
         message = CHECKPOINT_UNUSABLE.fill(checkpoint=checkpoint, reason=reason)
         raise Failure(message) from None
     return note
 
 
-def _compared(path: Path, report: Report, longer: Path) -> Report:
-    """The report of a log, and whether a longer one begins with all of it that was judged."""
+def _compare_with_longer(path: Path, report: Report, longer: Path) -> Report:
+    """Add a finding unless a longer log begins with the bytes that were checked."""
     at = position = offset = 0
     with path.open("rb") as ours, longer.open("rb") as theirs:
         while one := ours.read(min(_CHUNK_BYTES, report.bytes - at)):
@@ -193,21 +194,21 @@ def _compared(path: Path, report: Report, longer: Path) -> Report:
 
 
 @contextmanager
-def _log_of(settings: Settings) -> Iterator[Path]:
-    """The file of the log; of one in a database a copy that is gone afterwards."""
+def _open_log_file(settings: Settings) -> Iterator[Path]:
+    """The path of the log; a log in a database is exported to a temporary file."""
     if settings.is_database:
         with tempfile.TemporaryDirectory(prefix="eventapi-") as folder:
             path = Path(folder) / "events.jsonl"
-            asyncio.run(_lay_out(settings, path))
+            asyncio.run(_export_database(settings, path))
             yield path
         return
     check_log_is_there(settings)
     yield settings.log_path
 
 
-async def _lay_out(settings: Settings, path: Path) -> None:
-    """Write whatever lines a database has, with a mark that says what it says of their end."""
-    async with open_rows(settings) as (head, runs):
+async def _export_database(settings: Settings, path: Path) -> None:
+    """Export the stored lines of a database, with its head row as the mark."""
+    async with open_stored_lines(settings) as (head, runs):
         with path.open("wb") as file:
             async for lines in runs:
                 file.write(b"\n".join((*lines, b"")))
@@ -222,19 +223,19 @@ async def _lay_out(settings: Settings, path: Path) -> None:
             )
 
 
-def _print_report(report: Report, said: Message) -> None:
+def _print_report(report: Report, message: Message) -> None:
     for finding in report.findings:
-        click.echo(sentence(finding))
+        click.echo(format_finding(finding))
     if report.left_off:
         click.echo(f"and {report.left_off:,} more")
-    click.echo(said.text)
+    click.echo(message.text)
     click.echo(f"last good event {report.head.position}, hash {report.head.hash}")
-    click.echo(said.severity)
-    if said.next != WHOLE.next:
-        click.echo(f"Next: {said.next}")
+    click.echo(message.severity)
+    if message.next != WHOLE.next:
+        click.echo(f"Next: {message.next}")
 
 
-def sentence(finding: Finding) -> str:
-    """A finding in words."""
+def format_finding(finding: Finding) -> str:
+    """A finding as one line."""
     place = f"position {finding.position}, byte offset {finding.offset}"
     return f"{finding.kind} at {place}: {printable(finding.detail)}"

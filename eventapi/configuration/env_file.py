@@ -1,4 +1,4 @@
-"""The ``.env`` file: every line of it is understood, or nothing starts."""
+"""Read the ``.env`` file strictly: a line that cannot be read stops the start."""
 
 from __future__ import annotations
 
@@ -18,60 +18,62 @@ _CURE: Final = "save the file as UTF-8"
 
 
 def read_env_file(path: Path, prefix: str) -> dict[str, str]:
-    """The variables that a file sets; none where there is no file.
+    """Return the variables of a file; a missing file has none.
 
-    ``python-dotenv`` skips lines that it cannot parse, and would start a server without the
-    settings in them. Raises `ConfigurationError` with the number of the first such line, and never
-    with its content. Names that begin with ``prefix`` are settings: a value that spans several
-    lines must not contain another one.
+    ``python-dotenv`` skips lines that it cannot parse, so that a server would start without their
+    settings. This function raises `ConfigurationError` with the number of the first such line, but
+    not its content, which may be a secret. Names that begin with ``prefix`` are settings: a value
+    of several lines must not contain another setting.
     """
-    text = _text_of(path)
+    text = _read_text(path)
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line + _blank_lines(binding.original.string)
         if binding.error:
-            raise _unreadable(path, line, "expected NAME=VALUE; is a quote not closed?")
+            raise _unreadable_line(path, line, "expected NAME=VALUE; is a quote not closed?")
         if binding.key is not None and binding.value is None:
-            raise _unreadable(path, line, "expected NAME=VALUE; the '=' is missing")
+            raise _unreadable_line(path, line, "expected NAME=VALUE; the '=' is missing")
         _, *more = (binding.value or "").splitlines() or [""]
         if any(one.lstrip().removeprefix("export ").startswith(prefix) for one in more):
-            raise _unreadable(path, line, "its value contains another setting; close the quote")
+            raise _unreadable_line(
+                path, line, "its value contains another setting; close the quote"
+            )
     values = dotenv_values(stream=io.StringIO(text))
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _blank_lines(statement: str) -> int:
-    """How many lines precede the first character of a statement."""
+    """The number of blank lines at the start of a statement."""
     return statement[: len(statement) - len(statement.lstrip())].count("\n")
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
-    except IsADirectoryError:  # Some name their virtual environment so.
+    except IsADirectoryError:  # Some virtual environments have this name.
         return ""
     except FileNotFoundError:
         if path.is_symlink():
             reason = "it is a symbolic link to a file that is not there"
-            raise _refused(f"{path} cannot be read: {reason}") from None
+            raise _bad_setting(f"{path} cannot be read: {reason}") from None
         return ""
     except OSError as error:
-        raise _refused(f"{path} cannot be read: {error.strerror}") from None
+        raise _bad_setting(f"{path} cannot be read: {error.strerror}") from None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _unreadable(path, 1, f"this is UTF-16; {_CURE}")
+        raise _unreadable_line(path, 1, f"this is UTF-16; {_CURE}")
     try:
         text = content.decode(_UTF8)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable(path, line, f"this is not UTF-8; {_CURE}") from None
+        raise _unreadable_line(path, line, f"this is not UTF-8; {_CURE}") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise _unreadable(path, line, f"there is a NUL byte, as in UTF-16; {_CURE}")
+        raise _unreadable_line(path, line, f"there is a NUL byte, as in UTF-16; {_CURE}")
     return text
 
 
-def _unreadable(path: Path, line: int, reason: str) -> ConfigurationError:
-    return _refused(f"{path}, line {line}, cannot be read: {reason}")
+def _unreadable_line(path: Path, line: int, reason: str) -> ConfigurationError:
+    return _bad_setting(f"{path}, line {line}, cannot be read: {reason}")
 
 
-def _refused(reason: str) -> ConfigurationError:
+def _bad_setting(reason: str) -> ConfigurationError:
     return ConfigurationError(BAD_SETTING.about(reason))

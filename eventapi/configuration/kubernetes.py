@@ -1,4 +1,4 @@
-"""Variables that Kubernetes injects into every container of a namespace ("service links")."""
+"""Recognise the variables that Kubernetes injects ("service links")."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _NAME: Final = re.compile(
 _ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+", re.IGNORECASE)
 
 
-def service_link(name: str, value: str) -> bool:
+def is_service_link(name: str, value: str) -> bool:
     """Whether a variable describes a Service whose name in capitals is our prefix.
 
-    ``name`` is without the prefix. For a Service "eventapi" there is, among others,
+    ``name`` lacks the prefix. A Service "eventapi" leads to variables such as
     ``EVENTAPI_PORT=tcp://10.0.0.1:8000``.
     """
     if name == "PORT":

@@ -1,4 +1,4 @@
-"""Loading the settings, each with its origin: the command line, the environment, a ``.env`` file."""
+"""Load the settings from the command line, the environment and a ``.env`` file."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 import msgspec
 
 from eventapi.configuration.env_file import read_env_file
-from eventapi.configuration.kubernetes import service_link
+from eventapi.configuration.kubernetes import is_service_link
 from eventapi.configuration.setting import PREFIX
-from eventapi.configuration.settings import Settings, described
+from eventapi.configuration.settings import Settings, setting_descriptions
 from events.database.urls import HIDDEN, mask_url
 from events.errors import ConfigurationError
 from events.messages.errors import BAD_SETTING
 
-SECRET = frozenset({"SECRET_KEY"})
-"""Shown as stars; of addresses only the password is."""
+SECRET_NAMES = frozenset({"SECRET_KEY"})
+"""Masked completely; in a URL only the password is masked."""
 
 
-class Loaded(msgspec.Struct, frozen=True):
-    """Settings, and for each name where its value came from."""
+class LoadedSettings(msgspec.Struct, frozen=True):
+    """Settings, and the origin of each value by the name of its setting."""
 
     settings: Settings
     origins: Mapping[str, str]
 
-    def shown(self) -> list[tuple[str, str, str]]:
-        """Every setting as (variable, value, origin), secrets masked."""
+    def masked_rows(self) -> list[tuple[str, str, str]]:
+        """Every setting as (variable, value, origin), with secrets masked."""
         values = msgspec.to_builtins(self.settings)
         return [
             (PREFIX + name, _masked(name, value), self.origins[name])
@@ -39,7 +39,7 @@ class Loaded(msgspec.Struct, frozen=True):
 def _masked(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name in SECRET:
+    if name in SECRET_NAMES:
         return HIDDEN
     texts = value if isinstance(value, list | tuple) else [str(value)]
     return ",".join(mask_url(text) if "://" in text else text for text in texts)
@@ -49,19 +49,19 @@ def load(
     environ: Mapping[str, str],
     dotenv: Path = Path(".env"),
     flags: Mapping[str, str] | None = None,
-) -> Loaded:
-    """The settings of the command line, the environment and the ``.env`` file: the first one wins.
+) -> LoadedSettings:
+    """Load the settings; flags override the environment, which overrides the file.
 
-    ``flags`` has the names of the environment. Raises `ConfigurationError` for an unknown
-    ``EVENTAPI_`` name, for a bad value, and for a line of the file that cannot be read.
+    The keys of ``flags`` are names of environment variables. Raises `ConfigurationError` if an
+    ``EVENTAPI_`` name is unknown, a value is bad, or a line of the file cannot be read.
     """
-    origins = dict.fromkeys(described(), "default")
+    origins = dict.fromkeys(setting_descriptions(), "default")
     texts: dict[str, str] = {}
     sources = [(str(dotenv), read_env_file(dotenv, PREFIX)), ("environment", environ)]
     for origin, source in sources:
         for variable, text in source.items():
             if variable.startswith(PREFIX):
-                name = _known_name(variable, text, origin)
+                name = _check_name(variable, text, origin)
                 texts[name] = text
                 origins[name] = origin
     for variable, text in (flags or {}).items():
@@ -70,42 +70,42 @@ def load(
         origins[name] = f"--{name.lower()}"
     values: dict[str, Any] = {}
     for name, text in texts.items():
-        values[name] = described()[name].parse(text)
+        values[name] = setting_descriptions()[name].parse(text)
         try:
             msgspec.convert({name: values[name]}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            reason = _own_words(error) or described()[name].refusal(text)
-            raise _refused(f"{_place(name, origins[name])}: {reason}") from None
+            reason = _rule_message(error) or setting_descriptions()[name].refusal(text)
+            raise _bad_setting(f"{_label(name, origins[name])}: {reason}") from None
     try:
-        return Loaded(msgspec.convert(values, Settings, strict=False), origins)
+        return LoadedSettings(msgspec.convert(values, Settings, strict=False), origins)
     except msgspec.ValidationError as error:
-        # Each is right by itself.
-        raise _refused(f"{PREFIX}{_own_words(error)}") from None
+        # Each value is valid, but not their combination.
+        raise _bad_setting(f"{PREFIX}{_rule_message(error)}") from None
 
 
-def _known_name(variable: str, text: str, origin: str) -> str:
-    """The name without the prefix; raises `ConfigurationError` for one that is no setting."""
+def _check_name(variable: str, text: str, origin: str) -> str:
+    """Remove the prefix from a name; raises `ConfigurationError` if it is unknown."""
     name = variable.removeprefix(PREFIX)
-    if service_link(name, text):
-        raise _refused(
+    if is_service_link(name, text):
+        raise _bad_setting(
             f"{variable} (from {origin}) is no setting: Kubernetes sets it for a Service named"
             " eventapi; set enableServiceLinks: false in the Pod, or rename the Service"
         )
-    if name not in described():
-        near = get_close_matches(name.upper(), described(), n=1)
+    if name not in setting_descriptions():
+        near = get_close_matches(name.upper(), setting_descriptions(), n=1)
         hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/settings.md has a list"
-        raise _refused(f"{variable} (from {origin}) is no setting of eventapi: {hint}")
+        raise _bad_setting(f"{variable} (from {origin}) is no setting of eventapi: {hint}")
     return name
 
 
-def _refused(reason: str) -> ConfigurationError:
+def _bad_setting(reason: str) -> ConfigurationError:
     return ConfigurationError(BAD_SETTING.about(reason))
 
 
-def _place(name: str, origin: str) -> str:
+def _label(name: str, origin: str) -> str:
     return origin if origin.startswith("--") else f"{PREFIX}{name} (from {origin})"
 
 
-def _own_words(error: msgspec.ValidationError) -> str:
-    """What `Settings` itself says is wrong; empty where it was msgspec."""
+def _rule_message(error: msgspec.ValidationError) -> str:
+    """The message of a rule of `Settings`; empty if the error comes from msgspec."""
     return str(error.__cause__) if isinstance(error.__cause__, ValueError) else ""

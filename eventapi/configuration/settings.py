@@ -1,4 +1,4 @@
-"""The settings: their types, defaults and meanings. `eventapi.configuration.load` loads them."""
+"""The settings: their types, defaults and meanings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from eventapi.configuration.setting import PREFIX, Setting, about, settings_of
+from eventapi.configuration.setting import PREFIX, Setting, describe, describe_fields
 from eventapi.configuration.types import (
     ORIGINS_RULE,
     PROXIES_RULE,
@@ -43,51 +43,51 @@ _PASSWORD_IN_URL = re.compile(r"(://[^:@/]*:).*(?=@)|([?&]password=)[^&#]*", re.
 
 
 class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fields=True):
-    """Everything an operator may choose; ``docs/settings.md`` is made from these fields.
+    """All settings; ``docs/settings.md`` is generated from these fields.
 
     Lists are separated by commas. Words such as those of ``log_level`` may have any case.
-    ``public_url`` has no slash at its end.
+    ``public_url`` does not end with a slash.
     """
 
     host: Annotated[
         Text,
-        about(
+        describe(
             "Address that the server listens on. `0.0.0.0` is every IPv4 address of the machine, "
-            "`::` every address. `serve --host` wins.",
+            "`::` every address. `serve --host` overrides it.",
             values="an address or a name of this machine",
             example="0.0.0.0",  # noqa: S104 - nothing listens on it here
         ),
     ] = "127.0.0.1"
     port: Annotated[
         Port,
-        about(
-            "Port that the server listens on; 0 takes a free one. `serve --port` wins.",
+        describe(
+            "Port that the server listens on; 0 chooses a free one. `serve --port` overrides it.",
             example="9000",
         ),
     ] = 8000
     workers: Annotated[
         Workers,
-        about(
-            "Processes that serve. Each has all users, items and sessions in its memory. "
-            "`serve --workers` wins.",
+        describe(
+            "Server processes. Each has all users, items and sessions in its memory. "
+            "`serve --workers` overrides it.",
             unit="processes",
             example="4",
         ),
     ] = 1
     data: Annotated[
         Text,
-        about(
-            "Data directory: the log, the keys and everything that is kept beside them. "
-            "`--data` wins.",
+        describe(
+            "Data directory, with the log, the keys and all files beside them. "
+            "`--data` overrides it.",
             values="a path",
             example="/var/lib/eventapi",
         ),
     ] = "./data"
     log: Annotated[
         Text | None,
-        about(
+        describe(
             "The log of events: a file, or a database, which several machines can share. "
-            "`--log` wins.",
+            "`--log` overrides it.",
             values="a path, or an address postgresql://... or mysql://...",
             check=log_fault,
             default="events.jsonl in DATA",
@@ -96,21 +96,21 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     secret_key: Annotated[
         str | None,
-        about(
-            "Key that signs access tokens. Instances that share a database need the same one. "
+        describe(
+            "Key that signs access tokens. Instances that share a database need the same key. "
             "Several are separated by commas: the first signs, the others are still accepted.",
             values="32 bytes or more, not a known or repeated text",
-            default="made once, and kept in DATA as secret.key",
+            default="generated once, and stored in DATA as secret.key",
             example="the output of `openssl rand -hex 32`",
         ),
     ] = None
     access_token_minutes: Annotated[
         Minutes,
-        about("How long an access token is accepted.", unit="minutes", example="15"),
+        describe("How long an access token is accepted.", unit="minutes", example="15"),
     ] = 30
     refresh_token_days: Annotated[
         Days,
-        about(
+        describe(
             "How long a session lasts after its last refresh.",
             unit="days",
             example="14",
@@ -118,26 +118,26 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = 30
     session_days: Annotated[
         Days,
-        about(
-            "How long a session lasts at most, however often it is refreshed.",
+        describe(
+            "How long a session lasts at most, in spite of refreshes.",
             unit="days",
             example="90",
         ),
     ] = 365
     public_url: Annotated[
         PublicUrl | None,
-        about(
-            "Address that clients reach the server by, used in links. "
+        describe(
+            "Public URL of the server, used in links. "
             "Set it if a proxy changes the host, or serves the API under a path.",
             values="an http:// or https:// address, with a path or without, and no query",
-            default="from each request",
+            default="derived from each request",
             example="https://api.example/events",
         ),
     ] = None
     cors_origins: Annotated[
         tuple[Origin, ...],
-        about(
-            "Origins of pages in browsers that may call this API (CORS).",
+        describe(
+            "Origins of web pages that may call this API from a browser (CORS).",
             values=ORIGINS_RULE,
             check=origins_fault,
             default="none",
@@ -146,17 +146,17 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = ()
     cors_credentials: Annotated[
         Switch,
-        about(
-            "Whether those pages may send credentials (cookies and the like). "
-            "Access tokens in a header need no such permission.",
+        describe(
+            "Whether those pages may send credentials such as cookies. "
+            "Access tokens in a header do not need it.",
             example="on",
         ),
     ] = "off"
     trusted_proxies: Annotated[
         tuple[str, ...],
-        about(
-            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; `unix` is whoever "
-            "may connect to the Unix socket of `serve --uds`.",
+        describe(
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted; `unix` means all "
+            "clients of the Unix socket of `serve --uds`.",
             values=PROXIES_RULE,
             check=proxies_fault,
             default="none",
@@ -165,65 +165,65 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = ()
     redis_url: Annotated[
         str | None,
-        about(
-            "Redis or Valkey that counts rate limits for all machines together.",
+        describe(
+            "Redis or Valkey server that counts rate limits for all machines together.",
             values="an address redis://..., rediss://..., unix://..., valkey://... or valkeys://...",
             check=redis_fault,
-            default="none, each machine counts for itself",
+            default="none; each machine counts separately",
             example="redis://:PASSWORD@cache.example:6379/0",
         ),
     ] = None
     rate_limit: Annotated[
         Rate,
-        about(
-            "Requests of one caller: a user, or an address without a token.",
+        describe(
+            "Limit of requests per caller: a user, or an IP address for requests without a token.",
             values=RATE_RULE,
             example="600/minute",
         ),
     ] = "6000/minute"
     rate_limit_login: Annotated[
         Rate,
-        about(
-            "Logins, registrations and refreshes of one address. `off` also turns off the slow-down "
-            "after wrong passwords.",
+        describe(
+            "Limit of logins, registrations and refreshes per IP address. `off` also disables the "
+            "delay after wrong passwords.",
             values=RATE_RULE,
             example="10/minute",
         ),
     ] = "60/minute"
     max_body_bytes: Annotated[
         Positive,
-        about(
-            "Largest body of a request; a larger one is refused with 413.",
+        describe(
+            "Largest request body; a larger one is refused with 413.",
             unit="bytes",
             example="16384",
         ),
     ] = 65_536
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
-        about(
-            "Which lines the server writes. Above `info` there is no access log; `debug` adds the "
-            "path of requests to unknown routes.",
+        describe(
+            "Lowest level of the lines that the server logs. Above `info` there is no access log; "
+            "`debug` adds the path of requests to unknown routes.",
             example="warning",
         ),
     ] = "info"
     log_format: Annotated[
         Literal["console", "json"],
-        about("Form of those lines: for people, or for programs.", example="json"),
+        describe("Format of these lines: for people, or for programs.", example="json"),
     ] = "console"
     log_file: Annotated[
         str | None,
-        about(
-            "File that gets those lines besides stderr. It is not rotated; a program such as "
+        describe(
+            "File for these lines, in addition to stderr. It is not rotated; a program such as "
             "logrotate may rename it.",
             values="a path",
-            default="none, only stderr",
+            default="none; only stderr",
             example="/var/log/eventapi/server.log",
         ),
     ] = None
     sentry_dsn: Annotated[
         Dsn | None,
-        about(
-            "Where unexpected errors are reported. It needs the extra `sentry`.",
+        describe(
+            "Sentry project that unexpected errors are reported to. Requires the extra `sentry`.",
             values="an address such as https://KEY@sentry.example/1",
             default="none",
             example="https://KEY@sentry.example/1",
@@ -231,34 +231,36 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     metrics: Annotated[
         Switch,
-        about("Whether `GET /metrics` answers, for Prometheus.", example="off"),
+        describe("Whether `GET /metrics` returns metrics for Prometheus.", example="off"),
     ] = "on"
     snapshot_every: Annotated[
         Count,
-        about(
-            "After how many new events a snapshot is taken, which makes the next start faster. "
-            "0 takes none.",
+        describe(
+            "Number of new events after which a snapshot is taken, which makes the next start "
+            "faster. 0 takes none.",
             unit="events",
             example="500000",
         ),
     ] = 100_000
     user_quota_bytes: Annotated[
         Count,
-        about(
-            "How much of the log the items of one user may take; then writes are refused with 409. "
-            "0 is no limit.",
+        describe(
+            "Size of the log that the items of one user may use; beyond it writes are refused with "
+            "409. 0 is no limit.",
             unit="bytes",
             example="100000000",
         ),
     ] = 0
     user_quota_items: Annotated[
         Count,
-        about("How many items one user may have. 0 is no limit.", unit="items", example="10000"),
+        describe(
+            "Maximum number of items of one user. 0 is no limit.", unit="items", example="10000"
+        ),
     ] = 0
     v1_deprecation: Annotated[
         str | None,
-        about(
-            "Since when version 1 of the API is deprecated; its answers announce it.",
+        describe(
+            "Date of the deprecation of version 1 of the API; its responses announce it.",
             values=TIME_RULE,
             check=time_fault,
             default="not deprecated",
@@ -267,8 +269,9 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     v1_sunset: Annotated[
         str | None,
-        about(
-            "When version 1 will end; its answers announce it, and nothing ends by itself.",
+        describe(
+            "Date on which version 1 will end; its responses announce it, but the server does not "
+            "end it.",
             values=TIME_RULE,
             check=time_fault,
             default="no end",
@@ -277,8 +280,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
     v1_link: Annotated[
         Link | None,
-        about(
-            "Page about these two, in the `Link` of the same answers.",
+        describe(
+            "Page about these two dates, for the `Link` header of the same responses.",
             values="the URL of a page, or its path on this server",
             default="none",
             example="https://api.example/changes",
@@ -286,7 +289,7 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     ] = None
 
     def __post_init__(self) -> None:
-        for setting in described().values():
+        for setting in setting_descriptions().values():
             value = getattr(self, setting.name.lower())
             if value is not None and (fault := setting.check(value)):
                 raise ValueError(fault)
@@ -315,23 +318,23 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
 
     @property
     def log_path(self) -> Path:
-        """Where the JSON-lines log lies; what else is kept beside it has a name that begins so.
+        """The path of the JSON-lines log, which names the files beside it.
 
-        Nothing lies there itself where the log is in a database.
+        If the log is in a database, the path itself does not exist, but files beside it do.
         """
         if self.log is not None and self.is_database:
-            # The password may change, and so may how the connection is made; the database is the same.
+            # Password and options may change while the database stays the same.
             address, _, _ = _PASSWORD_IN_URL.sub(r"\1\2", self.log).partition("?")
             return self.data_path / f"database-{sha256(address.encode()).hexdigest()[:16]}"
         return self.data_path / "events.jsonl" if self.log is None else Path(self.log)
 
     @property
     def log_name(self) -> str:
-        """What the log is called where people read it: its path, or its address, passwords masked."""
+        """The name of the log in messages: its path, or its URL with the password masked."""
         return mask_url(self.log) if self.log and self.is_database else str(self.log_path)
 
 
 @cache
-def described() -> Mapping[str, Setting]:
-    """Every setting, by its name without the prefix."""
-    return settings_of(Settings)
+def setting_descriptions() -> Mapping[str, Setting]:
+    """The description of every setting, by its name without the prefix."""
+    return describe_fields(Settings)

@@ -1,6 +1,6 @@
 """The types of settings, and checks of what a type cannot express.
 
-A check returns what is wrong, in words for the operator, or an empty text.
+A check returns the fault of a value, as the end of a message to the operator, or an empty text.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROXIES_RULE: Final = "IP addresses and networks, separated by commas, and unix"
 TIME_RULE: Final = "a date, or an RFC 3339 time with its offset"
 
 UNIX: Final = "unix"
-"""The peers of a Unix socket, which have no address."""
+"""Stands for the peers of a Unix socket, which have no address."""
 
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "valkey", "valkeys")
 REDIS_RULE: Final = (
@@ -54,12 +54,12 @@ REDIS_RULE: Final = (
 
 
 def origins_fault(origins: Sequence[str]) -> str:
-    """``*`` stands alone."""
+    """Refuse ``*`` beside other origins."""
     return f"must be {ORIGINS_RULE}" if "*" in origins and len(origins) > 1 else ""
 
 
 def proxies_fault(proxies: Sequence[str]) -> str:
-    """Each is an address or a network, or the word for a Unix socket."""
+    """Refuse anything but IP addresses, networks and `UNIX`."""
     for proxy in proxies:
         if proxy == UNIX:
             continue
@@ -71,14 +71,14 @@ def proxies_fault(proxies: Sequence[str]) -> str:
 
 
 def log_fault(log: str) -> str:
-    """What looks like an address is one of a database."""
+    """Refuse a URL that is not one of a supported database."""
     return (database_fault(log) or "") if "://" in log else ""
 
 
 def redis_fault(url: str) -> str:
-    """An address has a known scheme, a port that is one, and no part of a password behind it.
+    """Refuse an unknown scheme, a bad port, or a password that is not encoded.
 
-    An empty one is no Redis.
+    An empty URL means that Redis is not used.
     """
     if not url:
         return ""
@@ -91,7 +91,7 @@ def redis_fault(url: str) -> str:
 
 
 def time_fault(text: str) -> str:
-    """A time exists."""
+    """Refuse a time that does not exist."""
     try:
         moment(text)
     except ValueError as error:

@@ -1,8 +1,11 @@
-"""Tests that read given / when / then: what happened, what is wished, what comes of it.
+"""Given / when / then: test a command against the events before it.
 
->>> given(registered(1, "ann")).when(DisableUser("ann", "operator/root")).then(
-...     "users/1", UserDisabled()
-... )
+>>> ann_registered = given(registered(1, "ann"))
+>>> decision = ann_registered.when(DisableUser("ann", "operator/root"))
+>>> decision.then("users/1", UserDisabled())  # or: decision.refused(NotFound)
+
+`given` folds events into a `State`. `Given.when` decides one command in that state, and checks that
+deciding does not change it. `When.then` asserts the event, `When.refused` the refusal.
 """
 
 from __future__ import annotations
@@ -22,19 +25,19 @@ from projections.state import State
 SOURCE = "urn:uuid:00000000-0000-4000-8000-000000000001"
 
 Happened = tuple[str, Event]
-"""A subject and what happened to it."""
+"""A subject and an event: ``("users/1", UserDisabled())``."""
 
 _R = TypeVar("_R", bound=Refusal)
 
 
 def at(second: int) -> str:
-    """The time so many seconds into the tests' era, as a record has it."""
+    """A time, in a record's form, so many seconds after the start of 2026."""
     time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def profile(name: str, *, email: str | None = None, password_hash: str | None = None) -> Profile:
-    """A profile in which everything follows from the name, unless it is told."""
+    """A profile whose members are derived from the name unless they are given."""
     return Profile(
         name,
         email or f"{name}@example.org",
@@ -44,23 +47,23 @@ def profile(name: str, *, email: str | None = None, password_hash: str | None = 
 
 
 def registered(number: int, name: str) -> Happened:
-    """A user has registered."""
+    """The registration of user ``number``."""
     return f"users/{number}", UserRegistered(personal=profile(name))
 
 
 def created(number: int, owner: int, title: str = "a title") -> Happened:
-    """An item was created."""
+    """The creation of item ``number`` by user ``owner``."""
     return f"items/{number}", ItemCreated(owner, personal=Content(title, "a description"))
 
 
 def started(session: str, user: int) -> Happened:
-    """Somebody has logged in."""
+    """The start of a session of user ``user``."""
     event = SessionStarted(user, at(9_000), f"secret of {session}", personal=Device("::1", "curl"))
     return f"sessions/{session}", event
 
 
 def records_of(happened: Iterable[Happened]) -> list[Record]:
-    """What happened as records, at positions from 1 and one a second."""
+    """Events as records: positions from 1, one second apart."""
     return [
         Record(position, SOURCE, subject, at(position), "operator/test", event)
         for position, (subject, event) in enumerate(happened, 1)
@@ -68,12 +71,12 @@ def records_of(happened: Iterable[Happened]) -> list[Record]:
 
 
 def state_of(*happened: Happened) -> State:
-    """What it all adds up to."""
+    """Fold events into a state."""
     return folded_records(records_of(happened))
 
 
 def folded_records(records: Iterable[Record]) -> State:
-    """The state that records add up to."""
+    """Fold records into a state."""
     state = State.empty()
     for record in records:
         state.apply(record)
@@ -81,7 +84,7 @@ def folded_records(records: Iterable[Record]) -> State:
 
 
 class When:
-    """A command that was decided in a state; deciding must leave the state as it was."""
+    """The decision about a command; deciding must not change the state."""
 
     def __init__(self, state: State, command: Command) -> None:
         before = state.digest(), state.checksum()
@@ -92,34 +95,34 @@ class When:
         assert (state.digest(), state.checksum()) == before, "deciding changed the state"
 
     def then(self, subject: str, event: Event) -> Decision:
-        """The command came to this event; the decision, for whoever asks for more."""
+        """Assert that the command led to this event; return the decision."""
         assert isinstance(self._result, Decision), f"refused: {self._result!r}"
         assert (self._result.subject, self._result.event) == (subject, event)
         return self._result
 
     def refused(self, kind: type[_R]) -> _R:
-        """The rules said no, in exactly this way; the refusal, for whoever asks for more."""
-        assert type(self._result) is kind, f"not refused so: {self._result!r}"
+        """Assert that the command was refused with exactly this type; return the refusal."""
+        assert type(self._result) is kind, f"not refused with {kind.__name__}: {self._result!r}"
         return self._result
 
 
 class Given:
-    """What happened."""
+    """The state after some events; its time is that of the last one."""
 
     def __init__(self, happened: Iterable[Happened]) -> None:
         self.state = state_of(*happened)
         self.state.now = self.state.last.time or at(0)
 
     def at(self, second: int) -> Given:
-        """So much later, in seconds of the tests' era; by default at the last event."""
+        """Set the time of the state to `at` of ``second``."""
         self.state.now = at(second)
         return self
 
     def when(self, command: Command) -> When:
-        """Wish something."""
+        """Decide a command in this state."""
         return When(self.state, command)
 
 
 def given(*happened: Happened) -> Given:
-    """What happened before."""
+    """The state after events: ``given(registered(1, "ann"), created(1, owner=1))``."""
     return Given(happened)

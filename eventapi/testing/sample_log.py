@@ -1,4 +1,4 @@
-"""A history as a log: sealed, chained lines, and a vault with the keys."""
+"""Write a history as a log: sealed, chained lines, and a vault with the keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from projections.state import State
 
 
 class Written(msgspec.Struct, frozen=True):
-    """Lines with the records they came from, and the key of every user they are sealed for."""
+    """The lines of a log, their records, and the keys that seal them by subject."""
 
     lines: list[bytes]
     records: list[Record]
@@ -25,12 +25,12 @@ class Written(msgspec.Struct, frozen=True):
 
     @property
     def log(self) -> MemoryLog:
-        """A log of these lines."""
+        """A log in memory with these lines."""
         last = self.records[-1] if self.records else START
         return MemoryLog(self.lines, Head(last.position, last.hash))
 
     async def vault(self, destroyed: Iterable[str] = ()) -> MemoryVault:
-        """A vault of the keys that are not destroyed."""
+        """A vault in memory with these keys, after some of them were destroyed."""
         vault = MemoryVault()
         await vault.put(self.keys)
         await vault.destroy(list(destroyed))
@@ -38,12 +38,12 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def key_of(subject: str) -> bytes:
-    """The key of a user, the same in every test."""
+    """The key of a user: 32 bytes derived from the subject."""
     return f"key of {subject}".encode().ljust(32, b"-")
 
 
 def _sealed_for(record: Record, state: State) -> str:
-    """The user to whom the personal values of a record belong."""
+    """The user whose key seals a record; empty if it has no readable personal values."""
     if not isinstance(getattr(record.event, "personal", None), Personal):
         return ""
     kind, _, name = record.subject.partition("/")
@@ -59,7 +59,7 @@ def _sealed_for(record: Record, state: State) -> str:
 
 
 def write(history: Iterable[Happened]) -> Written:
-    """Write a history down."""
+    """Encode a history: seal, chain and fold every event."""
     state, keyring = State.empty(), Keyring()
     written = Written([], [], {})
     for draft in records_of(history):
@@ -79,5 +79,5 @@ def write(history: Iterable[Happened]) -> Written:
 
 
 def erased_users(state: State) -> set[str]:
-    """The users whose keys are to be destroyed."""
+    """The subjects of erased users, whose keys must be destroyed."""
     return {user.subject for user in state.users.by_id.values() if user.status == "erased"}

@@ -1,6 +1,14 @@
-"""What Hypothesis makes tests of: commands, events and whole histories, over few names and numbers.
+"""Hypothesis strategies for events, histories and commands.
 
-Few, so that they meet: the same name is taken twice, the same item is changed and deleted.
+Names and numbers come from small sets, so that events meet: a name is taken twice, an item is
+changed and deleted. The shapes:
+
+- `events`: an event, such as ``UserDisabled()``.
+- `wild_happenings`: a subject and an event, ``("items/3", ItemDeleted())``, possible or not.
+- `wild_histories` and `sound_histories`: lists of those; the sound ones follow the rules.
+- `commands`: a command, such as ``DeleteItem(1, 3, None)``.
+
+Together with `eventapi.testing.given`: ``given(*draw(sound_histories())).when(draw(commands))``.
 """
 
 from __future__ import annotations
@@ -53,8 +61,8 @@ texts = st.text(max_size=3)
 titles = st.text(max_size=3).filter(lambda text: not is_blank(text))
 Hidden = st.SearchStrategy[str | None]
 
-unknown: Hidden = st.none() | st.just("sealed text as it stands")
-"""Personal values that cannot be read, because the key is destroyed or the seal still closed."""
+unknown: Hidden = st.none() | st.just("sealed text")
+"""Unreadable personal values: the key was destroyed, or the seal is not opened yet."""
 
 profiles = st.builds(
     Profile,
@@ -121,7 +129,7 @@ wild_happenings: st.SearchStrategy[Happened] = st.one_of(
     st.tuples(_any_numbers.map("items/{}".format), _item_events(unknown)),
     st.tuples(sessions.map("sessions/{}".format), _session_events(unknown)),
 )
-"""Any known event about anything: unknown numbers, double deletions, unreadable values."""
+"""Any event with any subject: unknown numbers, double deletions, unreadable values."""
 
 wild_histories = st.integers(0, 30).flatmap(
     lambda size: st.lists(wild_happenings, min_size=size, max_size=size)
@@ -129,20 +137,20 @@ wild_histories = st.integers(0, 30).flatmap(
 
 
 class _Guide:
-    """Turns a wild event into one that keeps the rules, by giving it a subject that can bear it."""
+    """Builds a history that follows the rules: each event gets a possible subject."""
 
     def __init__(self) -> None:
         self.history: list[Happened] = []
         self._state = State.empty()
 
-    def take(self, event: Event, pick: int) -> None:
-        """Let an event happen to one of those it can happen to, or not at all."""
-        happened = self._placed(event, pick)
+    def add(self, event: Event, pick: int) -> None:
+        """Append an event with the ``pick``-th of its possible subjects, if there is one."""
+        happened = self._place(event, pick)
         if happened is not None:
             self.history.append(happened)
             self._state.apply(records_of(self.history)[-1])
 
-    def _placed(self, event: Event, pick: int) -> Happened | None:
+    def _place(self, event: Event, pick: int) -> Happened | None:
         users, items, sessions = self._state.users, self._state.items, self._state.sessions
         alive = [user.id for user in users.by_id.values() if user.status != "erased"]
         if isinstance(event, UserRegistered):
@@ -164,8 +172,9 @@ class _Guide:
             "session": [f"sessions/{name}" for name in sessions.by_id],
         }[kind]
         if isinstance(event, ItemRestored):
-            buried = items.deleted.values()
-            candidates += [f"items/{stone.id}" for stone in buried if stone.owner in alive]
+            candidates += [
+                f"items/{item.id}" for item in items.deleted.values() if item.owner in alive
+            ]
         return (candidates[pick % len(candidates)], event) if candidates else None
 
     def _with_free_name(self, subject: str, event: UserRegistered) -> Happened | None:
@@ -188,14 +197,14 @@ events: st.SearchStrategy[Event] = (
 
 @st.composite
 def sound_histories(draw: st.DrawFn, *, max_size: int = 40) -> list[Happened]:
-    """What commands that keep the rules could have written, every value readable."""
+    """Histories that commands can write: every rule is kept and every value readable."""
     guide = _Guide()
     steps = st.tuples(events, st.integers(0, 5))
-    guide.take(UserRegistered(personal=draw(profiles)), 0)
-    # A list of its own accord is mostly short, and little happens in a short history.
+    guide.add(UserRegistered(personal=draw(profiles)), 0)
+    # Drawn first, because Hypothesis prefers short lists.
     size = draw(st.integers(0, max_size))
     for event, pick in draw(st.lists(steps, min_size=size, max_size=size)):
-        guide.take(event, pick)
+        guide.add(event, pick)
     return guide.history
 
 
@@ -231,4 +240,4 @@ commands: st.SearchStrategy[Command] = st.one_of(
     ),
     st.builds(DeleteItem, numbers, numbers, versions),
 )
-"""Commands of every kind, most of which the rules refuse in most states."""
+"""Commands of every kind; most of them are refused in most states."""

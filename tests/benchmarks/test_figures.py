@@ -1,4 +1,4 @@
-"""From measurements to what a page says of them."""
+"""Statistics, goals, tables and the page that are made from measurements."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def growth() -> Growth:
 @pytest.mark.parametrize(
     ("share", "value"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (0.999, 100.0), (1.0, 100.0)]
 )
-def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
+def test_percentile_is_a_measured_value(share: float, value: float) -> None:
     assert percentile([float(n) for n in range(100, 0, -1)], share) == value
 
 
-def test_a_ratio_is_taken_within_a_round_and_a_void_round_counts_for_nobody() -> None:
+def test_ratio_is_the_median_over_rounds_in_which_both_were_measured() -> None:
     ours = [measured(10), None, measured(400), measured(90)]
     theirs = [measured(5), measured(1), measured(100), None]
     assert ratio(ours, theirs, rate) == 3  # The median of 2 and 4.
     assert ratio([None], [measured(1)], rate) is None
 
 
-def test_rounds_stand_side_by_side_though_one_was_left_out() -> None:
+def test_missing_round_is_kept_as_a_gap() -> None:
     rounds: Rounds[Measured] = []
     place(rounds, 1, measured(1))
     place(rounds, 3, measured(3))
@@ -75,12 +75,12 @@ def test_rounds_stand_side_by_side_though_one_was_left_out() -> None:
     assert spread(rounds, rate) == 1
 
 
-def test_no_round_is_begun_that_has_no_time() -> None:
+def test_no_round_starts_after_the_time_is_over() -> None:
     assert list(rounds_within(3, minutes=1)) == [1, 2, 3]
     assert list(rounds_within(3, minutes=-1)) == []
 
 
-def test_a_part_is_kept_beside_the_others(tmp_path: Path) -> None:
+def test_saving_one_part_keeps_the_others(tmp_path: Path) -> None:
     path = tmp_path / "performance.json"
     keep(Http(CONTEXT, figures={"read 32": {"eventapi": [measured(7), None]}}), path)
     keep(growth(), path)
@@ -90,14 +90,14 @@ def test_a_part_is_kept_beside_the_others(tmp_path: Path) -> None:
     assert results.growth == growth()
 
 
-def test_figures_of_another_shape_count_for_none(tmp_path: Path) -> None:
+def test_figures_of_another_format_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "performance.json"
     path.write_text('{"http": 7}')
     assert load(path) == Results()
 
 
 @pytest.mark.parametrize(("ours", "code"), [(81.0, 0), (79.0, goals.MISSED)])
-def test_a_missed_goal_is_told_and_is_the_exit_code(
+def test_missed_goal_is_printed_and_sets_the_exit_code(
     ours: float, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = http(eventapi=[measured(ours)], litestar=[measured(100)])
@@ -105,7 +105,7 @@ def test_a_missed_goal_is_told_and_is_the_exit_code(
     assert ("MISSED: read one, of bare Litestar" in capsys.readouterr().err) is bool(code)
 
 
-def test_of_a_whole_run_a_goal_without_a_figure_is_told_like_a_missed_one(
+def test_goal_without_a_figure_in_a_whole_run_counts_as_missed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     results = http(eventapi=[None], litestar=[measured(100)])
@@ -114,26 +114,26 @@ def test_of_a_whole_run_a_goal_without_a_figure_is_told_like_a_missed_one(
     assert "NOT MEASURED: read one, of bare Litestar\n" in capsys.readouterr().err
 
 
-def test_a_part_that_fails_is_not_taken_for_one_that_missed_a_goal() -> None:
-    """An exception ends a program with 1, and bad arguments with 2."""
+def test_exit_code_of_a_missed_goal_differs_from_those_of_errors() -> None:
+    """Python exits with 1 after an exception, and argparse with 2."""
     assert goals.MISSED not in {0, 1, 2}
 
 
-def test_what_is_needed_and_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr("shutil.which", lambda name: None if name == "wrk" else name)
     with pytest.raises(SystemExit, match="wrk is missing"):
         two_cores("wrk")
 
 
-def test_a_goal_at_the_most_items_is_against_the_fewest() -> None:
+def test_goal_for_most_items_is_relative_to_fewest_items() -> None:
     rows = {row[0]: row[2:] for row in goals.table(Results(growth=growth())).rows}
     assert rows["read one, CPU at the most items"] == ["1.10", "yes"]
     assert rows["memory, bytes an item"] == ["800", "yes"]
     assert rows["replay, of msgspec alone"] == ["-", "not measured"]
 
 
-def test_a_table_has_a_ratio_to_every_rung_that_was_measured_with_it() -> None:
+def test_table_has_a_ratio_to_every_rung_measured_with_it() -> None:
     part = http(litestar=[measured(100)], eventapi=[measured(80)]).http
     assert part is not None
     (table,) = report.http(part)
@@ -143,7 +143,7 @@ def test_a_table_has_a_ratio_to_every_rung_that_was_measured_with_it() -> None:
     assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
 
 
-def test_the_page_names_what_is_void_and_keeps_what_somebody_wrote_below(tmp_path: Path) -> None:
+def test_page_names_failed_rounds_and_keeps_text_written_below_it(tmp_path: Path) -> None:
     path = tmp_path / "performance.md"
     results = http(eventapi=[measured(1)])
     assert results.http is not None
@@ -157,7 +157,7 @@ def test_the_page_names_what_is_void_and_keeps_what_somebody_wrote_below(tmp_pat
     assert text.endswith("Tried and left.\n")
 
 
-def test_a_panel_of_the_plot_has_a_line_for_each_number_of_users() -> None:
+def test_plot_panel_has_a_line_for_each_number_of_users() -> None:
     part = growth()
     part.sizes.append(Size(20, 1_000, 100, memory=[None, 3 << 20]))
     few, many = panels(part)["memory of a server, MiB"]
@@ -169,11 +169,11 @@ def test_a_panel_of_the_plot_has_a_line_for_each_number_of_users() -> None:
     ]
 
 
-def test_a_processor_is_named_without_its_clock() -> None:
+def test_processor_is_named_without_its_clock_rate() -> None:
     assert processor("flags\t: x\nmodel name\t: Any CPU @ 2.60GHz\n") == "Any CPU"
 
 
-def test_a_script_of_the_load_generator_has_every_request() -> None:
+def test_script_of_the_load_generator_has_every_request() -> None:
     text = script(CREATE.requests(STATELESS_TARGET), "a.token")
     assert 'wrk.format("POST", "/items", nil, "{\\"title\\"' in text
     assert 'Bearer a.token"' in text

@@ -10,15 +10,13 @@ import pytest
 
 from tests.clients.idioms import logged_in
 from tests.clients.services import Successor
-from tests.end_to_end.test_browser import CHROMIUM, _until, browser, site
+from tests.end_to_end.browser import browser, needs_chromium, site
+from tests.end_to_end.waiting import wait_until
 from tests.servers.serving import serving
 
 PAGE = Path(__file__).with_name("page.html")
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is absent: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.long, needs_chromium]
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v2"], ids=["v1", "v2"])
@@ -36,7 +34,7 @@ def test_a_page_of_a_listed_origin_reads_everything(tmp_path: Path, prefix: str)
             page.page = PAGE.read_text().replace("ARGUMENTS", arguments).encode()
             # when a browser opens the page,
             with browser(origin, tmp_path / "profile"):
-                _until(lambda: bool(page.seen))
+                wait_until(lambda: bool(page.seen))
     # then its script reads answers, errors and the feed.
     expected: list[Any] = [(201 if prefix else 200, True, 204, 422, True, 401, titles)]
     assert page.seen == expected

@@ -1,4 +1,4 @@
-"""nginx as it is deployed, on other ports and with other paths."""
+"""The deployed nginx configuration, run with other ports and paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVER = "server {address} max_fails=1 fail_timeout=2s;\n"
 
 
 class Balancer(Nginx):
-    """The deployed nginx over instances: `port` is that of HTTPS, `plain_port` that of HTTP."""
+    """The deployed nginx before instances; HTTPS on `port`, HTTP on `plain_port`."""
 
     def __init__(self, instances: Sequence[int]) -> None:
         self.plain_port = free_port()
@@ -24,26 +24,26 @@ class Balancer(Nginx):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The HTTPS address."""
         return f"https://127.0.0.1:{self.port}"
 
     @property
     def instances(self) -> Path:
-        """The file of instances, which `drain.py` writes."""
+        """The file with the instances, which `drain.py` rewrites."""
         return self.folder / "instances.conf"
 
     @property
-    def requests(self) -> str:
-        """The access log."""
+    def access_log(self) -> str:
+        """The content of the access log."""
         return (self.folder / "eventapi.log").read_text()
 
     @property
-    def trust(self) -> ssl.SSLContext:
-        """What a client needs to believe that this is who it says."""
+    def ssl_context(self) -> ssl.SSLContext:
+        """A client's TLS context that trusts the certificate."""
         return ssl.create_default_context(cafile=str(self._tls[0]))
 
     def prepare(self) -> None:
-        """Lay certificate and instances beside the configuration."""
+        """Create the certificate and the file of instances."""
         self._tls = certificate(self.folder)
         self.instances.write_text("".join(_SERVER.format(address=one) for one in self.addresses))
         super().prepare()
@@ -51,7 +51,9 @@ class Balancer(Nginx):
     def _configuration(self, port: int, folder: Path) -> str:
         text = (DEPLOY / "nginx" / "nginx.conf").read_text()
         for part in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
-            text = _replaced(text, "http {\n", f"http {{\n    {part}_temp_path {folder}/{part};\n")
+            text = _replace_once(
+                text, "http {\n", f"http {{\n    {part}_temp_path {folder}/{part};\n"
+            )
         for old, new in {
             "listen 80 ": f"listen 127.0.0.1:{self.plain_port} ",
             "listen 443 ": f"listen 127.0.0.1:{port} ",
@@ -64,11 +66,11 @@ class Balancer(Nginx):
             "/var/log/nginx/error.log": f"{folder}/error.log",
             "/var/log/nginx/eventapi.log": f"{folder}/eventapi.log",
         }.items():
-            text = _replaced(text, old, new)
+            text = _replace_once(text, old, new)
         return text
 
 
-def _replaced(text: str, old: str, new: str) -> str:
-    """What a machine has otherwise; a test must not go on with what it does not know."""
+def _replace_once(text: str, old: str, new: str) -> str:
+    """Replace text that must occur exactly once, to notice changes of the file."""
     assert text.count(old) == 1, old
     return text.replace(old, new)

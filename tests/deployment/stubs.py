@@ -1,4 +1,4 @@
-"""Upstreams that fail in known ways, and remember what they were asked."""
+"""Stub upstreams that fail in defined ways and record their requests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from threading import Thread
 
 
 class Stub(ThreadingHTTPServer):
-    """It answers 200, or breaks off after the whole request where it is ``broken``.
+    """Answers 200 or, if ``broken``, closes the connection after reading the request.
 
-    ``asked`` has method, path and Idempotency-Key of every request but those for its health.
+    ``requests`` has method, path and Idempotency-Key of every request except health checks.
     """
 
     daemon_threads = True
@@ -20,7 +20,7 @@ class Stub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.broken = False
         self.ready = True
-        self.asked: list[tuple[str, str, str | None]] = []
+        self.requests: list[tuple[str, str, str | None]] = []
 
     @property
     def port(self) -> int:
@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = 200 if self.server.ready else 503
         else:
             key = self.headers.get("Idempotency-Key")
-            self.server.asked.append((self.command, self.path, key))
+            self.server.requests.append((self.command, self.path, key))
             if self.server.broken:
                 self.close_connection = True
                 return
@@ -46,15 +46,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - theirs
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of the standard library
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def stubs(count: int) -> Iterator[list[Stub]]:
-    """Some of them, serving."""
+def run_stubs(count: int) -> Iterator[list[Stub]]:
+    """Run stubs in threads."""
     found = [Stub() for _ in range(count)]
     for stub in found:
         Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The deployed nginx: what passes, what does not, what is tried again and what never is."""
+"""The deployed nginx: routing, blocked paths, limits, retries and readiness."""
 
 from __future__ import annotations
 
@@ -18,28 +18,31 @@ import pytest
 
 from eventapi.http.problem_types import PROBLEMS
 from tests.deployment.balancer import DEPLOY, Balancer
-from tests.deployment.stubs import Stub, stubs
+from tests.deployment.stubs import Stub, run_stubs
+from tests.end_to_end.accounts import TIMEOUT_SECONDS
 from tests.end_to_end.server import STOP_SECONDS
 from tests.servers.serving import serving
 
 Token = dict[str, str]
 
 
-def lines(balancer: Balancer, request_id: str) -> list[dict[str, object]]:
-    """The lines of the access log with this id; they come when the answer has gone."""
+def access_log_lines(balancer: Balancer, request_id: str) -> list[dict[str, object]]:
+    """Wait for the access log's lines with this request id, which follow the response."""
     deadline = time.monotonic() + STOP_SECONDS
     while True:
-        found = [json.loads(line) for line in balancer.requests.splitlines()]
+        found = [json.loads(line) for line in balancer.access_log.splitlines()]
         mine = [line for line in found if line["request_id"] == request_id]
         if mine or time.monotonic() > deadline:
             return mine
         time.sleep(0.02)
 
 
-def assert_told(answer: httpx.Response, status: int, slug: str, *, was_read: bool = True) -> None:
-    """Assert that an answer is a problem, nginx's or an instance's, in the manner of its version.
+def assert_problem(
+    answer: httpx.Response, status: int, slug: str, *, was_read: bool = True
+) -> None:
+    """Assert a problem response in the media type of its API version.
 
-    Of a request that nginx could not read it does not know the version.
+    For a request that nginx could not read, it does not know the version.
     """
     path = answer.request.url.path
     is_version_1 = was_read and path.startswith(("/items", "/auth", "/api/v1/"))
@@ -51,7 +54,7 @@ def assert_told(answer: httpx.Response, status: int, slug: str, *, was_read: boo
     assert problem["request_id"] == answer.headers["x-request-id"]
 
 
-# What passes
+# Routing
 
 
 def test_requests_are_spread_over_all_instances(
@@ -60,31 +63,35 @@ def test_requests_are_spread_over_all_instances(
     for number in range(12):
         headers = token | {"X-Request-ID": f"spread-{number}"}
         assert client.get("/items", headers=headers).status_code == 200
-    upstreams = {lines(balancer, f"spread-{number}")[0]["upstream"] for number in range(12)}
+    upstreams = {
+        access_log_lines(balancer, f"spread-{number}")[0]["upstream"] for number in range(12)
+    }
     assert upstreams == set(balancer.addresses)
 
 
-def test_what_one_instance_wrote_the_next_one_shows(client: httpx.Client, token: Token) -> None:
+def test_item_created_by_one_instance_is_visible_on_the_next(
+    client: httpx.Client, token: Token
+) -> None:
     for number in range(12):
         made = client.post("/api/v2/items", json={"title": f"title {number}"}, headers=token)
         assert made.status_code == 201
         assert client.get(made.headers["location"], headers=token).json() == made.json()
 
 
-def test_the_id_of_a_request_is_the_same_everywhere(
+def test_request_id_is_the_same_in_response_problem_and_access_log(
     client: httpx.Client, balancer: Balancer
 ) -> None:
     mine = client.get("/items", headers={"X-Request-ID": "mine.1"})
-    assert_told(mine, 401, "unauthenticated")
+    assert_problem(mine, 401, "unauthenticated")
     assert mine.headers["x-request-id"] == "mine.1"
     bad = client.get("/items", headers={"X-Request-ID": "not an id"})
     made = bad.headers["x-request-id"]
     assert bad.json()["request_id"] == made
-    (line,) = lines(balancer, made)
+    (line,) = access_log_lines(balancer, made)
     assert (line["method"], line["path"], line["status"]) == ("GET", "/items", 401)
 
 
-def test_a_client_cannot_say_where_it_comes_from(client: httpx.Client) -> None:
+def test_client_cannot_forge_its_address(client: httpx.Client) -> None:
     body = {"username": "ben", "email": "ben@example.org", "password": "correct horse"}
     forged = {"X-Forwarded-For": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
     client.post("/auth/register", json=body)
@@ -95,7 +102,7 @@ def test_a_client_cannot_say_where_it_comes_from(client: httpx.Client) -> None:
     assert [session["address"] for session in sessions] == ["127.0.0.1"]
 
 
-def test_events_come_at_once_and_the_token_is_in_no_log(
+def test_events_are_not_buffered_and_the_token_is_in_no_log(
     client: httpx.Client, balancer: Balancer, token: Token
 ) -> None:
     secret = token["Authorization"].removeprefix("Bearer ")
@@ -106,15 +113,15 @@ def test_events_come_at_once_and_the_token_is_in_no_log(
         assert next(parts)  # The stream is open.
         made = client.post("/items", json={"title": "an event"}, headers=token)
         position = made.headers["event-position"]
-        # Buffered, it would not come before the stream ends.
+        # With buffering, it would arrive at the end of the stream.
         assert next(part for part in parts if f"id: {position}\n" in part)
-    (line,) = lines(balancer, "stream")
+    (line,) = access_log_lines(balancer, "stream")
     assert line["path"] == "/items/events"
     for file in (balancer.folder / "error.log", balancer.folder / "eventapi.log"):
         assert secret not in file.read_text()
 
 
-# What does not
+# Blocked paths and limits
 
 
 @pytest.mark.parametrize(
@@ -130,21 +137,19 @@ def test_events_come_at_once_and_the_token_is_in_no_log(
         "/metrics",
     ],
 )
-def test_what_is_for_operators_is_not_there(
+def test_paths_for_operators_are_hidden(
     client: httpx.Client, balancer: Balancer, path: str
 ) -> None:
-    """The URL is absolute, because a client takes ``//health`` for the name of a host."""
-    assert_told(client.get(f"{balancer.url}{path}"), 404, "not-found")
+    """The URL is absolute, because a client would read ``//health`` as a host name."""
+    assert_problem(client.get(f"{balancer.url}{path}"), 404, "not-found")
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/api/v2/health/ready"])
-def test_whoever_watches_from_outside_is_told_no_more_than_ok(
-    client: httpx.Client, path: str
-) -> None:
+def test_public_health_checks_return_only_the_status(client: httpx.Client, path: str) -> None:
     assert client.get(path).json() == {"status": "ok"}
 
 
-def test_without_tls_one_is_sent_to_where_it_is(balancer: Balancer) -> None:
+def test_plain_http_is_redirected_to_https(balancer: Balancer) -> None:
     answer = httpx.post(f"http://127.0.0.1:{balancer.plain_port}/items?limit=1", json={})
     assert (answer.status_code, answer.headers["location"]) == (
         308,
@@ -153,10 +158,10 @@ def test_without_tls_one_is_sent_to_where_it_is(balancer: Balancer) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_tls_is_of_this_time_and_is_to_stay(client: httpx.Client, balancer: Balancer) -> None:
+def test_tls_is_modern_and_has_hsts(client: httpx.Client, balancer: Balancer) -> None:
     assert client.get("/items").headers["strict-transport-security"] == "max-age=31536000"
     assert client.get("/items").headers["server"] == "nginx"
-    trust = balancer.trust
+    trust = balancer.ssl_context
     trust.set_alpn_protocols(["h2", "http/1.1"])
     with (
         socket.create_connection(("127.0.0.1", balancer.port)) as raw,
@@ -164,7 +169,7 @@ def test_tls_is_of_this_time_and_is_to_stay(client: httpx.Client, balancer: Bala
     ):
         assert secure.selected_alpn_protocol() == "h2"
         assert secure.version() == "TLSv1.3"
-    old = balancer.trust
+    old = balancer.ssl_context
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         old.minimum_version = ssl.TLSVersion.TLSv1
@@ -178,111 +183,118 @@ def test_tls_is_of_this_time_and_is_to_stay(client: httpx.Client, balancer: Bala
 
 
 @pytest.mark.parametrize("size", [100_000, 2_000_000])
-def test_a_body_that_is_too_large_is_a_problem_whoever_says_so(
+def test_too_large_body_is_a_problem_from_nginx_and_from_an_instance(
     client: httpx.Client, token: Token, size: int
 ) -> None:
     answer = client.post("/items", json={"title": "a" * size}, headers=token)
-    assert_told(answer, 413, "body-too-large")
+    assert_problem(answer, 413, "body-too-large")
 
 
-def test_so_are_other_limits(client: httpx.Client, balancer: Balancer) -> None:
-    assert_told(client.get("/items", headers={"X-Large": "a" * 20_000}), 431, "headers-too-large")
-    assert_told(client.get("/items?q=" + "a" * 10_000), 414, "uri-too-long")
-    assert_told(client.get("/items?q=" + "a" * 20_000), 414, "uri-too-long", was_read=False)
+def test_other_limits_are_problems_too(client: httpx.Client, balancer: Balancer) -> None:
+    assert_problem(
+        client.get("/items", headers={"X-Large": "a" * 20_000}), 431, "headers-too-large"
+    )
+    assert_problem(client.get("/items?q=" + "a" * 10_000), 414, "uri-too-long")
+    assert_problem(client.get("/items?q=" + "a" * 20_000), 414, "uri-too-long", was_read=False)
     traced = client.request("TRACE", "/items")
-    assert_told(traced, 405, "method-not-allowed")
+    assert_problem(traced, 405, "method-not-allowed")
     assert "PATCH" in traced.headers["allow"]
     plain = httpx.get(f"http://127.0.0.1:{balancer.port}/items")
-    assert_told(plain, 400, "malformed-body")
+    assert_problem(plain, 400, "malformed-body")
 
 
-def test_the_problems_of_nginx_are_those_of_the_instances() -> None:
+def test_problems_of_nginx_are_defined_by_the_application() -> None:
     text = (DEPLOY / "nginx" / "nginx.conf").read_text()
-    told = re.findall(r"""(\d+) '"/problems/([\w-]+)","title":"([^"]+)"';""", text)
+    in_nginx = re.findall(r"""(\d+) '"/problems/([\w-]+)","title":"([^"]+)"';""", text)
     known = {(str(one.status), one.slug, one.title) for one in PROBLEMS.values()}
-    assert len(told) == 8
-    assert set(told) <= known
+    assert len(in_nginx) == 8
+    assert set(in_nginx) <= known
 
 
-# What is tried again
+# Retries
 
 
 @contextmanager
-def fronted(count: int) -> Iterator[tuple[list[Stub], Balancer, httpx.Client]]:
-    """Stubs behind the deployed nginx, and a client with a connection for each request.
+def balanced_stubs(count: int) -> Iterator[tuple[list[Stub], Balancer, httpx.Client]]:
+    """Run stubs behind the deployed nginx, and a client without keep-alive.
 
-    A reload closes connections on which nothing is under way, perhaps as the next request is sent.
+    With keep-alive, a reload could close an idle connection just as the next request is sent.
     """
     single = httpx.Limits(max_keepalive_connections=0)
     with (
-        stubs(count) as upstreams,
+        run_stubs(count) as upstreams,
         serving(Balancer([stub.port for stub in upstreams])) as balancer,
-        httpx.Client(base_url=balancer.url, verify=balancer.trust, limits=single) as client,
+        httpx.Client(
+            base_url=balancer.url,
+            verify=balancer.ssl_context,
+            limits=single,
+            timeout=TIMEOUT_SECONDS,
+        ) as client,
     ):
         yield upstreams, balancer, client
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 @pytest.mark.parametrize("key", [None, "a-key-of-mine"])
-def test_what_may_be_asked_twice_is_asked_of_the_next_instance(
-    method: str, key: str | None
-) -> None:
-    with fronted(2) as (upstreams, _, client):
+def test_idempotent_request_is_retried_on_the_next_instance(method: str, key: str | None) -> None:
+    with balanced_stubs(2) as (upstreams, _, client):
         for stub in upstreams:
             stub.broken = True
         headers = {} if key is None else {"Idempotency-Key": key}
         answer = client.request(method, "/items/1", headers=headers)
         assert answer.status_code == 502
-        asked = [one for stub in upstreams for one in stub.asked]
-        assert len(asked) == 2
-        # The same key, so that the effect is one, and the answer the first one's.
-        ((_, _, sent),) = set(asked)
+        sent = [one for stub in upstreams for one in stub.requests]
+        assert len(sent) == 2
+        # The same key, so that there is one effect and the first response is repeated.
+        ((_, _, sent_key),) = set(sent)
         if key is not None or method in {"GET", "HEAD"}:
-            assert sent == key
+            assert sent_key == key
         else:
-            assert sent is not None
-            assert len(sent) == 32
+            assert sent_key is not None
+            assert len(sent_key) == 32
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 @pytest.mark.parametrize("key", [None, "a-key-of-mine"])
-def test_what_may_have_an_effect_twice_never_is(method: str, key: str | None) -> None:
-    with fronted(2) as (upstreams, _, client):
+def test_request_that_is_not_idempotent_is_not_retried(method: str, key: str | None) -> None:
+    with balanced_stubs(2) as (upstreams, _, client):
         for stub in upstreams:
             stub.broken = True
         headers = {} if key is None else {"Idempotency-Key": key}
         answer = client.request(method, "/items/1", json={}, headers=headers)
         assert (answer.status_code, answer.headers["retry-after"]) == (502, "1")
-        assert answer.headers["content-type"] == "application/json"  # As version 1 has it.
+        assert answer.headers["content-type"] == "application/json"  # As in version 1 of the API.
         assert answer.json()["type"] == "about:blank"
-        assert [one for stub in upstreams for one in stub.asked] == [(method, "/items/1", key)]
+        assert [one for stub in upstreams for one in stub.requests] == [(method, "/items/1", key)]
 
 
-def test_an_instance_that_fails_is_left_alone_for_a_while() -> None:
-    with fronted(2) as (upstreams, _, client):
+def test_failing_instance_gets_no_requests_for_a_while() -> None:
+    with balanced_stubs(2) as (upstreams, _, client):
         upstreams[0].broken = True
         assert [client.get("/items").status_code for _ in range(20)] == [200] * 20
-        assert len(upstreams[0].asked) <= 2  # Once a worker may have known it no sooner.
-        assert len(upstreams[1].asked) == 20
+        assert (
+            len(upstreams[0].requests) <= 2
+        )  # Each of two nginx workers may notice it separately.
+        assert len(upstreams[1].requests) == 20
 
 
 # Readiness
 
 
-def heard(client: httpx.Client, stub: Stub, wanted: Callable[[int], bool]) -> bool:
-    """Whether, in the end, a stub hears as many of ten requests as it should."""
+def receives_requests(client: httpx.Client, stub: Stub, wanted: Callable[[int], bool]) -> bool:
+    """Whether a stub eventually receives a wanted number of ten requests."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
-        before = len(stub.asked)
+        before = len(stub.requests)
         assert {client.get("/items").status_code for _ in range(10)} == {200}
-        if wanted(len(stub.asked) - before):
+        if wanted(len(stub.requests) - before):
             return True
         time.sleep(0.05)
     return False
 
 
-def test_an_instance_that_is_not_ready_is_drained_and_comes_back() -> None:
-    with fronted(2) as (upstreams, balancer, client):
+def test_instance_that_is_not_ready_is_drained_and_returns() -> None:
+    with balanced_stubs(2) as (upstreams, balancer, client):
         command = [sys.executable, str(DEPLOY / "nginx" / "drain.py")]
         reload = f"kill -HUP {balancer.pid}"
         drain = subprocess.Popen(
@@ -292,13 +304,15 @@ def test_an_instance_that_is_not_ready_is_drained_and_comes_back() -> None:
         )
         try:
             for stub in upstreams:
-                assert heard(client, stub, lambda count: count > 0)
+                assert receives_requests(client, stub, lambda count: count > 0)
                 stub.ready = False
-                assert heard(client, stub, lambda count: count == 0)
+                assert receives_requests(client, stub, lambda count: count == 0)
                 stub.ready = True
             upstreams[0].ready = upstreams[1].ready = False
-            for stub in upstreams:  # None is ready: their own answers say best what is wrong.
-                assert heard(client, stub, lambda count: count > 0)
+            for stub in (
+                upstreams
+            ):  # If none is ready, all get requests, because their own responses name the cause.
+                assert receives_requests(client, stub, lambda count: count > 0)
         finally:
             drain.terminate()
             drain.wait(STOP_SECONDS)

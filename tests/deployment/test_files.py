@@ -1,4 +1,4 @@
-"""What is deployed and not run here: its form is right, and what it refers to is there."""
+"""Deployment files that tests cannot run are valid and refer to existing things."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ NOT_RUN = [DEPLOY / "Containerfile", *COMPOSE.glob("*.yaml")]
 
 @pytest.fixture
 def compose() -> dict[str, Any]:
-    """The compose file with the variables of the example."""
-    return interpolated(dotenv_values(COMPOSE / "example.env"))
+    """The compose file with the variables of example.env."""
+    return interpolate(dotenv_values(COMPOSE / "example.env"))
 
 
-def interpolated(variables: Mapping[str, str | None]) -> dict[str, Any]:
-    """The compose file with its variables put in, as Compose does: into the values."""
+def interpolate(variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """The compose file with variables substituted in the values, as in Compose."""
 
-    def put_in(value: Any) -> Any:
+    def substitute(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: put_in(one) for key, one in value.items()}
+            return {key: substitute(one) for key, one in value.items()}
         if isinstance(value, list):
-            return [put_in(one) for one in value]
+            return [substitute(one) for one in value]
         if isinstance(value, str):
             return re.sub(r"\$\{(\w+)\}", lambda name: variables[name[1]] or "", value)
         return value
 
-    found: dict[str, Any] = put_in(yaml.safe_load((COMPOSE / "compose.yaml").read_text()))
+    found: dict[str, Any] = substitute(yaml.safe_load((COMPOSE / "compose.yaml").read_text()))
     return found
 
 
-def mounted(compose: dict[str, Any]) -> list[tuple[str, str, Path]]:
-    """Service, place and file of everything that is mounted from here."""
+def bind_mounts(compose: dict[str, Any]) -> list[tuple[str, str, Path]]:
+    """Service, target and file of everything that is mounted from this repository."""
     return [
         (name, parts[1], COMPOSE / parts[0])
         for name, service in compose["services"].items()
@@ -57,11 +57,11 @@ def mounted(compose: dict[str, Any]) -> list[tuple[str, str, Path]]:
 
 
 @pytest.mark.parametrize("file", NOT_RUN, ids=lambda file: str(file.name))
-def test_what_is_not_run_says_so_at_its_top(file: Path) -> None:
+def test_file_that_is_not_run_is_marked_in_its_first_line(file: Path) -> None:
     assert file.read_text().startswith("# NOT RUN where the tests run")
 
 
-def test_the_settings_are_settings(compose: dict[str, Any]) -> None:
+def test_settings_in_the_files_are_valid(compose: dict[str, Any]) -> None:
     of_units = load({}, DEPLOY / "eventapi.env").settings
     assert of_units.trusted_proxies == ("127.0.0.1",)
     for name in ("eventapi-1", "eventapi-2", "eventapi-3"):
@@ -71,15 +71,15 @@ def test_the_settings_are_settings(compose: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("file", [DEPLOY / "eventapi.env", COMPOSE / "example.env"])
-def test_a_server_does_not_start_with_the_key_of_an_example(file: Path) -> None:
+def test_server_refuses_the_secret_key_of_the_examples(file: Path) -> None:
     with pytest.raises(ConfigurationError):
         parse_keys(dotenv_values(file)["EVENTAPI_SECRET_KEY"] or "")
 
 
 @pytest.mark.parametrize("password", ["S3c@ret/#?%41:&", "'\"\\ $x ü", "CHANGE-ME"])
-def test_a_password_may_have_any_characters(password: str) -> None:
-    """The database and its clients get it as it is; in an address it would have to be escaped."""
-    services = interpolated(
+def test_database_password_may_have_any_characters(password: str) -> None:
+    """Database and clients get it unchanged; in a URL it would have to be escaped."""
+    services = interpolate(
         {**dotenv_values(COMPOSE / "example.env"), "POSTGRES_PASSWORD": password}
     )["services"]
     assert services["postgresql"]["environment"]["POSTGRES_PASSWORD"] == password
@@ -91,35 +91,35 @@ def test_a_password_may_have_any_characters(password: str) -> None:
         assert (address.host, address.database) == ("postgresql", "eventapi")
         assert (
             environment["PGPASSWORD"] == password
-        )  # tests/events/log/sql/test_log.py has the driver.
+        )  # The driver is tested in tests/events/log/sql/test_log.py.
 
 
-def test_every_service_starts_again_after_a_restart_of_the_machine(compose: dict[str, Any]) -> None:
-    """Docker starts a service of `on-failure` again only after an exit code other than 0."""
+def test_every_service_restarts_with_the_machine(compose: dict[str, Any]) -> None:
+    """With `on-failure`, Docker restarts a service only after a failure."""
     policies = {name: service["restart"] for name, service in compose["services"].items()}
     assert set(policies.values()) == {"unless-stopped"}, policies
 
 
-def test_a_long_replay_at_the_start_is_not_taken_for_a_failure() -> None:
+def test_health_check_allows_a_long_replay_at_the_start() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     (period,) = re.findall(r"^HEALTHCHECK .*--start-period=(\d+)h ", text, re.MULTILINE)
     assert int(period) >= 1
 
 
-def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
-    """No setting, key or log that lies in the directory goes into an image or its cache."""
+def test_build_context_contains_only_what_is_copied() -> None:
+    """No setting, key or log in the directory gets into an image or its cache."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     first, *patterns = [line for line in lines if line and not line.startswith("#")]
     assert first == "*"
     taken = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
-    assert taken == set(copied())
+    assert taken == set(copied_paths())
     assert [pattern for pattern in patterns if not pattern.startswith("!")] == ["**/__pycache__"]
 
 
 CHECKED_ELSEWHERE = {"README.md": "tests/test_documents.py"}
 
 
-def test_every_file_is_checked_by_a_test() -> None:
+def test_every_deployment_file_is_checked_by_a_test() -> None:
     tests = "".join(file.read_text() for file in Path(__file__).parent.glob("*.py"))
     files = {file.name for file in DEPLOY.rglob("*") if file.is_file()} - {".env"}
     unchecked = {name for name in files - CHECKED_ELSEWHERE.keys() if name not in tests}
@@ -127,9 +127,11 @@ def test_every_file_is_checked_by_a_test() -> None:
     assert all((ROOT / test).exists() for test in CHECKED_ELSEWHERE.values())
 
 
-def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
-    files = [file for _, _, file in mounted(compose)]
-    assert [file for file in files if not file.exists()] == [COMPOSE / "tls"]  # Everyone's own.
+def test_mounted_files_and_volumes_exist(compose: dict[str, Any]) -> None:
+    files = [file for _, _, file in bind_mounts(compose)]
+    assert [file for file in files if not file.exists()] == [
+        COMPOSE / "tls"
+    ]  # Each operator provides it.
     named = {
         volume.split(":")[0]
         for one in compose["services"].values()
@@ -138,7 +140,7 @@ def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
     assert {name for name in named if not name.startswith(".")} == compose["volumes"].keys()
 
 
-def test_the_files_refer_to_services_that_there_are(compose: dict[str, Any]) -> None:
+def test_files_refer_to_existing_services(compose: dict[str, Any]) -> None:
     services = compose["services"].keys()
     instances = re.findall(
         r"^server ([\w-]+):8000 ", (COMPOSE / "instances.conf").read_text(), re.MULTILINE
@@ -151,16 +153,16 @@ def test_the_files_refer_to_services_that_there_are(compose: dict[str, Any]) -> 
     source = yaml.safe_load((COMPOSE / "grafana-datasources.yaml").read_text())["datasources"][0]
     assert source["url"] == "http://prometheus:9090"
     boards = yaml.safe_load((COMPOSE / "grafana-dashboards.yaml").read_text())["providers"][0]
-    assert boards["options"]["path"] in [place for _, place, _ in mounted(compose)]
+    assert boards["options"]["path"] in [place for _, place, _ in bind_mounts(compose)]
 
 
-def test_what_the_container_copies_is_there_and_is_the_whole_house() -> None:
-    assert [name for name in copied() if not (ROOT / name).exists()] == []
-    assert {"eventapi", "projections", "events", "pyproject.toml"} <= set(copied())
+def test_container_copies_all_packages_and_they_exist() -> None:
+    assert [name for name in copied_paths() if not (ROOT / name).exists()] == []
+    assert {"eventapi", "projections", "events", "pyproject.toml"} <= set(copied_paths())
 
 
-def copied() -> list[str]:
-    """What the build copies from here."""
+def copied_paths() -> list[str]:
+    """The paths that the Containerfile copies."""
     lines = re.findall("^COPY ([^-].*)$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
     return [name for line in lines for name in line.split()[:-1]]
 

@@ -1,4 +1,4 @@
-"""The commands that move a running server to a database, as the operating guide has them."""
+"""Run the guide's commands that move a server to a database, with stubs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ pytestmark = pytest.mark.skipif(
 )
 
 STUB = """#!/bin/sh
-echo "{name} $* $(cat {folder}/env) $(flock --nonblock {folder}/events.jsonl.lock echo free || echo locked)" >> {folder}/said
+echo "{name} $* $(cat {folder}/env) $(flock --nonblock {folder}/events.jsonl.lock echo free || echo locked)" >> {folder}/reported
 {then}
 """
 
 
 @pytest.fixture
 def block() -> str:
-    """The commands that are run while nobody can write."""
+    """The guide's commands that run while writes are blocked."""
     guide = (ROOT / "docs" / "operating.md").read_text()
     (found,) = re.findall(r"^    flock .*?(?=\n\n)", guide, re.DOTALL | re.MULTILINE)
     assert isinstance(found, str)
     return found
 
 
-def moved(block: str, folder: Path, **programs: str) -> tuple[int, list[str]]:
-    """The exit code, and what each program that is not here was told, with the settings of then."""
+def run_commands(block: str, folder: Path, **programs: str) -> tuple[int, list[str]]:
+    """Run the commands with stub programs; return exit code and the stubs' reports.
+
+    A stub reports its arguments, the settings in force, and whether the log is locked.
+    """
     for name, then in programs.items():
         program = folder / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -47,7 +50,9 @@ def moved(block: str, folder: Path, **programs: str) -> tuple[int, list[str]]:
         timeout=30,
         check=False,
     )
-    return ran.returncode, (folder / "said").read_text().replace(str(folder), "DIR").splitlines()
+    return ran.returncode, (folder / "reported").read_text().replace(
+        str(folder), "DIR"
+    ).splitlines()
 
 
 COPY = "runuser -u eventapi -- eventapi log copy DIR/events.jsonl URL --data DIR file locked"
@@ -58,18 +63,19 @@ CONFIRM = (
 KILL = "systemctl kill --signal=KILL eventapi@* database locked"
 
 
-def test_a_copy_comes_before_the_settings_and_both_before_servers_are_ended(
-    block: str, tmp_path: Path
-) -> None:
-    assert moved(block, tmp_path, runuser="", systemctl="") == (0, [COPY, CONFIRM, KILL])
+def test_copy_precedes_new_settings_and_both_precede_the_kill(block: str, tmp_path: Path) -> None:
+    assert run_commands(block, tmp_path, runuser="", systemctl="") == (0, [COPY, CONFIRM, KILL])
 
 
-def test_where_the_copy_fails_nothing_has_changed(block: str, tmp_path: Path) -> None:
-    code, said = moved(block, tmp_path, runuser="exit 1", systemctl="")
-    assert (code, said) == (1, [COPY])
+def test_failed_copy_changes_nothing(block: str, tmp_path: Path) -> None:
+    code, reported = run_commands(block, tmp_path, runuser="exit 1", systemctl="")
+    assert (code, reported) == (1, [COPY])
     assert (tmp_path / "env").read_text() == "file"
 
 
-def test_the_lock_is_held_until_all_servers_are_ended(block: str, tmp_path: Path) -> None:
-    twice = f"test $(grep -c systemctl {tmp_path}/said) = 2"
-    assert moved(block, tmp_path, runuser="", systemctl=twice) == (0, [COPY, CONFIRM, KILL, KILL])
+def test_lock_is_held_until_all_servers_are_killed(block: str, tmp_path: Path) -> None:
+    twice = f"test $(grep -c systemctl {tmp_path}/reported) = 2"
+    assert run_commands(block, tmp_path, runuser="", systemctl=twice) == (
+        0,
+        [COPY, CONFIRM, KILL, KILL],
+    )

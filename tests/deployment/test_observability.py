@@ -1,4 +1,4 @@
-"""What is deployed to watch the server asks for metrics that there are, and the documents tell of all."""
+"""Dashboard, alerts and documentation agree with the metrics that exist."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ needs_promtool = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """A page with every metric that there can be."""
+    """A metrics page with every metric."""
     with meters_unless_full(tmp_path_factory.mktemp("metrics"), "1") as meters:
         assert isinstance(meters, Meters)
         meters.count_request("POST", "/auth/login", 200, 0.1)
@@ -53,7 +53,7 @@ def names(page: Page) -> set[str]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Every expression of the dashboard and the alerts, with where it stands."""
+    """Yield panel or alert name and expression, for the dashboard and the alerts."""
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"]
@@ -68,27 +68,29 @@ EXPRESSIONS = list(expressions())
 @pytest.mark.parametrize(
     "expression", [one for _, one in EXPRESSIONS], ids=[where for where, _ in EXPRESSIONS]
 )
-def test_what_is_asked_for_is_there(expression: str, page: Page, names: set[str]) -> None:
-    asked = set(_METRIC.findall(expression))
-    assert asked <= names
-    assert asked or "up{" in expression
+def test_expression_uses_existing_metrics_and_labels(
+    expression: str, page: Page, names: set[str]
+) -> None:
+    used = set(_METRIC.findall(expression))
+    assert used <= names
+    assert used or "up{" in expression
     known = {label for _, labels in page.series for label, _ in labels} | {"instance", "job"}
     for labels in _LABELS.findall(expression):
         assert set(_LABEL.findall(labels)) <= known
 
 
-def test_control_what_is_not_there_is_seen(names: set[str]) -> None:
+def test_control_unknown_metric_is_found(names: set[str]) -> None:
     assert not set(_METRIC.findall("rate(eventapi_nonsense_total[5m])")) <= names
     assert len(EXPRESSIONS) > 40
 
 
-def test_the_dashboard_shows_every_metric(names: set[str]) -> None:
+def test_dashboard_shows_every_metric(names: set[str]) -> None:
     shown = set(_METRIC.findall(DASHBOARD.read_text()))
     hidden = {name for name in names if not name.endswith(("_bucket", "_sum", "_count"))} - shown
     assert hidden == set()
 
 
-def test_the_dashboard_is_one_that_grafana_takes() -> None:
+def test_dashboard_has_the_structure_that_grafana_requires() -> None:
     dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
     assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= dashboard.keys()
     ids = [panel["id"] for panel in dashboard["panels"]]
@@ -102,7 +104,7 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
             (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
         }
         assert place["x"] + place["w"] <= 24
-        assert not cells & taken, f"{panel['title']} lies on another one"
+        assert not cells & taken, f"{panel['title']} overlaps another panel"
         taken |= cells
         assert panel["type"] == "row" or panel["description"].endswith(".")
         for target in panel.get("targets", ()):
@@ -131,14 +133,14 @@ def test_every_metric_and_every_alert_is_documented(page: Page) -> None:
     [("check", "rules", ALERTS), ("check", "config", PROMETHEUS)],
     ids=["rules", "config"],
 )
-def test_prometheus_takes_it(command: tuple[str, str, Path]) -> None:
+def test_promtool_accepts_rules_and_configuration(command: tuple[str, str, Path]) -> None:
     checked = subprocess.run(
         ["promtool", *map(str, command)], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-TRIED = """\
+ALERT_TESTS = """\
 rule_files: [{alerts}]
 evaluation_interval: 1m
 tests:
@@ -202,34 +204,34 @@ tests:
 
 
 @needs_promtool
-def test_alerts_are_raised_when_they_should_be_and_not_else(tmp_path: Path) -> None:
-    """Also: a takeover, which starts as many workers as there are, is no alarm."""
-    tried = tmp_path / "tried.yml"
-    tried.write_text(TRIED.format(alerts=ALERTS))
+def test_alerts_fire_exactly_when_they_should(tmp_path: Path) -> None:
+    """Also: a takeover, which starts as many workers as there are, raises no alert."""
+    alert_tests = tmp_path / "alert_tests.yml"
+    alert_tests.write_text(ALERT_TESTS.format(alerts=ALERTS))
     done = subprocess.run(
-        ["promtool", "test", "rules", str(tried)], capture_output=True, text=True, check=False
+        ["promtool", "test", "rules", str(alert_tests)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def watching(port: int) -> str:
-    """The deployed configuration, for a server at a port, which is asked once a second."""
+def prometheus_configuration(port: int) -> str:
+    """The deployed configuration with another port and a scrape every second."""
     config = PROMETHEUS.read_text().replace("127.0.0.1:8001", f"127.0.0.1:{port}")
     config = re.sub(r"\n +- 127\.0\.0\.1:800[23]", "", config).replace("15s", "1s")
     return config.replace("alerts.yml", str(ALERTS))
 
 
-def test_the_compose_file_mounts_the_alerts() -> None:
+def test_compose_file_mounts_the_alerts() -> None:
     config = (ROOT / "deploy" / "compose" / "prometheus.yml").read_text()
     (wanted,) = re.findall(r"rule_files: \[(.*)\]", config)
     assert fnmatch(f"/etc/prometheus/rules/{ALERTS.name}", wanted)
 
 
-def test_a_real_prometheus_understands_all_of_it(tmp_path: Path) -> None:
-    """It finds the server, and answers every question of the dashboard and of the alerts."""
+def test_real_prometheus_evaluates_all_expressions(tmp_path: Path) -> None:
+    """It scrapes the server and evaluates every expression of dashboard and alerts."""
     with (
         Server(tmp_path / "data", 2, by_serve) as server,
-        serving(Prometheus(watching(server.port))) as prometheus,
+        serving(Prometheus(prometheus_configuration(server.port))) as prometheus,
     ):
         deadline = time.monotonic() + 60
         while not all(

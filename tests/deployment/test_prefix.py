@@ -1,4 +1,4 @@
-"""A server behind a path prefix, which nginx strips or keeps: clients never leave the prefix."""
+"""A server behind a path prefix: all its links stay under the prefix."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from tests.end_to_end.accounts import TIMEOUT_SECONDS, log_in
 from tests.end_to_end.server import Command, Server, by_serve, by_uvicorn, uvicorn_of
 from tests.servers.serving import serving
 from tests.servers.web import Nginx
@@ -17,7 +18,6 @@ from tests.servers.web import Nginx
 pytestmark = pytest.mark.long
 
 PREFIX = "/below"
-ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
 
 NGINX = """\
 worker_processes 1;
@@ -59,8 +59,8 @@ def app():
 """
 
 
-class Behind(Nginx):
-    """nginx in front of one server, which it gives the path with or without the prefix."""
+class PrefixProxy(Nginx):
+    """nginx in front of one server, which strips or keeps the prefix."""
 
     def __init__(self, behind: int, *, strip: bool) -> None:
         def configuration(port: int, folder: Path) -> str:
@@ -73,7 +73,7 @@ class Behind(Nginx):
 
 
 def by_root_path(port: int, workers: int) -> Sequence[str]:
-    """Uvicorn, which puts the prefix before the path."""
+    """Arguments of uvicorn, which prepends the prefix to the path."""
     return [*by_uvicorn(port, workers), "--root-path", PREFIX]
 
 
@@ -86,13 +86,13 @@ COMMANDS: dict[str, Command] = {
 
 @pytest.fixture(scope="module", params=COMMANDS)
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where clients reach the server: an address with the prefix."""
+    """The address of the server for clients, with the prefix."""
     data = tmp_path_factory.mktemp("prefix") / "data"
     data.mkdir()
     (data / "mounted.py").write_text(MOUNTED.format(prefix=PREFIX))
     settings = {"EVENTAPI_TRUSTED_PROXIES": "127.0.0.1"}
     server = Server(data, 1, COMMANDS[request.param], settings)
-    with serving(Behind(server.port, strip="stripped" in request.param)) as nginx:
+    with serving(PrefixProxy(server.port, strip="stripped" in request.param)) as nginx:
         url = f"{nginx.url}{PREFIX}"
         if "PUBLIC_URL" in request.param:
             settings["EVENTAPI_PUBLIC_URL"] = url
@@ -102,12 +102,11 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def token(base: str) -> dict[str, str]:
-    assert httpx.post(f"{base}/auth/register", json=ANN).status_code == 200
-    answer = httpx.post(f"{base}/auth/login", json=ANN)
-    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    with httpx.Client(base_url=base, timeout=TIMEOUT_SECONDS) as client:
+        return log_in(client, "ann")
 
 
-def test_paths_are_routed_in_every_version(base: str, token: dict[str, str]) -> None:
+def test_paths_of_every_version_are_routed(base: str, token: dict[str, str]) -> None:
     for prefix in ("", "/api/v1", "/api/v2"):
         assert httpx.get(f"{base}{prefix}/items", headers=token).status_code == 200
         assert httpx.get(f"{base}{prefix}/auth/me", headers=token).status_code == 200
@@ -116,11 +115,11 @@ def test_paths_are_routed_in_every_version(base: str, token: dict[str, str]) -> 
     assert httpx.get(f"{base}/nowhere").status_code == 404
 
 
-def test_a_path_with_the_prefix_twice_is_none(base: str, token: dict[str, str]) -> None:
+def test_path_with_the_prefix_twice_is_404(base: str, token: dict[str, str]) -> None:
     assert httpx.get(f"{base}{PREFIX}/items", headers=token).status_code == 404
 
 
-def test_location_and_next_are_addresses_under_the_prefix(base: str, token: dict[str, str]) -> None:
+def test_location_and_next_link_are_under_the_prefix(base: str, token: dict[str, str]) -> None:
     for number in range(3):
         made = httpx.post(f"{base}/api/v2/items", json={"title": str(number)}, headers=token)
         location = made.headers["location"]
@@ -133,7 +132,7 @@ def test_location_and_next_are_addresses_under_the_prefix(base: str, token: dict
     assert httpx.get(following, headers=token).status_code == 200
 
 
-def test_a_trailing_slash_is_redirected_under_the_prefix(base: str, token: dict[str, str]) -> None:
+def test_trailing_slash_redirects_under_the_prefix(base: str, token: dict[str, str]) -> None:
     answer = httpx.get(f"{base}/items/?limit=1", headers=token)
     assert answer.status_code == 307
     followed = urljoin(f"{base}/items/?limit=1", answer.headers["location"])
@@ -141,12 +140,12 @@ def test_a_trailing_slash_is_redirected_under_the_prefix(base: str, token: dict[
     assert httpx.get(f"{base}/docs/", follow_redirects=True).status_code == 200
 
 
-def test_an_empty_id_stays_none(base: str, token: dict[str, str]) -> None:
+def test_empty_session_id_is_404_and_ends_no_session(base: str, token: dict[str, str]) -> None:
     assert httpx.delete(f"{base}/auth/sessions/", headers=token).status_code == 404
     assert httpx.get(f"{base}/auth/me", headers=token).status_code == 200
 
 
-def test_an_idempotency_key_finds_its_answer(base: str, token: dict[str, str]) -> None:
+def test_idempotency_key_repeats_the_response(base: str, token: dict[str, str]) -> None:
     headers = {**token, "Idempotency-Key": "once"}
     first, again = (
         httpx.post(f"{base}/api/v2/items", json={"title": "once"}, headers=headers)
@@ -156,20 +155,20 @@ def test_an_idempotency_key_finds_its_answer(base: str, token: dict[str, str]) -
     assert first.headers["location"] == again.headers["location"]
 
 
-def test_the_documentation_loads_nothing_from_above_the_prefix(base: str) -> None:
+def test_documentation_loads_everything_from_under_the_prefix(base: str) -> None:
     page = httpx.get(f"{base}/docs")
     assert page.status_code == 200
-    parts = [
-        urljoin(f"{base}/docs", part) for part in re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    links = [
+        urljoin(f"{base}/docs", link) for link in re.findall(r'(?:src|href)="([^"]+)"', page.text)
     ]
-    parts = [part for part in parts if not part.startswith("data:")]
-    assert len(parts) >= 3
-    for part in parts:
-        assert part.startswith(f"{base}/"), part
-        assert httpx.get(part, follow_redirects=True).status_code == 200, part
+    links = [link for link in links if not link.startswith("data:")]
+    assert len(links) >= 3
+    for link in links:
+        assert link.startswith(f"{base}/"), link
+        assert httpx.get(link, follow_redirects=True).status_code == 200, link
 
 
-def test_the_openapi_document_names_a_server_under_the_prefix(base: str) -> None:
+def test_openapi_document_names_a_server_under_the_prefix(base: str) -> None:
     """Without `servers` the server would be the root of the host (OpenAPI 3.1, 4.8.1)."""
     document = httpx.get(f"{base}/openapi.json").json()
     (server,) = [one["url"] for one in document.get("servers", [{"url": "/"}])]
@@ -177,12 +176,12 @@ def test_the_openapi_document_names_a_server_under_the_prefix(base: str) -> None
     assert httpx.get(f"{address.rstrip('/')}/health/live").status_code == 200
 
 
-def test_a_problem_type_leads_to_its_page(base: str) -> None:
-    """A type is a name first (RFC 9457), resolved against the address of the request."""
+def test_problem_type_resolves_to_its_page(base: str) -> None:
+    """A relative type is resolved against the address of the request (RFC 9457)."""
     kind = httpx.get(f"{base}/nowhere").json()["type"]
     assert kind == "/problems/not-found"
     assert httpx.get(f"{base}{kind}").status_code == 200
 
 
-def test_version_1_s_end_is_announced_under_the_prefix_alone(base: str) -> None:
+def test_unversioned_path_announces_no_deprecation(base: str) -> None:
     assert "deprecation" not in httpx.get(f"{base}/auth/me").headers

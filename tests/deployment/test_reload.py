@@ -1,4 +1,4 @@
-"""The operating guide's commands that change the code reach the server that they mean, and no other."""
+"""The operating guide's reload command reaches the intended server and no other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.server import ROOT, START_SECONDS, is_running
+from tests.end_to_end.waiting import wait_until
 from tests.eventapi.cli.running import clean_environment
 from tests.servers.service import descendants
 
@@ -23,14 +23,14 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/
 
 
 def commands() -> tuple[str, str]:
-    """The line that starts a server by hand, and the line that has it take new code."""
+    """The guide's lines that start a server and make it reload its code."""
     section = GUIDE.read_text().partition("## Change the code")[2].partition("\n## ")[0]
     (start,) = re.findall(r"^    (eventapi serve .*?)#", section, re.MULTILINE)
     (reload,) = re.findall(r"^    (kill .*?)#", section, re.MULTILINE)
     return start, reload
 
 
-def sh(folder: Path, line: str) -> None:
+def run_shell(folder: Path, line: str) -> None:
     """Run a line of the guide in a folder."""
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with (folder / "output").open("ab") as output:
@@ -46,27 +46,18 @@ def sh(folder: Path, line: str) -> None:
         )
 
 
-def until(happens: Callable[[], bool]) -> None:
-    """Return when it has happened; raises `TimeoutError`."""
-    deadline = time.monotonic() + 2 * START_SECONDS
-    while not happens():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.05)
-
-
-class ByHand:
-    """A server that was started by the guide's line."""
+class GuideServer:
+    """A server started with the guide's line."""
 
     def __init__(self, folder: Path, start: str) -> None:
         folder.mkdir()
         self.folder = folder
-        sh(folder, start.replace("serve", "serve --port 0"))
+        run_shell(folder, start.replace("serve", "serve --port 0"))
         self.pid = int((folder / "eventapi.pid").read_text())
-        until(lambda: "eventapi serves" in (folder / "output").read_text())
+        wait_until(lambda: "eventapi serves" in (folder / "output").read_text(), 2 * START_SECONDS)
 
     def workers(self) -> set[int]:
-        """The processes that serve."""
+        """The worker processes."""
         return {
             pid
             for pid in descendants(self.pid)
@@ -75,31 +66,34 @@ class ByHand:
 
 
 @contextmanager
-def by_hand(folder: Path, start: str) -> Iterator[ByHand]:
-    """Such a server, of which nothing is left afterwards."""
-    server = ByHand(folder, start)
+def guide_server(folder: Path, start: str) -> Iterator[GuideServer]:
+    """Run such a server; stop it on exit."""
+    server = GuideServer(folder, start)
     try:
         yield server
     finally:
         with suppress(ProcessLookupError):
             os.kill(server.pid, signal.SIGTERM)
-        until(lambda: not is_running(server.pid))
+        wait_until(lambda: not is_running(server.pid))
 
 
 @pytest.mark.long
-def test_the_server_that_is_meant_takes_the_new_code_and_another_one_does_not(
+def test_reload_replaces_the_workers_of_the_intended_server_only(
     tmp_path: Path,
 ) -> None:
     start, reload = commands()
-    with by_hand(tmp_path / "other", start) as other, by_hand(tmp_path / "meant", start) as meant:
-        before, others = meant.workers(), other.workers()
+    with (
+        guide_server(tmp_path / "other", start) as other,
+        guide_server(tmp_path / "intended", start) as intended,
+    ):
+        before, others = intended.workers(), other.workers()
         assert len(before) == len(others) == 2
-        sh(meant.folder, reload)
-        until(lambda: len(meant.workers()) == 2 and not meant.workers() & before)
+        run_shell(intended.folder, reload)
+        wait_until(lambda: len(intended.workers()) == 2 and not intended.workers() & before)
         assert other.workers() == others
 
 
 @pytest.mark.parametrize("program", ["pgrep", "pkill", "killall"])
-def test_no_document_searches_a_process_by_its_name(program: str) -> None:
+def test_no_document_selects_processes_by_name(program: str) -> None:
     texts = {file: file.read_text() for file in DOCUMENTS if file.is_file()}
     assert [file for file, text in texts.items() if program in text] == []

@@ -1,4 +1,4 @@
-"""The units of systemd: they are ones, they are closed off, and a server lives with what they take."""
+"""The systemd units are valid, and a server works within their sandbox."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 from eventapi.cli.serve import OPEN_FILES
 from eventapi.configuration.setting import PREFIX
 from tests.deployment.balancer import DEPLOY
+from tests.end_to_end.accounts import TIMEOUT_SECONDS
 from tests.end_to_end.server import ROOT, START_SECONDS, STOP_SECONDS, Server, by_serve, free_port
 from tests.end_to_end.strace import needs_strace
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units with the programs of this checkout, for what is not installed is found wanting."""
+    """Copies of the units with programs of this checkout, which must exist."""
     for file in UNITS.iterdir():
         text = file.read_text().replace("/opt/eventapi/.venv/bin/eventapi", sys.executable)
         text = text.replace("/opt/eventapi", str(ROOT))
@@ -40,20 +41,20 @@ def units(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def analysed(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What systemd says of them."""
+def analyze(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze in the folder of the units."""
     command = ["systemd-analyze", "--no-pager", *arguments]
     return subprocess.run(command, cwd=units, capture_output=True, text=True, check=False)
 
 
-def test_the_units_are_right(units: Path) -> None:
-    found = analysed(units, "verify", *(f"./{name}" for name in (*SERVICES, "eventapi.target")))
+def test_units_are_valid(units: Path) -> None:
+    found = analyze(units, "verify", *(f"./{name}" for name in (*SERVICES, "eventapi.target")))
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("log", ["database", "file"])
-def test_the_directories_of_a_unit_are_the_ones_that_it_makes(units: Path, log: str) -> None:
-    """As it stands, and with the lines that its comment gives for a log in a file."""
+def test_unit_uses_only_directories_that_it_creates(units: Path, log: str) -> None:
+    """As written, and with the lines that its comment gives for a log in a file."""
     unit = units / SERVICES[0]
     text = unit.read_text()
     if log == "file":
@@ -67,43 +68,43 @@ def test_the_directories_of_a_unit_are_the_ones_that_it_makes(units: Path, log: 
         f"/var/lib/{made}"
     ]
     assert made == ("eventapi" if log == "file" else "eventapi/%i")
-    assert analysed(units, "verify", f"./{SERVICES[0]}").stderr == ""
+    assert analyze(units, "verify", f"./{SERVICES[0]}").stderr == ""
 
 
-def test_control_a_wrong_unit_would_be_seen(units: Path) -> None:
+def test_control_invalid_unit_is_found(units: Path) -> None:
     unit = units / SERVICES[0]
     unit.write_text(unit.read_text().replace("Restart=on-failure", "Restart=sometimes"))
-    assert "sometimes" in analysed(units, "verify", f"./{SERVICES[0]}").stderr
+    assert "sometimes" in analyze(units, "verify", f"./{SERVICES[0]}").stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_may_do_little_more_than_it_needs(units: Path, name: str) -> None:
-    found = analysed(units, "security", "--offline=yes", "--threshold=25", f"./{name}")
+def test_service_has_few_privileges(units: Path, name: str) -> None:
+    found = analyze(units, "security", "--offline=yes", "--threshold=25", f"./{name}")
     assert found.returncode == 0, found.stdout
 
 
-def allowed() -> set[str]:
-    """The system calls that the service may make."""
+def allowed_calls() -> set[str]:
+    """The system calls that the unit allows."""
     calls: set[str] = set()
     text = (UNITS / "eventapi@.service").read_text()
     for line in re.findall("^SystemCallFilter=(.*)$", text, re.MULTILINE):
-        named = {call for name in line.removeprefix("~").split() for call in members(name)}
+        named = {call for name in line.removeprefix("~").split() for call in calls_of_set(name)}
         calls = calls - named if line.startswith("~") else calls | named
-    return calls | members("@default")
+    return calls | calls_of_set("@default")
 
 
-def members(name: str) -> set[str]:
-    """The system calls of a set, with those of the sets in it."""
+def calls_of_set(name: str) -> set[str]:
+    """The system calls of a set, including nested sets."""
     if not name.startswith("@"):
         return {name}
     command = ["systemd-analyze", "--no-pager", "syscall-filter", name]
     words = [line.strip() for line in subprocess.check_output(command, text=True).splitlines()[1:]]
-    return {call for word in words if word and word[0] != "#" for call in members(word)}
+    return {call for word in words if word and word[0] != "#" for call in calls_of_set(word)}
 
 
 @needs_strace
-def test_a_server_makes_no_system_call_that_is_forbidden(tmp_path: Path) -> None:
-    """From the first to the last: settings, workers, a log, a vault, a user, a page, the end."""
+def test_server_makes_no_forbidden_system_call(tmp_path: Path) -> None:
+    """From start to exit: settings, workers, a log, a vault, a user, a page."""
     trace, port = tmp_path / "trace", free_port()
     environment = {
         name: text for name, text in os.environ.items() if not name.startswith(PREFIX)
@@ -133,12 +134,12 @@ def test_a_server_makes_no_system_call_that_is_forbidden(tmp_path: Path) -> None
         tracer.wait()
     made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
     assert {"execve", "fdatasync", "accept4"} <= made
-    # SQLite gives its files to whom the database belongs, if it is root: here perhaps, there not.
-    assert made - allowed() - {"fchown"} == set()
+    # As root, SQLite calls fchown on its files; the unit does not run as root.
+    assert made - allowed_calls() - {"fchown"} == set()
 
 
 def children(pid: int) -> set[int]:
-    """The processes that a process has started."""
+    """The child processes of a process."""
     try:
         return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
     except (FileNotFoundError, ProcessLookupError):
@@ -146,7 +147,7 @@ def children(pid: int) -> set[int]:
 
 
 def wait_until_ready(client: httpx.Client) -> None:
-    """Return when the server answers; raises `TimeoutError`."""
+    """Wait until the server answers; raises `TimeoutError`."""
     deadline = time.monotonic() + 3 * START_SECONDS
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
@@ -156,30 +157,33 @@ def wait_until_ready(client: httpx.Client) -> None:
     raise TimeoutError("the server does not start")
 
 
-DENIED = """
+DENY_WRITE_EXECUTE = """
 import ctypes, mmap, runpy, sys
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
-    sys.exit("PR_SET_MDWE is not known")
+    sys.exit("PR_SET_MDWE is not supported")
 try:
     mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 except PermissionError:
     pass
 else:
-    sys.exit("it is not denied")
+    sys.exit("writable and executable memory is not denied")
 sys.argv = {arguments!r}
 runpy.run_module("eventapi", run_name="__main__", alter_sys=True)
 """
 
 
-def test_a_server_needs_no_memory_that_it_could_both_write_and_run(tmp_path: Path) -> None:
-    """As with MemoryDenyWriteExecute, which here is the kernel's own denial (Linux 6.3)."""
+def test_server_needs_no_memory_that_is_writable_and_executable(tmp_path: Path) -> None:
+    """As with MemoryDenyWriteExecute; here the kernel denies it (Linux 6.3)."""
 
-    def denied(port: int, workers: int) -> list[str]:
-        return ["-c", DENIED.format(arguments=["eventapi", *by_serve(port, workers)[2:]])]
+    def by_serve_denied(port: int, workers: int) -> list[str]:
+        return [
+            "-c",
+            DENY_WRITE_EXECUTE.format(arguments=["eventapi", *by_serve(port, workers)[2:]]),
+        ]
 
     with (
-        Server(tmp_path / "data", 1, denied) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client,
+        Server(tmp_path / "data", 1, by_serve_denied) as server,
+        httpx.Client(base_url=server.url, timeout=TIMEOUT_SECONDS) as client,
     ):
         body = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
         assert client.post("/auth/register", json=body).status_code == 200
@@ -187,6 +191,6 @@ def test_a_server_needs_no_memory_that_it_could_both_write_and_run(tmp_path: Pat
         assert client.post("/auth/login", data=body).status_code == 200
 
 
-def test_the_limit_of_open_files_is_as_wide_as_the_server_s_own() -> None:
+def test_limit_of_open_files_equals_the_server_s_own() -> None:
     (limit,) = re.findall("LimitNOFILE=(.*)", (UNITS / "eventapi@.service").read_text())
     assert int(limit) == OPEN_FILES

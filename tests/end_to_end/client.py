@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 client: one keep-alive connection, and no doubt about what became of a request.
+"""A minimal HTTP/1.1 client: one keep-alive connection, no retries, no redirects.
 
-A general client would retry, pool or follow; here it must be known whether a request was sent,
-and how the connection ended.
+Tests need to know whether each request was sent and how its connection ended. General clients hide
+that.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ REQUEST_SECONDS = 20.0
 
 
 class BrokenError(Exception):
-    """The connection ended before the answer was whole: the request may have been carried out."""
+    """The connection broke before the response; the request may have taken effect."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer; the names of ``headers`` are in lower case."""
+    """A complete response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def number(self, name: str) -> int:
-        """A header that is a number, perhaps in quotes; 0 where it is missing."""
+        """The value of a numeric header, with or without quotes; 0 if it is missing."""
         return int(self.headers.get(name, "0").strip('"'))
 
     def json(self) -> Any:
@@ -38,7 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Connection:
-    """A connection to the worker that accepted it, whose process is ``worker``."""
+    """A connection to a worker; ``worker`` is its process id, 0 if not requested."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -47,15 +47,15 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, port: int, *, ask_who: bool = True, tls: ssl.SSLContext | None = None
+        cls, port: int, *, identify: bool = True, tls: ssl.SSLContext | None = None
     ) -> Self:
-        """Connect and, unless that would disturb, ask who is there.
+        """Connect and, with ``identify``, request the id of the worker process.
 
         Raises `OSError` and `BrokenError`.
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         connection = cls(reader, writer)
-        if not ask_who:
+        if not identify:
             return connection
         answer = await connection.request("GET", "/health")
         if answer.status != 200:
@@ -71,7 +71,7 @@ class Connection:
         content: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a request, and wait for all of its answer; raises `BrokenError`."""
+        """Send a request and return the complete response; raises `BrokenError`."""
         lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         body = b""
@@ -83,7 +83,7 @@ class Connection:
                 self._writer.write("\r\n".join((*lines, "", "")).encode() + body)
                 return await self._answer()
         except (OSError, EOFError) as error:
-            # Python 3.11's TimeoutError is an OSError too: no answer in time is no answer.
+            # TimeoutError is an OSError: a late response counts as none.
             self.close()
             raise BrokenError(f"{method} {path}: {error!r}") from error
 
@@ -96,5 +96,5 @@ class Connection:
         return Answer(int(first.split()[1]), headers, body)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._writer.close()

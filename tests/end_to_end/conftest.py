@@ -1,8 +1,6 @@
-"""Servers for whole-server tests."""
+"""Fixtures of the tests of whole servers."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
@@ -11,12 +9,6 @@ from tests.end_to_end.server import Command, by_serve, by_uvicorn
 
 @pytest.fixture(params=[by_serve, by_uvicorn], ids=["serve", "uvicorn"])
 def command(request: pytest.FixtureRequest) -> Command:
-    """Both ways of starting a server."""
+    """Both ways to start a server."""
     found: Command = request.param
     return found
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A data directory that does not exist yet; what servers say is kept beside it."""
-    return tmp_path / "data"

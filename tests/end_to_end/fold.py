@@ -1,4 +1,7 @@
-"""What the log adds up to at every position: a second, plain fold to judge the server's by."""
+"""A simple second fold of the log: items and lists at every position.
+
+It is the model that the server's answers are compared with.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tests.end_to_end.history import Content, Kind, Operation
-from tests.end_to_end.written import Line
+from tests.end_to_end.log_reader import Line
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """How something stood: an item with its version, or nothing.
+class Value(msgspec.Struct, frozen=True):
+    """The value of an item, or its absence.
 
-    Of an owner's items all together, ``version`` is a sum over their rows that tells any two
-    sets of rows apart.
+    For the list of an owner, ``version`` is a sum of hashes over the rows, which differs between
+    any two sets of rows.
     """
 
     version: int = 0
@@ -24,25 +27,25 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Timeline:
-    """How one thing stood from which position on."""
+    """The values of one item or list, by position."""
 
     def __init__(self) -> None:
         self._positions = [0]
-        self._standings = [Standing()]
+        self._values = [Value()]
 
-    def add(self, position: int, standing: Standing) -> None:
-        """From this position on, until further notice."""
+    def add(self, position: int, value: Value) -> None:
+        """Set the value from this position on."""
         self._positions.append(position)
-        self._standings.append(standing)
+        self._values.append(value)
 
-    def at(self, position: int) -> Standing:
-        """How it stood."""
-        return self._standings[bisect_right(self._positions, position) - 1]
+    def at(self, position: int) -> Value:
+        """The value at a position."""
+        return self._values[bisect_right(self._positions, position) - 1]
 
-    def first(self, floor: int, accepts: Callable[[Standing], bool]) -> int | None:
-        """The first position, not before ``floor``, at which it stood in an accepted way."""
+    def first(self, floor: int, accepts: Callable[[Value], bool]) -> int | None:
+        """The first position from ``floor`` on whose value is accepted, or None."""
         for index in range(bisect_right(self._positions, floor) - 1, len(self._positions)):
-            if accepts(self._standings[index]):
+            if accepts(self._values[index]):
                 return max(floor, self._positions[index])
         return None
 
@@ -59,12 +62,12 @@ class Fold:
             if line.item:
                 self._apply(line)
 
-    def item(self, number: int, position: int) -> Standing:
-        """How an item stood."""
+    def item(self, number: int, position: int) -> Value:
+        """The value of an item at a position."""
         return self._items[number].at(position)
 
     def timeline(self, operation: Operation) -> Timeline:
-        """The timeline of what an operation is about."""
+        """The timeline of the item or list that an operation accesses."""
         if operation.kind is Kind.LIST:
             return self._lists[operation.owner]
         return self._items[operation.item]
@@ -74,7 +77,7 @@ class Fold:
         before = timeline.at(line.position)
         exists = before.content is not None
         if exists == (line.type in {"item.created", "item.restored"}):
-            self.faults.append(f"position {line.position} does not follow: {line}")
+            self.faults.append(f"the event at position {line.position} is impossible: {line}")
         content: Content | None = None
         if line.type != "item.deleted":
             title, description = before.content or ("", None)
@@ -82,10 +85,10 @@ class Fold:
                 line.personal.get("title", title),
                 line.personal.get("description", description),
             )
-        after = Standing(0 if content is None else line.position, content)
+        after = Value(0 if content is None else line.position, content)
         timeline.add(line.position, after)
-        for sign, standing in ((-1, before), (1, after)):
-            if standing.content is not None:
-                row = (line.item, standing.version, standing.content)
+        for sign, value in ((-1, before), (1, after)):
+            if value.content is not None:
+                row = (line.item, value.version, value.content)
                 self._sums[line.actor] += sign * hash(row)
-        self._lists[line.actor].add(line.position, Standing(self._sums[line.actor]))
+        self._lists[line.actor].add(line.position, Value(self._sums[line.actor]))

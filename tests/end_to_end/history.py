@@ -1,4 +1,4 @@
-"""What clients saw: every operation with its window in time, and what became of it."""
+"""A history of client operations with their times and responses."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Content = tuple[str, str | None]
 """An item's title and description."""
 
 Changes = dict[str, str | None]
-"""What a write sends: the members of an item that it names."""
+"""The members of an item that a write sends."""
 
 Row = tuple[int, int, Content]
-"""An item in a list: its number, its version, its content."""
+"""An item in a list: number, version, content."""
 
 
 class Kind(StrEnum):
-    """What is asked for."""
+    """The kind of an operation."""
 
     CREATE = "create"
     PATCH = "patch"
@@ -41,11 +41,11 @@ REFUSALS = {
     Kind.GET: {404},
     Kind.LIST: set[int](),
 }
-"""Answers that are right if the item stood so; any other answer is an error."""
+"""Statuses that are correct for some states of the item; all other failures are errors."""
 
 
-class Fate(StrEnum):
-    """What a client knows of its operation."""
+class Outcome(StrEnum):
+    """The outcome of an operation as the client knows it."""
 
     UNSENT = "never sent"
     UNKNOWN = "unknown"
@@ -53,12 +53,12 @@ class Fate(StrEnum):
 
 
 class Operation(msgspec.Struct, kw_only=True):
-    """One request of one client, and its answer; times are `time.monotonic_ns`.
+    """A request of one client and its response; times are from `time.monotonic_ns`.
 
-    ``owner`` is the subject of the caller, ``position`` that of the answer's ``Event-Position``,
-    ``version`` and ``seen`` what was shown of the item, ``rows`` of the list. ``written`` is the
-    size of the log's file once the answer was there: no more can have been known by then. ``least``
-    is the position that was asked for by ``Min-Event-Position``.
+    ``owner`` is the subject of the caller. ``position`` is the response's ``Event-Position``,
+    ``min_position`` the request's ``Min-Event-Position``. ``version`` and ``seen`` are the version
+    and content of the item in the response, ``rows`` those of a list. ``log_size`` is the size of
+    the log's file after the response: the response cannot depend on later bytes.
     """
 
     kind: Kind
@@ -67,7 +67,7 @@ class Operation(msgspec.Struct, kw_only=True):
     item: int = 0
     changes: Changes = {}
     if_match: int | None = None
-    fate: Fate = Fate.UNSENT
+    outcome: Outcome = Outcome.UNSENT
     start: int = 0
     end: int = 0
     status: int = 0
@@ -75,21 +75,21 @@ class Operation(msgspec.Struct, kw_only=True):
     version: int = 0
     seen: Content | None = None
     rows: list[Row] = []
-    written: int = 0
-    least: int = 0
+    log_size: int = 0
+    min_position: int = 0
     worker: int = 0
 
     @property
     def succeeded(self) -> bool:
-        """Whether it did what it was meant to."""
-        return self.fate is Fate.ANSWERED and self.status in SUCCESSES[self.kind]
+        """Whether the response is a success."""
+        return self.outcome is Outcome.ANSWERED and self.status in SUCCESSES[self.kind]
 
     @property
     def refused(self) -> bool:
-        """Whether the answer says that the item stood so that it could not be done."""
-        return self.fate is Fate.ANSWERED and self.status in REFUSALS[self.kind]
+        """Whether the response is a refusal that some state of the item justifies."""
+        return self.outcome is Outcome.ANSWERED and self.status in REFUSALS[self.kind]
 
     @property
     def failed(self) -> bool:
-        """Whether the answer is none that a right server gives."""
-        return self.fate is Fate.ANSWERED and not self.succeeded and not self.refused
+        """Whether the response is one that a correct server never gives."""
+        return self.outcome is Outcome.ANSWERED and not self.succeeded and not self.refused

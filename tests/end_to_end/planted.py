@@ -1,6 +1,6 @@
-"""Servers with a planted bug each, and one with a hard life: the controls of the checks.
+"""App factories for uvicorn: servers with a planted bug or a special condition.
 
-They are app factories for uvicorn. A check that does not find the bug proves nothing.
+The planted bugs are controls: a check that does not find the bug proves nothing.
 """
 
 from __future__ import annotations
@@ -34,20 +34,27 @@ STALE_SECONDS = 0.05
 SLOW_SYNC_SECONDS = 0.005
 
 FAULT_FILE = "fault"
-"""A file in the data directory that names a `FAULTS` point; who gets there first dies of it."""
+"""A file in the data directory that names one of `CRASH_POINTS`; the first worker there dies."""
 
 UPTIME_FILE = "uptime"
+"""A file in the data directory with seconds to add to the machine's uptime."""
 
-FAULTS = ("before the write", "half-written", "before the sync", "before the mark", "in the mark")
+CRASH_POINTS = (
+    "before the write",
+    "half-written",
+    "before the sync",
+    "before the mark",
+    "in the mark",
+)
 
 
 def _plant(place: object, name: str, value: object) -> None:
-    """Put something else in a name's place for as long as the process lives."""
+    """Replace an attribute for the lifetime of the process."""
     mock.patch.object(place, name, value).start()
 
 
 def stale_reads() -> ASGIApp:
-    """Reads look only now and then whether other workers have written."""
+    """Bug: reads check only now and then whether other workers have written."""
 
     class Stale(journal.Journal):
         _looked = 0.0
@@ -63,17 +70,17 @@ def stale_reads() -> ASGIApp:
 
 
 def quick_heartbeats() -> ASGIApp:
-    """No bug: a follower who has gone is noticed when they are next written to, so that is soon."""
+    """No bug: short heartbeats, because only a write reveals a closed stream."""
     _plant(feeds, "HEARTBEAT_SECONDS", 0.25)
     return app.create_app()
 
 
 def early_answers() -> ASGIApp:
-    """Writes are answered before they are written, and the disk is slow."""
+    """Bug: writes are answered before they are appended; the disk is slow."""
 
     class Early(batch.Batch):
-        def add(self, wish: batch.PendingWrite) -> None:
-            super().add(wish)
+        def add(self, write: batch.PendingWrite) -> None:
+            super().add(write)
             journal._answer(*self.answers[-1])
 
     class Slow(jsonl.JsonlLog):
@@ -88,8 +95,8 @@ def early_answers() -> ASGIApp:
     return app.create_app()
 
 
-def unasked() -> ASGIApp:
-    """As stale reads, also where a position of the log was asked for."""
+def ignored_min_position() -> ASGIApp:
+    """Bug: stale reads, even if the request has a Min-Event-Position."""
 
     async def state(request: ApiRequest) -> State:
         return await request.services.journal.state()
@@ -99,19 +106,19 @@ def unasked() -> ASGIApp:
 
 
 def no_lock() -> ASGIApp:
-    """Workers do not keep each other from writing."""
+    """Bug: workers write without the log's lock."""
     _plant(fcntl, "flock", lambda *_: None)
     return app.create_app()
 
 
 def no_sync() -> ASGIApp:
-    """Nothing is ever synced."""
+    """Bug: the log is never synced."""
     _plant(os, "fdatasync", lambda _: None)
     return app.create_app()
 
 
 def skewed_clocks() -> ASGIApp:
-    """No bug, but every worker's clock is minutes away from the others', and runs backwards."""
+    """No bug: the workers' clocks differ by minutes and run backwards."""
     offset = os.getpid() % 7 * 60.0
 
     def now() -> str:
@@ -119,39 +126,41 @@ def skewed_clocks() -> ASGIApp:
         return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", moment)
 
     environment = msgspec.structs.replace(storage.SYSTEM, now=now)
-    return app.create_app(parts=storage.Overrides(environment=environment))
+    return app.create_app(parts=storage.Overrides(runtime=environment))
 
 
 def later_uptime() -> ASGIApp:
-    """No bug, but the machine has been up for as many seconds longer as a file of the data says."""
+    """No bug: the machine's uptime is higher by the seconds in `UPTIME_FILE`."""
     uptime, more = SystemUptime(), Path(os.environ["EVENTAPI_DATA"]) / UPTIME_FILE
 
     def later() -> float:
         return uptime() + float(more.read_text())
 
     environment = msgspec.structs.replace(storage.SYSTEM, uptime=later)
-    return app.create_app(parts=storage.Overrides(environment=environment))
+    return app.create_app(parts=storage.Overrides(runtime=environment))
 
 
-def mortal() -> ASGIApp:
-    """No bug, but whoever finds the fault file while it writes dies at the point named there."""
+def crash_at_point() -> ASGIApp:
+    """No bug: a worker that finds the fault file kills itself at that point."""
     pwrite, fdatasync, publish = os.pwrite, os.fdatasync, CommitIndex.publish
 
     def dying_pwrite(descriptor: int, data: bytes, offset: int) -> int:
-        _die_at("before the write")
-        if _is_due("half-written"):
-            pwrite(descriptor, bytes(data)[:-5], offset)  # Half of two lines may be one, whole.
-            _die_at("half-written")
+        _crash_at("before the write")
+        if _is_armed("half-written"):
+            pwrite(
+                descriptor, bytes(data)[:-5], offset
+            )  # Half of two lines could be one complete line.
+            _crash_at("half-written")
         return pwrite(descriptor, data, offset)
 
     def dying_fdatasync(descriptor: int) -> None:
-        _die_at("before the sync")
+        _crash_at("before the sync")
         fdatasync(descriptor)
 
     def dying_publish(mark: CommitIndex, offset: int, head: Head) -> None:
-        _die_at("before the mark")
-        if _is_due("in the mark"):
-            mark._words = _Deadly()  # type: ignore[assignment]
+        _crash_at("before the mark")
+        if _is_armed("in the mark"):
+            mark._words = _CrashingWords()  # type: ignore[assignment]
         publish(mark, offset, head)
 
     _plant(os, "pwrite", dying_pwrite)
@@ -160,35 +169,35 @@ def mortal() -> ASGIApp:
     return app.create_app()
 
 
-class _Deadly:
-    """The words of a mark, which cannot be written: the slot is, the word that is polled is not."""
+class _CrashingWords:
+    """The words of a mark; storing one crashes, after the slot was written."""
 
     def __getitem__(self, _: int) -> int:
         return 0
 
     def __setitem__(self, _: int, __: int) -> None:
-        _die_at("in the mark")
+        _crash_at("in the mark")
 
 
 def _fault_file() -> Path:
     return Path(os.environ["EVENTAPI_DATA"], FAULT_FILE)
 
 
-def _is_due(point: str) -> bool:
+def _is_armed(point: str) -> bool:
     with suppress(FileNotFoundError):
         return _fault_file().read_text() == point
     return False
 
 
-def _die_at(point: str) -> None:
-    if _is_due(point):
-        # Unlinking succeeds for one process alone: nobody else dies of the same fault.
+def _crash_at(point: str) -> None:
+    if _is_armed(point):
+        # Only one process can unlink the file, so the others survive the same fault.
         with suppress(FileNotFoundError):
             _fault_file().unlink()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def no_reserve() -> ASGIApp:
-    """No room is kept for events that take rights away."""
+    """Bug: no disk space is reserved for events that revoke rights."""
     _plant(reserve.Reserve, "make", lambda *_: None)
     return app.create_app()

@@ -1,7 +1,8 @@
-"""A real server in processes of its own: started, watched and ended from outside."""
+"""Start, observe and stop a real server in separate processes."""
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -11,8 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -20,20 +21,20 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[2]
 APP = "eventapi.app:create_app"
 
-# No measure of speed: what takes longer hangs, however busy the machine is.
+# Limits against hanging, far above what a busy machine needs; they do not measure speed.
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _PORTS = (10_000, 32_000)
 _PAUSE_SECONDS = 0.02
-_STANDING = {b"T", b"Z", b""}
-"""States in which a process starts no others."""
+_STATES_WITHOUT_FORKS = {b"T", b"Z", b""}
+"""States in which a process cannot fork: stopped, zombie, gone."""
 
 Command = Callable[[int, int], Sequence[str]]
-"""From a port and a number of workers to the arguments of a process that serves there."""
+"""Takes a port and a number of workers; returns the Python arguments of a server process."""
 
 
 def uvicorn_of(app: str) -> Command:
-    """How uvicorn serves an app factory."""
+    """Return a `Command` that serves an app factory with uvicorn."""
 
     def command(port: int, workers: int) -> Sequence[str]:
         arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
@@ -46,16 +47,27 @@ by_uvicorn = uvicorn_of(APP)
 
 
 def by_serve(port: int, workers: int) -> Sequence[str]:
-    """How our own command serves."""
+    """Arguments of `eventapi serve`."""
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     return ["-m", "eventapi", "serve", *arguments]
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on.
+@contextmanager
+def hold_log_lock(log: Path) -> Iterator[None]:
+    """Hold the lock of a log, so that no worker can write."""
+    lock = os.open(log.with_name(f"{log.name}.lock"), os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
-    Not one that the system gives to whoever connects: while the server is down, a client that
-    tries again and again would in the end be given the very port, and be connected to itself.
+
+def free_port() -> int:
+    """Return a loopback port that no process listens on.
+
+    The port lies below the ephemeral range. Otherwise a client that retries while the server is
+    down could be assigned this port as its own and connect to itself.
     """
     while True:
         port = random.randrange(*_PORTS)
@@ -65,7 +77,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A server over a data directory, as a context: up on entry, ended on exit."""
+    """A server over a data directory; as a context: ready on entry, stopped on exit."""
 
     def __init__(
         self,
@@ -83,19 +95,24 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def url(self) -> str:
+        """The address of the server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def log(self) -> Path:
-        """The log's file."""
+        """The file of the log."""
         return self.data / "events.jsonl"
 
     @property
     def pid(self) -> int:
-        """The process that was started: the workers' parent, or the one worker itself."""
+        """The process that was started: the supervisor, or the only worker."""
         assert self._process is not None, "the server is not started"
         return self._process.pid
 
     @property
     def output(self) -> str:
-        """All that the server has said so far."""
+        """Everything that the server has printed so far."""
         return self._output.read_text(errors="replace")
 
     def __enter__(self) -> Self:
@@ -108,7 +125,7 @@ class Server:
         return self
 
     def launch(self) -> None:
-        """Start the server, again if it was started before, and wait for nothing."""
+        """Start the server, or start it again, without waiting for it."""
         self.data.mkdir(parents=True, exist_ok=True)
         ours = {name: text for name, text in os.environ.items() if name[:9] != "EVENTAPI_"}
         settings = {
@@ -142,7 +159,7 @@ class Server:
                 raise
 
     def worker_pids(self) -> set[int]:
-        """The processes that serve, whether they are ready or not."""
+        """The worker processes, ready or not."""
         found = set()
         for task in Path(f"/proc/{self.pid}/task").glob("*/children"):
             for child in map(int, _read(task).split()):
@@ -151,12 +168,15 @@ class Server:
         return found or {self.pid}
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
-        """Return when every worker answers; raises `TimeoutError`, or `RuntimeError` at an end."""
+        """Wait until every worker answers.
+
+        Raises `TimeoutError`, or `RuntimeError` if the server has exited.
+        """
         deadline = time.monotonic() + seconds
         answered: set[int] = set()
         while len(self.worker_pids() & answered) < self.workers:
             if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"the server has ended:\n{self.output}")
+                raise RuntimeError(f"the server has exited:\n{self.output}")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not all workers answered in {seconds} s:\n{self.output}")
             try:
@@ -165,7 +185,7 @@ class Server:
                 time.sleep(_PAUSE_SECONDS)
 
     def health(self, seconds: float = 5) -> dict[str, int]:
-        """What whichever worker is quickest to accept says of itself."""
+        """Return GET /health from the worker that accepts the connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             connection.request("GET", "/health")
@@ -178,33 +198,35 @@ class Server:
             connection.close()
 
     def terminate(self) -> None:
-        """Ask the server to end."""
+        """Send SIGTERM."""
         os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """The exit code once the server has ended; raises `TimeoutError`, and ends it by force."""
+        """Wait for the exit code; on a timeout, kill the server and raise `TimeoutError`."""
         assert self._process is not None, "the server is not started"
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise TimeoutError(f"no end within {seconds} s:\n{self.output}") from None
+            raise TimeoutError(
+                f"the server did not exit within {seconds} s:\n{self.output}"
+            ) from None
 
     def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """Ask the server to end and wait for it; the exit code."""
+        """Send SIGTERM and wait for the exit code."""
         if self._process is not None and self._process.poll() is None:
             self.terminate()
         return self.wait(seconds)
 
     def kill_supervisor(self) -> set[int]:
-        """End the process that was started, and no other; the workers that are left."""
+        """Kill only the process that was started; return the workers that remain."""
         assert self._process is not None, "the server is not started"
         if self._process.poll() is not None:
             return set()
-        # Stopped first: it may be about to start a worker that nobody would know of.
+        # SIGSTOP first, because the supervisor may be about to start a worker that we would miss.
         self._process.send_signal(signal.SIGSTOP)
         deadline = time.monotonic() + STOP_SECONDS
-        while _state(self.pid) not in _STANDING and time.monotonic() < deadline:
+        while _state(self.pid) not in _STATES_WITHOUT_FORKS and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS / 10)
         workers = self.worker_pids() - {self.pid}
         self._process.kill()
@@ -212,7 +234,7 @@ class Server:
         return workers
 
     def kill(self) -> None:
-        """End every process of the server at once, as a power cut would."""
+        """Kill every process of the server at once."""
         workers = self.kill_supervisor()
         for worker in workers:
             with suppress(ProcessLookupError):
@@ -221,27 +243,27 @@ class Server:
 
 
 def wait_for_end(pids: set[int]) -> None:
-    """Return when none of these processes runs; raises `TimeoutError`."""
+    """Wait until none of these processes runs; raises `TimeoutError`."""
     deadline = time.monotonic() + STOP_SECONDS
     while any(is_running(pid) for pid in pids):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"of the processes {pids} some do not end")
+            raise TimeoutError(f"some of the processes {pids} do not exit")
         time.sleep(_PAUSE_SECONDS)
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Whether a process runs; a zombie does not count."""
     return _state(pid) not in {b"", b"Z"}
 
 
 def _state(pid: int) -> bytes:
-    """The state of a process, one letter; nothing when it has gone."""
+    """The state letter of a process, empty if the process is gone."""
     stat = _read(Path(f"/proc/{pid}/stat"))
     return stat.rpartition(b")")[2].split()[0] if stat else b""
 
 
 def _read(path: Path) -> bytes:
-    """The content of a file of a process, or nothing when that has gone."""
+    """The content of a file under /proc, empty if the process is gone."""
     try:
         return path.read_bytes()
     except (FileNotFoundError, ProcessLookupError):

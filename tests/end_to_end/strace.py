@@ -1,4 +1,4 @@
-"""Watching a process from below, with strace."""
+"""Trace the system calls of a process with strace, or inject faults into them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace: apt-get 
 
 @contextmanager
 def traced(pid: int, output: Path, *expressions: str, paths: bool = False) -> Iterator[None]:
-    """Record the system calls of a process in all of its threads, or meddle with them.
+    """Trace all threads of a process; ``expressions`` are those of strace's option -e.
 
-    With ``paths``, descriptors are shown with what they are open on.
+    With ``paths``, the trace shows the file behind each descriptor.
     """
     chosen = [word for expression in expressions for word in ("-e", expression)]
     options = ["-f", "-s", "4096", *(["-y"] if paths else []), *chosen]
     command = [STRACE or "strace", *options, "-o", str(output), "-p", str(pid)]
-    said = output.with_suffix(".said")
-    with said.open("wb") as file:
+    messages = output.with_suffix(".messages")
+    with messages.open("wb") as file:
         tracer = subprocess.Popen(command, stderr=file, stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + SECONDS
-        while "attached" not in said.read_text():
+        while "attached" not in messages.read_text():
             if tracer.poll() is not None:
-                pytest.skip(f"strace may not look at other processes: {said.read_text()}")
+                pytest.skip(f"strace may not trace other processes: {messages.read_text()}")
             assert time.monotonic() < deadline, "strace has not attached"
             time.sleep(0.005)
         yield

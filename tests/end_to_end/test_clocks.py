@@ -1,4 +1,4 @@
-"""Servers whose clocks differ and jump, as real processes over one log; libfaketime sets the clocks."""
+"""Real servers over one log whose clocks differ or jump, set with libfaketime."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ import httpx
 
 from tests.end_to_end.planted import UPTIME_FILE
 from tests.end_to_end.server import ROOT, Server, by_serve, uvicorn_of
-from tests.servers.faketime import faked
+from tests.servers.faketime import clock_environment
 
 PASSWORD = "correct horse battery staple"
 by_planted = uvicorn_of("tests.end_to_end.planted:later_uptime")
 
 
-def accepting(port: int, workers: int) -> Sequence[str]:
+def by_serve_accepting_clock(port: int, workers: int) -> Sequence[str]:
     return [*by_serve(port, workers), "--accept-clock"]
 
 
-def ask(server: Server, method: str, path: str, **how: Any) -> httpx.Response:
-    return httpx.request(method, f"http://127.0.0.1:{server.port}{path}", timeout=10, **how)
+def send(server: Server, method: str, path: str, **options: Any) -> httpx.Response:
+    return httpx.request(method, f"{server.url}{path}", timeout=10, **options)
 
 
 def register(server: Server, name: str) -> httpx.Response:
     body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
-    return ask(server, "POST", "/auth/register", json=body)
+    return send(server, "POST", "/auth/register", json=body)
 
 
 def log_in(server: Server, name: str) -> dict[str, Any]:
     register(server, name)
     body = {"username": name, "password": PASSWORD}
-    tokens: dict[str, Any] = ask(server, "POST", "/auth/login", json=body).json()
+    tokens: dict[str, Any] = send(server, "POST", "/auth/login", json=body).json()
     return tokens
 
 
 def refresh(server: Server, tokens: dict[str, Any]) -> httpx.Response:
     body = {"refresh_token": tokens["refresh_token"]}
-    return ask(server, "POST", "/auth/refresh", json=body)
+    return send(server, "POST", "/auth/refresh", json=body)
 
 
 def me(server: Server, tokens: dict[str, Any]) -> int:
     headers = {"authorization": f"Bearer {tokens['access_token']}"}
-    return ask(server, "GET", "/auth/me", headers=headers).status_code
+    return send(server, "GET", "/auth/me", headers=headers).status_code
 
 
 def metrics(server: Server) -> str:
-    return ask(server, "GET", "/metrics").text
+    return send(server, "GET", "/metrics").text
 
 
 def times_of(data: Path) -> list[str]:
@@ -68,24 +68,24 @@ def assert_refused(server: Server, name: str, why: str) -> None:
     assert "eventapi serve --accept-clock" in answer.json()["detail"]
 
 
-def test_instances_whose_clocks_differ_by_a_minute_are_one_server(tmp_path: Path) -> None:
-    """No token is refused on the other one, two tabs may race, and no reuse is missed.
+def test_instances_with_clocks_a_minute_apart_share_sessions(tmp_path: Path) -> None:
+    """Tokens work on both, two tabs may race to refresh, and token reuse is detected.
 
-    What takes 15 seconds is done by setting clocks and uptime on by as much.
+    The test advances clocks and uptime by 15 seconds instead of waiting.
     """
     data = tmp_path / "data"
     data.mkdir()
     clocks, uptime = [tmp_path / "one", tmp_path / "other"], data / UPTIME_FILE
 
-    def move_on(seconds: int) -> None:
+    def advance(seconds: int) -> None:
         uptime.write_text(str(seconds))
         for clock, skew in zip(clocks, (0, 60), strict=True):
             clock.write_text(f"{skew + seconds:+d}\n")
 
-    move_on(0)
+    advance(0)
     with (
-        Server(data, 1, by_planted, faked(clocks[0])) as one,
-        Server(data, 1, by_planted, faked(clocks[1])) as other,
+        Server(data, 1, by_planted, clock_environment(clocks[0])) as one,
+        Server(data, 1, by_planted, clock_environment(clocks[1])) as other,
     ):
         pairs = ((one, other), (other, one))
         spent = []
@@ -98,13 +98,13 @@ def test_instances_whose_clocks_differ_by_a_minute_are_one_server(tmp_path: Path
             assert raced.status_code == 200, raced.text
             assert raced.json()["refresh_token"] == renewed.json()["refresh_token"]
             spent.append((tokens, renewed.json()))
-        move_on(15)
+        advance(15)
         for (_, second), (tokens, renewed_tokens) in zip(pairs, spent, strict=True):
             assert refresh(second, tokens).status_code == 401
             assert me(second, renewed_tokens) == 401
 
 
-def test_a_clock_that_jumped_between_two_starts_refuses_writes_until_it_is_accepted(
+def test_clock_jump_between_starts_refuses_writes_until_accepted(
     tmp_path: Path,
 ) -> None:
     data = tmp_path / "data"
@@ -112,21 +112,21 @@ def test_a_clock_that_jumped_between_two_starts_refuses_writes_until_it_is_accep
         tokens = log_in(server, "ann")
     before = (data / "events.jsonl").read_bytes()
     for jump, way in (("+2h", "forward"), ("-2h", "back")):
-        with Server(data, 1, by_serve, faked(jump)) as server:
+        with Server(data, 1, by_serve, clock_environment(jump)) as server:
             assert_refused(server, "bob", f"jumped {way} by")
             assert me(server, tokens) == 200
-            assert ask(server, "GET", "/health/ready").status_code == 200
+            assert send(server, "GET", "/health/ready").status_code == 200
             assert "eventapi_clock_refuses_writes 1.0" in metrics(server)
             assert f"The clock of this machine jumped {way}" in server.output
         assert (data / "events.jsonl").read_bytes() == before
 
-    with Server(data, 1, accepting, faked("+2h")) as server:
+    with Server(data, 1, by_serve_accepting_clock, clock_environment("+2h")) as server:
         assert register(server, "bob").status_code == 200
         assert "the clock is accepted" in server.output
-        assert me(server, tokens) == 401, "by that clock it has expired"
+        assert me(server, tokens) == 401, "by that clock the token has expired"
     with Server(data, 1, by_serve) as server:
         assert_refused(server, "eve", "jumped back by")
-    with Server(data, 1, accepting) as server:
+    with Server(data, 1, by_serve_accepting_clock) as server:
         assert "events have the time" in server.output
         assert register(server, "eve").status_code == 200
         page = metrics(server)
@@ -137,11 +137,11 @@ def test_a_clock_that_jumped_between_two_starts_refuses_writes_until_it_is_accep
     assert times == sorted(times)
 
 
-def test_a_clock_that_jumps_under_a_running_server_writes_nothing_ahead(tmp_path: Path) -> None:
-    """One write while the clock was ten years ahead made each later event have that same time."""
+def test_clock_jump_under_a_running_server_writes_no_future_time(tmp_path: Path) -> None:
+    """A single write with a clock ten years ahead would set all later times."""
     data, clock = tmp_path / "data", tmp_path / "clock"
     clock.write_text("+0\n")
-    with Server(data, 1, by_serve, faked(clock)) as server:
+    with Server(data, 1, by_serve, clock_environment(clock)) as server:
         tokens = log_in(server, "ann")
         clock.write_text("+3650d\n")
         assert_refused(server, "bob", "jumped forward by")
@@ -149,7 +149,7 @@ def test_a_clock_that_jumps_under_a_running_server_writes_nothing_ahead(tmp_path
         command = ["-m", "eventapi", "users", "disable", "ann", "--data", str(data)]
         done = subprocess.run(
             [sys.executable, *command],
-            env={"PYTHONPATH": str(ROOT), **faked(clock)},
+            env={"PYTHONPATH": str(ROOT), **clock_environment(clock)},
             capture_output=True,
             text=True,
             check=False,

@@ -1,4 +1,4 @@
-"""A write is on the disk before its answer is on the wire, seen from below: by system calls."""
+"""System calls prove that a write is on the disk before its response is sent."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _CALL = re.compile(r"^(?P<thread>\d+) +(?:<\.\.\. )?(?P<name>\w+)(?P<rest>.*)$")
 
 
 def trace(server: Server) -> list[str]:
-    """The system calls of a server while it makes some items, in order of time."""
+    """Trace the system calls of a server while it creates some items."""
     output = server.data.with_name("calls")
-    account = asyncio.run(Workload(Load([server.port], server.log)).account("somebody"))
-    asyncio.run(_known(server.port, account.authorization))
+    account = asyncio.run(Workload(Load([server.port], server.log)).create_account("ann"))
+    asyncio.run(_wait_for_session(server.port, account.authorization))
     with traced(server.pid, output, f"trace={CALLS}"):
         asyncio.run(_write(server.port, account.authorization))
     return output.read_text(errors="replace").splitlines()
 
 
-async def _known(port: int, authorization: str) -> None:
-    """Wait until a session is there: a server that answers too early has it later."""
+async def _wait_for_session(port: int, authorization: str) -> None:
+    """Wait for the session, which a server with the planted bug creates late."""
     connection = await Connection.open(port)
     headers = {"Authorization": authorization}
     try:
@@ -51,8 +51,8 @@ async def _write(port: int, authorization: str) -> None:
     connection.close()
 
 
-def is_durable_first(calls: list[str], requestid: str) -> bool:
-    """Whether a line is written, then synced with success, and only then answered."""
+def is_synced_before_response(calls: list[str], requestid: str) -> bool:
+    """Whether the line was written, then synced successfully, and answered only then."""
     stage, descriptor, syncing = "write", "", ""
     for call in calls:
         found = _CALL.match(call)
@@ -64,7 +64,7 @@ def is_durable_first(calls: list[str], requestid: str) -> bool:
         if name == "pwrite64" and f'\\"requestid\\":\\"{requestid}\\"' in rest:
             stage, descriptor = "sync", rest[1 : rest.index(",")]
         elif name == "fdatasync" and stage == "sync":
-            # The call of one thread may be told in two parts, with other threads' in between.
+            # strace may print a call in two parts, with calls of other threads in between.
             if re.match(rf"\({descriptor}\b", rest):
                 syncing = thread
             if syncing == thread and re.search(r"= 0$", rest):
@@ -73,19 +73,19 @@ def is_durable_first(calls: list[str], requestid: str) -> bool:
 
 
 def verdicts(server: Server) -> set[bool]:
-    """Of each of some writes, whether it was durable first."""
+    """Whether the writes were synced before their responses."""
     calls = trace(server)
-    return {is_durable_first(calls, f"traced-{number}") for number in range(WRITES)}
+    return {is_synced_before_response(calls, f"traced-{number}") for number in range(WRITES)}
 
 
 @pytest.mark.parametrize("command", [by_serve, by_uvicorn], ids=["serve", "uvicorn"])
-def test_a_write_is_synced_before_it_is_answered(data: Path, command: Command) -> None:
+def test_write_is_synced_before_its_response(data: Path, command: Command) -> None:
     with Server(data, 1, command) as server:
         assert verdicts(server) == {True}
 
 
 @pytest.mark.parametrize("bug", ["no_sync", "early_answers"])
-def test_a_write_that_is_not_synced_first_is_found(data: Path, bug: str) -> None:
-    """The control: no sync at all, or one that comes after the answer."""
+def test_control_missing_or_late_sync_is_found(data: Path, bug: str) -> None:
+    """Planted bugs: no sync at all, or a sync after the response."""
     with Server(data, 1, uvicorn_of(f"tests.end_to_end.planted:{bug}")) as server:
         assert verdicts(server) == {False}

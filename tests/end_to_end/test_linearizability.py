@@ -1,4 +1,4 @@
-"""The controls of the check: planted histories, each of which must turn it red in its own way."""
+"""Controls of the linearizability check: histories with a planted violation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.history import Fate, Kind, Operation
-from tests.end_to_end.linearizability import Guilt, Verdict, judge
-from tests.end_to_end.written import Line, Log
+from tests.end_to_end.history import Kind, Operation, Outcome
+from tests.end_to_end.linearizability import Verdict, Violation, judge
+from tests.end_to_end.log_reader import Line, Log
 
 LINE_BYTES = 100
 ANN = "users/1"
 KILLED = 7
-"""The process of a worker that was killed."""
+"""The process id of a killed worker."""
 
 
-class Story:
-    """A history and its log, told side by side; a time is any whole number."""
+class HistoryBuilder:
+    """Builds a history and its log side by side; times are any integers."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
@@ -29,21 +29,21 @@ class Story:
         """The id of the next request."""
         return f"request-{len(self.operations)}"
 
-    def tell(self, kind: Kind, start: int, end: int, **known: Any) -> Operation:
-        """What a client did and saw; its answer came when the log was as it is now."""
-        told: dict[str, Any] = {
+    def add(self, kind: Kind, start: int, end: int, **known: Any) -> Operation:
+        """Add an operation; its response came when the log had its present size."""
+        members: dict[str, Any] = {
             "requestid": self._next,
-            "fate": Fate.ANSWERED,
-            "written": len(self.lines) * LINE_BYTES,
+            "outcome": Outcome.ANSWERED,
+            "log_size": len(self.lines) * LINE_BYTES,
             "item": 1,
         }
-        told |= known
-        operation = Operation(kind=kind, owner=ANN, start=start, end=end, **told)
+        members |= known
+        operation = Operation(kind=kind, owner=ANN, start=start, end=end, **members)
         self.operations.append(operation)
         return operation
 
-    def line(self, kind: str, requestid: str, **personal: str | None) -> int:
-        """What the log says next; its position."""
+    def append_line(self, kind: str, requestid: str, **personal: str | None) -> int:
+        """Append a line to the log and return its position."""
         position = len(self.lines) + 1
         self.lines.append(
             Line(
@@ -59,10 +59,10 @@ class Story:
         return position
 
     def write(self, title: str, start: int, end: int, **known: Any) -> Operation:
-        """A write that is done as it should be: the first creates the item, others change it."""
+        """Add a correct write; the first creates the item, later ones change it."""
         kind, word = (Kind.PATCH, "updated") if self.lines else (Kind.CREATE, "created")
         requestid = self._next
-        position = self.line(word, requestid, title=title)
+        position = self.append_line(word, requestid, title=title)
         right = {
             "requestid": requestid,
             "status": 200,
@@ -71,232 +71,240 @@ class Story:
             "seen": (title, None),
             "changes": {"title": title},
         }
-        return self.tell(kind, start, end, **(right | known))
+        return self.add(kind, start, end, **(right | known))
 
     def get(self, start: int, end: int, version: int, title: str) -> Operation:
-        """A read of the item."""
-        return self.tell(Kind.GET, start, end, status=200, version=version, seen=(title, None))
+        """Add a successful read of the item."""
+        return self.add(Kind.GET, start, end, status=200, version=version, seen=(title, None))
 
     def verdict(self) -> Verdict:
-        """The check's word on it."""
+        """Run the check."""
         return judge(self.operations, Log(self.lines, []), killed={KILLED})
 
 
 @pytest.fixture
-def story() -> Story:
-    """An item with two writes, one after the other."""
-    story = Story()
-    story.write("one", 10, 20)
-    story.write("two", 30, 40)
-    return story
+def history() -> HistoryBuilder:
+    """A history of one item with two writes in sequence."""
+    history = HistoryBuilder()
+    history.write("one", 10, 20)
+    history.write("two", 30, 40)
+    return history
 
 
-def test_a_right_history_is_not_blamed(story: Story) -> None:
-    story.get(50, 60, 2, "two")
-    story.tell(Kind.LIST, 50, 60, status=200, rows=[(1, 2, ("two", None))])
-    story.tell(Kind.PATCH, 50, 60, status=412, if_match=1)
-    story.line("deleted", "request-5")
-    story.tell(Kind.DELETE, 70, 80, status=204, position=3)
-    story.tell(Kind.GET, 90, 99, status=404)
-    story.tell(Kind.LIST, 90, 99, status=200)
-    verdict = story.verdict()
-    assert not verdict.guilt, verdict
+def test_correct_history_has_no_violation(history: HistoryBuilder) -> None:
+    history.get(50, 60, 2, "two")
+    history.add(Kind.LIST, 50, 60, status=200, rows=[(1, 2, ("two", None))])
+    history.add(Kind.PATCH, 50, 60, status=412, if_match=1)
+    history.append_line("deleted", "request-5")
+    history.add(Kind.DELETE, 70, 80, status=204, position=3)
+    history.add(Kind.GET, 90, 99, status=404)
+    history.add(Kind.LIST, 90, 99, status=200)
+    verdict = history.verdict()
+    assert not verdict.violations, verdict
     assert verdict.counts["operations"] == 8
     assert verdict.counts["writes acknowledged"] == 3
 
 
-def test_a_read_beside_a_write_may_see_either(story: Story) -> None:
-    story.get(25, 35, 1, "one")
-    story.get(25, 35, 2, "two")
-    assert not story.verdict().guilt
+def test_read_concurrent_with_a_write_may_see_either_value(history: HistoryBuilder) -> None:
+    history.get(25, 35, 1, "one")
+    history.get(25, 35, 2, "two")
+    assert not history.verdict().violations
 
 
-def test_an_unknown_write_may_be_there_or_not(story: Story) -> None:
-    story.write("three", 50, 60, fate=Fate.UNKNOWN, worker=KILLED)
-    story.tell(Kind.PATCH, 50, 60, fate=Fate.UNKNOWN, worker=KILLED, changes={"title": "four"})
-    verdict = story.verdict()
-    assert not verdict.guilt, verdict
-    assert verdict.counts[Fate.UNKNOWN] == 2
+def test_write_without_a_response_may_be_in_the_log_or_not(history: HistoryBuilder) -> None:
+    history.write("three", 50, 60, outcome=Outcome.UNKNOWN, worker=KILLED)
+    history.add(
+        Kind.PATCH, 50, 60, outcome=Outcome.UNKNOWN, worker=KILLED, changes={"title": "four"}
+    )
+    verdict = history.verdict()
+    assert not verdict.violations, verdict
+    assert verdict.counts[Outcome.UNKNOWN] == 2
 
 
-def stale_read(story: Story) -> None:
-    """The first title after the second was acknowledged."""
-    story.get(50, 60, 1, "one")
+def stale_read(history: HistoryBuilder) -> None:
+    """A read of the first title after the second was acknowledged."""
+    history.get(50, 60, 1, "one")
 
 
-def stale_read_after_a_read(story: Story) -> None:
-    """The old title after another client has seen the new one, the write still being under way."""
-    story.write("three", 50, 90)
-    story.get(51, 60, 3, "three")
-    story.get(70, 80, 2, "two")
+def stale_read_after_a_read(history: HistoryBuilder) -> None:
+    """A read of the old title after another client saw the new one, during the write."""
+    history.write("three", 50, 90)
+    history.get(51, 60, 3, "three")
+    history.get(70, 80, 2, "two")
 
 
-def stale_list(story: Story) -> None:
+def stale_list(history: HistoryBuilder) -> None:
     """The list as it was before the second title."""
-    story.tell(Kind.LIST, 50, 60, status=200, rows=[(1, 1, ("one", None))])
+    history.add(Kind.LIST, 50, 60, status=200, rows=[(1, 1, ("one", None))])
 
 
-def stale_absence(story: Story) -> None:
-    """No such item, long after it was made."""
-    story.tell(Kind.GET, 50, 60, status=404)
+def stale_absence(history: HistoryBuilder) -> None:
+    """A 404 long after the item was created."""
+    history.add(Kind.GET, 50, 60, status=404)
 
 
-def stale_refusal(story: Story) -> None:
-    """A refusal for a version that is the one that stands."""
-    story.tell(Kind.DELETE, 50, 60, status=412, if_match=2)
+def stale_refusal(history: HistoryBuilder) -> None:
+    """A 412 although If-Match has the current version."""
+    history.add(Kind.DELETE, 50, 60, status=412, if_match=2)
 
 
-def read_before_the_write_began(story: Story) -> None:
-    """A title that nobody has sent yet."""
-    read = story.get(50, 60, 3, "three")
-    story.write("three", 70, 80)
-    read.written = 3 * LINE_BYTES
+def read_before_the_write_began(history: HistoryBuilder) -> None:
+    """A read of a title that no client has sent yet."""
+    read = history.get(50, 60, 3, "three")
+    history.write("three", 70, 80)
+    read.log_size = 3 * LINE_BYTES
 
 
-def read_before_it_was_in_the_file(story: Story) -> None:
-    """A title that is not in the file when it is read."""
-    story.tell(Kind.GET, 50, 60, status=200, version=3, seen=("three", None))
-    story.write("three", 45, 90)
+def read_before_it_was_in_the_file(history: HistoryBuilder) -> None:
+    """A read of a title that is not in the file yet."""
+    history.add(Kind.GET, 50, 60, status=200, version=3, seen=("three", None))
+    history.write("three", 45, 90)
 
 
-def read_of_what_never_was(story: Story) -> None:
-    """The second version with another title."""
-    story.get(50, 60, 2, "another")
+def read_of_value_never_written(history: HistoryBuilder) -> None:
+    """A read of the second version with a title that it never had."""
+    history.get(50, 60, 2, "another")
 
 
-def list_of_two_times(story: Story) -> None:
-    """A list that shows an item twice, as it never stood."""
+def list_of_two_times(history: HistoryBuilder) -> None:
+    """A list that mixes two versions of one item."""
     rows = [(1, 1, ("one", None)), (1, 2, ("two", None))]
-    story.tell(Kind.LIST, 5, 60, status=200, rows=rows)
+    history.add(Kind.LIST, 5, 60, status=200, rows=rows)
 
 
-def lost_write(story: Story) -> None:
+def lost_write(history: HistoryBuilder) -> None:
     """An acknowledged write that the log does not have."""
-    story.tell(Kind.PATCH, 50, 60, status=200, position=3, version=3)
+    history.add(Kind.PATCH, 50, 60, status=200, position=3, version=3)
 
 
-def doubled_write(story: Story) -> None:
-    """The same request twice in the log."""
-    story.line("updated", "request-1", title="two")
+def duplicated_write(history: HistoryBuilder) -> None:
+    """One request with two lines in the log."""
+    history.append_line("updated", "request-1", title="two")
 
 
-def doubled_unknown_write(story: Story) -> None:
-    """A write whose outcome is not known may be there once, not twice."""
-    story.write("three", 50, 60, fate=Fate.UNKNOWN, worker=KILLED)
-    story.line("updated", "request-2", title="three")
+def duplicated_unknown_write(history: HistoryBuilder) -> None:
+    """A write without a response with two lines in the log."""
+    history.write("three", 50, 60, outcome=Outcome.UNKNOWN, worker=KILLED)
+    history.append_line("updated", "request-2", title="three")
 
 
-def refused_write_in_the_log(story: Story) -> None:
-    """A write that was refused, and done."""
-    story.write("three", 50, 60, status=412, if_match=1)
+def refused_write_in_the_log(history: HistoryBuilder) -> None:
+    """A refused write that is in the log."""
+    history.write("three", 50, 60, status=412, if_match=1)
 
 
-def unsent_write_in_the_log(story: Story) -> None:
-    """A write that was never sent, and done."""
-    story.write("three", 50, 60, fate=Fate.UNSENT)
+def unsent_write_in_the_log(history: HistoryBuilder) -> None:
+    """A write that was never sent but is in the log."""
+    history.write("three", 50, 60, outcome=Outcome.UNSENT)
 
 
-def write_of_nobody(story: Story) -> None:
-    """A write that no client knows of."""
-    story.line("updated", "somebody", title="three")
+def write_of_unknown_request(history: HistoryBuilder) -> None:
+    """A line with a request id that no client sent."""
+    history.append_line("updated", "unknown-request", title="three")
 
 
-def told_another_position(story: Story) -> None:
-    """An answer that names another position than the log."""
-    story.operations[-1].position = 1
+def reported_another_position(history: HistoryBuilder) -> None:
+    """A response with a position that differs from the log's."""
+    history.operations[-1].position = 1
 
 
-def wrote_another_content(story: Story) -> None:
-    """A log that says something else than was sent."""
-    story.operations[-1].changes = {"title": "other"}
+def wrote_another_content(history: HistoryBuilder) -> None:
+    """A line whose content differs from the request."""
+    history.operations[-1].changes = {"title": "other"}
 
 
-def overwrote_another_version(story: Story) -> None:
-    """If-Match with a version that was not the one that stood."""
-    story.write("three", 50, 60, if_match=1)
+def overwrote_another_version(history: HistoryBuilder) -> None:
+    """A write that succeeded although If-Match had an old version."""
+    history.write("three", 50, 60, if_match=1)
 
 
-def reordered_writes(story: Story) -> None:
-    """A write that began after another was acknowledged, and stands before it."""
-    story.operations[0].start, story.operations[0].end = 50, 60
+def reordered_writes(history: HistoryBuilder) -> None:
+    """A write that began after another was acknowledged but precedes it in the log."""
+    history.operations[0].start, history.operations[0].end = 50, 60
 
 
-def server_error(story: Story) -> None:
-    """An answer that is none."""
-    story.tell(Kind.GET, 50, 60, status=500)
+def server_error(history: HistoryBuilder) -> None:
+    """A response with status 500."""
+    history.add(Kind.GET, 50, 60, status=500)
 
 
-def broken_connection(story: Story) -> None:
-    """A connection that broke although nobody was killed."""
-    story.tell(Kind.GET, 50, 60, fate=Fate.UNKNOWN)
+def broken_connection(history: HistoryBuilder) -> None:
+    """A broken connection to a worker that was not killed."""
+    history.add(Kind.GET, 50, 60, outcome=Outcome.UNKNOWN)
 
 
 @pytest.mark.parametrize(
-    ("plant", "guilt"),
+    ("plant", "kind"),
     [
-        (stale_read, Guilt.STALE),
-        (stale_read_after_a_read, Guilt.STALE),
-        (stale_list, Guilt.STALE),
-        (stale_absence, Guilt.STALE),
-        (stale_refusal, Guilt.STALE),
-        (read_before_the_write_began, Guilt.FUTURE),
-        (read_before_it_was_in_the_file, Guilt.FUTURE),
-        (read_of_what_never_was, Guilt.FALSE),
-        (list_of_two_times, Guilt.FALSE),
-        (lost_write, Guilt.LOST),
-        (doubled_write, Guilt.DOUBLED),
-        (doubled_unknown_write, Guilt.DOUBLED),
-        (refused_write_in_the_log, Guilt.INVENTED),
-        (unsent_write_in_the_log, Guilt.INVENTED),
-        (write_of_nobody, Guilt.INVENTED),
-        (told_another_position, Guilt.MISTOLD),
-        (wrote_another_content, Guilt.MISTOLD),
-        (overwrote_another_version, Guilt.MISTOLD),
-        (reordered_writes, Guilt.REORDERED),
-        (server_error, Guilt.ERRORS),
-        (broken_connection, Guilt.ERRORS),
+        (stale_read, Violation.STALE),
+        (stale_read_after_a_read, Violation.STALE),
+        (stale_list, Violation.STALE),
+        (stale_absence, Violation.STALE),
+        (stale_refusal, Violation.STALE),
+        (read_before_the_write_began, Violation.FUTURE),
+        (read_before_it_was_in_the_file, Violation.FUTURE),
+        (read_of_value_never_written, Violation.NEVER_WRITTEN),
+        (list_of_two_times, Violation.NEVER_WRITTEN),
+        (lost_write, Violation.LOST),
+        (duplicated_write, Violation.DUPLICATED),
+        (duplicated_unknown_write, Violation.DUPLICATED),
+        (refused_write_in_the_log, Violation.INVENTED),
+        (unsent_write_in_the_log, Violation.INVENTED),
+        (write_of_unknown_request, Violation.INVENTED),
+        (reported_another_position, Violation.MISREPORTED),
+        (wrote_another_content, Violation.MISREPORTED),
+        (overwrote_another_version, Violation.MISREPORTED),
+        (reordered_writes, Violation.REORDERED),
+        (server_error, Violation.ERRORS),
+        (broken_connection, Violation.ERRORS),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_planted_fault_is_found(
-    story: Story, plant: Callable[[Story], None], guilt: Guilt
+def test_control_planted_violation_is_found(
+    history: HistoryBuilder, plant: Callable[[HistoryBuilder], None], kind: Violation
 ) -> None:
-    """Each fault is found once, and nothing else is blamed."""
-    plant(story)
-    verdict = story.verdict()
-    assert verdict.guilt == {guilt: 1}, verdict
+    """The violation is found once, and no other is reported."""
+    plant(history)
+    verdict = history.verdict()
+    assert verdict.violations == {kind: 1}, verdict
 
 
-def test_a_fault_of_the_chain_is_found(story: Story) -> None:
-    verdict = judge(story.operations, Log(story.lines, ["the chain is broken at position 2"]))
-    assert verdict.guilt[Guilt.CHAIN] == 1
+def test_fault_of_the_hash_chain_is_found(history: HistoryBuilder) -> None:
+    verdict = judge(history.operations, Log(history.lines, ["the chain is broken at position 2"]))
+    assert verdict.violations[Violation.CHAIN] == 1
 
 
 @pytest.mark.parametrize(
-    ("least", "version", "title", "guilt"),
+    ("min_position", "version", "title", "kind"),
     [
         (0, 1, "one", None),
         (1, 1, "one", None),
-        (2, 1, "one", Guilt.STALE),
+        (2, 1, "one", Violation.STALE),
         (0, 2, "two", None),
-        (2, 2, "another", Guilt.FALSE),
+        (2, 2, "another", Violation.NEVER_WRITTEN),
     ],
 )
-def test_where_a_position_is_asked_for_that_is_what_a_read_owes(
-    story: Story, least: int, version: int, title: str, guilt: Guilt | None
+def test_with_requested_positions_a_read_must_be_as_new_as_its_own_request(
+    history: HistoryBuilder, min_position: int, version: int, title: str, kind: Violation | None
 ) -> None:
-    """Instances that share a database may be behind each other, unless they are asked not to."""
-    story.get(50, 60, version, title).least = least
-    verdict = judge(story.operations, Log(story.lines, []), asked=True)
-    assert verdict.guilt == ({} if guilt is None else {guilt: 1}), verdict
+    """Instances over one database may lag behind each other, up to Min-Event-Position."""
+    history.get(50, 60, version, title).min_position = min_position
+    verdict = judge(history.operations, Log(history.lines, []), requested_positions=True)
+    assert verdict.violations == ({} if kind is None else {kind: 1}), verdict
 
 
 @pytest.mark.parametrize(
-    ("plant", "guilt"),
-    [(lost_write, Guilt.LOST), (doubled_write, Guilt.DOUBLED), (reordered_writes, Guilt.REORDERED)],
+    ("plant", "kind"),
+    [
+        (lost_write, Violation.LOST),
+        (duplicated_write, Violation.DUPLICATED),
+        (reordered_writes, Violation.REORDERED),
+    ],
 )
-def test_writes_owe_there_what_they_owe_elsewhere(
-    story: Story, plant: Callable[[Story], None], guilt: Guilt
+def test_with_requested_positions_the_rules_for_writes_are_the_same(
+    history: HistoryBuilder, plant: Callable[[HistoryBuilder], None], kind: Violation
 ) -> None:
-    plant(story)
-    assert judge(story.operations, Log(story.lines, []), asked=True).guilt == {guilt: 1}
+    plant(history)
+    assert judge(
+        history.operations, Log(history.lines, []), requested_positions=True
+    ).violations == {kind: 1}

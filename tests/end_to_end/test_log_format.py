@@ -1,4 +1,4 @@
-"""docs/log-format.md against the code, and a checker that was written from that page alone."""
+"""Compare docs/log-format.md with the code, and run the checker written from it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from events.log.file.commit_index import CommitIndex
 from events.log.port import Head
 from events.transparency.merkle import consistency_ranges, inclusion_ranges, leaf_hash, root_of
 from events.well_formed import _SUBJECT
+from tests.end_to_end.accounts import TIMEOUT_SECONDS, log_in
 from tests.end_to_end.server import ROOT, Server
 from tests.eventapi.cli.running import invoke
 
 PAGE = ROOT / "docs" / "log-format.md"
 CHECKER = ROOT / "docs" / "check.py"
 ITEMS = 300
-"""More than a tile has."""
+"""More than the leaves of one tile."""
 
 
 def rows(first: str) -> list[list[str]]:
@@ -44,7 +45,7 @@ def rows(first: str) -> list[list[str]]:
 
 
 def words(cell: str) -> list[str]:
-    """What a cell has between backticks."""
+    """The parts of a cell in backticks."""
     return re.findall("`([^`]*)`", cell)
 
 
@@ -52,7 +53,7 @@ def words(cell: str) -> list[str]:
 
 
 def json_type(kind: inspect.Type) -> str:
-    """How JSON calls the values of a type, ``null`` apart."""
+    """The JSON name of a type, without ``null``."""
     if isinstance(kind, inspect.UnionType):
         kinds = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
         return {json_type(one) for one in kinds if not isinstance(one, inspect.StructType)}.pop()
@@ -75,11 +76,11 @@ def marked(name: str, field: inspect.Field) -> str:
     return name if field.required else f"{name}?"
 
 
-def test_the_page_has_the_members_of_every_event_in_their_order() -> None:
-    told = {kind: (row[1], row[2], row[3]) for row in rows("type") for kind in words(row[0])}
-    assert told.keys() == {event.type for event in VOCABULARY}
+def test_page_lists_the_members_of_every_event_in_order() -> None:
+    documented = {kind: (row[1], row[2], row[3]) for row in rows("type") for kind in words(row[0])}
+    assert documented.keys() == {event.type for event in VOCABULARY}
     for event in VOCABULARY:
-        subject, data, sealed = told[event.type]
+        subject, data, sealed = documented[event.type]
         name = words(subject)[0].replace("/N", "/1").replace("/ID", "/0f")
         assert _SUBJECT.fullmatch(f"{event.type} {name}")
         members = [one for one in fields(event) if one.encode_name != "sealed"]
@@ -87,20 +88,22 @@ def test_the_page_has_the_members_of_every_event_in_their_order() -> None:
         assert bool(sealed) == (event in PERSONAL)
 
 
-def is_left_out(field: inspect.Field) -> bool:
-    """Whether a sealed value may be absent: it has no value by default then."""
+def is_optional(field: inspect.Field) -> bool:
+    """Whether a sealed member may be absent, which is so if it has no default value."""
     return not field.required and field.default is msgspec.NODEFAULT
 
 
-def test_the_page_has_what_is_sealed_in_every_event() -> None:
-    told = {kind: row[3] for row in rows("type") for kind in words(row[0])}
+def test_page_lists_the_sealed_members_of_every_event() -> None:
+    documented = {kind: row[3] for row in rows("type") for kind in words(row[0])}
     nullable = set()
     for event, personal in PERSONAL.items():
-        names = [name.strip("? ") for name in told[event.type].split(",")]
+        names = [name.strip("? ") for name in documented[event.type].split(",")]
         assert sorted(names) == sorted(one.encode_name for one in fields(personal))
-        may_be_absent = {name.strip("? ") for name in told[event.type].split(",") if "?" in name}
+        may_be_absent = {
+            name.strip("? ") for name in documented[event.type].split(",") if "?" in name
+        }
         for one in fields(personal):
-            assert (one.encode_name in may_be_absent) == is_left_out(one)
+            assert (one.encode_name in may_be_absent) == is_optional(one)
             assert json_type(one.type) == "string"
             if any(isinstance(part, inspect.NoneType) for part in getattr(one.type, "types", ())):
                 nullable.add(one.encode_name)
@@ -108,11 +111,11 @@ def test_the_page_has_what_is_sealed_in_every_event() -> None:
     assert set(words(sentence)) == nullable
 
 
-def test_the_page_has_the_type_of_every_member_of_data() -> None:
-    told: dict[tuple[str, str], str] = {}
+def test_page_lists_the_type_of_every_member_of_data() -> None:
+    documented: dict[tuple[str, str], str] = {}
     for member, of, kind, value in rows("member of `data`"):
         for event in words(of):
-            told[event, words(member)[0]] = kind
+            documented[event, words(member)[0]] = kind
             assert value
     expected = {
         (event.type, one.encode_name): json_type(one.type)
@@ -120,7 +123,7 @@ def test_the_page_has_the_type_of_every_member_of_data() -> None:
         for one in fields(event)
         if one.encode_name != "sealed"
     }
-    assert told == expected
+    assert documented == expected
 
 
 # A checker that was written from the page alone
@@ -136,7 +139,7 @@ def checker() -> types.ModuleType:
     return module
 
 
-def test_the_checker_has_nothing_of_this_project() -> None:
+def test_checker_imports_nothing_from_this_project() -> None:
     imported = set(re.findall(r"^(?:from|import) (\w+)", CHECKER.read_text(), re.MULTILINE))
     ours = {"events", "projections", "eventapi", "tests"}
     assert not imported & ours
@@ -149,7 +152,9 @@ LEAVES = [sha256(bytes([number])).digest() for number in range(40)]
 @given(
     st.integers(1, len(LEAVES)).flatmap(lambda size: st.tuples(st.integers(1, size), st.just(size)))
 )
-def test_its_proofs_are_those_of_the_project(checker: Any, sizes: tuple[int, int]) -> None:
+def test_checker_accepts_and_rejects_the_same_proofs_as_the_project(
+    checker: Any, sizes: tuple[int, int]
+) -> None:
     old, size = sizes
     root, before = root_of(LEAVES[:size]), root_of(LEAVES[:old])
     assert checker.root_of(LEAVES[:size]) == root
@@ -178,28 +183,24 @@ class Served(msgspec.Struct):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("format") / "data"
-    with Server(data, 2) as server, httpx.Client(base_url=server_url(server)) as client:
-        tokens = {}
-        for name in ("ann", "ben"):
-            body = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
-            assert client.post("/auth/register", json=body).status_code == 200
-            del body["email"]
-            answer = client.post("/auth/login", json=body)
-            tokens[name] = answer.json()["access_token"]
+    with (
+        Server(data, 2) as server,
+        httpx.Client(base_url=server.url, timeout=TIMEOUT_SECONDS) as client,
+    ):
+        headers = {name: log_in(client, name) for name in ("ann", "ben")}
         for number in range(ITEMS):
-            owner = {"Authorization": f"Bearer {tokens['ann' if number % 3 else 'ben']}"}
+            owner = headers["ann" if number % 3 else "ben"]
             assert client.post("/items", json={"title": str(number)}, headers=owner).is_success
         assert invoke(data, "users", "grant", "ben", "auditor").exit_code == 0
         vkey = invoke(data, "log", "checkpoint", "--key").stdout.strip()
-        yield Served(server_url(server), server.log, vkey, tokens["ann"], tokens["ben"])
+        tokens = [headers[name]["Authorization"].removeprefix("Bearer ") for name in headers]
+        yield Served(server.url, server.log, vkey, *tokens)
 
 
-def server_url(server: Server) -> str:
-    return f"http://127.0.0.1:{server.port}"
-
-
-def checked(served: Served, log: Path | None = None, vkey: str | None = None) -> tuple[int, str]:
-    """The exit code and the output of the checker, which sees nothing of this project."""
+def run_checker(
+    served: Served, log: Path | None = None, vkey: str | None = None
+) -> tuple[int, str]:
+    """Run the checker isolated from this project; return exit code and output."""
     arguments = [served.url, vkey or served.vkey, str(log or served.log)]
     done = subprocess.run(
         [sys.executable, "-I", str(CHECKER), *arguments, served.user, served.auditor],
@@ -211,19 +212,19 @@ def checked(served: Served, log: Path | None = None, vkey: str | None = None) ->
 
 
 @pytest.mark.long
-def test_a_server_passes_the_checker(served: Served) -> None:
-    code, said = checked(served)
-    assert code == 0, said
+def test_real_server_passes_the_checker(served: Served) -> None:
+    code, output = run_checker(served)
+    assert code == 0, output
     lines = served.log.read_bytes().splitlines()
-    assert f"{len(lines)} lines are chained and published; a checkpoint of {len(lines)}" in said
-    assert "2 tiles hold, and their lines" in said
-    # Ann's registration, session and items, and what others did to nothing of hers.
-    assert f"{2 + ITEMS * 2 // 3} lines are proven" in said
+    assert f"{len(lines)} lines are chained and published; a checkpoint of {len(lines)}" in output
+    assert "2 tiles hold, and their lines" in output
+    # Ann's registration, session and items.
+    assert f"{2 + ITEMS * 2 // 3} lines are proven" in output
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("prefix", ["/api/v1", "/api/v2"])
-def test_other_prefixes_are_the_same_resources(served: Served, prefix: str) -> None:
+def test_versioned_prefixes_serve_the_same_resources(served: Served, prefix: str) -> None:
     for path in ("checkpoint", "key", "consistency/7", "tile/0/000", "cosigned", "proof/3"):
         plain, other = (httpx.get(f"{served.url}{start}/log/{path}") for start in ("", prefix))
         assert plain.status_code == other.status_code
@@ -231,8 +232,8 @@ def test_other_prefixes_are_the_same_resources(served: Served, prefix: str) -> N
             assert plain.content == other.content
 
 
-def copied(served: Served, folder: Path) -> Path:
-    """A copy of the log and its mark."""
+def copy_log(served: Served, folder: Path) -> Path:
+    """Copy the log and its mark into a folder."""
     copy = folder / "events.jsonl"
     shutil.copy(served.log, copy)
     shutil.copy(served.log.with_name("events.jsonl.mark"), folder)
@@ -240,20 +241,20 @@ def copied(served: Served, folder: Path) -> Path:
 
 
 @pytest.mark.long
-def test_control_the_checker_finds_a_flipped_bit(served: Served, tmp_path: Path) -> None:
-    copy = copied(served, tmp_path)
+def test_control_checker_finds_a_flipped_bit(served: Served, tmp_path: Path) -> None:
+    copy = copy_log(served, tmp_path)
     content = bytearray(copy.read_bytes())
     content[len(content) // 2] ^= 1
     copy.write_bytes(content)
-    code, said = checked(served, copy)
-    assert (code, "WRONG: the hash of line" in said) == (1, True), said
+    code, output = run_checker(served, copy)
+    assert (code, "WRONG: the hash of line" in output) == (1, True), output
 
 
 @pytest.mark.long
-def test_control_the_checker_finds_a_log_that_was_chained_anew(
+def test_control_checker_finds_a_log_with_a_recomputed_hash_chain(
     served: Served, tmp_path: Path
 ) -> None:
-    copy = copied(served, tmp_path)
+    copy = copy_log(served, tmp_path)
     bodies = [line[:-75] for line in copy.read_bytes().splitlines()]
     bodies[9] = (
         bodies[9]
@@ -269,21 +270,21 @@ def test_control_the_checker_finds_a_log_that_was_chained_anew(
     mark = CommitIndex(copy.with_name("events.jsonl.mark"))
     mark.publish(copy.stat().st_size, Head(len(lines), head))
     mark.close()
-    code, said = checked(served, copy)
-    assert (code, said) == (1, "WRONG: the root of the checkpoint\n")
+    code, output = run_checker(served, copy)
+    assert (code, output) == (1, "WRONG: the root of the checkpoint\n")
 
 
 @pytest.mark.long
-def test_control_the_checker_finds_a_key_of_another_log(served: Served) -> None:
+def test_control_checker_finds_the_key_of_another_log(served: Served) -> None:
     public = bytes(32)
     name = f"eventapi/{sha256(public).hexdigest()[:16]}"
     number = sha256(f"{name}\n".encode() + b"\1" + public).hexdigest()[:8]
     vkey = f"{name}+{number}+{base64.b64encode(bytes([1]) + public).decode()}"
-    code, said = checked(served, vkey=vkey)
-    assert (code, "WRONG: the origin is" in said) == (1, True), said
+    code, output = run_checker(served, vkey=vkey)
+    assert (code, "WRONG: the origin is" in output) == (1, True), output
 
 
-def test_the_mark_of_the_page_is_the_mark_of_a_log(checker: Any, tmp_path: Path) -> None:
+def test_checker_reads_the_mark_of_a_real_log(checker: Any, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl.mark"
     mark = CommitIndex(path)
     assert checker.published_end(path) == (0, 0, bytes(32))

@@ -1,17 +1,15 @@
-"""A server that has run on a file goes on in a database, and its clients hardly notice."""
+"""A running server moves from a file to a database; only writes pause."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.client import Answer, BrokenError, Connection
-from tests.end_to_end.server import Server, by_serve
+from tests.end_to_end.server import Server, by_serve, hold_log_lock
 from tests.end_to_end.workload import Load, Workload
 from tests.eventapi.cli.running import run
 from tests.servers.postgresql import PostgreSQL
@@ -22,8 +20,8 @@ ONCE = {"Idempotency-Key": "once-and-no-more"}
 Headers = dict[str, str]
 
 
-def copied(data: Path, url: str) -> dict[str, Any]:
-    """What the command says that copies the log of a data directory to a database."""
+def copy_to_database(data: Path, url: str) -> dict[str, Any]:
+    """Copy a log to a database; return the command's JSON output."""
     file = str(data / "events.jsonl")
     ended = run(data, "log", "copy", file, url, "--data", str(data), "--json")
     assert ended.code == 0, ended.err
@@ -31,15 +29,15 @@ def copied(data: Path, url: str) -> dict[str, Any]:
     return found
 
 
-def confirmed(data: Path, url: str) -> None:
-    """Show the database the newest checkpoint of the file."""
+def show_checkpoint(data: Path, url: str) -> None:
+    """Run `log restore` on the database with the newest checkpoint of the file."""
     newest = str(data / "events.jsonl.checkpoint")
     ended = run(data, "log", "restore", "--checkpoint", newest, "--log", url, "--data", str(data))
     assert ended.code == 0, ended.err
 
 
-async def checkpoint(port: int) -> int:
-    """The size of the checkpoint that a server gives out."""
+async def checkpoint_size(port: int) -> int:
+    """The tree size in the checkpoint that a server returns."""
     connection = await Connection.open(port)
     answer = await connection.request("GET", "/log/checkpoint")
     connection.close()
@@ -48,7 +46,7 @@ async def checkpoint(port: int) -> int:
 
 
 async def post(port: int, title: str, headers: Headers) -> Answer:
-    """Make an item."""
+    """Create an item."""
     connection = await Connection.open(port)
     answer = await connection.request("POST", "/items", {"title": title}, headers)
     connection.close()
@@ -57,7 +55,7 @@ async def post(port: int, title: str, headers: Headers) -> Answer:
 
 
 async def write(port: int, headers: Headers, acknowledged: dict[int, str]) -> None:
-    """Make items until the server ends, and note those that it made."""
+    """Create items until the server stops, and record the acknowledged ones."""
     connection = await Connection.open(port)
     try:
         while True:
@@ -73,7 +71,7 @@ async def write(port: int, headers: Headers, acknowledged: dict[int, str]) -> No
 
 
 async def titles(port: int, headers: Headers, numbers: list[int]) -> dict[int, str]:
-    """Of each item what it is called."""
+    """The titles of items, by number."""
     connection = await Connection.open(port)
     found = {}
     for number in numbers:
@@ -84,44 +82,34 @@ async def titles(port: int, headers: Headers, numbers: list[int]) -> dict[int, s
     return found
 
 
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold the lock of a log, as flock(1) does: whoever writes has to wait, and is refused."""
-    with file.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def test_a_running_server_moves_from_a_file_to_postgresql(
-    data: Path, postgresql: PostgreSQL
-) -> None:
-    """Nobody writes while the second copy is made, of what the first did not have; all can read."""
+def test_running_server_moves_from_a_file_to_postgresql(data: Path, postgresql: PostgreSQL) -> None:
+    """Writes pause during the second copy, which has only the rest; reads continue."""
     url = postgresql.new_database()
     acknowledged: dict[int, str] = {}
 
     async def move(stack: ExitStack, old: Server, new: Server) -> None:
-        account = await Workload(Load([old.port], old.log)).account("ann")
+        account = await Workload(Load([old.port], old.log)).create_account("ann")
         headers = {"Authorization": account.authorization}
         once = await post(old.port, "once", headers | ONCE)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(WRITERS):
                 tasks.create_task(write(old.port, headers, acknowledged))
-            beside = await asyncio.to_thread(copied, data, url)
-            with locked(data / "events.jsonl.lock"):
-                await checkpoint(old.port)
-                rest = await asyncio.to_thread(copied, data, url)
-                await asyncio.to_thread(confirmed, data, url)
+            first = await asyncio.to_thread(copy_to_database, data, url)
+            with hold_log_lock(data / "events.jsonl"):
+                await checkpoint_size(old.port)
+                rest = await asyncio.to_thread(copy_to_database, data, url)
+                await asyncio.to_thread(show_checkpoint, data, url)
                 written = list(acknowledged)
                 await asyncio.to_thread(stack.enter_context, new)
                 assert list(await titles(old.port, headers, written[:1])) == written[:1]
                 await asyncio.to_thread(old.kill)
-        assert rest["new"] > 0, "the first copy had all already"
-        assert rest["events"] == beside["events"] + rest["new"] >= 3 + len(acknowledged)
+        assert rest["new"] > 0, "the first copy already had everything"
+        assert rest["events"] == first["events"] + rest["new"] >= 3 + len(acknowledged)
         assert await titles(new.port, headers, list(acknowledged)) == acknowledged
         assert (await post(new.port, "once", headers | ONCE)).json() == once.json()
         more = await post(new.port, "one more", headers)
         assert more.number("event-position") == rest["events"] + 1
-        assert await checkpoint(new.port) == rest["events"] + 1
+        assert await checkpoint_size(new.port) == rest["events"] + 1
 
     old, new = Server(data, 2, by_serve), Server(data, 2, by_serve, {"EVENTAPI_LOG": url})
     with ExitStack() as stack:

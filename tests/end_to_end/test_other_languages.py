@@ -1,4 +1,4 @@
-"""Whoever has docs/log-format.md can check and fold a log, in any language: here by a replayer for Node."""
+"""A replayer in Node, written from docs/log-format.md, verifies and folds logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from events.sealing import Keyring
 from events.transparency.merkle import leaf_hash, root_of
 from projections.state import State
 from tests.end_to_end.server import ROOT, Server
-from tests.end_to_end.workers import try_out
+from tests.end_to_end.workers import run_trial
 from tests.end_to_end.workload import Load
 
 REPLAYER = ROOT / "docs" / "replay.mjs"
@@ -38,8 +38,8 @@ def node(log: Path, position: int | None = None) -> subprocess.CompletedProcess[
     return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
 
 
-def ours(lines: list[bytes]) -> str:
-    """What the replayer is to print of these lines."""
+def expected_output(lines: list[bytes]) -> str:
+    """The output that the replayer must print for these lines."""
     state = State.empty()
     for record in decode(lines, Keyring()):
         state.apply(record)
@@ -52,29 +52,29 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("node") / "data"
     with Server(data, 2) as server:
         load = Load([server.port], server.log, server.workers, clients=8, users=2, seconds=1.0)
-        assert not try_out([server], load).verdict.guilt
+        assert not run_trial([server], load).verdict.violations
     return server.log
 
 
-def test_node_comes_to_the_same_of_a_log_that_a_server_wrote(log: Path) -> None:
+def test_node_folds_a_server_s_log_to_the_same_digest(log: Path) -> None:
     lines = log.read_bytes().splitlines()
     found = node(log)
-    assert found.stdout == ours(lines), found.stderr
+    assert found.stdout == expected_output(lines), found.stderr
     assert found.returncode == 0
     half = len(lines) // 2
-    assert node(log, half).stdout == ours(lines[:half])
+    assert node(log, half).stdout == expected_output(lines[:half])
 
 
 @given(sound_histories(max_size=60))
 @settings(max_examples=40, deadline=None)
-def test_node_comes_to_the_same_of_any_history(history: list[Happened]) -> None:
-    """Of every event there is, in any order that commands let happen."""
+def test_node_folds_any_history_to_the_same_digest(history: list[Happened]) -> None:
+    """With every event type, in any order that commands allow."""
     lines = write(history).lines
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.write(b"".join(line + b"\n" for line in lines))
         file.flush()
         found = node(Path(file.name))
-    assert found.stdout == ours(lines), found.stderr
+    assert found.stdout == expected_output(lines), found.stderr
 
 
 def vectors() -> list[tuple[int, str, str, str]]:
@@ -87,42 +87,44 @@ def vectors() -> list[tuple[int, str, str, str]]:
     return [(int(position), head, root, digest) for position, head, root, digest in rows]
 
 
-def test_the_vectors_of_the_document_are_right_here_and_in_node() -> None:
+def test_vectors_of_the_document_hold_in_python_and_node() -> None:
     assert len(vectors()) == 3
     lines = GOLDEN.read_bytes().splitlines()
     for position, head, root, digest in vectors():
         expected = f"{position} {head} {digest}\n"
-        assert ours(lines[:position]) == expected
+        assert expected_output(lines[:position]) == expected
         assert node(GOLDEN, position).stdout == expected
         assert root_of([leaf_hash(line) for line in lines[:position]]).hex() == root
 
 
 def flipped_bit(content: bytes) -> bytes:
-    """One bit in the middle."""
+    """Flip one bit in the middle."""
     changed = bytearray(content)
     changed[len(changed) // 2] ^= 1
     return bytes(changed)
 
 
 def flipped_newline(content: bytes) -> bytes:
-    """One bit in the last newline."""
+    """Flip one bit in the last newline."""
     return content[:-1] + b"\x0b"
 
 
 def missing_line(content: bytes) -> bytes:
-    """A line less, in the middle."""
+    """Remove a line in the middle."""
     lines = content.splitlines(keepends=True)
     return b"".join(lines[:3] + lines[4:])
 
 
 def torn_line(content: bytes) -> bytes:
-    """The last line only in part."""
+    """Cut the last line."""
     return content[:-20]
 
 
 @pytest.mark.parametrize("damage", [flipped_bit, flipped_newline, missing_line, torn_line])
-def test_node_finds_damage(log: Path, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    """The control: it names the line and says no."""
+def test_control_node_finds_damage(
+    log: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    """Control: the replayer names the damaged line and exits with 1."""
     damaged = tmp_path / "events.jsonl"
     damaged.write_bytes(damage(log.read_bytes()))
     found = node(damaged)

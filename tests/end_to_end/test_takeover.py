@@ -1,8 +1,7 @@
-"""New code takes over from old without a moment in which nobody serves."""
+"""SIGHUP replaces workers with new code without interrupting service."""
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import os
 import shutil
@@ -10,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,8 @@ from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from events.vocabulary.items import Content
-from tests.end_to_end.server import ROOT, Server, by_serve, is_running
+from tests.end_to_end.server import ROOT, Server, by_serve, hold_log_lock, is_running
+from tests.end_to_end.waiting import wait_until
 from tests.eventapi.cli.running import invoke, written
 
 SECONDS = 90.0
@@ -31,7 +31,7 @@ EVENTS = 400
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """The code in a place where it may be changed."""
+    """A copy of the code that the test may edit."""
     folder = tmp_path / "code"
     for package in ("eventapi", "events", "projections"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -47,179 +47,157 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
-
-
-def until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def edit(code: Path, old: str, new: str) -> None:
+    """Replace text in the only module of the code that has it."""
+    texts = {file: file.read_text() for file in code.rglob("*.py")}
+    (file,) = (file for file, text in texts.items() if old in text)
+    file.write_text(texts[file].replace(old, new))
 
 
 @contextmanager
-def asking(server: Server, seconds: float = 5) -> Iterator[tuple[list[Any], list[object]]]:
-    """Ask for the health without a pause; who answered, and what went wrong."""
+def polling_health(server: Server, seconds: float = 5) -> Iterator[tuple[list[Any], list[object]]]:
+    """Request /health repeatedly in a thread; yield the responses and the failures."""
     answers: list[Any] = []
     failures: list[object] = []
     done = threading.Event()
 
-    def ask() -> None:
+    def poll() -> None:
         while not done.is_set():
             try:
                 answers.append(server.health(seconds))
             except ConnectionResetError:
-                pass  # Accepted by a worker that ended: who serves HTTP/1.1 may do so.
+                pass  # A worker that exits may reset accepted connections; HTTP/1.1 allows it.
             except (OSError, http.client.HTTPException) as error:
                 failures.append(error)
             time.sleep(0.01)
 
-    asker = threading.Thread(target=ask)
-    asker.start()
+    thread = threading.Thread(target=poll)
+    thread.start()
     try:
         yield answers, failures
     finally:
         done.set()
-        asker.join()
+        thread.join()
 
 
-def test_a_changed_projection_is_rebuilt_while_the_old_workers_serve(
-    code: Path, data: Path
-) -> None:
+def test_changed_projection_is_rebuilt_while_old_workers_serve(code: Path, data: Path) -> None:
     with Server(data, 2, by_serve, {"PYTHONPATH": str(code)}) as server:
         old = server.worker_pids()
-        # Another projection, and one that takes its time: a pause after every few lines.
-        edit(
-            code / "projections" / "replay.py",
-            "                progress(state.position)\n    _forget",
-            "                progress(state.position)\n"
-            "            await asyncio.sleep(0.1)\n    _forget",
-        )
-        edit(
-            code / "events" / "log" / "file" / "lines.py",
-            "BYTES_PER_RUN: Final = 1 << 17",
-            "BYTES_PER_RUN = 9000",
-        )
-        with asking(server) as (_, failures):
+        # A changed projection whose replay is slow: a pause after every few lines.
+        reports = "                progress(state.position)\n"
+        edit(code, reports, f"{reports}            await asyncio.sleep(0.1)\n")
+        edit(code, "BYTES_PER_RUN: Final = 1 << 17", "BYTES_PER_RUN = 9000")
+        with polling_health(server) as (_, failures):
             os.kill(server.pid, signal.SIGHUP)
-            until(lambda: "another version of the code wrote it" in server.output)
+            wait_until(lambda: "another version of the code wrote it" in server.output)
             assert server.health()["process"] in old
-            until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
+            wait_until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
             server.wait_until_ready()
         assert failures == []
 
 
-def test_new_code_that_cannot_start_changes_nothing(code: Path, data: Path) -> None:
+def test_new_code_that_cannot_start_leaves_old_workers_running(code: Path, data: Path) -> None:
     with Server(data, 2, by_serve, {"PYTHONPATH": str(code)}) as server:
         old = server.worker_pids()
-        edit(
-            code / "eventapi" / "journal.py", '"""The journal', 'raise ImportError\n"""The journal'
-        )
-        with asking(server) as (_, failures):
+        edit(code, "class Journal:", "raise ImportError\n\n\nclass Journal:")
+        with polling_health(server) as (_, failures):
             os.kill(server.pid, signal.SIGHUP)
-            until(lambda: "a new worker could not start" in server.output)
+            wait_until(lambda: "a new worker could not start" in server.output)
         assert failures == []
         assert server.worker_pids() == old
 
 
-def test_a_server_that_is_asked_to_end_meanwhile_ends(code: Path, data: Path) -> None:
+def test_sigterm_during_a_takeover_stops_the_server(code: Path, data: Path) -> None:
     with Server(data, 2, by_serve, {"PYTHONPATH": str(code)}) as server:
         edit(
-            code / "eventapi" / "storage.py",
+            code,
             "            await journal.start(",
             "            import asyncio\n            await asyncio.sleep(60)\n"
             "            await journal.start(",
         )
         os.kill(server.pid, signal.SIGHUP)
-        until(lambda: len(server.worker_pids()) == 3)
+        wait_until(lambda: len(server.worker_pids()) == 3)
         workers = server.worker_pids()
         assert server.stop() == 0
         for pid in workers:
             assert not is_running(pid)
 
 
-def test_asked_again_it_starts_with_the_code_as_it_is_now(code: Path, data: Path) -> None:
+def test_second_sighup_restarts_the_takeover_with_the_newest_code(code: Path, data: Path) -> None:
     with Server(data, 2, by_serve, {"PYTHONPATH": str(code)}) as server:
         old = server.worker_pids()
         slow = "            import asyncio\n            await asyncio.sleep(3600)\n"
         place = "            await journal.start("
-        edit(code / "eventapi" / "storage.py", place, slow + place)
+        edit(code, place, slow + place)
         os.kill(server.pid, signal.SIGHUP)
-        until(lambda: len(server.worker_pids()) == 3)
+        wait_until(lambda: len(server.worker_pids()) == 3)
         old |= server.worker_pids()
-        edit(code / "eventapi" / "storage.py", slow, "")
+        edit(code, slow, "")
         os.kill(server.pid, signal.SIGHUP)
-        until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
+        wait_until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
         server.wait_until_ready()
         assert server.stop() == 0
 
 
-def is_told(answers: list[Any], queued: int) -> bool:
+def reports_queue(answers: list[Any], queued: int) -> bool:
     return bool(answers) and answers[-1]["queued"] == queued
 
 
-def test_one_worker_starts_anew_and_refuses_no_connection(code: Path, data: Path) -> None:
-    """Same process, same socket, new code; connections that arrive meanwhile wait."""
+def test_single_worker_restarts_without_refusing_connections(code: Path, data: Path) -> None:
+    """Same process, same socket, new code; new connections wait during the restart."""
     with Server(data, 1, by_serve, {"PYTHONPATH": str(code)}) as server:
         for number in (77, 78):
             edit(
-                code / "eventapi" / "app.py",
+                code,
                 f'"queued": {"journal.queued" if number == 77 else 77}',
                 f'"queued": {number}',
             )
-            with asking(server, SECONDS) as (answers, failures):
+            with polling_health(server, SECONDS) as (answers, failures):
                 os.kill(server.pid, signal.SIGHUP)
-                until(partial(is_told, answers, number))
+                wait_until(partial(reports_queue, answers, number))
             assert failures == []
             assert {answer["process"] for answer in answers} == {server.pid}
         assert server.stop() == 0
         assert "Traceback" not in server.output
 
 
-def test_one_worker_finishes_its_requests_before_it_starts_anew(data: Path) -> None:
-    """A write that waits for the lock of the log is written and answered."""
+def test_single_worker_answers_its_requests_before_it_restarts(data: Path) -> None:
+    """A write that waits for the log's lock is written and answered."""
     with Server(data, 1, by_serve) as server:
-        lock = os.open(server.log.with_name("events.jsonl.lock"), os.O_RDWR)
         body = b'{"username": "ben", "email": "ben@example.org", "password": "correct horse"}'
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with hold_log_lock(server.log):
             connection.request("POST", "/auth/register", body, {"Content-Type": "application/json"})
-            until(lambda: server.health()["queued"] == 1)
+            wait_until(lambda: server.health()["queued"] == 1)
             os.kill(server.pid, signal.SIGHUP)
-            until(lambda: cannot_be_asked(server))
-        finally:
-            os.close(lock)
+            wait_until(lambda: accepts_no_connection(server))
         assert connection.getresponse().status == 200
         server.wait_until_ready()
         assert server.health()["position"] == EVENTS + 2
         assert server.stop() == 0
 
 
-def cannot_be_asked(server: Server) -> bool:
-    """Whether it accepts no connection for now, though none is refused."""
+def accepts_no_connection(server: Server) -> bool:
+    """Whether the server neither answers nor refuses a connection."""
     try:
         with socket.create_connection(("127.0.0.1", server.port), 0.3) as connection:
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
             return not connection.recv(1)
     except TimeoutError:
         return True
-    except ConnectionResetError:  # It was accepted in the moment of the stop.
+    except ConnectionResetError:  # It was accepted at the moment of the stop.
         return False
 
 
-def test_one_worker_that_is_still_starting_starts_anew_at_once(code: Path, data: Path) -> None:
+def test_single_worker_that_is_still_starting_restarts_at_once(code: Path, data: Path) -> None:
     slow = "            import time\n            Path('folding').touch()\n            time.sleep(3600)\n"
     place = "            await journal.start("
-    edit(code / "eventapi" / "storage.py", place, slow + place)
+    edit(code, place, slow + place)
     server = Server(data, 1, by_serve, {"PYTHONPATH": str(code)})
     server.launch()
     try:
-        until((data / "folding").exists)
-        edit(code / "eventapi" / "storage.py", slow, "")
+        wait_until((data / "folding").exists)
+        edit(code, slow, "")
         os.kill(server.pid, signal.SIGHUP)
         server.wait_until_ready()
         assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""The log's lock goes round: nobody keeps it, and nobody gives up too soon."""
+"""Fairness of the log's lock: writers take turns, and a start waits long enough."""
 
 from __future__ import annotations
 
@@ -14,40 +14,37 @@ from tests.events.log_helpers import append, open_file_log
 
 WRITERS = 3
 WRITES = 150
-LONGEST = 60
-"""Whoever looks first when the turn is free gets it, so that a wait may take some rounds."""
+MAX_WRITES_WAITED = 60
+"""The first writer to try gets a free lock, so a wait may take some rounds."""
 
 
-def test_a_busy_writer_does_not_keep_others_waiting(tmp_path: Path) -> None:
-    """Without turns, who has just let go of the lock has it again before anybody else looks."""
-    order = asyncio.run(_order(tmp_path / "events.jsonl"))
+async def test_busy_writer_does_not_starve_others(tmp_path: Path) -> None:
+    """Without turns, the writer that released the lock would reacquire it first."""
+    order = await _order_of_writers(tmp_path / "events.jsonl")
     for writer in range(WRITERS):
         turns = [0, *(at for at, other in enumerate(order) if other == writer), len(order)]
         longest = max(later - turn for turn, later in pairwise(turns))
-        assert longest < LONGEST, f"{writer} waited for {longest} others: {order}"
+        assert longest < MAX_WRITES_WAITED, f"{writer} waited for {longest} others: {order}"
 
 
-async def _order(path: Path) -> list[int]:
-    """Who wrote, in order, when all write as often as they can."""
+async def _order_of_writers(path: Path) -> list[int]:
+    """The writers in the order of their writes, when all write as often as possible."""
     order: list[int] = []
     async with AsyncExitStack() as stack:
         logs = [await stack.enter_async_context(open_file_log(path)) for _ in range(WRITERS)]
 
-        async def write_on(writer: int) -> None:
+        async def write_repeatedly(writer: int) -> None:
             while len(order) < WRITES:
                 await append(logs[writer])
                 order.append(writer)
 
-        await asyncio.gather(*map(write_on, range(WRITERS)))
+        await asyncio.gather(*map(write_repeatedly, range(WRITERS)))
     return order
 
 
-def test_a_start_waits_longer_for_the_lock_than_a_write(tmp_path: Path) -> None:
-    """A disk that stalls while a worker is replaced must not cost the whole server."""
-    asyncio.run(_start_while_locked(tmp_path / "events.jsonl"))
-
-
-async def _start_while_locked(path: Path) -> None:
+async def test_start_waits_longer_for_the_lock_than_a_write(tmp_path: Path) -> None:
+    """A disk that stalls while a worker is replaced must not stop the whole server."""
+    path = tmp_path / "events.jsonl"
     limits = JournalConfig(lock_timeout=0.05, start_timeout=10)
     async with open_file_log(path) as log, open_file_log(path) as other:
         journal = Journal(log, MemoryVault(), SYSTEM, limits)

@@ -1,4 +1,11 @@
-"""The long form of the check: python -m tests.end_to_end.workers --seconds 30 --workers 4 --kill."""
+"""Check linearizability of a real server under load, optionally killing a worker.
+
+    python -m tests.end_to_end.workers --seconds 30 --workers 4 --clients 64 --kill
+
+The command starts servers over one data directory, runs a random load against them, stops them and
+compares every answer with the log (see `tests.end_to_end.linearizability`). The exit code is 1 if
+a violation is found.
+"""
 
 from __future__ import annotations
 
@@ -14,37 +21,37 @@ from statistics import quantiles
 
 import msgspec
 
-from tests.end_to_end.history import READS, Fate, Operation
+from tests.end_to_end.history import READS, Operation, Outcome
 from tests.end_to_end.linearizability import Verdict, judge
+from tests.end_to_end.log_reader import read_log
 from tests.end_to_end.server import Command, Server, by_serve, by_uvicorn
-from tests.end_to_end.workload import Load, Ran, Workload
-from tests.end_to_end.written import read_log
-from tests.fault_injection.machine import taken_on
+from tests.end_to_end.workload import Load, LoadResult, Workload
+from tests.fault_injection.machine import describe_machine
 
 
 class Trial(msgspec.Struct):
-    """A load on servers over one log, and the verdict on it."""
+    """The result of a load on servers over one log, and the verdict."""
 
-    ran: Ran
+    result: LoadResult
     verdict: Verdict
     lines: int
     killed: set[int]
 
     def __str__(self) -> str:
-        spread = ", ".join(f"{pid}: {count}" for pid, count in self.ran.connections.items())
-        rate = self.verdict.counts["operations"] / self.ran.seconds
+        spread = ", ".join(f"{pid}: {count}" for pid, count in self.result.connections.items())
+        rate = self.verdict.counts["operations"] / self.result.seconds
         lines = [
             str(self.verdict),
             f"{'lines in the log':<36}{self.lines:>10,}",
             f"{'operations a second':<36}{rate:>10,.0f}",
             f"connections by worker: {spread}",
-            f"killed: {self.killed or 'nobody'}",
-            *_latencies(self.ran.operations),
+            f"killed: {self.killed or 'none'}",
+            *_latencies(self.result.operations),
         ]
         return "\n".join(lines)
 
 
-def try_out(
+def run_trial(
     servers: Sequence[Server],
     load: Load,
     *,
@@ -52,16 +59,16 @@ def try_out(
     forgiven: Iterable[int] = (),
     during: Callable[[Workload], None] = lambda _: None,
 ) -> Trial:
-    """Put a load on running servers, and judge it once they have been stopped.
+    """Run a load on running servers, stop them and judge the result.
 
-    With ``kill``, the worker that has the most connections is killed half-way. The connections of
-    ``forgiven`` workers may break too.
+    With ``kill``, the worker with the most connections is killed half-way. Connections to the
+    workers in ``forgiven`` may break too. ``during`` runs half-way, in a thread.
     """
     killed: set[int] = set()
 
     def half_way(workload: Workload) -> None:
         if kill:
-            ((victim, _),) = workload.ran.connections.most_common(1)
+            ((victim, _),) = workload.result.connections.most_common(1)
             os.kill(victim, signal.SIGKILL)
             killed.add(victim)
         during(workload)
@@ -69,15 +76,15 @@ def try_out(
     ran = asyncio.run(Workload(load).run(half_way))
     for server in servers:
         if server.stop() != 0:
-            raise RuntimeError(f"the server did not end well:\n{server.output}")
+            raise RuntimeError(f"the server exited with an error:\n{server.output}")
     log = read_log(load.log)
     return Trial(ran, judge(ran.operations, log, killed.union(forgiven)), len(log.lines), killed)
 
 
 def _latencies(operations: Iterable[Operation]) -> list[str]:
-    """How long reads and writes took, in milliseconds."""
+    """Lines with the latencies of reads and writes, in milliseconds."""
     found = []
-    answered = [operation for operation in operations if operation.fate is Fate.ANSWERED]
+    answered = [operation for operation in operations if operation.outcome is Outcome.ANSWERED]
     for name, reads in (("reads", True), ("writes", False)):
         times = [
             (operation.end - operation.start) / 1e6
@@ -92,7 +99,7 @@ def _latencies(operations: Iterable[Operation]) -> list[str]:
 
 
 def main() -> int:
-    """Run one trial and print its figures; 1 where anything is wrong."""
+    """Run one trial and print its figures; return 1 if there is a violation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--workers", type=int, default=4)
@@ -114,17 +121,17 @@ def main() -> int:
             seconds=chosen.seconds,
             seed=chosen.seed,
         )
-        trial = _tried(servers, load, chosen.kill)
-    print(taken_on(Path.cwd()))  # noqa: T201 - as below
-    print(trial)  # noqa: T201 - the table is what it is for
-    return 1 if trial.verdict.guilt else 0
+        trial = _run_servers(servers, load, chosen.kill)
+    print(describe_machine(Path.cwd()))  # noqa: T201 - as below
+    print(trial)  # noqa: T201 - the output of the command
+    return 1 if trial.verdict.violations else 0
 
 
-def _tried(servers: Sequence[Server], load: Load, kill: bool) -> Trial:
+def _run_servers(servers: Sequence[Server], load: Load, kill: bool) -> Trial:
     try:
         for server in servers:
             server.__enter__()
-        return try_out(servers, load, kill=kill)
+        return run_trial(servers, load, kill=kill)
     finally:
         for server in servers:
             server.kill()

@@ -1,4 +1,4 @@
-"""A load of many clients on the items of a few users, so that they get in each other's way."""
+"""A random load: many clients on the items of a few users, so that they conflict."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from pathlib import Path
 import msgspec
 
 from tests.end_to_end.client import Answer, BrokenError, Connection
-from tests.end_to_end.history import Changes, Fate, Kind, Operation
+from tests.end_to_end.history import Changes, Kind, Operation, Outcome
+from tests.end_to_end.server import START_SECONDS
 
 PASSWORD = "correct horse battery staple"
 
-_MIX = {Kind.GET: 46, Kind.LIST: 6, Kind.PATCH: 28, Kind.CREATE: 10, Kind.DELETE: 10}
-_READS = {Kind.GET: 9, Kind.LIST: 1}
-_READER_IN = 4
-"""One client in so many only reads: the others may all be waiting for their writes to be done."""
+_WRITER_MIX = {Kind.GET: 46, Kind.LIST: 6, Kind.PATCH: 28, Kind.CREATE: 10, Kind.DELETE: 10}
+_READER_MIX = {Kind.GET: 9, Kind.LIST: 1}
+_CLIENTS_PER_READER = 4
+"""One client in so many only reads, because all others may be waiting for writes."""
 
-_MOST_ITEMS = 24
-"""How many items a user may have before they only read, change and delete."""
+_MAX_ITEMS_PER_USER = 24
+"""With so many items, a user's clients delete instead of creating."""
 
-_RECENT = 6
-"""How many of the last written items are looked at most: there a stale read would show."""
+_RECENT_ITEMS = 6
+"""How many of the last written items are preferred: stale reads show there."""
 
 
 _NEAR, _CONDITIONAL = 0.6, 0.3
-"""How likely it is to choose a recent item, and to send If-Match."""
+"""Probabilities of choosing a recent item, and of sending If-Match."""
 
 _LOGIN_TRIES = 20
 _CONNECT_TRIES = 20
@@ -37,15 +38,15 @@ _PAUSE_SECONDS = 0.05
 
 
 class Account(msgspec.Struct):
-    """A user, and what the clients know together of the user's items: number to version."""
+    """A user, and the versions of the user's items that the clients have seen."""
 
     subject: str
     authorization: str
     items: dict[int, int] = {}
-    recent: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=_RECENT))
+    recent: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=_RECENT_ITEMS))
 
-    def learn(self, operation: Operation) -> None:
-        """Remember what an operation came to."""
+    def update(self, operation: Operation) -> None:
+        """Update the known versions from a finished operation."""
         if operation.kind is Kind.DELETE and operation.succeeded:
             self.items.pop(operation.item, None)
         elif operation.version:
@@ -55,7 +56,10 @@ class Account(msgspec.Struct):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How much, for how long, on which servers, and how many workers these have in all."""
+    """Parameters of a load; ``workers`` is the total over all servers.
+
+    The load lasts ``seconds``, or longer, until there are more than ``min_operations``.
+    """
 
     ports: Sequence[int]
     log: Path
@@ -64,10 +68,11 @@ class Load(msgspec.Struct, frozen=True):
     users: int = 4
     seconds: float = 8.0
     seed: int = 1
+    min_operations: int = 0
 
 
-class Ran(msgspec.Struct):
-    """What a load came to; ``connections`` counts those that were made to each worker."""
+class LoadResult(msgspec.Struct):
+    """All operations of a load; ``connections`` counts connections by worker."""
 
     operations: list[Operation]
     connections: Counter[int]
@@ -75,7 +80,7 @@ class Ran(msgspec.Struct):
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Whom a client talks to, for whom, and of what how often."""
+    """A client: its server, its user, and the weights of its operations."""
 
     port: int
     account: Account
@@ -87,35 +92,42 @@ class Workload:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.ran = Ran([], Counter(), 0.0)
+        self.result = LoadResult([], Counter(), 0.0)
         self._open: Counter[int] = Counter()
-        self._may_end = False
+        self._is_over = False
         self._accounts: list[Account] = []
         self._random = random.Random(load.seed)
         self._count = 0
 
-    async def run(self, during: Callable[[Workload], None] = lambda _: None) -> Ran:
-        """Set the accounts up and let the clients loose; ``during`` happens half-way.
+    async def run(self, during: Callable[[Workload], None] = lambda _: None) -> LoadResult:
+        """Create the accounts, run the clients, and call ``during`` half-way in a thread.
 
-        The clients go on for as long as it takes.
+        The clients continue until ``during`` has returned.
         """
         for number in range(self.load.users):
-            self._accounts.append(await self.account(f"user{number}-{self.load.seed}"))
+            self._accounts.append(await self.create_account(f"user{number}-{self.load.seed}"))
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for number in range(self.load.clients):
                 port = self.load.ports[number % len(self.load.ports)]
                 turn, user = divmod(number, len(self._accounts))
-                mix = _READS if turn % _READER_IN == _READER_IN - 1 else _MIX
+                mix = (
+                    _READER_MIX
+                    if turn % _CLIENTS_PER_READER == _CLIENTS_PER_READER - 1
+                    else _WRITER_MIX
+                )
                 client = Client(port, self._accounts[user], mix)
                 group.create_task(self._drive(client, started + self.load.seconds))
             await asyncio.sleep(self.load.seconds / 2)
             await asyncio.to_thread(during, self)
-            self._may_end = True
-        self.ran.seconds = time.monotonic() - started
-        return self.ran
+            async with asyncio.timeout(START_SECONDS):
+                while len(self.result.operations) <= self.load.min_operations:  # noqa: ASYNC110 - clients set no event
+                    await asyncio.sleep(_PAUSE_SECONDS)
+            self._is_over = True
+        self.result.seconds = time.monotonic() - started
+        return self.result
 
-    async def account(self, name: str) -> Account:
+    async def create_account(self, name: str) -> Account:
         """Register a user and log in."""
         connection = await self.connection(self._random.choice(self.load.ports))
         body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
@@ -124,7 +136,7 @@ class Workload:
         login = await connection.request("POST", "/auth/login", body)
         tries = 0
         while login.status != 200 and tries < _LOGIN_TRIES:
-            # A right server needs no second try; one with a planted bug must get past this.
+            # Only servers with a planted bug need a second attempt.
             await asyncio.sleep(_PAUSE_SECONDS)
             login = await connection.request("POST", "/auth/login", body)
             tries += 1
@@ -133,11 +145,11 @@ class Workload:
         return Account(subject, f"Bearer {login.json()['access_token']}")
 
     async def connection(self, port: int) -> Connection:
-        """A connection to a server; raises `OSError` and `BrokenError`."""
+        """Connect to a server; raises `OSError` and `BrokenError`."""
         return await Connection.open(port)
 
     def subject(self, name: str, position: int) -> str:
-        """Who a user is in the log, registered at that position."""
+        """The subject in the log of a user who registered at that position."""
         line = self.load.log.read_bytes().split(b"\n")[position - 1]
         found: str = msgspec.json.decode(line)["subject"]
         return found
@@ -145,7 +157,7 @@ class Workload:
     async def _drive(self, client: Client, deadline: float) -> None:
         connection: Connection | None = None
         try:
-            while time.monotonic() < deadline or not self._may_end:
+            while time.monotonic() < deadline or not self._is_over:
                 if connection is None:
                     connection = await self._connect(client)
                 else:
@@ -156,7 +168,7 @@ class Workload:
                 connection.close()
 
     async def _connect(self, client: Client) -> Connection | None:
-        """A connection to a worker that does not have its share of them already, if that comes."""
+        """Connect to a worker that has fewer connections than its share, if possible."""
         share = -(-self.load.clients // self.load.workers)
         for tries in range(_CONNECT_TRIES, 0, -1):
             try:
@@ -165,11 +177,11 @@ class Workload:
                 break
             if self._open[connection.worker] < share or tries == 1:
                 self._open[connection.worker] += 1
-                self.ran.connections[connection.worker] += 1
+                self.result.connections[connection.worker] += 1
                 return connection
             connection.close()
-        # The operation that would have come next was never sent: it must not be in the log.
-        self.ran.operations.append(self._operation(client))
+        # Record the next operation as never sent, so that it must not be in the log.
+        self.result.operations.append(self._operation(client))
         await asyncio.sleep(_PAUSE_SECONDS)
         return None
 
@@ -178,8 +190,8 @@ class Workload:
         self._count += 1
         (kind,) = choose.choices(list(client.mix), list(client.mix.values()))
         if not account.items:
-            kind = Kind.LIST if client.mix is _READS else Kind.CREATE
-        elif kind is Kind.CREATE and len(account.items) >= _MOST_ITEMS:
+            kind = Kind.LIST if client.mix is _READER_MIX else Kind.CREATE
+        elif kind is Kind.CREATE and len(account.items) >= _MAX_ITEMS_PER_USER:
             kind = Kind.DELETE
         operation = Operation(
             kind=kind, requestid=f"load-{self.load.seed}-{self._count}", owner=account.subject
@@ -208,19 +220,19 @@ class Workload:
     async def _perform(
         self, operation: Operation, connection: Connection, account: Account
     ) -> Connection | None:
-        """Carry an operation out and note what comes of it; the connection, if it still is one."""
-        method, path = target(operation)
+        """Send an operation and record its outcome; return the connection unless it broke."""
+        method, path = method_and_path(operation)
         headers = {
             "Authorization": account.authorization,
             "X-Request-ID": operation.requestid,
         }
         if operation.if_match is not None:
             headers["If-Match"] = f'"{operation.if_match}"'
-        if operation.least:
-            headers["Min-Event-Position"] = str(operation.least)
-        self.ran.operations.append(operation)
+        if operation.min_position:
+            headers["Min-Event-Position"] = str(operation.min_position)
+        self.result.operations.append(operation)
         operation.worker = connection.worker
-        operation.fate = Fate.UNKNOWN
+        operation.outcome = Outcome.UNKNOWN
         operation.start = time.monotonic_ns()
         try:
             answer = await connection.request(method, path, operation.changes or None, headers)
@@ -229,18 +241,18 @@ class Workload:
             return None
         finally:
             operation.end = time.monotonic_ns()
-        await self.told(operation, answer)
-        account.learn(operation)
+        await self.on_answer(operation, answer)
+        account.update(operation)
         return connection
 
-    async def told(self, operation: Operation, answer: Answer) -> None:
-        """Note an answer."""
-        operation.written = self.load.log.stat().st_size
-        note(operation, answer)
+    async def on_answer(self, operation: Operation, answer: Answer) -> None:
+        """Record a response."""
+        operation.log_size = self.load.log.stat().st_size
+        record_answer(operation, answer)
 
 
-def target(operation: Operation) -> tuple[str, str]:
-    """Method and path: single reads in version 1, the rest in version 2, which shows versions."""
+def method_and_path(operation: Operation) -> tuple[str, str]:
+    """Return method and path; version 2 of the API where responses must show versions."""
     one = f"/items/{operation.item}"
     return {
         Kind.CREATE: ("POST", "/api/v2/items"),
@@ -251,9 +263,9 @@ def target(operation: Operation) -> tuple[str, str]:
     }[operation.kind]
 
 
-def note(operation: Operation, answer: Answer) -> None:
-    """Write an answer down."""
-    operation.fate = Fate.ANSWERED
+def record_answer(operation: Operation, answer: Answer) -> None:
+    """Copy a response into its operation."""
+    operation.outcome = Outcome.ANSWERED
     operation.status = answer.status
     operation.position = answer.number("event-position")
     if not operation.succeeded or operation.kind is Kind.DELETE:

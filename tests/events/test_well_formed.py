@@ -164,9 +164,9 @@ async def _read_everything(lines: Sequence[bytes]) -> None:
 
 
 async def _show(lines: Sequence[bytes], vault: MemoryVault) -> None:
-    keys = show._Keys(vault)
+    keys = show._ValueOpener(vault)
     for position, line in enumerate(lines, 1):
-        await show._described(show._parsed(line, position), keys)
+        await show._format_line(show._parse(line, position), keys)
 
 
 def head_of(lines: Sequence[bytes]) -> Head:

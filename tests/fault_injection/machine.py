@@ -1,4 +1,4 @@
-"""Where and when figures were taken, in one line, since they mean little without."""
+"""Describe the machine and date of a measurement in one line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.machine import file_system
 
 
-def taken_on(directory: Path) -> str:
-    """The date and the class of machine: cores, kernel, and the file system of a directory."""
+def describe_machine(directory: Path) -> str:
+    """Return date, cores, kernel, file system of a directory and Python version."""
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     kernel = ".".join(platform.release().split(".")[:2])
     python = platform.python_version()

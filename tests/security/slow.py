@@ -23,7 +23,7 @@ from typing import Self
 
 from tests.end_to_end.client import Connection
 from tests.end_to_end.server import ROOT, Server, by_serve
-from tests.fault_injection.machine import taken_on
+from tests.fault_injection.machine import describe_machine
 from tests.security.raw import HOST
 from tests.security.reader import USER, p99_of_reads, register
 
@@ -142,7 +142,7 @@ def main() -> int:
         print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))  # noqa: T201
         return 0
     with TemporaryDirectory() as name, Server(Path(name) / "data", 1, by_serve) as server:
-        _say("machine", taken_on(Path(name)))
+        _say("machine", describe_machine(Path(name)))
         asyncio.run(_measured(server, options.connections, options.seconds, options.rounds))
     return 0
 

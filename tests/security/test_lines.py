@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.end_to_end.log_reader import read_log
 from tests.end_to_end.server import Server, by_serve
-from tests.end_to_end.written import read_log
 from tests.security.raw import asked, json_request, login, request
 
 FORGED = "2026-01-01T00:00:00Z critical eventapi forged"

@@ -13,20 +13,20 @@ import pytest
 
 from tests.end_to_end.client import Connection
 from tests.end_to_end.server import Command, Server, by_serve, uvicorn_of
+from tests.end_to_end.user_client import SECONDS, ApiUser, registered_user
 from tests.end_to_end.workload import PASSWORD
 from tests.eventapi.cli.running import clean_environment
-from tests.fault_injection.faults.asking import SECONDS, Person, newcomer
 
 WORKERS = 4
 ROUNDS = 3
 
-End = Callable[[Server, Person, str], Awaitable[None]]
+End = Callable[[Server, ApiUser, str], Awaitable[None]]
 
 
 def asked(method: str, path: str, status: int, body: object = None) -> End:
     """How a person ends sessions over HTTP."""
 
-    async def end(server: Server, person: Person, _: str) -> None:
+    async def end(server: Server, person: ApiUser, _: str) -> None:
         connection = await Connection.open(server.port)
         headers = {"Authorization": person.account.authorization}
         answer = await connection.request(method, path, body, headers)
@@ -39,7 +39,7 @@ def asked(method: str, path: str, status: int, body: object = None) -> End:
 def told(*arguments: str) -> End:
     """How an operator ends the sessions of a user, beside the server."""
 
-    async def end(server: Server, _: Person, name: str) -> None:
+    async def end(server: Server, _: ApiUser, name: str) -> None:
         command = [sys.executable, "-m", "eventapi", "--data", str(server.data), *arguments, name]
         await asyncio.to_thread(
             subprocess.run, command, check=True, capture_output=True, env=clean_environment()
@@ -62,7 +62,7 @@ async def let_in_after(server: Server, end: End) -> int:
     still = 0
     for number in range(ROUNDS):
         name = f"person{number}"
-        async with newcomer(server, name) as person:
+        async with registered_user(server, name) as person:
             people = await person.at_each_worker(server)
             for one in people:
                 await until_let_in(one)
@@ -71,14 +71,14 @@ async def let_in_after(server: Server, end: End) -> int:
     return still
 
 
-async def is_let_in(person: Person) -> bool:
+async def is_let_in(person: ApiUser) -> bool:
     headers = {"Authorization": person.account.authorization}
     answer = await person.connection.request("GET", "/items", None, headers)
     assert answer.status in {200, 401}, answer
     return answer.status == 200
 
 
-async def until_let_in(person: Person) -> None:
+async def until_let_in(person: ApiUser) -> None:
     """A worker that looks only now and then comes to know of the session late, too."""
     deadline = time.monotonic() + SECONDS
     while not await is_let_in(person):

@@ -1,27 +1,31 @@
-"""libfaketime, of Debian's package: the wall clock of one process, as a test wants it.
+"""Set the wall clock of one process with libfaketime, of a Debian package.
 
-It fakes every clock that the C library reads, ``CLOCK_BOOTTIME`` too, but not ``/proc/uptime``: like
-a clock that somebody sets.
+It changes every clock that the C library reads, also ``CLOCK_BOOTTIME``, but not ``/proc/uptime``,
+so the effect is that of an operator who sets the clock.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.servers.service import AbsentError
-from tests.servers.serving import absent
+from tests.servers.service import NotInstalledError
+from tests.servers.serving import skip_or_fail
 
 
-def faked(offset: str | Path) -> dict[str, str]:
-    """The environment of a process whose clock is off by so much, as in ``+60s`` or ``-2h``.
+def clock_environment(offset: str | Path) -> dict[str, str]:
+    """Environment variables that offset a process's clock, as by ``+60s``.
 
-    A file has the offset on a line, and may change while the process runs. Where the library is not
-    installed the test is skipped, and in CI it fails.
+    A path names a file with the offset, which may change while the process runs. Without the
+    library, the test is skipped, or fails in CI.
     """
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:
-        absent(AbsentError("libfaketime is not here: apt-get install faketime (make servers)"))
-    # The loop's own waiting is not what is faked here.
+        skip_or_fail(
+            NotInstalledError(
+                "libfaketime is not installed: apt-get install faketime (make servers)"
+            )
+        )
+    # The monotonic clock stays real, so that the event loop's timers work.
     always = {"LD_PRELOAD": str(found[0]), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     if isinstance(offset, Path):
         return always | {"FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}

@@ -1,9 +1,12 @@
-"""Ends what a process left running when it died: ``python -m tests.servers.guard``.
+"""Kill the servers that a test process left running.
 
-On its standard input come lines: ``PROCESS FOLDER`` for a server that was started, as the leader
-of a process group, ``0 FOLDER`` for one that is done with. When the input ends, however that came
-about, the others are killed and their folders removed. A death signal of the
-kernel would not do: it is bound to the thread that started a server, and lost by a change of user.
+The guard, ``python -m tests.servers.guard``, reads lines from standard input: ``PID FOLDER`` for a
+server that was started as leader of a process group, ``0 FOLDER`` for one that was stopped. When
+the input ends, because the test process exited or died, the guard kills the remaining groups and
+removes their folders.
+
+The kernel's parent-death signal is not enough: it is bound to the thread that started the server,
+and lost when the server changes its user.
 """
 
 from __future__ import annotations
@@ -23,21 +26,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def watch(pid: int, folder: Path) -> None:
-    """Have the server of this folder ended, and the folder removed, should this process die."""
+    """Kill this server and remove its folder when this process dies."""
     pipe = _guard().stdin
     assert pipe is not None
     pipe.write(f"{pid} {folder}\n".encode())
     pipe.flush()
 
 
-def forget(folder: Path) -> None:
-    """The server of this folder has ended, and the folder is gone."""
+def unwatch(folder: Path) -> None:
+    """Forget the server of this folder, which has been stopped."""
     watch(0, folder)
 
 
 @cache
 def _guard() -> subprocess.Popen[bytes]:
-    """The guard of this process, in a session of its own: what ends this one must not reach it."""
+    """Start the guard of this process, in its own session to survive signals."""
     guard = subprocess.Popen(
         [sys.executable, "-m", "tests.servers.guard"],
         cwd=ROOT,
@@ -49,7 +52,7 @@ def _guard() -> subprocess.Popen[bytes]:
 
 
 def guard(lines: Iterable[str]) -> None:
-    """Note who runs until the lines end, then end all that are left."""
+    """Track running servers until the lines end, then kill the rest."""
     running: dict[str, int] = {}
     for line in lines:
         pid, folder = line.rstrip("\n").split(" ", 1)

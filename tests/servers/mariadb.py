@@ -1,4 +1,4 @@
-"""MariaDB, of Debian's packages."""
+"""Start a real MariaDB, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ _TLS = ("ssl-cert", "ssl-key")
 
 
 class MariaDB(Service):
-    """MariaDB, as durable as it comes, listening with passwords."""
+    """A MariaDB server with default durability and password authentication."""
 
     install = "apt-get install mariadb-server-core mariadb-client-core (make servers)"
     unprivileged = True
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
-        """With a certificate and its key it speaks TLS to whoever wants it."""
+        """With a certificate and its key, the server offers TLS."""
         super().__init__()
         self._certificate = certificate
         self._numbers = count(1)
 
     @property
     def url(self) -> str:
-        """A database that is there from the start."""
+        """The URL of the default database."""
         return self.url_of(USER)
 
     def url_of(self, database: str) -> str:
-        """A database of this server."""
+        """The URL of a database on this server."""
         return f"mysql://{USER}:a%20password@127.0.0.1:{self.port}/{database}"
 
     def new_database(self) -> str:
-        """The URL of an empty database."""
+        """Create an empty database and return its URL."""
         name = f"test_{next(self._numbers)}"
         self.sql(f"CREATE DATABASE {name}; GRANT ALL ON {name}.* TO {USER}@'127.0.0.1'")
         return self.url_of(name)
 
     def sql(self, statement: str) -> str:
-        """What statements of the superuser yield: a line a row, columns between tabs."""
+        """Run statements as superuser; return a line per row, with tabs between columns."""
         flags = ["--no-defaults", "--batch", "--skip-column-names", "--user=root"]
         client = self.executable("mariadb")
         return self.run([client, *flags, f"--socket={self._socket}"], statement).strip()
 
     def prepare(self) -> None:
-        """Make the system's tables, and what creates a user and a database of theirs."""
+        """Create the system tables, and a script that creates user and database."""
         access = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         program = self.executable("mariadb-install-db")
         self.run([program, "--no-defaults", *self._settings, *access])
@@ -62,7 +62,7 @@ class MariaDB(Service):
             (self.folder / name).chmod(0o644)
 
     def command(self) -> Sequence[str | Path]:
-        """The server with its defaults for durability."""
+        """The server with its default durability settings."""
         return [
             self.executable("mariadbd"),
             "--no-defaults",
@@ -76,7 +76,7 @@ class MariaDB(Service):
         ]
 
     def is_ready(self) -> bool:
-        """Whether it takes statements."""
+        """Whether the server accepts statements."""
         try:
             return self.sql("SELECT 1") == "1"
         except RuntimeError:
@@ -84,12 +84,12 @@ class MariaDB(Service):
 
     @property
     def data(self) -> Path:
-        """Where its files are."""
+        """The data directory."""
         return self.folder / "data"
 
     @property
     def _settings(self) -> list[str]:
-        # Temporary tables of two servers may have one name: each has a place of its own for them.
+        # A separate tmpdir, because temporary tables of two servers may have the same name.
         places = [f"--datadir={self.data}", f"--tmpdir={self.folder}"]
         return [*places, "--innodb-log-file-size=16M"]
 

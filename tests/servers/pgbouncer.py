@@ -1,4 +1,4 @@
-"""PgBouncer before a PostgreSQL, of Debian's package."""
+"""Start a real PgBouncer in front of PostgreSQL, from Debian's package."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ IGNORED = (
     "idle_in_transaction_session_timeout,lock_timeout,tcp_keepalives_idle,statement_timeout,"
     "search_path,extra_float_digits"
 )
-"""Start-up parameters that it drops, as people set it when a client is refused for them."""
+"""Start-up parameters to ignore, as operators configure it when clients are refused."""
 
 
 class PgBouncer(Service):
-    """A pooler that takes any client and knows the password of the database."""
+    """A connection pooler that accepts any client and logs in to the database itself."""
 
     install = "apt-get install pgbouncer (make servers)"
     unprivileged = True
 
     def __init__(self, database: str, mode: Mode, ignored: str = IGNORED) -> None:
-        """``database`` is the URL of a database, which is there under the name ``log``."""
+        """``database`` is the URL of a database, which the pooler serves as ``log``."""
         super().__init__()
         self._mode = mode
         self._ignored = ignored
@@ -34,11 +34,11 @@ class PgBouncer(Service):
 
     @property
     def url(self) -> str:
-        """The database, by way of the pooler."""
+        """The URL of the database through the pooler."""
         return f"postgresql://{USER}:unused@127.0.0.1:{self.port}/log"
 
     def prepare(self) -> None:
-        """Write its configuration."""
+        """Write the configuration."""
         place, _, name = self._database.rpartition("/")
         port = place.rpartition(":")[2]
         there = f"host=127.0.0.1 port={port} dbname={name} user={USER} password='{PASSWORD}'"
@@ -61,7 +61,7 @@ class PgBouncer(Service):
         return [self.executable("pgbouncer"), self._configuration]
 
     def is_ready(self) -> bool:
-        """Whether it takes connections."""
+        """Whether the pooler accepts connections."""
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
         except OSError:

@@ -1,4 +1,4 @@
-"""A real server of another make: on a free port of the loopback, with its data in a folder of its own."""
+"""Base class for real servers, each on a free port with its own data folder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.servers import guard
 _PAUSE_SECONDS = 0.01
 
 
-class AbsentError(Exception):
-    """The server is not installed; says the command that installs it."""
+class NotInstalledError(Exception):
+    """The server is not installed; the message has the command that installs it."""
 
 
 class _User(TypedDict, total=False):
-    """What `subprocess` takes to run a program as another."""
+    """Arguments of `subprocess` that run a program as another user."""
 
     user: int
     group: int
@@ -34,18 +34,18 @@ class _User(TypedDict, total=False):
 
 
 class Service(ABC):
-    """A server as a context: up on entry; on exit ended, and its folder removed.
+    """A server as a context: ready on entry; stopped and removed on exit.
 
-    Between the two it can be stopped, killed and started again, on the same port and data. It does
-    not outlive this process, however that ends.
+    In between, it can be stopped, killed and started again with the same port and data. It never
+    outlives the test process (see `tests.servers.guard`).
     """
 
     install: ClassVar[str]
-    """The command that installs it."""
+    """The command that installs the server."""
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     unprivileged: ClassVar[bool] = False
-    """Whether it refuses to run as root."""
+    """Whether the server refuses to run as root."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -55,29 +55,29 @@ class Service(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it answers."""
+        """The address of the server."""
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
-        """The command that serves in the foreground; raises `AbsentError`."""
+        """The command that serves in the foreground; raises `NotInstalledError`."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it answers now."""
+        """Whether the server answers now."""
 
     def prepare(self) -> None:
-        """Lay out the data, once, before the first start; raises `AbsentError`."""
+        """Create the data before the first start; raises `NotInstalledError`."""
         return
 
     def executable(self, name: str) -> str:
-        """The program of that name on the path; raises `AbsentError`."""
+        """The path of a program on PATH; raises `NotInstalledError`."""
         found = shutil.which(name)
         if found is None:
-            raise AbsentError(f"{name} is not here: {self.install}")
+            raise NotInstalledError(f"{name} is not installed: {self.install}")
         return found
 
     def run(self, command: Sequence[str | Path], text: str = "") -> str:
-        """Run a program as the server's user to its end; what it prints on standard output."""
+        """Run a program as the server's user and return its standard output."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -116,17 +116,17 @@ class Service(ABC):
 
     @property
     def output(self) -> str:
-        """All that it has said so far."""
+        """Everything that the server has printed so far."""
         return (self.folder / "output").read_text(errors="replace")
 
     @property
     def is_running(self) -> bool:
-        """Whether its first process runs."""
+        """Whether the started process runs."""
         return self._process is not None and self._process.poll() is None
 
     def launch(self) -> None:
-        """Start it, and wait for nothing."""
-        assert not self.is_running, "the server runs already"
+        """Start the server without waiting for it."""
+        assert not self.is_running, "the server is already running"
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 self.command(),
@@ -140,30 +140,30 @@ class Service(ABC):
         guard.watch(self.pid, self.folder)
 
     def start(self, seconds: float = START_SECONDS) -> None:
-        """Start it and return when it answers; raises `RuntimeError` and `TimeoutError`."""
+        """Start and wait for an answer; raises `RuntimeError` and `TimeoutError`."""
         self.launch()
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             if not self.is_running:
-                raise RuntimeError(f"{type(self).__name__} has ended:\n{self.output}")
+                raise RuntimeError(f"{type(self).__name__} has exited:\n{self.output}")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no answer within {seconds} s:\n{self.output}")
             time.sleep(_PAUSE_SECONDS)
 
     def stop(self) -> None:
-        """Have it end in good order, if it runs; raises `TimeoutError`, and ends it by force."""
+        """Stop the server if it runs; on a timeout, kill it and raise `TimeoutError`."""
         self._end(self.stop_signal)
 
     def restart(self) -> None:
-        """Stop it and start it again."""
+        """Stop the server and start it again."""
         self.stop()
         self.start()
 
     def kill(self) -> None:
-        """End every process of it at once, as a power cut would."""
+        """Kill every process of the server at once."""
         if self._process is None or not self.is_running:
             return
-        # Stopped first, or it would start others while they are being counted.
+        # SIGSTOP first, because it could fork while its descendants are listed.
         os.kill(self.pid, signal.SIGSTOP)
         pids = {self.pid, *descendants(self.pid)}
         for pid in pids:
@@ -180,15 +180,17 @@ class Service(ABC):
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise TimeoutError(f"no end within {STOP_SECONDS} s:\n{self.output}") from None
+            raise TimeoutError(
+                f"the server did not exit within {STOP_SECONDS} s:\n{self.output}"
+            ) from None
 
     def _clear(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-        guard.forget(self.folder)
+        guard.unwatch(self.folder)
 
     def _user(self) -> _User:
-        """Whom it runs as, where that is another than this process."""
+        """Arguments that run an unprivileged server as nobody if this process is root."""
         if not self.unprivileged or os.geteuid() != 0:
             return {}
         nobody = pwd.getpwnam("nobody")
@@ -196,7 +198,7 @@ class Service(ABC):
 
 
 def descendants(pid: int) -> set[int]:
-    """All processes below one."""
+    """All descendants of a process."""
     found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):

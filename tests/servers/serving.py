@@ -1,4 +1,4 @@
-"""Real servers in tests."""
+"""Run a real server in a test, or skip the test if it is not installed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
-from tests.servers.service import AbsentError, Service
+from tests.servers.service import NotInstalledError, Service
 
 S = TypeVar("S", bound=Service)
 
 
 @contextmanager
 def serving(service: S) -> Iterator[S]:
-    """A server that is up. Where it is not installed the test is skipped, and in CI it fails."""
+    """Run a server. If it is not installed, skip the test; in CI, fail."""
     with ExitStack() as stack:
         try:
             stack.enter_context(service)
-        except AbsentError as error:
-            absent(error)
+        except NotInstalledError as error:
+            skip_or_fail(error)
         yield service
 
 
-def absent(error: AbsentError) -> NoReturn:
-    """Skip the test, for what it needs is not installed; in CI it fails."""
+def skip_or_fail(error: NotInstalledError) -> NoReturn:
+    """Skip the test because a program is not installed; in CI, fail."""
     if os.environ.get("CI") == "true":
         raise error
     pytest.skip(str(error))

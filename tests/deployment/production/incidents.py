@@ -1,4 +1,4 @@
-"""What happens to production: something is killed or restarted, and is to be missed by nobody for long."""
+"""Incidents of a production stack: a part is killed or restarted under load."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from itertools import pairwise
 import msgspec
 
 from tests.deployment.production.stack import Stack
-from tests.end_to_end.history import READS, Fate, Operation
+from tests.end_to_end.history import READS, Operation, Outcome
 from tests.end_to_end.server import Server
 from tests.servers.postgresql import PostgreSQL
 
 DOWN_SECONDS = 0.5
-"""How long something is away before it is started again."""
+"""How long a part is down before it is started again."""
 
 
 class Incident(msgspec.Struct):
-    """What happened, from when on, and when all was there again; `time.monotonic_ns`."""
+    """An incident from its start to full recovery; times are from `time.monotonic_ns`."""
 
     name: str
     start: int
@@ -27,7 +27,7 @@ class Incident(msgspec.Struct):
 
 
 class Effect(msgspec.Struct):
-    """What clients noticed of an incident: requests without success, and for how long."""
+    """The effect of an incident on clients: failed requests, and for how long."""
 
     name: str
     seconds: float
@@ -43,45 +43,45 @@ class Effect(msgspec.Struct):
         )
 
 
-HEADING = f"{'incident':<42}{'s away':>7}{'reads':>8}{'writes':>8}{'s window':>9}{'s pause':>9}"
+HEADING = f"{'incident':<42}{'s down':>7}{'reads':>8}{'writes':>8}{'s window':>9}{'s pause':>9}"
 
 
 class Incidents:
-    """One after the other, each with time to recover."""
+    """Runs incidents in sequence, each with time to recover."""
 
     def __init__(self, stack: Stack, seconds: float) -> None:
-        """``seconds`` go by between an incident that is over and the next."""
+        """``seconds`` is the time between the end of an incident and the next."""
         self._stack = stack
         self._seconds = seconds
         self.happened: list[Incident] = []
 
     def run(self) -> None:
-        """All that can happen to this stack."""
+        """Run every incident that applies to the stack."""
         first, second, *_ = self._stack.instances
-        with self._one("an instance is killed (-9)"):
+        with self._incident("an instance is killed (-9)"):
             first.kill()
-            self._restarted(first)
-        with self._one("an instance is stopped and started"):
+            self._restart(first)
+        with self._incident("an instance is stopped and started"):
             second.stop()
-            self._restarted(second)
-        with self._one("Valkey is killed (-9)"):
+            self._restart(second)
+        with self._incident("Valkey is killed (-9)"):
             self._stack.valkey.kill()
             time.sleep(DOWN_SECONDS)
             self._stack.valkey.start()
         database = self._stack.database
         if isinstance(database, PostgreSQL):
-            with self._one("PostgreSQL is shut down (immediate)"):
+            with self._incident("PostgreSQL is shut down (immediate)"):
                 database.stop_immediately()
                 time.sleep(DOWN_SECONDS)
                 database.start()
         if database is not None:
-            with self._one("the database is killed (-9)"):
+            with self._incident("the database is killed (-9)"):
                 database.kill()
                 time.sleep(DOWN_SECONDS)
                 database.start()
-            with self._one("the database is stopped and started"):
+            with self._incident("the database is stopped and started"):
                 database.restart()
-        with self._one("every instance is killed (-9) at once"):
+        with self._incident("every instance is killed (-9) at once"):
             for instance in self._stack.instances:
                 instance.kill()
             for instance in self._stack.instances:
@@ -89,13 +89,13 @@ class Incidents:
             for instance in self._stack.instances:
                 instance.wait_until_ready()
 
-    def _restarted(self, instance: Server) -> None:
+    def _restart(self, instance: Server) -> None:
         time.sleep(DOWN_SECONDS)
         instance.launch()
         instance.wait_until_ready()
 
     @contextmanager
-    def _one(self, name: str) -> Iterator[None]:
+    def _incident(self, name: str) -> Iterator[None]:
         incident = Incident(name, time.monotonic_ns())
         self.happened.append(incident)
         yield
@@ -104,10 +104,10 @@ class Incidents:
 
 
 def effects(incidents: Iterable[Incident], operations: Iterable[Operation]) -> list[Effect]:
-    """What clients noticed, an incident at a time until the next.
+    """The effects on clients, from each incident to the next.
 
-    The window is the time from an incident's start to the end of the last request that failed, the
-    pause the longest time without an acknowledged write.
+    ``window`` is the time from the start of the incident to the end of the last failed request,
+    ``pause`` the longest time without an acknowledged write.
     """
     found = []
     happened = list(incidents)
@@ -115,7 +115,9 @@ def effects(incidents: Iterable[Incident], operations: Iterable[Operation]) -> l
     known = sorted(operations, key=lambda operation: operation.end)
     for incident, until in zip(happened, starts[1:], strict=True):
         during = [one for one in known if incident.start <= one.end < until]
-        failed = [one for one in during if one.fate is not Fate.UNSENT and not _is_answered(one)]
+        failed = [
+            one for one in during if one.outcome is not Outcome.UNSENT and not _is_answered(one)
+        ]
         reads = sum(one.kind in READS for one in failed)
         end = during[-1].end if during else incident.end
         last = max((one.end for one in failed), default=incident.start)

@@ -1,4 +1,4 @@
-"""Many clients through the balancer, while what is behind it is broken and mended."""
+"""A load through the balancer of a stack whose parts fail and recover."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import ssl
 import sys
 
 from tests.end_to_end.client import Answer, BrokenError, Connection
-from tests.end_to_end.history import Fate, Operation
-from tests.end_to_end.workload import Client, Load, Workload, note
+from tests.end_to_end.history import Operation, Outcome
+from tests.end_to_end.workload import Client, Load, Workload, record_answer
 
 BALANCER = -1
-"""In the place of a worker: whose connections may break, and who may not know what became of a request."""
+"""Used as worker id: connections may break, and the outcome of a request may be unknown."""
 
-NOT_KNOWN = {502, 504}
-NOT_NOW = 503
+UNKNOWN_OUTCOME_STATUSES = {502, 504}
+UNAVAILABLE_STATUS = 503
 _PAUSE_SECONDS = 0.02
 
 
-class Through(Workload):
+class BalancerWorkload(Workload):
     """A load through the balancer of a stack.
 
-    A client asks for no less than all clients together know of: what was acknowledged, and the
-    versions that were shown.
+    Each request sends Min-Event-Position with the highest position that any client has seen.
     """
 
     def __init__(self, load: Load, trust: ssl.SSLContext) -> None:
@@ -31,38 +30,38 @@ class Through(Workload):
         self._known = 0
 
     async def connection(self, port: int) -> Connection:
-        """A connection to the balancer, who does not say which instance will answer.
+        """Connect to the balancer, which does not reveal the instance that answers.
 
-        It breaks where an instance dies that has sent half of an answer.
+        The connection breaks if an instance dies after sending half of a response.
         """
-        connection = await Connection.open(port, ask_who=False, tls=self._trust)
+        connection = await Connection.open(port, identify=False, tls=self._trust)
         connection.worker = BALANCER
         return connection
 
     def subject(self, name: str, position: int) -> str:
-        """The name: who that is in the log is looked up when all is over."""
+        """Return the name; its subject in the log is looked up after the run."""
         return name
 
     async def _connect(self, client: Client) -> Connection | None:
         try:
             return await self.connection(client.port)
         except (OSError, BrokenError):
-            self.ran.operations.append(self._operation(client))
+            self.result.operations.append(self._operation(client))
             await asyncio.sleep(_PAUSE_SECONDS)
             return None
 
     def _operation(self, client: Client) -> Operation:
         operation = super()._operation(client)
-        operation.least = self._known
+        operation.min_position = self._known
         return operation
 
-    async def told(self, operation: Operation, answer: Answer) -> None:
-        """Note an answer; whoever got none of use waits a moment, as a good client does."""
-        operation.written = sys.maxsize
-        note(operation, answer)
-        if operation.status in NOT_KNOWN:
-            operation.fate = Fate.UNKNOWN
-        elif operation.status != NOT_NOW:
+    async def on_answer(self, operation: Operation, answer: Answer) -> None:
+        """Record a response; after a 502, 503 or 504, wait a moment as a good client does."""
+        operation.log_size = sys.maxsize
+        record_answer(operation, answer)
+        if operation.status in UNKNOWN_OUTCOME_STATUSES:
+            operation.outcome = Outcome.UNKNOWN
+        elif operation.status != UNAVAILABLE_STATUS:
             shown = (version for _, version, _ in operation.rows)
             self._known = max(self._known, operation.position, operation.version, *shown)
             return

@@ -1,4 +1,4 @@
-"""The whole picture on this machine: nginx, instances of eventapi, a database, Valkey."""
+"""A production stack on one machine: nginx, instances, a database, Valkey."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from tests.servers.valkey import Valkey
 
 Database = PostgreSQL | MariaDB
 
-LIMITS = {"EVENTAPI_RATE_LIMIT": "1000000000/minute", "EVENTAPI_RATE_LIMIT_LOGIN": "off"}
-"""So that every request is counted in Valkey, and none is one too many."""
+RATE_LIMITS = {"EVENTAPI_RATE_LIMIT": "1000000000/minute", "EVENTAPI_RATE_LIMIT_LOGIN": "off"}
+"""Every request is counted in Valkey, and no limit is reached."""
 
 
 class Stack:
-    """All of it, as a context; in ``folder`` lie the data directories of the instances.
+    """The stack as a context manager; ``folder`` holds the data directories.
 
-    Instances over a database have a directory each, as on machines of their own, unless all are to
-    be on one machine; without a database they share the file in the one directory that they have.
+    Over a database, each instance has its own data directory, as on separate machines, unless
+    ``one_machine``. Without a database, all instances share one directory and its log.
     """
 
     def __init__(
         self,
         folder: Path,
         database: Database | None,
-        settings: Mapping[str, str] = MappingProxyType(LIMITS),
+        settings: Mapping[str, str] = MappingProxyType(RATE_LIMITS),
         *,
         instances: int = 3,
         workers: int = 1,
@@ -47,7 +47,7 @@ class Stack:
         self.valkey = Valkey()
         self._secret = settings.get("EVENTAPI_SECRET_KEY", secrets.token_hex(32))
         self._url = None if database is None else database.new_database()
-        self._shared = database is None or one_machine
+        self._has_one_directory = database is None or one_machine
         own = {
             "EVENTAPI_SECRET_KEY": self._secret,
             "EVENTAPI_REDIS_URL": self.valkey.url,
@@ -63,12 +63,12 @@ class Stack:
         self._stack = ExitStack()
 
     def settings(self) -> Settings:
-        """Those of one more process at the same log."""
+        """Settings of another process on the same log."""
         data = str(self._folder / self._name(0))
         return Settings(data=data, log=self._url, secret_key=self._secret)
 
     def run(self, *command: str) -> None:
-        """Run a command of eventapi on the same log; raises `CalledProcessError`."""
+        """Run an eventapi command on the same log; raises `CalledProcessError`."""
         settings = self.settings()
         Path(settings.data).mkdir(exist_ok=True)
         log = [] if settings.log is None else ["--log", settings.log]
@@ -77,7 +77,7 @@ class Stack:
         subprocess.run(program, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
     def _name(self, number: int) -> str:
-        return "data" if self._shared else f"data-{number}"
+        return "data" if self._has_one_directory else f"data-{number}"
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

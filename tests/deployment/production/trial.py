@@ -1,4 +1,4 @@
-"""A stack under load while it is broken and mended, and the verdict."""
+"""Run a load on a stack while incidents happen, and judge it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import msgspec
 
 from tests.deployment.production.incidents import HEADING, Effect, Incidents, effects
-from tests.deployment.production.load import BALANCER, NOT_NOW, Through
+from tests.deployment.production.load import BALANCER, UNAVAILABLE_STATUS, BalancerWorkload
 from tests.deployment.production.stack import Stack
 from tests.end_to_end.linearizability import Verdict, judge
-from tests.end_to_end.workload import Load, Ran
-from tests.end_to_end.written import read_log
+from tests.end_to_end.log_reader import read_log
+from tests.end_to_end.workload import Load, LoadResult
 
 
 class Trial(msgspec.Struct):
-    """What came of it."""
+    """The verdict, and the effects of the incidents."""
 
     verdict: Verdict
     effects: list[Effect]
@@ -32,22 +32,25 @@ class Trial(msgspec.Struct):
         return "\n".join((str(self.verdict), *figures, "", HEADING, *map(str, self.effects)))
 
 
-def try_out(
+def run_trial(
     stack: Stack, folder: Path, *, clients: int = 64, pause: float = 2.0, seed: int = 1
 ) -> Trial:
-    """Load a running stack, break it in every way, and judge what clients were told.
+    """Run a load and all incidents on a running stack, and judge the responses.
 
-    ``pause`` are the seconds before, between and after. ``folder`` takes a copy of the log.
+    ``pause`` is the time in seconds before, between and after incidents. A copy of the log is
+    written to ``folder``.
     """
     incidents = Incidents(stack, pause)
     load = Load([stack.balancer.port], folder, clients=clients, seconds=2 * pause, seed=seed)
-    ran = asyncio.run(Through(load, stack.balancer.trust).run(lambda _: incidents.run()))
-    verdict, lines = judged(stack, folder, ran)
+    ran = asyncio.run(
+        BalancerWorkload(load, stack.balancer.ssl_context).run(lambda _: incidents.run())
+    )
+    verdict, lines = judge_run(stack, folder, ran)
     return Trial(verdict, effects(incidents.happened, ran.operations), ran.seconds, lines)
 
 
-def judged(stack: Stack, folder: Path, ran: Ran) -> tuple[Verdict, int]:
-    """What clients were told, held against the log as it stands; and how many lines that has."""
+def judge_run(stack: Stack, folder: Path, ran: LoadResult) -> tuple[Verdict, int]:
+    """Check the responses against the log; return the verdict and the number of lines."""
     copy = folder / "copy.jsonl"
     stack.run("log", "copy", str(copy), "--vault", str(folder / "vault.sqlite"))
     log = read_log(copy)
@@ -58,6 +61,6 @@ def judged(stack: Stack, folder: Path, ran: Ran) -> tuple[Verdict, int]:
     }
     for operation in ran.operations:
         operation.owner = names[operation.owner]
-    # The balancer may not know what became of a request, and an instance may say: not now.
-    verdict = judge(ran.operations, log, {BALANCER}, {NOT_NOW}, asked=True)
+    # The balancer may not know a request's outcome, and an instance may be unavailable.
+    verdict = judge(ran.operations, log, {BALANCER}, {UNAVAILABLE_STATUS}, requested_positions=True)
     return verdict, len(log.lines)

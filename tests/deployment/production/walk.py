@@ -1,4 +1,4 @@
-"""Every operation that the OpenAPI document lists, asked once through the balancer."""
+"""Send every operation in the OpenAPI document once through the balancer."""
 
 from __future__ import annotations
 
@@ -10,31 +10,37 @@ import jsonschema_rs
 from tests.openapi import served
 
 PASSWORD = "correct horse battery staple"
-_PLACES = {"slug": "forbidden", "level": "0", "place": "000.p/1", "position": "1", "size": "1"}
-_ENDING = ("/auth/logout", "/auth/sessions")
-"""After these, the session is no more."""
+_PATH_PARAMETERS = {
+    "slug": "forbidden",
+    "level": "0",
+    "place": "000.p/1",
+    "position": "1",
+    "size": "1",
+}
+_SESSION_ENDS = ("/auth/logout", "/auth/sessions")
+"""Paths whose operations end the session."""
 
-_NOT_PUBLIC = ("/health", "/metrics")
+_PRIVATE_PATHS = ("/health", "/metrics")
 
 
 class Walk:
-    """A walk of one user, who is there and an auditor; ``asked`` has the status of each operation."""
+    """Sends all operations as a registered auditor, and records ``statuses``."""
 
     def __init__(self, client: httpx.Client, name: str) -> None:
         self._client = client
         self._name = name
         self._session: dict[str, str] = {}
         self._document: dict[str, Any] = client.get("/openapi.json").json()
-        self.asked: dict[str, int] = {}
+        self.statuses: dict[str, int] = {}
 
     def run(self) -> None:
-        """Ask for all of it; raises `AssertionError` for an answer that is not as documented."""
+        """Send all operations; raises `AssertionError` for an undocumented response."""
         for path, operations in served(self._document).items():
             for method, operation in operations.items():
-                if not self._session or path.endswith(_ENDING):
+                if not self._session or path.endswith(_SESSION_ENDS):
                     self._login()
-                self._ask(method.upper(), path, operation)
-                if path.endswith(_ENDING):
+                self._send(method.upper(), path, operation)
+                if path.endswith(_SESSION_ENDS):
                     self._session = {}
 
     def _login(self) -> None:
@@ -42,27 +48,27 @@ class Walk:
         token = self._client.post("/auth/login", json=body).json()["access_token"]
         self._session = {"Authorization": f"Bearer {token}"}
 
-    def _ask(self, method: str, path: str, operation: dict[str, Any]) -> None:
-        places = _PLACES | {"item_id": str(self._item()), "session_id": "0" * 32}
-        place = path
-        for name, value in places.items():
-            place = place.replace(f"{{{name}}}", value)
+    def _send(self, method: str, path: str, operation: dict[str, Any]) -> None:
+        parameters = _PATH_PARAMETERS | {"item_id": str(self._item()), "session_id": "0" * 32}
+        url = path
+        for name, value in parameters.items():
+            url = url.replace(f"{{{name}}}", value)
         headers = dict(self._session)
         if path.endswith("/items/events"):
             headers["Accept"] = "text/event-stream"
         body = self._body(path, operation)
-        with self._client.stream(method, place, headers=headers, json=body) as answer:
+        with self._client.stream(method, url, headers=headers, json=body) as answer:
             if "text/event-stream" not in answer.headers.get("content-type", ""):
                 answer.read()
             self._check(method, path, operation, answer)
-        self.asked[f"{method} {path}"] = answer.status_code
+        self.statuses[f"{method} {path}"] = answer.status_code
 
     def _check(
         self, method: str, path: str, operation: dict[str, Any], answer: httpx.Response
     ) -> None:
         what = f"{method} {path}: {answer.status_code}"
         assert answer.headers["x-request-id"], what
-        if path.endswith(_NOT_PUBLIC):
+        if path.endswith(_PRIVATE_PATHS):
             assert answer.status_code == 404, what
             return
         response = operation["responses"].get(str(answer.status_code))
@@ -77,12 +83,12 @@ class Walk:
             jsonschema_rs.validate(whole, answer.json())
 
     def _item(self) -> int:
-        made = self._client.post("/items", json={"title": "a title"}, headers=self._session)
-        number: int = made.json()["id"]
+        created = self._client.post("/items", json={"title": "a title"}, headers=self._session)
+        number: int = created.json()["id"]
         return number
 
     def _body(self, path: str, operation: dict[str, Any]) -> dict[str, str] | None:
-        """One that the operation takes, and by which the user loses nothing."""
+        """A body that the operation accepts and that does not change the user's account."""
         if "requestBody" not in operation:
             return None
         for end, body in {

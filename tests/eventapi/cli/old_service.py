@@ -67,7 +67,7 @@ def contents_of(content: object) -> Contents:
 
 
 def faults_of(content: object) -> dict[str, str]:
-    """What cannot be kept of a file, by place, and what `--mend` does about it."""
+    """The faults of a file: places and remedies."""
     return {fault.place: fault.remedy or "" for fault in contents_of(content).faults}
 
 
@@ -79,7 +79,7 @@ def run_import(folder: Path, content: object, *options: str) -> Result:
     return invoke(folder / "data", "log", "import", str(file), *options)
 
 
-def imported(folder: Path, content: object, *options: str) -> Document:
+def import_report(folder: Path, content: object, *options: str) -> Document:
     """Import a file; return the report for programs."""
     result = run_import(folder, content, "--json", *options)
     assert result.exit_code == 0, result.output
@@ -87,8 +87,8 @@ def imported(folder: Path, content: object, *options: str) -> Document:
     return report
 
 
-def exported(folder: Path) -> Document:
-    """What the log in a folder is as a file of that service."""
+def export_document(folder: Path) -> Document:
+    """Export the log in a folder in the format of that service."""
     result = invoke(folder / "data", "log", "export", "--format", "db-json")
     assert result.exit_code == 0, result.output
     content: Document = json.loads(result.stdout_bytes)

@@ -1,4 +1,4 @@
-"""Which commands may begin a log, and the evidence that a lost log leaves behind."""
+"""Which commands may create a log, and the traces of a lost log that prevent it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.security import passwords
 from eventapi.testing.given import profile
 from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, run, running, written
@@ -48,12 +46,7 @@ IMPORTING = ["log", "import", "-"]
 SERVING = ["serve", "--port", "0"]
 PASSWORD = "correct horse"
 
-
-@pytest.fixture(autouse=True)
-def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What passwords cost is not what is tested here."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords.Passwords.__init__, "__defaults__", (cheap, 1, 8))
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
 
 
 @pytest.fixture
@@ -66,20 +59,20 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def typed(command: Sequence[str]) -> str:
-    """What a command reads from standard input."""
+def standard_input(command: Sequence[str]) -> str:
+    """The standard input of a command."""
     return PASSWORD if command == CREATING else json.dumps({"users": {}, "items": {}})
 
 
-def ended(data: Path, command: Sequence[str]) -> tuple[int, str]:
-    """The exit code and the one message that a command prints to stderr."""
+def run_command(data: Path, command: Sequence[str]) -> tuple[int, str]:
+    """Run a command as a process; return its exit code and stderr."""
     result = run(data.parent, *command, "--data", data.name)
     assert "Traceback" not in result.err
     return result.code, result.err
 
 
-def without(*names: str) -> Loss:
-    """The loss of these files."""
+def remove(*names: str) -> Loss:
+    """Remove these files."""
 
     def lose(data: Path) -> None:
         for name in names:
@@ -91,7 +84,7 @@ def without(*names: str) -> Loss:
 
 @pytest.mark.parametrize("command", [*READING, *CHANGING], ids=" ".join)
 @pytest.mark.parametrize("place", ["absent", "empty"])
-def test_a_command_that_may_not_begin_a_log_creates_nothing(
+def test_commands_that_may_not_create_a_log_create_nothing(
     tmp_path: Path, command: Sequence[str], place: str
 ) -> None:
     data = tmp_path / "wrong"
@@ -106,61 +99,61 @@ def test_a_command_that_may_not_begin_a_log_creates_nothing(
 
 
 @pytest.mark.parametrize("command", [CREATING, IMPORTING], ids=" ".join)
-def test_a_command_that_may_begin_a_log_begins_one(tmp_path: Path, command: Sequence[str]) -> None:
-    result = invoke(tmp_path / "new", *command, typed=typed(command))
+def test_users_create_and_log_import_create_a_log(tmp_path: Path, command: Sequence[str]) -> None:
+    result = invoke(tmp_path / "new", *command, typed=standard_input(command))
     assert result.exit_code == 0, result.stderr
     assert (tmp_path / "new" / "events.jsonl").exists()
 
 
-def emptied(data: Path) -> None:
-    """The loss of what the log had in it."""
+def empty_log(data: Path) -> None:
+    """Empty the log."""
     (data / "events.jsonl").write_bytes(b"")
 
 
-def emptied_without_a_mark(data: Path) -> None:
-    """The same, and of the mark."""
-    without("events.jsonl.mark")(data)
-    emptied(data)
+def empty_log_without_mark(data: Path) -> None:
+    """Empty the log and remove the mark."""
+    remove("events.jsonl.mark")(data)
+    empty_log(data)
 
 
 LOSSES: dict[str, Loss] = {
-    "the log": without("events.jsonl"),
-    "the log and its mark": without("events.jsonl", "events.jsonl.mark"),
-    "the content of the log": emptied,
-    "the content of the log, and its mark": emptied_without_a_mark,
-    "all but the mark": without(
+    "the log": remove("events.jsonl"),
+    "the log and its mark": remove("events.jsonl", "events.jsonl.mark"),
+    "the content of the log": empty_log,
+    "the content of the log, and its mark": empty_log_without_mark,
+    "all but the mark": remove(
         "events.jsonl",
         "vault.sqlite",
         "snapshots",
         "events.jsonl.key",
         "events.jsonl.checkpoint",
     ),
-    "all but the vault": without(
+    "all but the vault": remove(
         "events.jsonl",
         "events.jsonl.mark",
         "snapshots",
         "events.jsonl.key",
         "events.jsonl.checkpoint",
     ),
-    "all but the snapshots": without(
+    "all but the snapshots": remove(
         "events.jsonl",
         "events.jsonl.mark",
         "vault.sqlite",
         "events.jsonl.key",
         "events.jsonl.checkpoint",
     ),
-    "all but the key and the checkpoint": without(
+    "all but the key and the checkpoint": remove(
         "events.jsonl", "events.jsonl.mark", "vault.sqlite", "snapshots"
     ),
-    "all but the checkpoint": without(
+    "all but the checkpoint": remove(
         "events.jsonl", "events.jsonl.mark", "vault.sqlite", "snapshots", "events.jsonl.key"
     ),
 }
 
 
-def refused(data: Path, command: Sequence[str]) -> str:
-    """The one message of a command that could not run."""
-    result = invoke(data, *command, typed=typed(command))
+def refusal(data: Path, command: Sequence[str]) -> str:
+    """Run a command that must fail; return its one message."""
+    result = invoke(data, *command, typed=standard_input(command))
     assert (result.exit_code, result.stdout) == (3, "")
     assert message_in(result.stderr)
     return result.stderr
@@ -176,72 +169,72 @@ def refused(data: Path, command: Sequence[str]) -> str:
         ("the log and its mark", IMPORTING),
     ],
 )
-def test_a_lost_log_is_never_begun_anew_beside_what_is_left_of_it(
+def test_no_log_is_created_beside_the_traces_of_a_lost_one(
     data: Path, loss: str, command: Sequence[str]
 ) -> None:
     LOSSES[loss](data)
     before = tree(data)
-    said = refused(data, command)
-    assert "but there was one" in said
-    assert "log restore" in said
-    assert "Nothing was changed" in said
+    error = refusal(data, command)
+    assert "but there was one" in error
+    assert "log restore" in error
+    assert "Nothing was changed" in error
     assert tree(data) == before
 
 
 def test_the_message_lists_the_evidence(data: Path) -> None:
-    without("events.jsonl")(data)
-    said = refused(data, SERVING)
-    assert "events.jsonl.mark (2 events were acknowledged)" in said
-    assert "events.jsonl.key" in said
-    assert "events.jsonl.checkpoint (of 2 events)" in said
-    assert "vault.sqlite (keys of 1 user)" in said
-    assert "snapshots (the newest of 2 events)" in said
+    remove("events.jsonl")(data)
+    error = refusal(data, SERVING)
+    assert "events.jsonl.mark (2 events were acknowledged)" in error
+    assert "events.jsonl.key" in error
+    assert "events.jsonl.checkpoint (of 2 events)" in error
+    assert "vault.sqlite (keys of 1 user)" in error
+    assert "snapshots (the newest of 2 events)" in error
 
 
-def test_control_without_the_check_a_lost_log_is_begun_anew(
+def test_control_without_the_check_a_new_log_replaces_a_lost_one(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without("events.jsonl", "events.jsonl.mark")(data)
-    assert refused(data, CREATING)
+    remove("events.jsonl", "events.jsonl.mark")(data)
+    assert refusal(data, CREATING)
     monkeypatch.setattr("eventapi.bootstrap.storage.check_start", lambda *_, **__: None)
     result = invoke(data, *CREATING, typed=PASSWORD)
     assert result.exit_code == 0
     assert (data / "events.jsonl").exists()
 
 
-def test_a_refused_start_leaves_the_place_free_for_a_restore(data: Path, tmp_path: Path) -> None:
+def test_a_restore_works_after_a_refused_start(data: Path, tmp_path: Path) -> None:
     backup, keys = tmp_path / "backup", tmp_path / "keys" / "vault.sqlite"
     assert invoke(data, "log", "copy", f"{backup}/", "--vault", str(keys)).exit_code == 0
-    without("events.jsonl")(data)
-    assert refused(data, SERVING)
+    remove("events.jsonl")(data)
+    assert refusal(data, SERVING)
     result = invoke(data, "log", "restore", f"{backup}/", "--vault", str(keys))
     assert result.exit_code == 0, result.stderr
 
 
 def foreign_vault(data: Path) -> None:
-    """A file in the place of the vault that is none."""
+    """Replace the vault with a file of another kind."""
     (data / "vault.sqlite").write_bytes(b"not a database, but long enough to be one" * 100)
 
 
 def empty_vault(data: Path) -> None:
-    """An empty file in the place of the vault, which SQLite takes for a new database."""
+    """Replace the vault with an empty file, which SQLite accepts as a new database."""
     (data / "vault.sqlite").write_bytes(b"")
 
 
 def foreign_log(data: Path) -> None:
-    """A file in the place of the log that is none, and no mark."""
-    without("events.jsonl.mark")(data)
+    """Replace the log with a file of another kind, and remove the mark."""
+    remove("events.jsonl.mark")(data)
     (data / "events.jsonl").write_bytes(b"a letter\n")
 
 
 def dangling_log(data: Path) -> None:
-    """A symbolic link in the place of the log, which leads nowhere."""
-    without("events.jsonl")(data)
+    """Replace the log with a dangling symbolic link."""
+    remove("events.jsonl")(data)
     (data / "events.jsonl").symlink_to("nowhere")
 
 
 def directory_for(name: str) -> Loss:
-    """A directory in the place of a file."""
+    """Replace a file with a directory."""
 
     def lose(data: Path) -> None:
         (data / name).unlink(missing_ok=True)
@@ -253,8 +246,8 @@ def directory_for(name: str) -> Loss:
 @pytest.mark.parametrize(
     ("lose", "words", "command"),
     [
-        (without("vault.sqlite"), "there is no vault at", SERVING),
-        (without("vault.sqlite"), "there is no vault at", CHANGING[2]),
+        (remove("vault.sqlite"), "there is no vault at", SERVING),
+        (remove("vault.sqlite"), "there is no vault at", CHANGING[2]),
         (empty_vault, "is no vault", CHANGING[2]),
         (foreign_vault, "is no vault", CHANGING[2]),
         (foreign_log, "is not a log", CHANGING[2]),
@@ -269,72 +262,72 @@ def test_a_start_beside_lost_or_foreign_files_changes_nothing(
 ) -> None:
     lose(data)
     before = tree(data)
-    assert words in refused(data, command)
+    assert words in refusal(data, command)
     assert tree(data) == before
 
 
 @pytest.mark.parametrize("lose", [empty_vault, foreign_log])
-def test_a_server_that_finds_out_late_changes_nothing_but_its_metrics(
-    data: Path, lose: Loss
-) -> None:
-    """The numbers of a server are counted before it opens the log; they are worth nothing."""
+def test_a_server_that_fails_late_changes_nothing_but_its_metrics(data: Path, lose: Loss) -> None:
+    """Metrics are opened before the log; they hold no data worth protecting."""
     lose(data)
     before = tree(data)
-    code, said = ended(data, SERVING)
+    code, error = run_command(data, SERVING)
     assert code == 3
-    assert message_in(said)
+    assert message_in(error)
     after = {name: entry for name, entry in tree(data).items() if not name.startswith("metrics")}
     assert after.pop(".") is not None
     assert after == {name: entry for name, entry in before.items() if name != "."}
 
 
 def short_secret(data: Path) -> None:
-    """A secret key that is too short to be one."""
+    """Write a secret key that is too short."""
     (data / "secret.key").write_text("short\n")
 
 
 def dangling_secret(data: Path) -> None:
-    """A symbolic link in the place of the secret key, which leads nowhere."""
+    """Put a dangling symbolic link in the place of the secret key."""
     (data / "secret.key").symlink_to("nowhere")
 
 
 @pytest.mark.parametrize("lose", [short_secret, directory_for("secret.key"), dangling_secret])
-def test_a_secret_key_that_cannot_be_used_is_refused_before_a_log_is_begun(
+def test_an_unusable_secret_key_is_refused_before_a_log_is_created(
     tmp_path: Path, lose: Loss
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
     lose(data)
     before = tree(data)
-    code, said = ended(data, SERVING)
+    code, error = run_command(data, SERVING)
     assert code == 3
-    assert message_in(said)
-    assert "data/secret.key" in said
+    assert message_in(error)
+    assert "data/secret.key" in error
     assert tree(data) == before
 
 
 @pytest.mark.parametrize("command", [SERVING, READING[0], CHANGING[2], CREATING], ids=" ".join)
-def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path, command: Sequence[str]) -> None:
+def test_a_file_in_the_place_of_the_data_directory_is_reported(
+    tmp_path: Path, command: Sequence[str]
+) -> None:
     data = tmp_path / "data"
     data.write_bytes(b"a letter")
-    assert f"{data.name} is not a directory" in refused(data, command)
+    assert f"{data.name} is not a directory" in refusal(data, command)
     assert data.read_bytes() == b"a letter"
 
 
 @pytest.mark.parametrize("command", [SERVING, READING[0], CREATING], ids=" ".join)
-def test_a_data_directory_that_is_a_link_to_nothing_is_named(
+def test_a_data_directory_that_is_a_dangling_link_is_reported(
     tmp_path: Path, command: Sequence[str]
 ) -> None:
     data = tmp_path / "data"
     data.symlink_to(tmp_path / "nowhere")
     before = tree(tmp_path)
-    said = refused(data, command)
-    assert f"{data.name} is a symbolic link to a directory that is not there" in said
+    error = refusal(data, command)
+    assert f"{data.name} is a symbolic link to a directory that is not there" in error
     assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("linked", ["directory", "log"])
-def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
+def test_data_directory_and_log_may_be_symbolic_links(
     data: Path, tmp_path: Path, linked: str
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -346,7 +339,7 @@ def test_a_data_directory_and_a_log_behind_a_symbolic_link_work(
     assert place.is_symlink()
 
 
-def test_a_lost_secret_key_is_replaced_in_silence_where_no_session_ends(data: Path) -> None:
+def test_a_lost_secret_key_is_replaced_without_warning_if_no_session_ends(data: Path) -> None:
     """`tests/eventapi/http/test_secret_key.py` has the warning where sessions end."""
     with running(data.parent, *SERVING, "--data", data.name) as server:
         server.line()
@@ -354,15 +347,17 @@ def test_a_lost_secret_key_is_replaced_in_silence_where_no_session_ends(data: Pa
     assert (data / "secret.key").exists()
 
 
-def test_no_secret_key_is_missed_where_a_log_begins(tmp_path: Path) -> None:
+def test_a_new_log_gives_no_warning_about_its_secret_key(tmp_path: Path) -> None:
     with running(tmp_path, *SERVING, "--data", "new") as server:
         server.line()
         assert "secret.key" not in server.stop().err
 
 
-def test_the_server_begins_by_one_check(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
-    """It comes before the log file is opened and before anything else is made."""
-    without("events.jsonl")(data)
+def test_the_server_checks_the_log_before_it_opens_anything(
+    monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    """The check precedes the server's own log and every other file."""
+    remove("events.jsonl")(data)
     calls: list[str] = []
     monkeypatch.setattr("eventapi.telemetry.server_log.configure", lambda _: calls.append("logs"))
     assert invoke(data, *SERVING).exit_code == 3

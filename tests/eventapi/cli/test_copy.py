@@ -1,11 +1,9 @@
-"""``eventapi log copy`` and ``log restore``: backups that are proven, and back from them."""
+"""``eventapi log copy`` between files."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -14,71 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.cli import restore as restore_module
-from eventapi.cli.verify import checked
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
-from events.transparency.signed_note import Note, Signer, TreeHead
+from events.transparency.signed_note import Note, TreeHead
 from events.vault.sqlite import SqliteVault
-from events.verification.verify import Report, verify
+from events.verification.verify import verify
 from events.vocabulary.items import Content
-from tests.eventapi.cli.running import invoke, message_in, written
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two users with five items each."""
-    folder = tmp_path / "data"
-    items = [CreateItem(1 + number % 2, Content(f"item {number}")) for number in range(10)]
-    written(folder, RegisterUser(profile("ann")), RegisterUser(profile("ben")), *items)
-    return folder
-
-
-@pytest.fixture
-def backup(data: Path, tmp_path: Path) -> Path:
-    """A copy of that, with the keys."""
-    told(data, "copy", str(tmp_path / "backup") + "/", "--vault", str(tmp_path / "keys"))
-    return tmp_path / "backup"
-
-
-def told(data: Path, *arguments: str) -> dict[str, object]:
-    result = invoke(data, "log", *arguments, "--json")
-    assert result.exit_code == 0, result.output
-    answer: dict[str, object] = json.loads(result.stdout)
-    return answer
-
-
-def refused(data: Path, *arguments: str) -> tuple[int, str]:
-    result = invoke(data, "log", *arguments)
-    assert not result.stdout
-    return result.exit_code, result.stderr
-
-
-def log_of(folder: Path) -> bytes:
-    return (folder / "events.jsonl").read_bytes()
-
-
-def keys_of(path: Path) -> dict[str, bytes]:
-    async def read() -> dict[str, bytes]:
-        vault = SqliteVault(path)
-        try:
-            return await vault.all()
-        finally:
-            await vault.close()
-
-    return asyncio.run(read())
-
-
-def digest_of(data: Path) -> str:
-    return invoke(data, "state", "digest").stdout
-
-
-# Copying
+from tests.eventapi.cli.running import (
+    answer_of,
+    invoke,
+    keys_of,
+    log_of,
+    message_in,
+    refusal_of,
+    written,
+)
 
 
 def test_a_copy_is_the_log_byte_for_byte_with_its_checkpoint(data: Path, tmp_path: Path) -> None:
-    copied = told(data, "copy", str(tmp_path / "a.jsonl"))
+    copied = answer_of(data, "log", "copy", str(tmp_path / "a.jsonl"))
     assert (tmp_path / "a.jsonl").read_bytes() == log_of(data)
     head = TreeHead.of(Note.of((tmp_path / "a.jsonl.checkpoint").read_text()))
     assert verify(tmp_path / "a.jsonl", checkpoint=head).ok
@@ -87,30 +40,28 @@ def test_a_copy_is_the_log_byte_for_byte_with_its_checkpoint(data: Path, tmp_pat
 
 def test_a_second_copy_writes_only_what_is_new(data: Path, backup: Path) -> None:
     written(data, CreateItem(1, Content("one more")))
-    copied = told(data, "copy", str(backup))
+    copied = answer_of(data, "log", "copy", str(backup))
     assert (copied["events"], copied["new"]) == (13, 1)
     assert log_of(backup) == log_of(data)
-    assert told(data, "copy", str(backup))["new"] == 0
+    assert answer_of(data, "log", "copy", str(backup))["new"] == 0
 
 
 @pytest.mark.parametrize("left", [0, 1, 700, 2_000])
 def test_a_copy_that_was_interrupted_is_finished(data: Path, tmp_path: Path, left: int) -> None:
     (tmp_path / "a.jsonl").write_bytes(log_of(data)[:left])
-    told(data, "copy", str(tmp_path / "a.jsonl"))
+    answer_of(data, "log", "copy", str(tmp_path / "a.jsonl"))
     assert (tmp_path / "a.jsonl").read_bytes() == log_of(data)
 
 
-def test_a_copy_is_copied_with_the_checkpoint_that_lies_beside_it(
-    data: Path, backup: Path, tmp_path: Path
-) -> None:
+def test_a_copy_of_a_copy_has_the_same_checkpoint(data: Path, backup: Path, tmp_path: Path) -> None:
     written(data, CreateItem(1, Content("one more")))
-    copied = told(data, "copy", str(backup), str(tmp_path / "other") + "/")
+    copied = answer_of(data, "log", "copy", str(backup), str(tmp_path / "other") + "/")
     assert copied["events"] == 12
     for name in ("events.jsonl", "events.jsonl.checkpoint"):
         assert (tmp_path / "other" / name).read_bytes() == (backup / name).read_bytes()
 
 
-def test_copies_beside_writers_are_whole_and_begin_the_log(data: Path, tmp_path: Path) -> None:
+def test_copies_beside_writers_are_prefixes_of_the_log(data: Path, tmp_path: Path) -> None:
     done = threading.Event()
 
     def write() -> None:
@@ -122,23 +73,21 @@ def test_copies_beside_writers_are_whole_and_begin_the_log(data: Path, tmp_path:
     writer.start()
     sizes = []
     while not done.is_set():
-        sizes.append(told(data, "copy", str(tmp_path / "a.jsonl"))["events"])
+        sizes.append(answer_of(data, "log", "copy", str(tmp_path / "a.jsonl"))["events"])
         copy = (tmp_path / "a.jsonl").read_bytes()
         assert log_of(data).startswith(copy)
     writer.join()
-    assert sizes == sorted(sizes)  # type: ignore[type-var]  # numbers
-    assert told(data, "copy", str(tmp_path / "a.jsonl"))["events"] == 72
+    assert sizes == sorted(sizes)
+    assert answer_of(data, "log", "copy", str(tmp_path / "a.jsonl"))["events"] == 72
 
 
-def test_keys_are_copied_and_forgotten_with_the_erased(
-    data: Path, backup: Path, tmp_path: Path
-) -> None:
+def test_key_copies_lose_the_keys_of_erased_users(data: Path, backup: Path, tmp_path: Path) -> None:
     own, kept = data / "vault.sqlite", tmp_path / "keys"
     key = keys_of(own)["users/2"]
     assert keys_of(kept) == keys_of(own)
     assert key in kept.read_bytes()
     written(data, EraseUser("ben", "users/2"))
-    assert told(data, "copy", str(backup), "--vault", str(kept))["keys"] == 1
+    assert answer_of(data, "log", "copy", str(backup), "--vault", str(kept))["keys"] == 1
     assert keys_of(kept) == keys_of(own)
     assert key not in kept.read_bytes()
 
@@ -157,7 +106,7 @@ def _lose(vault: Path) -> None:
 
 
 def _empty(vault: Path) -> None:
-    """As a server does that is started without it."""
+    """As an earlier version did when it started without its vault."""
     vault.unlink()
     put(vault, {})
 
@@ -168,13 +117,15 @@ def _lose_one(vault: Path) -> None:
 
 
 @pytest.mark.parametrize(("harm", "code"), [(_lose, 3), (_empty, 1), (_lose_one, 1)])
-def test_keys_that_the_vault_has_lost_are_not_forgotten_in_the_copy(
+def test_keys_lost_by_the_vault_stay_in_the_copy(
     data: Path, backup: Path, tmp_path: Path, harm: Callable[[Path], None], code: int
 ) -> None:
-    """They are what the copy is for."""
+    """The copy exists for this case."""
     before = keys_of(tmp_path / "keys")
     harm(data / "vault.sqlite")
-    assert refused(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))[0] == code
+    assert (
+        refusal_of(data, "log", "copy", str(backup), "--vault", str(tmp_path / "keys"))[0] == code
+    )
     assert keys_of(tmp_path / "keys") == before
 
 
@@ -182,70 +133,76 @@ def test_keys_of_another_log_are_not_replaced(data: Path, backup: Path, tmp_path
     before = keys_of(tmp_path / "keys")
     written(tmp_path / "other", RegisterUser(profile("eve")))
     options = (str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
-    code, said = refused(tmp_path / "other", "copy", *options)
-    assert (code, "are those of another log" in said) == (1, True)
+    code, error = refusal_of(tmp_path / "other", "log", "copy", *options)
+    assert (code, "are those of another log" in error) == (1, True)
     assert keys_of(tmp_path / "keys") == before
 
 
-def test_beside_a_copy_there_are_no_keys_to_copy(data: Path, backup: Path, tmp_path: Path) -> None:
+def test_a_copy_without_a_vault_cannot_supply_keys(
+    data: Path, backup: Path, tmp_path: Path
+) -> None:
     before = keys_of(tmp_path / "keys")
     options = (str(backup), str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
-    code, said = refused(data, "copy", *options)
-    assert (code, message_in(said)) == (3, f"there is no vault at {backup / 'vault.sqlite'}")
+    code, error = refusal_of(data, "log", "copy", *options)
+    assert (code, message_in(error)) == (3, f"there is no vault at {backup / 'vault.sqlite'}")
     assert keys_of(tmp_path / "keys") == before
     assert not (backup / "vault.sqlite").exists()
 
 
-def test_the_key_of_a_write_that_failed_is_not_copied(
+def test_the_key_of_a_failed_registration_is_not_copied(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:
-    put(data / "vault.sqlite", {"users/3": b"of nobody".ljust(32)})
-    assert told(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 2
+    put(data / "vault.sqlite", {"users/3": b"of no user".ljust(32)})
+    assert (
+        answer_of(data, "log", "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 2
+    )
     written(data, RegisterUser(profile("cid")))
-    assert told(data, "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 3
+    assert (
+        answer_of(data, "log", "copy", str(backup), "--vault", str(tmp_path / "keys"))["keys"] == 3
+    )
     assert keys_of(tmp_path / "keys") == keys_of(data / "vault.sqlite")
 
 
-def test_a_checkpoint_beside_a_copy_that_is_none_is_told(
+def test_a_malformed_checkpoint_beside_a_copy_is_reported(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:
     (backup / "events.jsonl.checkpoint").write_bytes(b"\xff no checkpoint")
-    code, said = refused(data, "copy", str(backup), str(tmp_path / "other.jsonl"))
-    assert (code, "cannot be used" in said) == (3, True)
-    code, said = refused(tmp_path / "new", "restore", str(backup))
-    assert (code, "cannot be used" in said) == (3, True)
+    code, error = refusal_of(data, "log", "copy", str(backup), str(tmp_path / "other.jsonl"))
+    assert (code, "cannot be used" in error) == (3, True)
+    code, error = refusal_of(tmp_path / "new", "log", "restore", str(backup))
+    assert (code, "cannot be used" in error) == (3, True)
 
 
-def test_a_key_of_the_log_that_is_none_is_told(data: Path, backup: Path, tmp_path: Path) -> None:
+def test_a_malformed_signing_key_is_reported(data: Path, backup: Path, tmp_path: Path) -> None:
     (data / "events.jsonl").rename(tmp_path / "lost")
     (data / "events.jsonl.key").write_text("rubbish")
-    code, said = refused(data, "restore", str(backup))
-    assert (code, "cannot be read" in said) == (3, True)
+    code, error = refusal_of(data, "log", "restore", str(backup))
+    assert (code, "cannot be read" in error) == (3, True)
 
 
-def test_what_is_no_place_for_a_copy_is_refused(data: Path, tmp_path: Path) -> None:
+def test_copy_refuses_the_log_itself_and_another_log(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     written(other, RegisterUser(profile("eve")))
     before = log_of(other)
-    code, said = refused(data, "copy", str(data / "events.jsonl"))
-    assert (code, message_in(said)) == (2, f"{data / 'events.jsonl'} is the log itself")
-    code, said = refused(data, "copy", str(other))
+    code, error = refusal_of(data, "log", "copy", str(data / "events.jsonl"))
+    assert (code, message_in(error)) == (2, f"{data / 'events.jsonl'} is the log itself")
+    code, error = refusal_of(data, "log", "copy", str(other))
     expected = "the copy is of another log: its event 1 is another one"
-    assert (code, message_in(said)) == (1, expected)
+    assert (code, message_in(error)) == (1, expected)
     assert log_of(other) == before
-    assert refused(data, "copy", "a", "b", "c")[0] == 2
-    assert refused(data, "copy", "postgresql://localhost/x")[0] != 0
+    assert refusal_of(data, "log", "copy", "a", "b", "c")[0] == 2
+    assert refusal_of(data, "log", "copy", "postgresql://localhost/x")[0] != 0
 
 
 @pytest.mark.parametrize("content", [b"dear diary\n", b"\0" * 9, b'{"specversion":"1.0"}\n'])
-def test_somebody_else_s_file_is_left_alone(data: Path, tmp_path: Path, content: bytes) -> None:
-    """Neither is anything copied to it, nor is it cut back to what there is of a log in it."""
+def test_a_foreign_file_is_not_changed(data: Path, tmp_path: Path, content: bytes) -> None:
+    """Commands neither copy to it nor truncate it."""
     file = tmp_path / "diary"
     file.write_bytes(content)
     before = set(tmp_path.iterdir())
     for arguments in (["copy", str(file)], ["copy", str(file), str(tmp_path / "copy.jsonl")]):
-        code, said = refused(data, *arguments)
-        assert (code, "is not a log" in said) == (3, True)
+        code, error = refusal_of(data, "log", *arguments)
+        assert (code, "is not a log" in error) == (3, True)
     for arguments in (["log", "show"], ["state", "digest"], ["rebuild"], ["users", "list"]):
         result = invoke(data, *arguments, "--log", str(file))
         assert (result.exit_code, "is not a log" in result.stderr) == (3, True)
@@ -253,193 +210,34 @@ def test_somebody_else_s_file_is_left_alone(data: Path, tmp_path: Path, content:
     assert set(tmp_path.iterdir()) == before
 
 
-def test_what_is_no_regular_file_is_no_place_for_a_copy(data: Path, tmp_path: Path) -> None:
+def test_copy_refuses_a_pipe_as_target(data: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     before = set(tmp_path.iterdir())
-    code, said = refused(data, "copy", str(tmp_path / "pipe"))
-    assert (code, "is no regular file" in said) == (3, True)
+    code, error = refusal_of(data, "log", "copy", str(tmp_path / "pipe"))
+    assert (code, "is no regular file" in error) == (3, True)
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_copy_that_is_longer_than_the_log_is_left_alone(data: Path, backup: Path) -> None:
-    """The log was put back to an older one: then nothing is signed for it, and nothing copied."""
+def test_a_copy_longer_than_the_log_is_not_changed(data: Path, backup: Path) -> None:
+    """An older log was restored by hand: nothing is signed, and nothing is copied."""
     older = "eventapi: the copy has 12 events, the log only 5\n"
     unsigned = "That is of 12 events, and the log has 5."
-    told(data, "copy", str(backup))
+    answer_of(data, "log", "copy", str(backup))
     shorter = log_of(data).splitlines(keepends=True)[:5]
     (data / "events.jsonl.mark").unlink()
     (data / "events.jsonl").write_bytes(b"".join(shorter))
     before = log_of(backup)
-    code, said = refused(data, "copy", str(backup))
-    assert (code, unsigned in said, older in said) == (1, True, True)
+    code, error = refusal_of(data, "log", "copy", str(backup))
+    assert (code, unsigned in error, older in error) == (1, True, True)
     assert log_of(backup) == before
 
 
-def test_a_copy_that_was_damaged_since_is_not_taken_for_whole(data: Path, backup: Path) -> None:
+def test_copy_reports_damage_in_an_earlier_copy(data: Path, backup: Path) -> None:
     content = bytearray(log_of(backup))
     content[300] ^= 1
     (backup / "events.jsonl").write_bytes(content)
-    code, said = refused(data, "copy", str(backup))
-    assert (code, said.startswith("eventapi: the copy is not whole: damaged at position 1")) == (
+    code, error = refusal_of(data, "log", "copy", str(backup))
+    assert (code, error.startswith("eventapi: the copy is not whole: damaged at position 1")) == (
         1,
         True,
     )
-
-
-# Restoring
-
-
-def _restored(tmp_path: Path, backup: Path, *arguments: str) -> Path:
-    told(tmp_path / "new", "restore", str(backup), "--vault", str(tmp_path / "keys"), *arguments)
-    return tmp_path / "new"
-
-
-def test_a_restored_log_is_the_one_that_was_copied_and_goes_on(
-    data: Path, backup: Path, tmp_path: Path
-) -> None:
-    vkey = invoke(data, "log", "checkpoint", "--key").stdout.strip()
-    new = _restored(tmp_path, backup, "--key", vkey)
-    assert log_of(new) == log_of(data)
-    assert digest_of(new) == digest_of(data)
-    assert invoke(new, "rebuild", "--json").exit_code == 0
-    assert keys_of(new / "vault.sqlite") == keys_of(data / "vault.sqlite")
-    written(new, CreateItem(2, Content("it goes on")))
-    assert invoke(new, "log", "verify", "--seals").exit_code == 0
-
-
-def test_a_restore_into_the_old_place_checks_its_own_key(
-    data: Path, backup: Path, tmp_path: Path
-) -> None:
-    (data / "events.jsonl").rename(tmp_path / "lost")
-    answer = told(data, "restore", str(backup))
-    assert str(answer["signed_by"]).startswith("eventapi/")
-    assert answer["proven"] == 12
-    assert invoke(data, "log", "checkpoint").exit_code == 0
-
-
-def test_whose_signature_it_is_is_said_to_be_unchecked_without_a_key(
-    backup: Path, tmp_path: Path
-) -> None:
-    keys = ("--vault", str(tmp_path / "keys"))
-    result = invoke(tmp_path / "new", "log", "restore", str(backup), *keys)
-    assert "was not checked" in result.stderr
-
-
-def _flip(backup: Path) -> None:
-    content = bytearray(log_of(backup))
-    content[500] ^= 1
-    (backup / "events.jsonl").write_bytes(content)
-
-
-def _shorten(backup: Path) -> None:
-    lines = log_of(backup).splitlines(keepends=True)
-    (backup / "events.jsonl").write_bytes(b"".join(lines[:-1]))
-    (backup / "events.jsonl.mark").unlink()
-
-
-def _tear(backup: Path) -> None:
-    (backup / "events.jsonl").write_bytes(log_of(backup)[:-9])
-    (backup / "events.jsonl.mark").unlink()
-
-
-def _rewrite(backup: Path) -> None:
-    """Another history, whole in itself."""
-    shutil.rmtree(backup.parent / "forged", ignore_errors=True)
-    ben, ann = RegisterUser(profile("ben")), RegisterUser(profile("ann"))
-    written(backup.parent / "forged", ben, ann, *[CreateItem(1, Content("x"))] * 10)
-    shutil.copy(backup.parent / "forged" / "events.jsonl", backup / "events.jsonl")
-    (backup / "events.jsonl.mark").unlink()
-
-
-def _unsign(backup: Path) -> None:
-    head = TreeHead.of(Note.of((backup / "events.jsonl.checkpoint").read_text()))
-    other = Signer.from_seed(bytes(32), "eventapi/")
-    forged = other.sign(str(TreeHead(other.verifier.name, head.size, head.root)))
-    (backup / "events.jsonl.checkpoint").write_text(str(forged))
-
-
-@pytest.mark.parametrize(
-    ("harm", "said"),
-    [
-        (_flip, "is DAMAGED: good up to event 1"),
-        (_shorten, "contradicts the checkpoint of 12 events"),
-        (_tear, "is an INCOMPLETE copy: good up to event 11"),
-        (_rewrite, "nothing is restored: "),
-        (_unsign, "is not signed by"),
-        (lambda backup: (backup / "events.jsonl.checkpoint").unlink(), "there is no checkpoint"),
-        (lambda backup: (backup.parent / "keys").unlink(), "does not exist"),
-    ],
-    ids=["flipped", "shortened", "torn", "rewritten", "unsigned", "no checkpoint", "no keys"],
-)
-def test_what_is_not_proven_is_not_restored(
-    data: Path, backup: Path, tmp_path: Path, harm: Callable[[Path], None], said: str
-) -> None:
-    vkey = invoke(data, "log", "checkpoint", "--key").stdout.strip()
-    harm(backup)
-    keys = ("--vault", str(tmp_path / "keys"))
-    code, why = refused(tmp_path / "new", "restore", str(backup), "--key", vkey, *keys)
-    assert code != 0
-    assert said in why
-    assert not list((tmp_path / "new").glob("*"))
-
-
-def test_a_log_without_a_user_s_key_is_not_restored(backup: Path, tmp_path: Path) -> None:
-    code, said = refused(tmp_path / "new", "restore", str(backup))
-    assert (code, "2 users have no key (users/1, users/2)" in said) == (1, True)
-    assert not (tmp_path / "new" / "events.jsonl").exists()
-
-
-def test_what_is_no_log_is_not_restored(backup: Path, tmp_path: Path) -> None:
-    """A pipe that nobody writes to would be waited for, for ever."""
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "empty").mkdir()
-    signed = str(backup / "events.jsonl.checkpoint")
-    for place in ("pipe", "empty"):
-        options = (str(tmp_path / place), "--checkpoint", signed)
-        code, said = refused(tmp_path / "new", "restore", *options)
-        assert (code, said.startswith("eventapi: there is no log at ")) == (3, True)
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_log_that_is_there_is_not_replaced(data: Path, backup: Path, tmp_path: Path) -> None:
-    before = log_of(data)
-    code, said = refused(data, "restore", str(backup))
-    assert (code, "move the log away" in said) == (3, True)
-    assert log_of(data) == before
-
-
-def test_what_was_acknowledged_here_is_not_given_up_unasked(
-    data: Path, backup: Path, tmp_path: Path
-) -> None:
-    written(data, CreateItem(1, Content("acknowledged")))
-    (data / "events.jsonl").rename(tmp_path / "lost")
-    code, said = refused(data, "restore", str(backup))
-    assert (code, "13 events were acknowledged here" in said) == (1, True)
-    assert not (data / "events.jsonl").exists()
-    (data / "events.jsonl.mark").unlink()
-    assert told(data, "restore", str(backup))["events"] == 12
-
-
-def test_keys_of_the_erased_do_not_come_back_from_an_older_copy_of_the_keys(
-    data: Path, backup: Path, tmp_path: Path
-) -> None:
-    key = keys_of(tmp_path / "keys")["users/2"]
-    written(data, EraseUser("ben", "users/2"))
-    told(data, "copy", str(backup))  # The keys are not brought up to date.
-    new = _restored(tmp_path, backup)
-    assert "users/2" not in keys_of(new / "vault.sqlite")
-    assert key not in (new / "vault.sqlite").read_bytes()
-
-
-def test_control_a_restore_that_checks_nothing_takes_a_damaged_copy(
-    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def believe(*arguments: object) -> Report:
-        report = checked(*arguments)  # type: ignore[arg-type]
-        return Report(report.lines, report.bytes, report.head, marked=False, findings=[])
-
-    _flip(backup)
-    monkeypatch.setattr(restore_module, "checked", believe)
-    with pytest.raises(AssertionError):
-        _restored(tmp_path, backup)  # The log is there by then, and cannot be folded.
-    assert log_of(tmp_path / "new") == log_of(backup)

@@ -1,4 +1,4 @@
-"""An erasure survives the restore of an older log, of older keys, and of both."""
+"""An erasure survives the restore of an older log, of older keys, or of both."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
 from events.vault.tombstones import VaultContents
 from events.vocabulary.items import Content
-from tests.eventapi.cli.running import invoke, written
-from tests.eventapi.cli.test_copy import keys_of, log_of, refused, told
+from tests.eventapi.cli.running import (
+    answer_of,
+    invoke,
+    keys_of,
+    log_of,
+    refusal_of,
+    written,
+)
 
 SECRET = "only ben reads this"
 
@@ -36,24 +42,24 @@ def data(tmp_path: Path) -> Path:
 
 
 def back_up(data: Path, place: Path, day: str) -> None:
-    told(data, "copy", f"{place / day}/", "--vault", str(place / f"{day}.keys"))
+    answer_of(data, "log", "copy", f"{place / day}/", "--vault", str(place / f"{day}.keys"))
 
 
 def restore(data: Path, place: Path, log: str, keys: str | None) -> dict[str, object]:
-    """Give up the log at hand, and put a copy in its place."""
+    """Remove the log, and restore a copy in its place."""
     for file in data.glob("events.jsonl*"):
         file.unlink()
     options = () if keys is None else ("--vault", str(place / f"{keys}.keys"))
-    return told(data, "restore", str(place / log), *options)
+    return answer_of(data, "log", "restore", str(place / log), *options)
 
 
-def names(data: Path) -> list[str]:
+def usernames(data: Path) -> list[str]:
     users = json.loads(invoke(data, "users", "list", "--json").stdout)
     return [user["username"] for user in users]
 
 
-def shown(data: Path) -> str:
-    """All that the log and the state tell whoever has the data directory."""
+def all_output(data: Path) -> str:
+    """Everything that commands print about the log and the state."""
     commands = (
         ["log", "show", "--open"],
         ["users", "list"],
@@ -67,15 +73,15 @@ def check_ben_is_erased(data: Path, answer: Mapping[str, object]) -> None:
     last = json.loads(log_of(data).splitlines()[-1])
     assert (last["type"], last["subject"]) == ("user.erased", "users/2")
     assert last["actor"] == "operator/eventapi"
-    assert names(data) == ["ann"]
-    assert SECRET not in shown(data)
-    assert "ann's" in shown(data)
+    assert usernames(data) == ["ann"]
+    assert SECRET not in all_output(data)
+    assert "ann's" in all_output(data)
     assert keys_of(data / "vault.sqlite").keys() - {"log"} == {"users/1"}
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
 
 def own_vault(data: Path, _: Path) -> Path:
-    """The log is lost, the vault is not."""
+    """The machine that lost only its log."""
     return data
 
 
@@ -104,7 +110,7 @@ KNOWING = [
     (machine_with_tuesdays_keys, None),
     (machine_with_mondays_keys, "tuesday"),
 ]
-"""Machines and key copies, one of which at least knows of the erasure."""
+"""Machines and key copies; the vault or the key copy has the tombstone."""
 
 
 @pytest.mark.parametrize(("machine", "keys"), KNOWING)
@@ -130,7 +136,7 @@ def test_the_restore_names_the_users_that_it_erased_again(data: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("keys", ["monday", "tuesday"])
-def test_a_log_that_has_the_erasure_needs_no_second_one(
+def test_a_restored_log_with_the_erasure_gets_no_second_one(
     data: Path, tmp_path: Path, keys: str
 ) -> None:
     before = log_of(data)
@@ -139,29 +145,27 @@ def test_a_log_that_has_the_erasure_needs_no_second_one(
     assert "users/2" not in keys_of(data / "vault.sqlite")
 
 
-def test_the_first_write_over_a_log_put_back_by_hand_erases_again(
+def test_the_first_write_to_a_log_restored_by_hand_repeats_the_erasure(
     data: Path, tmp_path: Path
 ) -> None:
     for file in data.glob("events.jsonl*"):
         file.unlink()
     shutil.copy(tmp_path / "monday" / "events.jsonl", data)
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
-    assert SECRET not in shown(data)
+    assert SECRET not in all_output(data)
     written(data, CreateItem(1, Content("another")))
     types = [json.loads(line)["type"] for line in log_of(data).splitlines()]
     assert types[-2:] == ["user.erased", "item.created"]
-    assert names(data) == ["ann"]
+    assert usernames(data) == ["ann"]
 
 
-def test_a_copy_of_keys_that_knows_of_an_erasure_gets_no_key_back(
-    data: Path, tmp_path: Path
-) -> None:
-    """The machine was put back by hand, keys and log, and knows nothing of Tuesday."""
+def test_a_key_copy_with_a_tombstone_never_gets_the_key_back(data: Path, tmp_path: Path) -> None:
+    """Keys and log of the machine were restored by hand and have no trace of Tuesday."""
     new = machine_with_mondays_keys(data, tmp_path)
     shutil.copy(tmp_path / "monday" / "events.jsonl", new)
     written(new, CreateItem(1, Content("another")))
     options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
-    code, why = refused(new, "copy", *options)
+    code, why = refusal_of(new, "log", "copy", *options)
     assert (code, "users/2 is alive in this log" in why, "users erase NAME" in why) == (
         1,
         True,
@@ -169,13 +173,13 @@ def test_a_copy_of_keys_that_knows_of_an_erasure_gets_no_key_back(
     )
     assert "users/2" not in keys_of(tmp_path / "tuesday.keys")
     assert invoke(new, "users", "erase", "ben", "--yes").exit_code == 0
-    told(new, "copy", *options)
+    answer_of(new, "log", "copy", *options)
 
 
-def test_keys_of_an_earlier_version_that_know_of_an_erasure_get_no_key_back(
+def test_a_key_copy_of_an_earlier_version_never_gets_an_erased_key_back(
     data: Path, tmp_path: Path
 ) -> None:
-    """Earlier versions kept zeros in place of a key, and no fingerprint of it."""
+    """Earlier versions stored zeros in place of a destroyed key, not its fingerprint."""
     with closing(sqlite3.connect(tmp_path / "tuesday.keys")) as db, db:
         db.execute("DROP TABLE erased")
         db.execute("INSERT INTO keys VALUES ('users/2', zeroblob(32))")
@@ -183,7 +187,7 @@ def test_keys_of_an_earlier_version_that_know_of_an_erasure_get_no_key_back(
     shutil.copy(tmp_path / "monday" / "events.jsonl", new)
     written(new, CreateItem(1, Content("another")))
     options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
-    code, why = refused(new, "copy", *options)
+    code, why = refusal_of(new, "log", "copy", *options)
     assert (code, "users/2 is alive in this log" in why) == (1, True)
     assert "users/2" not in keys_of(tmp_path / "tuesday.keys")
 
@@ -194,7 +198,7 @@ def test_control_a_merge_that_ignores_tombstones_brings_the_name_back(
     def ignorant(own: VaultContents, copy: VaultContents) -> VaultContents:
         return VaultContents({**own.keys, **copy.keys})
 
-    monkeypatch.setattr(vaults, "merged", ignorant)
+    monkeypatch.setattr(vaults, "merge", ignorant)
     new = machine_with_mondays_keys(data, tmp_path)
     restore(new, tmp_path, "monday", "tuesday")
-    assert names(new) == ["ann", "ben"]
+    assert usernames(new) == ["ann", "ben"]

@@ -1,4 +1,4 @@
-"""``eventapi log import`` as a command: all or nothing, item numbers, reports, and the way back."""
+"""``eventapi log import``: atomicity, item numbers, reports and export."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from tests.eventapi.cli.old_service import (
     PASSWORD,
     Document,
     document,
-    exported,
-    imported,
+    export_document,
+    import_report,
     item,
     of_users,
     run_import,
     user,
 )
-from tests.eventapi.cli.running import invoke, run, running, written
+from tests.eventapi.cli.running import address_of, invoke, run, running, written
 
 
 def test_all_faults_are_listed_and_nothing_is_imported(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_all_faults_are_listed_and_nothing_is_imported(tmp_path: Path) -> None:
         {"users": {}, "items": None},
     ],
 )
-def test_what_is_no_such_file_is_refused_with_or_without_mend(
+def test_a_file_of_another_shape_is_refused_with_or_without_mend(
     tmp_path: Path, content: object, options: tuple[str, ...]
 ) -> None:
     result = run_import(tmp_path, content, *options)
@@ -87,10 +87,10 @@ def test_what_is_no_such_file_is_refused_with_or_without_mend(
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
-    assert imported(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())["users"] == 1
+    assert import_report(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())["users"] == 1
 
 
-def test_names_that_exist_already_are_refused_in_any_case(tmp_path: Path) -> None:
+def test_names_in_use_are_refused_in_any_letter_case(tmp_path: Path) -> None:
     written(tmp_path / "data", RegisterUser(profile("ann")), RegisterUser(profile("ben")))
     before = (tmp_path / "data" / "events.jsonl").read_bytes()
     result = run_import(
@@ -102,21 +102,21 @@ def test_names_that_exist_already_are_refused_in_any_case(tmp_path: Path) -> Non
     assert report["flaws"] == [
         {
             "place": "users.ANN.username",
-            "detail": "is taken by an account that exists already",
+            "detail": "is already used by an account in the log",
             "remedy": "becomes 'ANN-2'",
         },
         {
             "place": "users.cid.email",
-            "detail": "is taken by an account that exists already",
+            "detail": "is already used by an account in the log",
             "remedy": "is left empty; the account has no address",
         },
     ]
     assert (tmp_path / "data" / "events.jsonl").read_bytes() == before
 
 
-def test_a_second_import_of_a_file_is_not_advised_to_double_every_user(tmp_path: Path) -> None:
+def test_a_second_import_of_a_file_is_recognised(tmp_path: Path) -> None:
     content = document(ann=user("ann", disabled=True))
-    imported(tmp_path, content)
+    import_report(tmp_path, content)
     result = run_import(tmp_path, content)
     assert result.exit_code == 1
     assert "every user of the file is in the log already" in result.stderr
@@ -132,8 +132,8 @@ def test_an_account_of_the_same_name_is_not_a_second_import(tmp_path: Path) -> N
     assert "imported before" not in result.stderr
 
 
-def test_it_is_one_atomic_group_by_the_operator(tmp_path: Path) -> None:
-    report = imported(tmp_path, document(ann=user("ann", disabled=True)))
+def test_an_import_is_one_atomic_group_by_the_operator(tmp_path: Path) -> None:
+    report = import_report(tmp_path, document(ann=user("ann", disabled=True)))
     assert (report["users"], report["disabled"], report["items"]) == (1, 1, 1)
     assert (report["first_position"], report["last_position"]) == (1, 3)
     lines = (tmp_path / "data" / "events.jsonl").read_bytes().splitlines()
@@ -147,13 +147,13 @@ def test_it_is_one_atomic_group_by_the_operator(tmp_path: Path) -> None:
     assert all(event["actor"].startswith("operator/") for event in events)
 
 
-def test_item_numbers_are_kept_where_they_are_free(tmp_path: Path) -> None:
-    """A number that was ever in use is not free, nor is one that stands in the file twice."""
+def test_items_keep_numbers_that_are_not_in_use(tmp_path: Path) -> None:
+    """A number that was ever in use, or that the file has twice, is not free."""
     content = Content("mine")
     registered = RegisterUser(profile("zoe"))
     written(tmp_path / "data", registered, CreateItem(1, content), CreateItem(1, content))
     written(tmp_path / "data", DeleteItem(1, 2))
-    report = imported(
+    report = import_report(
         tmp_path,
         {
             "users": {"ann": user("ann"), "ben": user("ben")},
@@ -169,7 +169,7 @@ def test_item_numbers_are_kept_where_they_are_free(tmp_path: Path) -> None:
     ]
 
 
-def test_of_two_items_with_one_number_the_older_keeps_it(tmp_path: Path) -> None:
+def test_the_older_of_two_items_keeps_their_number(tmp_path: Path) -> None:
     younger, older = item(7, "ann", title="younger"), item(7, "ben", title="older")
     content = {
         "users": {"ann": user("ann"), "ben": user("ben")},
@@ -178,14 +178,14 @@ def test_of_two_items_with_one_number_the_older_keeps_it(tmp_path: Path) -> None
             "ben": [{**older, "created_at": "2020-01-01T00:00:00"}],
         },
     }
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert [(one["owner"], one["to"]) for one in report["renumbered"]] == [("ann", 8), ("ann", 9)]
-    after = exported(tmp_path)["items"]
+    after = export_document(tmp_path)["items"]
     assert [(one["id"], one["title"]) for one in after["ann"]] == [(8, "younger"), (9, "same list")]
     assert [(one["id"], one["title"]) for one in after["ben"]] == [(7, "older")]
 
 
-def test_a_report_for_people_names_every_change(tmp_path: Path) -> None:
+def test_the_report_as_text_lists_every_change(tmp_path: Path) -> None:
     content = of_users(user("ann"), user("ANN", disabled=True, phone="1"), user("cid", phone="2"))
     content["items"] = {"ann": [item(1, "ann"), item(1, "ann"), item(None, "ann")]}
     result = run_import(tmp_path, content, "--mend")
@@ -193,13 +193,13 @@ def test_a_report_for_people_names_every_change(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         "imported 3 users (1 disabled) and 3 items",
         "as events 1 to 7",
-        "users.ANN.username: is that of users.ann, too; letter case makes no difference; it becomes "
+        "users.ANN.username: is the same as that of users.ann; letter case is ignored; it becomes "
         "'ANN-2'",
-        "users.ANN.email: is that of users.ann, too; letter case makes no difference; it is left "
+        "users.ANN.email: is the same as that of users.ann; letter case is ignored; it is left "
         "empty; the account has no address",
         "item 1 of ann is now item 2: the number was in use",
         "an item of ann is now item 3: it had no number",
-        "users.ANN.phone and 1 more: is not known here; it is not imported",
+        "users.ANN.phone and 1 more: is unknown; it is not imported",
         "items.ann[2].id: is missing; the item gets a new number",
     ]
 
@@ -207,34 +207,34 @@ def test_a_report_for_people_names_every_change(tmp_path: Path) -> None:
 def test_a_dry_run_reports_the_same_and_writes_nothing(tmp_path: Path) -> None:
     content = of_users(user("ann"), user("ANN"))
     content["items"] = {"ann": [item(1, "ann"), item(1, "ann")]}
-    report = imported(tmp_path, content, "--mend", "--dry-run")
+    report = import_report(tmp_path, content, "--mend", "--dry-run")
     assert not (tmp_path / "data").exists()
-    done = imported(tmp_path, content, "--mend")
+    done = import_report(tmp_path, content, "--mend")
     positions = {"imported": False, "first_position": None, "last_position": None}
     assert report == done | positions
     before = (tmp_path / "data" / "events.jsonl").read_bytes()
-    again = imported(tmp_path, content, "--mend", "--dry-run")
+    again = import_report(tmp_path, content, "--mend", "--dry-run")
     assert again["renamed"][0]["to"] == "ann-3"
     assert (tmp_path / "data" / "events.jsonl").read_bytes() == before
     assert "would import 2 users" in run_import(tmp_path, content, "--mend", "--dry-run").stdout
 
 
-def test_an_empty_file_is_no_failure(tmp_path: Path) -> None:
+def test_an_empty_file_is_imported(tmp_path: Path) -> None:
     for options in (["--dry-run"], []):
-        report = imported(tmp_path, {"users": {}, "items": {}}, *options)
+        report = import_report(tmp_path, {"users": {}, "items": {}}, *options)
         assert (report["users"], report["last_position"]) == (0, None)
 
 
-def test_a_file_that_is_not_there_is_misuse(tmp_path: Path) -> None:
+def test_a_missing_file_is_misuse(tmp_path: Path) -> None:
     assert invoke(tmp_path, "log", "import", str(tmp_path / "no.json")).exit_code == 2
 
 
-def test_it_works_beside_a_running_server(tmp_path: Path) -> None:
-    """A user of the old service logs in at the server, which was running all the time."""
+def test_an_import_works_beside_a_running_server(tmp_path: Path) -> None:
+    """A user of the old service logs in at the server without a restart."""
     file = tmp_path / "db.json"
     file.write_text(json.dumps(document(ann=user("ann", hashed_password=ARGON2))))
     with running(tmp_path, "serve", "--port", "0") as server:
-        address = server.line().split()[2].rstrip(b",").decode()
+        address = address_of(server)
         ended = run(tmp_path, "log", "import", "db.json")
         assert (ended.code, ended.err) == (0, "")
         credentials = {"username": "ann", "password": PASSWORD}
@@ -247,7 +247,7 @@ def test_it_works_beside_a_running_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mend", [False, True])
-def test_a_name_taken_between_plan_and_write_is_planned_anew(
+def test_an_import_is_planned_again_if_a_name_is_taken_before_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mend: bool
 ) -> None:
     written(tmp_path / "data", RegisterUser(profile("zoe")))
@@ -266,10 +266,10 @@ def test_a_name_taken_between_plan_and_write_is_planned_anew(
     report = json.loads(result.stdout)
     changes = report["mended"] if mend else report["flaws"]
     assert [one["place"] for one in changes] == ["users.ann.username"]
-    assert list(exported(tmp_path)["users"]) == ["zoe", "ann", *(["ann-2"] if mend else [])]
+    assert list(export_document(tmp_path)["users"]) == ["zoe", "ann", *(["ann-2"] if mend else [])]
 
 
-# There and back
+# Export
 
 usernames = st.from_regex(r"[A-Za-z0-9_.][A-Za-z0-9_.\-]{2,11}", fullmatch=True)
 texts = st.text(max_size=20)
@@ -280,7 +280,7 @@ times = st.builds(lambda moment, zone: moment.replace(tzinfo=zone).isoformat(), 
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """Files as the old service wrote them, item numbers not doubled."""
+    """Files as the old service wrote them, with unique item numbers."""
     names = draw(st.lists(usernames, max_size=4, unique_by=str.casefold))
     numbers = iter(draw(st.permutations(range(1, 13))))
     return {
@@ -311,8 +311,8 @@ def documents(draw: st.DrawFn) -> Document:
     }
 
 
-def normal(content: Document) -> Document:
-    """A file with its times as instants and its items by number."""
+def normalise(content: Document) -> Document:
+    """Normalise a file: times as instants, items by number."""
 
     def instant(member: Document) -> Document:
         moment = datetime.fromisoformat(member["created_at"])
@@ -330,13 +330,13 @@ def normal(content: Document) -> Document:
 
 @settings(max_examples=15)
 @given(documents())
-def test_an_export_is_what_was_imported_and_can_be_imported_again(content: Document) -> None:
+def test_an_export_equals_the_import_and_can_be_imported_again(content: Document) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        imported(Path(folder) / "one", content)
-        after = exported(Path(folder) / "one")
-        imported(Path(folder) / "two", after)
-        again = exported(Path(folder) / "two")
-    assert normal(after) == normal(content)
+        import_report(Path(folder) / "one", content)
+        after = export_document(Path(folder) / "one")
+        import_report(Path(folder) / "two", after)
+        again = export_document(Path(folder) / "two")
+    assert normalise(after) == normalise(content)
     assert again == after
     members = [*after["users"].values(), *chain.from_iterable(after["items"].values())]
     assert all(datetime.fromisoformat(one["created_at"]).tzinfo is None for one in members)

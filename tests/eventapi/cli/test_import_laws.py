@@ -1,4 +1,4 @@
-"""Laws of the import: whatever a file holds is kept, or reported with its place."""
+"""Properties of the import: every value is kept, or reported with its place."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ times = st.datetimes().map(lambda moment: moment.isoformat())
 
 
 def members(**good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mostly objects with mostly good members, of which any may be missing or be anything."""
+    """Mostly objects with good members; any member may be missing or have any value."""
     either = {name: kind | values for name, kind in good.items()}
     objects = st.fixed_dictionaries({}, optional=either | {"extra": values})
     return st.fixed_dictionaries(good) | objects | values
@@ -75,7 +75,7 @@ things = members(
 
 @st.composite
 def files(draw: st.DrawFn) -> Document:
-    """Files of which only the outer shape is sure to be right."""
+    """Files whose outer shape is right, with any content."""
     people = draw(st.dictionaries(names, users, max_size=5))
     owners = st.sampled_from(sorted(people)) | names if people else names
     lists = draw(st.dictionaries(owners, st.lists(things, max_size=4) | values, max_size=4))
@@ -84,13 +84,13 @@ def files(draw: st.DrawFn) -> Document:
 
 
 def as_read(content: Document) -> Document:
-    """What a JSON reader makes of the file: halves of a pair beside each other become one."""
+    """The file as a JSON reader reads it: adjacent lone surrogates become a pair."""
     read_again: Document = json.loads(json.dumps(content))
     return read_again
 
 
-def planned(content: Document) -> tuple[Contents, Plan, State]:
-    """What is read and planned, and the state that the planned commands lead to."""
+def plan_import(content: Document) -> tuple[Contents, Plan, State]:
+    """The contents, the plan, and the state after the planned commands."""
     contents = read(json.dumps(content).encode())
     made = plan(contents, State.empty(), "operator/test")
     state = State.empty()
@@ -119,7 +119,7 @@ def keys_of(place: str) -> list[str | int]:
 
 
 def is_in(place: str, content: Any) -> bool:
-    """Whether a place is in a file; the last member may be missing."""
+    """Whether a place exists in a file; the last member may be missing."""
     *keys, last = keys_of(place)
     for key in keys:
         content = content[key]
@@ -128,9 +128,9 @@ def is_in(place: str, content: Any) -> bool:
 
 @settings(max_examples=100)
 @given(files())
-def test_what_is_not_kept_is_reported_with_its_place(content: Document) -> None:
+def test_every_changed_value_is_reported_with_its_place(content: Document) -> None:
     content = as_read(content)
-    contents, made, state = planned(content)
+    contents, made, state = plan_import(content)
     places = [fault.place for fault in made.faults] + [note.place for note in contents.notes]
     assert all(is_in(place, content) for place in places)
     assert all(fault.detail and fault.remedy for fault in made.faults)
@@ -144,7 +144,7 @@ def test_what_is_not_kept_is_reported_with_its_place(content: Document) -> None:
 
 
 def assert_kept(old: Document, key: str, new: User, reported: set[Keys]) -> None:
-    """Each member is as it was, or it is reported."""
+    """Assert that each member is unchanged or reported."""
     now = {
         "username": new.username,
         "email": new.email,
@@ -181,7 +181,7 @@ def assert_items_kept(
 @settings(max_examples=50)
 @given(files())
 def test_names_and_addresses_are_unique_and_every_name_can_log_in(content: Document) -> None:
-    _, made, state = planned(content)
+    _, made, state = plan_import(content)
     people = state.users.by_id.values()
     folded = [user.username.casefold() for user in people]
     assert len(folded) == len(set(folded))
@@ -195,12 +195,12 @@ def test_names_and_addresses_are_unique_and_every_name_can_log_in(content: Docum
 
 @settings(max_examples=50)
 @given(files())
-def test_what_was_mended_needs_no_mending_again(content: Document) -> None:
-    """An export of an imported file has no fault, and gives the same export again."""
-    _, _, state = planned(content)
+def test_an_export_of_a_mended_import_has_no_faults(content: Document) -> None:
+    """Its import gives the same export again."""
+    _, _, state = plan_import(content)
     assume(state.items.last_id <= MAX_ID)  # New numbers follow the highest one that was kept.
     exported = db_json.write(state)
-    _, made, again = planned(json.loads(exported))
+    _, made, again = plan_import(json.loads(exported))
     assert made.faults == []
     assert db_json.write(again) == exported
 
@@ -223,7 +223,7 @@ def test_bytes_are_read_or_refused_with_a_reason(content: object, at: int, put: 
 @settings(max_examples=10)
 @given(files())
 def test_the_command_imports_everything_or_nothing(content: Document) -> None:
-    faults = planned(content)[1].faults
+    faults = plan_import(content)[1].faults
     with tempfile.TemporaryDirectory() as folder:
         plain = run_import(Path(folder) / "plain", content, "--json")
         assert plain.exit_code == (1 if faults else 0), plain.output

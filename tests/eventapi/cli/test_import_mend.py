@@ -1,4 +1,4 @@
-"""What an import takes as it is, what it cannot keep, and what ``--mend`` makes of that."""
+"""Values that an import keeps, notes or refuses, and how ``--mend`` changes them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli.db_json import MAX_ID
-from eventapi.cli.db_json_reader import FIRST_TEXT_BYTES, KEPT_NAME, MAX_NAME, TEXT_BYTES, read
-from eventapi.cli.import_plan import plan
-from eventapi.cli.importing import Imported
-from eventapi.commands.users import RegisterUser
-from eventapi.testing.given import profile
-from projections.state import State
+from eventapi.cli.db_json_reader import (
+    FIRST_TEXT_BYTES,
+    KEPT_NAME_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    TEXT_BYTES,
+    read,
+)
+from eventapi.cli.importing import ImportResult
 from tests.eventapi.cli.old_service import (
     ARGON2,
     BCRYPT,
@@ -21,15 +23,14 @@ from tests.eventapi.cli.old_service import (
     Document,
     contents_of,
     document,
-    exported,
+    export_document,
     faults_of,
-    imported,
+    import_report,
     item,
     of_users,
     run_import,
     user,
 )
-from tests.eventapi.cli.running import written
 
 ODD_TEXTS = [
     "",
@@ -64,27 +65,27 @@ ODD_EMAILS = ["nobody", "ann@localhost", "@", " a@b.c ", "Ann@EXAMPLE.com", "x" 
 LONE = "half \ud83d of a pair"
 
 
-# As it is
+# Kept
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
-def test_texts_are_taken_as_they_are(tmp_path: Path, text: str) -> None:
+def test_texts_are_imported_unchanged(tmp_path: Path, text: str) -> None:
     content = document(
         ann=user("ann", full_name=text), thing=item(1, "ann", title=text, description=text)
     )
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert (report["mended"], report["notes"]) == ([], [])
-    assert exported(tmp_path) == content
+    assert export_document(tmp_path) == content
 
 
-def test_names_and_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_names_and_addresses_are_imported_unchanged(tmp_path: Path) -> None:
     names = [user(name, email=f"{index}@example.org") for index, name in enumerate(ODD_NAMES)]
     addresses = [user(f"u{index}", email=email) for index, email in enumerate(ODD_EMAILS)]
     content = of_users(*names, *addresses)
     content["items"] = {name: [] for name in content["users"]}
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert (report["mended"], report["notes"]) == ([], [])
-    assert exported(tmp_path) == content
+    assert export_document(tmp_path) == content
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_names_and_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
         ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
     ],
 )
-def test_hashes_and_times_are_taken_in_every_usual_form(stored: str, time: str, kept: str) -> None:
+def test_hashes_and_times_are_read_in_every_usual_form(stored: str, time: str, kept: str) -> None:
     contents = contents_of(document(ann=user("ann", hashed_password=stored, created_at=time)))
     assert (contents.faults, contents.notes) == ([], [])
     (ann,) = contents.users
@@ -118,12 +119,12 @@ def test_hashes_and_times_are_taken_in_every_usual_form(stored: str, time: str, 
 def test_several_accounts_may_have_no_address(tmp_path: Path) -> None:
     content = of_users(user("ann", email=""), user("ben", email=None), user("cid"))
     del content["users"]["cid"]["email"]
-    report = imported(tmp_path, content)
+    report = import_report(tmp_path, content)
     assert [(one["place"], one["detail"]) for one in report["notes"]] == [
         (f"users.{name}.email", "is missing; the account has no address")
         for name in ("ann", "ben", "cid")
     ]
-    assert {one["email"] for one in exported(tmp_path)["users"].values()} == {""}
+    assert {one["email"] for one in export_document(tmp_path)["users"].values()} == {""}
 
 
 # Noted
@@ -147,8 +148,10 @@ def test_several_accounts_may_have_no_address(tmp_path: Path) -> None:
         ("tokens", {**document(), "tokens": {"ann": "secret"}}),
     ],
 )
-def test_what_stops_no_import_is_noted(tmp_path: Path, place: str, content: Document) -> None:
-    report = imported(tmp_path, content)
+def test_unusual_values_are_noted_and_imported(
+    tmp_path: Path, place: str, content: Document
+) -> None:
+    report = import_report(tmp_path, content)
     assert [note["place"] for note in report["notes"]] == [place]
     assert report["mended"] == []
     assert (report["users"], report["items"]) == (1, 1)
@@ -205,9 +208,9 @@ def test_faults_of_a_user_name_their_place_and_remedy(tmp_path: Path) -> None:
     }
     assert faults_of(content) == remedies
     assert run_import(tmp_path, content).exit_code == 1
-    report = imported(tmp_path, content, "--mend")
+    report = import_report(tmp_path, content, "--mend")
     assert {one["place"]: one["remedy"] for one in report["mended"]} == remedies
-    after = exported(tmp_path)["users"]
+    after = export_document(tmp_path)["users"]
     assert list(after) == ["ann", "ben", "cid", "dan", "eve", "fay"]
     assert [one["full_name"] for one in after.values()] == ["5", "", None, None, None, None]
     assert [one["disabled"] for one in after.values()] == [False, False, True, True, False, False]
@@ -229,9 +232,9 @@ def test_faults_of_a_user_name_their_place_and_remedy(tmp_path: Path) -> None:
         ("title", 5, "becomes '5'", "5"),
         ("title", True, "becomes 'true'", "true"),
         ("title", ["x"], "is left empty", ""),
-        ("title", LONE, "has U+FFFD in its place", "half \ufffd of a pair"),
+        ("title", LONE, "gets U+FFFD in its place", "half \ufffd of a pair"),
         ("description", -0.5, "becomes '-0.5'", "-0.5"),
-        ("description", LONE, "has U+FFFD in its place", "half \ufffd of a pair"),
+        ("description", LONE, "gets U+FFFD in its place", "half \ufffd of a pair"),
         ("owner", "ben", "becomes 'ann'", "ann"),
         ("owner", "ANN", "becomes 'ann'", "ann"),
         ("owner", 5, "becomes 'ann'", "ann"),
@@ -244,8 +247,8 @@ def test_faults_of_an_item_name_their_place_and_remedy(
 ) -> None:
     content = document(thing={**item(1, "ann"), member: value})
     assert faults_of(content) == {f"items.ann[0].{member}": remedy}
-    imported(tmp_path, content, "--mend")
-    ((after,),) = exported(tmp_path)["items"].values()
+    import_report(tmp_path, content, "--mend")
+    ((after,),) = export_document(tmp_path)["items"].values()
     assert kept is None or after[member] == kept
 
 
@@ -259,13 +262,13 @@ def test_faults_of_an_item_name_their_place_and_remedy(
         ({"ben": []}, []),
     ],
 )
-def test_items_that_nobody_could_read_are_left_out(items: Document, places: list[str]) -> None:
+def test_items_that_no_user_could_read_are_left_out(items: Document, places: list[str]) -> None:
     content = {"users": {"ann": user("ann")}, "items": items}
     assert faults_of(content) == dict.fromkeys(places, "is left out")
     assert len(contents_of(content).items) == (1 if len(places) == 2 else 0)
 
 
-def test_of_a_key_that_appears_twice_the_last_value_counts_as_in_the_old_service() -> None:
+def test_the_last_value_of_a_repeated_key_counts_as_in_the_old_service() -> None:
     ann = '{"username": "ann", "hashed_password": "x", "hashed_password": null}'
     contents = read(f'{{"users": {{"ann": 5, "ann": {ann}}}, "items": {{}}}}'.encode())
     assert [(fault.place, fault.remedy) for fault in contents.faults] == [
@@ -280,7 +283,7 @@ def test_of_a_key_that_appears_twice_the_last_value_counts_as_in_the_old_service
 
 @pytest.mark.parametrize("character", ["x", "\x01", "é", "\U0001f600"], ids=ascii)
 @pytest.mark.parametrize(("titles", "descriptions"), [(50_000, 0), (50, 50_000), (50_000, 50_000)])
-def test_a_text_that_no_line_can_hold_is_cut_and_says_so(
+def test_a_text_too_long_for_a_line_is_cut_with_a_remark(
     tmp_path: Path, character: str, titles: int, descriptions: int
 ) -> None:
     title, description = character * titles, character * descriptions
@@ -292,9 +295,9 @@ def test_a_text_that_no_line_can_hold_is_cut_and_says_so(
     assert refused.exit_code == 1
     assert "users.ann.full_name: takes " in refused.stderr
     assert not (tmp_path / "data").exists()
-    report = imported(tmp_path, content, "--mend")
+    report = import_report(tmp_path, content, "--mend")
     assert all("a remark at their end" in one["remedy"] for one in report["mended"])
-    after = exported(tmp_path)
+    after = export_document(tmp_path)
     texts = [after["users"]["ann"]["full_name"], *after["items"]["ann"][0].values()]
     cut = [text for text in texts if "[cut by the import: " in str(text)]
     assert len(cut) == len(report["mended"]) == 1 + (titles > 50) + (descriptions > 0)
@@ -307,95 +310,12 @@ def test_a_text_that_no_line_can_hold_is_cut_and_says_so(
 
 def test_control_a_text_that_just_fits_is_kept(tmp_path: Path) -> None:
     whole = document(thing=item(1, "ann", title="x" * 22_998, description="x" * 22_998))
-    assert imported(tmp_path, whole)["mended"] == []
+    assert import_report(tmp_path, whole)["mended"] == []
     longer = document(thing=item(1, "ann", title="x" * 22_998, description="x" * 22_999))
     assert list(faults_of(longer)) == ["items.ann[0].description"]
 
 
-# Uniqueness
-
-
-def renamed(report: Document) -> dict[str, str]:
-    return {one["from"]: one["to"] for one in report["renamed"]}
-
-
-def test_of_names_that_differ_by_case_the_oldest_account_keeps_it(tmp_path: Path) -> None:
-    content = of_users(
-        user("ann", email="1@x.y"),
-        user("Ann", email="2@x.y", created_at="2024-01-01T00:00:00"),
-        user("ANN", email="3@x.y", created_at=None),
-        user("ann-2", email="4@x.y"),
-        user("STRASSE", email="5@x.y"),
-        user("straße", email="6@x.y"),
-    )
-    content["items"] = {"ANN": [item(1, "ANN")], "Ann": [item(2, "Ann")]}
-    refused = run_import(tmp_path, content)
-    assert refused.exit_code == 1
-    assert (
-        "users.ann.username: is that of users.Ann, too; letter case makes no difference; "
-        "with --mend it becomes 'ann-3'\n"
-    ) in refused.stderr
-    report = imported(tmp_path, content, "--mend")
-    assert renamed(report) == {"ann": "ann-3", "ANN": "ANN-4", "straße": "straße-2"}
-    after = exported(tmp_path)
-    assert list(after["users"]) == ["ann-3", "Ann", "ANN-4", "ann-2", "STRASSE", "straße-2"]
-    assert [one["owner"] for one in after["items"]["ANN-4"]] == ["ANN-4"]
-    assert len(after["items"]["Ann"]) == 1
-
-
-def test_of_a_shared_address_the_oldest_account_keeps_it(tmp_path: Path) -> None:
-    content = of_users(
-        user("ann", email="both@x.y"),
-        user("ben", email="BOTH@x.y", created_at="2020-01-01T00:00:00"),
-        user("cid", email="both@X.Y"),
-    )
-    report = imported(tmp_path, content, "--mend")
-    assert [one["place"] for one in report["mended"]] == ["users.ann.email", "users.cid.email"]
-    assert [one["email"] for one in exported(tmp_path)["users"].values()] == ["", "BOTH@x.y", ""]
-
-
-def test_accounts_that_exist_already_keep_name_and_address(tmp_path: Path) -> None:
-    written(tmp_path / "data", RegisterUser(profile("ann")), RegisterUser(profile("ann-2")))
-    content = of_users(user("Ann", email="x@y.z"), user("ben", email="ANN@example.org"))
-    report = imported(tmp_path, content, "--mend")
-    assert renamed(report) == {"Ann": "Ann-3"}
-    assert exported(tmp_path)["users"]["ben"]["email"] == ""
-
-
-@pytest.mark.parametrize(
-    ("names", "after"),
-    [
-        (["", "user"], ["user-2", "user"]),
-        (["x" * 255, "x" * 300, "x" * 240], ["x" * 240 + "-2", "x" * 240 + "-3", "x" * 240]),
-        (["X" * 254, "x" * 254], ["X" * 240 + "-2", "x" * 254]),
-        (["a\0b", "a\ud800b"], ["a\ufffdb", "a\ufffdb-2"]),
-    ],
-    ids=["empty", "too long", "no room for a number", "no UTF-8"],
-)
-def test_a_name_that_cannot_be_kept_gets_the_nearest_one_that_can(
-    tmp_path: Path, names: list[str], after: list[str]
-) -> None:
-    times = [f"2025-01-0{9 - index}T00:00:00" for index in range(len(names))]
-    people = [
-        user(name, email="", created_at=time) for name, time in zip(names, times, strict=True)
-    ]
-    if names[0] == "a\0b":
-        people.reverse()
-    report = imported(tmp_path, of_users(*people), "--mend")
-    changed = [one for one in zip(names, after, strict=True) if one[0] != one[1]]
-    assert sorted(one["to"] for one in report["renamed"]) == sorted(new for _, new in changed)
-    assert sorted(exported(tmp_path)["users"]) == sorted(after)
-
-
-def test_ten_thousand_accounts_of_one_name_are_mended_in_linear_time() -> None:
-    """The number behind a name continues from the last one, so no number is tried twice."""
-    names = ["x" * 250 + f"{index:06}" for index in range(10_000)]
-    contents = contents_of(of_users(*(user(name, email="same@x.y") for name in names)))
-    planned = plan(contents, State.empty(), "operator/x")
-    assert planned.renamed[-1].new == "x" * 240 + "-10000"
-
-
-def test_a_report_can_be_printed_whatever_the_file_holds(tmp_path: Path) -> None:
+def test_every_report_is_printable(tmp_path: Path) -> None:
     odd = "\ud800\x1b[2J\n\u202e"
     content = json.loads(json.dumps(of_users(user("ann"))))
     content["users"][odd] = {odd: odd, "username": odd * 50, "created_at": odd, "disabled": odd}
@@ -406,10 +326,14 @@ def test_a_report_can_be_printed_whatever_the_file_holds(tmp_path: Path) -> None
         assert all(line.isprintable() for line in result.output.splitlines())
 
 
-def test_the_guide_has_the_limits_and_the_report_of_the_code() -> None:
+def test_the_guide_has_the_limits_and_the_report_members_of_the_code() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "importing.md").read_text()
-    limits = [f"{MAX_NAME} characters", f"first {KEPT_NAME} characters", "1 to 2^52"]
+    limits = [
+        f"{MAX_NAME_CHARACTERS} characters",
+        f"first {KEPT_NAME_CHARACTERS} characters",
+        "1 to 2^52",
+    ]
     limits += [f"{TEXT_BYTES:,} bytes", f"the first of them {FIRST_TEXT_BYTES:,}"]
     assert [limit for limit in limits if limit not in guide] == []
     assert MAX_ID == 2**52
-    assert [name for name in Imported.__struct_fields__ if f"`{name}`" not in guide] == []
+    assert [name for name in ImportResult.__struct_fields__ if f"`{name}`" not in guide] == []

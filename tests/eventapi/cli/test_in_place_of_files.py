@@ -1,4 +1,4 @@
-"""A directory or a pipe in the place of a file: the message says what it is and what to do."""
+"""A directory or a pipe in the place of a file is named with the remedy."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def data(tmp_path: Path) -> Path:
 
 
 KINDS = [(Path.mkdir, "a directory"), (os.mkfifo, "no regular file")]
-"""To read a pipe would be to wait for ever."""
+"""Reading a pipe without a writer would block for ever."""
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(("make", "kind"), KINDS)
-def test_a_start_names_it_and_changes_nothing(
+def test_a_start_names_the_directory_or_pipe_and_changes_nothing(
     data: Path, name: str, make: Callable[[Path], None], kind: str
 ) -> None:
     (data / name).unlink(missing_ok=True)
@@ -55,7 +55,7 @@ def test_a_start_names_it_and_changes_nothing(
 
 
 @pytest.mark.parametrize(("make", "kind"), KINDS)
-def test_in_the_place_of_the_secret_key_as_well(
+def test_a_directory_in_the_place_of_the_secret_key_is_named(
     tmp_path: Path, make: Callable[[Path], None], kind: str
 ) -> None:
     make(tmp_path / "secret.key")
@@ -63,12 +63,12 @@ def test_in_the_place_of_the_secret_key_as_well(
         check_stored_keys(None, tmp_path)
     with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
         secret_keys(None, tmp_path)
-    check_stored_keys("given, so the file is not asked for", tmp_path)
+    check_stored_keys("given, so that the file is not read", tmp_path)
 
 
 @pytest.mark.parametrize("command", [["log", "show"], ["users", "disable", "ann"]], ids=" ".join)
 @pytest.mark.parametrize("name", FILES)
-def test_a_command_names_it_as_well(data: Path, name: str, command: Sequence[str]) -> None:
+def test_commands_name_the_directory(data: Path, name: str, command: Sequence[str]) -> None:
     (data / name).unlink(missing_ok=True)
     (data / name).mkdir()
     result = invoke(data, *command)

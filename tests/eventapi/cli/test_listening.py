@@ -1,4 +1,4 @@
-"""Where a server listens: settings and options, and a Unix socket that comes and goes with it."""
+"""Where a server listens: settings, options, and the life of a Unix socket."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.eventapi.server.test_signals import until
 
 
 def first_lines(server: Running) -> list[str]:
-    """What a server prints when it serves."""
+    """The lines that a server prints when it serves."""
     lines = [server.line().decode()]
     while not lines[-1].startswith("Press Ctrl-C"):
         lines.append(server.line().decode())
     return lines
 
 
-def test_settings_say_where_it_listens(tmp_path: Path) -> None:
+def test_the_server_listens_where_the_settings_name(tmp_path: Path) -> None:
     free = bind("127.0.0.1", 0, "http")
     port = free.socket.getsockname()[1]
     free.socket.close()
@@ -36,10 +36,12 @@ def test_settings_say_where_it_listens(tmp_path: Path) -> None:
         assert page == f"Documentation: http://localhost:{port}/docs\n"
         assert stop == "Press Ctrl-C to stop.\n"
         health = f"http://127.0.0.1:{port}/health"
-        until(lambda: httpx.get(health).json()["workers"] == 2)  # The second may still start.
+        until(
+            lambda: httpx.get(health).json()["workers"] == 2
+        )  # The second worker may still be starting.
 
 
-def test_an_option_wins_over_the_setting(tmp_path: Path) -> None:
+def test_an_option_overrides_the_setting(tmp_path: Path) -> None:
     result = invoke(tmp_path, "serve", "--port", "x", EVENTAPI_PORT="8000")
     assert result.exit_code == 2
     assert message_in(result.stderr) == "--port: must be a whole number, 0 to 65,535, not 'x'"
@@ -55,8 +57,8 @@ def test_a_port_that_kubernetes_sets_is_explained(tmp_path: Path) -> None:
     ("host", "page"),
     [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")],  # noqa: S104 - for this test
 )
-def test_the_page_is_one_that_a_browser_can_open(host: str, page: str) -> None:
-    """Not every system connects to the address that stands for all addresses."""
+def test_the_page_url_can_be_opened_in_a_browser(host: str, page: str) -> None:
+    """Some systems cannot connect to the wildcard address."""
     listening = bind(host, 0, "https")
     listening.socket.close()
     assert listening.page is not None
@@ -74,7 +76,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_serves_on_a_unix_socket_and_removes_it(folder: Path, workers: str) -> None:
+def test_the_server_serves_on_a_unix_socket_and_removes_it(folder: Path, workers: str) -> None:
     path = folder / "eventapi.sock"
     with running(folder, "serve", "--uds", "eventapi.sock", "--workers", workers) as server:
         serves, stop = first_lines(server)
@@ -98,7 +100,7 @@ def test_the_socket_of_a_dead_server_is_replaced(folder: Path) -> None:
     again.socket.close()
 
 
-def test_the_socket_of_a_server_that_lives_is_left_to_it(folder: Path) -> None:
+def test_the_socket_of_a_running_server_is_not_replaced(folder: Path) -> None:
     path = folder / "socket"
     living = bind_path(path)
     living.socket.listen()
@@ -121,7 +123,7 @@ def test_a_socket_that_another_server_took_over_is_not_removed(folder: Path) -> 
     second.socket.close()
 
 
-def test_a_file_that_is_no_socket_is_not_removed(folder: Path) -> None:
+def test_a_file_that_is_not_a_socket_is_not_removed(folder: Path) -> None:
     path = folder / "events.jsonl"
     path.write_text("precious")
     ended = run(folder, "serve", "--uds", str(path))
@@ -133,7 +135,7 @@ def test_a_file_that_is_no_socket_is_not_removed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "nowhere/socket"])
-def test_a_path_that_cannot_be_bound(folder: Path, name: str) -> None:
+def test_a_socket_path_that_cannot_be_bound_is_reported(folder: Path, name: str) -> None:
     result = invoke(folder, "serve", "--uds", str(folder / name))
     assert result.exit_code == 3
     assert result.stderr.startswith("eventapi: cannot listen on unix:/")
@@ -141,7 +143,7 @@ def test_a_path_that_cannot_be_bound(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("more", [["--port", "1"], ["--host", "::"]])
-def test_a_path_goes_without_an_address(folder: Path, more: list[str]) -> None:
+def test_uds_excludes_host_and_port(folder: Path, more: list[str]) -> None:
     result = invoke(folder, "serve", "--uds", str(folder / "socket"), *more)
     assert result.exit_code == 2
-    assert message_in(result.stderr) == "--uds goes without --host and --port"
+    assert message_in(result.stderr) == "--uds excludes --host and --port"

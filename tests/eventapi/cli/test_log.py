@@ -45,7 +45,7 @@ def log_of(data: Path) -> bytes:
 
 
 def positions(data: Path, *options: str) -> list[str]:
-    """The positions that are shown, by the raw lines and by the readable ones alike."""
+    """The positions that `log show` prints; the same with ``--json`` and without."""
     raw = invoke(data, "log", "show", "--json", *options)
     readable = invoke(data, "log", "show", *options)
     assert (raw.exit_code, readable.exit_code) == (0, 0)
@@ -71,7 +71,7 @@ def positions(data: Path, *options: str) -> list[str]:
         (["--type", "nothing.such"], ""),
     ],
 )
-def test_what_is_shown(data: Path, options: Sequence[str], expected: str) -> None:
+def test_show_prints_the_selected_events(data: Path, options: Sequence[str], expected: str) -> None:
     assert positions(data, *options) == list(expected)
 
 
@@ -85,8 +85,8 @@ def test_raw_lines_are_the_bytes_of_the_log(data: Path) -> None:
     assert invoke(data, "log", "tail", "-n", "0").stdout_bytes == b""
 
 
-def test_personal_values_stay_closed_unless_asked_for(data: Path) -> None:
-    """And of a password not even the hash is shown."""
+def test_personal_values_are_shown_only_with_open(data: Path) -> None:
+    """A password hash is never shown."""
     closed = invoke(data, "log", "show").stdout
     opened = invoke(data, "log", "show", "--open").stdout
     for value in ("a secret title", "ann@example.org"):
@@ -95,14 +95,14 @@ def test_personal_values_stay_closed_unless_asked_for(data: Path) -> None:
     assert "hash of ann" not in opened
 
 
-def test_values_whose_key_is_gone_stay_closed(data: Path) -> None:
+def test_values_without_a_key_are_not_shown(data: Path) -> None:
     (data / "vault.sqlite").unlink()
     result = invoke(data, "log", "show", "--open")
     assert result.exit_code == 0
     assert "secret" not in result.stdout
 
 
-def test_nothing_shown_moves_the_cursor(data: Path) -> None:
+def test_control_characters_in_values_are_escaped(data: Path) -> None:
     written(data, UpdateItem(1, 1, title="\x9b2J\u202e\u2028"))
     shown = invoke(data, "log", "show", "--open", "--after", "5").stdout
     assert shown.count("\n") == 1
@@ -115,7 +115,9 @@ def test_open_and_json_exclude_each_other(data: Path) -> None:
 
 @pytest.mark.parametrize("command", [["log", "show"], ["log", "verify"], ["state", "show"]])
 @pytest.mark.parametrize("place", [".", "/"])
-def test_a_directory_is_no_log(tmp_path: Path, command: Sequence[str], place: str) -> None:
+def test_a_directory_is_refused_as_a_log(
+    tmp_path: Path, command: Sequence[str], place: str
+) -> None:
     result = invoke(tmp_path, *command, "--log", place)
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("eventapi: ")
@@ -133,24 +135,24 @@ def test_a_directory_is_no_log(tmp_path: Path, command: Sequence[str], place: st
         ["users", "list"],
     ],
 )
-def test_a_log_that_is_not_there_is_not_made(tmp_path: Path, command: Sequence[str]) -> None:
+def test_reading_commands_create_no_log(tmp_path: Path, command: Sequence[str]) -> None:
     result = invoke(tmp_path / "nowhere", *command)
     assert result.exit_code == 3
     assert result.stderr.startswith("eventapi: there is no log at ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_without_its_mark_is_read_whole(data: Path, tmp_path: Path) -> None:
+def test_a_copy_without_a_mark_is_read_completely(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.jsonl"
     copy.write_bytes(log_of(data))
     result = invoke(tmp_path / "other", "--log", str(copy), "log", "show", "--json")
     assert result.stdout_bytes == log_of(data)
 
 
-# Following
+# log tail
 
 
-def test_follow_prints_what_a_server_writes_and_ends_quietly(data: Path) -> None:
+def test_follow_prints_new_events_until_ctrl_c(data: Path) -> None:
     with running(data.parent, "log", "tail", "-n", "1", "--follow") as tail:
         assert tail.line() == log_of(data).splitlines(keepends=True)[-1]
         written(data, CreateItem(1, Content("later")))
@@ -160,8 +162,8 @@ def test_follow_prints_what_a_server_writes_and_ends_quietly(data: Path) -> None
     assert ended.err.strip() == ""
 
 
-def test_a_closed_pipe_is_quiet(data: Path) -> None:
-    """As with ``| head -1``: as other programs end that are told SIGPIPE."""
+def test_a_closed_pipe_ends_the_command_silently(data: Path) -> None:
+    """As with ``| head -1``: the exit code is that of a program that SIGPIPE ended."""
     written(data, *(CreateItem(1, Content("x" * 200, "y" * 5000)) for _ in range(40)))
     reader, writer = os.pipe()
     process = subprocess.Popen(
@@ -177,20 +179,20 @@ def test_a_closed_pipe_is_quiet(data: Path) -> None:
     assert (process.returncode, err) == (141, b"")
 
 
-# Checking
+# log verify
 
 
-def test_a_whole_log_is_called_whole(data: Path) -> None:
+def test_verify_accepts_a_whole_log(data: Path) -> None:
     result = invoke(data, "log", "verify")
     assert result.exit_code == 0
     assert "is whole: 5 events" in result.stdout
-    told = json.loads(invoke(data, "log", "verify", "--json").stdout)
-    assert (told["ok"], told["lines"], told["bytes"]) == (True, 5, len(log_of(data)))
-    assert told["findings"] == []
+    answer = json.loads(invoke(data, "log", "verify", "--json").stdout)
+    assert (answer["ok"], answer["lines"], answer["bytes"]) == (True, 5, len(log_of(data)))
+    assert answer["findings"] == []
 
 
-def test_damage_is_named_with_its_place(data: Path) -> None:
-    """The log is only read, so the same is found the second time."""
+def test_verify_reports_damage_with_its_position_and_offset(data: Path) -> None:
+    """The log is only read, so that a second run finds the same."""
     lines = log_of(data).splitlines(keepends=True)
     offset = len(lines[0] + lines[1])
     lines[2] = lines[2].replace(b'"items/1"', b'"items/2"')
@@ -198,14 +200,14 @@ def test_damage_is_named_with_its_place(data: Path) -> None:
     result = invoke(data, "log", "verify")
     assert result.exit_code == 1
     assert f"damaged at position 3, byte offset {offset}: " in result.stdout
-    told = invoke(data, "log", "verify", str(data / "events.jsonl"), "--json")
-    assert told.exit_code == 1
-    (finding,) = json.loads(told.stdout)["findings"]
+    answer = invoke(data, "log", "verify", str(data / "events.jsonl"), "--json")
+    assert answer.exit_code == 1
+    (finding,) = json.loads(answer.stdout)["findings"]
     assert (finding["position"], finding["offset"]) == (3, offset)
     assert log_of(data) == b"".join(lines)
 
 
-def test_seals_are_opened_with_the_keys_of_the_vault(data: Path) -> None:
+def test_verify_opens_seals_with_the_keys_of_the_vault(data: Path) -> None:
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
     written(data, EraseUser("ben", "users/2"))
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
@@ -227,7 +229,7 @@ def _lose_key(vault: sqlite3.Connection) -> None:
     ],
     ids=["another key", "no key"],
 )
-def test_a_vault_that_does_not_belong_to_the_log_is_found(
+def test_verify_finds_wrong_and_missing_keys(
     data: Path, harm: Callable[[sqlite3.Connection], None], finding: str
 ) -> None:
     with closing(sqlite3.connect(data / "vault.sqlite")) as vault, vault:
@@ -238,7 +240,7 @@ def test_a_vault_that_does_not_belong_to_the_log_is_found(
     assert finding.format(log_of(data).index(b"\n") + 1) in result.stdout
 
 
-def test_a_vault_that_is_not_there_is_told_and_not_made(data: Path) -> None:
+def test_a_missing_vault_is_reported_and_not_created(data: Path) -> None:
     (data / "vault.sqlite").unlink()
     result = invoke(data, "log", "verify", "--seals")
     assert (result.exit_code, result.stdout) == (3, "")
@@ -246,12 +248,12 @@ def test_a_vault_that_is_not_there_is_told_and_not_made(data: Path) -> None:
     assert not (data / "vault.sqlite").exists()
 
 
-def test_a_file_to_verify_must_be_there(data: Path) -> None:
+def test_verify_of_a_missing_file_is_misuse(data: Path) -> None:
     assert invoke(data, "log", "verify", str(data / "no.jsonl")).exit_code == 2
 
 
-def test_what_is_no_regular_file_is_not_called_whole(data: Path) -> None:
-    """A pipe has no size, and a log of no size is whole."""
+def test_verify_refuses_pipes_and_devices(data: Path) -> None:
+    """A pipe has no size, and an empty log would count as whole."""
     reader, writer = os.pipe()
     os.write(writer, b"no event\n")
     os.close(writer)
@@ -262,7 +264,7 @@ def test_what_is_no_regular_file_is_not_called_whole(data: Path) -> None:
     os.close(reader)
 
 
-def test_reading_a_damaged_log_names_the_place(data: Path) -> None:
+def test_commands_report_the_position_of_damage(data: Path) -> None:
     (data / "events.jsonl").write_bytes(log_of(data).replace(b'"id":"2"', b'"id":"8"'))
     for command in (["rebuild"], ["state", "digest"], ["users", "list"]):
         result = invoke(data, *command)
@@ -274,10 +276,10 @@ def test_reading_a_damaged_log_names_the_place(data: Path) -> None:
     assert "position 1" in result.stderr
 
 
-# Exporting
+# log export
 
 
-def test_an_export_takes_its_name_when_it_is_whole(data: Path, tmp_path: Path) -> None:
+def test_an_export_gets_its_name_when_it_is_complete(data: Path, tmp_path: Path) -> None:
     target = tmp_path / "export.jsonl"
     target.write_text("an older one")
     assert invoke(data, "log", "export", "--output", str(target)).exit_code == 0
@@ -286,7 +288,7 @@ def test_an_export_takes_its_name_when_it_is_whole(data: Path, tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"data", "export.jsonl"}
 
 
-def test_a_failed_export_leaves_the_older_one(data: Path, tmp_path: Path) -> None:
+def test_a_failed_export_keeps_the_older_file(data: Path, tmp_path: Path) -> None:
     (data / "events.jsonl").write_bytes(log_of(data)[:-10])
     target = tmp_path / "export.jsonl"
     target.write_text("an older one")
@@ -296,13 +298,13 @@ def test_a_failed_export_leaves_the_older_one(data: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.mark", "vault.sqlite"])
-def test_an_export_never_replaces_what_is_the_servers(data: Path, name: str) -> None:
+def test_an_export_never_replaces_a_file_of_the_server(data: Path, name: str) -> None:
     before = (data / name).read_bytes()
     assert invoke(data, "log", "export", "--output", str(data / name)).exit_code == 2
     assert (data / name).read_bytes() == before
 
 
-def test_an_export_into_a_device_is_written_there(data: Path, tmp_path: Path) -> None:
+def test_an_export_to_a_device_is_written_directly(data: Path, tmp_path: Path) -> None:
     ended = run(tmp_path, "log", "export", "--output", "/dev/stdout")
     assert ended.code == 0
     assert ended.out == log_of(data)

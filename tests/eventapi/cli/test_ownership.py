@@ -1,8 +1,7 @@
-"""Modes and owners of every file that a server and its commands make, and files lost meanwhile."""
+"""Modes and owners of created files, and the loss of files under a server."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,20 +15,22 @@ import httpx
 import pytest
 
 from events.transparency.signed_note import Note, Signer
-from tests.eventapi.cli.running import REPOSITORY, Running, invoke, run, running
+from tests.eventapi.cli.running import (
+    NOBODY,
+    REPOSITORY,
+    address_of,
+    as_nobody,
+    invoke,
+    run,
+    running,
+)
 
-NOBODY = 65_534
 ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
 BEN = {"username": "ben", "email": "ben@example.org", "password": "correct horse"}
 
 
-def address_of(server: Running) -> str:
-    """Where a server answers, from the line that it prints once it serves."""
-    return server.line().decode().split()[2].rstrip(",")
-
-
-def lived(folder: Path) -> None:
-    """The life of a server: events, a checkpoint, a snapshot, a torn tail, copies, a restore."""
+def create_every_file(folder: Path) -> None:
+    """Make a server and commands create every kind of file, and check the files."""
     data, keys = folder / "data", str(folder / "keys" / "keys.sqlite")
     lines = {"EVENTAPI_LOG_FILE": str(folder / "lines" / "server.log")}
     arguments = ("serve", "--port", "0", "--data", "data", "--workers", "2")
@@ -49,17 +50,17 @@ def lived(folder: Path) -> None:
         assert invoke(data, *command).exit_code == 0, command
     restoring = ["log", "restore", f"{folder / 'backup'}/", "--vault", keys]
     assert invoke(folder / "new", *restoring).exit_code == 0
-    cosigned = witnessed(invoke(data, "log", "checkpoint").stdout)
+    cosigned = cosign(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
     assert invoke(data, "users", "erase", "--yes", "ann").exit_code == 0
     assert invoke(data, "log", "restore", "--new-key").exit_code == 0
-    cosigned = witnessed(invoke(data, "log", "checkpoint").stdout)
+    cosigned = cosign(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
-    check(folder)
+    check_modes_and_owners(folder)
     check_guide(data)
 
 
-def witnessed(checkpoint: str) -> str:
+def cosign(checkpoint: str) -> str:
     """A checkpoint with the signature of a witness."""
     witness = Signer.from_seed(bytes(32), "witness.example/")
     note = Note.of(checkpoint)
@@ -67,7 +68,7 @@ def witnessed(checkpoint: str) -> str:
 
 
 PUBLIC = {"lines": 0o750, "lines/server.log": 0o640}
-"""What others than the server's user may read: lines without personal data."""
+"""Files that other users may read: server log lines without personal data."""
 
 MADE = {
     *("events.jsonl", "events.jsonl.mark", "events.jsonl.lock", "events.jsonl.key"),
@@ -75,11 +76,11 @@ MADE = {
     *("snapshots", "quarantine", "lock", "keys.sqlite", "server.log"),
     *("clock", "events.jsonl.reserve", "events.jsonl.signed", "export.jsonl"),
 }
-"""So many of them that the life of a server was one."""
+"""Files that must exist, or the test missed a part of the server's life."""
 
 
-def check(folder: Path) -> None:
-    """Every file has its mode and, where root made it, the owner of the directory above all."""
+def check_modes_and_owners(folder: Path) -> None:
+    """Check the mode of every file, and that its owner is that of the top directory."""
     above = folder.stat()
     wrong, made = {}, set()
     for path in folder.rglob("*"):
@@ -98,11 +99,11 @@ def check(folder: Path) -> None:
 
 GUIDE = REPOSITORY / "docs" / "operating.md"
 NOT_MADE_HERE = {"database-*.mark", "database-*.checkpoint", "*.tmp", "vault.sqlite-journal"}
-"""What a server over a database makes, and what a killed one leaves."""
+"""Files of a server over a database, and of one that was killed."""
 
 
-def documented() -> set[str]:
-    """The files that the guide has a row for."""
+def documented_files() -> set[str]:
+    """The files in the table of the guide."""
     section = GUIDE.read_text().partition("## Lost files")[2].partition("\n## ")[0]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
     assert all(len(row) == 3 and row[1] and row[2].strip(" |") for row in rows)
@@ -110,12 +111,12 @@ def documented() -> set[str]:
 
 
 def check_guide(data: Path) -> None:
-    """The guide has a row for every file that is made, and none for one that is not."""
+    """Check that the guide has a row for every file that is created, and no others."""
     made = {path.name for path in data.iterdir()}
-    of = {name: row for name in made for row in documented() if is_of(name, row)}
+    of = {name: row for name in made for row in documented_files() if is_of(name, row)}
     assert made - of.keys() == set()
-    assert documented() - set(of.values()) == NOT_MADE_HERE
-    assert readme_files() == documented() - NOT_MADE_HERE - {"events.jsonl.*.KEY"}
+    assert documented_files() - set(of.values()) == NOT_MADE_HERE
+    assert readme_files() == documented_files() - NOT_MADE_HERE - {"events.jsonl.*.KEY"}
 
 
 def is_of(name: str, row: str) -> bool:
@@ -124,7 +125,7 @@ def is_of(name: str, row: str) -> bool:
 
 
 def readme_files() -> set[str]:
-    """The files that README.md says are in a data directory."""
+    """The files of a data directory that README.md lists."""
     text = (REPOSITORY / "README.md").read_text()
     table = text.partition("The data directory holds:\n\n")[2].partition("\n\n")[0]
     return {
@@ -136,50 +137,42 @@ def readme_files() -> set[str]:
 def test_every_file_of_a_server_has_its_mode_and_its_owner(
     tmp_path: Path,
 ) -> None:
-    """Under a umask that hides nothing and, where it may give files away, run by root."""
+    """With umask 0, so that modes are explicit; as root also the owners are checked."""
     if os.geteuid() == 0:
         os.chown(tmp_path, NOBODY, NOBODY)
     before = os.umask(0)
     try:
-        lived(tmp_path)
+        create_every_file(tmp_path)
     finally:
         os.umask(before)
 
 
 @pytest.mark.root
-def test_a_file_that_root_left_behind_is_named_with_the_command_that_helps(tmp_path: Path) -> None:
-    """In a fork, because another user may not be allowed to run this Python."""
+def test_a_file_owned_by_root_is_reported_with_the_chown_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
     tmp_path.parent.chmod(0o755)
     data = tmp_path / "data"
     assert invoke(data, "users", "create", "ann", "ann@example.org", typed=_TWICE).exit_code == 0
     os.chown(data / "events.jsonl", 0, 0)
     assert invoke(data, "users", "list").exit_code == 0
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.chdir(tmp_path)
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-        told = (
-            invoke(Path("data"), "users", "list"),
-            invoke(Path("data"), "users", "disable", "ann"),
-        )
-        os.write(writing, json.dumps([(one.exit_code, one.stderr) for one in told]).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        for code, said in json.loads(pipe.read()):
-            assert code == 3
-            assert "chown --reference=data data/events.jsonl" in said
-    os.waitpid(child, 0)
+    monkeypatch.chdir(tmp_path)
+    commands = ("users", "list"), ("users", "disable", "ann")
+
+    def read_and_write() -> object:
+        results = [invoke(Path("data"), *command) for command in commands]
+        return [(result.exit_code, result.stderr) for result in results]
+
+    for code, error in as_nobody(read_and_write):
+        assert code == 3
+        assert "chown --reference=data data/events.jsonl" in error
 
 
 _TWICE = "correct horse\ncorrect horse\n"
 
 
-# Lost under a running server
+# Files lost under a running server
 
 
 def _remove(path: Path) -> None:
@@ -199,7 +192,7 @@ def _replace(path: Path) -> None:
         ("vault.sqlite", _remove),
     ],
 )
-def test_a_server_that_lost_a_file_acknowledges_nothing_more_and_ends(
+def test_a_server_that_lost_a_file_stops_writing_and_exits(
     tmp_path: Path, name: str, lose: Callable[[Path], None]
 ) -> None:
     with running(tmp_path, "serve", "--port", "0", "--data", "data") as server:
@@ -215,7 +208,7 @@ def test_a_server_that_lost_a_file_acknowledges_nothing_more_and_ends(
 
 
 @pytest.mark.long
-def test_a_server_of_two_workers_ends_when_its_log_is_gone(tmp_path: Path) -> None:
+def test_a_server_of_two_workers_exits_when_its_log_is_gone(tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--data", "data", "--workers", "2")
     with running(tmp_path, *arguments) as server:
         url = address_of(server)
@@ -228,7 +221,7 @@ def test_a_server_of_two_workers_ends_when_its_log_is_gone(tmp_path: Path) -> No
     assert not (tmp_path / "data" / "events.jsonl").exists()
 
 
-def test_a_server_goes_on_after_the_loss_of_what_can_be_made_again(tmp_path: Path) -> None:
+def test_a_server_continues_after_the_loss_of_files_that_can_be_recreated(tmp_path: Path) -> None:
     with running(tmp_path, "serve", "--port", "0", "--data", "data") as server:
         url = address_of(server)
         assert httpx.post(f"{url}/auth/register", json=ANN).status_code == 200

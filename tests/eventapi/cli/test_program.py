@@ -1,4 +1,4 @@
-"""The program as a whole: its options, its settings, and the ways in which it ends."""
+"""The program as a whole: options, settings, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import pytest
 from eventapi import __version__
 from eventapi.cli import config as config_module
 from eventapi.commands.users import RegisterUser
-from eventapi.configuration.settings import Settings, described
+from eventapi.configuration.settings import Settings, setting_descriptions
 from eventapi.testing.given import profile
 from events.errors import LogUnavailable, NotFound, StorageFull, VaultUnavailable
 from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
 
 
-def test_its_version_and_both_of_its_names(tmp_path: Path) -> None:
+def test_version_prints_the_version(tmp_path: Path) -> None:
     assert run(tmp_path, "--version").out.decode() == f"eventapi {__version__}\n"
 
 
-def test_every_command_has_its_help(tmp_path: Path) -> None:
-    told = invoke(tmp_path, "--help")
-    assert told.exit_code == 0
+def test_every_command_has_help(tmp_path: Path) -> None:
+    answer = invoke(tmp_path, "--help")
+    assert answer.exit_code == 0
     for name in ("serve", "log", "state", "rebuild", "users", "config"):
-        assert name in told.stdout
+        assert name in answer.stdout
         assert invoke(tmp_path, name, "--help").exit_code == 0
     for name in ("show", "tail", "verify", "export", "import"):
         assert invoke(tmp_path, "log", name, "--help").exit_code == 0
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["log", "nothing"], ["--nothing"], ["state"]])
-def test_misuse(tmp_path: Path, arguments: list[str]) -> None:
+def test_misuse_has_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
     result = invoke(tmp_path, *arguments)
     assert result.exit_code == 2
     assert result.stderr
@@ -60,7 +60,7 @@ def test_every_error_is_one_clear_message(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
-def test_an_interrupt_is_quiet(
+def test_an_interrupt_prints_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def interrupt() -> None:
@@ -73,8 +73,8 @@ def test_an_interrupt_is_quiet(
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_stream_that_is_closed_changes_no_answer(tmp_path: Path, closed: str) -> None:
-    """It is missed by nobody: not by a check of a log that is whole, and not by one that is not."""
+def test_a_closed_standard_stream_changes_no_result(tmp_path: Path, closed: str) -> None:
+    """Checked with `log verify`, for a whole log and a damaged one."""
     written(tmp_path / "data", RegisterUser(profile("ann")))
     command = ["sh", "-c", f'"$@" {closed}', "sh", *PROGRAM]
     ended = run(tmp_path, "log", "verify", command=command)
@@ -88,32 +88,34 @@ def test_a_stream_that_is_closed_changes_no_answer(tmp_path: Path, closed: str) 
 
 
 def test_all_settings_are_shown_with_their_origin(tmp_path: Path) -> None:
-    secret = "a secret that nobody is to see, ever"
+    secret = "a secret that must never be printed"
     result = invoke(tmp_path, "config", "--json", EVENTAPI_SECRET_KEY=secret)
     assert secret not in result.output
-    told = json.loads(result.stdout)
-    assert set(told) == {f"EVENTAPI_{name}" for name in Settings.__struct_encode_fields__}
-    assert value_of(told, "SECRET_KEY") == ("********", "environment")
-    assert value_of(told, "DATA") == (str(tmp_path), "environment")
-    assert value_of(told, "METRICS") == ("on", "default")
+    answer = json.loads(result.stdout)
+    assert set(answer) == {f"EVENTAPI_{name}" for name in Settings.__struct_encode_fields__}
+    assert value_of(answer, "SECRET_KEY") == ("********", "environment")
+    assert value_of(answer, "DATA") == (str(tmp_path), "environment")
+    assert value_of(answer, "METRICS") == ("on", "default")
     assert "EVENTAPI_METRICS\ton\tdefault\t" in invoke(tmp_path, "config").stdout
 
 
-def value_of(told: dict[str, dict[str, str]], name: str) -> tuple[str, str]:
+def value_of(answer: dict[str, dict[str, str]], name: str) -> tuple[str, str]:
     """The value and the origin of a setting."""
-    one = told[f"EVENTAPI_{name}"]
+    one = answer[f"EVENTAPI_{name}"]
     return one["value"], one["origin"]
 
 
-def test_what_a_setting_means_is_shown(tmp_path: Path) -> None:
-    told = json.loads(invoke(tmp_path, "config", "--json").stdout)
-    for name, setting in described().items():
-        one = told[f"EVENTAPI_{name}"]
+def test_config_shows_the_meaning_of_each_setting(tmp_path: Path) -> None:
+    answer = json.loads(invoke(tmp_path, "config", "--json").stdout)
+    for name, setting in setting_descriptions().items():
+        one = answer[f"EVENTAPI_{name}"]
         assert one["meaning"] == setting.meaning.replace("`", "")
         assert (one["unit"], one["values"]) == (setting.unit, setting.values)
         assert one["example"] == setting.example
     *_, row = [row for row in invoke(tmp_path, "config").stdout.splitlines() if "_METRICS" in row]
-    assert row == "EVENTAPI_METRICS\ton\tdefault\tWhether GET /metrics answers, for Prometheus."
+    assert (
+        row == "EVENTAPI_METRICS\ton\tdefault\tWhether GET /metrics returns metrics for Prometheus."
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,11 +125,11 @@ def test_what_a_setting_means_is_shown(tmp_path: Path) -> None:
 def test_the_command_line_wins_before_and_after_the_command(
     tmp_path: Path, arguments: list[str]
 ) -> None:
-    told = json.loads(invoke(tmp_path, *arguments).stdout)
-    assert value_of(told, "DATA") == ("mine", "--data")
+    answer = json.loads(invoke(tmp_path, *arguments).stdout)
+    assert value_of(answer, "DATA") == ("mine", "--data")
 
 
-def test_of_two_the_later_option_wins(tmp_path: Path) -> None:
+def test_the_last_of_two_equal_options_wins(tmp_path: Path) -> None:
     result = invoke(tmp_path, "--log", "one", "config", "--log", "two", "--json")
     assert value_of(json.loads(result.stdout), "LOG") == ("two", "--log")
 

@@ -1,10 +1,9 @@
-"""Reading commands: they create and change nothing, and need no right to write."""
+"""Reading commands create and change nothing, and need no write permission."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +19,8 @@ from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from events.database.connection import Database
 from events.vocabulary.items import Content
-from tests.eventapi.cli.running import clean_environment, invoke, running, written
+from tests.eventapi.cli.running import as_nobody, clean_environment, invoke, running, written
 from tests.eventapi.cli.trees import tree
-
-NOBODY = 65_534
 
 COMMANDS = [
     ["config"],
@@ -53,7 +50,7 @@ print(json.dumps([[one.exit_code, one.stdout, one.stderr] for one in results]))
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A data directory that others may come to, with users, items and a snapshot."""
+    """A data directory that other users can reach, with a log and a snapshot."""
     with tempfile.TemporaryDirectory(prefix="eventapi-reading-") as name:
         Path(name).chmod(0o755)
         folder = Path(name) / "data"
@@ -63,18 +60,20 @@ def data() -> Iterator[Path]:
 
 
 def answers(data: Path) -> Mapping[str, tuple[int, str]]:
-    """What every reading command says, but for the figures of how long it took."""
-    said = {}
+    """The results of every reading command except `rebuild`, which prints times."""
+    error = {}
     for command in COMMANDS[:-1]:
         result = invoke(data, *command)
         assert result.exit_code == 0, (command, result.stderr)
-        said[" ".join(command)] = (result.exit_code, result.stdout)
-    return said
+        error[" ".join(command)] = (result.exit_code, result.stdout)
+    return error
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("form", ["of a server", "a bare copy"])
-def test_nothing_is_created_or_changed(data: Path, command: Sequence[str], form: str) -> None:
+def test_reading_commands_create_and_change_nothing(
+    data: Path, command: Sequence[str], form: str
+) -> None:
     if form == "a bare copy":
         for name in ("events.jsonl.mark", "events.jsonl.lock"):
             (data / name).unlink()
@@ -85,16 +84,16 @@ def test_nothing_is_created_or_changed(data: Path, command: Sequence[str], form:
     assert tree(data.parent) == before
 
 
-def test_a_bare_copy_reads_as_the_log_does(data: Path) -> None:
+def test_a_copy_without_a_mark_reads_as_the_log(data: Path) -> None:
     with_mark = answers(data)
     (data / "events.jsonl.mark").unlink()
     assert answers(data) == with_mark
 
 
-def test_a_mark_that_was_not_filled_yet_hides_no_event(data: Path) -> None:
-    """As a start leaves it that is killed before it recovers a log without a mark.
+def test_an_empty_mark_hides_no_event(data: Path) -> None:
+    """A start leaves such a mark if it is killed before it recovers a log without one.
 
-    What is past the mark is for recovery to judge, says `log verify`, which is left out here.
+    `log verify` is left out, because it reports lines after the mark.
     """
     whole = {name: end for name, end in answers(data).items() if "verify" not in name}
     mark = data / "events.jsonl.mark"
@@ -105,7 +104,7 @@ def test_a_mark_that_was_not_filled_yet_hides_no_event(data: Path) -> None:
     assert {name: end for name, end in answers(data).items() if name in whole} == whole
 
 
-def test_a_torn_tail_of_a_bare_copy_is_left_out_and_left_alone(data: Path) -> None:
+def test_a_torn_tail_of_a_copy_is_ignored_and_not_changed(data: Path) -> None:
     shown = invoke(data, "log", "export").stdout_bytes
     (data / "events.jsonl.mark").unlink()
     with (data / "events.jsonl").open("ab") as file:
@@ -116,7 +115,7 @@ def test_a_torn_tail_of_a_bare_copy_is_left_out_and_left_alone(data: Path) -> No
 
 
 def _all(data: Path, *prefix: str, **options: object) -> list[list[object]]:
-    """The ends of all commands, run one after another in a process of its own."""
+    """Run all commands in another process; return code, stdout and stderr of each."""
     command = [*prefix, sys.executable, "-c", ALL_OF_THEM, json.dumps([str(data), COMMANDS])]
     done = subprocess.run(
         command,
@@ -131,40 +130,23 @@ def _all(data: Path, *prefix: str, **options: object) -> list[list[object]]:
 
 
 @pytest.mark.root
-def test_a_user_who_may_only_read_can_read(data: Path) -> None:
-    before = answers(data)  # And all modules are imported, which another user may not read.
+def test_reading_commands_need_only_read_permission(data: Path) -> None:
+    before = answers(data)  # Also imports all modules, which another user may not read.
     for path in (data, *data.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o444)
     unchanged = tree(data)
-    assert _as_nobody(data) == {name: list(end) for name, end in before.items()}
+
+    def read() -> object:
+        with pytest.raises(PermissionError):
+            (data / "new").touch()
+        return answers(data)
+
+    assert as_nobody(read) == {name: list(end) for name, end in before.items()}
     assert tree(data) == unchanged
 
 
-def _as_nobody(data: Path) -> object:
-    """What every reading command says to another user, in a fork of this process."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            with pytest.raises(PermissionError):
-                (data / "new").touch()
-            said = json.dumps(answers(data))
-        except BaseException as error:
-            said = json.dumps(repr(error))
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        found: object = json.loads(pipe.read())
-    os.waitpid(child, 0)
-    return found
-
-
 @pytest.mark.root
-def test_a_read_only_mount_can_be_read(data: Path) -> None:
+def test_reading_commands_work_on_a_read_only_mount(data: Path) -> None:
     mounted = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
     prefix = ["unshare", "--mount", "sh", "-c", mounted, str(data)]
     trial = subprocess.run([*prefix, "true"], capture_output=True, check=False)
@@ -176,7 +158,7 @@ def test_a_read_only_mount_can_be_read(data: Path) -> None:
     assert [end for end in found if end[0] != 0] == []
 
 
-def test_follow_goes_on_with_the_mark_that_a_server_makes(data: Path) -> None:
+def test_follow_uses_a_mark_that_a_server_creates_later(data: Path) -> None:
     (data / "events.jsonl.mark").unlink()
     with running(data.parent, "log", "tail", "-n", "1", "--follow", "--data", "data") as tail:
         assert json.loads(tail.line())["id"] == "2"
@@ -185,13 +167,6 @@ def test_follow_goes_on_with_the_mark_that_a_server_makes(data: Path) -> None:
 
 
 # Over a database
-
-
-@pytest.fixture(params=["postgresql", "mariadb"])
-def url(request: pytest.FixtureRequest) -> str:
-    """An empty database of every make."""
-    found: str = request.getfixturevalue(request.param).new_database()
-    return found
 
 
 def in_database(url: str, tmp_path: Path, *command: str) -> tuple[int, str, str]:
@@ -215,11 +190,11 @@ def tables(url: str) -> list[str]:
 
 def test_an_empty_database_stays_empty(url: str, tmp_path: Path) -> None:
     for command in (["log", "show"], ["log", "verify"], ["users", "list"], ["state", "show"]):
-        code, _, said = in_database(url, tmp_path, *command)
-        assert (code, said.startswith("eventapi: there is no log at ")) == (3, True), said
+        code, _, error = in_database(url, tmp_path, *command)
+        assert (code, error.startswith("eventapi: there is no log at ")) == (3, True), error
     (tmp_path / "nowhere").mkdir()
-    code, _, said = in_database(url, tmp_path, "users", "disable", "ann")
-    assert (code, said.startswith("eventapi: there is no log at ")) == (3, True), said
+    code, _, error = in_database(url, tmp_path, "users", "disable", "ann")
+    assert (code, error.startswith("eventapi: there is no log at ")) == (3, True), error
     assert tables(url) == []
     assert list((tmp_path / "nowhere").iterdir()) == []
 
@@ -227,8 +202,8 @@ def test_an_empty_database_stays_empty(url: str, tmp_path: Path) -> None:
 def test_a_database_is_read_without_a_data_directory(data: Path, url: str, tmp_path: Path) -> None:
     assert invoke(data, "log", "copy", url).exit_code == 0
     for command in OF_A_LOG:
-        code, out, said = in_database(url, tmp_path, *command)
-        assert (code, said) == (0, ""), (command, said)
+        code, out, error = in_database(url, tmp_path, *command)
+        assert (code, error) == (0, ""), (command, error)
         if command[0] != "rebuild" and "verify" not in command:
             assert out == invoke(data, *command).stdout
     assert not (tmp_path / "nowhere").exists()
@@ -247,9 +222,9 @@ def test_a_command_that_writes_to_a_database_needs_the_data_directory(
     data: Path, url: str, tmp_path: Path, command: Sequence[str]
 ) -> None:
     assert invoke(data, "log", "copy", url).exit_code == 0
-    code, _, said = in_database(url, tmp_path, *command)
+    code, _, error = in_database(url, tmp_path, *command)
     assert code == 2
-    assert "name the server's data directory: --data DIR or EVENTAPI_DATA" in said
+    assert "name the server's data directory: --data DIR or EVENTAPI_DATA" in error
     assert not (tmp_path / "nowhere").exists()
     assert invoke(tmp_path / "nowhere", "log", "copy", str(data), url).exit_code == 2
 
@@ -257,8 +232,8 @@ def test_a_command_that_writes_to_a_database_needs_the_data_directory(
 _TABLES = ("head", "keys", "events", "erased", "signing")
 
 
-def test_a_lost_database_is_not_begun_anew(data: Path, url: str) -> None:
-    """The mark of this machine remembers that it had events."""
+def test_no_log_is_created_in_a_database_that_lost_one(data: Path, url: str) -> None:
+    """The mark on this machine shows that the log had events."""
     assert invoke(data, "log", "copy", url).exit_code == 0
 
     (mark,) = data.glob("database-*.mark")

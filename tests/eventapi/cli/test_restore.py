@@ -1,4 +1,4 @@
-"""``eventapi log restore``: which checkpoints count after a restore, and what the operator types."""
+"""``eventapi log restore``: which checkpoints count afterwards, and adding keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
 from events.vault.tombstones import VaultContents, merge
 from events.vocabulary.items import Content
 from events.vocabulary.signing_keys import LogResumed
-from tests.eventapi.cli.running import invoke, written
+from tests.eventapi.cli.running import answer_of, invoke, output_of, refusal_of, written
 
 
 @pytest.fixture
@@ -31,37 +31,24 @@ def items(count: int, title: str = "a title") -> list[CreateItem]:
     return [CreateItem(1, Content(f"{title} {number}")) for number in range(count)]
 
 
-def printed(data: Path, *arguments: str) -> str:
-    result = invoke(data, "log", *arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(data: Path, *arguments: str) -> tuple[int, str]:
-    result = invoke(data, "log", *arguments)
-    assert not result.stdout, result.stdout
-    return result.exit_code, result.stderr
-
-
 def checkpoint(data: Path) -> Note:
-    return Note.of(printed(data, "checkpoint"))
+    return Note.of(output_of(data, "log", "checkpoint"))
 
 
-def restored(data: Path, *arguments: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(printed(data, "restore", *arguments, "--json"))
-    return found
+def restore(data: Path, *arguments: str) -> dict[str, object]:
+    return answer_of(data, "log", "restore", *arguments)
 
 
 @pytest.fixture
 def monday(data: Path, tmp_path: Path) -> Path:
-    """A copy of Monday's log and keys, as the guide makes it."""
-    printed(data, "copy", f"{tmp_path / 'monday'}/", "--vault", str(tmp_path / "keys"))
+    """A copy of Monday's log and keys, made as in the guide."""
+    output_of(data, "log", "copy", f"{tmp_path / 'monday'}/", "--vault", str(tmp_path / "keys"))
     return tmp_path / "monday"
 
 
 @pytest.fixture
 def tuesday(data: Path, monday: Path, tmp_path: Path) -> Path:
-    """The newest checkpoint that was given out, which the copy does not reach."""
+    """The newest published checkpoint, which covers more events than the copy."""
     written(data, *items(3, "on Tuesday"))
     newest = tmp_path / "newest"
     newest.write_text(str(checkpoint(data)))
@@ -70,155 +57,152 @@ def tuesday(data: Path, monday: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def empty(data: Path, monday: Path, tuesday: Path, tmp_path: Path) -> Path:
-    """An empty machine to which the guide's keys were copied, with Monday's log put in place."""
+    """A new machine with the signing key and Monday's log restored."""
     machine = tmp_path / "machine"
     machine.mkdir()
-    for name in ("events.jsonl.key",):
-        shutil.copy2(data / name, machine / name)
-    answer = restored(machine, str(monday), "--vault", str(tmp_path / "keys"))
+    shutil.copy2(data / "events.jsonl.key", machine)
+    answer = restore(machine, str(monday), "--vault", str(tmp_path / "keys"))
     assert str(answer["signing"]).startswith("suspended: ")
     return machine
 
 
-def test_monday_s_copy_on_an_empty_machine_signs_nothing_under_the_old_key(empty: Path) -> None:
+def test_an_older_copy_on_an_empty_machine_signs_nothing_with_the_old_key(empty: Path) -> None:
     written(empty, *items(5, "another Tuesday"))
-    code, said = refused(empty, "checkpoint")
+    code, error = refusal_of(empty, "log", "checkpoint")
     assert code == 1
     assert (
         "Nothing is signed until an operator decides (docs/operating.md, Restore). Writes go on."
-        in said
+        in error
     )
-    assert "eventapi log restore --checkpoint" in said
+    assert "eventapi log restore --checkpoint" in error
 
 
-def test_the_newest_checkpoint_is_not_continued_by_monday_s_copy(
-    empty: Path, tuesday: Path
-) -> None:
-    code, said = refused(empty, "restore", "--checkpoint", str(tuesday))
-    assert (code, "That is of 8 events, and the log has 5" in said) == (1, True)
+def test_an_older_copy_does_not_continue_the_newest_checkpoint(empty: Path, tuesday: Path) -> None:
+    code, error = refusal_of(empty, "log", "restore", "--checkpoint", str(tuesday))
+    assert (code, "That is of 8 events, and the log has 5" in error) == (1, True)
     written(empty, *items(5, "another Tuesday"))
-    code, said = refused(empty, "restore", "--checkpoint", str(tuesday))
-    assert (code, "Its first 8 events are not those that were signed" in said) == (1, True)
-    assert refused(empty, "checkpoint")[0] == 1
+    code, error = refusal_of(empty, "log", "restore", "--checkpoint", str(tuesday))
+    assert (code, "Its first 8 events are not those that were signed" in error) == (1, True)
+    assert refusal_of(empty, "log", "checkpoint")[0] == 1
 
 
-def test_a_new_key_is_an_event_that_names_what_the_old_one_signed(
+def test_a_new_key_is_an_event_that_names_the_last_head_of_the_old_key(
     empty: Path, tuesday: Path
 ) -> None:
     old = TreeHead.of(Note.of(tuesday.read_text()))
-    answer = restored(empty, "--new-key", "--checkpoint", str(tuesday))
+    answer = restore(empty, "--new-key", "--checkpoint", str(tuesday))
     note = checkpoint(empty)
     vkey = str(answer["signing"]).removeprefix("new key ")
     assert Verifier.of(vkey).has_signed(note)
     assert TreeHead.of(note).origin != old.origin
-    line = json.loads(printed(empty, "tail", "-n", "1"))
+    line = json.loads(output_of(empty, "log", "tail", "-n", "1"))
     assert (line["type"], line["subject"]) == (LogResumed.type, "log/checkpoints")
     assert (line["data"]["key"], line["data"]["previous"]) == (vkey, old.origin)
     assert line["data"]["size"] == 8
     assert invoke(empty, "log", "verify").exit_code == 0
 
 
-def test_a_copy_that_continues_the_newest_checkpoint_signs_on(data: Path, tmp_path: Path) -> None:
-    printed(data, "copy", f"{tmp_path / 'copy'}/", "--vault", str(tmp_path / "keys"))
+def test_a_copy_that_continues_the_newest_checkpoint_signs_again(
+    data: Path, tmp_path: Path
+) -> None:
+    output_of(data, "log", "copy", f"{tmp_path / 'copy'}/", "--vault", str(tmp_path / "keys"))
     newest = tmp_path / "newest"
     newest.write_text(str(checkpoint(data)))
     machine = tmp_path / "machine"
     machine.mkdir()
     shutil.copy2(data / "events.jsonl.key", machine)
     options = ("--vault", str(tmp_path / "keys"), "--checkpoint", str(newest))
-    answer = restored(machine, str(tmp_path / "copy"), *options)
+    answer = restore(machine, str(tmp_path / "copy"), *options)
     assert answer["signing"] == "goes on behind the checkpoint of 5 events"
     written(machine, *items(2))
     assert TreeHead.of(checkpoint(machine)).size == 7
 
 
-def test_a_machine_that_another_one_stood_in_for_does_not_sign_on(
+def test_a_machine_that_another_one_replaced_does_not_sign_again(
     data: Path, tmp_path: Path
 ) -> None:
-    """Its own register is in the old place, but the other machine signed under the key as well."""
+    """Its own register is intact, but the other machine signed with the same key."""
     newest, keys = tmp_path / "newest", ("--vault", str(tmp_path / "keys"))
-    printed(data, "copy", f"{tmp_path / 'first'}/", *keys)
+    output_of(data, "log", "copy", f"{tmp_path / 'first'}/", *keys)
     newest.write_text(str(checkpoint(data)))
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy2(data / "events.jsonl.key", other)
-    restored(other, str(tmp_path / "first"), *keys, "--checkpoint", str(newest))
+    restore(other, str(tmp_path / "first"), *keys, "--checkpoint", str(newest))
     written(other, *items(2))
-    printed(other, "copy", f"{tmp_path / 'second'}/", *keys)
+    output_of(other, "log", "copy", f"{tmp_path / 'second'}/", *keys)
     written(other, *items(2))
     newest.write_text(str(checkpoint(other)))
     for name in ("events.jsonl", "events.jsonl.mark"):
         (data / name).unlink()
-    answer = restored(data, str(tmp_path / "second"), *keys)
+    answer = restore(data, str(tmp_path / "second"), *keys)
     assert str(answer["signing"]).startswith("suspended: ")
     written(data, *items(5))
-    assert refused(data, "restore", "--checkpoint", str(newest))[0] == 1
-    assert refused(data, "checkpoint")[0] == 1
+    assert refusal_of(data, "log", "restore", "--checkpoint", str(newest))[0] == 1
+    assert refusal_of(data, "log", "checkpoint")[0] == 1
 
 
-def test_without_the_key_nothing_is_signed_until_it_is_put_back_and_shown(
+def test_without_its_key_a_log_signs_nothing_until_key_and_checkpoint_are_back(
     data: Path, monday: Path, tmp_path: Path
 ) -> None:
     machine = tmp_path / "machine"
     options = ("--vault", str(tmp_path / "keys"))
-    assert "is not here" in str(restored(machine, str(monday), *options)["signing"])
-    assert "is not here" in refused(machine, "checkpoint")[1]
+    assert "is not here" in str(restore(machine, str(monday), *options)["signing"])
+    assert "is not here" in refusal_of(machine, "log", "checkpoint")[1]
     shutil.copy2(data / "events.jsonl.key", machine)
     newest = str(monday / "events.jsonl.checkpoint")
-    assert "came here by a copy" in refused(machine, "checkpoint")[1]
-    restored(machine, "--checkpoint", newest)
+    assert "came here by a copy" in refusal_of(machine, "log", "checkpoint")[1]
+    restore(machine, "--checkpoint", newest)
     assert TreeHead.of(checkpoint(machine)).size == 5
 
 
-def test_a_checkpoint_of_another_key_confirms_nothing(empty: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_key_is_refused(empty: Path, tmp_path: Path) -> None:
     stranger = Signer.from_seed(bytes(range(32)), "eventapi/")
     forged = tmp_path / "forged"
     forged.write_text(str(stranger.sign(str(TreeHead(stranger.verifier.name, 0, bytes(32))))))
-    code, said = refused(empty, "restore", "--checkpoint", str(forged))
-    assert (code, "is not signed by" in said) == (1, True)
+    code, error = refusal_of(empty, "log", "restore", "--checkpoint", str(forged))
+    assert (code, "is not signed by" in error) == (1, True)
 
 
-def test_a_new_key_names_no_checkpoint_of_a_stranger_as_the_newest(
-    empty: Path, tmp_path: Path
-) -> None:
-    """Without the key here, the name of the key is all that can be compared."""
+def test_a_new_key_never_names_a_checkpoint_of_another_key(empty: Path, tmp_path: Path) -> None:
+    """Without the key, only its name can be compared."""
     (empty / "events.jsonl.key").unlink()
     stranger = Signer.from_seed(bytes(range(32)), "eventapi/")
     forged = tmp_path / "forged"
     forged.write_text(str(stranger.sign(str(TreeHead(stranger.verifier.name, 99, bytes(32))))))
     before = (empty / "events.jsonl").read_bytes()
-    code, said = refused(empty, "restore", "--new-key", "--checkpoint", str(forged))
-    assert (code, "is not signed by the log's key" in said) == (1, True)
+    code, error = refusal_of(empty, "log", "restore", "--new-key", "--checkpoint", str(forged))
+    assert (code, "is not signed by the log's key" in error) == (1, True)
     assert (empty / "events.jsonl").read_bytes() == before
 
 
-def test_a_refused_restore_leaves_no_directory(monday: Path, tmp_path: Path) -> None:
-    code, said = refused(tmp_path / "wrong", "restore", str(monday))
-    assert (code, "no key (users/1" in said) == (1, True)
+def test_a_refused_restore_creates_no_directory(monday: Path, tmp_path: Path) -> None:
+    code, error = refusal_of(tmp_path / "wrong", "log", "restore", str(monday))
+    assert (code, "no key (users/1" in error) == (1, True)
     assert not (tmp_path / "wrong").exists()
 
 
 def test_a_log_that_was_never_signed_needs_no_new_key(tmp_path: Path) -> None:
     written(tmp_path / "data", RegisterUser(profile("ann")))
-    code, said = refused(tmp_path / "data", "restore", "--new-key")
-    assert (code, "nothing was signed for this log yet" in said) == (1, True)
+    code, error = refusal_of(tmp_path / "data", "log", "restore", "--new-key")
+    assert (code, "nothing was signed for this log yet" in error) == (1, True)
 
 
-def test_nothing_asked_for_is_a_mistake(data: Path) -> None:
-    assert refused(data, "restore")[0] == 2
+def test_restore_without_arguments_is_misuse(data: Path) -> None:
+    assert refusal_of(data, "log", "restore")[0] == 2
 
 
-def test_a_backup_s_checkpoint_of_another_key_is_not_overwritten(data: Path, monday: Path) -> None:
+def test_copy_keeps_the_checkpoint_of_another_key(data: Path, monday: Path) -> None:
     before = (monday / "events.jsonl.checkpoint").read_text()
     origin = TreeHead.of(Note.of(before)).origin
-    restored(data, "--new-key")
-    printed(data, "copy", f"{monday}/")
+    restore(data, "--new-key")
+    output_of(data, "log", "copy", f"{monday}/")
     kept = monday / f"events.jsonl.checkpoint.{origin.rpartition('/')[2]}"
     assert kept.read_text() == before
     assert TreeHead.of(checkpoint(data)).origin != origin
 
 
-def test_a_backup_is_made_also_where_nothing_may_be_signed(empty: Path, tmp_path: Path) -> None:
+def test_copy_works_while_signing_is_suspended(empty: Path, tmp_path: Path) -> None:
     result = invoke(empty, "log", "copy", f"{tmp_path / 'later'}/")
     assert result.exit_code == 0
     assert "the copy has no new checkpoint" in result.stderr
@@ -240,7 +224,7 @@ def test_verify_compares_the_log_with_the_checkpoint_beside_it(
     assert "the first 8 events are not those of the checkpoint" in result.stdout
 
 
-def test_control_verify_without_the_checkpoint_finds_a_rewritten_log_whole(
+def test_control_verify_without_a_checkpoint_accepts_a_rewritten_log(
     data: Path, tuesday: Path, tmp_path: Path
 ) -> None:
     written(tmp_path / "other", RegisterUser(profile("ann")), *items(7))
@@ -250,50 +234,50 @@ def test_control_verify_without_the_checkpoint_finds_a_rewritten_log_whole(
     assert invoke(data, "log", "verify").exit_code == 0
 
 
-# A copy of the keys for a log that is in its place
+# Adding keys from a copy
 
 
-def test_keys_of_another_log_replace_no_key(data: Path, tmp_path: Path) -> None:
+def test_keys_of_another_log_do_not_replace_keys(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     written(other, RegisterUser(profile("ann")))
     before = (data / "vault.sqlite").read_bytes()
-    code, said = refused(data, "restore", "--vault", str(other / "vault.sqlite"))
-    assert (code, "another key for users/1" in said) == (1, True)
+    code, error = refusal_of(data, "log", "restore", "--vault", str(other / "vault.sqlite"))
+    assert (code, "another key for users/1" in error) == (1, True)
     assert (data / "vault.sqlite").read_bytes() == before
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
 
-def test_a_lost_vault_comes_back_from_its_copy(data: Path, monday: Path, tmp_path: Path) -> None:
+def test_a_lost_vault_is_restored_from_its_copy(data: Path, monday: Path, tmp_path: Path) -> None:
     (data / "vault.sqlite").unlink()
-    restored(data, "--vault", str(tmp_path / "keys"))
+    restore(data, "--vault", str(tmp_path / "keys"))
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
 
 
-def test_keys_that_an_older_vault_lacks_come_back_by_the_command_that_the_refusal_names(
+def test_the_command_in_the_refusal_restores_keys_that_an_older_vault_lacks(
     data: Path, monday: Path, tmp_path: Path
 ) -> None:
     shutil.copy(tmp_path / "keys", tmp_path / "older")
     written(data, RegisterUser(profile("ben")))
-    printed(data, "copy", f"{monday}/", "--vault", str(tmp_path / "keys"))
+    output_of(data, "log", "copy", f"{monday}/", "--vault", str(tmp_path / "keys"))
     shutil.copy(tmp_path / "older", data / "vault.sqlite")
     result = invoke(data, "users", "disable", "ben")
     assert (result.exit_code, "`eventapi log restore --vault KEYS`" in result.stderr) == (3, True)
-    restored(data, "--vault", str(tmp_path / "keys"))
+    restore(data, "--vault", str(tmp_path / "keys"))
     assert invoke(data, "users", "disable", "ben").exit_code == 0
 
 
-def test_keys_without_a_log_make_no_vault(monday: Path, tmp_path: Path) -> None:
+def test_keys_without_a_log_create_no_vault(monday: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.mkdir()
-    code, said = refused(wrong, "restore", "--vault", str(tmp_path / "keys"))
-    assert (code, "there is no log at" in said) == (3, True)
+    code, error = refusal_of(wrong, "log", "restore", "--vault", str(tmp_path / "keys"))
+    assert (code, "there is no log at" in error) == (3, True)
     assert list(wrong.iterdir()) == []
 
 
-def test_no_user_can_be_erased_while_keys_are_brought_back(
+def test_keys_are_restored_under_the_lock_of_the_log(
     data: Path, monday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the command could put back a key that a server destroys meanwhile."""
+    """Otherwise the command could restore a key while a server destroys it."""
     merges = []
 
     def merging(own: VaultContents, copy: VaultContents) -> VaultContents:
@@ -303,5 +287,5 @@ def test_no_user_can_be_erased_while_keys_are_brought_back(
         return merge(own, copy)
 
     monkeypatch.setattr(vaults, "merge", merging)
-    restored(data, "--vault", str(tmp_path / "keys"))
+    restore(data, "--vault", str(tmp_path / "keys"))
     assert len(merges) == 1

@@ -1,4 +1,4 @@
-"""No secret of a setting is printed, however badly its address is written."""
+"""No password in a URL is printed, even if the URL is malformed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.eventapi.cli.running import invoke, message_in, run
 
-# No character of it is in the rest of the address or in a message about it.
+# None of these characters occur in the rest of the URL or in a message about it.
 PASSWORDS = st.text("QXZ@/:#?&%[]é", min_size=2, max_size=14).map(lambda text: f"QX{text}")
 COMMANDS = (("config",), ("config", "--json"), ("log", "show"), ("users", "list"))
 
@@ -21,14 +21,14 @@ quick = settings(max_examples=15, suppress_health_check=[HealthCheck.function_sc
 
 @pytest.fixture(scope="module")
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else can listen on it, and does not listen."""
+    """A bound port that does not listen; no other process can use it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
 
-def leaked(password: str, output: str) -> list[str]:
-    """The parts of four characters of a password that an output has."""
+def leaked_parts(password: str, output: str) -> list[str]:
+    """The four-character substrings of a password that an output contains."""
     found = {password[at : at + 4] for at in range(len(password) - 3)}
     return [piece for piece in found if piece in output and piece != "://:"]
 
@@ -38,7 +38,7 @@ def leaked(password: str, output: str) -> list[str]:
 @example("S3c@retPW", "postgresql")
 @example("QXQX@QXQX/QXQX#QXQX", "mysql")
 @example("QXZQ@QXZQ/XZQX@QXZZ", "postgresql")
-def test_a_database_that_cannot_be_used(
+def test_an_unusable_database_url_leaks_no_password(
     closed_port: int, tmp_path: Path, password: str, scheme: str
 ) -> None:
     url = f"{scheme}://ev:{password}@127.0.0.1:{closed_port}/db"
@@ -48,16 +48,16 @@ def test_a_database_that_cannot_be_used(
             invoke(tmp_path, *command, EVENTAPI_LOG=url),
         ):
             assert result.exit_code in {2, 0 if command[0] == "config" else 3}, result.output
-            assert not leaked(password, result.output)
+            assert not leaked_parts(password, result.output)
 
 
 @quick
 @given(PASSWORDS, st.sampled_from(["redis", "rediss", "valkey", "unix", "nonsense"]))
 @example("QXQX/QXQX", "redis")
-def test_a_redis_address(tmp_path: Path, password: str, scheme: str) -> None:
+def test_a_redis_url_leaks_no_password(tmp_path: Path, password: str, scheme: str) -> None:
     result = invoke(tmp_path, "config", EVENTAPI_REDIS_URL=f"{scheme}://u:{password}@host:6379/0")
     assert result.exit_code in {0, 2}
-    assert not leaked(password, result.output)
+    assert not leaked_parts(password, result.output)
 
 
 @pytest.mark.long
@@ -76,7 +76,7 @@ def test_a_redis_address(tmp_path: Path, password: str, scheme: str) -> None:
         (2, "SENTRY_DSN", "https://QXZQ:XZQX@127.0.0.1:port/x"),
     ],
 )
-def test_a_server_that_cannot_start_says_why_in_one_message(
+def test_a_failed_start_prints_one_message_without_the_password(
     tmp_path: Path, workers: str, code: int, name: str, url: str
 ) -> None:
     settings = {f"EVENTAPI_{name}": url, "EVENTAPI_LOG_LEVEL": "error"}

@@ -1,9 +1,8 @@
-"""``eventapi serve``, as real processes: it serves, it ends cleanly, and it says why it does not."""
+"""``eventapi serve`` as a process: serving, exit, and messages of a failed start."""
 
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import ssl
@@ -21,18 +20,11 @@ from cryptography.x509.oid import NameOID
 
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from tests.eventapi.cli.running import Running, invoke, message_in, run, running, written
+from tests.eventapi.cli.running import address_of, invoke, message_in, run, running, written
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 ANN = {"username": "ann", "email": "ann@example.org", "password": "correct horse"}
-
-
-def address_of(server: Running) -> str:
-    """Where a server says that it serves."""
-    match = re.fullmatch(rb"eventapi serves (\S+), its data is in \S+\n", server.line())
-    assert match is not None
-    return match[1].decode()
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def taken_port() -> Iterator[int]:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """A data directory whose second event is not what was written."""
+    """A data directory whose second event was changed."""
     data = tmp_path / "data"
     written(data, *(RegisterUser(profile(name)) for name in ("ann", "ben", "cid")))
     log = data / "events.jsonl"
@@ -52,8 +44,8 @@ def damaged(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_serves_and_stops_when_asked_to(tmp_path: Path, workers: str) -> None:
-    """The command line wins over the environment, in every worker."""
+def test_the_server_serves_and_stops_at_sigterm(tmp_path: Path, workers: str) -> None:
+    """The command line overrides the environment, in every worker."""
     arguments = ("serve", "--port", "0", "--data", "mine", "--workers", workers)
     with running(tmp_path, *arguments, EVENTAPI_DATA="other") as server:
         answer = httpx.post(f"{address_of(server)}/auth/register", json=ANN)
@@ -67,8 +59,8 @@ def test_it_serves_and_stops_when_asked_to(tmp_path: Path, workers: str) -> None
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_is_no_http_is_answered_with_a_problem(tmp_path: Path, workers: str) -> None:
-    """By the protocol itself, which is to do as the app does; and the next connection is served."""
+def test_malformed_http_gets_a_problem_document(tmp_path: Path, workers: str) -> None:
+    """The protocol class sends it in the form of the app; the next request works."""
     with running(tmp_path, "serve", "--port", "0", "--workers", workers) as server:
         address = httpx.URL(address_of(server))
         for nonsense in (b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n"):
@@ -89,7 +81,7 @@ def test_what_is_no_http_is_answered_with_a_problem(tmp_path: Path, workers: str
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_is_quiet(tmp_path: Path, workers: str) -> None:
+def test_ctrl_c_prints_no_traceback(tmp_path: Path, workers: str) -> None:
     with running(tmp_path, "serve", "--port", "0", "--workers", workers) as server:
         address_of(server)
         ended = server.stop(signal.SIGINT)
@@ -98,7 +90,7 @@ def test_ctrl_c_is_quiet(tmp_path: Path, workers: str) -> None:
 
 
 @pytest.mark.long
-def test_a_second_server_on_the_same_data_is_more_workers(tmp_path: Path) -> None:
+def test_two_servers_share_a_data_directory(tmp_path: Path) -> None:
     with (
         running(tmp_path, "serve", "--port", "0") as one,
         running(tmp_path, "serve", "--port", "0") as other,
@@ -111,13 +103,13 @@ def test_a_second_server_on_the_same_data_is_more_workers(tmp_path: Path) -> Non
 @pytest.mark.long
 def test_the_reloader_serves(tmp_path: Path) -> None:
     with running(tmp_path, "serve", "--port", "0", "--reload") as server:
-        # It announces before its child serves; whoever connects meanwhile waits.
+        # It prints the address before its child serves; a client that connects waits.
         assert httpx.get(f"{address_of(server)}/health/live", timeout=30).is_success
         ended = server.stop()
     assert ended.code == 0
 
 
-def test_it_serves_https(tmp_path: Path) -> None:
+def test_the_server_serves_https(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
     with running(tmp_path, "serve", "--port", "0", "--ssl-certfile", str(certificate)) as server:
         address = address_of(server)
@@ -151,36 +143,36 @@ def self_signed(folder: Path) -> Path:
     return path
 
 
-def test_a_port_in_use_is_told_before_anything_is_opened(tmp_path: Path, taken_port: int) -> None:
+def test_a_port_in_use_is_reported_before_files_are_opened(tmp_path: Path, taken_port: int) -> None:
     ended = run(tmp_path, "serve", "--port", str(taken_port))
     assert ended.code == 3
-    said = message_in(ended.err)
-    assert said == f"cannot listen on 127.0.0.1:{taken_port}: Address already in use"
+    error = message_in(ended.err)
+    assert error == f"cannot listen on 127.0.0.1:{taken_port}: Address already in use"
     assert not (tmp_path / "data").exists()
 
 
-def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
+def test_an_unknown_host_is_reported(tmp_path: Path) -> None:
     ended = run(tmp_path, "serve", "--host", "nowhere.invalid")
     assert ended.code == 3
     assert ended.err.startswith("eventapi: cannot listen on nowhere.invalid:8000: ")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_damaged_log_is_named_and_left_alone(damaged: Path, workers: str) -> None:
-    """Position and byte offset stand in the one message that is printed, whatever the log level."""
+def test_a_damaged_log_is_reported_and_not_changed(damaged: Path, workers: str) -> None:
+    """The message has the position and the byte offset, independent of the log level."""
     log = damaged / "events.jsonl"
     before = log.read_bytes()
     offset = before.index(b"\n") + 1
     arguments = ("serve", "--port", "0", "--workers", workers)
     ended = run(damaged.parent, *arguments, EVENTAPI_LOG_LEVEL="critical")
     assert ended.code == 3
-    said = message_in(ended.err)
-    assert said.startswith(f"the log is damaged at position 2, byte offset {offset}: ")
+    error = message_in(ended.err)
+    assert error.startswith(f"the log is damaged at position 2, byte offset {offset}: ")
     assert log.read_bytes() == before
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_data_directory_that_cannot_be_used(tmp_path: Path, workers: str) -> None:
+def test_an_unusable_data_directory_is_reported(tmp_path: Path, workers: str) -> None:
     (tmp_path / "data").touch()
     ended = run(tmp_path, "serve", "--port", "0", "--workers", workers)
     assert ended.code == 3
@@ -207,13 +199,13 @@ def test_a_bad_setting_is_misuse(tmp_path: Path, name: str, value: str) -> None:
         (3, ["--ssl-certfile", __file__]),
     ],
 )
-def test_options_that_make_no_sense(tmp_path: Path, code: int, arguments: list[str]) -> None:
+def test_contradicting_options_are_refused(tmp_path: Path, code: int, arguments: list[str]) -> None:
     result = invoke(tmp_path, "serve", *arguments)
     assert result.exit_code == code
     assert result.stderr
 
 
-def test_uvicorn_alone_tells_of_a_bad_setting_too(tmp_path: Path) -> None:
+def test_uvicorn_also_reports_a_bad_setting(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "uvicorn", "--factory", "eventapi.app:create_app"]
     ended = run(tmp_path, "--port", "0", command=command, EVENTAPI_NONSENSE="1")
     assert ended.code != 0

@@ -1,4 +1,4 @@
-"""``eventapi snapshot``, by itself and by a server that takes one when it is due."""
+"""``eventapi snapshot``, and the snapshots that a server takes."""
 
 from __future__ import annotations
 
@@ -28,27 +28,25 @@ def snapshots(tmp_path: Path) -> Snapshots:
     return snapshots_of(Settings(data=str(tmp_path / "data")))
 
 
-def test_a_snapshot_is_taken_and_told_of(snapshots: Snapshots, tmp_path: Path) -> None:
+def test_snapshot_prints_its_figures(snapshots: Snapshots, tmp_path: Path) -> None:
     ended = run(tmp_path, "--data", "data", "snapshot", "--json")
     assert ended.code == 0, ended.err
-    told = json.loads(ended.out)
-    assert told["position"] == 11
+    answer = json.loads(ended.out)
+    assert answer["position"] == 11
     assert snapshots.usable_position() == 11
-    assert told["bytes"] == sum(file.stat().st_size for file in tmp_path.rglob("*.snapshot"))
+    assert answer["bytes"] == sum(file.stat().st_size for file in tmp_path.rglob("*.snapshot"))
 
 
-def test_a_command_in_this_process_leaves_the_priority_of_the_tests(
+def test_invoke_does_not_lower_the_priority_of_the_tests(
     snapshots: Snapshots, tmp_path: Path
 ) -> None:
-    """Later tests and their servers would starve on a busy machine."""
+    """A lower priority would slow down all later tests."""
     before = os.nice(0)
     assert invoke(tmp_path / "data", "snapshot").exit_code == 0
     assert os.nice(0) == before
 
 
-def test_a_second_process_does_not_take_one_at_the_same_time(
-    snapshots: Snapshots, tmp_path: Path
-) -> None:
+def test_only_one_process_takes_a_snapshot_at_a_time(snapshots: Snapshots, tmp_path: Path) -> None:
     with snapshots.locked():
         ended = run(tmp_path, "--data", "data", "snapshot")
     assert ended.code == 1
@@ -57,7 +55,7 @@ def test_a_second_process_does_not_take_one_at_the_same_time(
 
 
 @pytest.mark.long
-def test_a_server_takes_one_when_it_is_due(snapshots: Snapshots, tmp_path: Path) -> None:
+def test_a_server_takes_a_snapshot_when_it_is_due(snapshots: Snapshots, tmp_path: Path) -> None:
     arguments = ("serve", "--port", "0", "--data", "data")
     with running(tmp_path, *arguments, EVENTAPI_SNAPSHOT_EVERY="10") as server:
         deadline = time.monotonic() + PATIENCE

@@ -31,28 +31,28 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def shown(data: Path, *options: str) -> dict[str, object]:
+def show_state(data: Path, *options: str) -> dict[str, object]:
     result = invoke(data, "state", "show", "--json", *options)
     assert result.exit_code == 0, result.stderr
-    told: dict[str, object] = json.loads(result.stdout)
-    return told
+    answer: dict[str, object] = json.loads(result.stdout)
+    return answer
 
 
-def test_the_counts(data: Path) -> None:
-    told = shown(data)
-    assert told["position"] == 6
-    assert told["users"] == {"enabled": 1, "disabled": 1, "erased": 0}
-    assert told["items"] == {"live": 1, "deleted": 1}
-    assert told["sessions"] == 0
+def test_show_prints_the_counts(data: Path) -> None:
+    answer = show_state(data)
+    assert answer["position"] == 6
+    assert answer["users"] == {"enabled": 1, "disabled": 1, "erased": 0}
+    assert answer["items"] == {"live": 1, "deleted": 1}
+    assert answer["sessions"] == 0
     assert "1 enabled, 1 disabled, 0 erased" in invoke(data, "state", "show").stdout
 
 
-def test_at_a_position_and_at_a_time(data: Path) -> None:
-    """Every record of the log leads to the state at its position, and its time at least there."""
+def test_state_at_a_position_or_at_a_time(data: Path) -> None:
+    """A record's time selects its position, or a later one with the same time."""
     for line in (data / "events.jsonl").read_bytes().splitlines():
         record = json.loads(line)
-        by_position = shown(data, "--at", record["id"])
-        by_time = shown(data, "--at", record["time"])
+        by_position = show_state(data, "--at", record["id"])
+        by_time = show_state(data, "--at", record["time"])
         assert by_position["position"] == int(record["id"])
         assert by_position["time"] == record["time"]
         assert by_time["time"] == record["time"]
@@ -65,13 +65,13 @@ def test_at_a_position_and_at_a_time(data: Path) -> None:
         *("1998-12-31T23:59:60Z", "1999-12-31T23:59:59 01:00"),
     ],
 )
-def test_before_the_beginning(data: Path, at: str) -> None:
+def test_the_state_before_the_first_event_is_empty(data: Path, at: str) -> None:
     assert invoke(data, "state", "digest", "--at", at).stdout == f"{EMPTY}\n"
-    assert shown(data, "--at", at)["time"] is None
+    assert show_state(data, "--at", at)["time"] is None
 
 
-def test_in_the_future_a_time_is_now_and_a_position_is_refused(data: Path) -> None:
-    assert shown(data, "--at", "2999-01-01T00:00:00Z") == shown(data)
+def test_a_future_time_means_now_and_a_future_position_is_refused(data: Path) -> None:
+    assert show_state(data, "--at", "2999-01-01T00:00:00Z") == show_state(data)
     result = invoke(data, "state", "show", "--at", "7")
     assert result.exit_code == 1
     assert message_in(result.stderr) == "there is no position 7 yet: the log ends at 6"
@@ -80,17 +80,17 @@ def test_in_the_future_a_time_is_now_and_a_position_is_refused(data: Path) -> No
 @pytest.mark.parametrize(
     "at", ["-1", "1_0", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"]
 )
-def test_what_is_no_point_of_the_log(data: Path, at: str) -> None:
+def test_an_invalid_point_of_the_log_is_misuse(data: Path, at: str) -> None:
     assert invoke(data, "state", "digest", f"--at={at}").exit_code == 2
 
 
-def test_a_program_is_told_where_the_digest_stands(data: Path) -> None:
-    told = json.loads(invoke(data, "state", "digest", "--json", "--at", "2").stdout)
-    assert told == {"position": 2, "digest": shown(data, "--at", "2")["digest"]}
+def test_digest_as_json_has_its_position(data: Path) -> None:
+    answer = json.loads(invoke(data, "state", "digest", "--json", "--at", "2").stdout)
+    assert answer == {"position": 2, "digest": show_state(data, "--at", "2")["digest"]}
 
 
 @pytest.mark.parametrize("command", [["state", "digest"], ["state", "show"]])
-def test_no_key_is_needed(data: Path, tmp_path: Path, command: Sequence[str]) -> None:
+def test_digest_and_counts_need_no_keys(data: Path, tmp_path: Path, command: Sequence[str]) -> None:
     """Anyone can recompute the digest from the log alone."""
     (tmp_path / "copy.jsonl").write_bytes((data / "events.jsonl").read_bytes())
     alone = invoke(tmp_path, *command, "--log", str(tmp_path / "copy.jsonl"))
@@ -99,18 +99,18 @@ def test_no_key_is_needed(data: Path, tmp_path: Path, command: Sequence[str]) ->
     assert not (tmp_path / "vault.sqlite").exists()
 
 
-def test_a_rebuild_gives_its_figures(data: Path) -> None:
+def test_rebuild_prints_its_figures(data: Path) -> None:
     result = invoke(data, "rebuild", "--json")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert told["events"] == 6
-    assert told["digest"] == shown(data)["digest"]
-    assert len(told["checksum"]) == 64
-    assert told["digest"] in invoke(data, "rebuild").stdout
+    answer = json.loads(result.stdout)
+    assert answer["events"] == 6
+    assert answer["digest"] == show_state(data)["digest"]
+    assert len(answer["checksum"]) == 64
+    assert answer["digest"] in invoke(data, "rebuild").stdout
 
 
-def _tampered(data: Path) -> None:
-    """Keep a snapshot of what never was, sound in itself."""
+def write_wrong_snapshot(data: Path) -> None:
+    """Write a valid snapshot of a state that the log does not lead to."""
     settings = Settings(data=str(data))
 
     async def write() -> None:
@@ -123,16 +123,16 @@ def _tampered(data: Path) -> None:
     asyncio.run(write())
 
 
-def test_a_rebuild_compares_with_what_a_server_starts_from(data: Path) -> None:
+def test_rebuild_compares_with_the_snapshot_that_a_server_starts_from(data: Path) -> None:
     assert json.loads(invoke(data, "rebuild", "--json").stdout)["snapshot"] is None
     assert invoke(data, "snapshot").exit_code == 0
     written(data, CreateItem(1, Content("behind the snapshot")))
-    told = json.loads(invoke(data, "rebuild", "--json").stdout)
-    assert (told["events"], told["snapshot"], told["equal"]) == (7, 6, True)
+    answer = json.loads(invoke(data, "rebuild", "--json").stdout)
+    assert (answer["events"], answer["snapshot"], answer["equal"]) == (7, 6, True)
 
 
 def test_a_wrong_snapshot_is_found_and_removed(data: Path) -> None:
-    _tampered(data)
+    write_wrong_snapshot(data)
     result = invoke(data, "rebuild", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["equal"] is False
@@ -150,28 +150,28 @@ def test_a_damaged_snapshot_is_found_removed_and_named(data: Path, at: int) -> N
     file.write_bytes(content)
     result = invoke(data, "rebuild", "--json")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert (told["damaged"], told["snapshot"], told["equal"]) == ([6], None, True)
+    answer = json.loads(result.stdout)
+    assert (answer["damaged"], answer["snapshot"], answer["equal"]) == ([6], None, True)
     assert "damaged snapshots were found and removed, at 6\n" in result.stderr
     assert "Next: `eventapi snapshot`" in result.stderr
     assert not file.exists()
     assert invoke(data, "rebuild").exit_code == 0
 
 
-def test_of_two_snapshots_the_whole_one_stays(data: Path) -> None:
+def test_only_the_damaged_one_of_two_snapshots_is_removed(data: Path) -> None:
     assert invoke(data, "snapshot").exit_code == 0
     (whole,) = (data / "snapshots").glob("*.snapshot")
     written(data, CreateItem(1, Content("behind the snapshot")))
     assert invoke(data, "snapshot").exit_code == 0
     damaged = whole.with_name("7.snapshot")
     damaged.write_bytes(damaged.read_bytes()[:-5])
-    told = json.loads(invoke(data, "rebuild", "--json").stdout)
-    assert (told["damaged"], told["snapshot"], told["equal"]) == ([7], 6, True)
+    answer = json.loads(invoke(data, "rebuild", "--json").stdout)
+    assert (answer["damaged"], answer["snapshot"], answer["equal"]) == ([7], 6, True)
     assert whole.exists()
     assert not damaged.exists()
 
 
-def test_erasures_are_no_difference(data: Path) -> None:
+def test_an_erasure_after_the_snapshot_is_not_a_difference(data: Path) -> None:
     assert invoke(data, "snapshot").exit_code == 0
     written(data, EraseUser("ann", "users/1"))
     assert invoke(data, "rebuild").exit_code == 0

@@ -8,11 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import DisableUser, RegisterUser
-from eventapi.security import passwords
 from eventapi.testing.given import profile
 from events.errors import StorageFull, VaultUnavailable
 from events.vault.sqlite import SqliteVault
@@ -21,39 +19,34 @@ from tests.eventapi.cli.running import invoke, message_in, run, written
 
 GOOD = "correct horse"
 
-
-@pytest.fixture(autouse=True)
-def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What passwords cost is not what is tested here."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords.Passwords.__init__, "__defaults__", (cheap, 1, 8))
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
 
 
-def listed(data: Path) -> list[dict[str, object]]:
+def list_users(data: Path) -> list[dict[str, object]]:
     users: list[dict[str, object]] = json.loads(invoke(data, "users", "list", "--json").stdout)
     return users
 
 
-def test_a_user_is_made_by_the_operator(tmp_path: Path) -> None:
+def test_create_registers_a_user_as_the_operator(tmp_path: Path) -> None:
     arguments = ("ann", "Ann@EXAMPLE.org", "--full-name", "Ann Lee", "--password-stdin")
     result = invoke(tmp_path, "users", "create", *arguments, typed=f"{GOOD}\n")
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "users/1 is ann\n"
     (line,) = (tmp_path / "events.jsonl").read_bytes().splitlines()
     assert json.loads(line)["actor"].startswith("operator/")
-    (user,) = listed(tmp_path)
+    (user,) = list_users(tmp_path)
     assert (user["email"], user["full_name"]) == ("Ann@example.org", "Ann Lee")
     assert (user["status"], user["roles"], user["items"]) == ("enabled", [], 0)
 
 
-def test_a_program_is_told_of_the_user_as_the_list_shows_them(tmp_path: Path) -> None:
+def test_create_with_json_prints_the_user_as_list_does(tmp_path: Path) -> None:
     arguments = ("ann", "ann@example.org", "--password-stdin", "--json")
     result = invoke(tmp_path, "users", "create", *arguments, typed=GOOD)
     assert result.exit_code == 0, result.stderr
-    assert [json.loads(result.stdout)] == listed(tmp_path)
+    assert [json.loads(result.stdout)] == list_users(tmp_path)
 
 
-def test_the_password_is_asked_for_twice(tmp_path: Path) -> None:
+def test_create_asks_for_the_password_twice(tmp_path: Path) -> None:
     arguments = ("users", "create", "ann", "ann@example.org")
     result = invoke(tmp_path, *arguments, typed=f"{GOOD}\nanother\n{GOOD}\n{GOOD}\n")
     assert result.exit_code == 0
@@ -76,7 +69,7 @@ def test_the_password_is_asked_for_twice(tmp_path: Path) -> None:
         ("ann", "BEN@example.org", GOOD),
     ],
 )
-def test_the_rules_are_those_of_a_request(
+def test_create_applies_the_rules_of_a_request(
     tmp_path: Path, username: str, email: str, password: str | bytes
 ) -> None:
     written(tmp_path, RegisterUser(profile("ben")))
@@ -84,13 +77,13 @@ def test_the_rules_are_those_of_a_request(
     result = invoke(tmp_path, *arguments, typed=password)
     assert result.exit_code == 1
     assert message_in(result.stderr)
-    assert len(listed(tmp_path)) == 1
+    assert len(list_users(tmp_path)) == 1
 
 
-def test_the_list(tmp_path: Path) -> None:
+def test_list_prints_a_row_per_user(tmp_path: Path) -> None:
     users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
     written(tmp_path, *users, CreateItem(1, Content("one")), DisableUser("ben", "operator/root"))
-    assert [(user["username"], user["status"], user["items"]) for user in listed(tmp_path)] == [
+    assert [(user["username"], user["status"], user["items"]) for user in list_users(tmp_path)] == [
         ("ann", "enabled", 1),
         ("ben", "disabled", 0),
     ]
@@ -100,8 +93,8 @@ def test_the_list(tmp_path: Path) -> None:
     assert ben.startswith("2\tben\t")
 
 
-def test_the_hash_is_made_as_the_server_makes_it(tmp_path: Path) -> None:
-    """In a process of its own, where nothing is made cheap; without a password it asks in vain."""
+def test_create_in_a_process_of_its_own_refuses_an_empty_password(tmp_path: Path) -> None:
+    """The process uses the real cost of password hashes."""
     ended = run(tmp_path, "users", "create", "ann", "ann@example.org", "--password-stdin")
     assert (ended.code, ended.out) == (1, b"")
     assert "password: " in ended.err
@@ -125,35 +118,35 @@ def last_line(data: Path) -> dict[str, object]:
 def test_roles_are_granted_and_revoked(ann: Path) -> None:
     for role in ("auditor", "operator"):
         assert invoke(ann, "users", "grant", "ANN", role).exit_code == 0
-    assert listed(ann)[0]["roles"] == ["auditor", "operator"]
+    assert list_users(ann)[0]["roles"] == ["auditor", "operator"]
     line = last_line(ann)
     assert (line["type"], line["data"]) == ("user.role_granted", {"role": "operator"})
     assert str(line["actor"]).startswith("operator/")
     assert invoke(ann, "users", "revoke", "ann", "auditor").exit_code == 0
-    assert listed(ann)[0]["roles"] == ["operator"]
+    assert list_users(ann)[0]["roles"] == ["operator"]
 
 
-def test_a_user_is_locked_out_and_let_in_again(ann: Path) -> None:
+def test_a_user_is_disabled_and_enabled_again(ann: Path) -> None:
     assert invoke(ann, "users", "disable", "ann").exit_code == 0
-    assert listed(ann)[0]["status"] == "disabled"
+    assert list_users(ann)[0]["status"] == "disabled"
     assert invoke(ann, "users", "enable", "ann").exit_code == 0
-    assert listed(ann)[0]["status"] == "enabled"
+    assert list_users(ann)[0]["status"] == "enabled"
     assert last_line(ann)["type"] == "user.enabled"
 
 
-def test_an_erased_user_is_gone_and_so_is_their_key(ann: Path) -> None:
+def test_an_erased_user_is_gone_from_the_list(ann: Path) -> None:
     assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 0
-    assert listed(ann) == []
+    assert list_users(ann) == []
     assert last_line(ann)["type"] == "user.erased"
     assert invoke(ann, "log", "verify").exit_code == 0
     assert invoke(ann, "users", "erase", "ann", "--yes").exit_code == 1
 
 
-def test_an_erasure_is_asked_for_twice(ann: Path) -> None:
+def test_erase_asks_for_confirmation(ann: Path) -> None:
     assert invoke(ann, "users", "erase", "ann", typed="n\n").exit_code != 0
-    assert len(listed(ann)) == 1
+    assert len(list_users(ann)) == 1
     assert invoke(ann, "users", "erase", "ann", typed="y\n").exit_code == 0
-    assert listed(ann) == []
+    assert list_users(ann) == []
 
 
 @pytest.mark.parametrize(
@@ -167,15 +160,13 @@ def test_an_erasure_is_asked_for_twice(ann: Path) -> None:
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_of_a_user_who_is_not_there_nothing_can_be_done(
-    ann: Path, arguments: tuple[str, ...]
-) -> None:
+def test_an_unknown_user_is_reported(ann: Path, arguments: tuple[str, ...]) -> None:
     result = invoke(ann, "users", *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "there is no user 'bob'" in result.stderr
 
 
-def test_a_role_that_is_none_is_misuse(ann: Path) -> None:
+def test_an_unknown_role_is_misuse(ann: Path) -> None:
     assert invoke(ann, "users", "grant", "ann", "king").exit_code == 2
 
 
@@ -189,7 +180,7 @@ def keys_of(data: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("error", [StorageFull("no room"), VaultUnavailable("it is locked")])
-def test_an_erasure_whose_key_cannot_be_destroyed_is_not_reported_as_done(
+def test_an_erasure_is_reported_as_unfinished_if_the_key_cannot_be_destroyed(
     ann: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     async def fail(*_: object) -> None:
@@ -211,10 +202,10 @@ def test_an_erasure_whose_key_cannot_be_destroyed_is_not_reported_as_done(
 
 
 @pytest.mark.parametrize("arguments", [(), ("ann", "--finish")])
-def test_erase_takes_a_name_or_finishes_erasures(ann: Path, arguments: tuple[str, ...]) -> None:
+def test_erase_requires_either_a_name_or_finish(ann: Path, arguments: tuple[str, ...]) -> None:
     result = invoke(ann, "users", "erase", *arguments, typed="y\n")
     assert result.exit_code == 2
-    assert listed(ann) != []
+    assert list_users(ann) != []
 
 
 # Names that look like options, which earlier versions allowed
@@ -225,7 +216,7 @@ def test_erase_takes_a_name_or_finishes_erasures(ann: Path, arguments: tuple[str
     ("command", "rest"),
     [("disable", ()), ("enable", ()), ("grant", ("auditor",)), ("revoke", ("auditor",))],
 )
-def test_an_existing_user_whose_name_begins_with_a_dash_is_reached_after_two_dashes(
+def test_commands_accept_a_name_with_a_leading_dash_after_two_dashes(
     tmp_path: Path, name: str, command: str, rest: tuple[str, ...]
 ) -> None:
     written(tmp_path, RegisterUser(profile(name, email="ann@example.org")))
@@ -235,10 +226,10 @@ def test_an_existing_user_whose_name_begins_with_a_dash_is_reached_after_two_das
 
 
 @pytest.mark.parametrize("name", ["--help", "--yes", "-ann"])
-def test_such_a_user_can_be_erased(tmp_path: Path, name: str) -> None:
+def test_a_user_whose_name_begins_with_a_dash_can_be_erased(tmp_path: Path, name: str) -> None:
     written(tmp_path, RegisterUser(profile(name, email="ann@example.org")))
     assert invoke(tmp_path, "users", "erase", "--yes", "--", name).exit_code == 0
-    assert listed(tmp_path) == []
+    assert list_users(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +241,7 @@ def test_such_a_user_can_be_erased(tmp_path: Path, name: str) -> None:
         (("grant", "--ann", "auditor"), 2),
     ],
 )
-def test_a_name_taken_for_an_option_changes_nothing_and_the_output_has_the_cure(
+def test_a_name_parsed_as_an_option_changes_nothing_and_the_output_has_the_cure(
     ann: Path, arguments: tuple[str, ...], code: int
 ) -> None:
     before = last_line(ann)
@@ -260,7 +251,7 @@ def test_a_name_taken_for_an_option_changes_nothing_and_the_output_has_the_cure(
     assert last_line(ann) == before
 
 
-def test_a_new_name_that_begins_with_a_dash_is_refused_with_the_rule(tmp_path: Path) -> None:
+def test_create_refuses_a_name_that_begins_with_a_dash(tmp_path: Path) -> None:
     arguments = ("users", "create", "--password-stdin", "--", "-ann", "ann@example.org")
     result = invoke(tmp_path, *arguments, typed=GOOD)
     assert (result.exit_code, "and not begin with `-`" in result.stderr) == (1, True)

@@ -1,4 +1,4 @@
-"""A directory as a value, so that a test can compare it with itself later."""
+"""The content and metadata of a directory as a value that tests can compare."""
 
 from __future__ import annotations
 

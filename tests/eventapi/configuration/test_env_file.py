@@ -1,4 +1,4 @@
-"""A line of the .env file that cannot be read stops the start: it may have held any setting."""
+"""A line of the .env file that cannot be read stops the start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNREADABLE = {
     "text behind a quote": (f"EVENTAPI_DATA='x' {SECRET}\n".encode(), 1),
     "no sign between name and value": (f"EVENTAPI_LOG {SECRET}\n".encode(), 1),
     "a name alone": (b"A=1\n\n# a comment\nEVENTAPI_LOG\n", 4),
-    "a name alone of somebody else": (b"OTHER\n", 1),
+    "a name alone without the prefix": (b"OTHER\n", 1),
     "no name": (f"={SECRET}\n".encode(), 1),
     "a comment of another language": (f"// {SECRET}\n".encode(), 1),
     "an export without a value": (b"A=1\nexport EVENTAPI_LOG\n", 2),
@@ -65,16 +65,16 @@ def test_a_line_that_cannot_be_read_is_named_by_its_number(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["UTF-16", "UTF-16, big end first", "UTF-16 without a mark"])
-def test_utf_16_is_named_with_the_cure(name: str, tmp_path: Path) -> None:
-    """Editors on Windows offer it, and PowerShell's ``>`` makes it."""
+def test_utf_16_is_reported_with_the_cure(name: str, tmp_path: Path) -> None:
+    """Editors on Windows and PowerShell's ``>`` write it."""
     file = tmp_path / ".env"
     file.write_bytes(UNREADABLE[name][0])
     with pytest.raises(ConfigurationError, match=r"UTF-16; save the file as UTF-8$"):
         load({}, file)
 
 
-def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
-    """The settings in it may be on a volume that is not mounted."""
+def test_a_dangling_link_is_reported(tmp_path: Path) -> None:
+    """The file may be on a volume that is not mounted."""
     file = tmp_path / ".env"
     file.symlink_to("/nonexistent/eventapi.env")
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read: it is a symbolic link"):
@@ -83,7 +83,7 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a quote that is not closed", "a name alone", "UTF-16"])
 @pytest.mark.parametrize("command", [("config",), ("serve", "--port", "0"), ("log", "show")])
-def test_every_command_refuses_it_in_one_line(
+def test_every_command_refuses_an_unreadable_line_with_one_line(
     name: str, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     content, line = UNREADABLE[name]
@@ -106,18 +106,18 @@ def test_every_command_refuses_it_in_one_line(
         (b"", "./data"),
     ],
 )
-def test_what_can_be_read_is_read(content: bytes, data: str, tmp_path: Path) -> None:
+def test_readable_files_are_read(content: bytes, data: str, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_bytes(content)
     assert load({}, file).settings.data == data
 
 
-def test_a_directory_of_that_name_is_a_virtual_environment(tmp_path: Path) -> None:
+def test_a_directory_named_env_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     assert load({}, tmp_path / ".env").settings.data == "./data"
 
 
-def test_a_file_that_may_not_be_read_is_named(
+def test_a_file_without_read_permission_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what they may be."""
+"""Settings: sources, accepted values and error messages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventapi.configuration.load import Loaded, load
+from eventapi.configuration.load import LoadedSettings, load
 from eventapi.configuration.setting import PREFIX
-from eventapi.configuration.settings import Settings, described
+from eventapi.configuration.settings import Settings, setting_descriptions
 from events.database.urls import mask_url
 from events.errors import ConfigurationError
 
 NOWHERE = Path("/nonexistent/.env")
 
 
-def loaded(**settings: str) -> Loaded:
-    """The settings of an environment that has only these, and no file."""
+def load_settings(**settings: str) -> LoadedSettings:
+    """Load an environment with only these settings, and no file."""
     return load({PREFIX + name: text for name, text in settings.items()}, NOWHERE)
 
 
@@ -30,9 +30,9 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert found.settings.log_path == Path("data/events.jsonl")
 
 
-def test_what_is_kept_of_a_database_belongs_to_its_address_but_not_to_its_password() -> None:
+def test_files_of_a_database_depend_on_its_address_but_not_on_its_password() -> None:
     def place(log: str) -> Path:
-        return loaded(LOG=log).settings.log_path
+        return load_settings(LOG=log).settings.log_path
 
     known = place("postgresql://ann:one@db.example/log")
     assert known.parent == Path("data")
@@ -87,8 +87,8 @@ def test_what_is_kept_of_a_database_belongs_to_its_address_but_not_to_its_passwo
         ("REDIS_URL", "unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
     ],
 )
-def test_a_value_is_taken(name: str, text: str, value: object) -> None:
-    found = loaded(**{name: text})
+def test_a_good_value_is_accepted(name: str, text: str, value: object) -> None:
+    found = load_settings(**{name: text})
     assert getattr(found.settings, name.lower()) == value
     assert found.origins[name] == "environment"
 
@@ -171,9 +171,9 @@ def test_a_value_is_taken(name: str, text: str, value: object) -> None:
         ("V1_LINK", "https://api.example/a>; rel=next"),
     ],
 )
-def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
+def test_a_bad_value_is_reported_with_its_origin(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        loaded(**{name: text})
+        load_settings(**{name: text})
     assert str(refused.value).startswith(f"EVENTAPI_{name} (from environment): ")
 
 
@@ -204,29 +204,28 @@ def test_a_bad_value_is_named_with_its_origin(name: str, text: str) -> None:
         ("SENTRY_DSN", "x", "must be an address such as https://KEY@sentry.example/1"),
     ],
 )
-def test_a_refusal_names_the_good_values(name: str, text: str, words: str) -> None:
+def test_an_error_message_lists_the_accepted_values(name: str, text: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        loaded(**{name: text})
+        load_settings(**{name: text})
     assert words in str(refused.value)
 
 
 @given(
-    st.sampled_from(sorted(described())),
+    st.sampled_from(sorted(setting_descriptions())),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30),
 )
-def test_no_refusal_speaks_of_types_and_patterns(name: str, text: str) -> None:
-    """Whatever the value is."""
+def test_no_error_message_mentions_types_or_patterns(name: str, text: str) -> None:
     try:
-        loaded(**{name: text})
+        load_settings(**{name: text})
     except ConfigurationError as error:
-        said = str(error).replace(repr(text), "")
-        assert not re.search(r"\$|\^|`|regex|enum|Expected|\b(int|str|float|Struct|None)\b", said)
+        stderr = str(error).replace(repr(text), "")
+        assert not re.search(r"\$|\^|`|regex|enum|Expected|\b(int|str|float|Struct|None)\b", stderr)
 
 
 def test_a_long_value_is_not_repeated() -> None:
-    """It may be a secret in the wrong place."""
+    """The value may be a secret in the wrong place."""
     with pytest.raises(ConfigurationError) as refused:
-        loaded(LOG_LEVEL="do-not-show-me-do-not-show-me")
+        load_settings(LOG_LEVEL="do-not-show-me-do-not-show-me")
     assert "show" not in str(refused.value)
 
 
@@ -243,19 +242,19 @@ def test_a_long_value_is_not_repeated() -> None:
         ("WORKER", "WORKERS"),
     ],
 )
-def test_a_name_that_is_nearly_right_is_suggested(name: str, meant: str) -> None:
+def test_a_misspelt_name_gets_a_suggestion(name: str, meant: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"did you mean EVENTAPI_{meant}\?$"):
-        loaded(**{name: "x"})
+        load_settings(**{name: "x"})
 
 
-def test_credentials_are_for_listed_origins() -> None:
+def test_credentials_require_listed_origins() -> None:
     """Browsers refuse them for any origin."""
     with pytest.raises(ConfigurationError, match=r"^EVENTAPI_CORS_CREDENTIALS must be off while"):
-        loaded(CORS_ORIGINS="*", CORS_CREDENTIALS="on")
-    loaded(CORS_ORIGINS="https://app.example", CORS_CREDENTIALS="on")
+        load_settings(CORS_ORIGINS="*", CORS_CREDENTIALS="on")
+    load_settings(CORS_ORIGINS="https://app.example", CORS_CREDENTIALS="on")
 
 
-def test_the_command_line_wins_and_is_named(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_environment(tmp_path: Path) -> None:
     environ = {"EVENTAPI_PORT": "1", "EVENTAPI_HOST": "::"}
     found = load(environ, NOWHERE, {"EVENTAPI_PORT": "2"})
     assert (found.settings.port, found.origins["PORT"]) == (2, "--port")
@@ -264,20 +263,20 @@ def test_the_command_line_wins_and_is_named(tmp_path: Path) -> None:
         load(environ, NOWHERE, {"EVENTAPI_PORT": "x"})
 
 
-def test_version_1_does_not_end_before_it_is_deprecated() -> None:
+def test_the_sunset_of_v1_cannot_precede_its_deprecation() -> None:
     with pytest.raises(ConfigurationError, match=r"^EVENTAPI_V1_SUNSET .* before .*DEPRECATION$"):
-        loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2026-12-31T23:59:59Z")
-    loaded(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2027-01-01")
+        load_settings(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2026-12-31T23:59:59Z")
+    load_settings(V1_DEPRECATION="2027-01-01T02:00:00+02:00", V1_SUNSET="2027-01-01")
 
 
-def test_lines_of_the_server_do_not_go_into_the_log_of_events(tmp_path: Path) -> None:
+def test_the_server_log_cannot_be_the_event_log(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     for file in (tmp_path / "events.jsonl", tmp_path / "link" / "events.jsonl"):
         with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE.* log of events"):
-            loaded(DATA=str(tmp_path), LOG_FILE=str(file))
+            load_settings(DATA=str(tmp_path), LOG_FILE=str(file))
         with pytest.raises(ConfigurationError, match=r"EVENTAPI_LOG_FILE.* log of events"):
-            loaded(LOG=str(tmp_path / "events.jsonl"), LOG_FILE=str(file))
-    loaded(DATA=str(tmp_path), LOG_FILE=str(tmp_path / "server.log"))
+            load_settings(LOG=str(tmp_path / "events.jsonl"), LOG_FILE=str(file))
+    load_settings(DATA=str(tmp_path), LOG_FILE=str(tmp_path / "server.log"))
 
 
 @pytest.mark.parametrize("name", ["NONSENSE", "data", "DATA_", ""])
@@ -285,7 +284,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(
         ConfigurationError, match=f"^EVENTAPI_{name} .* is no setting of eventapi: "
     ):
-        loaded(**{name: "x"})
+        load_settings(**{name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -304,15 +303,15 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 )
 def test_a_variable_of_a_kubernetes_service_is_explained(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"Kubernetes .*enableServiceLinks: false"):
-        loaded(**{name: text})
+        load_settings(**{name: text})
 
 
-def test_names_of_others_are_let_be() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     others = {"PATH": "/bin", "OTEL_SERVICE_NAME": "x", "eventapi_data": "y", "EVENTAPI": "z"}
     assert load(others, NOWHERE).settings == Settings()
 
 
-def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("EVENTAPI_DATA=from-file\nEVENTAPI_LOG_FORMAT=json\nOTHER=thing\n")
     found = load({"EVENTAPI_DATA": "from-environment"}, file)
@@ -322,7 +321,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert found.origins["LOG_FORMAT"] == str(file)
 
 
-def test_a_bad_line_of_the_file_is_named_with_the_file(tmp_path: Path) -> None:
+def test_a_bad_line_is_reported_with_the_name_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("EVENTAPI_NONSENSE=1\n")
     with pytest.raises(ConfigurationError) as refused:
@@ -331,12 +330,12 @@ def test_a_bad_line_of_the_file_is_named_with_the_file(tmp_path: Path) -> None:
 
 
 def test_secrets_are_masked() -> None:
-    shown = loaded(
+    shown = load_settings(
         SECRET_KEY="not to be seen",
         REDIS_URL="redis://:hunter2@cache:6379/0",
         LOG="postgresql://eventapi:hunter2@db/events",
         SENTRY_DSN="https://public@sentry.example/1",
-    ).shown()
+    ).masked_rows()
     values = {name: value for name, value, _ in shown}
     assert values["EVENTAPI_SECRET_KEY"] == "********"
     assert values["EVENTAPI_REDIS_URL"] == "redis://:********@cache:6379/0"
@@ -345,10 +344,10 @@ def test_secrets_are_masked() -> None:
     queried = "postgresql://db/events?user=a&password={}&sslmode=require"
     assert mask_url(queried.format("hunter2")) == queried.format("********")
     with pytest.raises(ConfigurationError) as refused:
-        loaded(LOG=queried.format("hunter2"))
+        load_settings(LOG=queried.format("hunter2"))
     assert "hunter2" not in str(refused.value)
 
 
 def test_every_setting_is_shown_once() -> None:
-    names = [name for name, _, _ in loaded().shown()]
+    names = [name for name, _, _ in load_settings().masked_rows()]
     assert names == [PREFIX + name for name in Settings.__struct_encode_fields__]

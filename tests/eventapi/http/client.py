@@ -61,7 +61,7 @@ class Api:
             log=self.log,
             vault=self.vault,
             passwords=Passwords(CHEAP_HASHER),
-            environment=environment,
+            runtime=environment,
         )
         self.edge: Any = create_app(settings or quiet_settings(), parts, tracing)
         self._runner = asyncio.Runner()

@@ -38,9 +38,9 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
         with Api() as running:
             yield running
         return
-    from tests.deployment.production.through import Through  # noqa: PLC0415 - it needs what many do not have
+    from tests.deployment.production.api import BalancedApi  # noqa: PLC0415 - it needs what many do not have
 
-    with Through(None if THROUGH == "file" else request.getfixturevalue(THROUGH)) as through:
+    with BalancedApi(None if THROUGH == "file" else request.getfixturevalue(THROUGH)) as through:
         yield through
 
 

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventapi.bootstrap.storage import SYSTEM, vault_path
+from eventapi.bootstrap.paths import vault_path
+from eventapi.bootstrap.storage import SYSTEM
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from events.errors import NotFound

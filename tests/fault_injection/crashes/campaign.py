@@ -1,4 +1,4 @@
-"""Many incidents under one load, and the judgement over all that the clients saw of them."""
+"""Incidents under a load on one directory, and the check of all operations."""
 
 from __future__ import annotations
 
@@ -13,93 +13,97 @@ import msgspec
 
 from projections.snapshots import Snapshots
 from tests.end_to_end.history import Operation
-from tests.end_to_end.linearizability import Guilt, judge
+from tests.end_to_end.linearizability import Violation, judge
+from tests.end_to_end.log_reader import read_log
 from tests.end_to_end.server import Command, Server, by_serve
 from tests.end_to_end.workload import Load, Workload
-from tests.end_to_end.written import read_log
-from tests.fault_injection.crashes.incidents import Incident, Scene
-from tests.fault_injection.crashes.retrying import Retried, Stubborn
+from tests.fault_injection.crashes.incidents import CrashTarget, Incident
+from tests.fault_injection.crashes.retrying import RetryingClient, RetryTotals
 from tests.fault_injection.crashes.search import search
 
-WORKERS, CLIENTS, STUBBORN = 4, 28, 4
-"""Of 32 clients some retry every write until it is answered."""
+WORKERS, CLIENTS, RETRYING = 4, 28, 4
+"""Of 32 clients, four retry every write until it is answered."""
 
 SETTINGS = {"EVENTAPI_SNAPSHOT_EVERY": "2000"}
-BREATH_SECONDS = 0.5
-"""How long the load goes on undisturbed before an incident."""
+UNDISTURBED_SECONDS = 0.5
+"""How long the load runs before each incident."""
 
-TAKER_SECONDS = 30.0
+SNAPSHOT_SECONDS = 30.0
 END_SECONDS = 30.0
 
-_REFUSED_FOR_NOW = (503,)
+_EXPECTED_STATUSES = (503,)
 
-UNORDERED, TRACEBACKS, UNCLEAN = "items that no order explains", "tracebacks", "unclean ends"
+UNORDERED, TRACEBACKS, FAILED_EXITS = (
+    "items that no order explains",
+    "tracebacks",
+    "exits with an error",
+)
 
 
 class Totals(msgspec.Struct):
-    """The figures of all directories so far."""
+    """Counts, violations and findings of all directories."""
 
     counts: Counter[str] = msgspec.field(default_factory=Counter)
-    guilt: Counter[str] = msgspec.field(default_factory=Counter)
+    violations: Counter[str] = msgspec.field(default_factory=Counter)
     findings: list[str] = []
 
     def add(self, other: Totals) -> None:
-        """Take in the figures of another directory."""
+        """Add the totals of another directory."""
         self.counts += other.counts
-        self.guilt += other.guilt
+        self.violations += other.violations
         self.findings += other.findings
 
     def __str__(self) -> str:
         rows = [*sorted(self.counts.items())]
-        names = (*Guilt, UNORDERED, TRACEBACKS, UNCLEAN)
-        rows += [(name, self.guilt[name]) for name in names]
+        names = (*Violation, UNORDERED, TRACEBACKS, FAILED_EXITS)
+        rows += [(name, self.violations[name]) for name in names]
         return "\n".join((*(f"{name:<44}{count:>12,}" for name, count in rows), *self.findings))
 
 
-def incidents(dice: random.Random) -> Iterator[Incident]:
-    """Incidents without end, every kind as often as the others."""
+def incidents(random_source: random.Random) -> Iterator[Incident]:
+    """Yield incidents endlessly, each kind equally often."""
     while True:
-        yield from dice.sample(list(Incident), len(Incident))
+        yield from random_source.sample(list(Incident), len(Incident))
 
 
 def run_directory(
     data: Path, planned: Sequence[Incident], seed: int, command: Command = by_serve
 ) -> Totals:
-    """Incidents on one growing directory, one after another, then the judgement."""
+    """Run incidents on one directory in sequence, then check all operations."""
     totals = Totals()
     server = Server(data, WORKERS, command, SETTINGS)
-    scene = Scene(server, random.Random(seed))
+    target = CrashTarget(server, random.Random(seed))
     load = Load([server.port], server.log, WORKERS, CLIENTS, seconds=1.0, seed=seed)
     try:
         server.__enter__()
-        operations = asyncio.run(_under_load(load, scene, planned, totals))
+        operations = asyncio.run(_under_load(load, target, planned, totals))
         if server.stop(END_SECONDS) != 0:
-            totals.guilt[UNCLEAN] += 1
-        _wait_for_taker(data)
-        _judge(server, operations, scene.harmed, totals)
+            totals.violations[FAILED_EXITS] += 1
+        _wait_for_snapshot(data)
+        _judge(server, operations, target.workers_seen, totals)
     finally:
         server.kill()
     return totals
 
 
 async def _under_load(
-    load: Load, scene: Scene, planned: Sequence[Incident], totals: Totals
+    load: Load, target: CrashTarget, planned: Sequence[Incident], totals: Totals
 ) -> list[Operation]:
-    """All operations of all clients, while the incidents happen."""
-    workload, retried, over = Workload(load), Retried(), asyncio.Event()
-    scene.note_workers()
+    """Run the load and the incidents; return all operations."""
+    workload, retried, over = Workload(load), RetryTotals(), asyncio.Event()
+    target.record_workers()
 
     def happen(_: Workload) -> None:
         for incident in planned:
-            time.sleep(BREATH_SECONDS)
-            scene.suffer(incident)
+            time.sleep(UNDISTURBED_SECONDS)
+            target.cause(incident)
             totals.counts["cycles"] += 1
             totals.counts[f"cycles, {incident}"] += 1
 
     async with asyncio.TaskGroup() as group:
-        for number in range(STUBBORN):
-            name = f"stubborn{number}-{load.seed}"
-            client = Stubborn(name, load, await workload.account(name), retried)
+        for number in range(RETRYING):
+            name = f"retrying{number}-{load.seed}"
+            client = RetryingClient(name, load, await workload.create_account(name), retried)
             group.create_task(client.run(over.is_set))
         try:
             ran = await workload.run(happen)
@@ -111,28 +115,30 @@ async def _under_load(
 
 
 def _judge(server: Server, operations: list[Operation], harmed: set[int], totals: Totals) -> None:
-    """Hold what the clients saw against the log, and item by item against any order at all."""
+    """Check the operations against the log, and per item against any possible order."""
     log = read_log(server.log)
-    verdict = judge(operations, log, harmed, _REFUSED_FOR_NOW)
+    verdict = judge(operations, log, harmed, _EXPECTED_STATUSES)
     totals.counts += verdict.counts
     totals.counts["refused for now (503)"] += sum(one.status == 503 for one in operations)
     totals.counts["lines in the logs"] += len(log.lines)
     totals.counts["directories"] += 1
-    totals.guilt.update({str(guilt): count for guilt, count in verdict.guilt.items()})
+    totals.violations.update({str(kind): count for kind, count in verdict.violations.items()})
     totals.findings += verdict.findings
-    figures, guilty = search(operations)
+    figures, unexplained = search(operations)
     totals.counts += figures
-    totals.guilt[UNORDERED] += len(guilty)
-    totals.findings += [f"{UNORDERED}: item {item} of {server.data.name}" for item in guilty[:5]]
+    totals.violations[UNORDERED] += len(unexplained)
+    totals.findings += [
+        f"{UNORDERED}: item {item} of {server.data.name}" for item in unexplained[:5]
+    ]
     tracebacks = server.output.count("Traceback (most recent call last)")
     if tracebacks:
-        totals.guilt[TRACEBACKS] += tracebacks
+        totals.violations[TRACEBACKS] += tracebacks
         totals.findings.append(server.output[server.output.index("Traceback") :][:4000])
 
 
-def _wait_for_taker(data: Path) -> None:
-    """Wait for a snapshot that is still being taken by a process whose parent was killed."""
-    deadline = time.monotonic() + TAKER_SECONDS
+def _wait_for_snapshot(data: Path) -> None:
+    """Wait for a snapshot process whose parent was killed."""
+    deadline = time.monotonic() + SNAPSHOT_SECONDS
     while (data / "snapshots").exists() and Snapshots(data / "snapshots").is_locked():
         if time.monotonic() > deadline:
             raise TimeoutError("a snapshot takes too long")

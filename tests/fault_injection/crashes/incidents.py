@@ -1,4 +1,4 @@
-"""What befalls a server under load; each leaves it serving again, with all of its workers."""
+"""Incidents of a server under load; after each, all workers serve again."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ END_SECONDS = 20.0
 PAUSE_SECONDS = 0.01
 
 START_SECONDS = 2.0
-"""About how long a start takes: it is killed at some time before."""
+"""About how long a start takes; the kill comes at a random time before."""
 
 STOP_SECONDS = 1.0
 LONG_STOP_SECONDS = 6.5
-LONG_STOP_IN = 10
-"""For how long a worker is stopped; once in a while for longer than others wait for the lock."""
+STOPS_PER_LONG_STOP = 10
+"""How long a worker is stopped; sometimes for longer than others wait for the lock."""
 
 
 class Incident(StrEnum):
-    """What may befall it."""
+    """A kind of incident."""
 
     WORKER = "kill -9 of a worker"
     WORKERS = "kill -9 of all workers"
@@ -40,26 +40,26 @@ class Incident(StrEnum):
     EVERYTHING = "kill -9 of everything"
     START = "kill -9 during a start"
     SNAPSHOT = "kill -9 during a snapshot"
-    STOP = "stop and go on of a worker"
+    STOP = "stop and continue of a worker"
 
 
-class Scene(msgspec.Struct):
-    """A server, the dice, and all processes that clients may have lost to an incident."""
+class CrashTarget(msgspec.Struct):
+    """A server, a random source, and all workers whose connections may break."""
 
     server: Server
-    dice: random.Random
-    harmed: set[int] = set()
+    random: random.Random
+    workers_seen: set[int] = set()
 
-    def suffer(self, incident: Incident) -> None:
-        """Have an incident, and return when all workers serve; raises `TimeoutError`."""
-        self.note_workers()
-        _HAPPEN[incident](self)
+    def cause(self, incident: Incident) -> None:
+        """Cause an incident and wait until all workers serve; raises `TimeoutError`."""
+        self.record_workers()
+        _ACTIONS[incident](self)
         self.server.wait_until_ready(READY_SECONDS)
-        self.note_workers()
+        self.record_workers()
 
-    def note_workers(self) -> None:
-        """Remember who serves now: their connections may break in some later incident."""
-        self.harmed |= self.server.worker_pids()
+    def record_workers(self) -> None:
+        """Record the present workers; later incidents may break their connections."""
+        self.workers_seen |= self.server.worker_pids()
 
 
 def _kill(pid: int) -> None:
@@ -67,50 +67,50 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _worker(scene: Scene) -> None:
-    victim = scene.dice.choice(sorted(scene.server.worker_pids()))
+def _worker(target: CrashTarget) -> None:
+    victim = target.random.choice(sorted(target.server.worker_pids()))
     _kill(victim)
     wait_for_end({victim})
 
 
-def _workers(scene: Scene) -> None:
-    victims = scene.server.worker_pids()
+def _workers(target: CrashTarget) -> None:
+    victims = target.server.worker_pids()
     for victim in victims:
         _kill(victim)
     wait_for_end(victims)
 
 
-def _supervisor(scene: Scene) -> None:
-    """Its workers go on for a moment, without it."""
-    orphans = scene.server.kill_supervisor()
-    time.sleep(scene.dice.random())
+def _supervisor(target: CrashTarget) -> None:
+    """Kill the supervisor, and its workers a moment later."""
+    orphans = target.server.kill_supervisor()
+    time.sleep(target.random.random())
     for orphan in orphans:
         _kill(orphan)
     wait_for_end(orphans)
-    scene.server.launch()
+    target.server.launch()
 
 
-def _everything(scene: Scene) -> None:
-    scene.server.kill()
-    scene.server.launch()
+def _everything(target: CrashTarget) -> None:
+    target.server.kill()
+    target.server.launch()
 
 
-def _start(scene: Scene) -> None:
-    """A start, which recovers, is killed at some time, and another one has to do."""
-    scene.server.kill()
-    scene.server.launch()
-    time.sleep(scene.dice.random() * START_SECONDS)
-    scene.note_workers()
-    scene.server.kill()
-    scene.server.launch()
+def _start(target: CrashTarget) -> None:
+    """Kill a start, which recovers, at a random time, and start again."""
+    target.server.kill()
+    target.server.launch()
+    time.sleep(target.random.random() * START_SECONDS)
+    target.record_workers()
+    target.server.kill()
+    target.server.launch()
 
 
-def _snapshot(scene: Scene) -> None:
-    """Whoever takes a snapshot is killed while at it, and everybody else then."""
-    data = scene.server.data
+def _snapshot(target: CrashTarget) -> None:
+    """Kill a process while it takes a snapshot, then the server."""
+    data = target.server.data
     command = [sys.executable, "-m", "eventapi", "--data", str(data), "snapshot"]
     environ = {name: text for name, text in os.environ.items() if name[:9] != "EVENTAPI_"}
-    taker = subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=data,
         env=environ | {"PYTHONPATH": str(ROOT)},
@@ -118,31 +118,31 @@ def _snapshot(scene: Scene) -> None:
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + END_SECONDS
-    while taker.poll() is None and not _is_taking(data) and time.monotonic() < deadline:
+    while process.poll() is None and not _is_snapshot_running(data) and time.monotonic() < deadline:
         time.sleep(PAUSE_SECONDS)
-    time.sleep(scene.dice.random() * STOP_SECONDS / 10)
-    taker.kill()
-    taker.wait(END_SECONDS)
-    _everything(scene)
+    time.sleep(target.random.random() * STOP_SECONDS / 10)
+    process.kill()
+    process.wait(END_SECONDS)
+    _everything(target)
 
 
-def _is_taking(data: Path) -> bool:
+def _is_snapshot_running(data: Path) -> bool:
     return (data / "snapshots" / "lock").exists() and Snapshots(data / "snapshots").is_locked()
 
 
-def _stop(scene: Scene) -> None:
-    """A worker is stopped, perhaps with the lock, and goes on later as if nothing had been."""
-    victim = scene.dice.choice(sorted(scene.server.worker_pids()))
-    long = scene.dice.randrange(LONG_STOP_IN) == 0
+def _stop(target: CrashTarget) -> None:
+    """Stop a worker, which may hold the lock, and continue it later."""
+    victim = target.random.choice(sorted(target.server.worker_pids()))
+    is_long = target.random.randrange(STOPS_PER_LONG_STOP) == 0
     os.kill(victim, signal.SIGSTOP)
     try:
-        time.sleep(LONG_STOP_SECONDS if long else scene.dice.random() * STOP_SECONDS)
+        time.sleep(LONG_STOP_SECONDS if is_long else target.random.random() * STOP_SECONDS)
     finally:
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGCONT)
 
 
-_HAPPEN: dict[Incident, Callable[[Scene], None]] = {
+_ACTIONS: dict[Incident, Callable[[CrashTarget], None]] = {
     Incident.WORKER: _worker,
     Incident.WORKERS: _workers,
     Incident.SUPERVISOR: _supervisor,

@@ -1,10 +1,10 @@
-"""Linearizability by search, item by item, without a look at the log.
+"""Check linearizability by search, item by item, without using the log.
 
-Wing and Gong's search, in Lowe's form ("Testing for linearizability", 2017): going through
-the calls and returns in the order of time, it keeps every configuration, that is the item as it may
-stand and which of the calls under way may have taken effect. An operation that returns must have
-taken effect in each that is kept; where none is left, there was no such order. An operation
-without an answer may take effect at any time after its call, or never.
+This is the algorithm of Wing and Gong in the form of Lowe ("Testing for linearizability", 2017). It
+processes calls and returns in the order of time and keeps all possible configurations: a value of
+the item, and the pending operations that have taken effect. When an operation returns, only the
+configurations in which it has taken effect are kept. If none is left, no order explains the history.
+An operation without a response may take effect at any time after its call, or never.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tests.end_to_end.history import Content, Fate, Kind, Operation
+from tests.end_to_end.history import Content, Kind, Operation, Outcome
 
-MOST_CONFIGURATIONS = 20_000
-"""Beyond so many an item is given up as undecided."""
+MAX_CONFIGURATIONS = 20_000
+"""With more configurations than this, an item is undecided."""
 
 
 class Item(NamedTuple):
-    """How an item may stand; version 0 where a write without an answer made it."""
+    """A possible value of an item; version 0 after a write without a response."""
 
     version: int = 0
     content: Content | None = None
 
 
 class Configuration(NamedTuple):
-    """One way in which it may have come so far: ``done`` of the operations under way took effect."""
+    """A possible value, and the pending operations that have taken effect."""
 
     item: Item
     done: frozenset[int]
@@ -38,27 +38,27 @@ class Undecided(Exception):
 
 
 def by_item(operations: Iterable[Operation]) -> dict[int, list[Operation]]:
-    """The operations on single items; of those without an answer only the writes."""
+    """Group the operations by item; reads without a response are left out."""
     found: defaultdict[int, list[Operation]] = defaultdict(list)
     for operation in operations:
-        unknown = operation.fate is Fate.UNKNOWN
-        told = operation.succeeded or operation.refused
-        if operation.item and (told or (unknown and operation.kind is not Kind.GET)):
+        unknown = operation.outcome is Outcome.UNKNOWN
+        answered = operation.succeeded or operation.refused
+        if operation.item and (answered or (unknown and operation.kind is not Kind.GET)):
             found[operation.item].append(operation)
     return found
 
 
 def is_linearizable(operations: Sequence[Operation]) -> bool:
-    """Whether some order of these operations on one item explains them; raises `Undecided`."""
+    """Whether an order explains these operations on one item; raises `Undecided`."""
     events = sorted(_events(operations))
-    under_way: set[int] = set()
+    pending: set[int] = set()
     kept = {Configuration(Item(), frozenset())}
     for _, returns, number in events:
         if not returns:
-            under_way.add(number)
+            pending.add(number)
             continue
-        reached = _closure(kept, under_way, operations)
-        under_way.discard(number)
+        reached = _closure(kept, pending, operations)
+        pending.discard(number)
         kept = {Configuration(item, done - {number}) for item, done in reached if number in done}
         if not kept:
             return False
@@ -66,34 +66,34 @@ def is_linearizable(operations: Sequence[Operation]) -> bool:
 
 
 def _events(operations: Sequence[Operation]) -> Iterable[tuple[int, bool, int]]:
-    """Calls and returns as (time, whether it is a return, which operation)."""
+    """Yield calls and returns as (time, is it a return, number of the operation)."""
     for number, operation in enumerate(operations):
         yield operation.start, False, number
-        if operation.fate is Fate.ANSWERED:
+        if operation.outcome is Outcome.ANSWERED:
             yield operation.end, True, number
 
 
 def _closure(
-    kept: Iterable[Configuration], under_way: set[int], operations: Sequence[Operation]
+    kept: Iterable[Configuration], pending: set[int], operations: Sequence[Operation]
 ) -> set[Configuration]:
-    """All that may have come about by now: operations under way take effect in any order."""
+    """All reachable configurations: pending operations take effect in any order."""
     found: set[Configuration] = set()
     to_do = list(kept)
     while to_do:
         item, done = to_do.pop()
-        # What changes nothing takes effect as soon as it can: that closes no way.
+        # Reads and refusals take effect as soon as they can, which excludes no order.
         done |= {
             number
-            for number in under_way - done
+            for number in pending - done
             if not _changes(operations[number]) and _explains(item, operations[number])
         }
         configuration = Configuration(item, done)
         if configuration in found:
             continue
         found.add(configuration)
-        if len(found) > MOST_CONFIGURATIONS:
+        if len(found) > MAX_CONFIGURATIONS:
             raise Undecided
-        for number in under_way - done:
+        for number in pending - done:
             operation = operations[number]
             if _changes(operation) and _can_write(item, operation):
                 to_do.append(Configuration(_after(item, operation), done | {number}))
@@ -101,12 +101,12 @@ def _closure(
 
 
 def _changes(operation: Operation) -> bool:
-    """Whether it is a write that was not refused."""
+    """Whether the operation is a write that was not refused."""
     return operation.kind is not Kind.GET and not operation.refused
 
 
 def _explains(item: Item, operation: Operation) -> bool:
-    """Whether a read, or a refusal, is right about an item that stands so."""
+    """Whether a read or a refusal is correct for this value."""
     if operation.status == 404:
         return item.content is None
     if operation.status == 412:
@@ -115,7 +115,7 @@ def _explains(item: Item, operation: Operation) -> bool:
 
 
 def _can_write(item: Item, operation: Operation) -> bool:
-    """Whether a write is possible when the item stands so, and comes to what was answered."""
+    """Whether a write is possible on this value and has the result in its response."""
     if (item.content is None) is not (operation.kind is Kind.CREATE):
         return False
     if operation.if_match is not None and item.version not in {0, operation.if_match}:
@@ -132,15 +132,15 @@ def _after(item: Item, operation: Operation) -> Item:
 
 
 def search(operations: Iterable[Operation]) -> tuple[Counter[str], list[int]]:
-    """Figures over all items, and the items that no order explains."""
+    """Return counts over all items, and the items that no order explains."""
     figures: Counter[str] = Counter()
-    guilty = []
+    unexplained = []
     for item, own in by_item(operations).items():
         figures["items searched"] += 1
         figures["operations searched"] += len(own)
         try:
             if not is_linearizable(own):
-                guilty.append(item)
+                unexplained.append(item)
         except Undecided:
             figures["items undecided"] += 1
-    return figures, guilty
+    return figures, unexplained

@@ -1,4 +1,4 @@
-"""The system calls that a run made on its directory, and the faults that each of them may meet."""
+"""The system calls of a run on its directory, and the faults to inject into each."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 
 import msgspec
 
-BURST = 3
-"""How many calls in a row are interrupted: what is interrupted for ever cannot end."""
+EINTR_CALLS = 3
+"""How many calls in a row are interrupted; without a limit, a retry loop would never end."""
 
 _CALL = re.compile(r"^\d+ +(?P<name>\w+)\(")
 _RESULT = re.compile(r" = (?P<result>-?\d+)")
-_OF_THE_MARK = frozenset({"msync"})
-"""Calls that name no file, and are made on one alone."""
+_MARK_CALLS = frozenset({"msync"})
+"""Calls without a file name in the trace, made on the mark only."""
 
-_OF_MEMORY = frozenset({"brk", "mmap", "munmap", "mremap", "mprotect", "madvise"})
-"""Calls that the allocator makes in one run and not in another: nobody is killed at those."""
+_MEMORY_CALLS = frozenset({"brk", "mmap", "munmap", "mremap", "mprotect", "madvise"})
+"""Calls of the allocator, which differ between runs; no process is killed at those."""
 
 _WRITES = frozenset({"write", "pwrite64"})
 
 
 class Kind(StrEnum):
-    """What may befall a call."""
+    """A fault of a call."""
 
     EIO = "EIO"
     EIO_ON = "EIO from then on"
     ENOSPC = "ENOSPC"
     ENOSPC_ON = "ENOSPC from then on"
     EINTR = "EINTR"
-    EINTR_ON = f"EINTR {BURST} times"
+    EINTR_ON = f"EINTR {EINTR_CALLS} times"
     SHORT = "short"
     SHORT_ON = "short from then on"
     KILL_BEFORE = "kill before"
@@ -43,9 +43,9 @@ _SHORTS = {Kind.SHORT, Kind.SHORT_ON}
 
 
 class Call(msgspec.Struct, frozen=True):
-    """The ``nth`` call of its name in a run, from 1; ``written`` counts the writes up to it.
+    """The ``nth`` call of its name, from 1; ``written`` is its number as a write.
 
-    ``following`` is the call after it, save those for memory: who dies there dies after this one.
+    ``following`` is the next call, except allocator calls: a kill there is a kill after this one.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Call(msgspec.Struct, frozen=True):
     following: tuple[str, int] | None = None
 
     def faults(self) -> Iterator[Kind]:
-        """The faults that it can meet."""
+        """Yield the faults that apply to the call."""
         for kind in Kind:
             if kind in _SHORTS and not self.written:
                 continue
@@ -64,7 +64,7 @@ class Call(msgspec.Struct, frozen=True):
             yield kind
 
     def injection(self, kind: Kind) -> tuple[str, str]:
-        """What strace is told: which calls to trace, and what to do to which of them."""
+        """Return the strace expressions that select the call and inject the fault."""
         name, nth, when = self.name, self.nth, str(self.nth)
         if kind is Kind.KILL_AFTER:
             assert self.following is not None
@@ -74,18 +74,18 @@ class Call(msgspec.Struct, frozen=True):
         if kind in {Kind.EIO_ON, Kind.ENOSPC_ON}:
             when = f"{nth}+"
         elif kind is Kind.EINTR_ON:
-            when = f"{nth}..{nth + BURST - 1}"
+            when = f"{nth}..{nth + EINTR_CALLS - 1}"
         error = kind.value.split()[0]
         return f"trace={name}", f"inject={name}:error={error}:when={when}"
 
 
 def is_short(kind: Kind) -> bool:
-    """Whether strace cannot raise it, and the shim must."""
+    """Whether the shim must inject the fault, because strace cannot."""
     return kind in _SHORTS
 
 
 def calls_on(directory: Path, trace: Iterable[str]) -> list[Call]:
-    """The calls of a trace (``strace -f -y``, of one thread) that have to do with a directory."""
+    """The calls on a directory in a trace (``strace -f -y``) of one thread."""
     counts: Counter[str] = Counter()
     found: list[Call] = []
     written, due = 0, False
@@ -95,7 +95,7 @@ def calls_on(directory: Path, trace: Iterable[str]) -> list[Call]:
             continue
         name = match["name"]
         counts[name] += 1
-        if due and name not in _OF_MEMORY:
+        if due and name not in _MEMORY_CALLS:
             due = False
             found[-1] = msgspec.structs.replace(found[-1], following=(name, counts[name]))
         if is_on(directory, name, line):
@@ -109,11 +109,11 @@ def calls_on(directory: Path, trace: Iterable[str]) -> list[Call]:
 
 
 def is_on(directory: Path, name: str, line: str) -> bool:
-    """Whether a traced call has to do with a directory."""
-    return str(directory) in line or name in _OF_THE_MARK
+    """Whether a traced call is on a directory."""
+    return str(directory) in line or name in _MARK_CALLS
 
 
 def _result(line: str) -> int:
-    """What a call came back with."""
+    """The return value of a traced call."""
     results = _RESULT.findall(line)
     return int(results[-1]) if results else -1

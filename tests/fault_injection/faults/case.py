@@ -1,4 +1,4 @@
-"""One run of the script with one fault, in a process of its own, and the check after it."""
+"""Run the script with one fault in a child process, then check the directory."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from eventapi.commands.command import Command
 from tests.end_to_end.strace import traced
 from tests.fault_injection.faults.calls import Call, Kind, is_on, is_short
 from tests.fault_injection.faults.ledger import Ledger, check
-from tests.fault_injection.faults.script import Say, perform
+from tests.fault_injection.faults.script import Report, perform
 
 SECONDS = 20
-"""How long a run may take; none that is right takes a twentieth of it."""
+"""A limit against hanging; a correct run takes less than a twentieth of it."""
 
-Wishes = Sequence[Sequence[Command]]
+Writes = Sequence[Sequence[Command]]
 
 
-class Ran(msgspec.Struct):
-    """What a run said and how it ended: ``signal`` is that which killed it, or 0."""
+class RunResult(msgspec.Struct):
+    """The reports of a run, and the signal that killed it, or 0."""
 
     lines: list[str]
     signal: int
@@ -37,38 +37,40 @@ class Ran(msgspec.Struct):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A fault for one call."""
+    """A fault and the call to inject it into."""
 
     call: Call
     kind: Kind
 
 
 class Result(msgspec.Struct):
-    """What came of a case: the class of the answer, and what is wrong."""
+    """The outcome of a case, and the findings."""
 
     case: Case
     answer: str
-    wrongs: list[str]
+    findings: list[str]
 
 
-def forked(work: Callable[[Say], None], meanwhile: Callable[[int], Iterator[None]]) -> Ran:
-    """Do some work in a process of its own, which begins once ``meanwhile`` has."""
+def run_in_child(
+    work: Callable[[Report], None], tracer: Callable[[int], Iterator[None]]
+) -> RunResult:
+    """Run ``work`` in a child process, inside ``tracer`` of its process id."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         ours.close()
         _work(work, theirs)
     theirs.close()
-    with ours, contextmanager(meanwhile)(pid):
+    with ours, contextmanager(tracer)(pid):
         ours.sendall(b"go\n")
-        said = b"".join(iter(lambda: ours.recv(65_536), b""))
+        reported = b"".join(iter(lambda: ours.recv(65_536), b""))
         _, status = os.waitpid(pid, 0)
-    lines = said.decode().splitlines()
-    return Ran(lines, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
+    lines = reported.decode().splitlines()
+    return RunResult(lines, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
-def _work(work: Callable[[Say], None], channel: socket.socket) -> None:
-    """The life of the child; it never returns."""
+def _work(work: Callable[[Report], None], channel: socket.socket) -> None:
+    """Run in the child; does not return."""
     channel.recv(3)
     signal.alarm(SECONDS)
     try:
@@ -79,16 +81,16 @@ def _work(work: Callable[[Say], None], channel: socket.socket) -> None:
         os._exit(0)
 
 
-def _alone(_: int) -> Iterator[None]:
+def _without_tracer(_: int) -> Iterator[None]:
     yield
 
 
-def _perform(directory: Path, wishes: Wishes, say: Say) -> None:
-    """Run the script in a loop that is never closed: the fault may be about `close`."""
-    asyncio.new_event_loop().run_until_complete(perform(directory, wishes, say))
+def _perform(directory: Path, writes: Writes, report: Report) -> None:
+    """Run the script; the loop stays open, because closing could meet the fault."""
+    asyncio.new_event_loop().run_until_complete(perform(directory, writes, report))
 
 
-def run(directory: Path, wishes: Wishes, *expressions: str) -> Ran:
+def run(directory: Path, writes: Writes, *expressions: str) -> RunResult:
     """Run the script under strace."""
     output = directory.with_name("trace")
 
@@ -96,59 +98,59 @@ def run(directory: Path, wishes: Wishes, *expressions: str) -> Ran:
         with traced(pid, output, *expressions, paths=True):
             yield
 
-    ran = forked(lambda say: _perform(directory, wishes, say), watch)
+    ran = run_in_child(lambda report: _perform(directory, writes, report), watch)
     ran.trace = output.read_text(errors="replace").splitlines()
     return ran
 
 
-def run_short(directory: Path, wishes: Wishes, case: Case) -> Ran:
-    """Run the script with the shim at work."""
+def run_with_short_write(directory: Path, writes: Writes, case: Case) -> RunResult:
+    """Run the script with the shim armed."""
 
-    def work(say: Say) -> None:
+    def work(report: Report) -> None:
         shim = ctypes.CDLL(None)
         shim.short_arm(os.fsencode(directory), case.call.written, case.kind is Kind.SHORT_ON)
-        _perform(directory, wishes, say)
+        _perform(directory, writes, report)
 
-    return forked(work, _alone)
+    return run_in_child(work, _without_tracer)
 
 
 def run_case(
-    directory: Path, base: Path, said: Sequence[str], wishes: Wishes, case: Case
+    directory: Path, base: Path, reported: Sequence[str], writes: Writes, case: Case
 ) -> Result:
-    """Work on a copy of ``base``, of which ``said`` was said, with a fault, and check it."""
+    """Run with a fault on a copy of ``base``, whose earlier runs ``reported``; check."""
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(base, directory)
     if is_short(case.kind):
-        ran = run_short(directory, wishes, case)
-        wrongs = []
+        ran = run_with_short_write(directory, writes, case)
+        findings = []
     else:
-        ran = run(directory, wishes, *case.call.injection(case.kind))
-        wrongs = _missed(directory, case, ran)
-    ledger = Ledger([*said, *ran.lines])
-    wrongs += [f"traceback: {told}" for told in ledger.tracebacks]
+        ran = run(directory, writes, *case.call.injection(case.kind))
+        findings = _misplaced_fault(directory, case, ran)
+    ledger = Ledger([*reported, *ran.lines])
+    findings += [f"traceback: {error}" for error in ledger.tracebacks]
     if ran.signal == signal.SIGALRM:
-        wrongs.append(f"no end within {SECONDS} s")
-    wrongs += checked(directory, ledger)
-    return Result(case, _answer(Ledger(ran.lines), ran), wrongs)
+        findings.append(f"no end within {SECONDS} s")
+    findings += check_in_child(directory, ledger)
+    return Result(case, _classify(Ledger(ran.lines), ran), findings)
 
 
-def checked(directory: Path, ledger: Ledger) -> list[str]:
-    """What a fresh process finds wrong with a directory."""
+def check_in_child(directory: Path, ledger: Ledger) -> list[str]:
+    """Return the findings of a fresh process that opens the directory."""
 
-    def work(say: Say) -> None:
-        logging.disable()  # What recovery tells is no finding.
-        for wrong in check(directory, ledger):
-            say(wrong)
+    def work(report: Report) -> None:
+        logging.disable()  # Messages of recovery are not findings.
+        for finding in check(directory, ledger):
+            report(finding)
 
-    ran = forked(work, _alone)
+    ran = run_in_child(work, _without_tracer)
     return [*ran.lines, *([f"the check died of signal {ran.signal}"] if ran.signal else [])]
 
 
-def _missed(directory: Path, case: Case, ran: Ran) -> list[str]:
-    """Whether the fault met another call than the one it was meant for."""
+def _misplaced_fault(directory: Path, case: Case, ran: RunResult) -> list[str]:
+    """A finding if the fault hit another call than intended."""
     killing = case.kind in {Kind.KILL_BEFORE, Kind.KILL_AFTER}
     if killing and ran.signal != signal.SIGKILL:
-        return ["missed: nobody was killed"]
+        return ["missed: the process was not killed"]
     if case.kind is Kind.KILL_AFTER:
         return []
     call = case.call
@@ -158,8 +160,8 @@ def _missed(directory: Path, case: Case, ran: Ran) -> list[str]:
     return [] if right else [f"missed: {hit or 'there was no such call'}"]
 
 
-def _answer(ledger: Ledger, ran: Ran) -> str:
-    """The class of what the caller was told."""
+def _classify(ledger: Ledger, ran: RunResult) -> str:
+    """Classify what the caller experienced."""
     if ran.signal:
         return "killed"
     if not ledger.started:
@@ -171,4 +173,4 @@ def _answer(ledger: Ledger, ran: Ran) -> str:
         return "storage full"
     if refusals:
         return "refused"
-    return "no snapshot" if ledger.unsnapped else "unharmed"
+    return "no snapshot" if ledger.snapshot_failed else "unharmed"

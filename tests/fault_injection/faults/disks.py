@@ -1,4 +1,4 @@
-"""Small disks that can be filled, taken away or cut off from power, and are gone afterwards."""
+"""Small disks for tests, which can be filled, made read-only or lose power."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-_SHUTDOWN = 0x8004587D
-_LOSE_THE_JOURNAL = 2
-"""``FS_IOC_SHUTDOWN`` of linux/fs.h: what is in memory only is lost, as in a power cut."""
+_FS_IOC_SHUTDOWN = 0x8004587D
+_GOING_FLAGS_NOLOGFLUSH = 2
+"""An ioctl of ext4 that drops everything not yet on the disk, as a power cut does."""
 
 _BLOCK = bytes(4096)
 
@@ -23,18 +23,20 @@ _PAUSE_SECONDS = 0.02
 
 
 def _run(*command: str) -> None:
-    """Run a command of the system; skips the test where that is not allowed."""
+    """Run a system command; skip the test if it is missing or not permitted."""
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except FileNotFoundError:
         pytest.skip(f"needs {command[0]}")
     if ran.returncode:
-        pytest.skip(f"needs root and leave to mount: {' '.join(command[:3])}: {ran.stderr.strip()}")
+        pytest.skip(
+            f"needs root and permission to mount: {' '.join(command[:3])}: {ran.stderr.strip()}"
+        )
 
 
 @contextmanager
 def memory_disk(point: Path, size: str) -> Iterator[Path]:
-    """A tmpfs, such as "2m" in size."""
+    """Mount a tmpfs of a size such as "2m"."""
     point.mkdir()
     _run("mount", "-t", "tmpfs", "-o", f"size={size}", "eventapi-test", str(point))
     try:
@@ -44,22 +46,22 @@ def memory_disk(point: Path, size: str) -> Iterator[Path]:
 
 
 def unmount(point: Path) -> None:
-    """Take a disk away as soon as nobody has a file on it open any more; raises `TimeoutError`.
+    """Unmount a disk once no process has a file on it open; raises `TimeoutError`.
 
-    Not before: who mounts the image again meanwhile is given the disk as it was, without power and
-    all. A process that was killed, or a helper of one, holds its files for a moment longer.
+    A lazy unmount would not do: mounting the image again would attach the same file system, still
+    without power. Killed processes and their helpers keep files open for a moment.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while point.is_mount():
         subprocess.run(["umount", str(point)], capture_output=True, timeout=60, check=False)
         if time.monotonic() > deadline:
             subprocess.run(["umount", "-l", str(point)], timeout=60, check=True)
-            raise TimeoutError(f"somebody does not let go of {point}")
+            raise TimeoutError(f"a process keeps files on {point} open")
         time.sleep(_PAUSE_SECONDS)
 
 
 def make_image(image: Path, mebibytes: int) -> None:
-    """An ext4 file system in a file."""
+    """Create an ext4 file system in a file."""
     with image.open("wb") as file:
         file.truncate(mebibytes << 20)
     _run("mkfs.ext4", "-q", "-F", str(image))
@@ -67,7 +69,7 @@ def make_image(image: Path, mebibytes: int) -> None:
 
 @contextmanager
 def loop_disk(image: Path, point: Path) -> Iterator[Path]:
-    """An image, mounted."""
+    """Mount an image."""
     point.mkdir(exist_ok=True)
     _run("mount", "-o", "loop", str(image), str(point))
     try:
@@ -77,22 +79,22 @@ def loop_disk(image: Path, point: Path) -> Iterator[Path]:
 
 
 def make_read_only(point: Path) -> None:
-    """What ext4 does to itself after an error that it cannot get over."""
+    """Remount read-only, as ext4 does after a fatal error."""
     _run("mount", "-o", "remount,abort", str(point))
 
 
 def cut_power(point: Path) -> None:
-    """Nothing more reaches the disk, and what has not yet never does."""
+    """Cut the power: nothing that is not on the disk yet will reach it."""
     descriptor = os.open(point, os.O_RDONLY)
     try:
-        fcntl.ioctl(descriptor, _SHUTDOWN, _LOSE_THE_JOURNAL.to_bytes(4, "little"))
+        fcntl.ioctl(descriptor, _FS_IOC_SHUTDOWN, _GOING_FLAGS_NOLOGFLUSH.to_bytes(4, "little"))
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def filled(point: Path) -> Iterator[None]:
-    """A disk without any room, until the end."""
+def full_disk(point: Path) -> Iterator[None]:
+    """Fill the disk until the context exits."""
     filler = point / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while file.write(_BLOCK):

@@ -1,4 +1,4 @@
-"""What the script said that it sent and was told, held against what a fresh start finds."""
+"""The oracle: compare what the script reported with what a fresh start finds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
 from events.verification.verify import verify
 from projections.replay import replay
-from tests.end_to_end.written import Log, read_log
-from tests.fault_injection.faults.script import opened
+from tests.end_to_end.log_reader import Log, read_log
+from tests.fault_injection.faults.script import open_journal
 
 
-class Sent(msgspec.Struct):
-    """A wish of ``size`` events: acknowledged at ``positions``, refused, or neither."""
+class SentWrite(msgspec.Struct):
+    """A write of ``size`` events: acknowledged at ``positions``, refused, or neither."""
 
     size: int
     positions: list[int] = []
@@ -27,23 +27,23 @@ class Sent(msgspec.Struct):
 
 
 class Ledger:
-    """What the lines of one or more runs over a directory come to."""
+    """The state that the reports of one or more runs over a directory imply."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        self.sent: dict[str, Sent] = {}
+        self.sent: dict[str, SentWrite] = {}
         self.tracebacks: list[str] = []
         self.started = False
         self.ended = ""
         self.closed = False
-        self.unsnapped = False
+        self.snapshot_failed = False
         for line in lines:
-            self._take(line)
+            self._add(line)
 
-    def _take(self, line: str) -> None:
+    def _add(self, line: str) -> None:
         verb, _, rest = line.partition(" ")
         name, _, more = rest.partition(" ")
         if verb == "sent":
-            self.sent[name] = Sent(int(more))
+            self.sent[name] = SentWrite(int(more))
         elif verb == "acked":
             self.sent[name].positions = [int(position) for position in more.split()]
         elif verb == "refused":
@@ -54,15 +54,15 @@ class Ledger:
             self.ended = rest
         self.started |= verb == "started"
         self.closed |= verb == "closed"
-        self.unsnapped |= verb == "unsnapped"
+        self.snapshot_failed |= verb == "snapshot_failed"
 
     @property
     def refusals(self) -> list[str]:
-        """The kinds of the refusals, in their order."""
+        """The error types of the refusals, in order."""
         return [sent.refusal for sent in self.sent.values() if sent.refusal]
 
-    def wrongs(self, log: Log) -> list[str]:
-        """What of it the log does not bear out."""
+    def compare(self, log: Log) -> list[str]:
+        """Return the differences between the reports and the log."""
         found = [f"chain: {fault}" for fault in log.faults]
         positions = defaultdict(list)
         for line in log.lines:
@@ -71,35 +71,39 @@ class Ledger:
         for name, sent in self.sent.items():
             at = positions.pop(name, [])
             if sent.positions and at != sent.positions:
-                found.append(f"lost: {name} was acknowledged at {sent.positions}, is at {at}")
+                found.append(
+                    f"lost: {name} was acknowledged at {sent.positions}, is in the log at {at}"
+                )
             elif sent.refusal and at:
-                found.append(f"invented: {name} was refused ({sent.refusal}), is at {at}")
+                found.append(
+                    f"invented: {name} was refused ({sent.refusal}), is in the log at {at}"
+                )
             elif len(at) not in {0, sent.size}:
-                found.append(f"halved: {name} of {sent.size} events is at {at}")
-        found += [f"invented: {name} is at {at}" for name, at in positions.items()]
+                found.append(f"halved: {name} of {sent.size} events is in the log at {at}")
+        found += [f"invented: {name} is in the log at {at}" for name, at in positions.items()]
         return found
 
 
 def check(directory: Path, ledger: Ledger) -> list[str]:
-    """Open a directory afresh, and tell what is wrong with it; nothing, after any fault."""
+    """Open a directory as a new process does; return the findings."""
     log_path = directory / "events.jsonl"
-    sums = asyncio.run(_started(directory))
-    found = ledger.wrongs(read_log(log_path))
+    sums = asyncio.run(_sums_of_start(directory))
+    found = ledger.compare(read_log(log_path))
     if not verify(log_path).ok:
         found.append("started on a damaged log")
-    if asyncio.run(_folded(directory)) != sums:
-        found.append("a fold from zero comes to another state")
+    if asyncio.run(_sums_of_replay(directory)) != sums:
+        found.append("a fold from zero has another state")
     return found
 
 
-async def _started(directory: Path) -> tuple[str, str]:
-    async with opened(directory, "check") as (journal, _):
+async def _sums_of_start(directory: Path) -> tuple[str, str]:
+    async with open_journal(directory, "check") as (journal, _):
         state = await journal.state()
         return state.digest(), state.checksum()
 
 
-async def _folded(directory: Path) -> tuple[str, str]:
-    """The sums of the state that the log alone comes to."""
+async def _sums_of_replay(directory: Path) -> tuple[str, str]:
+    """Digest and checksum of a replay of the log alone."""
     log, vault = JsonlLog(directory / "events.jsonl"), SqliteVault(directory / "vault.sqlite")
     try:
         state = await replay(log, Keyring(), vault)

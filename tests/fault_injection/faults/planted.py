@@ -1,7 +1,7 @@
-"""Bugs to be found: fault points that do not find them prove nothing.
+"""Planted bugs: a campaign that does not find them proves nothing.
 
-Some are the simulation's. Those that take a loss of power, a second process or two faults at once
-are not among them: here a file keeps what was written, nobody else is there, and one call fails.
+Some are shared with the simulation. Bugs that need a power cut, a second process or two faults at
+once are left out, because here written data stays in the files, and one call fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _real_put = SqliteVault.put
 
 
 def _write_once(log: JsonlLog, data: bytes, offset: int) -> None:
-    """Take a short write for a whole one."""
+    """Treat a short write as complete."""
     os.pwrite(log._file, data, offset)
 
 
@@ -49,4 +49,4 @@ PLANTED: Mapping[str, Bug] = {
     "write without the key": instead(SqliteVault, "put", _put_perhaps),
     **{name: planted.PLANTED[name] for name in _SIMULATED},
 }
-"""What is wrong, by what one would say of it."""
+"""The planted bugs by their description."""

@@ -1,4 +1,4 @@
-"""The directories that the script is run on: a new one, and those that the faults of a run left."""
+"""The directories that the script runs on: new, or left by a faulty run."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import msgspec
 
 from projections.snapshots import code_version
 from tests.fault_injection.faults.calls import Call, Kind, calls_on
-from tests.fault_injection.faults.case import Case, Wishes, run
-from tests.fault_injection.faults.script import AFTER, WISHES
+from tests.fault_injection.faults.case import Case, Writes, run
+from tests.fault_injection.faults.script import FIRST_WRITES, LATER_WRITES
 
 TORN = b'{"specversion":"1.0","id":"8","source":"urn:uuid:00000000-'
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """What there is before a run, what was said of it, what is wished, and the calls that makes."""
+    """A directory with its earlier reports, the writes to run, and their calls."""
 
     name: str
     base: Path
-    said: Sequence[str]
-    wishes: Wishes
+    reported: Sequence[str]
+    writes: Writes
     calls: Sequence[Call]
 
     def cases(self) -> list[Case]:
@@ -31,44 +31,44 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 def scenarios(room: Path) -> list[Scenario]:
-    """All of them, made anew; each is run once to list its calls."""
-    code_version()  # Kept once computed: or it would be read in the first run alone.
+    """Create all scenarios; each is run once without faults to list its calls."""
+    code_version()  # Cached now, or only the first run would read the code.
     new = room / "new"
     new.mkdir()
-    first = _listed("a new directory", new, [], WISHES)
+    first = _with_calls("a new directory", new, [], FIRST_WRITES)
     sync = _last(first, "fdatasync", "events.jsonl>")
     commit = _last(first, "unlink", "vault.sqlite-journal")
-    befallen = {
+    first_faults = {
         "a start": None,
         "a torn tail": None,
         "an unpublished tail": Case(sync, Kind.KILL_AFTER),
         "a failed sync": Case(sync, Kind.EIO),
         "a hot journal": Case(commit, Kind.KILL_BEFORE),
     }
-    return [first, *(_left_by(room, name, case) for name, case in befallen.items())]
+    return [first, *(_after_run(room, name, case) for name, case in first_faults.items())]
 
 
-def _left_by(room: Path, name: str, case: Case | None) -> Scenario:
-    """Going on in the directory that a run has left, which a fault may have befallen."""
+def _after_run(room: Path, name: str, case: Case | None) -> Scenario:
+    """Continue in the directory that a run, with or without a fault, left."""
     base = room / name.replace(" ", "-")
     base.mkdir()
-    ran = run(base, WISHES, *(case.call.injection(case.kind) if case else ("trace=none",)))
+    ran = run(base, FIRST_WRITES, *(case.call.injection(case.kind) if case else ("trace=none",)))
     if name == "a torn tail":
         with (base / "events.jsonl").open("ab") as file:
             file.write(TORN)
-    return _listed(name, base, ran.lines, AFTER)
+    return _with_calls(name, base, ran.lines, LATER_WRITES)
 
 
 def _last(scenario: Scenario, name: str, of: str) -> Call:
-    """The last call of a name on a file."""
+    """The last call with a name on a file."""
     return [call for call in scenario.calls if call.name == name and of in call.text][-1]
 
 
-def _listed(name: str, base: Path, said: Sequence[str], wishes: Wishes) -> Scenario:
-    """A scenario, run once on a copy without any fault."""
-    # As deep as where the cases run: SQLite looks at every directory on the way.
+def _with_calls(name: str, base: Path, reported: Sequence[str], writes: Writes) -> Scenario:
+    """Run once without faults on a copy, to list the calls."""
+    # As deep as the cases' directories, because SQLite stats every directory of the path.
     directory = base.with_name("listed") / "data"
     shutil.copytree(base, directory)
-    ran = run(directory, wishes, "trace=all")
+    ran = run(directory, writes, "trace=all")
     shutil.rmtree(directory.parent)
-    return Scenario(name, base, said, wishes, calls_on(directory, ran.trace))
+    return Scenario(name, base, reported, writes, calls_on(directory, ran.trace))

@@ -1,7 +1,7 @@
-"""The scripted workload: open, write, take a snapshot, close; the same calls in every run.
+"""The scripted workload: open, write, take a snapshot, close.
 
-It runs in one thread, so that the n-th call of one run is the n-th of the next. What it does it
-says first, line by line, over a socket: no fault on files can get at that.
+It runs in one thread, so that the n-th call of one run is the n-th of the next. It reports what it
+does line by line over a socket, which faults on files cannot affect.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from events.vocabulary.items import Content
 from projections.replay import replay
 from projections.snapshots import Snapshots
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IMPATIENT = JournalConfig(lock_timeout=0.2, start_timeout=0.2)
+SHORT_TIMEOUTS = JournalConfig(lock_timeout=0.2, start_timeout=0.2)
 
-WISHES: Sequence[Sequence[Command]] = (
+FIRST_WRITES: Sequence[Sequence[Command]] = (
     [RegisterUser(profile("ann"))],
     [CreateItem(1, Content("first"))],
     [UpdateItem(1, 1, title="first, changed")],
@@ -46,15 +46,15 @@ WISHES: Sequence[Sequence[Command]] = (
     [DeleteItem(1, 1)],
     [CreateItem(1, Content("last"))],
 )
-AFTER: Sequence[Sequence[Command]] = (
+LATER_WRITES: Sequence[Sequence[Command]] = (
     [RegisterUser(profile("eve"))],
     [CreateItem(1, Content("after"))],
 )
-"""What is wished of a directory that was worked on before."""
+"""The writes to a directory that an earlier run has used."""
 
 
-class InPlace(ThreadPoolExecutor):
-    """An executor whose one thread is the caller's."""
+class InlineExecutor(ThreadPoolExecutor):
+    """An executor that runs jobs in the calling thread."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         done: Future[T] = Future()
@@ -66,19 +66,19 @@ class InPlace(ThreadPoolExecutor):
 
 
 class _Tracebacks(logging.Handler):
-    """Tells of every traceback that a person would be shown."""
+    """Reports every traceback that would be logged."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, report: Report) -> None:
         super().__init__()
-        self._say = say
+        self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:
-            self._say(f"traceback {record.exc_info[1]!r}")
+            self._report(f"traceback {record.exc_info[1]!r}")
 
 
-def environment(seed: str) -> Runtime:
-    """Clock and randomness that are the same every time."""
+def deterministic_runtime(seed: str) -> Runtime:
+    """A clock and random bytes that are the same in every run."""
     ticks, draws = count(), count()
 
     def random_bytes(size: int) -> bytes:
@@ -91,16 +91,18 @@ SOURCE = "00000000-0000-4000-8000-000000000001"
 
 
 @asynccontextmanager
-async def opened(directory: Path, seed: str) -> AsyncIterator[tuple[Journal, EventLog]]:
-    """A journal over a directory, as the wiring makes it, in one thread."""
-    asyncio.get_running_loop().set_default_executor(InPlace(1))
+async def open_journal(directory: Path, seed: str) -> AsyncIterator[tuple[Journal, EventLog]]:
+    """Open a journal over a directory, as the server does, but in one thread."""
+    asyncio.get_running_loop().set_default_executor(InlineExecutor(1))
     log = JsonlLog(directory / "events.jsonl")
-    log._thread = InPlace(1)
+    log._thread = InlineExecutor(1)
     try:
         vault = SqliteVault(directory / "vault.sqlite")
         try:
             snapshots = Snapshots(directory / "snapshots")
-            journal = Journal(log, vault, environment(seed), IMPATIENT, snapshots=snapshots)
+            journal = Journal(
+                log, vault, deterministic_runtime(seed), SHORT_TIMEOUTS, snapshots=snapshots
+            )
             await journal.start()
             try:
                 yield journal, log
@@ -112,45 +114,45 @@ async def opened(directory: Path, seed: str) -> AsyncIterator[tuple[Journal, Eve
         await log.close()
 
 
-async def perform(directory: Path, wishes: Sequence[Sequence[Command]], say: Say) -> None:
-    """Wish everything once, whatever comes of it, then take a snapshot."""
-    logging.getLogger().handlers = [_Tracebacks(say)]
-    seed = hashlib.sha256(repr(wishes).encode()).hexdigest()
+async def perform(directory: Path, writes: Sequence[Sequence[Command]], report: Report) -> None:
+    """Send every write once, whatever its outcome, then take a snapshot."""
+    logging.getLogger().handlers = [_Tracebacks(report)]
+    seed = hashlib.sha256(repr(writes).encode()).hexdigest()
     try:
-        async with opened(directory, seed) as (journal, log):
-            say("started")
-            for number, wish in enumerate(wishes):
-                await _wish(journal, f"{seed[:8]}-{number}", wish, say)
-            await _snapshot(directory, log, say)
+        async with open_journal(directory, seed) as (journal, log):
+            report("started")
+            for number, commands in enumerate(writes):
+                await _write(journal, f"{seed[:8]}-{number}", commands, report)
+            await _snapshot(directory, log, report)
     except EventapiError as error:
-        say(f"ended {type(error).__name__} {error}")
+        report(f"ended {type(error).__name__} {error}")
     except Exception as error:
-        say(f"traceback {error!r}")
+        report(f"traceback {error!r}")
     else:
-        say("closed")
+        report("closed")
 
 
-async def _wish(journal: Journal, name: str, wish: Sequence[Command], say: Say) -> None:
-    say(f"sent {name} {len(wish)}")
+async def _write(journal: Journal, name: str, commands: Sequence[Command], report: Report) -> None:
+    report(f"sent {name} {len(commands)}")
     try:
-        outcomes = await journal.execute_all(wish, name)
+        outcomes = await journal.execute_all(commands, name)
     except EventapiError as error:
-        say(f"refused {name} {type(error).__name__}")
+        report(f"refused {name} {type(error).__name__}")
     else:
         positions = " ".join(str(outcome.record.position) for outcome in outcomes)
-        say(f"acked {name} {positions}")
+        report(f"acked {name} {positions}")
 
 
-async def _snapshot(directory: Path, log: EventLog, say: Say) -> None:
-    """As `eventapi snapshot` does it; it may fail, in one line."""
+async def _snapshot(directory: Path, log: EventLog, report: Report) -> None:
+    """Take a snapshot as `eventapi snapshot` does; failures are reported."""
     snapshots, keyring = Snapshots(directory / "snapshots"), Keyring()
     try:
         vault = SqliteVault(directory / "vault.sqlite")
         try:
             with snapshots.locked():
                 state = await replay(log, keyring, vault, snapshots=snapshots)
-                snapshots.write(state, keyring, environment("snapshot").random_bytes)
+                snapshots.write(state, keyring, deterministic_runtime("snapshot").random_bytes)
         finally:
             await vault.close()
     except (EventapiError, OSError) as error:
-        say(f"unsnapped {type(error).__name__}")
+        report(f"snapshot_failed {type(error).__name__}")

@@ -1,4 +1,4 @@
-"""The shim for short writes: built with gcc, and preloaded into every run."""
+"""The shim for short writes, built with gcc and preloaded into every run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_loaded() -> bool:
 
 
 def run_with_shim(room: Path) -> int:
-    """Build the shim in a directory and run this very program anew with it; the exit code."""
+    """Build the shim and run this program again with it; return its exit code."""
     library = room / _NAME
     assert GCC is not None, "needs gcc: apt-get install gcc"
     build = [GCC, "-shared", "-fPIC", "-O2", "-Wall", "-o", str(library), str(_SOURCE), "-ldl"]

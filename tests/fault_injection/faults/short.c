@@ -1,8 +1,8 @@
-/* Writes that write less than they were asked to: the one fault that strace cannot raise, since it
- * can tell a process that a call came back short, but not make it so.
+/* Short writes: the one fault that strace cannot inject. strace can change the result of a write,
+ * but the write itself would still be complete.
  *
- * Once short_arm() was called, the nth write to a file under the directory writes a half (at least
- * one byte), or, if persistent, that one and all that follow.
+ * After short_arm(), the nth write to a file under the directory writes only half of its data, at
+ * least one byte; if persistent, all later writes do so too.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

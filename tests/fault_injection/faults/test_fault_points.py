@@ -1,4 +1,4 @@
-"""A sample of all fault points, and the controls of the ledger that judges them."""
+"""Short form of the fault campaign: a sample of fault points, and controls."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.log_reader import Line, Log
 from tests.end_to_end.server import ROOT
 from tests.end_to_end.strace import needs_strace
-from tests.end_to_end.written import Line, Log
 from tests.fault_injection.faults.calls import Call, Kind
 from tests.fault_injection.faults.case import run_case
 from tests.fault_injection.faults.ledger import Ledger
@@ -19,15 +19,15 @@ from tests.fault_injection.faults.scenarios import scenarios
 from tests.fault_injection.faults.shim import GCC
 
 EVERY = 211
-"""A prime, so that a sample has something of every call and every fault."""
+"""A prime, so that the sample varies over calls and faults."""
 
 SECONDS = 120
 
 
 @needs_strace
 @pytest.mark.skipif(GCC is None, reason="needs gcc: apt-get install gcc")
-def test_no_fault_of_a_sample_loses_or_invents_anything() -> None:
-    """No false acknowledgement, no loss, no start on damage, no traceback, and an end in time."""
+def test_no_fault_of_a_sample_has_a_finding() -> None:
+    """No lost or invented write, no start on damage, no traceback, no hang."""
     command = [sys.executable, "-m", "tests.fault_injection.faults", "--every", str(EVERY)]
     ran = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
@@ -58,10 +58,10 @@ def test_control_a_planted_bug_is_found(
         found = next(one for one in scenarios(tmp_path) if one.name == scenario)
         cases = [case for case in found.cases() if (case.call.name, case.kind) == (call, kind)]
         results = (
-            run_case(tmp_path / "case", found.base, found.said, found.wishes, case)
+            run_case(tmp_path / "case", found.base, found.reported, found.writes, case)
             for case in cases
         )
-        assert any(result.wrongs for result in results)
+        assert any(result.findings for result in results)
 
 
 def log_of(*requests: str) -> Log:
@@ -73,7 +73,7 @@ def log_of(*requests: str) -> Log:
 
 
 @pytest.mark.parametrize(
-    ("said", "log", "wrong"),
+    ("reported", "log", "wrong"),
     [
         (["sent a 1", "acked a 1"], log_of("a"), None),
         (["sent a 1"], log_of("a"), None),
@@ -89,19 +89,19 @@ def log_of(*requests: str) -> Log:
         ([], Log([], ["the chain is broken at position 1"]), "chain"),
     ],
 )
-def test_the_ledger_finds_what_is_wrong_and_nothing_else(
-    said: list[str], log: Log, wrong: str | None
+def test_control_ledger_finds_exactly_the_planted_differences(
+    reported: list[str], log: Log, wrong: str | None
 ) -> None:
-    found = Ledger(said).wrongs(log)
+    found = Ledger(reported).compare(log)
     assert [text.partition(":")[0] for text in found] == ([wrong] if wrong else [])
 
 
-def test_a_traceback_is_noted() -> None:
+def test_ledger_records_tracebacks() -> None:
     assert Ledger(["traceback OSError()"]).tracebacks == ["OSError()"]
 
 
-def test_every_fault_of_a_call_has_its_injection() -> None:
-    """Two kinds are for writes alone; a death after a call is one at the next."""
+def test_every_fault_of_a_call_has_an_injection() -> None:
+    """Short writes apply to writes; a kill after a call is one at the next call."""
     call = Call("pwrite64", 3, "", 2, ("fdatasync", 7))
     assert set(call.faults()) == set(Kind)
     assert call.injection(Kind.ENOSPC_ON)[1] == "inject=pwrite64:error=ENOSPC:when=3+"

@@ -1,10 +1,8 @@
-"""Ten thousand connections at one worker: bounded memory, and 503 where too much is waiting."""
+"""Ten thousand connections to one worker: bounded memory, 503 for a full queue."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import resource
 import sys
 import time
@@ -15,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.client import Answer, Connection
-from tests.end_to_end.server import Server, by_serve
-from tests.end_to_end.written import read_log
-from tests.fault_injection.faults.asking import newcomer
+from tests.end_to_end.log_reader import read_log
+from tests.end_to_end.server import Server, by_serve, hold_log_lock
+from tests.end_to_end.user_client import registered_user
 
 CONNECTIONS, WRITES = 10_000, 4_700
-"""Of the writes some are more than fit into the queue, of 4,096, and the batch that waits."""
+"""More writes than fit into the queue of 4,096 and the waiting batch."""
 
-AT_ONCE = 500
-MOST_KIB_EACH = 64
+CONNECTIONS_PER_STEP = 500
+MAX_KIB_PER_CONNECTION = 64
 ANSWER_SECONDS = 2.0
 
 
 def can_have_files(count: int) -> bool:
-    """Whether this process may have so many open, raising its limit as far as it may."""
+    """Raise the limit of open files as far as permitted; return whether ``count`` fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count <= hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -37,16 +35,16 @@ def can_have_files(count: int) -> bool:
 
 
 def resident_kib(pid: int) -> int:
-    """How much memory a process has."""
+    """The resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])
 
 
-async def many(port: int, count: int) -> list[Connection]:
-    """So many connections, some at a time."""
+async def open_connections(port: int, count: int) -> list[Connection]:
+    """Open connections, some at a time."""
     found: list[Connection] = []
     while len(found) < count:
-        opening = (Connection.open(port, ask_who=False) for _ in range(AT_ONCE))
+        opening = (Connection.open(port, identify=False) for _ in range(CONNECTIONS_PER_STEP))
         found += await asyncio.gather(*opening)
     return found
 
@@ -54,43 +52,39 @@ async def many(port: int, count: int) -> list[Connection]:
 async def write_all(
     server: Server, connections: Sequence[Connection], authorization: str
 ) -> list[Answer]:
-    """One write each, while the log is locked; it is let go of once some are refused."""
+    """Send a write on each connection; hold the log's lock until one is refused."""
     headers = {"Authorization": authorization}
-    lock = os.open(server.log.with_name("events.jsonl.lock"), os.O_RDWR)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with hold_log_lock(server.log):
         writes = [
             asyncio.create_task(one.request("POST", "/items", {"title": "one of many"}, headers))
             for one in connections
         ]
         await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        os.close(lock)
     return await asyncio.gather(*writes)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 @pytest.mark.skipif(not can_have_files(CONNECTIONS + 500), reason="needs RLIMIT_NOFILE of 10,500")
-def test_ten_thousand_connections_take_bounded_memory_and_a_full_queue_says_so(data: Path) -> None:
+def test_ten_thousand_connections_use_bounded_memory_and_a_full_queue_gets_503(data: Path) -> None:
     async def run(server: Server) -> Counter[tuple[int, str]]:
-        async with newcomer(server) as person:
-            before = resident_kib(person.worker)
-            connections = await many(server.port, CONNECTIONS)
+        async with registered_user(server) as user:
+            before = resident_kib(user.worker)
+            connections = await open_connections(server.port, CONNECTIONS)
             try:
                 began = time.monotonic()
-                assert await person.titles() == []
+                assert await user.titles() == []
                 assert time.monotonic() - began < ANSWER_SECONDS
-                idle = resident_kib(person.worker) - before
-                authorization = person.account.authorization
+                idle = resident_kib(user.worker) - before
+                authorization = user.account.authorization
                 answers = await write_all(server, connections[:WRITES], authorization)
-                busy = resident_kib(person.worker) - before
-                assert len(await person.titles()) == 1000
+                busy = resident_kib(user.worker) - before
+                assert len(await user.titles()) == 1000
             finally:
                 for connection in connections:
                     connection.close()
                 await asyncio.sleep(0)
-        assert idle < CONNECTIONS * MOST_KIB_EACH, f"{idle} KiB for idle connections"
-        assert busy < CONNECTIONS * MOST_KIB_EACH, f"{busy} KiB for waiting ones"
+        assert idle < CONNECTIONS * MAX_KIB_PER_CONNECTION, f"{idle} KiB for idle connections"
+        assert busy < CONNECTIONS * MAX_KIB_PER_CONNECTION, f"{busy} KiB for waiting ones"
         for answer in answers:
             assert answer.status == 200 or answer.headers["retry-after"] == "1", answer
         return Counter((answer.status, _problem(answer)) for answer in answers)
@@ -105,5 +99,5 @@ def test_ten_thousand_connections_take_bounded_memory_and_a_full_queue_says_so(d
 
 
 def _problem(answer: Answer) -> str:
-    """The type of the problem, or nothing."""
+    """The problem type of a response, empty for a success."""
     return "" if answer.status == 200 else str(answer.json()["type"])

@@ -1,4 +1,4 @@
-"""Instances over a database that is dumped, loaded in every way, and loses its instances' files."""
+"""State machine: a database is dumped and loaded, instances lose their files."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ class DatabaseRestores(RuleBasedStateMachine):
         shutil.rmtree(self.root)
         self.totals["histories"] += 1
         self.totals["compared"] += self.judge.compared
-        self.totals["checkpoints"] += sum(map(len, self.judge.given.values()))
+        self.totals["checkpoints"] += sum(map(len, self.judge.issued.values()))
 
     @initialize()
     def begin(self) -> None:
-        """An instance with a user, of which a checkpoint was given out."""
-        self.runner.run(self._serve("1", 2, is_asked=True))
+        """Start an instance with a user and issue a checkpoint."""
+        self.runner.run(self._serve("1", 2, with_checkpoint=True))
 
-    async def _serve(self, instance: str, titles: int, is_asked: bool) -> None:
+    async def _serve(self, instance: str, titles: int, with_checkpoint: bool) -> None:
         settings = Settings(data=str(self.root / instance), log=self.url)
-        await serve(settings, self.judge, instance, titles, is_asked)
+        await serve(settings, self.judge, instance, titles, with_checkpoint)
 
-    def serve(self, instance: str, titles: int, *, is_asked: bool) -> None:
-        """An instance starts, writes, is asked for a checkpoint, and ends; a refusal is no harm."""
+    def serve(self, instance: str, titles: int, *, with_checkpoint: bool) -> None:
+        """Run an instance that writes and may issue a checkpoint; it may refuse to start."""
         with suppress(EventapiError):
-            self.runner.run(self._serve(instance, titles, is_asked))
+            self.runner.run(self._serve(instance, titles, with_checkpoint))
 
     @rule(instance=instances, titles=st.integers(1, 3))
     def write(self, instance: str, titles: int) -> None:
-        self.serve(instance, titles, is_asked=False)
+        self.serve(instance, titles, with_checkpoint=False)
 
     @rule(instance=instances, titles=st.integers(0, 3))
     def write_and_sign(self, instance: str, titles: int) -> None:
-        self.serve(instance, titles, is_asked=True)
+        self.serve(instance, titles, with_checkpoint=True)
 
     @rule()
     def dump(self) -> None:
@@ -108,14 +108,14 @@ class DatabaseRestores(RuleBasedStateMachine):
 
     @rule(instance=instances)
     def remove_the_mark(self, instance: str) -> None:
-        """As the refusal of an older database asks for."""
+        """As the error message about an older database instructs."""
         for mark in (self.root / instance).glob("*.mark"):
             mark.unlink()
 
     @rule(instance=instances)
     def show_the_newest_checkpoint(self, instance: str) -> None:
         newest = self.root / "newest"
-        for origin in self.judge.given:
+        for origin in self.judge.issued:
             newest.write_text(str(self.judge.newest(origin)))
             self._restore(instance, "--checkpoint", str(newest))
 

@@ -1,7 +1,8 @@
-"""The laws of erasure, over restores of older logs, older vaults and both, in any order.
+"""State machine: erasures, and restores of older logs and vaults, in any order.
 
-Once an erasure is in a vault, no start over that vault, or over one that took it in, yields what
-the erased user typed, whatever log lies beside it; and every other user stays readable.
+The invariant: once an erasure is in a vault, no start with that vault, or with one merged from it,
+yields the personal data of the erased user, with any copy of the log. All other users stay
+readable.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from events.vocabulary.items import Content
 from projections.state import State
 
 
-class Person(msgspec.Struct, frozen=True):
-    """Somebody who registered once; the number may be that of another one in another log."""
+class KnownUser(msgspec.Struct, frozen=True):
+    """A user that registered once; another log may reuse the number."""
 
     name: str
     subject: str
@@ -43,14 +44,14 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """A copy of a log or of a vault, and who is erased as far as it knows."""
+    """A copy of a log or a vault; ``erased`` are the erased users recorded in a vault."""
 
     content: bytes
     erased: frozenset[str]
 
 
 class Erasures(RuleBasedStateMachine):
-    """One data directory, and every copy that was ever made of its log and its vault."""
+    """A data directory, and all copies of its log and its vault."""
 
     totals: ClassVar[dict[str, int]] = {"histories": 0, "starts": 0, "erased": 0, "searched": 0}
 
@@ -59,60 +60,60 @@ class Erasures(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp(prefix="erasures-"))
         self.log = self.directory / "events.jsonl"
         self.vault = self.directory / "vault.sqlite"
-        self.people: dict[str, Person] = {}
+        self.users: dict[str, KnownUser] = {}
         self.erased: frozenset[str] = frozenset()
-        """Names of those whose erasure the vault knows."""
+        """Names of the users whose erasure the vault has recorded."""
         self.logs: list[Copy] = []
         self.vaults: list[Copy] = []
         self._log_at_start = b""
-        self._do(_nothing)
+        self._run_in_journal(_no_op)
 
     def teardown(self) -> None:
         shutil.rmtree(self.directory)
         self.totals["histories"] += 1
         self.totals["erased"] += len(self.erased)
 
-    # What can happen
+    # Steps
 
     @rule()
     def register(self) -> None:
-        name = f"person{len(self.people)}"
+        name = f"user{len(self.users)}"
 
         async def work(journal: Journal) -> None:
             outcome = await journal.execute(RegisterUser(profile(name)))
             keys = await journal.vault.all()
             subject = outcome.record.subject
-            self.people[name] = Person(name, subject, keys[subject])
+            self.users[name] = KnownUser(name, subject, keys[subject])
 
-        self._do(work)
+        self._run_in_journal(work)
 
-    @precondition(lambda self: self.alive())
+    @precondition(lambda self: self.active_users())
     @rule(data=st.data())
     def write(self, data: st.DataObject) -> None:
-        self.write_of(data.draw(st.sampled_from(self.alive())))
+        self.create_item_of(data.draw(st.sampled_from(self.active_users())))
 
-    def write_of(self, name: str) -> None:
+    def create_item_of(self, name: str) -> None:
         async def work(journal: Journal) -> None:
             user = (await journal.state()).users.find_by_username(name)
             assert user is not None
             await journal.execute(CreateItem(user.id, Content(f"typed by {name}")))
 
-        self._do(work)
+        self._run_in_journal(work)
 
-    @precondition(lambda self: self.alive())
+    @precondition(lambda self: self.active_users())
     @rule(data=st.data(), crash=st.booleans())
     def erase(self, data: st.DataObject, crash: bool) -> None:
-        self.erase_of(data.draw(st.sampled_from(self.alive())), crash=crash)
+        self.erase_user(data.draw(st.sampled_from(self.active_users())), crash=crash)
 
-    def erase_of(self, name: str, *, crash: bool = False) -> None:
-        """Erase a user; with ``crash`` the process dies before the key is destroyed."""
+    def erase_user(self, name: str, *, crash: bool = False) -> None:
+        """Erase a user; with ``crash``, the process dies before it destroys the key."""
 
         async def work(journal: Journal) -> None:
             if crash:
-                journal.vault = _Full(journal.vault)
+                journal.vault = _FullDiskVault(journal.vault)
             await journal.execute(EraseUser(name, "operator/test"))
 
-        self._do(work)
+        self._run_in_journal(work)
         if not crash:
             self.erased |= {name}
 
@@ -128,48 +129,48 @@ class Erasures(RuleBasedStateMachine):
     @rule(data=st.data(), keys=st.booleans())
     def restore(self, data: st.DataObject, keys: bool) -> None:
         copy = data.draw(st.sampled_from(self.vaults)) if keys and self.vaults else None
-        self.restore_of(data.draw(st.sampled_from(self.logs)), copy)
+        self.restore_copies(data.draw(st.sampled_from(self.logs)), copy)
 
-    def restore_of(self, log: Copy, keys: Copy | None) -> None:
-        """Put a copy of the log in place, and take in a copy of the keys."""
-        before = self._kept()
+    def restore_copies(self, log: Copy, keys: Copy | None) -> None:
+        """Restore a copy of the log, and merge a copy of the vault."""
+        before = self._file_contents()
         if keys is not None:
             copy = self.directory / "copy"
             copy.write_bytes(keys.content)
-            asyncio.run(merge(self.vault, copy))
-        self._start_over(log, before, self.erased | (keys.erased if keys else frozenset()))
+            asyncio.run(merge_copy(self.vault, copy))
+        self._start_with(log, before, self.erased | (keys.erased if keys else frozenset()))
 
     @precondition(lambda self: self.logs and self.vaults)
     @rule(data=st.data())
     def move_to_an_empty_machine(self, data: st.DataObject) -> None:
-        """All that is known there of erasures is what the copy of the keys knows."""
-        before = self._kept()
+        """There, only the copy of the vault records erasures."""
+        before = self._file_contents()
         keys = data.draw(st.sampled_from(self.vaults))
         self.vault.write_bytes(keys.content)
-        self._start_over(data.draw(st.sampled_from(self.logs)), before, keys.erased)
+        self._start_with(data.draw(st.sampled_from(self.logs)), before, keys.erased)
 
-    def _kept(self) -> tuple[bytes, bytes]:
+    def _file_contents(self) -> tuple[bytes, bytes]:
         return self.log.read_bytes(), self.vault.read_bytes()
 
-    def _start_over(self, log: Copy, before: tuple[bytes, bytes], erased: frozenset[str]) -> None:
-        """Start over other files; a start that refuses changes nothing, and is given up."""
-        self._lay(log.content)
-        self.erased, known = erased, self.erased
+    def _start_with(self, log: Copy, before: tuple[bytes, bytes], erased: frozenset[str]) -> None:
+        """Start with other files; a start that refuses must change nothing, and is undone."""
+        self._replace_log(log.content)
+        self.erased, erased_before = erased, self.erased
         keys = self.vault.read_bytes()
         try:
-            self._do(_nothing)
+            self._run_in_journal(_no_op)
         except (VaultUnavailable, DamagedLog):
-            assert self._kept() == (log.content, keys)
-            self._lay(before[0])
+            assert self._file_contents() == (log.content, keys)
+            self._replace_log(before[0])
             self.vault.write_bytes(before[1])
-            self.erased = known
+            self.erased = erased_before
 
-    def _lay(self, log: bytes) -> None:
+    def _replace_log(self, log: bytes) -> None:
         for file in self.directory.glob("events.jsonl*"):
             file.unlink()
         self.log.write_bytes(log)
 
-    # What must hold
+    # Invariants
 
     @invariant()
     def no_copy_of_the_log_yields_an_erased_user(self) -> None:
@@ -178,63 +179,65 @@ class Erasures(RuleBasedStateMachine):
             keyring.add(subject, key)
         for copy in (*self.logs, Copy(self.log.read_bytes(), frozenset())):
             self.totals["searched"] += 1
-            for text in _opened(copy.content, keyring):
+            for text in _unsealed_texts(copy.content, keyring):
                 opened |= {name for name in self.erased if name.encode() + b'"' in text}
         assert not opened, f"{opened} can be read"
 
-    def _do(self, work: Callable[[Journal], Awaitable[None]]) -> None:
-        asyncio.run(self._run(work))
+    def _run_in_journal(self, work: Callable[[Journal], Awaitable[None]]) -> None:
+        asyncio.run(self._run_async(work))
 
-    async def _run(self, work: Callable[[Journal], Awaitable[None]]) -> None:
+    async def _run_async(self, work: Callable[[Journal], Awaitable[None]]) -> None:
         before = await _contents(self.vault)
         self._log_at_start = self.log.read_bytes() if self.log.exists() else b""
         self.totals["starts"] += 1
         async with _journal(self.log, self.vault) as journal:
             state = await journal.state()
             self._check(state, before)
-            self._note_erasures(state)
+            self._record_erasures(state)
             await work(journal)
 
     def _check(self, state: State, before: VaultContents) -> None:
-        """After a start: who is erased has no name, and whose key was there has one."""
+        """After a start: erased users have no names, and users with keys have one."""
         names = {user.username for user in state.users.by_id.values() if user.status != "erased"}
         assert "" not in names, "a user without a key is served"
         assert not names & self.erased, f"{names & self.erased} are back"
         texts = {item.title for item in state.items.by_id.values()}
         assert texts <= {f"typed by {name}" for name in names}
-        self._check_nobody_else_is_erased(state, before)
+        self._check_no_other_user_is_erased(state, before)
 
-    def _check_nobody_else_is_erased(self, state: State, before: VaultContents) -> None:
+    def _check_no_other_user_is_erased(self, state: State, before: VaultContents) -> None:
         erased_here = {
             f"users/{user.id}" for user in state.users.by_id.values() if user.status == "erased"
         }
-        in_log = {name for name in self.people if self._registered_here(name)}
+        in_log = {name for name in self.users if self._is_in_log(name)}
         for name in in_log - self.erased - self._erased_in_log():
-            person = self.people[name]
-            if before.keys.get(person.subject) == person.key:
-                assert person.subject not in erased_here, f"{name} was erased by nobody"
+            user = self.users[name]
+            if before.keys.get(user.subject) == user.key:
+                assert user.subject not in erased_here, f"{name} was erased without a request"
 
-    def _registered_here(self, name: str) -> bool:
-        """Whether the log has the registration of this very person."""
-        person = self.people[name]
+    def _is_in_log(self, name: str) -> bool:
+        """Whether the log has the registration of this user."""
+        user = self.users[name]
         keyring = Keyring()
-        keyring.add(person.subject, person.key)
-        return any(name.encode() + b'"' in text for text in _opened(self._log_at_start, keyring))
+        keyring.add(user.subject, user.key)
+        return any(
+            name.encode() + b'"' in text for text in _unsealed_texts(self._log_at_start, keyring)
+        )
 
     def _erased_in_log(self) -> set[str]:
-        """Who was erased in the log itself, before the start."""
+        """The users erased in the log itself before the start."""
         lines = self._log_at_start.splitlines()
         gone = {one.subject for one in decode(lines, Keyring()) if one.event.type == "user.erased"}
-        return {name for name, person in self.people.items() if person.subject in gone}
+        return {name for name, user in self.users.items() if user.subject in gone}
 
-    def _note_erasures(self, state: State) -> None:
-        """A start finishes what a crash cut short: then the vault knows of it."""
+    def _record_erasures(self, state: State) -> None:
+        """Record erasures that the start completed in the vault after a crash."""
         gone = {user.subject for user in state.users.by_id.values() if user.status == "erased"}
-        here = {name for name in self.people if self._registered_here(name)}
-        self.erased |= {name for name in here if self.people[name].subject in gone}
+        here = {name for name in self.users if self._is_in_log(name)}
+        self.erased |= {name for name in here if self.users[name].subject in gone}
 
-    def alive(self) -> list[str]:
-        """Who can write or be erased in the log at hand."""
+    def active_users(self) -> list[str]:
+        """The names of the users in the present log that are not erased."""
 
         async def names() -> list[str]:
             async with _journal(self.log, self.vault) as journal:
@@ -243,8 +246,8 @@ class Erasures(RuleBasedStateMachine):
         return asyncio.run(names())
 
 
-class _Full:
-    """A vault on a full disk: it destroys nothing."""
+class _FullDiskVault:
+    """A vault on a full disk, which cannot destroy keys."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -256,7 +259,7 @@ class _Full:
         raise StorageFull("full")
 
 
-async def _nothing(_: Journal) -> None:
+async def _no_op(_: Journal) -> None:
     pass
 
 
@@ -281,22 +284,22 @@ async def _contents(path: Path) -> VaultContents:
         await vault.close()
 
 
-async def merge(own: Path, copy: Path) -> None:
-    """Take a copy of the keys into a vault."""
+async def merge_copy(own: Path, copy: Path) -> None:
+    """Merge a copy of a vault into a vault."""
     contents = await vaults.merge_vault(own, copy)
     vault = SqliteVault(own)
     try:
-        await vaults.store(vault, contents)
+        await vaults.store_contents(vault, contents)
     finally:
         await vault.close()
 
 
-def _opened(log: bytes, keyring: Keyring) -> Iterator[bytes]:
-    """All that the seals of a log hold, as far as the keys open them."""
+def _unsealed_texts(log: bytes, keyring: Keyring) -> Iterator[bytes]:
+    """Yield the texts of a log that the keys can unseal."""
     for record in decode(log.splitlines(), Keyring()):
         sealed = getattr(record.event, "personal", None)
         if sealed is not None and record.sealedfor in keyring:
             context = f"{record.source}|{record.event.type}|{record.subject}".encode()
-            # Not where it is the key of another user who had the same number.
+            # The key may belong to another user with the same number.
             with suppress(ValueError):
                 yield unseal(keyring[record.sealedfor], sealed, context)

@@ -1,8 +1,8 @@
-"""Machines with data directories: everything that can be done to their files, in any order.
+"""State machine: files of two machines are copied, restored, truncated, lost.
 
-A machine is a real directory; servers and commands are the real ones. Copies of a directory are
-kept, and all of it or single files are put back later, on either machine. The operator follows the
-guide: shows the newest checkpoint that the judge knows, or begins a new key.
+A machine is a real directory; servers and commands are real. Copies of a directory are restored
+whole or in part, on either machine. The operator follows the guide: presents the newest checkpoint
+that was issued, or begins a new key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.fault_injection.restores.judge import Judge
 from tests.fault_injection.restores.serving import serve
 
 FILES = ("key", "signed", "checkpoint", "mark", "")
-"""What follows the name of the log; the log itself last."""
+"""Suffixes of the log's name; the log itself is last."""
 
 machines = st.sampled_from(["a", "b"])
 suffixes = st.sampled_from(FILES)
@@ -33,7 +33,7 @@ picks = st.integers(0, 30)
 
 
 class Restores(RuleBasedStateMachine):
-    """Two machines, of which the second begins as nothing but an empty directory."""
+    """Two machines; the second starts without files."""
 
     totals: ClassVar[dict[str, int]] = {"histories": 0, "compared": 0, "checkpoints": 0}
 
@@ -50,45 +50,45 @@ class Restores(RuleBasedStateMachine):
         shutil.rmtree(self.root)
         self.totals["histories"] += 1
         self.totals["compared"] += self.judge.compared
-        self.totals["checkpoints"] += sum(map(len, self.judge.given.values()))
+        self.totals["checkpoints"] += sum(map(len, self.judge.issued.values()))
 
     def data(self, machine: str) -> Path:
         """The data directory of a machine."""
         return self.root / machine
 
     def file(self, machine: str, suffix: str) -> Path:
-        """A file of its log."""
+        """A file beside the log, or the log."""
         return self.data(machine) / ("events.jsonl" + (suffix and f".{suffix}"))
 
     @initialize()
     def begin(self) -> None:
-        """A server with a user, of which a checkpoint was given out."""
-        self.runner.run(self._serve("a", 3, is_asked=True))
+        """Start a server with a user and issue a checkpoint."""
+        self.runner.run(self._serve("a", 3, with_checkpoint=True))
 
-    # What servers do
+    # Servers
 
-    async def _serve(self, machine: str, titles: int, is_asked: bool) -> None:
+    async def _serve(self, machine: str, titles: int, with_checkpoint: bool) -> None:
         settings = Settings(data=str(self.data(machine)), snapshot_every=0)
-        await serve(settings, self.judge, machine, titles, is_asked)
+        await serve(settings, self.judge, machine, titles, with_checkpoint)
 
-    def serve(self, machine: str, titles: int, *, is_asked: bool) -> None:
-        """A server starts, writes, is asked for a checkpoint, and ends; a refusal is no harm."""
+    def serve(self, machine: str, titles: int, *, with_checkpoint: bool) -> None:
+        """Run a server that writes and may issue a checkpoint; it may refuse to start."""
         with suppress(EventapiError):
-            self.runner.run(self._serve(machine, titles, is_asked))
+            self.runner.run(self._serve(machine, titles, with_checkpoint))
 
     @rule(machine=machines, titles=st.integers(1, 4))
     def write(self, machine: str, titles: int) -> None:
-        self.serve(machine, titles, is_asked=False)
+        self.serve(machine, titles, with_checkpoint=False)
 
     @rule(machine=machines)
     def checkpoint(self, machine: str) -> None:
-        self.serve(machine, 0, is_asked=True)
+        self.serve(machine, 0, with_checkpoint=True)
 
     @rule(machine=machines, titles=st.integers(1, 4))
     def write_and_sign(self, machine: str, titles: int) -> None:
-        self.serve(machine, titles, is_asked=True)
+        self.serve(machine, titles, with_checkpoint=True)
 
-    # What happens to files
+    # Files
 
     @rule(machine=machines)
     def copy_the_directory(self, machine: str) -> None:
@@ -110,7 +110,7 @@ class Restores(RuleBasedStateMachine):
             kept = self.copies[pick % len(self.copies)] / name
             if kept.exists():
                 shutil.copy2(kept, self.data(machine) / name)
-            if suffix == "":  # A log that is put back comes without a mark, as the guide has it.
+            if suffix == "":  # According to the guide, a log is restored without its mark.
                 self.file(machine, "mark").unlink(missing_ok=True)
 
     @rule(machine=machines, suffix=suffixes)
@@ -125,7 +125,7 @@ class Restores(RuleBasedStateMachine):
             log.write_bytes(b"".join(content[:lines]))
             self.file(machine, "mark").unlink(missing_ok=True)
 
-    # What an operator types
+    # Commands of the operator
 
     @rule(machine=machines)
     def log_copy(self, machine: str) -> None:
@@ -137,7 +137,7 @@ class Restores(RuleBasedStateMachine):
 
     @rule(machine=machines, pick=picks, with_key=st.booleans(), is_shown=st.booleans())
     def log_restore(self, machine: str, pick: int, with_key: bool, is_shown: bool) -> None:
-        """On a machine that has lost its log, with the key put back or not."""
+        """Restore on a machine that has lost its log, with or without its key."""
         if not self.backups:
             return
         backup = self.backups[pick % len(self.backups)]
@@ -167,7 +167,7 @@ class Restores(RuleBasedStateMachine):
             invoke(self.data(machine), "log", "restore", "--new-key")
 
     def _newest(self, machine: str) -> Path | None:
-        """A file with the newest checkpoint that anybody was given of a machine's key."""
+        """Write the newest checkpoint issued under a machine's key to a file."""
         try:
             origin = Signer.of(self.file(machine, "key").read_text()).verifier.name
         except (FileNotFoundError, ValueError):
@@ -180,6 +180,6 @@ class Restores(RuleBasedStateMachine):
         return path
 
     def _retire_others(self, machine: str) -> None:
-        """Who shows the newest checkpoint says that no other machine signs under this key."""
+        """Remove the other machine; the checkpoint asserts that no other machine signs."""
         for other in {"a", "b"} - {machine}:
             shutil.rmtree(self.data(other), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The judge: keeps every checkpoint that was ever given out, and compares each with all others."""
+"""The oracle: compares every checkpoint ever issued with all others."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from events.transparency.signed_note import Note, TreeHead
 
 
 class Contradiction(AssertionError):
-    """Two checkpoints under one key that no single log can have."""
+    """Two checkpoints under one key cannot come from the same log."""
 
 
-class Given(msgspec.Struct, frozen=True):
-    """A checkpoint, and the lines of the log that gave it out, as far as it covers them."""
+class IssuedCheckpoint(msgspec.Struct, frozen=True):
+    """A checkpoint, and the leaf hashes of the lines that it covers."""
 
     note: Note
     head: TreeHead
     leaves: Sequence[bytes]
 
     def root(self, size: int) -> bytes:
-        """The root over the first leaves."""
+        """The root of the tree over the first leaves."""
         return root_of(self.leaves[:size])
 
 
 class Judge:
-    """Stands outside of every machine, so no restore makes it forget."""
+    """All issued checkpoints, by key; no restore affects them."""
 
     def __init__(self) -> None:
-        self.given: dict[str, list[Given]] = {}
+        self.issued: dict[str, list[IssuedCheckpoint]] = {}
         self.compared = 0
 
-    def take(self, note: Note, lines: Sequence[bytes]) -> None:
-        """Take in a checkpoint; raises `Contradiction`."""
+    def add(self, note: Note, lines: Sequence[bytes]) -> None:
+        """Add a checkpoint; raises `Contradiction`."""
         head = TreeHead.of(note)
-        new = Given(note, head, [leaf_hash(line) for line in lines[: head.size]])
+        new = IssuedCheckpoint(note, head, [leaf_hash(line) for line in lines[: head.size]])
         if len(new.leaves) != head.size or new.root(head.size) != head.root:
-            raise Contradiction(f"the checkpoint of {head.size} is not of the log that gave it out")
-        for old in self.given.setdefault(head.origin, []):
+            raise Contradiction(
+                f"the checkpoint of {head.size} does not match the log that issued it"
+            )
+        for old in self.issued.setdefault(head.origin, []):
             self.compared += 1
             longer, size = (new, old.head.size) if old.head.size <= head.size else (old, head.size)
             shorter = old if longer is new else new
@@ -47,9 +49,9 @@ class Judge:
                 raise Contradiction(
                     f"{head.origin} signed {old.head.size} and {head.size} of two different logs"
                 )
-        self.given[head.origin].append(new)
+        self.issued[head.origin].append(new)
 
     def newest(self, origin: str) -> Note | None:
-        """The newest checkpoint under a key that anybody was given."""
-        given = self.given.get(origin, [])
-        return max(given, key=lambda one: one.head.size).note if given else None
+        """The newest checkpoint issued under a key."""
+        issued = self.issued.get(origin, [])
+        return max(issued, key=lambda one: one.head.size).note if issued else None

@@ -1,4 +1,4 @@
-"""A server of one of the machines: it starts, writes, is asked for a checkpoint, and ends."""
+"""Run a server of a machine: start, write, issue a checkpoint, stop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from events.vocabulary.items import Content
 from tests.fault_injection.restores.judge import Judge
 
 
-async def serve(settings: Settings, judge: Judge, name: str, titles: int, is_asked: bool) -> None:
-    """Write so many items, and hand the judge a checkpoint if one is asked for.
+async def serve(
+    settings: Settings, judge: Judge, name: str, titles: int, with_checkpoint: bool
+) -> None:
+    """Create items and, if requested, give a checkpoint to the judge.
 
-    Two servers never write the same line. Raises `EventapiError` for what is refused.
+    No two servers write the same line. Raises `EventapiError` if the server refuses.
     """
     async with open_journal(settings, begin=True) as (journal, log):
         if not (await journal.state()).users.by_id:
@@ -22,7 +24,7 @@ async def serve(settings: Settings, judge: Judge, name: str, titles: int, is_ask
         for _ in range(titles):
             title = f"{name} {judge.compared} {log.position}"
             await journal.execute(CreateItem(1, Content(title)))
-        if is_asked:
+        if with_checkpoint:
             note = await checkpoints_of(settings, log).current()
             lines = [line async for run in log.read() for line in run]
-            judge.take(note, lines)
+            judge.add(note, lines)

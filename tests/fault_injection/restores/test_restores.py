@@ -1,4 +1,4 @@
-"""No two checkpoints under one key contradict each other, whatever is restored, lost or copied."""
+"""Short form of the restore campaign: no two checkpoints under one key contradict."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from tests.servers.postgresql import PostgreSQL
 QUICK = settings(max_examples=12, stateful_step_count=15, deadline=None)
 
 
-def test_no_order_of_copies_and_restores_leads_to_a_contradiction() -> None:
+def test_no_sequence_of_copies_and_restores_signs_a_contradiction() -> None:
     run_state_machine_as_test(Restores, settings=QUICK)
     assert Restores.totals["compared"]
 
 
-def test_no_order_of_dumps_and_loads_leads_to_a_contradiction(postgresql: PostgreSQL) -> None:
+def test_no_sequence_of_dumps_and_loads_signs_a_contradiction(postgresql: PostgreSQL) -> None:
     DatabaseRestores.server = postgresql
     few = settings(max_examples=6, stateful_step_count=10, deadline=None, phases=[Phase.generate])
     run_state_machine_as_test(DatabaseRestores, settings=few)
     assert DatabaseRestores.totals["compared"]
 
 
-def _knows_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def _ignore_file_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(register, "file_identity", lambda _: "anywhere")
 
 
-def _compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def _skip_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     async def size(self: Checkpoints, _: object) -> int:
         return await self.tree.grow()
 
     monkeypatch.setattr(Checkpoints, "_continued_size", size)
 
 
-def _records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def _skip_register(monkeypatch: pytest.MonkeyPatch) -> None:
     create = register.create_register
     monkeypatch.setattr(file, "create_register", lambda path, key, _: create(path, key, None))
 
 
-def _restored_from_a_copy(world: Restores) -> None:
-    """Monday's copy of the directory is put back on Tuesday, and writes go on."""
+def _restore_a_copy_elsewhere(world: Restores) -> None:
+    """Restore an older copy of the directory on another machine, and continue writing."""
     world.copy_the_directory("a")
     world.write_and_sign("a", 4)
     world.put_the_directory_back("b", 0)
     world.write_and_sign("b", 4)
 
 
-def _put_back_over_the_files(world: Restores) -> None:
-    """Monday's files are copied over Tuesday's, which keep their inodes."""
+def _overwrite_with_old_files(world: Restores) -> None:
+    """Copy older files over newer ones, which keep their inodes."""
     world.copy_the_directory("a")
     world.write_and_sign("a", 4)
     for suffix in FILES:
@@ -63,16 +63,16 @@ def _put_back_over_the_files(world: Restores) -> None:
     world.write_and_sign("a", 4)
 
 
-def _put_back_in_place(world: Restores) -> None:
-    """Only the log is put back, and the key and what it signed stay."""
+def _restore_only_the_log(world: Restores) -> None:
+    """Restore the log only; key and issued checkpoints stay."""
     world.copy_the_directory("a")
     world.write_and_sign("a", 4)
     world.put_a_file_back("a", 0, "")
     world.write_and_sign("a", 4)
 
 
-def _cut_without_a_checkpoint(world: Restores) -> None:
-    """The log is cut, and the checkpoint is lost with it: only the register can tell."""
+def _truncate_without_a_checkpoint(world: Restores) -> None:
+    """Truncate the log and lose the checkpoint, so that only the register shows it."""
     world.lose_a_file("a", "checkpoint")
     world.write_and_sign("a", 4)
     world.truncate("a", 5)
@@ -81,28 +81,28 @@ def _cut_without_a_checkpoint(world: Restores) -> None:
 
 
 @pytest.mark.parametrize(
-    ("planted", "story"),
+    ("plant", "steps"),
     [
-        (_knows_no_place, _restored_from_a_copy),
-        (_knows_no_place, _put_back_over_the_files),
-        (_compares_nothing, _put_back_in_place),
-        (_records_nothing, _cut_without_a_checkpoint),
+        (_ignore_file_identity, _restore_a_copy_elsewhere),
+        (_ignore_file_identity, _overwrite_with_old_files),
+        (_skip_comparison, _restore_only_the_log),
+        (_skip_register, _truncate_without_a_checkpoint),
     ],
 )
-def test_control_a_planted_bug_is_found(
-    planted: Callable[[pytest.MonkeyPatch], None],
-    story: Callable[[Restores], None],
+def test_control_planted_bug_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None],
+    steps: Callable[[Restores], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def lived() -> None:
+    def run_steps() -> None:
         world = Restores()
         try:
             world.begin()
-            story(world)
+            steps(world)
         finally:
             world.teardown()
 
-    lived()
-    planted(monkeypatch)
+    run_steps()
+    plant(monkeypatch)
     with pytest.raises(Contradiction):
-        lived()
+        run_steps()

@@ -1,12 +1,13 @@
-"""The system calls of a simulated machine, in the shape in which the modules of the log ask them.
+"""The system calls of a simulated machine, as the log's modules use them.
 
-`operating_system` is the seam: for as long as it is entered, the names ``os``, ``fcntl``, ``time``,
-``mmap`` and the like in those modules stand for the machine. Their own code is what runs.
+`operating_system` replaces ``os``, ``fcntl``, ``time``, ``mmap`` and similar names in those modules
+while it is entered. The modules' own code runs unchanged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import errno
 import fcntl as real_fcntl
 import io
@@ -32,7 +33,7 @@ WALL_CLOCK = 1_767_225_600.0
 
 
 class Calls:
-    """Everything that is asked of the operating system."""
+    """The calls to the operating system."""
 
     O_RDWR, O_RDONLY, O_CREAT = real_os.O_RDWR, real_os.O_RDONLY, real_os.O_CREAT
     O_WRONLY, O_EXCL = real_os.O_WRONLY, real_os.O_EXCL
@@ -43,7 +44,7 @@ class Calls:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.clock_offset = 0.0
-        self._starved = False
+        self._is_full_next = False
 
     def _node(self, descriptor: int) -> Node:
         process = self.machine.process
@@ -90,15 +91,15 @@ class Calls:
         machine.step(f"pwrite {len(content)} at {offset}")
         machine.stall()
         file = self._file(descriptor)
-        is_starved = self._starved and machine.faults.short > 0
-        if is_starved or machine.fails(machine.faults.full):
-            self._starved = False
+        is_full = self._is_full_next and machine.faults.short > 0
+        if is_full or machine.fails(machine.faults.full):
+            self._is_full_next = False
             machine.counts["disk full"] += 1
             raise OSError(errno.ENOSPC, "no space left")
         if len(content) > 1 and machine.fails(machine.faults.short):
             machine.counts["short writes"] += 1
             content = content[: machine.random.randrange(1, len(content))]
-            self._starved = machine.random.random() < 0.5
+            self._is_full_next = machine.random.random() < 0.5
         half = machine.random.randrange(len(content)) if content and machine.fails(0.2) else 0
         if half:
             file.write(content[:half], offset)
@@ -109,7 +110,7 @@ class Calls:
         return len(content)
 
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
-        """Write at the end of a file, which is all that is asked for."""
+        """Append to a file; nothing else is needed."""
         return self.pwrite(descriptor, data, len(self._file(descriptor).cache))
 
     def ftruncate(self, descriptor: int, size: int) -> None:
@@ -126,7 +127,7 @@ class Calls:
         file.truncate(max(len(file.cache), offset + size))
 
     def fchown(self, *_: int) -> None:
-        """Everything is of one owner."""
+        """Owners are not simulated."""
 
     def fdatasync(self, descriptor: int) -> None:
         self.machine.step("fdatasync", risk=10)
@@ -163,7 +164,7 @@ class Calls:
         return SimpleNamespace(st_size=size, st_dev=0, st_ino=id(file), st_uid=0, st_gid=0)
 
     def stat(self, path: str) -> SimpleNamespace:
-        """Which file it is; no step, because nothing here removes or replaces the log."""
+        """Identify a file; no step, because nothing here removes or replaces the log."""
         node = lookup(self.machine.root, tuple(path.split("/")[1:]))
         if node is None:
             raise FileNotFoundError(errno.ENOENT, "no such file")
@@ -198,19 +199,19 @@ class Calls:
     def time_ns(self) -> int:
         return int((WALL_CLOCK + self.clock_offset + self.machine.now) * 1e9)
 
-    # What the modules build on them
+    # Built on the calls
 
     def open_file(
         self, target: int | Path, mode: str = "rb", *, closefd: bool = True
     ) -> io.BytesIO:
-        """A file to read from, as the builtin ``open`` gives it for a descriptor."""
+        """Replaces the builtin ``open`` for reading from a descriptor."""
         assert isinstance(target, int)
         assert (mode, closefd) == ("rb", False)
         return io.BytesIO(self.pread(target, len(self._file(target).cache), 0))
 
     @asynccontextmanager
     async def open_async(self, path: Path, mode: str, buffering: int) -> AsyncIterator[AsyncReader]:
-        """A file as aiofiles opens it."""
+        """Replaces ``aiofiles.open``."""
         assert (mode, buffering) == ("rb", 0)
         descriptor = self.open(path, self.O_RDONLY)
         yield AsyncReader(self, descriptor)
@@ -223,7 +224,7 @@ class Calls:
 
 
 class AsyncReader:
-    """A file that is read in a thread."""
+    """A file that is read in a thread, as by aiofiles."""
 
     def __init__(self, calls: Calls, descriptor: int) -> None:
         self._calls = calls
@@ -241,7 +242,7 @@ class AsyncReader:
 
 
 class Mapping:
-    """A mapped page: shared by all, stored to in pieces, and written out whenever it pleases."""
+    """A shared mapping: loads and stores can tear; write-back can come any time."""
 
     def __init__(self, calls: Calls, file: File) -> None:
         self._calls = calls
@@ -282,7 +283,7 @@ class Mapping:
 
 
 class View:
-    """What ``memoryview`` makes of a mapping: its words, each loaded and stored whole."""
+    """Replaces ``memoryview`` of a mapping: words, loaded and stored atomically."""
 
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
@@ -302,9 +303,10 @@ class View:
 
 @contextmanager
 def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
-    """Let the modules of log and snapshots ask the simulated machine.
+    """Connect the modules of log and snapshots to the simulated machine.
 
-    ``pieces`` is how much of the log is read at once. The sizes are small, so that a short log has all that a long one has.
+    ``pieces`` is how many bytes of the log are read at a time. Sizes are small, so that a short log
+    reaches the code paths of a long one.
     """
     fcntl = SimpleNamespace(
         flock=calls.flock, LOCK_EX=calls.LOCK_EX, LOCK_NB=calls.LOCK_NB, LOCK_UN=calls.LOCK_UN
@@ -331,7 +333,7 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (reserve, "os"): calls,
         (reserve, "RESERVE_BYTES"): 16,
         (snapshots, "fcntl"): fcntl,
-        (snapshotting, "LOOK_SECONDS"): 0.005,
+        (snapshotting, "CHECK_SECONDS"): 0.005,
         (snapshotting, "random"): calls.machine.random,
         (mark, "os"): calls,
         (mark, "time"): time,
@@ -341,6 +343,10 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
     }
     missing = object()
     before = {key: getattr(*key, missing) for key in names}
+    for (module, name), value in before.items():
+        if value is missing and not hasattr(builtins, name):
+            # Without this check a renamed constant would silently keep its real value.
+            raise AttributeError(f"{module.__name__} has no {name} to replace")
     try:
         for (module, name), value in names.items():
             setattr(module, name, value)

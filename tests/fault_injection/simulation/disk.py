@@ -1,11 +1,11 @@
-"""A disk with a page cache in front of it, for as long as one simulated machine lives.
+"""A simulated disk with a page cache.
 
-Processes see the cache. Only what was synced is sure to be on the platter; at a power cut the rest
-is there in part: whole, not at all, in any order of pages or sectors, with NUL bytes where a size
-was extended and its blocks were not written. Entries of a directory are the same until it is
-synced. A sync that fails forgets what it did not write: the next one has nothing left to do and
-says that all is well, as ext4 does. Entries are not forgotten so: they are in the file system's own
-journal, and the next sync of the directory that succeeds has them.
+* Processes see the cache. Only synced data is certain to be on the platter.
+* A power cut keeps any part of the unsynced data: all, none, any pages or sectors in any order, with
+  NUL bytes where a file was extended but its blocks were not written. The same holds for unsynced
+  directory entries.
+* A failed sync marks dirty pages clean, as ext4 does: a later sync succeeds without writing them.
+  Directory entries stay in the file system's journal, so a later directory sync does write them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ PAGE = 4096
 
 
 class File:
-    """An inode: ``cache`` is what everybody reads, ``platter`` what outlives the power."""
+    """An inode: processes read ``cache``; ``platter`` survives a power cut."""
 
     def __init__(self) -> None:
         self.cache = bytearray()
         self.platter = bytearray()
         self.locked_by = 0
-        """The descriptor that has it locked, if any."""
+        """The descriptor that holds the lock, or 0."""
         self._versions: list[tuple[bytes, set[int]]] = []
         self._mapped = False
 
@@ -33,26 +33,26 @@ class File:
         if end > len(self.cache):
             self.cache.extend(bytes(end - len(self.cache)))
         self.cache[offset:end] = data
-        self._changed(range(offset // PAGE, (end - 1) // PAGE + 1))
+        self._record_version(range(offset // PAGE, (end - 1) // PAGE + 1))
 
     def truncate(self, size: int) -> None:
         del self.cache[size:]
         self.cache.extend(bytes(size - len(self.cache)))
-        self._changed(range(size // PAGE, size // PAGE + 1))
+        self._record_version(range(size // PAGE, size // PAGE + 1))
 
-    def _changed(self, pages: range) -> None:
+    def _record_version(self, pages: range) -> None:
         dirty = set(self._versions[-1][1]) if self._versions else set()
         self._versions.append((bytes(self.cache), dirty.union(pages)))
 
     def store(self, data: bytes, offset: int, random: Random) -> None:
-        """Store through a mapping; the kernel may have written the page out just before."""
+        """Store through a mapping; the kernel may write the page back just before."""
         if random.random() < 0.1:
             self.platter[:] = self.cache
         self.cache[offset : offset + len(data)] = data
         self._mapped = True
 
     def sync(self) -> None:
-        """Write out what is dirty; what a failed sync forgot is not."""
+        """Write the dirty pages; pages that a failed sync marked clean are not among them."""
         if self._mapped:
             self.platter[:] = self.cache
         elif self._versions:
@@ -66,7 +66,7 @@ class File:
         self._forget()
 
     def fail_to_sync(self, random: Random) -> None:
-        """Write out a part of what is dirty, and call all of it clean."""
+        """Write some of the dirty pages and mark all of them clean."""
         self.platter = self._partly_written(random)
         self._forget()
 
@@ -77,7 +77,7 @@ class File:
         self._forget()
 
     def rot(self, random: Random) -> None:
-        """Damage what lies on the platter: cut off, a sector of zeros, or a bit that flipped."""
+        """Damage the platter: truncate, zero a sector, or flip a bit."""
         at = random.randrange(len(self.platter))
         match random.randrange(5):
             case 0:
@@ -95,7 +95,7 @@ class File:
         self._mapped = False
 
     def _partly_written(self, random: Random) -> bytearray:
-        """The platter with any part of the changes since the last sync on it."""
+        """The platter with any part of the changes since the last sync."""
         if self._mapped:
             return bytearray(self.cache if random.random() < 0.5 else self.platter)
         newest = len(self._versions)
@@ -110,9 +110,9 @@ class File:
             (SECTOR, lambda: random.choice((0, newest))),
         )
         unit, pick = random.choice(ways)
-        return self._assembled(self._some_size(random, pick()), unit, pick)
+        return self._assembled(self._possible_size(random, pick()), unit, pick)
 
-    def _some_size(self, random: Random, version: int) -> int:
+    def _possible_size(self, random: Random, version: int) -> int:
         before = len(self.platter)
         size = len(self._versions[version - 1][0]) if version else before
         if size > before and random.random() < 0.3:
@@ -120,7 +120,7 @@ class File:
         return size
 
     def _assembled(self, size: int, unit: int, pick: Callable[[], int]) -> bytearray:
-        """A file of that size, each unit of it as it was after some change, or before all."""
+        """A file of that size; each unit is from some version since the last sync."""
         result = bytearray(self.platter[:size])
         result.extend(bytes(size - len(result)))
         for start in range(0, size, unit):
@@ -134,7 +134,7 @@ class File:
 
 
 class Folder:
-    """A directory: ``entries`` as they are seen, ``durable`` as they outlive the power."""
+    """A directory: processes see ``entries``; ``durable`` survives a power cut."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Node] = {}
@@ -142,7 +142,7 @@ class Folder:
         self._changes: list[dict[str, Node | None]] = []
 
     def change(self, changes: dict[str, Node | None]) -> None:
-        """Set and remove entries in one step."""
+        """Set and remove entries atomically."""
         _apply(changes, self.entries)
         self._changes.append(changes)
 

@@ -1,6 +1,6 @@
-"""Counting what starts and recoveries find, so that a reader sees that each case was met.
+"""Count the cases that starts and recoveries find, to show that each occurs.
 
-It looks at the disk without a system call: what is watched goes on as if it were not.
+The disk is read without system calls, so counting does not change the simulation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _finish_erasures = Journal._finish_erasures
 
 @contextmanager
 def findings(machine: Machine) -> Iterator[None]:
-    """Count what is found, for as long as it is entered."""
+    """Count findings while the context is entered."""
     counts = machine.counts
 
     def recover(log: JsonlLog) -> None:
@@ -65,9 +65,9 @@ def findings(machine: Machine) -> Iterator[None]:
             raise
 
     async def stands_on(*args: Any) -> bool:
-        stands = await _stands_on(*args)
-        counts[f"found: a snapshot of {'this' if stands else 'another'} log"] += 1
-        return stands
+        is_of_log = await _stands_on(*args)
+        counts[f"found: a snapshot of {'this' if is_of_log else 'another'} log"] += 1
+        return is_of_log
 
     async def finish_erasures(journal: Journal, appender: Appender) -> None:
         users = journal._state.users.by_id.values()
@@ -90,7 +90,7 @@ def findings(machine: Machine) -> Iterator[None]:
 
 
 def _found(machine: Machine, *, is_first: bool) -> list[str]:
-    """What a recovery is about to find; where all is well, only at a process's first."""
+    """The cases that a recovery will find; an intact log counts only once per process."""
     log, page = lookup(machine.root, LOG), lookup(machine.root, MARK)
     if not isinstance(log, File) or not isinstance(page, File):
         return []

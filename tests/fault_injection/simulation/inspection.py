@@ -1,4 +1,4 @@
-"""The last starts of a simulated machine, at which nothing happens any more and all is compared."""
+"""The final starts of a simulated machine, which compare everything."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests.fault_injection.simulation.machine import Faults
 from tests.fault_injection.simulation.paths import lookup
 from tests.fault_injection.simulation.workload import World
 
-_TYPED = (b"wish ", b"@example.org")
-"""What stands in everything that clients type, and cannot stand in base64."""
+_PERSONAL_MARKERS = (b"text ", b"@example.org")
+"""Each personal text contains one of these, and base64 cannot contain them."""
 
 
 def inspect(world: World) -> None:
-    """Start some more times, without faults, and with a part of what is beside the log lost."""
+    """Start twice without faults, perhaps after a power cut, and compare."""
     machine, random = world.machine, world.machine.random
     for _ in range(2):
         if random.random() < 0.6:
             machine.cut_power()
-        rot_snapshots(world)
+        damage_snapshots(world)
         if random.random() < 0.2:
-            _lose(world, MARK)
+            _remove(world, MARK)
         if not machine.is_halted:
             machine.faults = Faults()
             new_loop(machine).start(lambda: _compare_all(world))
@@ -35,12 +35,12 @@ def inspect(world: World) -> None:
     if isinstance(log, File) and log.cache and not machine.is_halted and random.random() < 0.3:
         log.sync()
         log.rot(random)
-        new_loop(machine).start(lambda: _must_refuse(world, log))
+        new_loop(machine).start(lambda: _check_refused(world, log))
         machine.run()
 
 
-def rot_snapshots(world: World) -> None:
-    """Now and then a snapshot is damaged: it is the one thing of which that costs nothing."""
+def damage_snapshots(world: World) -> None:
+    """Damage some snapshots; that must never matter, unlike damage to the log."""
     folder = lookup(world.machine.root, SNAPSHOTS)
     if isinstance(folder, Folder):
         for file in folder.entries.values():
@@ -49,33 +49,33 @@ def rot_snapshots(world: World) -> None:
                 world.machine.counts["snapshots damaged"] += 1
 
 
-def _lose(world: World, path: tuple[str, str]) -> None:
+def _remove(world: World, path: tuple[str, str]) -> None:
     folder = lookup(world.machine.root, path[:1])
     if isinstance(folder, Folder):
         folder.change({path[1]: None})
 
 
 async def _compare_all(world: World) -> None:
-    """Ask again for what must happen once, and compare all with the log."""
+    """Repeat the idempotent requests, then compare everything with the log."""
     try:
         log, journal, _ = world.open()
         await journal.start()
         ledger = world.ledger
-        for wish in ledger.wishes:
-            if wish.once is not None:
-                await world.ask(journal, wish)
-                if wish.told != "written" and wish.user not in ledger.erasing:
-                    raise ViolationError(f"the wish {wish.number} cannot be fulfilled")
-        await world.look(journal)
+        for request in ledger.requests:
+            if request.idempotency is not None:
+                await world.write(journal, request)
+                if request.outcome != "written" and request.user not in ledger.erasing:
+                    raise ViolationError(f"the request {request.number} cannot be written")
+        await world.read(journal)
         keyring = Keyring()
         for subject, key in (await world.vault.all()).items():
             keyring.add(subject, key)
-        folded = ledger.settle([line async for run in log.read() for line in run], keyring)
-        ledger.is_finished(folded, world.vault.subjects)
+        folded = ledger.check_log([line async for run in log.read() for line in run], keyring)
+        ledger.check_erasures(folded, world.vault.subjects)
         live = await journal.state()
         again = await replay(log, Keyring(), world.vault)
         if len({(state.digest(), state.checksum()) for state in (folded, live, again)}) > 1:
-            raise ViolationError("what is served is not what the log folds to")
+            raise ViolationError("the served state differs from a fold of the log")
         _check_files(world)
         await journal.close()
         await log.close()
@@ -84,10 +84,10 @@ async def _compare_all(world: World) -> None:
 
 
 def _check_files(world: World) -> None:
-    """Nothing that was typed lies anywhere but sealed."""
+    """Personal texts must be sealed in every file."""
     for name, file in _files(world.machine.root, ""):
-        if any(text in file.cache or text in file.platter for text in _TYPED):
-            raise ViolationError(f"{name} says in clear what was typed")
+        if any(text in file.cache or text in file.platter for text in _PERSONAL_MARKERS):
+            raise ViolationError(f"{name} contains a personal text unsealed")
 
 
 def _files(folder: Folder, path: str) -> Iterator[tuple[str, File]]:
@@ -98,8 +98,8 @@ def _files(folder: Folder, path: str) -> Iterator[tuple[str, File]]:
             yield f"{path}/{name}", node
 
 
-async def _must_refuse(world: World, log: File) -> None:
-    """Below the mark something is damaged: a start must say so, and change nothing."""
+async def _check_refused(world: World, log: File) -> None:
+    """A start must refuse a log damaged below the mark, and must not change it."""
     before = bytes(log.cache)
     try:
         _, journal, _ = world.open()
@@ -111,4 +111,4 @@ async def _must_refuse(world: World, log: File) -> None:
     except Exception as error:
         world.fail(error)
     else:
-        world.fail(ViolationError("a damaged log was believed"))
+        world.fail(ViolationError("a damaged log was accepted"))

@@ -1,8 +1,7 @@
-"""What the clients of a simulated machine were told, and whether it is still true.
+"""The oracle of the simulation: compares answers with disk and log.
 
-A wish's number is the id of its request, by which its effect is found in the log, also when what it
-says cannot be read any more. What a client was told in the moment is checked in the moment; the
-rest when all is over.
+Every answer is checked when it is given, and the whole log at the end. The number of a request is
+its request id in the log, so its effect can be found even if its texts can no longer be unsealed.
 """
 
 from __future__ import annotations
@@ -30,94 +29,94 @@ SNAPSHOTS = (DATA, "snapshots")
 
 
 class ViolationError(Exception):
-    """A promise that was broken."""
+    """A broken promise."""
 
 
-class Wish(msgspec.Struct, eq=False):
-    """What a client asked for, and what it was told.
+class ClientRequest(msgspec.Struct, eq=False):
+    """A request of a client, and its outcome.
 
-    ``unknown`` also stands for having been told nothing, since the process died or the client hung
-    up. ``user`` is whose wish it is, 0 where they are not a user yet.
+    The outcome is ``unknown`` without a response, because the process died or the client
+    disconnected. ``user`` is the caller, 0 for a registration.
     """
 
     number: int
     user: int
     commands: tuple[Command, ...]
     texts: tuple[str, ...]
-    once: IdempotencyKey | None = None
-    told: Literal["unknown", "written", "refused"] = "unknown"
+    idempotency: IdempotencyKey | None = None
+    outcome: Literal["unknown", "written", "refused"] = "unknown"
     positions: tuple[int, ...] = ()
 
 
 class Ledger:
-    """All wishes, and every point of the log that anybody was shown."""
+    """All requests, and every position that a client has seen."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self.wishes: list[Wish] = []
+        self.requests: list[ClientRequest] = []
         self.floor = 0
-        """The highest position that anybody was told of."""
+        """The highest position that any client has seen."""
         self.erasing: set[int] = set()
-        """Users of whom somebody wished that they be erased, whatever came of it."""
+        """Users whose erasure was requested, whatever its outcome."""
         self.erased: set[str] = set()
-        """Of whom the key was destroyed; it must not come back."""
+        """Subjects whose key was destroyed; it must never reappear."""
         self._hashes: dict[int, bytes] = {}
 
-    def shown(self, record: Record, floor: int) -> None:
-        """Somebody was shown the log up to a record, and began to ask when all knew ``floor``."""
+    def check_read(self, record: Record, floor: int) -> None:
+        """Check a read of the log up to a record that began when ``floor`` was visible."""
         if record.position < floor:
-            raise ViolationError(f"a read shows {record.position}, but {floor} was known before")
-        self._must_stand(record)
+            raise ViolationError(f"a read shows {record.position}, but {floor} was visible before")
+        self._check_durable(record)
 
-    def answered(self, wish: Wish, records: list[Record], floor: int) -> None:
-        """A wish was answered with its effect."""
+    def check_answer(self, request: ClientRequest, records: list[Record], floor: int) -> None:
+        """Check a success against earlier answers to the request and against the disk."""
         positions = tuple(record.position for record in records)
-        if wish.told == "written" and wish.positions != positions:
+        if request.outcome == "written" and request.positions != positions:
             raise ViolationError(
-                f"the wish {wish.number} had its effect at {wish.positions} and at {positions}"
+                f"the request {request.number} took effect at {request.positions} and at {positions}"
             )
-        wish.told, wish.positions = "written", positions
-        if wish.once is None and positions[0] <= floor:
-            raise ViolationError(f"written at {positions[0]}, but {floor} was known before")
+        request.outcome, request.positions = "written", positions
+        if request.idempotency is None and positions[0] <= floor:
+            raise ViolationError(f"written at {positions[0]}, but {floor} was visible before")
         for record in records:
-            # A receipt that comes from a snapshot tells the position alone.
+            # An idempotency record restored from a snapshot has the position only.
             if record.end:
-                self._must_stand(record)
+                self._check_durable(record)
 
-    def _must_stand(self, record: Record) -> None:
-        """A record that was shown is on the platter, and where it was."""
+    def _check_durable(self, record: Record) -> None:
+        """A visible record must be on the platter, always with the same hash."""
         if self._hashes.setdefault(record.position, record.hash) != record.hash:
-            raise ViolationError(f"another record stands at {record.position} than before")
+            raise ViolationError(f"the record at {record.position} has changed")
         self.floor = max(self.floor, record.position)
         log = self._log_after_power_cut()
         seen = lookup(self._machine.root, LOG)
         if not isinstance(seen, File) or log is not seen:
-            raise ViolationError("the log's name would not outlive a power cut")
+            raise ViolationError("the log's directory entry would not survive a power cut")
         if log.platter[: record.end] != seen.cache[: record.end]:
-            raise ViolationError(f"{record.position} was shown, and is not on the platter")
+            raise ViolationError(f"{record.position} was visible, but is not on the platter")
 
     def _log_after_power_cut(self) -> object:
         folder = self._machine.root.durable.get(LOG[0])
         return folder.durable.get(LOG[1]) if isinstance(folder, Folder) else None
 
-    def is_finished(self, state: State, subjects: set[str]) -> None:
-        """A process has started with a state: of whoever is erased in it, no key is left."""
+    def check_erasures(self, state: State, subjects: set[str]) -> None:
+        """After a start, no key of a user that is erased in the state may exist."""
         users = state.users.by_id.values()
         self.erased |= {user.subject for user in users if user.status == "erased"}
-        self.keys_are_gone(subjects)
+        self.check_keys(subjects)
 
-    def keys_are_gone(self, subjects: set[str]) -> None:
-        """``subjects`` have keys: nobody whose erasure was finished is among them."""
+    def check_keys(self, subjects: set[str]) -> None:
+        """``subjects`` have keys: none of them may be a user whose erasure was finished."""
         if self.erased & subjects:
-            raise ViolationError(f"there are keys of the erased: {self.erased & subjects}")
+            raise ViolationError(f"keys of erased users exist: {self.erased & subjects}")
 
-    # When all is over
+    # At the end
 
-    def settle(self, lines: list[bytes], keyring: Keyring) -> State:
-        """Compare the log with everything that was told; the state that it folds to.
+    def check_log(self, lines: list[bytes], keyring: Keyring) -> State:
+        """Compare the log with all requests and reads; return the fold of the log.
 
-        ``keyring`` has every key that there is. Decoding checks that positions are dense and the
-        chain is whole.
+        ``keyring`` has all keys in the vault. Decoding checks that positions are dense and that the
+        hash chain is intact.
         """
         records = decode(lines, keyring)
         state = State.empty()
@@ -125,40 +124,48 @@ class Ledger:
             state.apply(record)
         for position, digest in self._hashes.items():
             if position > len(records) or records[position - 1].hash != digest:
-                raise ViolationError(f"position {position} was shown, and is lost")
-        places: dict[int, list[int]] = {wish.number: [] for wish in self.wishes}
+                raise ViolationError(f"position {position} was visible, but is lost")
+        found_at: dict[int, list[int]] = {request.number: [] for request in self.requests}
         for record in records:
-            found = places[int(record.requestid)]
-            wish = self.wishes[int(record.requestid)]
-            if len(found) == len(wish.texts):
-                raise ViolationError(f"the wish {wish.number} is there twice: {found}")
-            _check_text(record, wish.texts[len(found)], state)
+            found = found_at[int(record.requestid)]
+            request = self.requests[int(record.requestid)]
+            if len(found) == len(request.texts):
+                raise ViolationError(f"the request {request.number} is in the log twice: {found}")
+            _check_text(record, request.texts[len(found)], state)
             found.append(record.position)
-        for wish in self.wishes:
-            _check_places(wish, places[wish.number])
+        for request in self.requests:
+            _check_positions(request, found_at[request.number])
         return state
 
 
-def _check_places(wish: Wish, places: list[int]) -> None:
-    if places and len(places) < len(wish.texts):
-        raise ViolationError(f"of the wish {wish.number}, a part is there: {places}")
-    if places and places != list(range(places[0], places[0] + len(places))):
-        raise ViolationError(f"the wish {wish.number} is out of order: {places}")
-    if wish.told == "written" and tuple(places) != wish.positions:
-        raise ViolationError(f"the wish {wish.number}, told {wish.positions}, is at {places}")
-    if wish.told == "refused" and places:
-        raise ViolationError(f"the wish {wish.number} was refused, and is at {places}")
+def _check_positions(request: ClientRequest, found_at: list[int]) -> None:
+    if found_at and len(found_at) < len(request.texts):
+        raise ViolationError(
+            f"only a part of the request {request.number} is in the log: {found_at}"
+        )
+    if found_at and found_at != list(range(found_at[0], found_at[0] + len(found_at))):
+        raise ViolationError(
+            f"the lines of the request {request.number} are not consecutive: {found_at}"
+        )
+    if request.outcome == "written" and tuple(found_at) != request.positions:
+        raise ViolationError(
+            f"the request {request.number} is at {found_at}, not at {request.positions}"
+        )
+    if request.outcome == "refused" and found_at:
+        raise ViolationError(f"the request {request.number} was refused, but is at {found_at}")
 
 
 def _check_text(record: Record, text: str, state: State) -> None:
-    """What was typed can be read by whoever has the keys, and of an erased user by nobody."""
+    """The text must be readable with the key, and unreadable after an erasure."""
     personal = getattr(record.event, "personal", None)
     if not record.sealedfor:
         return
     if state.users.by_id[entity_number(record.sealedfor)].status == "erased":
         if isinstance(personal, Personal):
-            raise ViolationError(f"{record.position} is of {record.sealedfor}, who is erased")
+            raise ViolationError(
+                f"{record.position} of the erased {record.sealedfor} can be unsealed"
+            )
     elif not isinstance(personal, Profile | Content | ContentChanges):
-        raise ViolationError(f"{record.position} of {record.sealedfor} cannot be read")
+        raise ViolationError(f"{record.position} of {record.sealedfor} cannot be unsealed")
     elif text != (personal.username if isinstance(personal, Profile) else personal.title):
-        raise ViolationError(f"{record.position} says {personal}, and not {text!r}")
+        raise ViolationError(f"{record.position} has {personal} instead of {text!r}")

@@ -1,4 +1,4 @@
-"""An asyncio event loop whose time, turns and threads are those of a simulated machine."""
+"""An asyncio event loop on the clock and scheduler of a simulated machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEFAULT_WORKERS = 6
 
 
 class Executor:
-    """Threads of a simulated process: as many jobs at a time as there are workers."""
+    """A thread pool of a simulated process, with a limited number of workers."""
 
     def __init__(self, workers: int = 1, thread_name_prefix: str = "") -> None:
         self.workers = workers
@@ -32,14 +32,14 @@ class Executor:
         self.waiting: deque[Callable[[], None]] = deque()
 
     def shutdown(self, wait: bool = True) -> None:
-        """Wait for what was begun, in place, as a thread does."""
+        """Wait for the running jobs, blocking the strand as a thread would."""
         assert wait
         while self.running and self.machine is not None:
             self.machine.sleep_until(self.machine.now + STEP_SECONDS)
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """The event loop of one process; it runs in a strand of its own."""
+    """The event loop of one process; it runs in its own strand."""
 
     def __init__(self, machine: Machine, process: Process) -> None:
         self._machine = machine
@@ -56,7 +56,7 @@ class Loop(asyncio.AbstractEventLoop):
         delay: float = 0.0,
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run a coroutine to its end, in a new strand; then the process is gone."""
+        """Run a coroutine to its end in a new strand; then the process exits."""
         self._process.on_death = on_death
         self._strand = self._machine.spawn(self._process, lambda: self._run(main), delay)
 
@@ -80,7 +80,7 @@ class Loop(asyncio.AbstractEventLoop):
         while self._timers and self._timers[0].when() <= self._machine.now:
             self._ready.append(heappop(self._timers))
 
-    # What asyncio asks of a loop
+    # The interface that asyncio needs
 
     def time(self) -> float:
         return self._machine.now
@@ -91,7 +91,7 @@ class Loop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return False
 
-    def call_soon(  # type: ignore[override]  # the same, less precisely
+    def call_soon(  # type: ignore[override]  # less precise types
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
         handle = Handle(callback, args, self, context)
@@ -119,7 +119,7 @@ class Loop(asyncio.AbstractEventLoop):
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        """A cancelled timer is passed over when it is due."""
+        """Nothing to do: a cancelled timer is skipped when it is due."""
 
     def create_future(self) -> Future[Any]:
         return Future(loop=self)
@@ -135,7 +135,7 @@ class Loop(asyncio.AbstractEventLoop):
         executor = executor or self._default_executor
         future = self.create_future()
 
-        def tell(result: object, error: Exception | None) -> None:
+        def resolve(result: object, error: Exception | None) -> None:
             if future.done():
                 return
             if error is not None:
@@ -150,7 +150,7 @@ class Loop(asyncio.AbstractEventLoop):
                 result = func(*args)
             except Exception as raised:
                 error = raised
-            self._wake(tell, result, error)
+            self._wake(resolve, result, error)
             executor.running -= 1
             self._start_job(executor)
 
@@ -170,9 +170,9 @@ class Loop(asyncio.AbstractEventLoop):
             self._strand.wake_at = self._machine.now
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """What a dead process complains of is nobody's concern."""
+        """Ignore errors that a killed process leaves behind."""
 
 
 def new_loop(machine: Machine) -> Loop:
     """The event loop of a new process."""
-    return Loop(machine, machine.new_process())  # type: ignore[abstract]  # no more is asked of it
+    return Loop(machine, machine.new_process())  # type: ignore[abstract]  # the rest is not needed

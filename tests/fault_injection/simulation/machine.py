@@ -1,8 +1,8 @@
-"""One simulated machine: its processes, its clock, its disk, and what befalls them.
+"""A simulated machine: processes, clock, disk and the faults that they meet.
 
-Everything that happens is drawn from one generator, so one integer replays it. A strand is a
-thread of control, and at every system call and every turn of an event loop the machine may go on
-with another one, kill the process, or lose its power.
+All decisions come from one random generator, so a seed replays a run. A strand is a thread of
+control. At every system call and every iteration of an event loop, the machine may switch to
+another strand, kill the process, or lose power.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ FOR_EVER = math.inf
 
 
 class KilledError(BaseException):
-    """The process is gone at this very call."""
+    """The process was killed at this call."""
 
 
 class StuckError(Exception):
-    """The machine works and works, and nothing ends."""
+    """The run does not terminate: a livelock or a deadlock."""
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """How likely each is, at a system call that it can befall."""
+    """The probability of each fault at a system call that can meet it."""
 
     switch: float = 0.2
     stop: float = 0.0
@@ -50,7 +50,7 @@ class Faults(msgspec.Struct, frozen=True):
 
 
 class Process:
-    """What dies as one: strands of control, open files, and an event loop."""
+    """A process: its strands, open files and event loop, which die together."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -63,7 +63,7 @@ class Process:
 
 
 class Strand:
-    """A thread of control; it does not go on before ``wake_at``."""
+    """A thread of control; it does not continue before ``wake_at``."""
 
     def __init__(self, process: Process, control: greenlet, wake_at: float) -> None:
         self.process = process
@@ -72,7 +72,7 @@ class Strand:
 
 
 class Machine:
-    """Runs strands until none is left, or until it loses its power."""
+    """Runs strands until none is left, or until the power is cut."""
 
     def __init__(self, random: Random, faults: Faults) -> None:
         self.random = random
@@ -93,12 +93,12 @@ class Machine:
 
     @property
     def fingerprint(self) -> str:
-        """Tells one run from another by every call that was made, and when."""
+        """A hash over all calls in their order; equal runs have equal fingerprints."""
         return sha256(";".join(self._notes).encode()).hexdigest()[:16]
 
     @property
     def process(self) -> Process:
-        """The process that runs."""
+        """The running process."""
         if self._current is None:
             raise KilledError
         return self._current.process
@@ -108,7 +108,7 @@ class Machine:
         return Process(self._processes)
 
     def new_descriptor(self, node: Node) -> int:
-        """No number is used twice, so that a dead process's is nobody else's."""
+        """Numbers are never reused, so a dead process's descriptor belongs to no other."""
         self._last_descriptor += 1
         self.process.descriptors[self._last_descriptor] = node
         return self._last_descriptor
@@ -121,9 +121,9 @@ class Machine:
     # From inside a strand
 
     def step(self, call: str, risk: int = 1) -> None:
-        """A point at which anything may happen, before what is about to be done.
+        """A point at which a fault may happen, before the call takes effect.
 
-        A higher ``risk`` makes it so many times as likely that it is the last.
+        ``risk`` multiplies the probability of a kill or a power cut here.
         """
         strand = self._current
         if strand is None or strand.process.dead:
@@ -158,7 +158,7 @@ class Machine:
             self.trace.append(f"{self.now:10.5f}  process {process}: {call}")
 
     def switch(self) -> None:
-        """Let others run, and come back when it is our turn again."""
+        """Run other strands until the scheduler resumes this one."""
         strand = self._current
         self._hub.switch()
         if strand is None or strand.process.dead:
@@ -174,7 +174,7 @@ class Machine:
         return chance > 0 and self.random.random() < chance
 
     def stall(self) -> None:
-        """The disk may take its time."""
+        """Delay the strand if the disk is slow."""
         if self.fails(self.faults.slow):
             self.counts["stalls"] += 1
             self.sleep_until(self.now + self.random.uniform(0, 0.005))
@@ -182,7 +182,7 @@ class Machine:
     # From outside
 
     def run(self) -> bool:
-        """Run until nobody is left; whether the power was lost before that."""
+        """Run until no strand is left; return True if the power was cut before."""
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=self._note_generator)
         try:
@@ -200,7 +200,7 @@ class Machine:
         if not awake:
             self.now = min(strand.wake_at for strand in self.strands)
             if self.now == FOR_EVER:
-                raise StuckError("everybody waits for somebody else")
+                raise StuckError("deadlock: all strands wait")
             return
         strand = awake[0] if len(awake) == 1 else self.random.choice(awake)
         strand.wake_at = 0.0
@@ -226,15 +226,15 @@ class Machine:
             self._current = None
 
     def reap(self, process: Process) -> None:
-        """Take away all that a dead process had; its locks are free, its stores stay."""
+        """Release all that a dead process held: strands, tasks, descriptors, locks."""
         process.dead = True
         for strand in [strand for strand in self.strands if strand.process is process]:
             if strand.greenlet:
                 self._resume(strand, KilledError())
             self.strands.remove(strand)
         for task in process.tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant
-            # Thrown, not closed: closing would not reach into generators that are iterated.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # intended
+            # throw, because close would not reach generators that are being iterated.
             with suppress(BaseException):
                 task.get_coro().throw(KilledError())
         for generator in process.generators:
@@ -248,7 +248,7 @@ class Machine:
         process.generators.clear()
 
     def cut_power(self) -> None:
-        """Every process is gone, and of the disk only what the platter has."""
+        """Kill every process and lose the page cache."""
         self.counts["power cuts"] += 1
         self._note(0, "power cut")
         self.kill_all()
@@ -256,6 +256,6 @@ class Machine:
         self._power_is_cut = False
 
     def kill_all(self) -> None:
-        """Every process is gone."""
+        """Kill every process."""
         for process in {strand.process.number: strand.process for strand in self.strands}.values():
             self.reap(process)

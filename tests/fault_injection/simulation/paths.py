@@ -1,4 +1,4 @@
-"""Paths and files on a simulated disk, as far as the log and the snapshots ask for them."""
+"""The parts of `pathlib` and `tempfile` in use, on a simulated disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def lookup(root: Folder, parts: tuple[str, ...]) -> Node | None:
-    """What stands at a path, if anything."""
+    """The node at a path, or None."""
     node: Node | None = root
     for part in parts:
         if not isinstance(node, Folder):
@@ -26,7 +26,7 @@ def lookup(root: Folder, parts: tuple[str, ...]) -> Node | None:
 
 
 class Path:
-    """What ``pathlib.Path`` is on a real disk."""
+    """Replaces ``pathlib.Path``."""
 
     def __init__(self, calls: Calls, *parts: str) -> None:
         self._calls = calls
@@ -54,33 +54,33 @@ class Path:
         return self.parent / name
 
     def folder(self) -> Folder:
-        """The directory in which it stands, or is to stand."""
+        """The parent directory; raises `FileNotFoundError`."""
         folder = lookup(self._calls.machine.root, self.parts[:-1])
         if not isinstance(folder, Folder):
             raise FileNotFoundError(errno.ENOENT, "no such directory")
         return folder
 
-    def _look(self) -> Node | None:
+    def _stat(self) -> Node | None:
         self._calls.machine.step(f"stat {self}")
         return lookup(self._calls.machine.root, self.parts)
 
     def exists(self) -> bool:
-        return self._look() is not None
+        return self._stat() is not None
 
     def is_file(self) -> bool:
-        return isinstance(self._look(), File)
+        return isinstance(self._stat(), File)
 
     def is_dir(self) -> bool:
-        return isinstance(self._look(), Folder)
+        return isinstance(self._stat(), Folder)
 
     def mkdir(self, mode: int, *, exist_ok: bool = False) -> None:
-        if self._look() is None:
+        if self._stat() is None:
             self.folder().change({self.name: Folder()})
         elif not exist_ok:
             raise FileExistsError(errno.EEXIST, "it exists")
 
     def rename(self, target: Path) -> None:
-        node = self._look()
+        node = self._stat()
         self._calls.machine.step(f"rename {self}")
         self.folder().change({self.name: None, target.name: node})
 
@@ -92,7 +92,7 @@ class Path:
             raise FileNotFoundError(errno.ENOENT, "no such file")
 
     def glob(self, pattern: str) -> list[Path]:
-        folder = self._look()
+        folder = self._stat()
         return [self / name for name in getattr(folder, "entries", ()) if fnmatch(name, pattern)]
 
     def read_bytes(self) -> bytes:
@@ -100,7 +100,7 @@ class Path:
             return file.read()
 
     def temporary_name(self, prefix: str, suffix: str) -> Path:
-        """A path in this directory that nothing has."""
+        """An unused path in this directory."""
         return self / f"{prefix}{self._calls.machine.random.getrandbits(40):x}{suffix}"
 
     def hardlink_to(self, name: str) -> None:
@@ -124,7 +124,7 @@ class Path:
 
 
 class OpenFile:
-    """A file that is written, or read, from its beginning and at once."""
+    """A file that is written or read as a whole."""
 
     def __init__(self, calls: Calls, descriptor: int, name: str) -> None:
         self._calls = calls
@@ -152,8 +152,8 @@ class OpenFile:
 
 
 @contextmanager
-def temporary_file(*, dir: Path, prefix: str, suffix: str) -> Iterator[OpenFile]:  # noqa: A002  # as tempfile has it
-    """A file of a name of its own, which is gone at the end."""
+def temporary_file(*, dir: Path, prefix: str, suffix: str) -> Iterator[OpenFile]:  # noqa: A002  # the name in tempfile
+    """Replaces ``tempfile.NamedTemporaryFile``."""
     path = dir.temporary_name(prefix, suffix)
     try:
         with path.open("wb") as file:

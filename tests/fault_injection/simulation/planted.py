@@ -1,6 +1,6 @@
-"""Bugs to be found: a simulation that does not find them proves nothing.
+"""Planted bugs: a simulation that does not find them proves nothing.
 
-Each is a small change of the real code, by name, for as long as its context is entered.
+Each is a context manager that replaces a small part of the real code, by name.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from projections.tables.idempotency import IdempotencyRecords
 from projections.tables.items import Item
 from projections.tables.users import User
 from tests.fault_injection.simulation import workload
-from tests.fault_injection.simulation.ledger import Wish
-from tests.fault_injection.simulation.wishing import Erase
+from tests.fault_injection.simulation.client_requests import Erase
+from tests.fault_injection.simulation.ledger import ClientRequest
 from tests.fault_injection.simulation.workload import World
 
 Bug = Callable[[], AbstractContextManager[object]]
 
 
 def instead(place: object, name: str, value: object) -> Bug:
-    """A bug that is something else in a name's place."""
+    """A bug that replaces an attribute."""
     return lambda: mock.patch.object(place, name, value)
 
 
 def nothing(*_: object, **__: object) -> None:
-    """What is left out."""
+    """Replaces a call that is left out."""
 
 
 def _calls() -> Any:
-    """The system calls, as the log sees them."""
+    """The system calls as the log's module sees them."""
     return vars(jsonl)["os"]
 
 
 class _AnsweredEarly(batch.Batch):
-    """Answers what it has decided, and not yet written."""
+    """Answers requests that are decided but not yet written."""
 
-    def take(self, wish: batch.PendingWrite) -> None:
-        super().add(wish)
+    def add(self, write: batch.PendingWrite) -> None:
+        super().add(write)
         journal._answer(*self.answers[-1])
 
 
@@ -63,7 +63,7 @@ def _write_unsynced(log: JsonlLog, data: bytes) -> None:
 
 
 def _sync_twice(log: JsonlLog, data: bytes) -> None:
-    """A sync that failed is simply tried again."""
+    """Retry a failed sync."""
     log._write_all(data, log._offset)
     try:
         _calls().fdatasync(log._file)
@@ -84,17 +84,17 @@ def _publish_early(log: JsonlLog, data: bytes) -> None:
 async def _read_all(
     log: JsonlLog, after: int = 0, upto: int | None = None
 ) -> AsyncIterator[list[bytes]]:
-    """Everything that is in the file, published or not."""
+    """Read the whole file, published or not."""
     content = _calls().pread(log._file, _calls().fstat(log._file).st_size, 0)
     yield content.split(b"\n")[:-1][after:upto]
 
 
-async def _apply_early(self: journal.Journal, wishes: Any, appender: Any) -> Any:
-    """Apply to the state first, append then."""
+async def _apply_early(self: journal.Journal, writes: Any, appender: Any) -> Any:
+    """Apply to the state before appending."""
     await self._catch_up()
     decided = batch.Batch(self._state, self._keyring, self._environment)
-    for wish in wishes:
-        decided.add(wish)
+    for write in writes:
+        decided.add(write)
     if decided.lines:
         await self.vault.put(decided.keys.raw)
         self._keyring.update(decided.keys)
@@ -105,7 +105,7 @@ async def _apply_early(self: journal.Journal, wishes: Any, appender: Any) -> Any
 
 
 def _recover_by_the_lines(log: JsonlLog) -> None:
-    """Take the file's end for the end of the log, whatever the mark says."""
+    """Treat the end of the file as the end of the log, ignoring the mark."""
     content = _calls().pread(log._file, _calls().fstat(log._file).st_size, 0)
     lines = content.split(b"\n")[:-1]
     digest = bytes.fromhex(lines[-1][-66:-2].decode()) if lines else Head().hash
@@ -113,19 +113,19 @@ def _recover_by_the_lines(log: JsonlLog) -> None:
 
 
 def _cut_to_the_mark(log: JsonlLog, published: CommitPoint, size: int) -> CommitPoint:
-    """What stands past the mark was never acknowledged, or so one thinks."""
+    """Cut all lines past the mark, assuming that none was acknowledged."""
     log._cut_tail(published.offset, size)
     return published
 
 
 def _cut_below_the_mark(log: JsonlLog, published: CommitPoint, size: int) -> CommitPoint:
-    """One line too many, for good measure."""
+    """Cut one line below the mark too."""
     log._cut_tail(max(published.offset - 300, 0), size)
     return published
 
 
 def _line_by_line(line: bytes, head: Head) -> tuple[Head, int]:
-    """Lines that stand or fall together do not know of each other."""
+    """Ignore that the lines of a batch belong together."""
     return _real_extend(line, head)[0], 0
 
 
@@ -134,7 +134,7 @@ def _recovered_unsynced(mark: CommitIndex) -> None:
 
 
 def _make_directory_once(path: Any) -> None:
-    """Sync what is above a new directory, but not above one that is there already."""
+    """Sync the parent of a directory that it creates, but not of an existing one."""
     if not path.is_dir():
         _make_directory_once(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
@@ -153,7 +153,7 @@ def _forget_names() -> Iterator[None]:
 
 @contextmanager
 def _reuse_numbers() -> Iterator[None]:
-    """A batch counts from where the process last wrote, not from where the log ends."""
+    """Number a batch from the process's last write instead of the log's end."""
 
     async def lag(self: journal.Journal) -> None:
         if self._task is None:
@@ -169,7 +169,7 @@ def _reuse_numbers() -> Iterator[None]:
 
 @contextmanager
 def _drop_the_fence() -> Iterator[None]:
-    """After a failed sync somebody else syncs what is in the cache; one guard alone is enough."""
+    """After a failed sync, let another process sync; either guard prevents it."""
     with (
         mock.patch.object(CommitIndex, "raise_fence", nothing),
         mock.patch.object(JsonlLog, "_rewrite", nothing),
@@ -206,7 +206,7 @@ async def _stands_anyway(*_: object) -> bool:
 
 @contextmanager
 def _snapshot_past_the_mark() -> Iterator[None]:
-    """Take a snapshot of what is not published, and believe it; each guard alone is enough."""
+    """Take and accept a snapshot of unpublished lines; any guard alone prevents it."""
     with (
         mock.patch.object(workload, "replay", _replay_ahead),
         mock.patch.object(Snapshots, "newest", _newest_of_all),
@@ -221,39 +221,39 @@ def _opened_unchecked(content: bytes) -> Any:
 
 
 def _not_blanked(entity: Any, **changes: Any) -> Any:
-    """A snapshot's entities as they are, with what was typed."""
+    """Keep the personal texts of a snapshot's entities."""
     is_typed = isinstance(entity, User | Item)
     return entity if is_typed else msgspec.structs.replace(entity, **changes)
 
 
-async def _destroy_first(world: World, journal: journal.Journal, wish: Wish) -> Any:
-    """Destroy the key, and only then write that the user is erased."""
-    if isinstance(wish.commands[0], Erase):
-        await world.vault.destroy([f"users/{wish.user}"])
-    return await _real_fulfil(world, journal, wish)
+async def _destroy_first(world: World, journal: journal.Journal, request: ClientRequest) -> Any:
+    """Destroy the key before writing the erasure."""
+    if isinstance(request.commands[0], Erase):
+        await world.vault.destroy([f"users/{request.user}"])
+    return await _real_execute(world, journal, request)
 
 
 async def _finish_nothing(*_: object) -> None:
-    """An erasure that was cut short stays so."""
+    """Leave an interrupted erasure unfinished."""
 
 
 async def _append_and_go(
     log: JsonlLog, lines: Sequence[bytes], head: Head, *, revokes: bool = False
 ) -> None:
-    """Whoever is cancelled lets go of the lock at once, while the thread still writes."""
+    """Release the lock on cancellation while the thread still writes."""
     data = b"\n".join((*lines, b""))
     await asyncio.get_running_loop().run_in_executor(log._thread, log._write, data)
     log._offset, log.head = log._offset + len(data), head
     log._commit_index.publish(log._offset, head)
 
 
-def _answer_who_is_gone(wish: batch.PendingWrite, answer: Any) -> None:
-    """Answer without a look at whether somebody still waits."""
+def _answer_cancelled_write(write: batch.PendingWrite, answer: Any) -> None:
+    """Answer without checking whether the caller still waits."""
     if isinstance(answer, Exception):
-        if not wish.future.done():
-            wish.future.set_exception(answer)
+        if not write.future.done():
+            write.future.set_exception(answer)
     else:
-        wish.future.set_result(answer)
+        write.future.set_result(answer)
 
 
 def _sync_perhaps(path: Any) -> None:
@@ -263,7 +263,7 @@ def _sync_perhaps(path: Any) -> None:
 
 @contextmanager
 def _ignore_directory_syncs() -> Iterator[None]:
-    """Call a failed sync of a directory a success."""
+    """Treat a failed sync of a directory as a success."""
     with (
         mock.patch.object(files, "sync_directory", _sync_perhaps),
         mock.patch.object(jsonl, "sync_directory", _sync_perhaps),
@@ -274,7 +274,7 @@ def _ignore_directory_syncs() -> Iterator[None]:
 _real_extend = recovery._extend
 _real_catch_up = journal.Journal._catch_up
 _real_newest = Snapshots.newest
-_real_fulfil = World.fulfil
+_real_execute = World.execute
 _real_sync_directory = files.sync_directory
 
 PLANTED: Mapping[str, Bug] = {
@@ -304,10 +304,10 @@ PLANTED: Mapping[str, Bug] = {
     "do not check a snapshot's sum": instead(snapshots, "_opened", _opened_unchecked),
     "write a snapshot in clear": instead(snapshots, "replace", _not_blanked),
     "forget the receipts in a snapshot": instead(IdempotencyRecords, "restore", nothing),
-    "destroy the key before the event": instead(World, "fulfil", _destroy_first),
+    "destroy the key before the event": instead(World, "execute", _destroy_first),
     "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
     "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
-    "answer who has hung up": instead(journal, "_answer", _answer_who_is_gone),
+    "answer who has hung up": instead(journal, "_answer", _answer_cancelled_write),
     "ignore a failed directory sync": _ignore_directory_syncs,
 }
-"""What is wrong, by what one would say of it."""
+"""The planted bugs by their description."""

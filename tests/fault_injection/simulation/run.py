@@ -1,4 +1,4 @@
-"""One integer, one life of a machine."""
+"""Run one seed: one machine from its first start to the final comparison."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from eventapi.tasks import snapshots as snapshotting
 from projections.replay import _collector_paused
 from tests.fault_injection.simulation.calls import Calls, operating_system
 from tests.fault_injection.simulation.findings import findings
-from tests.fault_injection.simulation.inspection import inspect, rot_snapshots
+from tests.fault_injection.simulation.inspection import damage_snapshots, inspect
 from tests.fault_injection.simulation.machine import Faults, Machine
 from tests.fault_injection.simulation.workload import World
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How a seed went: ``failure`` is empty where every promise was kept."""
+    """The result of a seed; ``failure`` is empty if all promises were kept."""
 
     seed: int
     failure: str
@@ -29,7 +29,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def faults_of(random: Random) -> Faults:
-    """How hard a life it is to be: each fault often, seldom or never."""
+    """Draw how likely each fault is in this run: often, seldom or never."""
 
     def some(*chances: float) -> float:
         return random.choice(chances)
@@ -50,23 +50,23 @@ def faults_of(random: Random) -> Faults:
 def run(
     seed: int, bug: AbstractContextManager[object] | None = None, *, keep_trace: bool = False
 ) -> Result:
-    """Live through a seed, with a bug planted or none."""
+    """Run a seed, optionally with a planted bug."""
     random = Random(seed)
     machine = Machine(random, faults_of(random))
     machine.trace = [] if keep_trace else None
     calls = Calls(machine)
     world = World(
-        machine, calls, wishes=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
+        machine, calls, requests=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
     )
     with (
         _collector_paused(),
         operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
-        mock.patch.object(snapshotting, "_take", world.start_taking),
+        mock.patch.object(snapshotting, "_take", world.start_snapshot),
         findings(machine),
         bug or nullcontext(),
     ):
         try:
-            _live(machine, world)
+            _run_to_end(machine, world)
         except Exception as error:
             world.failures.append(error)
         finally:
@@ -75,11 +75,11 @@ def run(
     return Result(seed, failure, machine.counts, machine.fingerprint, machine.trace or [])
 
 
-def _live(machine: Machine, world: World) -> None:
+def _run_to_end(machine: Machine, world: World) -> None:
     world.start_all()
     while machine.run():
         machine.cut_power()
-        rot_snapshots(world)
+        damage_snapshots(world)
         if not world.is_over:
             world.start_all()
     inspect(world)

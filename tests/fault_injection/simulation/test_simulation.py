@@ -1,4 +1,7 @@
-"""The short form of the simulation: some seeds, and the planted bugs that it must find."""
+"""Short form of the simulation: some seeds, and the planted bugs.
+
+SIMULATION_SEEDS sets the number of seeds. See `tests.fault_injection.simulation.__main__`.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,23 @@ from tests.fault_injection.simulation.run import run
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "240"))
 BLOCK = 40
 
-MANY, FEW = range(400), range(60)
+MANY_SEEDS, FEW_SEEDS = range(400), range(60)
 
-SUBTLE = {
-    "sync only the directories one made": MANY,
+RARE_BUG_SEEDS = {
+    "sync only the directories one made": MANY_SEEDS,
     "forget that lines stand together": range(1500, 2000),
-    "trust the cache of the dead": MANY,
+    "trust the cache of the dead": MANY_SEEDS,
     "refuse a batch with a hole": range(800, 1200),
     "do not sync what was cleaned up": range(400, 800),
-    "do not check a snapshot's sum": MANY,
-    "use a snapshot newer than the keys": MANY,
-    "finish no erasure at a start": MANY,
-    "let a cancelled append leave a hole": MANY,
-    "ignore a failed directory sync": MANY,
+    "do not check a snapshot's sum": MANY_SEEDS,
+    "use a snapshot newer than the keys": MANY_SEEDS,
+    "finish no erasure at a start": MANY_SEEDS,
+    "let a cancelled append leave a hole": MANY_SEEDS,
+    "ignore a failed directory sync": MANY_SEEDS,
 }
-"""What takes a rare coincidence to be seen, and where to look for it."""
+"""Bugs that only a rare coincidence reveals, and seeds that have it."""
 
-FAULTS = (
+EXPECTED_COUNTS = (
     "kills",
     "power cuts",
     "failed syncs",
@@ -56,11 +59,11 @@ FAULTS = (
     "found: damage, refused as DamagedLog",
     "found: damage, refused as MissingEvents",
 )
-"""What must happen, and be found, in the first seeds already."""
+"""Faults and findings that must occur within the first seeds."""
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
-def test_every_promise_is_kept_whatever_happens(first: int) -> None:
+def test_all_promises_hold_under_faults(first: int) -> None:
     failures = [
         f"--one {result.seed}: {result.failure}"
         for result in map(run, range(first, first + BLOCK))
@@ -71,26 +74,26 @@ def test_every_promise_is_kept_whatever_happens(first: int) -> None:
 
 @pytest.mark.parametrize("name", sorted(PLANTED))
 def test_control_a_planted_bug_is_found(name: str) -> None:
-    assert any(run(seed, PLANTED[name]()).failure for seed in SUBTLE.get(name, FEW))
+    assert any(run(seed, PLANTED[name]()).failure for seed in RARE_BUG_SEEDS.get(name, FEW_SEEDS))
 
 
-def test_an_integer_replays_a_life_call_by_call() -> None:
+def test_a_seed_replays_a_run_call_by_call() -> None:
     first, again = run(11, keep_trace=True), run(11, keep_trace=True)
     assert first.trace
     assert first == again
     assert run(12).fingerprint != first.fingerprint
 
 
-def test_a_life_does_not_depend_on_how_a_process_hashes() -> None:
-    """Or a failure could not be replayed by another one."""
+def test_a_run_does_not_depend_on_hash_randomization() -> None:
+    """Otherwise another process could not replay a failure."""
     command = [sys.executable, "-m", "tests.fault_injection.simulation", "--one", "11"]
     environment = os.environ | {"PYTHONHASHSEED": "77"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert run(11).fingerprint in done.stdout
 
 
-def test_the_faults_do_happen() -> None:
-    """A simulation in which nothing goes wrong proves nothing."""
+def test_control_every_fault_occurs() -> None:
+    """A simulation in which nothing fails would prove nothing."""
     counts = sum((run(seed).counts for seed in range(120)), start=type(run(0).counts)())
-    for name in FAULTS:
+    for name in EXPECTED_COUNTS:
         assert counts[name] > 0, name

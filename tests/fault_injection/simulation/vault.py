@@ -1,8 +1,8 @@
-"""The vault of a simulated machine, by its contract.
+"""A simulated vault that keeps the contract of the port.
 
-SQLite makes its own system calls, out of the machine's sight, so what the port promises stands in
-for it: what `put` or `destroy` did is durable when they return; who dies in them has done it or has
-not. That the real vault keeps this promise is for others to prove, file by file.
+The simulation cannot intercept the system calls of SQLite, so this class replaces the vault: `put`
+and `destroy` are durable when they return, and atomic if the process dies in them. The campaign
+`tests.fault_injection.faults` shows that the real vault keeps this contract.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tests.fault_injection.simulation.machine import Machine
 
 
 class VaultDownError(VaultUnavailable):
-    """The vault could not be reached this once; what was asked of it has not happened."""
+    """The vault is unavailable for this call, which has no effect."""
 
 
 class SimulatedVault(MemoryVault):
-    """Keys that outlive the power, and answers that are old by the time they are read."""
+    """Keys survive power cuts; answers may be delayed until they are outdated."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class SimulatedVault(MemoryVault):
 
     @property
     def subjects(self) -> set[str]:
-        """Whose keys there are, for whoever judges and takes no time."""
+        """The subjects that have keys; for checks, without a step of the simulation."""
         return set(self._keys)
 
     def _reach(self, call: str, risk: int = 1) -> None:

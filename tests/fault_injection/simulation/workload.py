@@ -1,4 +1,4 @@
-"""What the processes of a simulated machine do: serve clients, take snapshots, die, start again."""
+"""The processes of a simulated machine and their clients."""
 
 from __future__ import annotations
 
@@ -29,46 +29,52 @@ from events.sealing import Keyring
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from tests.fault_injection.simulation.calls import WALL_CLOCK, Calls
+from tests.fault_injection.simulation.client_requests import Erase, RequestGenerator
 from tests.fault_injection.simulation.disk import File
-from tests.fault_injection.simulation.ledger import LOG, SNAPSHOTS, Ledger, ViolationError, Wish
+from tests.fault_injection.simulation.ledger import (
+    LOG,
+    SNAPSHOTS,
+    ClientRequest,
+    Ledger,
+    ViolationError,
+)
 from tests.fault_injection.simulation.loop import new_loop
 from tests.fault_injection.simulation.machine import Machine
 from tests.fault_injection.simulation.paths import Path
 from tests.fault_injection.simulation.vault import SimulatedVault, VaultDownError
-from tests.fault_injection.simulation.wishing import Erase, Wishing
 
 
 class World:
-    """The clients' side of one machine."""
+    """The processes and clients of one machine, and the oracle that checks them."""
 
-    def __init__(self, machine: Machine, calls: Calls, wishes: int, processes: int) -> None:
+    def __init__(self, machine: Machine, calls: Calls, requests: int, processes: int) -> None:
         random = machine.random
         self.machine = machine
         self.ledger = Ledger(machine)
         self.vault = SimulatedVault(machine)
         self.snapshots = Snapshots(cast("pathlib.Path", Path(calls, *SNAPSHOTS)))
-        self.wishing = Wishing(random, self.ledger)
+        self.generator = RequestGenerator(random, self.ledger)
         self.failures: list[Exception] = []
         self._calls = calls
         self._random = random
-        self._left = wishes
+        self._requests_left = requests
         self._processes = processes
         self._limits = JournalConfig(batch=random.choice((1, 3, 16)), lock_timeout=5.0)
         self._clients = random.choice((1, 3, 6))
         self._snapshot_every = random.choice((0, 3, 12))
-        self._hang_ups = random.choice((0.0, 0.0, 0.1))
-        self._tear_downs = random.choice((0.0, 0.0, 0.8))
+        self._cancel_chance = random.choice((0.0, 0.0, 0.1))
+        self._teardown_chance = random.choice((0.0, 0.0, 0.8))
 
     @property
     def is_over(self) -> bool:
-        return self._left <= 0
+        return self._requests_left <= 0
 
     def fail(self, error: Exception) -> None:
-        """A promise was broken, or the simulation itself went wrong: enough seen."""
+        """Record a failure and stop the simulation."""
         self.failures.append(error)
         self.machine.is_halted = True
 
-    def _environment(self) -> Runtime:
+    def _runtime(self) -> Runtime:
         def now() -> str:
             seconds, fraction = divmod(WALL_CLOCK + self._calls.clock_offset + self.machine.now, 1)
             return (
@@ -79,58 +85,60 @@ class World:
         return Runtime(now, lambda: str(UUID(int=random.getrandbits(128))), random.randbytes)
 
     def start_all(self) -> None:
-        """Start every process, each in its own time."""
+        """Start every process, each after a random delay."""
         for _ in range(self._processes):
             self._start()
 
     def _start(self) -> None:
         loop = new_loop(self.machine)
-        loop.start(self._live, self._random.uniform(0, 0.01), self._replace_one)
+        loop.start(self._run_process, self._random.uniform(0, 0.01), self._replace_one)
 
     def _replace_one(self) -> None:
-        """Start a process for one that has gone, as a supervisor does."""
+        """Replace a process that died, as a supervisor does."""
         if not self.is_over:
             self._start()
 
     def open_log(self) -> JsonlLog:
-        """The log, as a process of its own opens it."""
+        """Open the log in the running process."""
         return JsonlLog(cast("pathlib.Path", Path(self._calls, *LOG)))
 
     def open(self) -> tuple[JsonlLog, Journal, asyncio.Event]:
-        """A process's log and journal, and the event that it is to go."""
+        """Open log and journal, and an event that is set when the process must exit."""
         log = self.open_log()
-        gone = asyncio.Event()
+        must_exit = asyncio.Event()
         journal = Journal(
             log,
             self.vault,
-            self._environment(),
+            self._runtime(),
             self._limits,
-            on_fence=gone.set,
+            on_fence=must_exit.set,
             snapshots=self.snapshots,
         )
-        return log, journal, gone
+        return log, journal, must_exit
 
-    async def _live(self) -> None:
-        """The life of a process, if it is granted one."""
+    async def _run_process(self) -> None:
+        """Run a process from its start to its exit, unless it is killed."""
         try:
-            log, journal, gone = self.open()
+            log, journal, must_exit = self.open()
             await journal.start()
         except DamagedLog as error:
-            self.fail(ViolationError(f"it refuses to start: {error}"))
+            self.fail(ViolationError(f"the process refuses to start: {error}"))
             return
         except (LogError, StorageFull, ConfigurationError, VaultDownError, OSError) as error:
             self.machine.counts[f"starts refused: {type(error).__name__}"] += 1
             return
         self.machine.counts["starts"] += 1
-        self.ledger.is_finished(journal._state, self.vault.subjects)
-        clients = [asyncio.create_task(self._client(journal, gone)) for _ in range(self._clients)]
+        self.ledger.check_erasures(journal._state, self.vault.subjects)
+        clients = [
+            asyncio.create_task(self._client(journal, must_exit)) for _ in range(self._clients)
+        ]
         others = []
         if self._snapshot_every:
             settings = Settings(snapshot_every=self._snapshot_every)
             taking = run_snapshots(journal, self.snapshots, settings)
             others.append(asyncio.create_task(taking))
-        if self._random.random() < self._tear_downs:
-            others.append(asyncio.create_task(self._tear_down(log, journal, gone)))
+        if self._random.random() < self._teardown_chance:
+            others.append(asyncio.create_task(self._cancel_writer(log, journal, must_exit)))
         await asyncio.wait(clients)
         for task in others:
             task.cancel()
@@ -141,27 +149,29 @@ class World:
         except OSError:
             self.machine.counts["failed closes"] += 1
 
-    async def _tear_down(self, log: JsonlLog, journal: Journal, gone: asyncio.Event) -> None:
-        """What the end of an event loop does to what runs in it, if it can be while it writes."""
+    async def _cancel_writer(
+        self, log: JsonlLog, journal: Journal, must_exit: asyncio.Event
+    ) -> None:
+        """Cancel the writer, as the end of an event loop does, preferably while it writes."""
         await asyncio.sleep(self._random.uniform(0, 0.02))
         lock = cast("File", self.machine.process.descriptors[log._lock_file])
         for _ in range(100):
             if lock.locked_by == log._lock_file:
                 break
             await asyncio.sleep(0.0003)
-        gone.set()
+        must_exit.set()
         if journal._task is not None:
             self.machine.counts["writers cancelled"] += journal._task.cancel()
 
     def _check_ended(self, journal: Journal) -> None:
         writer = journal._task
         if writer is not None and not writer.cancelled() and writer.exception() is not None:
-            self.fail(ViolationError(f"the writer died of {writer.exception()!r}"))
+            self.fail(ViolationError(f"the writer failed with {writer.exception()!r}"))
 
     # Snapshots
 
-    async def start_taking(self, _: Settings) -> None:
-        """Take a snapshot in a process of its own, as the command line does."""
+    async def start_snapshot(self, _: Settings) -> None:
+        """Take a snapshot in a separate process, as the command line does."""
         new_loop(self.machine).start(self._take_snapshot)
 
     async def _take_snapshot(self) -> None:
@@ -178,23 +188,23 @@ class World:
                     self.machine.counts["snapshots taken"] += 1
             await log.close()
         except DamagedLog as error:
-            self.fail(ViolationError(f"no snapshot can be taken: {error}"))
+            self.fail(ViolationError(f"a snapshot refuses the log: {error}"))
         except (EventapiError, OSError) as error:
             self.machine.counts[f"snapshots refused: {type(error).__name__}"] += 1
 
     # Clients
 
-    async def _client(self, journal: Journal, gone: asyncio.Event) -> None:
+    async def _client(self, journal: Journal, must_exit: asyncio.Event) -> None:
         random = self._random
         try:
-            while not self.is_over and not gone.is_set():
-                self._left -= 1
+            while not self.is_over and not must_exit.is_set():
+                self._requests_left -= 1
                 if random.random() < 0.4:
-                    await self.look(journal)
-                elif random.random() < self._hang_ups:
-                    await self._ask_in_a_hurry(journal)
+                    await self.read(journal)
+                elif random.random() < self._cancel_chance:
+                    await self._write_and_cancel(journal)
                 else:
-                    await self.ask(journal, self.wishing.some())
+                    await self.write(journal, self.generator.next_request())
                 if random.random() < 0.3:
                     await asyncio.sleep(random.uniform(0, 0.002))
                 if random.random() < 0.02:
@@ -202,8 +212,8 @@ class World:
         except Exception as error:
             self.fail(error)
 
-    async def look(self, journal: Journal) -> None:
-        """Read the state, which must have all that was known before."""
+    async def read(self, journal: Journal) -> None:
+        """Read the state; it must include everything visible before."""
         floor = self.ledger.floor
         self.machine.counts["reads"] += 1
         try:
@@ -212,61 +222,62 @@ class World:
             if isinstance(error, DamagedLog):
                 raise ViolationError(f"a read is refused: {error}") from error
             return
-        self.ledger.keys_are_gone(self.vault.subjects)
+        self.ledger.check_keys(self.vault.subjects)
         if state.position:
-            self.ledger.shown(state.last, floor)
+            self.ledger.check_read(state.last, floor)
 
-    async def _ask_in_a_hurry(self, journal: Journal) -> None:
-        """Wish something, and hang up before there is an answer."""
+    async def _write_and_cancel(self, journal: Journal) -> None:
+        """Send a request and disconnect after a random time."""
         try:
             async with asyncio.timeout(self._random.uniform(0, 0.002)):
-                await self.ask(journal, self.wishing.some())
+                await self.write(journal, self.generator.next_request())
         except TimeoutError:
             self.machine.counts["clients hung up"] += 1
 
-    async def ask(self, journal: Journal, wish: Wish) -> None:
-        """Wish something; what cannot be known now may be asked again."""
+    async def write(self, journal: Journal, request: ClientRequest) -> None:
+        """Execute a request and check its answer; errors leave its outcome unknown."""
         floor = self.ledger.floor
-        self.machine.counts["wishes"] += 1
+        self.machine.counts["requests"] += 1
         try:
-            outcomes = await self.fulfil(journal, wish)
+            outcomes = await self.execute(journal, request)
         except DamagedLog as error:
             raise ViolationError(f"a write is refused: {error}") from error
         except (RequestInProgress, Overloaded, StorageFull) as error:
             self._count_error(error)
-            if wish.once is None:
-                wish.told = "refused"
+            if request.idempotency is None:
+                request.outcome = "refused"
         except Refusal as error:
             if not (
-                isinstance(error, NotFound | Unauthenticated) and wish.user in self.ledger.erasing
+                isinstance(error, NotFound | Unauthenticated)
+                and request.user in self.ledger.erasing
             ):
-                raise ViolationError(f"what was acknowledged is not found: {error!r}") from error
+                raise ViolationError(f"an acknowledged event is missing: {error!r}") from error
             self._count_error(error)
-            if wish.once is None:
-                wish.told = "refused"
+            if request.idempotency is None:
+                request.outcome = "refused"
         except (LogError, VaultDownError) as error:
             self._count_error(error)
         else:
             self.machine.counts["acknowledged"] += len(outcomes)
-            self.ledger.answered(wish, [outcome.record for outcome in outcomes], floor)
-            self.wishing.learn(wish, outcomes[0].entity)
+            self.ledger.check_answer(request, [outcome.record for outcome in outcomes], floor)
+            self.generator.on_written(request, outcomes[0].entity)
 
-    async def fulfil(self, journal: Journal, wish: Wish) -> list[CommandResult]:
-        """Have a wish written, and a key destroyed where that follows from it."""
-        requestid = str(wish.number)
-        if wish.once is not None:
-            return [await journal.execute(wish.commands[0], requestid, wish.once)]
-        outcomes = await journal.execute_all(wish.commands, requestid)
-        if isinstance(wish.commands[0], Erase):
-            await self.destroy_key(wish.user)
+    async def execute(self, journal: Journal, request: ClientRequest) -> list[CommandResult]:
+        """Execute the commands of a request; after an erasure, destroy the key."""
+        requestid = str(request.number)
+        if request.idempotency is not None:
+            return [await journal.execute(request.commands[0], requestid, request.idempotency)]
+        outcomes = await journal.execute_all(request.commands, requestid)
+        if isinstance(request.commands[0], Erase):
+            await self.destroy_key(request.user)
         return outcomes
 
     async def destroy_key(self, user: int) -> None:
-        """What follows an erasure that is written."""
+        """Destroy the key of a user whose erasure is written."""
         await self.vault.destroy([f"users/{user}"])
         self.ledger.erased.add(f"users/{user}")
         self.machine.counts["erasures"] += 1
-        self.wishing.forget(user)
+        self.generator.on_erased(user)
 
     def _count_error(self, error: EventapiError) -> None:
         self.machine.counts[f"answered {type(error).__name__}"] += 1

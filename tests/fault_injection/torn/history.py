@@ -1,7 +1,6 @@
-"""A log of which everything is known, and the right answer to anything done to it.
+"""A generated log, and the oracle: the expected verdict on any damage to it.
 
-The answer is worked out from what was done, from bytes and from the plan of the log; no code of
-the log is asked.
+The verdict follows from the bytes and the plan of the log, without using the log's own code.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from tests.events.log_helpers import SOURCE, TIME, keyring
 
 Kind = Literal["whole", "torn", "damaged"]
 
-BATCHES = (1, 1, 5, 12, 1, 40, 3)
-"""How many lines are written at once, in turn; every third batch stands or falls together."""
+BATCH_LINES = (1, 1, 5, 12, 1, 40, 3)
+"""The sizes of the batches, in turn; every third batch is atomic."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is found, and up to which position lines are kept; 0 where nothing is started."""
+    """The finding of a recovery, and the last position kept; 0 if it refuses."""
 
     kind: Kind
     kept: int = 0
 
 
 class History:
-    """So many lines, in batches, and where each begins."""
+    """A log of ``count`` lines in batches, and the offsets of the lines."""
 
     def __init__(self, count: int) -> None:
         self.lines: list[bytes] = []
@@ -48,14 +47,14 @@ class History:
         self._positions = {line: number for number, line in enumerate(self.lines, 1)}
 
     def _plan(self, count: int) -> None:
-        for number, most in enumerate(cycle(BATCHES)):
+        for number, most in enumerate(cycle(BATCH_LINES)):
             start = len(self.behind)
             if start == count:
                 return
             size = min(most, count - start)
             self.behind += [None, *[start] * (size - 1)]
-            together = number % 3 == 2
-            self.remaining += [size - 1 - at if together else 0 for at in range(size)]
+            is_atomic = number % 3 == 2
+            self.remaining += [size - 1 - at if is_atomic else 0 for at in range(size)]
 
     def _write(self, number: int, keys: Keyring) -> None:
         event: Event = ItemDeleted()
@@ -75,16 +74,16 @@ class History:
         self.heads.append(Head(number, digest))
 
     def whole_before(self, offset: int) -> int:
-        """How many lines end at or before an offset."""
+        """The number of lines that end at or before an offset."""
         low, high = 0, len(self.lines)
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.ends[middle] <= offset else (low, middle - 1)
         return low
 
-    def right_answer(self, content: bytes, marked: int) -> Verdict:
-        """What recovery and replay must say, with so many lines published."""
-        same = _common(content, self.content)
+    def expected_verdict(self, content: bytes, marked: int) -> Verdict:
+        """The verdict that recovery and replay must give, with ``marked`` lines published."""
+        same = _common_prefix_length(content, self.content)
         if same < self.ends[marked]:
             return Verdict("damaged")
         whole = self.whole_before(same)
@@ -97,7 +96,7 @@ class History:
         return Verdict("whole" if is_whole else "torn", kept)
 
     def _is_damage(self, rest: bytes, position: int) -> bool:
-        """Whether a line stands behind a broken one that cannot be of the same batch."""
+        """Whether a valid line follows a broken one and cannot belong to the same batch."""
         pieces = rest.split(b"\n")
         has_hole = b"\0" in pieces[0]
         for piece in pieces[1:]:
@@ -111,8 +110,8 @@ class History:
         return False
 
 
-def _common(one: bytes, other: bytes) -> int:
-    """How many bytes two texts have in common at their beginnings."""
+def _common_prefix_length(one: bytes, other: bytes) -> int:
+    """The length of the common prefix."""
     if other.startswith(one) or one.startswith(other):
         return min(len(one), len(other))
     low, high = 0, min(len(one), len(other))

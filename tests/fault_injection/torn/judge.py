@@ -1,4 +1,4 @@
-"""What the code of the log says of a file: recovery of what is past the mark, replay of the rest."""
+"""The verdict of the real code: recovery past the mark, decoding of the rest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.events.log_helpers import mark_of, open_file_log, publish, read_all, 
 from tests.fault_injection.torn.history import History, Verdict
 
 
-def judged(history: History, content: bytes, marked: int) -> Verdict:
-    """The verdict on a content, with so many lines published; no file is touched."""
+def judge_content(history: History, content: bytes, marked: int) -> Verdict:
+    """The verdict on a content with ``marked`` lines published, without files."""
     offset = history.ends[marked]
     if len(content) < offset:
         return Verdict("damaged")
     try:
         if not history.content.startswith(content[:offset]):
             decode(content[:offset].split(b"\n")[:-1], Keyring())
-            # Whole as far as it goes, but is it what the mark speaks of?
+            # Intact, but not the lines that the mark covers.
             return Verdict("damaged")
         tail = recover_tail(io.BytesIO(content[offset:]), offset, history.heads[marked])
     except DamagedLog:
@@ -30,19 +30,19 @@ def judged(history: History, content: bytes, marked: int) -> Verdict:
     return Verdict("whole" if tail.offset == len(content) else "torn", tail.head.position)
 
 
-def judged_as_file(path: Path, history: History, content: bytes, marked: int) -> Verdict:
-    """The same from a real file and its mark, opened as a server does."""
+def judge_file(path: Path, history: History, content: bytes, marked: int) -> Verdict:
+    """The verdict on a real file with its mark, opened as a server opens it."""
     path.write_bytes(content)
     mark_of(path).unlink(missing_ok=True)
     publish(path, history.lines[:marked], history.heads[marked])
 
-    async def look() -> Verdict:
+    async def verdict() -> Verdict:
         try:
             async with open_file_log(path) as log:
                 try:
                     head = await recover(log)
                 except DamagedLog:
-                    assert path.read_bytes() == content, "what is refused is not to be changed"
+                    assert path.read_bytes() == content, "a refused file must not be changed"
                     raise
                 decode(await read_all(log), Keyring())
         except DamagedLog:
@@ -50,4 +50,4 @@ def judged_as_file(path: Path, history: History, content: bytes, marked: int) ->
         left = path.read_bytes()
         return Verdict("whole" if left == content else "torn", head.position)
 
-    return asyncio.run(look())
+    return asyncio.run(verdict())

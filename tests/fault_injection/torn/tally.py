@@ -1,4 +1,4 @@
-"""Counting the verdicts."""
+"""Compare and count the verdicts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from tests.fault_injection.torn.cases import CASES, Cases
 from tests.fault_injection.torn.history import History, Verdict
-from tests.fault_injection.torn.judge import judged, judged_as_file
-from tests.fault_injection.torn.others import mark_cases, snapshot_cases
+from tests.fault_injection.torn.judge import judge_content, judge_file
+from tests.fault_injection.torn.other_files import mark_cases, snapshot_cases
 
 COLUMNS = ("cases", "whole", "torn", "damaged", "wrong", "dropped")
-"""``dropped``: published lines that were not kept, and nothing was said."""
+"""``dropped``: published lines were cut without the file being called damaged."""
 
 
 Row = Callable[[], Iterable[tuple[Verdict, Verdict, int]]]
-"""Right answer, given answer and how many lines were published, case by case."""
+"""Yields expected verdict, given verdict and number of published lines, case by case."""
 
 
-def tallied(verdicts: Iterable[tuple[Verdict, Verdict, int]]) -> Counter[str]:
-    """Counts of right answer, given answer, and how many lines were published."""
+def tally(verdicts: Iterable[tuple[Verdict, Verdict, int]]) -> Counter[str]:
+    """Count the verdicts, the wrong ones, and dropped published lines."""
     counts: Counter[str] = Counter()
     for right, given, marked in verdicts:
         counts["cases"] += 1
@@ -31,30 +31,36 @@ def tallied(verdicts: Iterable[tuple[Verdict, Verdict, int]]) -> Counter[str]:
     return counts
 
 
-def of_log(history: History, cases: Cases, stride: int) -> Iterator[tuple[Verdict, Verdict, int]]:
-    """Everything that is done to a log, in memory."""
+def log_verdicts(
+    history: History, cases: Cases, stride: int
+) -> Iterator[tuple[Verdict, Verdict, int]]:
+    """Yield the verdicts on cases in memory."""
     for content, marked in cases(history, stride):
-        yield history.right_answer(content, marked), judged(history, content, marked), marked
+        yield (
+            history.expected_verdict(content, marked),
+            judge_content(history, content, marked),
+            marked,
+        )
 
 
-def of_files(
+def file_verdicts(
     directory: Path, history: History, cases: Cases, stride: int
 ) -> Iterator[tuple[Verdict, Verdict, int]]:
-    """The same with files, opened as a server opens them."""
+    """Yield the verdicts on cases in files, opened as a server opens them."""
     directory.mkdir()
     for content, marked in cases(history, stride):
-        given = judged_as_file(directory / "events.jsonl", history, content, marked)
-        yield history.right_answer(content, marked), given, marked
+        given = judge_file(directory / "events.jsonl", history, content, marked)
+        yield history.expected_verdict(content, marked), given, marked
 
 
 def rows(history: History, directory: Path, stride: int) -> Mapping[str, Row]:
-    """What is counted, for each thing that is done."""
+    """The rows of the table, by the name of the damage."""
     count = len(history.lines)
     found: dict[str, Row] = {}
     for number, (name, cases) in enumerate(CASES.items()):
         room = directory / str(number)
-        found[name] = partial(of_log, history, cases, stride)
-        found[f"{name}, as a file"] = partial(of_files, room, history, cases, stride * 797)
+        found[name] = partial(log_verdicts, history, cases, stride)
+        found[f"{name}, as a file"] = partial(file_verdicts, room, history, cases, stride * 797)
     found["the mark"] = lambda: (
         (right, given, count) for right, given in mark_cases(directory / "mark", history, stride)
     )

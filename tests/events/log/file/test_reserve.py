@@ -15,7 +15,7 @@ from events.errors import StorageFull
 from events.log.file.log import JsonlLog
 from events.log.file.reserve import RESERVE_BYTES
 from tests.events.log_helpers import open_file_log, read_all, some_lines
-from tests.fault_injection.faults.disks import filled, memory_disk
+from tests.fault_injection.faults.disks import full_disk, memory_disk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -98,7 +98,7 @@ async def test_on_a_full_disk_only_events_that_take_rights_away_are_written(disk
     """No other event of any process can use the released room."""
     async with open_file_log(disk / "events.jsonl") as log:
         await append(log)
-        with filled(disk):
+        with full_disk(disk):
             assert await is_refused(log)
             await append(log, revokes=True)
             async with open_file_log(log.path) as other:
@@ -118,7 +118,7 @@ async def test_control_without_a_reserve_no_event_is_written(
     monkeypatch.setattr("events.log.file.log.Reserve.make", lambda *_: None)
     async with open_file_log(disk / "events.jsonl") as log:
         await append(log)
-        with filled(disk):
+        with full_disk(disk):
             assert await is_refused(log, revokes=True)
 
 
@@ -126,7 +126,7 @@ async def test_control_without_a_reserve_no_event_is_written(
 async def test_a_used_up_reserve_refuses_every_event_until_there_is_room(disk: Path) -> None:
     async with open_file_log(disk / "events.jsonl") as log:
         await append(log)
-        with filled(disk):
+        with full_disk(disk):
             while not await is_refused(log, revokes=True):
                 pass
             assert await is_refused(log, size=1)
@@ -140,7 +140,7 @@ async def test_a_log_opened_on_a_full_disk_makes_its_reserve_once_there_is_room(
     await append_one(path)
     reserve.unlink()
     async with open_file_log(path) as log:
-        with filled(disk):
+        with full_disk(disk):
             assert await is_refused(log, size=1)
         await append(log)
     assert reserve.stat().st_blocks >= BLOCKS
@@ -172,7 +172,7 @@ async def test_without_support_for_a_reserve_events_are_still_written(
     with failing("posix_fallocate", number, monkeypatch):
         async with open_file_log(disk / "events.jsonl") as log:
             await append(log)
-            with filled(disk):
+            with full_disk(disk):
                 assert await is_refused(log)
                 assert await is_refused(log, revokes=True)
             await append(log)

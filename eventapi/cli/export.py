@@ -1,4 +1,4 @@
-"""``eventapi log export``: the log as it is, or the data file of the service it replaces."""
+"""``eventapi log export``: write the log, or a data file of the replaced service."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import BinaryIO, Literal
 
 import click
 
+from eventapi.bootstrap.paths import vault_path
 from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
-from eventapi.cli.opening import opened_log, opened_vault, reading, state_at
+from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.configuration.settings import Settings
 from events.io.files import TEMPORARY, make_file, sync_directory
@@ -30,33 +31,36 @@ Format = Literal["jsonl", "db-json"]
     type=click.Choice(["jsonl", "db-json"]),
     default="jsonl",
     show_default=True,
-    help="The lines of the log byte for byte, or the file of the service this one replaces.",
+    help="The lines of the log byte for byte, or db.json of the service that this one replaces.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     default="-",
-    help="The file to write, whole or not at all; by default standard output.",
+    help="The file to write, completely or not at all; default: standard output.",
 )
 @settings_options
 def export_log(form: Format, output: Path) -> None:
-    """Write out the log, or what it adds up to; db-json has the password hashes in it."""
+    """Export the log, or users and items as db-json, including password hashes."""
     settings = loaded().settings
     _check_output(output, settings)
-    with _written(output) as out:
+    with _open_output(output) as out:
         asyncio.run(_export_lines(settings, out) if form == "jsonl" else _export_db(settings, out))
 
 
 def _check_output(output: Path, settings: Settings) -> None:
     log = settings.log_path.resolve()
-    own = {log, commit_index_path(log), log.with_name("vault.sqlite")}
+    own = {log, commit_index_path(log), vault_path(settings).resolve()}
     if output.resolve() in own:
-        raise Misuse(f"{output} is the server's own")
+        raise Misuse(f"{output} is a file of the server")
 
 
 @contextmanager
-def _written(output: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes its name at the end; a pipe or a device is written as it is."""
+def _open_output(output: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name only when it is complete.
+
+    A pipe or a device is written directly.
+    """
     if str(output) == "-":
         yield sys.stdout.buffer
         return
@@ -78,7 +82,7 @@ def _written(output: Path) -> Iterator[BinaryIO]:
 
 
 async def _export_lines(settings: Settings, out: BinaryIO) -> None:
-    async with opened_log(settings) as log, reading(log) as runs:
+    async with opened_log(settings) as log, open_runs(log) as runs:
         async for lines in runs:
             out.write(b"\n".join((*lines, b"")))
 

@@ -1,4 +1,4 @@
-"""What the clients of a simulated machine wish for."""
+"""Random requests of the clients of a simulated machine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from projections.state import State
 from projections.tables.idempotency import Entity
 from projections.tables.items import Item
 from projections.tables.users import User
-from tests.fault_injection.simulation.ledger import Ledger, Wish
+from tests.fault_injection.simulation.ledger import ClientRequest, Ledger
 
-SIZES = (3, 3, 40, 400, 1500)
-"""Lengths of texts: a line then spans sectors and pages now and then."""
+TEXT_LENGTHS = (3, 3, 40, 400, 1500)
+"""Text lengths, such that some lines span sectors and pages."""
 
 
 class Erase(msgspec.Struct, frozen=True):
-    """Erase a user; whoever wishes it destroys the key when it is written."""
+    """Erase a user; the caller destroys the key once the event is written."""
 
     user: int
 
@@ -37,8 +37,8 @@ class Erase(msgspec.Struct, frozen=True):
         return Decision(user.subject, UserErased(), user.subject)
 
 
-class Wishing:
-    """Makes wishes up from what clients know."""
+class RequestGenerator:
+    """Generates requests from what the clients have seen."""
 
     def __init__(self, random: Random, ledger: Ledger) -> None:
         self._random = random
@@ -51,64 +51,65 @@ class Wishing:
         self._registrations = random.choice((0.05, 0.2))
         self._erasures = random.choice((0.0, 0.05, 0.2))
 
-    def learn(self, wish: Wish, entity: Entity) -> None:
-        """A client was told what became of its wish."""
+    def on_written(self, request: ClientRequest, entity: Entity) -> None:
+        """Record the entity that a successful request created or changed."""
         if isinstance(entity, Item):
             self._items.append((entity.id, entity.owner))
         elif isinstance(entity, User) and entity.status == "enabled":
             self._names[entity.id] = entity.username
-            if wish.once is None:
-                # The receipt of another one is erased with them: who asks again registers again.
+            if request.idempotency is None:
+                # Erasing also removes the idempotency record, and a retry would register again.
                 self._erasable.append(entity.id)
 
-    def forget(self, user: int) -> None:
-        """A client was told that a user is erased: their name is free."""
+    def on_erased(self, user: int) -> None:
+        """Record that a user is erased, so the name is free."""
         self._free_names.append(self._names.pop(user))
         self._items = [(item, owner) for item, owner in self._items if owner != user]
 
-    def some(self) -> Wish:
-        """A new wish, or an old one of which it is to be known whether it is fulfilled."""
+    def next_request(self) -> ClientRequest:
+        """Return a new request, or an idempotent one to repeat."""
         random = self._random
         again = [
-            wish
-            for wish in self._ledger.wishes
-            if wish.once is not None and (wish.told == "unknown" or random.random() < 0.1)
+            request
+            for request in self._ledger.requests
+            if request.idempotency is not None
+            and (request.outcome == "unknown" or random.random() < 0.1)
         ]
         if again and random.random() < 0.3:
             return random.choice(again)
-        wish = self._new(len(self._ledger.wishes))
-        self._ledger.wishes.append(wish)
-        return wish
+        request = self._new(len(self._ledger.requests))
+        self._ledger.requests.append(request)
+        return request
 
-    def _new(self, number: int) -> Wish:
+    def _new(self, number: int) -> ClientRequest:
         random = self._random
         if not self._names or random.random() < self._registrations:
-            return self._maybe_once(self._registration(number))
+            return self._maybe_idempotent(self._registration(number))
         if self._erasable and random.random() < self._erasures:
             user = self._erasable.pop(random.randrange(len(self._erasable)))
             self._ledger.erasing.add(user)
-            return Wish(number, user, (Erase(user),), ("",))
+            return ClientRequest(number, user, (Erase(user),), ("",))
         count = random.choice((1, 1, 1, 1, 3))
-        texts = tuple(f"wish {number}.{part} {self._padding()}" for part in range(count))
+        texts = tuple(f"text {number}.{part} {self._padding()}" for part in range(count))
         if count == 1 and self._items and random.random() < 0.3:
             item, owner = random.choice(self._items)
             change = UpdateItem(owner, item, title=texts[0])
-            return self._maybe_once(Wish(number, owner, (change,), texts))
+            return self._maybe_idempotent(ClientRequest(number, owner, (change,), texts))
         owner = random.choice(list(self._names))
         items = tuple(CreateItem(owner, Content(text)) for text in texts)
-        return self._maybe_once(Wish(number, owner, items, texts))
+        return self._maybe_idempotent(ClientRequest(number, owner, items, texts))
 
-    def _registration(self, number: int) -> Wish:
+    def _registration(self, number: int) -> ClientRequest:
         name = f"user-{number}"
         if self._free_names and self._random.random() < 0.5:
             name = self._free_names.pop()
-        return Wish(number, 0, (RegisterUser(profile(name)),), (name,))
+        return ClientRequest(number, 0, (RegisterUser(profile(name)),), (name,))
 
-    def _maybe_once(self, wish: Wish) -> Wish:
-        if len(wish.commands) == 1 and self._random.random() < 0.3:
-            key = sha256(b"%d" % wish.number).hexdigest()
-            wish.once = IdempotencyKey(key, sha256(wish.texts[0].encode()).digest())
-        return wish
+    def _maybe_idempotent(self, request: ClientRequest) -> ClientRequest:
+        if len(request.commands) == 1 and self._random.random() < 0.3:
+            key = sha256(b"%d" % request.number).hexdigest()
+            request.idempotency = IdempotencyKey(key, sha256(request.texts[0].encode()).digest())
+        return request
 
     def _padding(self) -> str:
-        return "x" * (self._random.choice(SIZES) if self._big else 3)
+        return "x" * (self._random.choice(TEXT_LENGTHS) if self._big else 3)

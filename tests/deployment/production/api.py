@@ -1,4 +1,4 @@
-"""The client of the HTTP tests, through the balancer of a whole stack."""
+"""The client of the HTTP tests, through the balancer of a production stack."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SETTINGS = {
 }
 
 
-class Through(Api):
-    """What `Api` is to tests, with three instances of one machine behind nginx; log and vault are theirs."""
+class BalancedApi(Api):
+    """An `Api` with three instances behind nginx, and their log and vault."""
 
     def __init__(self, database: Database | None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="eventapi-through-")
@@ -33,7 +33,7 @@ class Through(Api):
         settings, self._opened = self._stack.settings(), AsyncExitStack()
         self.log = await self._opened.enter_async_context(open_log(settings))
         self.vault = await self._opened.enter_async_context(open_vault(settings))
-        self._client = httpx.AsyncClient(verify=self._stack.balancer.trust, timeout=20)
+        self._client = httpx.AsyncClient(verify=self._stack.balancer.ssl_context, timeout=20)
 
     async def _stop(self) -> None:
         await self._client.aclose()
@@ -42,5 +42,5 @@ class Through(Api):
         self._folder.cleanup()
 
     def url(self, path: str) -> str:
-        """Where a path is."""
+        """The address of a path."""
         return self._stack.balancer.url + path

@@ -1,4 +1,4 @@
-"""A setting that names a place which cannot be used: the message names the place, and nothing changes."""
+"""Settings with an unusable path: the message names the path, and nothing changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = "a" * 300
 
 @pytest.fixture
 def places(tmp_path: Path) -> Path:
-    """A directory with what is in the way."""
+    """A directory with a file, a directory and a dangling link that settings name."""
     (tmp_path / "file").write_text("a letter")
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to("/nonexistent/place")
@@ -24,10 +24,10 @@ def places(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"DATA": "file"}, "the data directory file is not a directory"),
-        ({"DATA": "file/below"}, "the data directory file/below cannot be made, because "),
+        ({"DATA": "file/below"}, "the data directory file/below cannot be created, because "),
         ({"DATA": "file/below/it"}, "/file is not a directory"),
         ({"DATA": "link"}, "the data directory link is a symbolic link to a directory that is not"),
         ({"DATA": "link/below"}, "/link is not a directory"),
@@ -40,21 +40,21 @@ def places(tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_a_place_that_cannot_be_used_is_named(
-    places: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+def test_an_unusable_path_is_named_in_the_message(
+    places: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], message: str
 ) -> None:
     monkeypatch.chdir(places)
     before = tree(places)
     named = {f"EVENTAPI_{name}": text for name, text in settings.items()}
     result = invoke(places / "data", "serve", "--port", "0", **named)
     assert result.exit_code == 3
-    assert said in result.stderr.splitlines()[0]
+    assert message in result.stderr.splitlines()[0]
     assert "Errno" not in result.stderr
     assert tree(places) == before
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "message"),
     [
         ("directory", "directory cannot be opened: Is a directory"),
         ("file/log", "file/log cannot be opened: file is not a directory"),
@@ -62,15 +62,17 @@ def test_a_place_that_cannot_be_used_is_named(
         ("link", "link cannot be opened: it is a symbolic link to a file that is not there"),
     ],
 )
-def test_a_log_file_that_cannot_be_used_is_named(places: Path, place: str, said: str) -> None:
+def test_an_unusable_server_log_file_is_named_in_the_message(
+    places: Path, place: str, message: str
+) -> None:
     before = tree(places)
     ended = run(places, "serve", "--port", "0", EVENTAPI_LOG_FILE=place)
     assert ended.code == 3
-    assert ended.err.splitlines()[0] == f"eventapi: EVENTAPI_LOG_FILE: {said}"
+    assert ended.err.splitlines()[0] == f"eventapi: EVENTAPI_LOG_FILE: {message}"
     assert tree(places) == before
 
 
-def test_a_directory_that_may_not_be_entered_is_named(
+def test_a_directory_without_permission_is_named_in_the_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_directory = Path.is_dir

@@ -1,8 +1,10 @@
-"""Time travel at its word: what the past answers is what a fold of the first N lines comes to.
+"""Compare reads of past states with a fold of the first lines.
 
-``python -m tests.fault_injection.past --events 100000 --positions 1000`` makes a random history, writes it
-as a log, and compares at random positions; ``--events 1000000 --positions 0`` only times. It
-prints how long a history of ten events takes. Exits with 1 where an answer is wrong.
+    python -m tests.fault_injection.time_travel --events 100000 --positions 1000
+
+The command generates a random history, writes it as a log, and compares `History` with a fold at
+random positions. It also measures how long reading a history of ten events takes; ``--positions 0``
+measures only. The exit code is 1 if a state differs.
 """
 
 from __future__ import annotations
@@ -35,30 +37,30 @@ from projections.replay import replay
 from projections.state import State
 
 USERS = 20
-LIFE = 10
-SOME = 20
-WHOLE_LISTS = 0.03
-"""How often all items of an owner are compared, and not only some: these are many lines."""
+EVENTS_OF_TIMED_ITEM = 10
+ITEMS_PER_COMPARISON = 20
+WHOLE_LIST_CHANCE = 0.03
+"""Probability of comparing all items of an owner, which reads many lines, instead of some."""
 
-TIMED = 300
+TIMED_READS = 300
 
 
-def happenings(events: int, dice: random.Random) -> Iterator[Happened]:
-    """A sound history: items made, changed, deleted and restored, one of them ten times in all."""
+def random_history(events: int, random_source: random.Random) -> Iterator[Happened]:
+    """Yield a valid history of items; item 1, which is timed, has ten events."""
     yield from (registered(number, f"user{number}") for number in range(1, USERS + 1))
     last, live, dead = 1, [1], list[int]()
-    yield "items/1", ItemCreated(1, personal=Content("the one that is timed", None))
-    every = max((events - USERS) // LIFE, 1)
+    yield "items/1", ItemCreated(1, personal=Content("the timed item", None))
+    every = max((events - USERS) // EVENTS_OF_TIMED_ITEM, 1)
     for number in range(USERS + 1, events):
         if number % every == 0:
             yield "items/1", ItemUpdated(personal=ContentChanges(title=f"at {number}"))
             continue
-        kind = dice.random()
-        at = dice.randrange(1, len(live)) if len(live) > 1 else 0
+        kind = random_source.random()
+        at = random_source.randrange(1, len(live)) if len(live) > 1 else 0
         if kind < 0.4 or not at:
             last += 1
             live.append(last)
-            owner = dice.randint(1, USERS)
+            owner = random_source.randint(1, USERS)
             yield f"items/{last}", ItemCreated(owner, personal=Content(f"item {last}", None))
         elif kind < 0.8:
             changes = ContentChanges(title=f"title {number}")
@@ -74,42 +76,42 @@ def happenings(events: int, dice: random.Random) -> Iterator[Happened]:
 
 
 async def main(events: int, positions: int, seed: int) -> int:
-    """Make, compare, time; the exit code."""
-    dice = random.Random(seed)
-    written = write(happenings(events, dice))
+    """Generate, compare and measure; return the exit code."""
+    random_source = random.Random(seed)
+    written = write(random_history(events, random_source))
     vault = await written.vault()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "events.jsonl"
         path.write_bytes(b"".join(line + b"\n" for line in written.lines))
         log, keyring = JsonlLog(path), Keyring()
         async with log.exclusive(60):
-            pass  # Recovery takes the lines in.
+            pass  # Recovery adopts the lines.
         state = await replay(log, keyring, vault)
-        past = History(log, keyring, MemoryVault(), None)
+        history = History(log, keyring, MemoryVault(), None)
         wrong = 0
         fold, at = State.empty(), 0
-        for position in sorted(dice.sample(range(events), positions)):
+        for position in sorted(random_source.sample(range(events), positions)):
             for record in written.records[at:position]:
                 fold.apply(record)
             at = position
-            items = state.items.all_of_owner(dice.randint(1, USERS))
-            if some := dice.random() > WHOLE_LISTS:
-                items = dice.sample(items, min(SOME, len(items)))
-            then = (await past.items_at(position, items, state)).items.by_id
+            items = state.items.all_of_owner(random_source.randint(1, USERS))
+            if some := random_source.random() > WHOLE_LIST_CHANCE:
+                items = random_source.sample(items, min(ITEMS_PER_COMPARISON, len(items)))
+            then = (await history.items_at(position, items, state)).items.by_id
             now = fold.items.by_id
             wrong += any(then.get(item.id) != now.get(item.id) for item in items)
             if not some:
                 wrong += len(then) != len(fold.items.by_owner[items[0].owner])
         times = []
         item = state.items.by_id[1]
-        for _ in range(TIMED):
+        for _ in range(TIMED_READS):
             started = time.perf_counter()
-            life = await past.of_item(item, state)
+            events_of_item = await history.of_item(item, state)
             times.append(time.perf_counter() - started)
         await log.close()
     print(  # noqa: T201
-        f"{events} events: {positions} positions compared, {wrong} wrong; "
-        f"a history of {len(life)} events in {median(times) * 1e6:.0f} µs"
+        f"{events} events: {positions} positions compared, {wrong} differ; "
+        f"a history of {len(events_of_item)} events in {median(times) * 1e6:.0f} µs"
     )
     return 1 if wrong else 0
 

@@ -1,4 +1,4 @@
-"""What the log says, read independently of the server's own code: only the contract is used."""
+"""Read a log file without the server's code, from the format's contract alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from events.vault.sqlite import SqliteVault
 
 
 class Line(msgspec.Struct, kw_only=True):
-    """A line, its seal open; ``end`` is where its newline ends in the file."""
+    """A line with its personal data unsealed; ``end`` is the offset after its newline."""
 
     position: int
     type: str
@@ -29,20 +29,20 @@ class Line(msgspec.Struct, kw_only=True):
 
     @property
     def item(self) -> int:
-        """The number of the item that it is about; 0 where it is about none."""
+        """The number of the item that is the subject, 0 if the subject is no item."""
         kind, _, number = self.subject.partition("/")
         return int(number) if kind == "items" else 0
 
 
 class Log(msgspec.Struct):
-    """The lines, and what is wrong with them as a chain."""
+    """The lines of a log, and the faults of its hash chain."""
 
     lines: list[Line]
     faults: list[str]
 
 
-async def keys_of(vault: Path) -> Keyring:
-    """The keys in a vault's file."""
+async def read_keys(vault: Path) -> Keyring:
+    """Return the keys in a vault's file."""
     keyring = Keyring()
     opened = SqliteVault(vault)
     for subject, key in (await opened.all()).items():
@@ -52,24 +52,24 @@ async def keys_of(vault: Path) -> Keyring:
 
 
 def read_log(path: Path) -> Log:
-    """A whole log with its vault beside it."""
-    keyring = asyncio.run(keys_of(path.with_name("vault.sqlite")))
+    """Read a whole log; its vault lies beside it."""
+    keyring = asyncio.run(read_keys(path.with_name("vault.sqlite")))
     *raw_lines, rest = path.read_bytes().split(b"\n")
-    log = Log([], [f"{len(rest)} bytes behind the last newline"] if rest else [])
+    log = Log([], [f"{len(rest)} bytes after the last newline"] if rest else [])
     head, end, time = bytes(32), 0, ""
     for position, raw in enumerate(raw_lines, 1):
         end += len(raw) + 1
         try:
             members = json.loads(raw)
         except ValueError:
-            log.faults.append(f"position {position} is no JSON")
+            log.faults.append(f"position {position} is not JSON")
             continue
         body, _, _ = raw.rpartition(b',"hash":"')
         head = hashlib.sha256(head + body).digest()
         if members["hash"] != head.hex():
             log.faults.append(f"the chain is broken at position {position}")
         if members["id"] != str(position):
-            log.faults.append(f"at position {position} is {members['id']}")
+            log.faults.append(f"the line at position {position} has the id {members['id']}")
         if members["time"] < time:
             log.faults.append(f"time goes back at position {position}")
         time = members["time"]
