@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-
-from eventapi.bootstrap.storage import file_system
 
 PACKAGES = (
     *("litestar", "msgspec", "uvicorn", "uvloop", "cryptography"),
@@ -52,6 +51,12 @@ def machine(scratch: Path) -> dict[str, str]:
         "Python": platform.python_version(),
         "libraries": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
     }
+
+
+def file_system(directory: Path) -> str:
+    """The type of the file system that holds a directory, such as ext4."""
+    command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def processor(cpuinfo: str) -> str:

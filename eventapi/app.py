@@ -21,7 +21,7 @@ from litestar.types import ASGIApp
 
 from eventapi import __version__
 from eventapi.bootstrap.services import open_services
-from eventapi.bootstrap.storage import NO_OVERRIDES, Overrides, warn_if_in_memory
+from eventapi.bootstrap.storage import NO_OVERRIDES, Overrides
 from eventapi.bootstrap.telemetry import tracing_of
 from eventapi.configuration.load import load
 from eventapi.configuration.settings import Settings
@@ -131,7 +131,7 @@ def create_app(
                 proxies=settings.trusted_proxies,
                 public_url=settings.public_url,
             ),
-            *([] if tracing is None else [tracing.around]),
+            *([] if tracing is None else [tracing.wrap]),
             partial(deprecation.announced, headers=fields),
             partial(
                 EdgeMiddleware,
@@ -155,7 +155,6 @@ def _configured() -> tuple[Settings, Tracing | None]:
     except ConfigurationError as error:
         print(f"eventapi: {error.message}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
         raise SystemExit(CANNOT_START) from None
-    warn_if_in_memory(settings)
     is_shared = settings.is_database or settings.redis_url is not None
     if is_shared and settings.secret_key is None:
         logger.warning(SECRET_KEY_OF_ONE_MACHINE)

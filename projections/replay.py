@@ -26,16 +26,6 @@ Progress = Callable[[int], None]
 """Called with the position reached, now and then."""
 
 
-def tee_progress(first: Progress, second: Progress) -> Progress:
-    """Tell two."""
-
-    def progress(position: int) -> None:
-        first(position)
-        second(position)
-
-    return progress
-
-
 async def open_records(
     lines: Sequence[bytes], state: State, keyring: Keyring, vault: Vault
 ) -> list[Record]:

@@ -48,11 +48,6 @@ def snapshots_path(settings: Settings) -> Path:
     return settings.log_path.parent / "snapshots"
 
 
-def replay_progress_path(settings: Settings) -> Path:
-    """The directory in which every replaying process reports its progress."""
-    return settings.log_path.parent / "rebuilding"
-
-
 def clock_path(settings: Settings) -> Path:
     """The reference that the clock of this machine is compared with."""
     return settings.data_path / "clock"

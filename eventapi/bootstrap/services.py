@@ -22,7 +22,6 @@ from eventapi.bootstrap.storage import (
     Overrides,
     checkpoints_of,
     open_journal,
-    replay_progress_of,
     snapshots_of,
 )
 from eventapi.bootstrap.telemetry import Metering, setup_telemetry
@@ -38,7 +37,7 @@ from eventapi.queries.subscriptions import LogWatcher
 from eventapi.ratelimit.shared_counters import SharedCounters
 from eventapi.ratelimit.storage import RateLimitStorage, RedisRateLimitStorage
 from eventapi.security.passwords import Passwords
-from eventapi.security.secret_key import check_kept_keys, secret_keys, warn_of_new_key
+from eventapi.security.secret_key import check_stored_keys, secret_keys, warn_about_new_key
 from eventapi.security.secret_key import is_missing as secret_is_missing
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
@@ -79,7 +78,7 @@ async def open_services(
     _exit_with_parent()
     if parts.log is None and parts.vault is None:
         check_start(settings, begin=True)  # Before anything is created.
-    check_kept_keys(settings.secret_key, settings.data_path)
+    check_stored_keys(settings.secret_key, settings.data_path)
     passwords = parts.passwords or Passwords()
     key_is_new = secret_is_missing(settings.secret_key, settings.data_path)
     async with AsyncExitStack() as stack:
@@ -103,9 +102,8 @@ async def open_services(
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         if key_is_new:
             sessions = (await journal.state()).sessions.by_id
-            warn_of_new_key(settings.data_path, len(sessions))
+            warn_about_new_key(settings.data_path, len(sessions))
         rate_limiter = RateLimiter(settings, counts, tokens, journal)
-        stack.push_async_callback(rate_limiter.close)
         log_watcher = LogWatcher(log)
         checkpoints = checkpoints_of(settings, log, parts)
         signing = SigningCheck(checkpoints)
@@ -131,7 +129,7 @@ async def open_services(
             _close_streams_at_signal(log_watcher, services.live_events),
             restart_on_error(lambda: run_catch_up(journal, log_watcher), "following"),
             restart_on_error(signing.run, "signing"),
-            restart_on_error(counts.keep_sweeping, "limits"),
+            restart_on_error(counts.run_sweeps, "limits"),
             restart_on_error(lambda: run_session_expiry(journal), "expiry"),
             _taking_snapshots(settings, parts, journal),
             metering.count_requests(observers, stats.sample) if metering else nullcontext(),
@@ -244,7 +242,6 @@ def _health(  # noqa: PLR0917 - one of each
     metering: Metering | None,
 ) -> Details:
     started = time.monotonic()
-    rebuilds = replay_progress_of(settings)
 
     def details() -> Mapping[str, Any]:
         return {
@@ -256,7 +253,6 @@ def _health(  # noqa: PLR0917 - one of each
             "uptime_seconds": round(time.monotonic() - started, 3),
             "redis": counts.redis,
             "signing": "suspended" if signing.is_ok is False else "ok",
-            "rebuilding": rebuilds.now(),
             "process": os.getpid(),
             "workers": _workers(metering),
             "version": __version__,

@@ -6,8 +6,6 @@ so that they start without the web framework.
 
 from __future__ import annotations
 
-import logging
-import re
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +15,6 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
@@ -25,7 +22,6 @@ import msgspec
 from eventapi.bootstrap.paths import (
     checkpoint_path,
     clock_path,
-    replay_progress_path,
     snapshots_path,
     vault_path,
 )
@@ -43,13 +39,11 @@ from eventapi.journal.clock import LogClock, SystemUptime, system_now
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from eventapi.journal.journal import Journal
 from eventapi.security.passwords import Passwords
-from eventapi.tasks.replay_progress import ReplayProgress
 from events.errors import ConfigurationError
 from events.log.file.log import JsonlLog
 from events.log.file.paths import commit_index_path
 from events.log.file.reader import JsonlReader
 from events.log.port import EventLog, Head
-from events.messages.server_log import IN_MEMORY
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.memory import MemorySigning
@@ -57,14 +51,12 @@ from events.transparency.signing.port import SigningStore
 from events.transparency.tree import Tree
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from projections.replay import Progress, tee_progress
+from projections.replay import Progress
 from projections.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from events.database.connection import Database
     from events.log.sql.log import SqlLog
-
-logger = logging.getLogger("eventapi.storage")
 
 SYSTEM = Runtime(
     now=system_now,
@@ -92,34 +84,6 @@ NO_OVERRIDES = Overrides()
 
 MAX_REPLICA_LAG_SECONDS = 2.0
 """How old the view that one instance has of another one's events in a database may be."""
-
-
-_IN_MEMORY = {"tmpfs", "ramfs"}
-
-
-def warn_if_in_memory(settings: Settings) -> None:
-    """Say so where the log lies on a file system that is gone with the power."""
-    if settings.is_database:
-        return
-    kind = file_system(settings.log_path.parent)
-    if kind in _IN_MEMORY:
-        logger.warning(IN_MEMORY.fill(kind=kind))
-
-
-def file_system(directory: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """The type of the file system that a directory is on, or will be; empty where nobody tells."""
-    place, longest, found = directory.resolve(), -1, ""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        _, escaped, kind, *_ = line.split()
-        # Blanks and backslashes are told in octal; of two mounts on one place the later one counts.
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped)
-        if place.is_relative_to(point) and len(point) >= longest:
-            longest, found = len(point), kind
-    return found
 
 
 class Closable(Protocol):
@@ -309,11 +273,6 @@ def snapshots_of(settings: Settings) -> Snapshots:
     return Snapshots(snapshots_path(settings))
 
 
-def replay_progress_of(settings: Settings) -> ReplayProgress:
-    """The store in which replaying processes report their progress."""
-    return ReplayProgress(replay_progress_path(settings))
-
-
 OpenProgress = Callable[[int], AbstractContextManager[Progress]]
 """Opens a progress display for a number of events; it is called with the position reached."""
 
@@ -365,11 +324,8 @@ async def open_journal(
             clock=clock,
         )
         stack.push_async_callback(journal.close)
-        with (
-            replay_progress_of(settings).report(log.position) as report,
-            bar(log.position) as progress,
-        ):
-            await journal.start(tee_progress(report, progress))
+        with bar(log.position) as progress:
+            await journal.start(progress)
         yield journal, log
 
 

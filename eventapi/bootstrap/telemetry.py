@@ -1,4 +1,4 @@
-"""Who watches the app: the wiring of metrics, traces and reports of errors, as the settings want it."""
+"""Set up metrics, tracing and error reporting from the settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eventapi.http.routes.metrics import counting
 from eventapi.journal.instrumentation import Instrumentation, LateWatch, combine
 from eventapi.tasks.restart import restart_on_error
 from eventapi.telemetry.metrics.exposition import Exposition
-from eventapi.telemetry.metrics.meters import Meters, Sample, open_meters, opened_meters
+from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full, open_meters
 from eventapi.telemetry.optional import require_sentry, require_tracing
 from events.messages.server_log import METRICS_BEGIN
 
@@ -35,45 +35,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger("eventapi.metrics")
 
 RETRY_SECONDS: Final = 5.0
-"""How often the files of metrics are tried again that could not be made."""
+"""Pause between attempts to create the files of the metrics."""
 
 
 class Metering:
-    """The metrics of one worker; there are none until their files can be made."""
+    """The metrics of one worker, from the moment their files can be created."""
 
     def __init__(self, stack: ExitStack, directory: Path | None, version: str) -> None:
-        """Try to make them; they are closed with the stack."""
+        """Try to create the files; they are closed with the stack."""
         self._open = partial(open_meters, stack, directory, version)
         self._late = LateWatch()
-        self.meters = stack.enter_context(opened_meters(directory, version))
+        self.meters = stack.enter_context(meters_unless_full(directory, version))
         self.exposition: Exposition | None = None
 
     @property
     def watch(self) -> Instrumentation:
-        """What the journal is to report to."""
+        """The instrumentation for the journal."""
         return self.meters or self._late
 
     @asynccontextmanager
     async def count_requests(
         self, observers: list[Observer], sample: Callable[[], Awaitable[Sample]]
     ) -> AsyncIterator[None]:
-        """Count what is answered meanwhile, as soon as that is possible."""
+        """Count requests while the context is open, once the files exist."""
         if self.meters is not None:
             self.exposition = Exposition(self.meters, sample)
-            async with counted(observers, self.exposition):
+            async with count_requests(observers, self.exposition):
                 yield
             return
 
         async def count_later() -> None:
-            self.meters = self._late.watch = await self._opened_later()
+            self.meters = self._late.watch = await self._open_later()
             self.exposition = Exposition(self.meters, sample)
-            async with counted(observers, self.exposition):
+            async with count_requests(observers, self.exposition):
                 await asyncio.Event().wait()
 
         async with restart_on_error(count_later, "metrics"):
             yield
 
-    async def _opened_later(self) -> Meters:
+    async def _open_later(self) -> Meters:
         while self.meters is None:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(OSError):
@@ -83,10 +83,10 @@ class Metering:
 
 
 def tracing_of(environ: Mapping[str, str], version: str) -> Tracing | None:
-    """Tracing, if OpenTelemetry's variables ask for it; raises `ConfigurationError`."""
+    """Tracing, if OpenTelemetry's variables turn it on; raises `ConfigurationError`."""
     if not require_tracing(environ):
         return None
-    from eventapi.http.middleware.tracing import tracing_of  # noqa: PLC0415 - an extra, and slow to import
+    from eventapi.http.middleware.tracing import tracing_of  # noqa: PLC0415 - optional and slow
 
     return tracing_of(environ, version)
 
@@ -95,14 +95,14 @@ def tracing_of(environ: Mapping[str, str], version: str) -> Tracing | None:
 async def setup_telemetry(
     settings: Settings, parts: Overrides, tracing: Tracing | None, version: str
 ) -> AsyncIterator[tuple[Instrumentation, Metering | None]]:
-    """What the journal is to tell, and what counts, unless that is off; raises `ConfigurationError`.
+    """The instrumentation of the journal, and the metrics unless they are off.
 
-    Where the log is in memory, the numbers are those of this process alone.
+    With a log in memory, the metrics are those of this process alone. Raises `ConfigurationError`.
     """
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_reporting(settings, version))
+        await stack.enter_async_context(_report_errors(settings, version))
         if tracing is not None:
-            await stack.enter_async_context(tracing.exporting())
+            await stack.enter_async_context(tracing.export())
         metering = None
         if settings.metrics == "on":
             directory = settings.data_path / "metrics" if parts.log is None else None
@@ -114,24 +114,26 @@ async def setup_telemetry(
         yield combine([watch for watch in watches if watch is not None]), metering
 
 
-def _reporting(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
+def _report_errors(settings: Settings, version: str) -> AbstractAsyncContextManager[None]:
     if not settings.sentry_dsn or not require_sentry(settings.sentry_dsn):
         return nullcontext()
-    from eventapi.telemetry.sentry import reporting  # noqa: PLC0415 - an extra, and slow to import
+    from eventapi.telemetry.sentry import report_errors  # noqa: PLC0415 - optional and slow
 
-    return reporting(settings.sentry_dsn, version)
+    return report_errors(settings.sentry_dsn, version)
 
 
 @asynccontextmanager
-async def counted(observers: list[Observer], exposition: Exposition | None) -> AsyncIterator[None]:
-    """Count what is answered meanwhile, and keep telling how things are."""
+async def count_requests(
+    observers: list[Observer], exposition: Exposition | None
+) -> AsyncIterator[None]:
+    """Count requests and write gauges while the context is open."""
     if exposition is None:
         yield
         return
     count = counting(exposition.meters)
     observers.insert(0, count)
     try:
-        async with restart_on_error(exposition.keep_fresh, "metrics"):
+        async with restart_on_error(exposition.run_sampling, "metrics"):
             yield
     finally:
         observers.remove(count)

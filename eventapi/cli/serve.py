@@ -33,7 +33,7 @@ from eventapi.server.connections import IDLE_SECONDS, MAX_CONNECTIONS
 from eventapi.server.reloading import Reloader
 from eventapi.server.restarting import inherited_socket, restart
 from eventapi.server.signals import (
-    ENDING,
+    END_SIGNALS,
     Terminal,
     exit_at_signals,
     exit_now,
@@ -182,10 +182,10 @@ def _check_secret(settings: Settings) -> None:
     if settings.secret_key is None:
         return
     # Slow to import, and the parent of several workers would keep it in memory.
-    from eventapi.security.secret_key import given_keys  # noqa: PLC0415
+    from eventapi.security.secret_key import parse_keys  # noqa: PLC0415
 
     try:
-        given_keys(settings.secret_key)
+        parse_keys(settings.secret_key)
     except ConfigurationError as error:
         raise Misuse(f"EVENTAPI_{error}") from None
 
@@ -212,7 +212,7 @@ def _config(
         workers=settings.workers,
         reload=reload,
         reload_dirs=watched if reload else None,
-        loop="eventapi.server.tls:Loop",
+        loop="eventapi.server.tls:TlsLoop",
         http="eventapi.server.protocol:ProblemProtocol",
         ws="none",
         lifespan="on",
@@ -250,7 +250,7 @@ class _Server(StartingServer):
             raise self._listening.failure(error) from None
         self._announce()
 
-    def refused(self, reason: str) -> None:
+    def on_start_failure(self, reason: str) -> None:
         raise StartFailure(reason) from None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -261,7 +261,7 @@ class _Server(StartingServer):
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
         """Finish the requests and restart; exit if the signal came from a closed terminal."""
-        if self._terminal.is_gone():
+        if self._terminal.was_closed():
             self.handle_exit(signal.SIGTERM, frame)
         elif self.started:
             self.restart_requested = self.should_exit = True
@@ -277,7 +277,7 @@ class _Server(StartingServer):
 def _run(config: uvicorn.Config, listening: Listening, announce: Callable[[], None]) -> None:
     server = _Server(config, listening, announce)
     # Uvicorn raises the signal that stopped it again.
-    for number in ENDING:
+    for number in END_SIGNALS:
         signal.signal(number, exit_once)
     handle_hangup(server.handle_hangup)
     server.run(sockets=[listening.socket])
@@ -289,8 +289,8 @@ def _supervise(config: uvicorn.Config, listening: Listening, announce: Callable[
     listening.listen(BACKLOG)
     supervisor = Supervisor(config, [listening.socket], announce)
     supervisor.run()
-    if supervisor.refusal is not None:
-        raise StartFailure(supervisor.refusal)
+    if supervisor.start_error is not None:
+        raise StartFailure(supervisor.start_error)
     if supervisor.was_interrupted:
         raise KeyboardInterrupt
 

@@ -213,8 +213,8 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
     log_file: Annotated[
         str | None,
         describe(
-            "File for these lines, in addition to stderr. It is rotated at 64 MiB, and 8 old files "
-            "are kept.",
+            "File for these lines, in addition to stderr. It is not rotated; a program such as "
+            "logrotate may rename it.",
             values="a path",
             default="none; only stderr",
             example="/var/log/eventapi/server.log",

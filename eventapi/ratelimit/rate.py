@@ -1,4 +1,4 @@
-"""How often something may be done, and how often it was."""
+"""How often an action is allowed, and how often it happened."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from math import ceil
 
 import msgspec
 
-_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
-LONGEST_SECONDS = max(_SECONDS.values())
+_UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+MAX_WINDOW_SECONDS = max(_UNIT_SECONDS.values())
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """``limit`` times in a window of ``seconds``, which begins with the first time."""
+    """``limit`` actions in a window of ``seconds`` that begins with the first one."""
 
     name: str
     limit: int
@@ -19,14 +19,14 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
-    """``count`` times in the window that ends in ``seconds``."""
+    """``count`` actions in the window that ends in ``seconds``."""
 
     count: int
     seconds: float
 
     @property
-    def wait(self) -> int:
-        """After how many whole seconds it is over; 1 at least."""
+    def retry_after(self) -> int:
+        """Whole seconds until the window ends, 1 at least."""
         return max(1, ceil(self.seconds))
 
 
@@ -35,4 +35,4 @@ def rate_of(name: str, text: str) -> Rate | None:
     if text == "off":
         return None
     limit, _, unit = text.partition("/")
-    return Rate(name, int(limit), _SECONDS[unit])
+    return Rate(name, int(limit), _UNIT_SECONDS[unit])

@@ -1,4 +1,4 @@
-"""Where it is counted: in the machine's table, or in Redis for all machines while that is there."""
+"""Storage of rate limits: the machine's table, or Redis for all machines."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ logger = logging.getLogger("eventapi.ratelimit")
 
 TIMEOUT_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-"""After how long Redis is looked for again; requests never wait for that."""
+"""Pause between attempts to reach a lost Redis; requests never wait for them."""
 
 SWEEP_SECONDS = 60.0
-SWEPT_BUCKETS = 128
-"""Between two looks at the loop: half a millisecond of work."""
+BUCKETS_PER_SWEEP = 128
+"""Buckets swept before the event loop runs other tasks: half a millisecond of work."""
 
-_REMEMBERED = 10_000
+_CACHED_ENDS = 10_000
 _PROBE = "probe"
 _SCHEMES = {
     "redis": "redis",
@@ -41,57 +41,57 @@ _SCHEMES = {
 
 
 class RateLimitStorage:
-    """Counts of one process's table; `close` at the end."""
+    """Counts in the machine's table; call `close` at the end."""
 
     redis: Literal["ok", "lost"] | None = None
-    """Whether Redis counts, ``ok`` or ``lost``; ``None`` without it."""
+    """``ok`` while Redis counts, ``lost`` while it cannot be reached, ``None`` without Redis."""
 
     def __init__(self, table: SharedCounters) -> None:
-        self._table = table
+        self._counters = table
 
-    async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
-        """Count what a key has done."""
-        return self._table.add(f"{rate.name} {key}", rate.seconds, times)
+    async def add(self, rate: Rate, key: str) -> Window:
+        """Count one action of a key; return its window."""
+        return self._counters.add(f"{rate.name} {key}", rate.seconds)
 
-    async def look(self, rate: Rate, key: str) -> Window:
-        """How often it was done."""
-        return self._table.look(f"{rate.name} {key}", rate.seconds)
+    async def get(self, rate: Rate, key: str) -> Window:
+        """The window of a key, unchanged."""
+        return self._counters.get(f"{rate.name} {key}", rate.seconds)
 
     async def clear(self, rate: Rate, key: str) -> None:
-        """Forget what was counted."""
-        self._table.clear(f"{rate.name} {key}")
+        """Remove the window of a key."""
+        self._counters.clear(f"{rate.name} {key}")
 
-    async def keep_sweeping(self) -> None:
+    async def run_sweeps(self) -> None:
         """Wipe ended windows from the table, at once and then every minute; never returns."""
         while True:
-            for first in range(0, BUCKETS, SWEPT_BUCKETS):
-                self._table.sweep(first, SWEPT_BUCKETS)
+            for first in range(0, BUCKETS, BUCKETS_PER_SWEEP):
+                self._counters.sweep(first, BUCKETS_PER_SWEEP)
                 await asyncio.sleep(0)
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def check(self) -> None:
-        """Find out whether Redis is there, before a request does; `redis` says so."""
+        """Connect to Redis before the first request, and set `redis`."""
 
     async def close(self) -> None:
-        """Let go of what is held."""
-        self._table.close()
+        """Close the table."""
+        self._counters.close()
 
 
 class RedisRateLimitStorage(RateLimitStorage):
-    """Counts of Redis or Valkey; while that is lost, those of the table."""
+    """Counts in Redis or Valkey, and in the table while that is lost."""
 
     def __init__(self, table: SharedCounters, url: str, secret: str) -> None:
-        """Raises `ConfigurationError` for an address that is none; connects only when needed."""
+        """Raises `ConfigurationError` for an invalid URL; connects at the first command."""
         super().__init__(table)
         self._secret = blake2b(secret.encode(), digest_size=32, person=b"eventapi redis").digest()
-        # Their import takes a quarter of a second, which nobody without Redis is to wait for.
+        # Imported here, because it takes a quarter of a second that servers without Redis save.
         from limits.aio.storage import RedisStorage  # noqa: PLC0415
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
         from redis.exceptions import RedisError  # noqa: PLC0415
 
         scheme, _, place = url.partition("://")
-        # A command that is sent again after a time-out may count twice, so none is.
+        # Never retry: a command that is sent again after a time-out may count twice.
         options: dict[str, Any] = {
             "socket_timeout": TIMEOUT_SECONDS,
             "socket_connect_timeout": TIMEOUT_SECONDS,
@@ -104,39 +104,41 @@ class RedisRateLimitStorage(RateLimitStorage):
                 key_prefix="eventapi",
                 **options,
             )
-            # Without I/O: an option that the client does not know would fail each request instead.
+            # Check the options now, without I/O: an unknown one would fail every request.
             client: Any = self._storage.bridge
             client.storage.connection_pool.make_connection()
-        except Exception:  # Whatever the libraries raise, their texts may quote the password.
+        except Exception:  # The libraries' messages may quote the password.
             raise ConfigurationError(f"EVENTAPI_REDIS_URL {REDIS_RULE}") from None
         self._errors: tuple[type[Exception], ...] = (RedisError, OSError)
         self._ends: dict[str, float] = {}
-        self._search: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self.redis = "ok"
 
-    async def add(self, rate: Rate, key: str, times: int = 1) -> Window:
+    async def add(self, rate: Rate, key: str) -> Window:
         name = self._name(rate, key)
 
-        async def there() -> Window:
-            count = await self._storage.incr(name, rate.seconds, times)
-            return Window(count, await self._left(name, rate, is_new=count == times))
+        async def in_redis() -> Window:
+            count = await self._storage.incr(name, rate.seconds)
+            return Window(count, await self._remaining(name, rate, is_new=count == 1))
 
-        return await self._tried(
-            there, lambda: super(RedisRateLimitStorage, self).add(rate, key, times)
+        return await self._with_fallback(
+            in_redis, lambda: super(RedisRateLimitStorage, self).add(rate, key)
         )
 
-    async def look(self, rate: Rate, key: str) -> Window:
+    async def get(self, rate: Rate, key: str) -> Window:
         name = self._name(rate, key)
 
-        async def there() -> Window:
+        async def in_redis() -> Window:
             count = await self._storage.get(name)
-            left = await self._left(name, rate) if count else float(rate.seconds)
+            left = await self._remaining(name, rate) if count else float(rate.seconds)
             return Window(count, left)
 
-        return await self._tried(there, lambda: super(RedisRateLimitStorage, self).look(rate, key))
+        return await self._with_fallback(
+            in_redis, lambda: super(RedisRateLimitStorage, self).get(rate, key)
+        )
 
     async def clear(self, rate: Rate, key: str) -> None:
-        await self._tried(
+        await self._with_fallback(
             lambda: self._storage.clear(self._name(rate, key)),
             lambda: super(RedisRateLimitStorage, self).clear(rate, key),
         )
@@ -146,55 +148,55 @@ class RedisRateLimitStorage(RateLimitStorage):
             async with asyncio.timeout(2 * TIMEOUT_SECONDS):
                 await self._storage.incr(_PROBE, 1)
         except self._errors as error:
-            self._lose(error, starting.logger)
+            self._on_lost(error, starting.logger)
 
     async def close(self) -> None:
-        if self._search is not None:
-            self._search.cancel()
-            await asyncio.wait([self._search])
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
         client: Any = self._storage.bridge
         await client.storage.aclose()
         await super().close()
 
     def _name(self, rate: Rate, key: str) -> str:
-        """A key's name in Redis, the same on all machines that share the secret."""
+        """The name of a key in Redis, the same on all machines that share the secret."""
         text = f"{rate.name} {rate.limit}/{rate.seconds} {key}".encode(errors="replace")
         return blake2b(text, digest_size=16, key=self._secret).hexdigest()
 
-    async def _left(self, name: str, rate: Rate, *, is_new: bool = False) -> float:
-        """The seconds until a window ends; Redis is only asked for those that began elsewhere."""
+    async def _remaining(self, name: str, rate: Rate, *, is_new: bool = False) -> float:
+        """Seconds until a window ends; asks Redis only for windows that began elsewhere."""
         now = time.monotonic()
         end = now + rate.seconds if is_new else self._ends.get(name, 0.0)
         if end <= now:
             end = now + await self._storage.get_expiry(name) - time.time()
-        if len(self._ends) >= _REMEMBERED:
+        if len(self._ends) >= _CACHED_ENDS:
             self._ends.clear()
         self._ends[name] = end
         return min(end - now, rate.seconds)
 
-    async def _tried(
-        self, there: Callable[[], Awaitable[T]], here: Callable[[], Awaitable[T]]
+    async def _with_fallback(
+        self, in_redis: Callable[[], Awaitable[T]], in_table: Callable[[], Awaitable[T]]
     ) -> T:
-        if self._search is None:
+        if self._probing is None:
             try:
                 async with asyncio.timeout(2 * TIMEOUT_SECONDS):
-                    return await there()
+                    return await in_redis()
             except self._errors as error:
-                self._lose(error)
-        return await here()
+                self._on_lost(error)
+        return await in_table()
 
-    def _lose(self, error: Exception, log: logging.Logger = logger) -> None:
-        if self._search is None:
+    def _on_lost(self, error: Exception, log: logging.Logger = logger) -> None:
+        if self._probing is None:
             log.warning(REDIS_LOST.fill(reason=error))
             self.redis = "lost"
-            self._search = asyncio.create_task(self._find_again(), name="redis")
+            self._probing = asyncio.create_task(self._probe_until_back(), name="redis")
 
-    async def _find_again(self) -> None:
-        """Not by a ping: what answers that may still be read-only, or full."""
+    async def _probe_until_back(self) -> None:
+        """Probe Redis with writes: it may answer pings and be read-only or full."""
         found = False
         while not found:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(*self._errors):
                 found = await self._storage.incr(_PROBE, 1) > 0
         logger.warning(REDIS_BACK)
-        self.redis, self._search = "ok", None
+        self.redis, self._probing = "ok", None

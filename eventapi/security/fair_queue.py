@@ -1,8 +1,8 @@
-"""Fair turns at a few threads: a flood of one caller delays that caller, not the others.
+"""Fair queue for a few threads: a flood of one caller delays that caller only.
 
-Callers wait in a queue each. A free thread takes the caller with the fewest running jobs, of those the
-one whose kind has the fewest, of those the one that has waited longest since its last turn. A part of
-the waiting room is kept for logins.
+Each caller has a queue of its own. A free slot goes to the caller with the fewest running jobs; among
+equals to the one whose kind has the fewest; among equals to the one that has waited longest since
+its last job. Half of the capacity is reserved for logins.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 
 from events.errors import Overloaded, ShareUsedUp
 
-CHANGES_WAITING: Final = 4
-"""Of one user: who changes a password has no use for more."""
+MAX_WAITING_CHANGES: Final = 4
+"""Waiting jobs of one user who changes a password; more are of no use."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whose job it is: a user who makes changes, or an address that logs in or registers.
+    """The owner of a job: a user with changes, or an address with logins.
 
     Changes of one user run one at a time.
     """
@@ -30,58 +30,58 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class FairQueue:
-    """Turns at ``places``; ``room`` callers may wait. Not for use by several threads."""
+    """Queue for ``slots`` parallel jobs; ``capacity`` more may wait. Not thread-safe."""
 
-    def __init__(self, places: int, room: int) -> None:
-        self._free = places
-        self._room = room
+    def __init__(self, slots: int, capacity: int) -> None:
+        self._free_slots = slots
+        self._capacity = capacity
         self._running: Counter[Caller] = Counter()
         self._waiting: dict[Caller, deque[asyncio.Future[None]]] = {}
 
     def __len__(self) -> int:
-        """How many callers have a turn or wait for one."""
+        """The number of jobs that run or wait."""
         return self._running.total() + sum(map(len, self._waiting.values()))
 
     async def acquire(self, caller: Caller) -> None:
-        """Wait for a turn, which `release` ends; raises `ShareUsedUp` and `Overloaded`."""
-        if self._free and self._may_run(caller):  # Or somebody who waits would have it already.
+        """Wait for a slot, which `release` returns; raises `ShareUsedUp` and `Overloaded`."""
+        if self._free_slots and self._may_run(caller):  # Else a waiting caller would have the slot.
             self._start(caller)
             return
-        self._check_room(caller)
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(caller, deque()).append(turn)
+        self._check_capacity(caller)
+        slot = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(caller, deque()).append(slot)
         try:
-            await turn
+            await slot
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._leave(caller, turn)
+            if slot.cancelled():
+                self._remove_waiter(caller, slot)
             else:
                 self.release(caller)
             raise
 
     def release(self, caller: Caller) -> None:
-        """End a turn, and give the place to the next caller."""
-        self._free += 1
+        """Return a slot, and give it to the next caller."""
+        self._free_slots += 1
         self._running[caller] -= 1
         if not self._running[caller]:
             del self._running[caller]
-        while self._free and (following := self._next()) is not None:
+        while self._free_slots and (following := self._next_caller()) is not None:
             waiting = self._waiting.pop(following)
-            turn = waiting.popleft()
+            slot = waiting.popleft()
             if waiting:
-                self._waiting[following] = waiting  # Behind all the others.
-            if not turn.cancelled():  # Its caller has gone, and is about to leave.
+                self._waiting[following] = waiting  # Moves it to the end.
+            if not slot.cancelled():  # Else its caller is about to remove it.
                 self._start(following)
-                turn.set_result(None)
+                slot.set_result(None)
 
     def _start(self, caller: Caller) -> None:
-        self._free -= 1
+        self._free_slots -= 1
         self._running[caller] += 1
 
     def _may_run(self, caller: Caller) -> bool:
         return caller.kind != "change" or not self._running[caller]
 
-    def _next(self) -> Caller | None:
+    def _next_caller(self) -> Caller | None:
         kinds: Counter[str] = Counter()
         for caller, jobs in self._running.items():
             kinds[caller.kind] += jobs
@@ -91,18 +91,20 @@ class FairQueue:
             default=None,
         )
 
-    def _leave(self, caller: Caller, turn: asyncio.Future[None]) -> None:
+    def _remove_waiter(self, caller: Caller, slot: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(caller, deque())
-        if turn in waiting:
-            waiting.remove(turn)
+        if slot in waiting:
+            waiting.remove(slot)
             if not waiting:
                 del self._waiting[caller]
 
-    def _check_room(self, caller: Caller) -> None:
-        waiting = Counter({other: len(turns) for other, turns in self._waiting.items()})
-        others = sum(turns for other, turns in waiting.items() if other.kind != "login")
-        own = CHANGES_WAITING if caller.kind == "change" else self._room // 2
+    def _check_capacity(self, caller: Caller) -> None:
+        waiting = Counter({other: len(slots) for other, slots in self._waiting.items()})
+        others = sum(jobs for other, jobs in waiting.items() if other.kind != "login")
+        own = MAX_WAITING_CHANGES if caller.kind == "change" else self._capacity // 2
         if waiting[caller] >= own:
             raise ShareUsedUp("too many passwords of this caller are being checked")
-        if waiting.total() >= self._room or (caller.kind != "login" and others >= self._room // 2):
+        if waiting.total() >= self._capacity or (
+            caller.kind != "login" and others >= self._capacity // 2
+        ):
             raise Overloaded("too many passwords are being checked")

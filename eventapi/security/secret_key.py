@@ -1,7 +1,7 @@
-"""The keys behind access tokens: given, or one made once and kept.
+"""The secret keys of access tokens: from the setting, or made once and stored.
 
-The first signs. Those behind it are old ones, good for verification only, so that a key can be
-changed without ending anybody's session.
+The first key signs. The others are older and only verify, so that a key can be changed without
+ending sessions.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ _FILE: Final = "secret.key"
 
 
 def secret_keys(given: str | None, data: Path) -> Sequence[str]:
-    """The given keys, or those kept in the data directory, where one is made if there is none.
+    """The keys of the setting, or those in the data directory, made if missing.
 
-    Given they are separated by commas, in the file by line ends.
-
-    Any number of processes may ask at once; all get the same. Raises `ConfigurationError`.
+    They are separated by commas in the setting, and by line ends in the file. Processes that call this
+    at the same time get the same keys. Raises `ConfigurationError`.
     """
     if given is not None:
-        return given_keys(given)
+        return parse_keys(given)
     path = data / _FILE
     if message := wrong_kind_message(path):
         raise ConfigurationError(message)
@@ -40,13 +39,13 @@ def secret_keys(given: str | None, data: Path) -> Sequence[str]:
             make_private(path, secrets.token_urlsafe(48).encode())
     except OSError as error:
         raise _unusable(path, error) from error
-    return _kept(path)
+    return _read_keys(path)
 
 
-def check_kept_keys(given: str | None, data: Path) -> None:
-    """Refuse keys in the data directory that cannot be used, before a start makes any file.
+def check_stored_keys(given: str | None, data: Path) -> None:
+    """Raise `ConfigurationError` for unusable keys in the data directory.
 
-    Raises `ConfigurationError`.
+    Called before a start creates any file.
     """
     path = data / _FILE
     if given is not None:
@@ -54,16 +53,16 @@ def check_kept_keys(given: str | None, data: Path) -> None:
     if message := wrong_kind_message(path):
         raise ConfigurationError(message)
     if path.is_symlink() or path.exists():
-        _kept(path)
+        _read_keys(path)
 
 
-def _kept(path: Path) -> Sequence[str]:
+def _read_keys(path: Path) -> Sequence[str]:
     try:
         keys = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(path, error) from error
     try:
-        return _checked(keys)
+        return _check_all(keys)
     except ConfigurationError as error:
         raise ConfigurationError(f"the secret key {path} cannot be used: {error}") from None
 
@@ -74,25 +73,25 @@ def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigurationE
 
 
 def is_missing(given: str | None, data: Path) -> bool:
-    """Whether `secret_keys` is about to make a new key."""
+    """Whether `secret_keys` would make a new key."""
     try:
         return given is None and not (data / _FILE).exists()
     except OSError:  # `secret_keys` reports it.
         return False
 
 
-def warn_of_new_key(data: Path, sessions: int) -> None:
-    """Warn that a new key was made beside a log in which sessions go on, made with another one."""
+def warn_about_new_key(data: Path, sessions: int) -> None:
+    """Warn that a new key was made, which ends the sessions in the log."""
     if sessions:
         logger.warning(SECRET_KEY_NEW.fill(path=data / _FILE, sessions=sessions, name=_FILE))
 
 
-def given_keys(setting: str) -> Sequence[str]:
+def parse_keys(setting: str) -> Sequence[str]:
     """The keys of the setting SECRET_KEY; raises `ConfigurationError`."""
-    return _checked([key.strip() for key in setting.split(",")])
+    return _check_all([key.strip() for key in setting.split(",")])
 
 
-def _checked(keys: Sequence[str]) -> Sequence[str]:
+def _check_all(keys: Sequence[str]) -> Sequence[str]:
     for key in keys or [""]:
         check_secret(key)
     return keys

@@ -1,8 +1,7 @@
 """Access tokens: JSON Web Tokens (RFC 7519, with the care of RFC 8725), HS256.
 
-A refresh token names its session and its generation, under a signature (HMAC, RFC 2104) that makes
-it genuine. So one that was spent long ago is known for what it is, and one that was made up tells
-nothing and ends nobody's session.
+A refresh token contains its session and generation under a signature (HMAC, RFC 2104). So a token
+that was spent long ago is recognised, and a forged one reveals nothing and ends no session.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ import jwt
 import msgspec
 from msgspec import Meta
 
-from eventapi.security.strength import unpredictable
+from eventapi.security.strength import unpredictable_characters
 from eventapi.values.times import SKEW_SECONDS
 from events.errors import ConfigurationError, Unauthenticated
 
 MIN_KEY_BYTES: Final = 32
 MAX_TOKEN_BYTES: Final = 8192
-_CACHED: Final = 10_000
+_CACHED_TOKENS: Final = 10_000
 _MIN_DISTINCT: Final = 8
 
 _MIN_UNPREDICTABLE: Final = 16
@@ -49,13 +48,13 @@ _WELL_KNOWN: Final = frozenset(
         "abcdefghijklmnopqrstuvwxyz0123456789",
     }
 )
-"""Keys that stand in tutorials and specifications, in lower case."""
+"""Keys from tutorials and specifications, in lower case."""
 
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a token says: the username, times in seconds since 1970, and the session's id."""
+    """The claims of a token: username, times in seconds since 1970, and session id."""
 
     sub: str
     exp: Seconds
@@ -67,8 +66,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 _REFRESH = re.compile(r"([0-9a-f]{32})\.(0|[1-9][0-9]{0,8})\.([0-9a-f]{64})")
 
 
-class Refresh(msgspec.Struct, frozen=True):
-    """What a refresh token says: of which session it is, and how many were spent before it."""
+class RefreshClaims(msgspec.Struct, frozen=True):
+    """The content of a refresh token: its session, and how many came before it."""
 
     session: str
     generation: int
@@ -80,7 +79,7 @@ def check_secret(secret: str) -> None:
         raise ConfigurationError(f"SECRET_KEY must have {MIN_KEY_BYTES} bytes at least. {_REMEDY}")
     if secret.lower() in _WELL_KNOWN or len(set(secret)) < _MIN_DISTINCT:
         raise ConfigurationError(f"SECRET_KEY is well known or too simple to be secret. {_REMEDY}")
-    left = unpredictable(secret)
+    left = unpredictable_characters(secret)
     if left < _MIN_UNPREDICTABLE:
         raise ConfigurationError(
             f"SECRET_KEY is too simple to be secret: without repetitions it has {left} "
@@ -100,20 +99,20 @@ class Tokens:
             check_secret(secret)
         self._secrets = tuple(secrets)
         self.lifetime = lifetime
-        # A signature does not change its mind, so a verified token is remembered; everything
-        # that time or an event can change is checked at every use.
-        self._verified = lru_cache(_CACHED)(self._verify)
+        # Cache verified signatures, which never change. Everything that time or an event can change
+        # is checked at every use.
+        self._verified = lru_cache(_CACHED_TOKENS)(self._verify)
 
     def issue(self, username: str, session: str, now: int, lifetime: int | None = None) -> str:
-        """A token for a session, good from ``now`` (seconds since 1970), for its usual lifetime."""
+        """A token for a session, valid from ``now`` (seconds since 1970) for its lifetime."""
         lifetime = self.lifetime if lifetime is None else lifetime
         claims = Claims(username, now + lifetime, now, "access", session)
         return jwt.encode(msgspec.to_builtins(claims), self._secrets[0], algorithm="HS256")
 
     def claims(self, token: str, now: float) -> Claims:
-        """What a good token says; raises `Unauthenticated`.
+        """The claims of a valid token; raises `Unauthenticated`.
 
-        Whether its session goes on is not asked here.
+        The caller checks whether the session is still active.
         """
         claims = self._verified(token)
         if claims.exp <= now:
@@ -122,32 +121,32 @@ class Tokens:
             raise Unauthenticated("the access token is from the future")
         return claims
 
-    def refresh_token(self, refresh: Refresh) -> str:
-        """The refresh token of a session and a generation; there is only one."""
-        return f"{_said(refresh)}.{_refresh_secret(self._secrets[0], refresh)}"
+    def refresh_token(self, refresh: RefreshClaims) -> str:
+        """The only refresh token of a session and generation."""
+        return f"{_refresh_payload(refresh)}.{_refresh_secret(self._secrets[0], refresh)}"
 
-    def refresh_hash(self, refresh: Refresh) -> str:
-        """What the log keeps of a refresh token: the SHA-256 of its secret, in hex."""
+    def refresh_hash(self, refresh: RefreshClaims) -> str:
+        """The SHA-256 of the secret of a refresh token in hex, which the log stores."""
         return hashlib.sha256(_refresh_secret(self._secrets[0], refresh).encode()).hexdigest()
 
-    def refresh_claims(self, token: str) -> Refresh:
-        """What a genuine refresh token says, be it spent or not; raises `Unauthenticated`."""
+    def refresh_claims(self, token: str) -> RefreshClaims:
+        """The content of a genuine refresh token, spent or not; raises `Unauthenticated`."""
         parts = _REFRESH.fullmatch(token)
         if parts is not None:
-            refresh = Refresh(parts[1], int(parts[2]))
+            refresh = RefreshClaims(parts[1], int(parts[2]))
             genuine = (_refresh_secret(secret, refresh) for secret in self._secrets)
             if any(hmac.compare_digest(one, parts[3]) for one in genuine):
                 return refresh
         raise Unauthenticated("the refresh token is not good")
 
     def scope_of(self, *names: str) -> str:
-        """The namespace of what someone without a token calls by these names, in hex.
+        """The namespace of idempotency keys of a caller without a token, in hex.
 
-        Under the secret, because the log keeps a hash of it: else a dictionary of names would find
-        the name of an erased user.
+        It depends on the secret, because the log keeps a hash of it, and a dictionary of names
+        would otherwise find the name of an erased user.
         """
-        said = msgspec.json.encode(["scope", *names])
-        return hmac.digest(self._secrets[0].encode(), said, "sha256").hex()
+        names_json = msgspec.json.encode(["scope", *names])
+        return hmac.digest(self._secrets[0].encode(), names_json, "sha256").hex()
 
     def _verify(self, token: str) -> Claims:
         try:
@@ -173,7 +172,7 @@ class Tokens:
 
 
 def _canonical_parts(token: str) -> list[bytes]:
-    """The decoded parts of a token; raises `ValueError` for other spellings of the same bits.
+    """The decoded parts; raises `ValueError` for other spellings of the same bits.
 
     base64 leaves spare bits in the last character.
     """
@@ -189,26 +188,28 @@ def _canonical_parts(token: str) -> list[bytes]:
 
 
 def _strict_json(part: bytes) -> dict[str, Any]:
-    """An object in UTF-8 without a byte order mark or doubled members; else `ValueError`.
+    """An object in UTF-8 without BOM or duplicate members; else `ValueError`.
 
-    PyJWT takes UTF-16 and UTF-32 as well, and the last of doubled members; others take the first.
+    PyJWT also accepts UTF-16 and UTF-32, and of duplicate members the last; other parsers the first.
     """
-    value = json.loads(part.decode(), object_pairs_hook=_members)
+    value = json.loads(part.decode(), object_pairs_hook=_unique_members)
     if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - as for all that is wrong in it
+        raise ValueError("not an object")  # noqa: TRY004 - as for any other fault
     return value
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("doubled members")
+        raise ValueError("duplicate members")
     return members
 
 
-def _refresh_secret(secret: str, refresh: Refresh) -> str:
-    return hmac.digest(secret.encode(), f"refresh.{_said(refresh)}".encode(), "sha256").hex()
+def _refresh_secret(secret: str, refresh: RefreshClaims) -> str:
+    return hmac.digest(
+        secret.encode(), f"refresh.{_refresh_payload(refresh)}".encode(), "sha256"
+    ).hex()
 
 
-def _said(refresh: Refresh) -> str:
+def _refresh_payload(refresh: RefreshClaims) -> str:
     return f"{refresh.session}.{refresh.generation}"

@@ -1,4 +1,4 @@
-"""A request and its answer on a connection: uvicorn's, but for how the answer goes out."""
+"""Request and answer on a connection: uvicorn's cycle with a writer of its own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,29 @@ from eventapi.http.response import Headers
 
 
 class Flow(FlowControl):
-    """While ``hold`` is set, nobody may go on reading: what was read is not parsed yet."""
+    """Flow control that can hold reading while input waits to be parsed."""
 
-    hold = False
+    _is_held = False
+
+    def hold_reading(self) -> None:
+        """Stop reading until `release_reading`, which `resume_reading` does not do."""
+        self.pause_reading()
+        self._is_held = True
+
+    def release_reading(self) -> None:
+        """Undo `hold_reading`, and resume reading."""
+        self._is_held = False
+        self.resume_reading()
 
     def resume_reading(self) -> None:
-        if not self.hold:
+        if not self._is_held:
             super().resume_reading()
 
 
 class BufferedTransport:
-    """The transport as answers see it: their closing it is only the start of the end.
+    """The transport of an answer: buffers heads, and closes in an orderly way.
 
-    ``head`` goes out together with what is written next.
+    ``head`` is sent together with the next data.
     """
 
     __slots__ = ("_write", "close", "get_extra_info", "head", "is_closing")
@@ -47,30 +57,32 @@ class BufferedTransport:
 class Cycle(RequestResponseCycle):
     """A request and its answer.
 
-    ``error`` is what went wrong with the rest of the body; ``stays`` is whether the connection is
-    to be kept once the client was told to go on.
+    ``error`` is the reason why the rest of the body was refused. ``keep_alive_after_100`` says whether
+    the connection is kept once the client was asked to continue.
     """
 
     error: ProblemError | None = None
-    stays = False
+    keep_alive_after_100 = False
 
     async def send(self, message: Any) -> None:
         """Send a part of the answer.
 
-        The head is made here, for uvicorn looks into each header with two regular expressions, and
-        sends the head by itself: together that is a fifth of what a small answer takes.
+        The head is written here, because uvicorn matches each header with two regular expressions and
+        sends the head in a write of its own: together a fifth of the time of a small answer.
         """
         if self.response_started:
-            if self.chunked_encoding is None:  # It ends with the connection, or has no body.
+            if (
+                self.chunked_encoding is None
+            ):  # The body ends with the connection, or there is none.
                 self.expected_content_length = len(message.get("body", b""))
             await super().send(message)
             return
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if not self.disconnected:
-            self._begin(message["status"], message["headers"])
+            self._write_head(message["status"], message["headers"])
 
-    def _begin(self, status: int, headers: Headers) -> None:
+    def _write_head(self, status: int, headers: Headers) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         head = [*self.default_headers, *headers]
@@ -83,7 +95,7 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive and (b"connection", b"close") not in headers:
             head.append((b"connection", b"close"))
         is_bare = self.scope["method"] == "HEAD" or status in {204, 304}
-        # Who speaks HTTP/1.0 knows no chunks (RFC 9112, section 6.1).
+        # HTTP/1.0 has no chunks (RFC 9112, section 6.1).
         if self.chunked_encoding is None and not is_bare and self.scope["http_version"] != "1.0":
             self.chunked_encoding = True
             head.append((b"transfer-encoding", b"chunked"))
@@ -97,7 +109,7 @@ class Cycle(RequestResponseCycle):
 
     async def receive(self) -> Any:
         if self.waiting_for_100_continue:
-            self.keep_alive = self.stays
+            self.keep_alive = self.keep_alive_after_100
         if self.error is None:
             message = await super().receive()
         if self.error is not None:
@@ -105,5 +117,5 @@ class Cycle(RequestResponseCycle):
         return message
 
     async def send_500_response(self) -> None:
-        # Only a request that was cancelled comes here: what became of it, nobody knows.
+        # Only a cancelled request gets here: its outcome is unknown.
         self.transport.close()

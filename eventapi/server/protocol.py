@@ -1,407 +1,240 @@
-"""HTTP/1.1 on a socket: uvicorn's protocol on httptools, with deadlines, limits and good manners.
+"""HTTP/1.1 on a socket: uvicorn's protocol with deadlines and limits.
 
-What cannot be parsed, or does not come in time, becomes a request with a ``refusal`` in its scope:
-so it is answered in its turn, by the edge, as every other one. See docs/decisions/transport.md.
+A request that cannot be parsed or arrives too late gets a ``refusal`` in its scope, and the edge
+raises it. So it is answered in its turn, like every other request. The states of a connection are
+drawn in `eventapi.server.states`; the reasons are in docs/decisions/transport.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import resource
 from contextlib import suppress
 from math import inf
 from typing import Any
-from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.utils import is_ssl
 
-from eventapi.http.head import (
-    MAX_HEADER_BYTES,
-    MAX_HEADERS,
-    MAX_TARGET_BYTES,
-    malformed,
-    too_large,
-    too_long,
-)
+from eventapi.http.head import malformed
 from eventapi.http.problems import ProblemError
-from eventapi.server.connections import MAX_CONNECTIONS
+from eventapi.server.connections import max_connections
 from eventapi.server.cycle import BufferedTransport, Cycle, Flow
-from eventapi.server.unfinished import Unfinished
+from eventapi.server.deadlines import BODY_SECONDS, LINGER_SECONDS, Deadlines
+from eventapi.server.parsing import BETWEEN, BODY, HEAD, ParsingProtocol
+from eventapi.server.states import Phase
+from eventapi.server.unfinished import UnfinishedRequests
+from eventapi.server.write_budget import UnreadAnswer, WriteBudget
 from events.errors import Overloaded
 
-HEAD_SECONDS = 10.0
-"""From the first byte of a request, or from connecting, to the end of its header."""
-
-BODY_SECONDS = 20.0
-"""From the first byte of a request to the end of its body, and longer at `MIN_RATE`."""
-
-MIN_RATE = 1_024
-"""Bytes a second; who sends a body, or takes an answer, more slowly is let go."""
-
-TAKE_SECONDS = 20.0
-"""How often it is looked at whether a client takes its answer at `MIN_RATE`."""
-
-LINGER_SECONDS = 3.0
-"""How long is read on, after the last answer, so that the client can read that first."""
-
-MAX_UNTAKEN_BYTES = 128 * 1_048_576
-"""Of answers that one process keeps for clients that do not take them."""
-
-_RESERVED_DESCRIPTORS = 64
-"""Of those that a process may have, what is kept for files: the log, the vault, a snapshot."""
-
-_HEAD_BYTES = MAX_TARGET_BYTES + MAX_HEADER_BYTES + 4 * MAX_HEADERS + 64
-"""As much as a head within the limits can have; the exact limits are `inspect`'s."""
-
-_PIECE_BYTES = 2_048
-"""As much as is parsed before it is asked whether to go on: few requests fit into it."""
-
 _DRAIN_BYTES = 262_144
-"""As much of a body as is thrown away after its answer, for the sake of the connection."""
-
-_ALLOW = (b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
-
-
-_BETWEEN, _HEAD, _BODY = range(3)
-"""What the parser is in the middle of; an Enum's members take longer to look up."""
-
-
-_untaken: dict[ProblemProtocol, None] = {}
-"""Connections with an answer that is not taken yet, in the order in which they stopped taking."""
-
-
-_unfinished = Unfinished()
+"""Bytes of a body that are discarded after its answer, to keep the connection."""
 
 _FIELD_BYTES = 160
-"""As much as a header field takes in memory besides its own bytes."""
+"""Memory of a header field besides its own bytes."""
+
+_OPEN, _REFUSING, _CLOSING, _LOST = Phase
+
+_unfinished = UnfinishedRequests()
+_write_budget = WriteBudget()
 
 
-def _let_go_of_the_slowest() -> None:
-    """Keep within bounds what is kept for those who do not take it."""
-    unsent = {one: one.transport.get_write_buffer_size() for one in _untaken}
-    total = sum(unsent.values())
-    for one, size in unsent.items():
-        if total <= MAX_UNTAKEN_BYTES:
-            return
-        del _untaken[one]
-        one.transport.abort()
-        total -= size
-
-
-def _most_connections() -> int:
-    """As many as there are descriptors for, and some for files."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, max(descriptors - _RESERVED_DESCRIPTORS, 1))
-
-
-class ProblemProtocol(HttpToolsProtocol):
+class ProblemProtocol(ParsingProtocol):
     """One connection."""
+
+    flow: Flow
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.url = b""
-        self._stage = _BETWEEN
-        self._upgrading = False  # The parser leaves off behind a head.
-        self._restarting = False
+        self._phase = _OPEN
         self._running: Cycle | None = None
-        self._held = b""  # Read, and not parsed while requests before it wait.
-        self._over = False  # Nothing more is parsed.
-        self._ending = False  # Nothing more is answered.
-        self._problem: ProblemError | None = None
-        self._steps = 0  # Messages begun and parts of bodies seen.
-        self._silent = 0  # Bytes parsed since the last step.
-        self._got = 0  # Bytes of this body.
-        self._is_new = False
-        self._since = 0.0  # The start of what is waited for.
-        self._timer: asyncio.TimerHandle | None = None
-        self._alarm = inf
-        self._unsent = 0
-        self._unsent_since = 0.0
-        self._at_end = False  # The client has said that it sends nothing more.
-        self._is_counted = False  # Among the unfinished.
-        self._is_lost = False
+        self._unparsed = b""  # Input that waits until the queued requests are answered.
+        self._deadlines = Deadlines(self.loop)
+        self._unread = UnreadAnswer()
+        self._client_has_closed = False  # Its side of the connection.
+        self._is_counted = False  # Among the unfinished requests.
         self._is_ssl = False
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow: FlowControl = Flow(transport)
-        self._outlet: Any = BufferedTransport(self.transport, self.end)
+        self.flow = Flow(transport)
+        self._outlet: Any = BufferedTransport(self.transport, self.finish)
         self._is_ssl = is_ssl(transport)
-        self._since = self.loop.time()
-        if len(self.connections) > (self.limit_concurrency or _most_connections()):
+        self._deadlines.restart()
+        if len(self.connections) > (self.limit_concurrency or max_connections()):
             self._refuse(Overloaded("there are too many connections"))
         else:
-            self._wake(self._since + HEAD_SECONDS)
+            self._wake(self._deadlines.head_due())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over = self._ending = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._phase = _LOST
+        self._deadlines.cancel()
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
         self.pipeline.clear()
-        self._held = b""
-        _untaken.pop(self, None)
-        self._count_no_more()
+        self._unparsed = b""
+        _write_budget.discard(self)
+        self._uncount()
         super().connection_lost(exc)
-        self._is_lost = True
         self._drop_references()
 
     def _drop_references(self) -> None:
-        """Break the cycles that would keep a closed connection until the garbage collector runs."""
+        """Break reference cycles, so that the memory is freed without the collector."""
         self.scope = self.headers = None  # type: ignore[assignment]
         self.url = b""
         if self._running is None:
             self.cycle = self._outlet = None  # type: ignore[assignment]
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
-        """Answer what is under way before closing, although nothing more comes."""
-        if self._stage != _BETWEEN or self._running is None or self._is_ssl:
+        """Answer the requests in progress before closing, although no more input arrives."""
+        if self.stage is not BETWEEN or self._running is None or self._is_ssl:
             return False
-        self._at_end = True
+        self._client_has_closed = True
         return True
 
-    def end(self) -> None:
-        """Close, once what was answered has gone out.
+    def finish(self) -> None:
+        """Close the connection once the last answer is sent.
 
-        A socket that is closed with input unread is reset, and the client may never see its answer:
-        so what it still sends is read for a while, and thrown away (RFC 9112, section 9.6).
+        Closing a socket with unread input resets it, and the client may lose its answer. So input
+        is read and discarded for a while (RFC 9112, section 9.6).
         """
-        if self._ending:
+        if self._phase is _CLOSING or self._phase is _LOST:
             return
         now = self.loop.time()
-        whole = self._stage == _BETWEEN and not (self._over or self._held or self.pipeline)
-        self._over = self._ending = True
-        self._since = self._unsent_since = now
-        self._unsent = self.transport.get_write_buffer_size()
+        is_idle = (
+            self._phase is _OPEN and self.stage is BETWEEN and not (self._unparsed or self.pipeline)
+        )
+        self._phase = _CLOSING
+        self._deadlines.since = now
+        self._unread.restart(self.transport, now)
         self.pipeline.clear()
-        self._held = b""
-        self._count_no_more()
-        if whole:
+        self._unparsed = b""
+        self._uncount()
+        if is_idle:
             self.transport.close()
         else:
-            self._release()
+            self.flow.release_reading()
             if self.transport.can_write_eof() and not self.transport.is_closing():
                 self.transport.write_eof()
         self._wake(now + LINGER_SECONDS)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unsent = self.transport.get_write_buffer_size()
-        self._unsent_since = self.loop.time()
-        self._wake(self._unsent_since + TAKE_SECONDS)
-        _untaken[self] = None
-        _let_go_of_the_slowest()
+        self._wake(self._unread.restart(self.transport, self.loop.time()))
+        _write_budget.add(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        _untaken.pop(self, None)
+        _write_budget.discard(self)
 
-    # What comes in
+    # Input
 
     def data_received(self, data: bytes) -> None:
-        if self._over:
+        if self._phase is not _OPEN:
             return
-        if self.pipeline or self._held:
-            self._held += data
-            self._hold()
+        if self.pipeline or self._unparsed:
+            self._unparsed += data
+            self.flow.hold_reading()
             self._count()
         else:
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        """Parse until the end, an error, or too many requests that wait."""
+        """Parse until the end, an error, or a request that has to wait for others."""
         at, end = 0, len(data)
-        while at < end and not self._over:
-            piece = data[at : at + _PIECE_BYTES]  # Of bytes this is no copy where it is all.
-            steps = self._steps
+        while at < end and self._phase is _OPEN:
             try:
-                at += self._feed(piece)
+                at = self.feed(data, at)
             except httptools.HttpParserError:
-                self._refuse(self._problem or malformed("what came is no HTTP/1.1 request"))
+                self._refuse(self.problem or malformed("the input is not an HTTP/1.1 request"))
                 return
-            self._silent = self._silent + len(piece) if steps == self._steps else 0
-            if self._silent > _HEAD_BYTES or (
-                self._stage != _BETWEEN and len(self.headers) > MAX_HEADERS
-            ):
-                self._refuse(self._too_much())
+            if problem := self.flood():
+                self._refuse(problem)
             elif self.pipeline:
-                self._held = data[at:]
-                self._hold()
+                self._unparsed = data[at:]
+                self.flow.hold_reading()
                 self._count()
                 return
-        if self._stage != _BETWEEN:
-            if self._is_new:
-                self._is_new = False
-                self._since = self.loop.time()
+        if self.stage is not BETWEEN:
+            if self.begins_request:
+                self.begins_request = False
+                self._deadlines.restart()
             self._wake(self._due())
-            if not self._over:
+            if self._phase is _OPEN:
                 self._count()
         elif self._is_counted:
-            self._count_no_more()
+            self._uncount()
 
-    def _count(self) -> None:
-        """Count what is held of a request that is not whole; over the bound, the oldest go."""
-        size = len(self._held)
-        if self._stage == _HEAD:
-            size += self._silent + _FIELD_BYTES * len(self.headers)
-        elif self._stage == _BODY and not self.cycle.response_complete:
-            size += self._got
-        self._is_counted = True
-        _unfinished.put(self, size)
-
-    def _count_no_more(self) -> None:
-        if self._is_counted:
-            self._is_counted = False
-            _unfinished.drop(self)
-
-    def shed(self) -> None:
-        """Refuse an unfinished request, because the process holds too much of such ones."""
-        self._is_counted = False
-        self._held = b""
-        if self._stage == _HEAD:
-            self.headers.clear()
-            self.url = b""
-        elif self._stage == _BODY:
-            self.cycle.body.clear()
-        detail = "the server holds too much of unfinished requests; send it again, at once"
-        self._refuse(ProblemError("request-timeout", detail))
-        self.parser = None  # type: ignore[assignment]  # It holds a part of the head as well.
-
-    def _feed(self, piece: bytes) -> int:
-        """Parse a piece up to its end, or to that of a head that asks for another protocol."""
-        try:
-            self.parser.feed_data(piece)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._restart()
-            return int(upgrade.args[0])
-        return len(piece)
-
-    def _too_much(self) -> ProblemError:
-        if self._stage != _HEAD:
-            return malformed("there is too much between the parts of the body")
-        return too_long() if len(self.url) > MAX_TARGET_BYTES else too_large()
-
-    def _restart(self) -> None:
-        """Have the body parsed of a request that asks for another protocol.
-
-        That may be ignored (RFC 9110, section 7.8), but the parser goes no further than the head:
-        what comes next would be taken for a request. So another parser is told of such a body.
-        """
-        framing = b"content-length: 0"
-        for name, value in self.cycle.scope["headers"]:
-            if name in {b"content-length", b"transfer-encoding"}:
-                framing = name + b": " + value
-        self.parser = httptools.HttpRequestParser(self)
-        self._restarting, self._upgrading = True, False
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-        self._restarting = False
-
-    def _hold(self) -> None:
-        self.flow.pause_reading()
-        self.flow.hold = True  # type: ignore[attr-defined]  # a Flow
-
-    def _release(self) -> None:
-        self.flow.hold = False  # type: ignore[attr-defined]  # a Flow
-        self.flow.resume_reading()
-
-    def on_message_begin(self) -> None:
-        if self._restarting:
-            return
-        super().on_message_begin()
-        self._stage = _HEAD
-        self._steps += 1
-        self._is_new = True
-
-    def on_headers_complete(self) -> None:
-        if self._restarting:
-            return
-        version = self.parser.get_http_version()
-        method = self.parser.get_method()
-        scope: Any = self.scope
-        scope["method"] = method.decode("ascii")
-        scope["http_version"] = version
-        if version not in {"1.1", "1.0"}:
-            raise self._wrong(malformed(f"HTTP/{version} is not spoken here"))
-        if method == b"CONNECT":
-            raise self._wrong(ProblemError("method-not-allowed", "this is no proxy", [_ALLOW]))
-        if b"#" in self.url:
-            raise self._wrong(malformed("a target has no fragment"))
-        self._take_target()
-        # What comes behind the body is no part of the head (RFC 9110, section 6.5.1).
-        self.headers = []
-        self._stage = _BODY
-        self._upgrading = self.parser.should_upgrade()
-        keep_alive = version == "1.1" and self.parser.should_keep_alive()
-        self._enqueue(keep_alive, self.expect_100_continue and version == "1.1")
-
-    def _take_target(self) -> None:
-        """Put the target into the scope; raises `httptools.HttpParserInvalidURLError`."""
-        target = httptools.parse_url(self.url)
-        raw_path = target.path or b"/"
-        path = raw_path.decode("ascii")
-        self.scope |= {
-            "path": self.root_path + (unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode("ascii") + raw_path,
-            "query_string": target.query or b"",
-        }
-
-    def _wrong(self, problem: ProblemError) -> ProblemError:
-        """The problem, which the parser is to stop at; it does not hand on what is raised."""
-        self._problem = problem
-        return problem
-
-    def on_body(self, body: bytes) -> None:
-        self._steps += 1
-        self._got += len(body)
+    def receive(self, body: bytes) -> None:
         cycle = self.cycle
-        if cycle.response_complete:
-            if self._got > _DRAIN_BYTES:
-                self.end()
-            return
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
 
-    def on_message_complete(self) -> None:
-        if self._upgrading:
-            return
-        self._stage = _BETWEEN
-        self._got = 0
+    def discard(self) -> None:
+        if self.body_bytes > _DRAIN_BYTES:
+            self.finish()
+
+    def complete(self) -> None:
         if self.cycle.response_complete:
-            self._since = self.loop.time()
+            self._deadlines.restart()
         else:
             self.cycle.more_body = False
             self.cycle.message_event.set()
 
-    # What is answered
+    # Unfinished requests
 
-    def _enqueue(self, keep_alive: bool, expects: bool = False) -> None:
+    def _count(self) -> None:
+        """Report the memory of an unfinished request; over the bound, some are shed."""
+        size = len(self._unparsed)
+        if self.stage is HEAD:
+            size += self.stalled_bytes + _FIELD_BYTES * len(self.headers)
+        elif self.stage is BODY and not self.cycle.response_complete:
+            size += self.body_bytes
+        self._is_counted = True
+        _unfinished.put(self, size)
+
+    def _uncount(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            _unfinished.drop(self)
+
+    def shed(self) -> None:
+        """Refuse an unfinished request, because the process holds too many bytes of them."""
+        self._is_counted = False
+        self._unparsed = b""
+        if self.stage is HEAD:
+            self.headers.clear()
+            self.url = b""
+        elif self.stage is BODY:
+            self.cycle.body.clear()
+        detail = "the server holds too many unfinished requests; send it again in one go"
+        self._refuse(ProblemError("request-timeout", detail))
+        self.parser = None  # type: ignore[assignment]  # It holds a part of the head as well.
+
+    # Requests
+
+    def accept(self, keep_alive: bool, expects_continue: bool = False) -> None:
         self.cycle = cycle = Cycle(
             self.scope,
             self._outlet,
             self.flow,
             self.logger,
             self.access_logger,
-            False,  # We keep an access log of our own.
+            False,  # The access log is an observer of the edge.
             self.server_state.default_headers,
             asyncio.Event(),
-            expects,
-            # Who was not told to go on may send the body or not (RFC 9110, section 10.1.1).
-            keep_alive and not expects,
+            expects_continue,
+            # A client that gets no 100 may send the body or not (RFC 9110, section 10.1.1).
+            keep_alive and not expects_continue,
             self.on_response_complete,
         )
-        if expects:
-            cycle.stays = keep_alive
+        if expects_continue:
+            cycle.keep_alive_after_100 = keep_alive
         if self._running is None:
             self._running = cycle
             self._start_asgi_task(cycle, self.app)
@@ -411,104 +244,97 @@ class ProblemProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         self._running = None
-        if self._ending:
-            if self._is_lost:
-                self._drop_references()
+        if self._phase is _LOST:
+            self._drop_references()
+        if self._phase is _LOST or self._phase is _CLOSING:
             return
-        if self.pipeline or self._held or self.flow.read_paused:
-            self._go_on()
-        if self._at_end and self._running is None:
-            self.end()
+        if self.pipeline or self._unparsed or self.flow.read_paused:
+            self._continue_input()
+        if self._client_has_closed and self._running is None:
+            self.finish()
         elif self._running is None:
-            if self._stage != _BODY:
-                self._since = self.loop.time()
-            if self._stage != _BETWEEN or self._alarm == inf:
+            if self.stage is not BODY:
+                self._deadlines.restart()
+            if self.stage is not BETWEEN or self._deadlines.alarm == inf:
                 self._wake(self._due())
 
-    def _go_on(self) -> None:
-        """Take the next request of those that came together."""
+    def _continue_input(self) -> None:
+        """Start the next queued request; parse the held input once the queue is empty."""
         if self.pipeline:
             cycle, app = self.pipeline.pop()
-            self._running = cycle  # type: ignore[assignment]  # of ours
+            self._running = cycle  # type: ignore[assignment]  # a Cycle
             self._start_asgi_task(cycle, app)
         if not self.pipeline:
-            held, self._held = self._held, b""
-            if held:
-                self._parse(held)
+            data, self._unparsed = self._unparsed, b""
+            if data:
+                self._parse(data)
             if not self.pipeline:
-                self._release()
+                self.flow.release_reading()
 
     def _refuse(self, problem: Exception) -> None:
-        """Answer what cannot be taken, after all that came before it, and then nothing more."""
-        self._over = True
-        self._count_no_more()
-        if self._stage == _BODY:
+        """Answer a problem after all accepted requests, and then nothing more."""
+        if self._phase is _OPEN:
+            self._phase = _REFUSING
+        self._uncount()
+        if self.stage is BODY:
             cycle = self.cycle
             if cycle.response_complete:
-                self.end()
+                self.finish()
                 return
             cycle.scope["refusal"] = problem  # type: ignore[typeddict-unknown-key]  # ours
             cycle.error = problem  # type: ignore[attr-defined]  # a Cycle
             cycle.keep_alive = False
             cycle.message_event.set()
             return
-        if self._stage == _BETWEEN:
-            super().on_message_begin()
+        if self.stage is BETWEEN:
+            self.begin_scope()
         scope: Any = self.scope
         scope |= {"path": "", "raw_path": b"", "query_string": b"", "refusal": problem}
         scope.setdefault("method", "-")
         with suppress(httptools.HttpParserError, UnicodeDecodeError):
-            self._take_target()  # It says of which version the answer has the form.
-        self._enqueue(keep_alive=False)
+            self.put_target()  # The path decides which version of the API answers.
+        self.accept(keep_alive=False)
 
     # Deadlines
 
     def _due(self) -> float:
-        """When what is under way must be done; while an answer is, that is not the client's."""
-        if self._stage == _BODY:
-            return self._since + BODY_SECONDS + self._got / MIN_RATE
+        """When the client must have finished its step; infinity while the server is busy."""
+        if self.stage is BODY:
+            return self._deadlines.body_due(self.body_bytes)
         if self._running is not None:
             return inf
-        if self._stage == _HEAD or self.cycle is None:
-            return self._since + HEAD_SECONDS
-        return self._since + self.timeout_keep_alive
+        if self.stage is HEAD or self.cycle is None:
+            return self._deadlines.head_due()
+        return self._deadlines.since + self.timeout_keep_alive
 
     def _wake(self, due: float) -> None:
-        """Look after the connection at that time at the latest."""
-        if due < self._alarm:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._alarm = due
-            self._timer = self.loop.call_at(due, self._look)
+        self._deadlines.wake(due, self._check_deadlines)
 
-    def _look(self) -> None:
-        self._alarm, self._timer = inf, None
-        now = self.loop.time()
-        if self._ending or self.flow.write_paused:
-            self._look_after_sending(now)
+    def _check_deadlines(self) -> None:
+        now = self._deadlines.expire()
+        if self._phase is _CLOSING or self.flow.write_paused:
+            self._check_unread(now)
             return
         due = self._due()
         if self.flow.read_paused and due <= now:
-            due = now + BODY_SECONDS  # It is not the client who is slow.
+            due = now + BODY_SECONDS  # The server is slow, not the client.
         if due > now:
             self._wake(due)
-        elif self._stage == _BETWEEN or self._over:
-            self.end()
+        elif self.stage is BETWEEN or self._phase is not _OPEN:
+            self.finish()
         else:
-            self._refuse(ProblemError("request-timeout", "the request did not come in time"))
+            self._refuse(ProblemError("request-timeout", "the request did not arrive in time"))
 
-    def _look_after_sending(self, now: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent:
-            wait = self._unsent_since + TAKE_SECONDS
-            if now >= wait:
-                if self._unsent - unsent < TAKE_SECONDS * MIN_RATE:
-                    self.transport.abort()
-                    return
-                self._unsent, self._unsent_since = unsent, now
-                wait = now + TAKE_SECONDS
-            self._wake(wait)
-        elif not self._ending:
+    def _check_unread(self, now: float) -> None:
+        """Abort a slow reader, or close the connection once the last answer is sent."""
+        unread = self.transport.get_write_buffer_size()
+        if unread:
+            check = self._unread.next_check(unread, now)
+            if check is None:
+                self.transport.abort()
+            else:
+                self._wake(check)
+        elif self._phase is not _CLOSING:
             self._wake(max(self._due(), now + 1))
         elif self.transport.is_closing():
             self.transport.abort()

@@ -1,4 +1,4 @@
-"""``serve --reload``: a child that serves, and is replaced when the code changes."""
+"""``serve --reload``: a child that serves, restarted when the code changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eventapi.server.supervisor import interrupts_blocked
 
 
 class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two classes
-    """Uvicorn's reloader, whose child prints no traceback at Ctrl-C."""
+    """Uvicorn's reloader with a child that prints no traceback at Ctrl-C."""
 
     def __init__(
         self,
@@ -24,12 +24,12 @@ class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two cla
         sockets: list[socket.socket],
         report: Callable[[str], None],
     ) -> None:
-        """``report`` is called in the child with the reason why it cannot start."""
+        """The child calls ``report`` with the reason if it cannot start."""
         super().__init__(config, target=partial(_serve, config, report), sockets=sockets)
         self.was_interrupted = False
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
-        """End, and remember by what."""
+        """Stop, and record whether SIGINT was the reason."""
         self.was_interrupted = self.was_interrupted or sig == signal.SIGINT
         super().signal_handler(sig, frame)
 
@@ -44,14 +44,14 @@ class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two cla
             super().restart()
 
 
-class _Child(StartingServer):
-    """The server of a child, which reports why it cannot start; the next change starts another."""
+class _ReloadedServer(StartingServer):
+    """The server of the child, which reports a failed start."""
 
     def __init__(self, config: uvicorn.Config, report: Callable[[str], None]) -> None:
         super().__init__(config)
         self._report = report
 
-    def refused(self, reason: str) -> None:
+    def on_start_failure(self, reason: str) -> None:
         self._report(reason)
 
 
@@ -60,8 +60,8 @@ def _serve(
     report: Callable[[str], None],
     sockets: list[socket.socket] | None = None,
 ) -> None:
-    """In the new process: serve."""
-    server = _Child(config, report)
+    """Serve, in the child process."""
+    server = _ReloadedServer(config, report)
     signal.signal(signal.SIGINT, server.handle_exit)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     server.run(sockets)

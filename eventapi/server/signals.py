@@ -1,4 +1,4 @@
-"""Signals of a server: it ends at any moment, starts anew at SIGHUP, and prints no traceback."""
+"""Signal handlers of a server: stop at any moment, without a traceback."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, NoReturn
 
-ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_at_signals() -> None:
-    """End this process at once when it is asked to, for as long as it serves nothing.
+    """Exit at once at SIGTERM and SIGINT, until the server installs its own handlers.
 
-    The kernel drops a signal to process 1 that has no handler, so a container would have to be
-    killed. Signals that arrived while they were blocked, see `eventapi.server.restarting`, arrive now;
-    SIGHUP waits for its own handler.
+    The kernel drops signals to process 1 without a handler, so a container would have to be killed.
+    Signals that were blocked by `eventapi.server.restarting` are delivered now; SIGHUP stays blocked
+    until `handle_hangup`.
     """
-    for number in ENDING:
+    for number in END_SIGNALS:
         signal.signal(number, exit_now)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
 
 @contextmanager
 def interrupts_exit() -> Iterator[None]:
-    """Within, Ctrl-C ends the process at once: imports leave nothing to clean up.
+    """Exit at once at Ctrl-C during imports, which leave nothing to clean up.
 
-    An exception out of the middle of an import, and another one out of its handling, would be
-    printed as a traceback.
+    A KeyboardInterrupt in the middle of an import would be printed as a traceback.
     """
     if signal.getsignal(signal.SIGINT) != signal.default_int_handler or _is_in_thread():
         yield
@@ -49,30 +48,30 @@ def _is_in_thread() -> bool:
 
 
 def exit_now(number: int, _frame: FrameType | None) -> NoReturn:
-    """Handler: end at once. Nothing was acknowledged yet, so nothing has to be finished."""
-    os._exit(_code(number))
+    """Signal handler: exit at once, because nothing was acknowledged yet."""
+    os._exit(_exit_code(number))
 
 
 def exit_once(number: int, _frame: FrameType | None) -> NoReturn:
-    """Handler: end in an orderly way, whatever signals follow."""
-    for other in ENDING:
+    """Signal handler: exit in an orderly way, and ignore further signals."""
+    for other in END_SIGNALS:
         signal.signal(other, signal.SIG_IGN)
-    sys.exit(_code(number))
+    sys.exit(_exit_code(number))
 
 
-def _code(number: int) -> int:
-    """To have ended when asked to is no failure; an interrupt is reported as by a shell."""
+def _exit_code(number: int) -> int:
+    """0 for SIGTERM, because stopping on request is no failure; as a shell for SIGINT."""
     return 128 + number if number == signal.SIGINT else os.EX_OK
 
 
 def handle_hangup(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    """Install a handler of SIGHUP, and let the signal arrive that `exit_at_signals` held back."""
+    """Install a handler of SIGHUP, and unblock the signal."""
     signal.signal(signal.SIGHUP, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def signal_name(number: int) -> str:
-    """Such as SIGKILL; real-time signals have no name."""
+    """The name of a signal, such as SIGKILL, or its number for real-time signals."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -80,18 +79,18 @@ def signal_name(number: int) -> str:
 
 
 class Terminal:
-    """The terminal that a server was started from; closing it sends SIGHUP as well.
+    """The terminal that a server was started from; closing it sends SIGHUP.
 
-    Under `nohup` the server has nothing to do with it. Create it before there is a handler.
+    Create it before a handler of SIGHUP is installed: an ignored SIGHUP means `nohup`.
     """
 
     def __init__(self) -> None:
         is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        self._was_there = not is_ignored and _has_terminal()
+        self._had_terminal = not is_ignored and _has_terminal()
 
-    def is_gone(self) -> bool:
-        """Whether there was one and it was closed since."""
-        return self._was_there and not _has_terminal()
+    def was_closed(self) -> bool:
+        """Whether the server had a terminal that has been closed since."""
+        return self._had_terminal and not _has_terminal()
 
 
 def _has_terminal() -> bool:

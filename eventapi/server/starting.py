@@ -1,4 +1,4 @@
-"""What a server does while it starts: report the reason of a failure once, and end at once."""
+"""Start of a server: report a failure once, and stop at once at a signal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from events.errors import known_error
 _uvicorn_log = logging.getLogger("uvicorn.error")
 
 
-class FirstError(logging.Filter):
-    """Holds back what uvicorn says of a failed start, and keeps the reason."""
+class FirstErrorFilter(logging.Filter):
+    """Suppresses uvicorn's lines about a failed start, and keeps the reason."""
 
     reason: str | None = None
 
@@ -28,28 +28,28 @@ class FirstError(logging.Filter):
         known = known_error(record.exc_info[1] if record.exc_info else None)
         if known is not None:
             self.reason = str(known.message)
-        # A traceback means that the start failed for no reason we know: that is worth all lines.
+        # Log all lines of an unforeseen error: it has a traceback, and is none of ours.
         return record.exc_info is not None and known is None
 
 
 class StartingServer(uvicorn.Server):
-    """A server that ends at once while it starts, and reports why it could not."""
+    """A server that stops at once while it starts, and reports why a start failed."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        with _first_error() as heard:
+        with _capture_first_error() as first:
             try:
                 await super().startup(sockets)
             except SystemExit:
-                self.refused(heard.reason or "the server could not start")
+                self.on_start_failure(first.reason or "the server could not start")
                 raise
 
-    def refused(self, reason: str) -> None:
-        """Called with the reason when the start has failed."""
+    def on_start_failure(self, reason: str) -> None:
+        """Called with the reason of a failed start."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         if self.force_exit:
-            # A second Ctrl-C ends the wait for connections; the application still closes its files.
+            # A second Ctrl-C skips the wait for connections; the application must still close its files.
             await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -59,10 +59,10 @@ class StartingServer(uvicorn.Server):
 
 
 @contextmanager
-def _first_error() -> Iterator[FirstError]:
-    heard = FirstError()
-    _uvicorn_log.addFilter(heard)
+def _capture_first_error() -> Iterator[FirstErrorFilter]:
+    first = FirstErrorFilter()
+    _uvicorn_log.addFilter(first)
     try:
-        yield heard
+        yield first
     finally:
-        _uvicorn_log.removeFilter(heard)
+        _uvicorn_log.removeFilter(first)

@@ -1,9 +1,9 @@
-"""The parent of several workers: it replaces the dead, and at SIGHUP all of them, and ends them.
+"""The parent of several workers: starts, replaces, restarts and stops them.
 
-Uvicorn's supervisor, but for one thing: it never waits for a worker. Uvicorn asks each of them for
-a sign of life and waits for it, up to the limit after which it takes a worker to hang. One that
-hangs, or is still importing, gives none; and meanwhile no signal is obeyed and no dead worker is
-replaced.
+At SIGHUP all workers are replaced, one after another. This is uvicorn's supervisor, except that it
+never waits for a worker. Uvicorn pings each worker and blocks until the answer, or until the time-out
+after which the worker counts as hung. During that wait no signal is handled and no dead worker is
+replaced. See docs/decisions/supervisor.md.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from events.io import startup as starting
 from events.messages.server_log import NO_NEW_WORKER, WORKER_DIED
 
 GRACE_SECONDS: Final = 10
-"""How long a request may still take once the server is asked to stop."""
+"""How long requests may still take once the server is asked to stop."""
 
 END_SECONDS: Final = GRACE_SECONDS + 5
-"""A worker that was asked to end and has not by then never will, and is killed."""
+"""A worker that has not ended so long after SIGTERM is killed."""
 
 HEALTH_SECONDS: Final = 15
-"""A worker that says nothing for so long is replaced; one that is still importing is not that."""
+"""A worker that answers no ping for so long is replaced; importing takes less."""
 
-_ANSWER_SECONDS: Final = 0.05
-"""A worker that has nothing else to do has answered by then; the others are heard a turn later."""
+_POLL_SECONDS: Final = 0.05
+"""How long a ping is waited for; a later answer is received in the next loop."""
 
-_TURN_SECONDS: Final = 0.5
+_LOOP_SECONDS: Final = 0.5
 
 _log = logging.getLogger("uvicorn.error")
 
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Start processes with SIGINT blocked until they have a handler.
+    """Block SIGINT in processes that are started here, until they install a handler.
 
-    Ctrl-C reaches them too, and one that is still importing would print a traceback.
+    Ctrl-C reaches all processes of a terminal, and one that is importing would print a traceback.
     """
-    ensure_running()  # Else it is started next, and unblocks the signal.
+    ensure_running()  # A resource tracker that starts later would unblock the signal.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -61,26 +61,26 @@ def interrupts_blocked() -> Iterator[None]:
 
 
 class Worker(Process):
-    """A worker that is asked how it is, and heard when it answers."""
+    """A worker that is pinged without waiting for the answer."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], *, reports: bool = True
     ) -> None:
-        """One of several that start at once ``reports`` what all of them wait for."""
+        """Of several workers that start at once, only one ``reports`` what all wait for."""
         super().__init__(config, sockets)
         self._reports = reports
-        self._serves = False
-        self._refusal: str | None = None
-        self._owing_since: float | None = None  # An answer, or its end.
+        self._is_serving = False
+        self._start_error: str | None = None
+        self._pinged_at: float | None = None  # Without an answer yet; or asked to stop.
 
     def start(self) -> None:
         """Start the process."""
         with interrupts_blocked():
             super().start()
-        self.child_conn.close()  # So the end of the worker is the end of the pipe.
+        self.child_conn.close()  # Else the pipe would not report the worker's end.
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """In the new process: serve."""
+        """Serve, in the new process."""
         signal.signal(signal.SIGINT, self.server.handle_exit)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if not self._reports:
@@ -89,27 +89,27 @@ class Worker(Process):
 
     @property
     def server(self) -> uvicorn.Server:
-        """In the new process: the server, which reports to the parent why it cannot start."""
+        """The server, in the new process; it reports a failed start to the parent."""
         if self._server is None:
             self._server = _WorkerServer(self.config, self.child_conn)
         return self._server
 
-    def refusal(self) -> str:
-        """Why a worker that ended with `STARTUP_FAILURE` could not start."""
+    def start_error(self) -> str:
+        """The reason of a worker that ended with `STARTUP_FAILURE`."""
         with suppress(OSError, EOFError, pickle.UnpicklingError):
             while True:
-                self._hear(self.parent_conn.recv())
-        return self._refusal or "a worker could not start"
+                self._handle_message(self.parent_conn.recv())
+        return self._start_error or "a worker could not start"
 
-    def _hear(self, message: bool | str) -> None:
-        """Take what a worker sent: whether it serves, or why it cannot start."""
+    def _handle_message(self, message: bool | str) -> None:
+        """Store what a worker sent: whether it serves, or why it cannot start."""
         if isinstance(message, str):
-            self._refusal = message
+            self._start_error = message
         else:
-            self._serves = message
+            self._is_serving = message
 
     def end(self) -> str:
-        """End a worker that is dead or hangs; returns what became of it."""
+        """Kill a worker that is dead or hung; return how it ended."""
         hangs = self.process.is_alive()
         self.kill()
         self.join()
@@ -119,71 +119,74 @@ class Worker(Process):
         return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
 
     def is_alive(self, timeout: float = HEALTH_SECONDS) -> bool:
-        """Whether it runs, and has owed nothing for longer than so many seconds."""
-        self._listen()
-        owes = self._owing_since is not None and time.monotonic() - self._owing_since > timeout
-        return self.process.is_alive() and not owes
+        """Whether the process runs and no ping is unanswered beyond the time-out."""
+        self._poll()
+        is_hung = self._pinged_at is not None and time.monotonic() - self._pinged_at > timeout
+        return self.process.is_alive() and not is_hung
 
-    def is_ready(self, timeout: float = _ANSWER_SECONDS) -> bool:
-        """Whether the last that it said is that it serves."""
-        self._listen(timeout)
-        return self._serves
+    def is_ready(self, timeout: float = _POLL_SECONDS) -> bool:
+        """Whether the worker serves, by its last answer."""
+        self._poll(timeout)
+        return self._is_serving
 
-    def _listen(self, seconds: float = _ANSWER_SECONDS) -> None:
-        with suppress(OSError, EOFError, pickle.UnpicklingError):  # It may have gone.
-            if self._owing_since is None:
+    def _poll(self, seconds: float = _POLL_SECONDS) -> None:
+        with suppress(OSError, EOFError, pickle.UnpicklingError):  # The worker may have ended.
+            if self._pinged_at is None:
                 self.parent_conn.send(b"ping")
-                self._owing_since = time.monotonic()
+                self._pinged_at = time.monotonic()
             if self.parent_conn.poll(seconds):
-                self._hear(self.parent_conn.recv())
-                self._owing_since = None
+                self._handle_message(self.parent_conn.recv())
+                self._pinged_at = None
 
     def terminate(self) -> None:
-        """Ask it to end."""
-        self._owing_since = time.monotonic()
+        """Ask the worker to stop."""
+        self._pinged_at = time.monotonic()
         super().terminate()
 
     def join(self) -> None:
-        """Wait until it has ended: of itself where it was asked to, and else by force."""
-        since = time.monotonic() if self._owing_since is None else self._owing_since
+        """Wait for the end of the worker; kill it `END_SECONDS` after the request."""
+        since = time.monotonic() if self._pinged_at is None else self._pinged_at
         self.process.join(max(since + END_SECONDS - time.monotonic(), 0))
         self.process.kill()
         self.process.join()
 
 
 class _WorkerServer(StartingServer):
-    """The server of a worker, which leaves it to the parent to print why it cannot start."""
+    """The server of a worker, which sends the reason of a failed start to the parent."""
 
     def __init__(self, config: uvicorn.Config, parent: Connection) -> None:
         super().__init__(config)
         self._parent = parent
 
-    def refused(self, reason: str) -> None:
-        with suppress(OSError):  # The parent may have gone.
+    def on_start_failure(self, reason: str) -> None:
+        with suppress(OSError):  # The parent may have ended.
             self._parent.send(reason)
 
 
 class Supervisor(Multiprocess):
-    """Keeps so many workers, replaces them all at SIGHUP, and says when the first one serves."""
+    """Keeps workers running, and restarts all of them at SIGHUP.
+
+    ``announce`` is called once, when the first worker serves.
+    """
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]
     ) -> None:
         self._terminal = Terminal()
         super().__init__(config, sockets)
-        self.processes: list[Worker]  # type: ignore[assignment]  # all of them are
+        self.processes: list[Worker]  # type: ignore[assignment]  # a list of Worker
         self._announce: Callable[[], None] | None = announce
         self._retiring: list[Worker] = []
         self._successor: Worker | None = None
-        self._leaving: list[Worker] = []
+        self._stopping: list[Worker] = []
         self.was_interrupted = False
-        self.refusal: str | None = None
+        self.start_error: str | None = None
         handle_hangup(lambda number, _: self.signal_queue.append(number))
 
     def run(self) -> None:
-        """Serve until asked to end, or until a worker cannot start."""
+        """Serve until asked to stop, or until a worker cannot start."""
         self.init_processes()
-        while not self.should_exit.wait(_TURN_SECONDS):
+        while not self.should_exit.wait(_LOOP_SECONDS):
             self.handle_signals()
             self.keep_subprocess_alive()
         self.terminate_all()
@@ -191,49 +194,53 @@ class Supervisor(Multiprocess):
 
     def init_processes(self) -> None:
         """Start the workers."""
-        self.processes = [self._started(reports=n == 0) for n in range(self.processes_num)]
+        self.processes = [self._start_worker(reports=n == 0) for n in range(self.processes_num)]
 
-    def _started(self, *, reports: bool = True) -> Worker:
+    def _start_worker(self, *, reports: bool = True) -> Worker:
         worker = Worker(self.config, self.sockets, reports=reports)
         worker.start()
         return worker
 
     def keep_subprocess_alive(self) -> None:
-        """Look after the workers, at every turn between the signals."""
+        """Replace dead and hung workers; called in each loop after the signals."""
         if self.should_exit.is_set():
             return
         for index, worker in enumerate(self.processes):
             if worker.is_alive(HEALTH_SECONDS):
                 continue
             if worker.exitcode == STARTUP_FAILURE:
-                self.refusal = worker.refusal()
-                self.should_exit.set()  # Nor could the next one.
+                self.start_error = worker.start_error()
+                self.should_exit.set()  # A replacement could not start either.
                 return
             _log.warning(WORKER_DIED.fill(pid=worker.pid, end=worker.end()))
-            self.processes[index] = self._started()
+            self.processes[index] = self._start_worker()
         if self._announce is not None and any(worker.is_ready() for worker in self.processes):
             self._announce()
             self._announce = None
-        self._see_off_leaving()
-        self._replace_retiring()
+        self._kill_overdue()
+        self._continue_restart()
 
-    def _see_off_leaving(self) -> None:
-        for worker in [one for one in self._leaving if not one.is_alive(END_SECONDS)]:
+    def _kill_overdue(self) -> None:
+        for worker in [one for one in self._stopping if not one.is_alive(END_SECONDS)]:
             worker.kill()
             worker.join()
-            self._leaving.remove(worker)
+            self._stopping.remove(worker)
 
-    def _replace_retiring(self) -> None:
-        """Go on with replacing the workers, one after another, however long the new ones fold."""
+    def _continue_restart(self) -> None:
+        """Take the next step of a rolling restart; a replay may take any time."""
         successor = self._successor
-        # Who died since was replaced already.
+        # Workers that died during the restart were replaced already.
         self._retiring = [process for process in self._retiring if process in self.processes]
-        if successor is None and self._retiring and not self._leaving:
-            self._successor = self._started()
+        if successor is None and self._retiring and not self._stopping:
+            self._successor = self._start_worker()
         elif successor is not None and not successor.is_alive(HEALTH_SECONDS):
-            why = successor.refusal() if successor.exitcode == STARTUP_FAILURE else successor.end()
+            why = (
+                successor.start_error()
+                if successor.exitcode == STARTUP_FAILURE
+                else successor.end()
+            )
             _log.error(NO_NEW_WORKER.fill(reason=why))
-            self._leave(successor)
+            self._stop_worker(successor)
             self._retiring, self._successor = [], None
         elif successor is not None and successor.is_ready():
             self._successor = None
@@ -241,51 +248,51 @@ class Supervisor(Multiprocess):
             if self._retiring:
                 leaving = self._retiring.pop(0)
                 self.processes[self.processes.index(leaving)] = successor
-            self._leave(leaving)
+            self._stop_worker(leaving)
 
-    def _leave(self, worker: Worker) -> None:
-        """Ask a worker to end; one that does not serve yet would fold the log to its end first."""
+    def _stop_worker(self, worker: Worker) -> None:
+        """Ask a worker to stop; kill one that replays, because it would finish first."""
         if worker.is_ready():
             worker.terminate()
         else:
             worker.kill()
-        self._leaving.append(worker)
+        self._stopping.append(worker)
 
     def terminate_all(self) -> None:
-        """Ask all workers to end."""
+        """Ask all workers to stop."""
         for worker in (*self.processes, *filter(None, [self._successor])):
-            self._leave(worker)
+            self._stop_worker(worker)
 
     def join_all(self) -> None:
         """Wait until all have ended."""
-        for worker in self._leaving:
+        for worker in self._stopping:
             worker.join()
 
     def handle_hup(self) -> None:
-        """Replace every worker; a successor that was started already may have read older code.
+        """Replace every worker, also a successor, which may have read older code.
 
-        Where only the terminal was closed, end.
+        Stop instead if the terminal was closed.
         """
-        if self._terminal.is_gone():
+        if self._terminal.was_closed():
             self.handle_term()
             return
         if self._successor is not None:
-            self._leave(self._successor)
+            self._stop_worker(self._successor)
             self._successor = None
         self._retiring = list(self.processes)
 
     def handle_ttin(self) -> None:
-        """Keep one worker more."""
+        """Add a worker."""
         self.processes_num += 1
-        self.processes.append(self._started())
+        self.processes.append(self._start_worker())
 
     def handle_ttou(self) -> None:
-        """Keep one worker less, but one."""
+        """Remove a worker, unless it is the last."""
         if self.processes_num > 1:
             self.processes_num -= 1
-            self._leave(self.processes.pop())
+            self._stop_worker(self.processes.pop())
 
     def handle_int(self) -> None:
-        """End as at SIGTERM, and remember by what."""
+        """Stop as at SIGTERM, and record that SIGINT was the reason."""
         self.was_interrupted = True
         super().handle_int()

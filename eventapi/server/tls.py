@@ -1,4 +1,4 @@
-"""TLS: which versions, and how long a handshake may take."""
+"""TLS: versions, and time-outs of the handshake and the closing."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import uvloop
 from uvicorn import Config
 
 HANDSHAKE_SECONDS = 10.0
-"""From connecting; the same as for a header."""
+"""From connecting; the same as for a head."""
 
-GOODBYE_SECONDS = 3.0
-"""How long a client that says nothing is waited for when its connection is closed."""
+SHUTDOWN_SECONDS = 3.0
+"""How long closing waits for the client's side of the closing handshake."""
 
 
 def tls_context(_: Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """TLS 1.2 and 1.3 with Python's choice of ciphers, which all have forward secrecy (RFC 9325)."""
+    """TLS 1.2 and 1.3 with Python's ciphers, all with forward secrecy (RFC 9325)."""
     context = default()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 
-class Loop(uvloop.Loop):
-    """Uvicorn lets nobody say how long a handshake may take; the loop's own answer is a minute."""
+class TlsLoop(uvloop.Loop):
+    """A loop with shorter time-outs of TLS; uvicorn has no setting for them."""
 
-    async def create_server(  # type: ignore[override]  # as it is called, it is handed on
+    async def create_server(  # type: ignore[override]  # passes its arguments on
         self, *arguments: Any, **named: Any
     ) -> asyncio.AbstractServer:
         if named.get("ssl") is not None:
             named.setdefault("ssl_handshake_timeout", HANDSHAKE_SECONDS)
-            named.setdefault("ssl_shutdown_timeout", GOODBYE_SECONDS)
+            named.setdefault("ssl_shutdown_timeout", SHUTDOWN_SECONDS)
         return await super().create_server(*arguments, **named)

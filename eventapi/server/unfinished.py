@@ -1,7 +1,7 @@
-"""The bytes that a process holds for requests of which the end has not arrived.
+"""The bytes that a process holds for requests whose end has not arrived.
 
-Each connection has a deadline and limits of its own, but thousands of them together do not fit into
-memory. So there is a bound on their sum; beyond it the oldest ones are shed.
+Each connection has a deadline and limits of its own, but thousands of them together would not fit
+into memory. So their sum is bounded; over the bound, the oldest ones are shed.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, Final, Protocol
 MAX_UNFINISHED_BYTES = 64 * 1_048_576
 
 _TRIM_BYTES: Final = 8 * 1_048_576
-"""From so much held on, the memory is given back to the system once it is free."""
+"""After a flood that held at least this much, free memory is returned to the system."""
 
 _TRIM_SECONDS: Final = 2.0
 
 _trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
-"""glibc's; without it, freed memory is kept for the next such flood."""
+"""Function of glibc; without it, the process keeps freed memory for the next flood."""
 
 
 class Sheddable(Protocol):
     """A connection with an unfinished request."""
 
     def shed(self) -> None:
-        """Refuse the request and drop what is held of it."""
+        """Refuse the request and free its memory."""
 
 
-class Unfinished:
-    """Connections with an unfinished request, oldest first, and the bytes held for each."""
+class UnfinishedRequests:
+    """Connections with an unfinished request, oldest first, and their bytes."""
 
     def __init__(self) -> None:
         self._sizes: dict[Sheddable, int] = {}
@@ -37,7 +37,7 @@ class Unfinished:
         self._highest = 0
 
     def put(self, connection: Sheddable, size: int) -> None:
-        """Take in how much a connection holds by now; sheds others, or this one, over the bound."""
+        """Set the bytes that a connection holds; over the bound, shed the oldest."""
         self.total += size - self._sizes.get(connection, 0)
         self._sizes[connection] = size
         self._highest = max(self._highest, self.total)
@@ -47,9 +47,9 @@ class Unfinished:
             oldest.shed()
 
     def drop(self, connection: Sheddable) -> None:
-        """Forget a connection, because its request is whole, or nothing is held of it."""
+        """Remove a connection, because its request is complete or refused."""
         self.total -= self._sizes.pop(connection, 0)
         if self._highest >= _TRIM_BYTES and self.total < self._highest // 4:
             self._highest = self.total
-            # Later: the connection that is dropped still holds its memory.
+            # Later, because the dropped connection still holds its memory.
             asyncio.get_running_loop().call_later(_TRIM_SECONDS, _trim, 0)

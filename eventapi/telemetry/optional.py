@@ -1,4 +1,4 @@
-"""Optional packages: whether the settings need them, and whether they are installed."""
+"""Optional packages: which the settings need, and which are installed."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Final
 
 from events.errors import ConfigurationError
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_SPOKEN: Final = "http/protobuf"
-_ADDRESS: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOL_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_PROTOCOL: Final = "http/protobuf"
+_HTTP_URL: Final = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 
 PACKAGES: Final = {
     "otel": ("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-proto-http>=1.45,<2"),
     "sentry": ("sentry-sdk>=2.75,<3",),
 }
-"""The extras of ``pyproject.toml``. Their names alone do not help: this project is not on PyPI."""
+"""The extras of ``pyproject.toml``, by package, because this project is not on PyPI."""
 
 
 def require_tracing(environ: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's own variables ask for traces.
+    """Whether OpenTelemetry's own variables turn traces on.
 
-    Raises `ConfigurationError` for what is not supported or not installed.
+    Raises `ConfigurationError` for an unsupported value or a missing package.
     """
-    endpoint = next((name for name in _ENDPOINTS if environ.get(name)), None)
+    endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
     if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = environ.get("OTEL_TRACES_EXPORTER") or "otlp"
@@ -36,17 +36,17 @@ def require_tracing(environ: Mapping[str, str]) -> bool:
         return False
     if exporter != "otlp":
         raise ConfigurationError(f"OTEL_TRACES_EXPORTER: only otlp or none, not {exporter}")
-    protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), _SPOKEN)
-    if protocol != _SPOKEN:
-        raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_SPOKEN}, not {protocol}")
-    if not _ADDRESS.match(environ[endpoint].strip()):
+    protocol = next((environ[name] for name in _PROTOCOL_VARIABLES if environ.get(name)), _PROTOCOL)
+    if protocol != _PROTOCOL:
+        raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only {_PROTOCOL}, not {protocol}")
+    if not _HTTP_URL.match(environ[endpoint].strip()):
         raise ConfigurationError(f"{endpoint}: must begin with http:// or https:// and a host")
     _require("opentelemetry.exporter.otlp.proto.http", "otel", endpoint)
     return True
 
 
 def require_sentry(dsn: str | None) -> bool:
-    """Whether errors are reported to Sentry; raises `ConfigurationError` without its package."""
+    """Whether Sentry is on; raises `ConfigurationError` without its package."""
     if not dsn:
         return False
     _require("sentry_sdk", "sentry", "EVENTAPI_SENTRY_DSN")
@@ -56,10 +56,10 @@ def require_sentry(dsn: str | None) -> bool:
 def _require(module: str, extra: str, setting: str) -> None:
     try:
         found = find_spec(module) is not None
-    except ModuleNotFoundError:  # Of a package above it.
+    except ModuleNotFoundError:  # The parent package is missing.
         found = False
     if not found:
         command = shlex.join([sys.executable, "-m", "pip", "install", *PACKAGES[extra]])
         raise ConfigurationError(
-            f"{setting} is set, but a package that it needs is not installed; type: {command}"
+            f"{setting} is set, but a package that it needs is not installed; install it with: {command}"
         )

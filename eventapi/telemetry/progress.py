@@ -1,4 +1,4 @@
-"""Progress of long work where there is no terminal: a line every few seconds."""
+"""Progress of long work as log lines, where there is no terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def progress_lines(
     unit: str = "",
     now: Callable[[], float] = time.monotonic,
 ) -> Callable[[int], None]:
-    """Something to call with how far the work is; it reports a line every 5 seconds.
+    """A function to call with the amount done; it reports a line every 5 seconds.
 
     ``replaying the log: 478,083 of 500,001 (95 %)``
     """
@@ -37,5 +37,5 @@ def progress_lines(
 
 @contextmanager
 def replay_lines(total: int) -> Iterator[Callable[[int], None]]:
-    """Log how far the replay of a start is."""
+    """Log the progress of the replay at a start."""
     yield progress_lines("replaying the log", total, starting.logger.info)

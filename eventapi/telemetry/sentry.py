@@ -1,9 +1,8 @@
-"""Unforeseen errors, told to Sentry: what is logged with a traceback, and nothing else.
+"""Reports of unforeseen errors to Sentry: records with a traceback only.
 
-An event says which error it was and where in the code, in which request, and nothing that anybody
-typed: it is made of a list of what may be in it, so what Sentry's SDK thinks of next is not. The
-message of an error is left out as well, since it may quote a value. This module is imported only
-where Sentry is wanted.
+An event contains the type of the error, its place in the code and the request id, and nothing that
+a user typed. Only listed fields are sent, so a field that a later SDK adds is not. The message of an
+error is left out too, because it may quote a value. This module is imported only if Sentry is configured.
 """
 
 from __future__ import annotations
@@ -21,40 +20,40 @@ from sentry_sdk.utils import BadDsn, event_from_exception
 
 from events.errors import ConfigurationError
 
-END_SECONDS: Final = 2.0
-"""How long the last events may take at the end."""
+FLUSH_SECONDS: Final = 2.0
+"""How long sending the last events may take at shutdown."""
 
-_KEPT: Final = (
+_EVENT_FIELDS: Final = (
     *("event_id", "timestamp", "level", "logger", "platform"),
     *("release", "environment", "server_name", "sdk", "tags"),
 )
-_KEPT_OF_ERRORS: Final = ("type", "module", "mechanism")
-_KEPT_OF_FRAMES: Final = (
+_ERROR_FIELDS: Final = ("type", "module", "mechanism")
+_FRAME_FIELDS: Final = (
     *("filename", "abs_path", "module", "function", "lineno", "in_app"),
     *("pre_context", "context_line", "post_context"),
 )
-"""The last three are lines of the code."""
+"""``pre_context``, ``context_line`` and ``post_context`` are lines of the code."""
 
 
 @asynccontextmanager
-async def reporting(
+async def report_errors(
     dsn: str, version: str, transport: Transport | None = None
 ) -> AsyncIterator[None]:
-    """Tell Sentry of errors that are logged meanwhile; raises `ConfigurationError` for a bad DSN."""
+    """Report errors during the context; raises `ConfigurationError` for a bad DSN."""
     try:
         client = _client(dsn, version, transport)
-    except (BadDsn, ValueError):  # Their texts may quote the key in it.
+    except (BadDsn, ValueError):  # The messages may quote the key.
         raise ConfigurationError(
-            "EVENTAPI_SENTRY_DSN must be an address such as https://KEY@sentry.example/1"
+            "EVENTAPI_SENTRY_DSN must be a URL such as https://KEY@sentry.example/1"
         ) from None
-    handler = _Handler(client)
+    handler = _SentryHandler(client)
     root = logging.getLogger()
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
-        await asyncio.to_thread(client.close, END_SECONDS)
+        await asyncio.to_thread(client.close, FLUSH_SECONDS)
 
 
 def _client(dsn: str, version: str, transport: Transport | None) -> Client:
@@ -68,12 +67,12 @@ def _client(dsn: str, version: str, transport: Transport | None) -> Client:
         include_local_variables=False,
         max_request_body_size="never",
         max_breadcrumbs=0,
-        before_send=stripped,
+        before_send=strip_event,
     )
 
 
-class _Handler(logging.Handler):
-    """Makes an event of a record that has a traceback."""
+class _SentryHandler(logging.Handler):
+    """Sends an event for each record that has a traceback."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(logging.ERROR)
@@ -95,21 +94,21 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
 
-def stripped(event: Event, _hint: Hint) -> Event:
-    """An event without what may be personal."""
+def strip_event(event: Event, _hint: Hint) -> Event:
+    """Remove every field of an event that may contain personal data."""
     given: dict[str, Any] = dict(event)
-    kept: Any = {name: given[name] for name in _KEPT if name in given}
+    kept: Any = {name: given[name] for name in _EVENT_FIELDS if name in given}
     errors = given.get("exception", {}).get("values", [])
-    kept["exception"] = {"values": [_stripped_error(error) for error in errors]}
+    kept["exception"] = {"values": [_strip_error(error) for error in errors]}
     return kept  # type: ignore[no-any-return]  # a dict
 
 
-def _stripped_error(error: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {name: error[name] for name in _KEPT_OF_ERRORS if name in error}
+def _strip_error(error: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {name: error[name] for name in _ERROR_FIELDS if name in error}
     frames = (error.get("stacktrace") or {}).get("frames", [])
     kept["stacktrace"] = {
         "frames": [
-            {name: frame[name] for name in _KEPT_OF_FRAMES if name in frame} for frame in frames
+            {name: frame[name] for name in _FRAME_FIELDS if name in frame} for frame in frames
         ]
     }
     return kept

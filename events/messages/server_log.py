@@ -56,11 +56,6 @@ NO_RESERVE: Final = Message(
     "be erased.",
     "mend the permissions of {path}, and restart the server",
 )
-IN_MEMORY: Final = Message(
-    "the data directory is on {kind}",
-    "Writes go on, but every event is lost in a power cut or restart of the machine.",
-    "for anything but a trial, name a directory on a disk: `eventapi serve --data DIR`",
-)
 
 # The log in a database
 

@@ -15,7 +15,7 @@ import yaml
 from dotenv import dotenv_values
 
 from eventapi.configuration.load import load
-from eventapi.security.secret_key import given_keys
+from eventapi.security.secret_key import parse_keys
 from events.errors import ConfigurationError
 from tests.deployment.balancer import DEPLOY
 from tests.end_to_end.server import ROOT
@@ -73,7 +73,7 @@ def test_settings_in_the_files_are_valid(compose: dict[str, Any]) -> None:
 @pytest.mark.parametrize("file", [DEPLOY / "eventapi.env", COMPOSE / "example.env"])
 def test_server_refuses_the_secret_key_of_the_examples(file: Path) -> None:
     with pytest.raises(ConfigurationError):
-        given_keys(dotenv_values(file)["EVENTAPI_SECRET_KEY"] or "")
+        parse_keys(dotenv_values(file)["EVENTAPI_SECRET_KEY"] or "")
 
 
 @pytest.mark.parametrize("password", ["S3c@ret/#?%41:&", "'\"\\ $x ü", "CHANGE-ME"])

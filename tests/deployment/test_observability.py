@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from eventapi.telemetry.metrics.meters import Meters, Sample, opened_meters
+from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full
 from tests.end_to_end.server import Server, by_serve
 from tests.eventapi.telemetry.metrics.reading import Page
 from tests.servers.serving import serving
@@ -39,12 +39,12 @@ needs_promtool = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """A metrics page with every metric."""
-    with opened_meters(tmp_path_factory.mktemp("metrics"), "1") as meters:
+    with meters_unless_full(tmp_path_factory.mktemp("metrics"), "1") as meters:
         assert isinstance(meters, Meters)
-        meters.answered("POST", "/auth/login", 200, 0.1)
-        meters.limited("login")
+        meters.count_request("POST", "/auth/login", 200, 0.1)
+        meters.count_rate_limited("login")
         meters.sample(Sample(1, 0, 0, 0, 0, 0, 1, redis_ok=True, signing_ok=True))
-        return Page(meters.store.collected())
+        return Page(meters.store.collect())
 
 
 @pytest.fixture(scope="module")

@@ -87,18 +87,13 @@ def test_changed_projection_is_rebuilt_while_old_workers_serve(code: Path, data:
         reports = "                progress(state.position)\n"
         edit(code, reports, f"{reports}            await asyncio.sleep(0.1)\n")
         edit(code, "BYTES_PER_RUN: Final = 1 << 17", "BYTES_PER_RUN = 9000")
-        with polling_health(server) as (answers, failures):
+        with polling_health(server) as (_, failures):
             os.kill(server.pid, signal.SIGHUP)
-            wait_until(lambda: any(answer["rebuilding"] for answer in answers))
+            wait_until(lambda: "another version of the code wrote it" in server.output)
             assert server.health()["process"] in old
             wait_until(lambda: not old & server.worker_pids() and len(server.worker_pids()) == 2)
             server.wait_until_ready()
         assert failures == []
-        progress = [one for answer in answers for one in answer["rebuilding"]]
-        assert all(0 < one["position"] <= one["of"] == EVENTS + 1 for one in progress)
-        assert {one["process"] for one in progress} <= server.worker_pids()
-        assert "another version of the code wrote it" in server.output
-        assert not server.health()["rebuilding"]
 
 
 def test_new_code_that_cannot_start_leaves_old_workers_running(code: Path, data: Path) -> None:

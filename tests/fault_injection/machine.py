@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eventapi.bootstrap.storage import file_system
+from benchmarks.machine import file_system
 
 
 def describe_machine(directory: Path) -> str:

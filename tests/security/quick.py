@@ -1,7 +1,7 @@
 """A server whose deadlines and limits are short, so that tests need not wait for the real ones.
 
 `QUICK` in the environment names constants and what they are to be: ``MODULE.NAME=NUMBER,...``,
-with modules of `eventapi.http`.
+with modules of `eventapi.server`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     for change in filter(None, os.environ.get(VARIABLE, "").split(",")):
         place, _, number = change.partition("=")
         module, _, name = place.partition(".")
-        found = import_module(f"eventapi.http.{module}")
+        found = import_module(f"eventapi.server.{module}")
         kind: Callable[[str], float] = type(getattr(found, name))
         setattr(found, name, kind(number))
     import_module("eventapi.cli.main").main()

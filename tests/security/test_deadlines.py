@@ -1,6 +1,6 @@
 """Slow and many connections: each has a deadline, and nobody else waits for them.
 
-The server's deadlines are those of `eventapi.server.protocol`, only shorter.
+The server's deadlines are those of `eventapi.server.deadlines`, only shorter.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.server import protocol
-from eventapi.server.connections import MAX_CONNECTIONS
+from eventapi.server.connections import MAX_CONNECTIONS, max_connections
 from tests.end_to_end.server import Server
 from tests.security.quick import VARIABLE, quick
 from tests.security.raw import HOST, LIVE, Wire, asked, json_request, login, request
 from tests.security.test_transport import assert_secure
 
 SHORT = {
-    "protocol.HEAD_SECONDS": 0.5,
-    "protocol.BODY_SECONDS": 0.7,
+    "deadlines.HEAD_SECONDS": 0.5,
+    "deadlines.BODY_SECONDS": 0.7,
     "connections.IDLE_SECONDS": 1,
-    "protocol.TAKE_SECONDS": 0.5,
-    "protocol.LINGER_SECONDS": 0.5,
-    "protocol.MAX_CONNECTIONS": 300,
+    "write_budget.TAKE_SECONDS": 0.5,
+    "deadlines.LINGER_SECONDS": 0.5,
+    "connections.MAX_CONNECTIONS": 300,
 }
 
 
@@ -164,7 +163,7 @@ def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> No
 
 def test_what_is_kept_for_who_does_not_take_it_is_bounded(tmp_path: Path) -> None:
     """Who stopped taking first is let go; who came last is still answered."""
-    changes = {VARIABLE: "protocol.MAX_UNTAKEN_BYTES=20000000"}
+    changes = {VARIABLE: "write_budget.MAX_UNTAKEN_BYTES=20000000"}
     with Server(tmp_path / "data", 1, quick(), changes) as server:
         field = login(server.port, "hoarder")
         for _ in range(500):
@@ -186,9 +185,9 @@ def test_what_is_kept_for_who_does_not_take_it_is_bounded(tmp_path: Path) -> Non
 def test_there_are_descriptors_for_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {"now": (300, 300)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
-    assert protocol._most_connections() == 300 - 64
+    assert max_connections() == 300 - 64
     limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    assert protocol._most_connections() == MAX_CONNECTIONS
+    assert max_connections() == MAX_CONNECTIONS
 
 
 def test_others_are_served_meanwhile(port: int) -> None:

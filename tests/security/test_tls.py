@@ -22,7 +22,7 @@ from tests.security.quick import VARIABLE, quick
 from tests.security.raw import HOST, LIVE, Answer, Wire, asked, request
 
 HSTS = "strict-transport-security"
-SHORT = "tls.HANDSHAKE_SECONDS=1,tls.GOODBYE_SECONDS=0.5,protocol.HEAD_SECONDS=0.7"
+SHORT = "tls.HANDSHAKE_SECONDS=1,tls.SHUTDOWN_SECONDS=0.5,deadlines.HEAD_SECONDS=0.7"
 
 
 LOCAL = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.server.unfinished import Unfinished
+from eventapi.server.unfinished import UnfinishedRequests
 from tests.end_to_end.server import Server
 from tests.security.quick import VARIABLE, quick
 from tests.security.raw import HOST, LIVE, Wire, asked
@@ -111,7 +111,7 @@ class Connection:
 def test_the_sum_follows_what_connections_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventapi.server.unfinished.MAX_UNFINISHED_BYTES", 100)
     first, second, third = Connection(), Connection(), Connection()
-    held = Unfinished()
+    held = UnfinishedRequests()
     held.put(first, 40)
     held.put(second, 40)
     held.put(first, 50)
@@ -132,7 +132,7 @@ def test_memory_is_given_back_once_after_a_flood(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("eventapi.server.unfinished._TRIM_SECONDS", 0)
 
     async def flood(size: int) -> None:
-        held = Unfinished()
+        held = UnfinishedRequests()
         connections = [Connection() for _ in range(10)]
         for connection in connections:
             held.put(connection, size // 10)

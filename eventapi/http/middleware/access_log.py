@@ -1,6 +1,6 @@
-"""The access log: a line per request, with the route and not the path, which may be personal.
+"""The access log: a line per request, with the route instead of the path.
 
-At level debug, a request to an unknown route is logged with its path.
+A path may be personal. At level debug, requests that match no route are logged with theirs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _Entry = tuple[Any, int, float]
 """The scope, the status and the seconds of a request."""
 
 
-class Access(msgspec.Struct, frozen=True, gc=False):
-    """A request, as the log tells of it; ``user`` is the subject of who was let in."""
+class AccessRecord(msgspec.Struct, frozen=True, gc=False):
+    """A line of the access log; ``user`` is the subject of an authenticated user."""
 
     time: str
     level: str
@@ -44,18 +44,18 @@ class Access(msgspec.Struct, frozen=True, gc=False):
 
 
 def access_log(write: Write, as_json: bool, *, paths: bool = False) -> Observer:
-    """The access log onto a writer of lines; with ``paths``, those of unknown routes are in it.
+    """An observer that writes the access log, ``paths`` of unknown routes included.
 
-    The lines of one turn of the event loop are made and written together, which costs half as much
-    as one by one; a process that is killed by force in the middle of a turn takes them along.
+    The lines of one iteration of the event loop are encoded and written together, for half the cost. A process
+    that is killed during an iteration loses its lines.
     """
     entries: list[_Entry] = []
     lines_of = partial(_json_lines if as_json else _console_lines, paths=paths)
 
     def flush() -> None:
-        told = entries.copy()
-        entries.clear()  # Whatever becomes of them, the next are not to wait for them.
-        write(lines_of(_now(), told))
+        batch = entries.copy()
+        entries.clear()  # First, so that a failing write does not keep the entries for ever.
+        write(lines_of(_now(), batch))
 
     def log(scope: Scope, status: int, seconds: float) -> None:
         if not entries:
@@ -66,24 +66,24 @@ def access_log(write: Write, as_json: bool, *, paths: bool = False) -> Observer:
 
 
 def _now() -> str:
-    """RFC 3339 in UTC, with microseconds."""
+    """The time as RFC 3339 in UTC, with microseconds."""
     second, rest = divmod(time.time_ns() // 1000, 1_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:06}Z"
 
 
 def _unknown_path(scope: Any) -> str:
-    """The path of a request that no route takes, as it was sent, without its query."""
+    """The path of a request that no route matches, as it was sent, without its query."""
     if "path_template" in scope:
         return ""
     path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    # A server may pass bytes on that a path must not have.
+    # Other servers may pass bytes that a path must not contain.
     return quote(path.partition(b"?")[0], safe="/%:@!$&'()*+,;=~")
 
 
 def _json_lines(now: str, entries: list[_Entry], paths: bool) -> bytes:
     return _encode_lines(
         [
-            Access(
+            AccessRecord(
                 now,
                 "info",
                 "eventapi.access",

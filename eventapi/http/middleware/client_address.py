@@ -1,4 +1,4 @@
-"""Whose address a request came from: the peer's own, unless that is a proxy that is trusted."""
+"""The client address of a request: the peer, unless the peer is a trusted proxy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from eventapi.configuration.types import UNIX
 from eventapi.http.head import MAX_FORWARDED, too_large
 from eventapi.http.urls import PUBLIC_URL
 
-_NETWORK = 64
-"""Whoever has one IPv6 address has all of its /64 (RFC 6177)."""
+_IPV6_PREFIX_BITS = 64
+"""A host with one IPv6 address can use all of its /64 (RFC 6177)."""
 
 
 _MAPPED_BITS = 96
@@ -25,12 +25,12 @@ _MAPPED_BITS = 96
 
 
 class ClientAddressMiddleware:
-    """Wraps an ASGI app: what a request's scope says of its client is true.
+    """Sets the client of a scope to an address that the client cannot choose.
 
-    With trusted proxies, the client is the last address in X-Forwarded-For that is not one of
-    theirs. Uvicorn, where it is started by itself, trusts 127.0.0.1, whatever we are told; what it
-    took from there is put back first. An IPv4-mapped IPv6 address is the IPv4 address.
-    X-Forwarded-Host counts from a trusted proxy alone, too.
+    With trusted proxies, the client is the last address in X-Forwarded-For that is not a trusted
+    proxy. Plain uvicorn trusts 127.0.0.1 regardless of our settings, so its result is undone first. An
+    IPv4-mapped IPv6 address becomes the IPv4 address. X-Forwarded-Host is read from trusted
+    proxies only.
     """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str], public_url: str | None = None) -> None:
@@ -39,10 +39,10 @@ class ClientAddressMiddleware:
         self._public = None if public_url is None else public_url.rstrip("/")
         self._trusts_unix = UNIX in proxies
         if proxies:
-            self._app = ProxyHeadersMiddleware(self._unmapped, _both_forms(proxies))  # type: ignore[arg-type]  # the types of uvicorn are others
+            self._app = ProxyHeadersMiddleware(self._pass_forwarded, _with_mapped_forms(proxies))  # type: ignore[arg-type]  # uvicorn has its own ASGI types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Correct the scope and call the app."""
         app = self._app
         if scope["type"] == ScopeType.HTTP:
             if self._public is not None:
@@ -54,20 +54,20 @@ class ClientAddressMiddleware:
                     if name == b"x-forwarded-for":
                         parts += value.count(b",") + 1
             if forwarded:
-                _put_back(scope, send)
+                _restore_peer(scope, send)
             if parts > MAX_FORWARDED:
-                # Not parsed; the edge raises it.
+                # Too many to parse; the edge raises the refusal.
                 scope.setdefault("refusal", too_large())  # type: ignore[typeddict-item]  # ours
                 app = self._direct
             _unmap(scope)
             if self._trusts_unix and scope.get("client") is None:
                 scope["client"] = (UNIX, 0)
             if forwarded and app is not self._direct:
-                self._take_host(scope)
+                self._apply_forwarded_host(scope)
         await app(scope, receive, send)
 
-    def _take_host(self, scope: Any) -> None:
-        """Replace Host by what a trusted proxy reports in X-Forwarded-Host."""
+    def _apply_forwarded_host(self, scope: Any) -> None:
+        """Replace Host by X-Forwarded-Host of a trusted proxy."""
         client = scope.get("client")
         if client is None or client[0] not in self._app.trusted_hosts:
             return
@@ -77,16 +77,16 @@ class ClientAddressMiddleware:
             others = [one for one in scope["headers"] if one[0] != b"host"]
             scope["headers"] = [(b"host", host), *others]
 
-    async def _unmapped(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request whose client address comes from X-Forwarded-For."""
+    async def _pass_forwarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app with the client address from X-Forwarded-For."""
         if scope.get("client") == (UNIX, 0):  # The proxy named no client.
             scope["client"] = None
         _unmap(scope)
         await self._direct(scope, receive, send)
 
 
-def _put_back(scope: Any, send: Send) -> None:
-    """Say what the socket says; ``send`` is a method of uvicorn's, which knows it."""
+def _restore_peer(scope: Any, send: Send) -> None:
+    """Restore client and scheme from the socket, which uvicorn's ``send`` knows."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         scope["client"] = get_remote_addr(transport)
@@ -94,7 +94,7 @@ def _put_back(scope: Any, send: Send) -> None:
 
 
 def _unmap(scope: Any) -> None:
-    """Replace an IPv4-mapped client address, which a dual-stack socket reports for IPv4 peers."""
+    """Replace an IPv4-mapped client address, as dual-stack sockets report it."""
     client = scope.get("client")
     if client and ":" in client[0]:
         scope["client"] = (plain_address(client[0]), client[1])
@@ -102,7 +102,7 @@ def _unmap(scope: Any) -> None:
 
 @lru_cache(4096)
 def plain_address(host: str) -> str:
-    """An address as it is; an IPv4-mapped one as the IPv4 address (RFC 4291, section 2.5.5.2)."""
+    """An address; if it is IPv4-mapped, the IPv4 address (RFC 4291, section 2.5.5.2)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -111,8 +111,8 @@ def plain_address(host: str) -> str:
     return host if mapped is None else str(mapped)
 
 
-def _both_forms(proxies: Sequence[str]) -> list[str]:
-    """Trusted IPv4 addresses and networks also in their mapped form, and the other way round."""
+def _with_mapped_forms(proxies: Sequence[str]) -> list[str]:
+    """Trusted IPv4 networks with their IPv4-mapped forms, and the other way round."""
     forms = []
     for proxy in proxies:
         if proxy == UNIX:
@@ -129,7 +129,7 @@ def _both_forms(proxies: Sequence[str]) -> list[str]:
 
 
 def caller_address(scope: Scope) -> str:
-    """The address that counts as one caller; for IPv6 the network."""
+    """The address that rate limits count; for IPv6 the /64 network."""
     client = scope.get("client")
     return _network(plain_address(client[0])) if client else ""
 
@@ -142,4 +142,4 @@ def _network(host: str) -> str:
         return host
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))
+    return str(ipaddress.ip_network((int(address), _IPV6_PREFIX_BITS), strict=False))

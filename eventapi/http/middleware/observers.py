@@ -1,4 +1,4 @@
-"""Who is told of every request: the access log, the metrics, the traces."""
+"""Observers of requests, such as the access log and the metrics."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from litestar.types import Scope
 
 Observer = Callable[[Scope, int, float], None]
-"""Called once a request with its scope, the status, and the seconds that it took.
+"""Called once per request with its scope, status and duration in seconds.
 
-That is just before the last of the answer is handed on, so whoever has an answer finds it counted;
-the status is 0 where there was no answer.
+The call happens just before the end of the answer is sent, so a client that has its answer finds it
+counted. The status is 0 if there was no answer.
 """

@@ -1,7 +1,7 @@
-"""Traces in the way of OpenTelemetry: a span a request, named by its route, and one a write in it.
+"""OpenTelemetry traces: a span per request, with a span per write in it.
 
-What a span says is what a line of the access log says, and no more: no path, no query, no header,
-no address, no message of an error. This module is imported only where traces are wanted.
+A span contains the same as a line of the access log: no path, query, header, address or error message.
+This module is imported only if traces are on.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from eventapi.journal.instrumentation import Instrumentation
 from eventapi.telemetry.metrics.meters import METHODS
 from events.errors import ConfigurationError
 
-END_SECONDS: Final = 3.0
-"""How long the last spans may take at the end; who collects them may be gone."""
+SHUTDOWN_SECONDS: Final = 3.0
+"""How long exporting the last spans may take at shutdown; the collector may be down."""
 
-_CARRIED: Final = b"traceparent"
+_TRACEPARENT: Final = b"traceparent"
 _context_of = TraceContextTextMapPropagator().extract
 
 
 class Tracing(Instrumentation):
-    """The spans of an app; what the journal tells is one in that of the request."""
+    """The spans of an app; a write is a span within that of its request."""
 
     def __init__(self, provider: TracerProvider, processor: Callable[[], SpanProcessor]) -> None:
-        """``processor`` makes what takes the spans, once there can be any."""
+        """``processor`` creates the span processor, when exporting begins."""
         self._provider = provider
         self._processor = processor
         self._tracer = provider.get_tracer("eventapi")
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """The app, with a span around each request, whose trace is told to the access log."""
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """The app with a span around each request; the access log gets the trace id."""
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != ScopeType.HTTP:
@@ -55,20 +55,20 @@ class Tracing(Instrumentation):
             scope["trace_id"] = trace_id  # type: ignore[typeddict-unknown-key]  # ours
             status = 0
 
-            async def watched(message: Message) -> None:
+            async def send_and_note_status(message: Message) -> None:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
                 await send(message)
 
-            # What an error says may be personal: it is only told that there was one.
+            # The message of an error may be personal, so only the status is recorded.
             with use_span(
                 span, end_on_exit=True, record_exception=False, set_status_on_exception=False
             ):
                 try:
-                    await app(scope, receive, watched)
+                    await app(scope, receive, send_and_note_status)
                 finally:
-                    _describe(span, method, scope.get("path_template"), status)
+                    _set_attributes(span, method, scope.get("path_template"), status)
 
         return traced
 
@@ -78,10 +78,10 @@ class Tracing(Instrumentation):
         )
 
     @asynccontextmanager
-    async def exporting(self) -> AsyncIterator[None]:
-        """Hand spans on meanwhile, and at the end what is left of them.
+    async def export(self) -> AsyncIterator[None]:
+        """Export spans while the context is open, and the rest at its end.
 
-        Raises `ConfigurationError` where OpenTelemetry does not like its variables.
+        Raises `ConfigurationError` if OpenTelemetry rejects its variables.
         """
         try:
             self._provider.add_span_processor(self._processor())
@@ -92,26 +92,26 @@ class Tracing(Instrumentation):
         finally:
             ending = threading.Thread(target=self._provider.shutdown, daemon=True)
             ending.start()
-            await asyncio.to_thread(ending.join, END_SECONDS)
+            await asyncio.to_thread(ending.join, SHUTDOWN_SECONDS)
 
 
 def _parent(scope: HTTPScope) -> Context:
-    """Where the request comes from (W3C Trace Context); of what else is carried, nothing is read.
+    """The parent span from ``traceparent`` (W3C Trace Context).
 
-    Nor of ``tracestate``, in which anybody may write what they like: nobody is asked in turn, so there
-    is none to hand it on to, and OpenTelemetry logs what it does not like of it.
+    ``tracestate`` too: the server calls no other service that would need it, and OpenTelemetry logs
+    the content of an invalid one, which any client can choose.
     """
     return _context_of(
         {
             name.decode(): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name == _CARRIED
+            if name == _TRACEPARENT
         }
     )
 
 
-def _describe(span: Span, method: str, route: str | None, status: int) -> None:
-    """Say what it was, in the words of OpenTelemetry's semantic conventions."""
+def _set_attributes(span: Span, method: str, route: str | None, status: int) -> None:
+    """Set name, attributes and status by OpenTelemetry's semantic conventions."""
     span.set_attribute("http.request.method", method if method in METHODS else "_OTHER")
     if route is not None:
         span.update_name(f"{method} {route}")
@@ -123,7 +123,7 @@ def _describe(span: Span, method: str, route: str | None, status: int) -> None:
 
 
 def tracing_of(environ: Mapping[str, str], version: str) -> Tracing:
-    """Tracing as OpenTelemetry's variables have it; the service is eventapi unless they name it."""
+    """Tracing from OpenTelemetry's variables; the default service name is eventapi."""
     about = {"service.version": version}
     if not environ.get("OTEL_SERVICE_NAME") and "service.name=" not in environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""

@@ -38,7 +38,7 @@ from eventapi.http.schemas.responses import SessionView, TokenPair, UserView, se
 from eventapi.http.services import Services
 from eventapi.journal.batch import CommandResult
 from eventapi.security.fair_queue import Caller
-from eventapi.security.tokens import Refresh
+from eventapi.security.tokens import RefreshClaims
 from eventapi.values.times import seconds_of
 from events.errors import (
     Fault,
@@ -310,24 +310,24 @@ async def _matching(
     limits = request.services.rate_limiter
     await limits.check_failures(request.scope, what)
     if len(password.encode()) <= MAX_PASSWORD_BYTES:
-        with limits.sharing(request.scope):
+        with limits.refuse_used_up_share(request.scope):
             matched = await request.services.passwords.verify(stored, password, caller, kinds)
         if matched is not None:
             await limits.check_failures(request.scope, what)
-            await limits.succeeded(what)
+            await limits.clear_failures(what)
             return matched
-    await limits.failed(request.scope, what)
+    await limits.count_failure(request.scope, what)
     return None
 
 
 async def _hashed(request: ApiRequest, password: str, caller: Caller) -> str:
-    with request.services.rate_limiter.sharing(request.scope):
+    with request.services.rate_limiter.refuse_used_up_share(request.scope):
         return await request.services.passwords.hash(password, caller)
 
 
 async def _start_session(request: ApiRequest, user: User) -> Response[TokenPair]:
     services = request.services
-    refresh = Refresh(services.runtime.random_bytes(_SESSION_BYTES).hex(), 0)
+    refresh = RefreshClaims(services.runtime.random_bytes(_SESSION_BYTES).hex(), 0)
     client = request.scope["client"]
     agent = request.header(b"user-agent")
     command = StartSession(
@@ -343,7 +343,7 @@ async def _start_session(request: ApiRequest, user: User) -> Response[TokenPair]
 
 
 def _token_pair(
-    request: ApiRequest, outcome: CommandResult, username: str, refresh: Refresh
+    request: ApiRequest, outcome: CommandResult, username: str, refresh: RefreshClaims
 ) -> Response[TokenPair]:
     session = outcome.entity
     assert isinstance(session, Session)  # noqa: S101 - for the type checker
@@ -375,7 +375,7 @@ async def _refreshed(request: ApiRequest, refresh_token: str) -> Response[TokenP
     command = RefreshSession(
         spent.session,
         spent.generation,
-        services.tokens.refresh_hash(Refresh(spent.session, spent.generation + 1)),
+        services.tokens.refresh_hash(RefreshClaims(spent.session, spent.generation + 1)),
         services.session_lifetime,
     )
     # Refused without a write where it can be: who is turned away may well come again and again.
@@ -387,7 +387,9 @@ async def _refreshed(request: ApiRequest, refresh_token: str) -> Response[TokenP
     )
     if not isinstance(session, Session) or not isinstance(user, User):
         raise Unauthenticated("the refresh token was spent before, so its session has ended")
-    return _token_pair(request, outcome, user.username, Refresh(session.id, session.generation))
+    return _token_pair(
+        request, outcome, user.username, RefreshClaims(session.id, session.generation)
+    )
 
 
 async def _end(request: ApiRequest, command: EndSession) -> Response[None]:

@@ -12,7 +12,6 @@ from msgspec import Meta
 from eventapi.http.handlers import get
 from eventapi.http.response import Response, json_response
 from eventapi.http.services import Services
-from eventapi.tasks.replay_progress import Rebuilding
 from events.errors import LogUnreachable
 
 
@@ -26,8 +25,7 @@ class Health(msgspec.Struct, frozen=True):
     """How the server is doing.
 
     ``position`` is that of the log as far as it is known, ``lag`` how many of its records are not
-    folded in yet, ``queued`` how many writes wait, ``rebuilding`` who else is folding the log at the
-    moment, such as a worker that starts. While the database is lost, reads are answered from what
+    folded in yet, ``queued`` how many writes wait. While the database is lost, reads are answered from what
     was known before, ``database_lost_seconds`` ago, and writes are refused. While Redis is lost,
     requests are counted without it.
     """
@@ -44,7 +42,6 @@ class Health(msgspec.Struct, frozen=True):
         Literal["ok", "suspended"],
         Meta(description="Whether checkpoints are signed, or an operator has to decide first."),
     ]
-    rebuilding: list[Rebuilding]
     process: int
     workers: Annotated[
         int | None, Meta(description="Processes of this server, while METRICS is on.")

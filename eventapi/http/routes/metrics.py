@@ -8,7 +8,7 @@ from litestar.types import Scope
 
 from eventapi.http.handlers import get
 from eventapi.http.middleware.observers import Observer
-from eventapi.http.middleware.rate_limit import refused_by
+from eventapi.http.middleware.rate_limit import exceeded_limit
 from eventapi.http.problems import ProblemError
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response
@@ -22,12 +22,12 @@ _TEXT_TYPE = TEXT.partition(";")[0]
 
 def counting(meters: Meters) -> Observer:
     """Counts every request that was answered."""
-    answered = meters.answered
+    answered = meters.count_request
 
     def count(scope: Scope, status: int, seconds: float) -> None:
         answered(scope["method"], scope.get("path_template"), status, seconds)  # type: ignore[typeddict-item]  # only of HTTP
         if status == 429:
-            meters.limited(refused_by(scope))
+            meters.count_rate_limited(exceeded_limit(scope))
 
     return count
 

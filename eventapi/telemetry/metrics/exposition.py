@@ -1,4 +1,4 @@
-"""The page that Prometheus asks for, in either of its formats."""
+"""The page that Prometheus scrapes, in either of its formats."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ TEXT: Final = CONTENT_TYPE_PLAIN_0_0_4
 OPENMETRICS: Final = openmetrics.CONTENT_TYPE_LATEST
 """Content types, with the versions of the formats."""
 
-FRESH_SECONDS: Final = 5.0
-"""How old at most is what a worker says of itself, when another one is asked."""
+SAMPLE_SECONDS: Final = 5.0
+"""How often a worker writes its gauges, for the other workers to read."""
 
 
 class Exposition:
-    """The sums over all workers, when somebody asks."""
+    """Renders the sums over all workers on request."""
 
     def __init__(self, meters: Meters, sample: Callable[[], Awaitable[Sample]]) -> None:
-        """``sample`` tells how things are in this worker."""
+        """``sample`` returns the gauges of this worker."""
         self.meters = meters
         self._sample = sample
         self._busy = asyncio.Lock()
         self._next: dict[str, asyncio.Task[bytes]] = {}
 
     async def page(self, content_type: str) -> bytes:
-        """All that was counted before the call, as `TEXT` or `OPENMETRICS`.
+        """The page with all counts before the call, as `TEXT` or `OPENMETRICS`.
 
-        Adding up and writing it down takes a thread some milliseconds, and anybody may ask: so who
-        asks while it is done waits for the next time, together with all others.
+        Rendering takes a thread some milliseconds, and any client may request it. So requests that arrive
+        during a rendering share the next one.
         """
         if content_type not in self._next:
-            made = asyncio.create_task(self._made(content_type), name="metrics")
-            self._next[content_type] = made
+            task = asyncio.create_task(self._render_next(content_type), name="metrics")
+            self._next[content_type] = task
         return await asyncio.shield(self._next[content_type])
 
-    async def keep_fresh(self) -> None:
-        """Say how things are here again and again, until cancelled: others are asked as well."""
+    async def run_sampling(self) -> None:
+        """Write the gauges of this worker periodically, until cancelled."""
         while True:
             self.meters.sample(await self._sample())
-            await asyncio.sleep(FRESH_SECONDS)
+            await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def _made(self, content_type: str) -> bytes:
+    async def _render_next(self, content_type: str) -> bytes:
         async with self._busy:
             del self._next[content_type]
             self.meters.sample(await self._sample())
-            return await asyncio.to_thread(self._written, content_type)
+            return await asyncio.to_thread(self._render, content_type)
 
-    def _written(self, content_type: str) -> bytes:
+    def _render(self, content_type: str) -> bytes:
         registry = CollectorRegistry()
-        registry.register(_Collected(self.meters.store.collected()))
+        registry.register(_FixedCollector(self.meters.store.collect()))
         page: bytes = (
             openmetrics.generate_latest(registry)
             if content_type == OPENMETRICS
@@ -66,8 +66,8 @@ class Exposition:
         return page
 
 
-class _Collected(Collector):
-    """What was collected already."""
+class _FixedCollector(Collector):
+    """Metrics that were collected before."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics

@@ -1,8 +1,8 @@
-"""Every metric there is: its name, what it means, and how it is counted.
+"""Every metric: its name, its meaning, and how it is counted.
 
-Names and units follow Prometheus' conventions. A label has few values, and none that anybody
-typed: what a page of metrics can grow to is known before the first request. docs/observability.md
-says the same in words for operators, and a test holds the two together.
+Names and units follow Prometheus' conventions. A label has few values, and none from user input, so
+the size of a page is bounded before the first request. docs/observability.md describes the metrics
+for operators, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ import msgspec
 
 from eventapi.journal.instrumentation import Instrumentation
 from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.store import Histogram, Store, this_instance
+from eventapi.telemetry.metrics.store import Histogram, MetricsStore, current_instance
 from events.errors import LogFenced, StorageFull
 from events.messages.server_log import NO_METRICS
 
 logger = logging.getLogger("eventapi.metrics")
 
-UNMATCHED: Final = "none"
-"""The route of a request that no route takes."""
+NO_ROUTE: Final = "none"
+"""The route label of a request that no route matches."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-OTHER: Final = "other"
-"""The method of a request that has none of these."""
+OTHER_METHOD: Final = "other"
+"""The method label of any other request."""
 
-_SECONDS: Final = (
+_DURATION_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
 )
-_SYNC_SECONDS: Final = (0.0001, 0.00025, *_SECONDS)
-_SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+_SYNC_BUCKETS: Final = (0.0001, 0.00025, *_DURATION_BUCKETS)
+_SIZE_BUCKETS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
-_LOGINS: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
-"""What a status of the login says; any other is ``malformed`` below 500, and else ``failed``."""
+_LOGIN_OUTCOMES: Final = {200: "succeeded", 401: "refused", 403: "disabled", 429: "limited"}
+"""The outcome of a login by status; others are ``malformed`` below 500, else ``failed``."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How things are in a worker at a moment; see `Meters.sample`."""
+    """The gauges of a worker at one moment; see `Meters.sample`."""
 
     position: int
     lag: int
@@ -61,34 +61,44 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Meters(Instrumentation):
-    """What is counted in one worker."""
+    """The metrics of one worker."""
 
-    def __init__(self, store: Store, version: str) -> None:
+    def __init__(self, store: MetricsStore, version: str) -> None:
         self.store = store
-        self._answers: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
-        self._spent = 0.0
+        self._request_counters: dict[tuple[str, str | None, int], Callable[[float], None]] = {}
+        self._cpu_counted = 0.0
         labels = {"version": version, "python": platform.python_version()}
         about = "The version of eventapi and of the Python it runs on; always 1."
         store.gauge("eventapi_build_info", about, "max", labels).set(1)
         self._serving = store.gauge("eventapi_workers", "Workers that serve.", "sum")
         store.counter("eventapi_worker_starts_total", "Workers that have started.").add()
+        # Create every label value at start, or Prometheus misses the first increment.
+        self._logins = {
+            outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
+            for outcome in (*_LOGIN_OUTCOMES.values(), "malformed", "failed")
+        }
+        self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
+        self._create_journal_metrics(store)
+        self._create_gauges(store)
+
+    def _create_journal_metrics(self, store: MetricsStore) -> None:
         self._writes = store.histogram(
             "eventapi_journal_write_seconds",
             "From when a write was queued to its answer: waiting, deciding and appending.",
-            _SECONDS,
+            _DURATION_BUCKETS,
         )
         self._waits = store.histogram(
             "eventapi_journal_lock_seconds",
             "What a batch of writes waited for the lock of the log.",
-            _SYNC_SECONDS,
+            _SYNC_BUCKETS,
         )
         self._batches = store.histogram(
-            "eventapi_journal_batch_requests", "Writes that shared a batch.", _SIZES
+            "eventapi_journal_batch_requests", "Writes that shared a batch.", _SIZE_BUCKETS
         )
         self._appends = store.histogram(
             "eventapi_log_append_seconds",
             "An append to the log until it was durable; nearly all of it is the sync.",
-            _SYNC_SECONDS,
+            _SYNC_BUCKETS,
         )
         self._events = store.counter(
             "eventapi_log_appended_events_total", "Events appended to the log."
@@ -101,12 +111,8 @@ class Meters(Instrumentation):
             )
             for reason in ("full", "fenced", "unavailable")
         }
-        # All of them from the start, or nobody sees the first one come.
-        self._logins = {
-            outcome: store.counter("eventapi_logins_total", "Logins.", {"outcome": outcome})
-            for outcome in (*_LOGINS.values(), "malformed", "failed")
-        }
-        self._cpu = store.counter("process_cpu_seconds_total", "CPU time of all workers together.")
+
+    def _create_gauges(self, store: MetricsStore) -> None:
         gauge = store.gauge
         self._position = gauge("eventapi_log_position", "The position of the last event.", "max")
         self._lag = gauge(
@@ -138,28 +144,32 @@ class Meters(Instrumentation):
 
     # Requests
 
-    def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count a request; ``route`` is a template, or ``None`` where none took it.
+    def count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """Count a request; ``route`` is a template, or ``None`` if no route matched.
 
-        A status of 0 is that of a request that ended without an answer.
+        The status is 0 if the request ended without an answer.
         """
-        count = self._answers.get((method, route, status))
+        count = self._request_counters.get((method, route, status))
         if count is None:
-            count = self._answer(method if method in METHODS else OTHER, route, status)
+            count = self._new_request_counter(
+                method if method in METHODS else OTHER_METHOD, route, status
+            )
         count(seconds)
 
-    def limited(self, limit: str) -> None:
-        """Count a request that was one too many for a limit of that name."""
+    def count_rate_limited(self, limit: str) -> None:
+        """Count a request that exceeded the limit of that name."""
         self.store.counter(
             "eventapi_rate_limited_requests_total",
             "Requests refused with 429, by the limit that they were one too many for.",
             {"limit": limit},
         ).add()
 
-    def _answer(self, method: str, route: str | None, status: int) -> Callable[[float], None]:
-        if (method, route, status) in self._answers:
-            return self._answers[method, route, status]
-        labels = {"method": method, "route": route or UNMATCHED}
+    def _new_request_counter(
+        self, method: str, route: str | None, status: int
+    ) -> Callable[[float], None]:
+        if (method, route, status) in self._request_counters:
+            return self._request_counters[method, route, status]
+        labels = {"method": method, "route": route or NO_ROUTE}
         requests = self.store.counter(
             "eventapi_http_requests_total",
             "Requests answered, by method, template of the route and status.",
@@ -168,20 +178,20 @@ class Meters(Instrumentation):
         durations = self.store.histogram(
             "eventapi_http_request_duration_seconds",
             "From the head of a request to the end of its answer.",
-            _SECONDS,
+            _DURATION_BUCKETS,
             labels,
         )
         counters = [requests]
         if method == "POST" and labels["route"].endswith("/auth/login"):
             rest = "malformed" if 400 <= status < 500 else "failed"
-            counters.append(self._logins[_LOGINS.get(status, rest)])
-        self._answers[method, route, status] = count = durations.beside(counters)
+            counters.append(self._logins[_LOGIN_OUTCOMES.get(status, rest)])
+        self._request_counters[method, route, status] = count = durations.with_counters(counters)
         return count
 
-    # What the journal tells
+    # Instrumentation of the journal
 
-    def write(self) -> _Timed:
-        return _Timed(self._writes)
+    def write(self) -> _Timer:
+        return _Timer(self._writes)
 
     def batch(self, requests: int, waited: float) -> None:
         self._batches.add(requests)
@@ -193,15 +203,15 @@ class Meters(Instrumentation):
         try:
             yield
         except Exception as error:
-            self._failures[_reason(error)].add()
+            self._failures[_failure_reason(error)].add()
             raise
         self._appends.add(time.perf_counter() - started)
         self._events.add(lines)
 
-    # How things are
+    # Gauges
 
     def sample(self, now: Sample) -> None:
-        """Say how things are in this worker, which serves by then, and in its process."""
+        """Set the gauges of this worker, which serves by then, and of its process."""
         self._serving.set(1)
         self._position.set(now.position)
         self._lag.set(now.lag)
@@ -224,8 +234,8 @@ class Meters(Instrumentation):
             ).set(now.redis_ok)
         self._signing.set(now.signing_ok)
         spent = time.process_time()
-        self._cpu.add(spent - self._spent)
-        self._spent = spent
+        self._cpu.add(spent - self._cpu_counted)
+        self._cpu_counted = spent
         memory = resident_bytes()
         if memory is not None:
             about = "Memory of all processes of the server: workers, supervisor, snapshot."
@@ -233,8 +243,8 @@ class Meters(Instrumentation):
             self.store.gauge("process_resident_memory_bytes", about, "mostrecent").set(memory)
 
 
-class _Timed:
-    """Adds to a histogram how long it was entered for; a generator would take three times as long."""
+class _Timer:
+    """Adds its duration to a histogram; a generator would take three times as long."""
 
     __slots__ = ("_histogram", "_started")
 
@@ -250,11 +260,10 @@ class _Timed:
 
 
 @contextmanager
-def opened_meters(directory: Path | None, version: str) -> Iterator[Meters | None]:
-    """Meters that all workers of a server share a directory for; without one, of this process.
+def meters_unless_full(directory: Path | None, version: str) -> Iterator[Meters | None]:
+    """As `open_meters`, but ``None`` if the files cannot be created.
 
-    Where the files cannot be made there are none: a server that can be read from, on a full disk
-    say, is not to stay down for this.
+    A server must start on a full disk, so that reads work.
     """
     with ExitStack() as stack:
         try:
@@ -267,18 +276,21 @@ def opened_meters(directory: Path | None, version: str) -> Iterator[Meters | Non
 
 
 def open_meters(stack: ExitStack, directory: Path | None, version: str) -> Meters:
-    """As `opened_meters`, closed with the stack; raises `OSError` where the files cannot be made."""
+    """Meters in a directory that all workers share, or, without one, of this process.
+
+    They are closed with the stack. Raises `OSError` if the files cannot be created.
+    """
     with ExitStack() as opened:
         if directory is None:
             temporary = TemporaryDirectory(prefix="eventapi-metrics-")
             directory = Path(opened.enter_context(temporary))
-        store = opened.enter_context(closing(Store(directory, this_instance())))
+        store = opened.enter_context(closing(MetricsStore(directory, current_instance())))
         meters = Meters(store, version)
         stack.enter_context(opened.pop_all())
     return meters
 
 
-def _reason(error: Exception) -> str:
+def _failure_reason(error: Exception) -> str:
     if isinstance(error, StorageFull):
         return "full"
     return "fenced" if isinstance(error, LogFenced) else "unavailable"

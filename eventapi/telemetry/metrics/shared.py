@@ -1,12 +1,12 @@
-"""Numbers in a file that is mapped into memory, in the format of prometheus-client's ``MmapedDict``.
+"""Numbers in a memory-mapped file, in the format of prometheus-client.
 
 ::
 
     file     used i32 | 4 unused | entries up to ``used``
     entry    length of the key i32 | key in UTF-8 | 1 to 8 blanks, up to a multiple of 8 | value f64 | time f64
 
-That library reads the files and adds them up. It is not let write them, because it looks a value up
-by its key each time, and grows a file by a hole, in which a store ends the process on a full disk.
+The library reads the files and adds them up, but does not write them: it looks a value up by its key
+each time, and extends a file by a hole, so that a store on a full disk ends the process.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from prometheus_client.mmap_dict import MmapedDict
 from events.io.files import open_or_make
 
 Values: TypeAlias = "memoryview[float]"
-"""The file as numbers; values stand at multiples of their size."""
+"""The file as numbers; values are aligned to their size."""
 
 _LENGTH: Final = struct.Struct("=i")
 _NUMBER: Final = 8
 _ENTRY_NUMBERS: Final = bytes(2 * _NUMBER)
 
 
-class SharedFile:
-    """One process's numbers, which outlive it; others only read them."""
+class MetricsFile:
+    """The numbers of one process, which outlive it; other processes only read them."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Open it, or make it with mode 0600.
+        """Open the file, or create it with mode 0600.
 
-        Raises `OSError`, also where there is no room, or the file is damaged.
+        Raises `OSError`, also if the disk is full or the file is damaged.
         """
         descriptor = open_or_make(path, os.O_RDWR)
         try:
@@ -54,20 +54,20 @@ class SharedFile:
             self.close()
             raise OSError(errno.EIO, f"{path} is damaged: {error}") from None
 
-    def at(self, key: str) -> int:
-        """Where the value of a key is, and its time behind it; a new one begins at 0.
+    def index_of(self, key: str) -> int:
+        """The index of the value of a key, followed by its time; a new value is 0.
 
-        Where there is no more room, it is at a place that nobody reads.
+        If the file is full, the index is that of a value that no process reads.
         """
         found = self._places.get(key)
-        return self._appended(key) if found is None else found
+        return self._append(key) if found is None else found
 
     def close(self) -> None:
-        """Unmap it; what is in it stays."""
+        """Unmap the file, which stays."""
         self.values.release()
         self._map.close()
 
-    def _appended(self, key: str) -> int:
+    def _append(self, key: str) -> int:
         encoded = key.encode()
         blanks = b" " * (_NUMBER - (len(encoded) + _LENGTH.size) % _NUMBER)
         entry = _LENGTH.pack(len(encoded)) + encoded + blanks + _ENTRY_NUMBERS
@@ -80,6 +80,6 @@ class SharedFile:
         return place
 
     def _publish(self, used: int) -> None:
-        """Let others read what is new: in one go, where `struct` would write zeros first."""
+        """Publish new entries to readers, in one store; `struct` would write zeros first."""
         self._map[: _LENGTH.size] = _LENGTH.pack(used)
         self._used = used

@@ -1,20 +1,19 @@
-"""Where numbers are kept: in files that all workers of a server share, so each can tell the sums.
+"""Numbers in files that all workers share, so that each can report the sums.
 
-This is prometheus-client's multiprocess mode without its globals: the same files and the same sums,
-but kept for an app and not for whatever was imported first. See docs/decisions/metrics.md.
+This is prometheus-client's multiprocess mode without its globals: the same files and sums, but for
+one app instead of one process. See docs/decisions/metrics.md.
 
 ::
 
     DATA/metrics/
-      lock                       held while somebody comes or looks who is there
+      lock                       held while a worker registers or lists the others
       <instance>/                one server: a supervisor and its workers, or one process
         0.lock                   locked by the worker in this slot, for as long as it lives
         counter_0.db ...         its numbers, by kind, as prometheus-client writes them
 
-A worker takes the first free slot, and counts on from where the one before it in the slot came to:
-so counts outlive who counted, and there are no more files than workers at a time. Gauges say how
-things are, so only those of slots that are locked count. What is left of other servers is removed
-by the next one that starts.
+A worker takes the first free slot and continues the counts in it. So counts outlive their worker, and
+there are never more files than workers at a time. Gauges describe the present, so only those of
+locked slots count. The next server that starts removes the directories of servers that have ended.
 """
 
 from __future__ import annotations
@@ -37,24 +36,24 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
-from eventapi.telemetry.metrics.shared import SharedFile, Values
+from eventapi.telemetry.metrics.shared import MetricsFile, Values
 from events.io.files import is_locked, make_directory, make_one_directory, open_or_make
 
-Mode = Literal["sum", "max", "min", "mostrecent"]
-"""How the gauges of several workers become one."""
+GaugeMode = Literal["sum", "max", "min", "mostrecent"]
+"""How the gauges of several workers are combined."""
 
-_BYTES: Final = {
+_FILE_BYTES: Final = {
     "counter": 3 << 19,
     "histogram": 5 << 18,
-    **dict.fromkeys((f"gauge_live{mode}" for mode in get_args(Mode)), 1 << 12),
+    **dict.fromkeys((f"gauge_live{mode}" for mode in get_args(GaugeMode)), 1 << 12),
 }
-"""The kinds of files, each with room for every series that there can be."""
+"""The size of each kind of file, with room for every possible series."""
 
 _NO_LABELS: Final[Mapping[str, str]] = {}
 
 
 class Counter:
-    """A number that only grows."""
+    """A number that only increases."""
 
     __slots__ = ("_at", "_values")
 
@@ -63,12 +62,12 @@ class Counter:
         self._at = at
 
     def add(self, amount: float = 1.0) -> None:
-        """Count on."""
+        """Increase the number."""
         self._values[self._at] += amount
 
 
 class Gauge:
-    """A number that says how it is now."""
+    """A number that describes the present."""
 
     __slots__ = ("_at", "_values")
 
@@ -77,13 +76,13 @@ class Gauge:
         self._at = at
 
     def set(self, value: float) -> None:
-        """Say it."""
+        """Set the number."""
         self._values[self._at] = value
         self._values[self._at + 1] = time.time()
 
 
 class Histogram:
-    """How many values there were up to each bound, and their sum."""
+    """The number of values up to each bound, and their sum."""
 
     __slots__ = ("_at", "_bounds", "_sum", "_values")
 
@@ -96,12 +95,12 @@ class Histogram:
         self._sum = total
 
     def add(self, value: float) -> None:
-        """Count a value."""
+        """Add a value."""
         self._values[self._at[bisect_left(self._bounds, value)]] += 1.0
         self._values[self._sum] += value
 
-    def beside(self, counters: Sequence[Counter]) -> Callable[[float], None]:
-        """Counts a value, and one in each counter: in one step, for what every request pays for."""
+    def with_counters(self, counters: Sequence[Counter]) -> Callable[[float], None]:
+        """A function that adds a value and 1 to each counter, in one call for speed."""
         bounds, values, places, total = self._bounds, self._values, self._at, self._sum
         first, *others = counters
         counts, at = first._values, first._at
@@ -116,53 +115,55 @@ class Histogram:
         return add
 
 
-class Store:
-    """The numbers of one worker, beside those of the others of its server.
+class MetricsStore:
+    """The numbers of one worker, beside those of the other workers of its server.
 
-    Not for several threads at once, `collected` aside.
+    Not thread-safe, except for `collect`.
     """
 
     def __init__(self, root: Path, instance: str) -> None:
-        """Take a slot of an instance under ``root``; raises `OSError` where that cannot be."""
+        """Lock a slot of an instance under ``root``; raises `OSError`."""
         self._root = root
         self._directory = root / instance
         if not root.is_dir():
             make_directory(root)
-        with self._guarded(fcntl.LOCK_EX):
+        with self._root_locked(fcntl.LOCK_EX):
             _remove_abandoned(root, self._directory)
             make_one_directory(self._directory)
-            self._slot, self._lock = _free_slot(self._directory)
+            self._slot, self._lock = _lock_free_slot(self._directory)
             for stale in self._directory.glob(f"gauge_*_{self._slot}.db"):
                 stale.unlink()
         self._known = 1
-        self._files: dict[str, SharedFile] = {}
+        self._files: dict[str, MetricsFile] = {}
         try:
-            # All at once: later there may be no room.
-            for kind, size in _BYTES.items():
+            # Create all now, because the disk may be full later.
+            for kind, size in _FILE_BYTES.items():
                 path = self._directory / f"{kind}_{self._slot}.db"
-                self._files[kind] = SharedFile(path, size)
+                self._files[kind] = MetricsFile(path, size)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Let the slot go; what was counted stays."""
+        """Release the slot; the counts stay."""
         for file in self._files.values():
             file.close()
         self._files.clear()
         os.close(self._lock)
 
     def counter(self, name: str, text: str, labels: Mapping[str, str] = _NO_LABELS) -> Counter:
-        """The counter of that name, which ends in ``_total``, and these labels."""
+        """The counter with this name, which ends in ``_total``, and these labels."""
         file = self._files["counter"]
-        return Counter(file.values, file.at(_key(name.removesuffix("_total"), name, labels, text)))
+        return Counter(
+            file.values, file.index_of(_key(name.removesuffix("_total"), name, labels, text))
+        )
 
     def gauge(
-        self, name: str, text: str, mode: Mode, labels: Mapping[str, str] = _NO_LABELS
+        self, name: str, text: str, mode: GaugeMode, labels: Mapping[str, str] = _NO_LABELS
     ) -> Gauge:
-        """The gauge of that name and these labels."""
+        """The gauge with this name and these labels."""
         file = self._files[f"gauge_live{mode}"]
-        return Gauge(file.values, file.at(_key(name, name, labels, text)))
+        return Gauge(file.values, file.index_of(_key(name, name, labels, text)))
 
     def histogram(
         self,
@@ -171,48 +172,48 @@ class Store:
         bounds: Sequence[float],
         labels: Mapping[str, str] = _NO_LABELS,
     ) -> Histogram:
-        """The histogram of that name and these labels, with buckets up to each bound and one more."""
+        """The histogram with this name, these labels, and a bucket per bound and one more."""
         file = self._files["histogram"]
         buckets = [
-            file.at(_key(name, f"{name}_bucket", {**labels, "le": le}, text))
+            file.index_of(_key(name, f"{name}_bucket", {**labels, "le": le}, text))
             for le in map(floatToGoString, (*bounds, float("inf")))
         ]
-        total = file.at(_key(name, f"{name}_sum", labels, text))
+        total = file.index_of(_key(name, f"{name}_sum", labels, text))
         return Histogram(bounds, file.values, buckets, total)
 
-    def collected(self) -> list[Metric]:
-        """The sums over all workers of this server, dead ones too; of gauges, over those that live.
+    def collect(self) -> list[Metric]:
+        """The sums over all workers of this server; of gauges, over live workers only.
 
-        What a worker counted before the call is in them. Raises `OSError`.
+        They include everything that was counted before the call. Raises `OSError`.
         """
-        with self._guarded(fcntl.LOCK_SH):
-            live = self._live()
+        with self._root_locked(fcntl.LOCK_SH):
+            live = self._live_slots()
             files = [
                 str(path)
                 for path in sorted(self._directory.glob("*.db"))
                 if not path.name.startswith("gauge") or path.stem.rpartition("_")[2] in live
-                # Somebody is just beginning it, or found no room for it.
+                # A worker is just creating it, or the disk was full.
                 if path.stat().st_size
             ]
             return list(MultiProcessCollector.merge(files))
 
     def workers(self) -> int:
-        """How many workers this server has, this one among them; raises `OSError`.
+        """The number of workers of this server, including this one; raises `OSError`.
 
-        Waits for nobody: while somebody comes it is what was known before.
+        Never waits: while another worker registers, it is the last known number.
         """
-        with suppress(BlockingIOError), self._guarded(fcntl.LOCK_SH | fcntl.LOCK_NB):
-            self._known = len(self._live())
+        with suppress(BlockingIOError), self._root_locked(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            self._known = len(self._live_slots())
         return self._known
 
-    def _live(self) -> set[str]:
+    def _live_slots(self) -> set[str]:
         return {path.stem for path in self._directory.glob("*.lock") if is_locked(path)}
 
     @contextmanager
-    def _guarded(self, how: int) -> Iterator[None]:
-        """Hold the lock of all instances; it is only ever held for milliseconds.
+    def _root_locked(self, how: int) -> Iterator[None]:
+        """Hold the lock of all instances, which processes hold for milliseconds only.
 
-        Who only looks writes nothing, so a file system that has turned read-only can be asked still.
+        A shared lock writes nothing, so that a file system that turned read-only can still be read.
         """
         lock = self._root / "lock"
         if how & fcntl.LOCK_EX:
@@ -226,10 +227,10 @@ class Store:
             os.close(descriptor)
 
 
-def this_instance() -> str:
-    """What names the server that this process belongs to, and no other, now or later.
+def current_instance() -> str:
+    """The unique name of the server that this process belongs to.
 
-    A supervisor gives every worker that it starts its own random key, however it was started.
+    Every supervisor passes its own random key to the workers that it starts.
     """
     return blake2b(multiprocessing.current_process().authkey, digest_size=8).hexdigest()
 
@@ -238,8 +239,8 @@ def _key(family: str, name: str, labels: Mapping[str, str], text: str) -> str:
     return mmap_key(family, name, list(labels), list(labels.values()), text)
 
 
-def _free_slot(directory: Path) -> tuple[int, int]:
-    """The first slot that nobody is in, now locked, and the descriptor that keeps it so."""
+def _lock_free_slot(directory: Path) -> tuple[int, int]:
+    """Lock the first free slot; return it and the descriptor that holds the lock."""
     for slot in count():
         descriptor = open_or_make(directory / f"{slot}.lock", os.O_RDWR)
         try:
@@ -251,11 +252,11 @@ def _free_slot(directory: Path) -> tuple[int, int]:
             raise
         else:
             return slot, descriptor
-    raise AssertionError  # Numbers have no end.
+    raise AssertionError  # `count` is endless.
 
 
 def _remove_abandoned(root: Path, ours: Path) -> None:
-    """Remove what is left of servers of which no worker lives."""
+    """Remove the directories of servers without a live worker."""
     for directory in root.iterdir():
         if directory == ours or not directory.is_dir():
             continue

@@ -10,7 +10,7 @@ import pytest
 
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
-from eventapi.security.secret_key import check_kept_keys, secret_keys
+from eventapi.security.secret_key import check_stored_keys, secret_keys
 from eventapi.testing.given import profile
 from events.errors import ConfigurationError
 from events.vocabulary.items import Content
@@ -60,10 +60,10 @@ def test_a_directory_in_the_place_of_the_secret_key_is_named(
 ) -> None:
     make(tmp_path / "secret.key")
     with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
-        check_kept_keys(None, tmp_path)
+        check_stored_keys(None, tmp_path)
     with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
         secret_keys(None, tmp_path)
-    check_kept_keys("given, so that the file is not read", tmp_path)
+    check_stored_keys("given, so that the file is not read", tmp_path)
 
 
 @pytest.mark.parametrize("command", [["log", "show"], ["users", "disable", "ann"]], ids=" ".join)

@@ -14,8 +14,6 @@ from stat import S_IMODE
 import httpx
 import pytest
 
-from eventapi.bootstrap.storage import replay_progress_of
-from eventapi.configuration.settings import Settings
 from events.transparency.signed_note import Note, Signer
 from tests.eventapi.cli.running import (
     NOBODY,
@@ -58,11 +56,8 @@ def create_every_file(folder: Path) -> None:
     assert invoke(data, "log", "restore", "--new-key").exit_code == 0
     cosigned = cosign(invoke(data, "log", "checkpoint").stdout)
     assert invoke(data, "log", "checkpoint", "--cosigned", "-", typed=cosigned).exit_code == 0
-    with replay_progress_of(Settings(data=str(data))).report(1) as report:
-        report(1)
-        assert (data / "rebuilding" / str(os.getpid())).exists()
-        check_modes_and_owners(folder)
-        check_guide(data)
+    check_modes_and_owners(folder)
+    check_guide(data)
 
 
 def cosign(checkpoint: str) -> str:
@@ -78,7 +73,7 @@ PUBLIC = {"lines": 0o750, "lines/server.log": 0o640}
 MADE = {
     *("events.jsonl", "events.jsonl.mark", "events.jsonl.lock", "events.jsonl.key"),
     *("events.jsonl.checkpoint", "vault.sqlite", "secret.key", "limits.table", "metrics"),
-    *("snapshots", "quarantine", "rebuilding", "lock", "keys.sqlite", "server.log"),
+    *("snapshots", "quarantine", "lock", "keys.sqlite", "server.log"),
     *("clock", "events.jsonl.reserve", "events.jsonl.signed", "export.jsonl"),
 }
 """Files that must exist, or the test missed a part of the server's life."""
@@ -140,10 +135,9 @@ def readme_files() -> set[str]:
 
 @pytest.mark.long
 def test_every_file_of_a_server_has_its_mode_and_its_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """With umask 0, so that modes are explicit; as root also the owners are checked."""
-    monkeypatch.setattr("eventapi.tasks.replay_progress.PAUSE_SECONDS", 0)
     if os.geteuid() == 0:
         os.chown(tmp_path, NOBODY, NOBODY)
     before = os.umask(0)

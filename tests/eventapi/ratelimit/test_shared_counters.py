@@ -1,4 +1,4 @@
-"""The table: one count for all who map the file, bounded, and nothing readable in it."""
+"""The table: one count for all processes, of fixed size, without readable keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eventapi.ratelimit.rate import Window
-from eventapi.ratelimit.shared_counters import BUCKETS, BYTES, SharedCounters
+from eventapi.ratelimit.shared_counters import BUCKETS, FILE_BYTES, SharedCounters
 
 SECRET = "a secret key for tests: 0123456789abcdef"
 
@@ -37,11 +37,11 @@ def clock() -> Clock:
 def open_table(tmp_path: Path, clock: Clock) -> Iterator[Callable[[], SharedCounters]]:
     tables: list[SharedCounters] = []
 
-    def opened() -> SharedCounters:
+    def new_table() -> SharedCounters:
         tables.append(SharedCounters(tmp_path / "limits.table", SECRET, clock))
         return tables[-1]
 
-    yield opened
+    yield new_table
     for table in tables:
         table.close()
 
@@ -53,40 +53,40 @@ def test_two_tables_on_a_file_count_as_one(open_table: Callable[[], SharedCounte
     assert second.add("bob", 60).count == 1
 
 
-def test_a_window_begins_with_the_first_and_ends_as_a_whole(
+def test_a_window_begins_with_the_first_action_and_ends_as_a_whole(
     open_table: Callable[[], SharedCounters], clock: Clock
 ) -> None:
     table = open_table()
     table.add("ann", 60)
     clock.now += 45
     assert table.add("ann", 60) == Window(2, 15)
-    assert table.look("ann", 60) == Window(2, 15)
+    assert table.get("ann", 60) == Window(2, 15)
     clock.now += 15
-    assert table.look("ann", 60) == Window(0, 60)
+    assert table.get("ann", 60) == Window(0, 60)
     assert table.add("ann", 60) == Window(1, 60)
 
 
-def test_what_an_earlier_boot_left_means_nothing(
+def test_windows_from_before_a_reboot_are_ignored(
     open_table: Callable[[], SharedCounters], clock: Clock
 ) -> None:
     table = open_table()
     table.add("ann", 60)
     clock.now = 5.0
-    assert table.look("ann", 60).count == 0
+    assert table.get("ann", 60).count == 0
     assert table.add("ann", 60) == Window(1, 60)
 
 
-def test_what_is_cleared_begins_anew(open_table: Callable[[], SharedCounters]) -> None:
+def test_a_cleared_key_begins_a_new_window(open_table: Callable[[], SharedCounters]) -> None:
     table = open_table()
     table.add("ann", 60)
     table.clear("ann")
-    table.clear("nobody")
-    assert table.look("ann", 60).count == 0
+    table.clear("unknown")
+    assert table.get("ann", 60).count == 0
     assert table.add("ann", 60).count == 1
 
 
 @pytest.mark.long
-def test_ever_new_callers_fill_nothing_and_free_nobody_near_a_limit(
+def test_a_flood_of_new_callers_neither_grows_the_file_nor_evicts_a_high_count(
     open_table: Callable[[], SharedCounters], tmp_path: Path
 ) -> None:
     table = open_table()
@@ -94,11 +94,13 @@ def test_ever_new_callers_fill_nothing_and_free_nobody_near_a_limit(
         table.add("ann", 60)
     for number in range(300_000):
         table.add(f"address {number}", 60)
-    assert (tmp_path / "limits.table").stat().st_size == BYTES
+    assert (tmp_path / "limits.table").stat().st_size == FILE_BYTES
     assert table.add("ann", 60).count == 4
 
 
-def test_the_file_names_nobody(open_table: Callable[[], SharedCounters], tmp_path: Path) -> None:
+def test_the_file_contains_no_readable_key(
+    open_table: Callable[[], SharedCounters], tmp_path: Path
+) -> None:
     open_table().add("address 192.0.2.1", 60)
     other = SharedCounters(tmp_path / "other", "another secret: 0123456789abcdefgh")
     other.add("address 192.0.2.1", 60)
@@ -108,23 +110,23 @@ def test_the_file_names_nobody(open_table: Callable[[], SharedCounters], tmp_pat
     assert one.read_bytes() != two.read_bytes()
 
 
-def test_a_sweep_wipes_what_has_ended_and_nothing_else(
+def test_a_sweep_wipes_ended_windows_only(
     open_table: Callable[[], SharedCounters], tmp_path: Path, clock: Clock
 ) -> None:
     table = open_table()
     table.add("over", 60)
-    table.add("of another boot", 60)
+    table.add("before a reboot", 60)
     clock.now += 60
     table.add("under way", 60)
     table.sweep(0, BUCKETS)
-    assert table.look("under way", 60) == Window(1, 60)
+    assert table.get("under way", 60) == Window(1, 60)
     assert live_tags(tmp_path / "limits.table") == 1
     clock.now = -1_000_000.0
     table.sweep(0, BUCKETS)
     assert live_tags(tmp_path / "limits.table") == 0
 
 
-def test_what_is_cleared_leaves_no_tag(
+def test_a_cleared_key_leaves_no_tag(
     open_table: Callable[[], SharedCounters], tmp_path: Path
 ) -> None:
     table = open_table()
@@ -136,7 +138,7 @@ def test_what_is_cleared_leaves_no_tag(
 def live_tags(path: Path) -> int:
     """How many slots of a file have a tag."""
     content = path.read_bytes()
-    size = BYTES // BUCKETS
+    size = FILE_BYTES // BUCKETS
     tags = (struct.unpack_from("=8Q", content, number * size) for number in range(BUCKETS))
     return sum(map(bool, chain.from_iterable(tags)))
 
@@ -146,29 +148,29 @@ EACH = 300
 COUNT = """
 import sys, time
 from pathlib import Path
-from eventapi.ratelimit.shared_counters import Table
+from eventapi.ratelimit.shared_counters import SharedCounters
 
-class Slow(Table):
-    def _slot(self, *where):
-        found = super()._slot(*where)
+class Slow(SharedCounters):
+    def _claim_slot(self, *where):
+        found = super()._claim_slot(*where)
         time.sleep(0.0001)
         return found
 
 table = Slow(Path(sys.argv[1]), "{secret}")
 if sys.argv[2] == "unlocked":
-    table._lock = lambda file: False
+    table._acquire = lambda file: False
 sys.stdin.readline()
 print([table.add("ann", 60).count for _ in range({each})].pop())
 """
-"""Between what is read and what is written somebody else has time to count."""
+"""A pause between reading and writing gives the other processes time to count."""
 
 
-def highest(path: Path, how: str) -> int:
-    """What four processes have counted that count `EACH` times each."""
+def highest_count(path: Path, locking: str) -> int:
+    """The highest count of four processes that each count `EACH` times."""
     code = COUNT.format(secret=SECRET, each=EACH)
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(path), how],
+            [sys.executable, "-c", code, str(path), locking],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -182,15 +184,15 @@ def highest(path: Path, how: str) -> int:
     return max(int(worker.communicate(timeout=60)[0]) for worker in workers)
 
 
-def test_processes_lose_no_count(tmp_path: Path) -> None:
-    assert highest(tmp_path / "limits.table", "locked") == 4 * EACH
+def test_processes_do_not_lose_counts(tmp_path: Path) -> None:
+    assert highest_count(tmp_path / "limits.table", "locked") == 4 * EACH
 
 
 def test_control_without_the_lock_counts_are_lost(tmp_path: Path) -> None:
-    assert highest(tmp_path / "limits.table", "unlocked") < 4 * EACH
+    assert highest_count(tmp_path / "limits.table", "unlocked") < 4 * EACH
 
 
-def test_who_holds_the_lock_for_ever_is_not_waited_for(
+def test_a_holder_that_keeps_the_lock_is_not_waited_for(
     open_table: Callable[[], SharedCounters], tmp_path: Path
 ) -> None:
     table = open_table()
@@ -201,7 +203,7 @@ def test_who_holds_the_lock_for_ever_is_not_waited_for(
         assert time.monotonic() - began < 5
 
 
-def test_a_file_that_cannot_be_made_is_done_without(
+def test_each_process_counts_alone_if_the_file_cannot_be_created(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "limits.table").mkdir()

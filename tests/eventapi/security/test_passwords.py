@@ -1,4 +1,4 @@
-"""Passwords: hashed by argon2id off the loop, by so many threads and no more."""
+"""Passwords: hashed by argon2id, by a bounded number of threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_hash_is_argon2id_as_owasp_recommends() -> None:
     assert parameters.salt_len >= 16
 
 
-def test_a_hash_is_good_for_its_own_password_alone() -> None:
+def test_a_hash_matches_its_own_password_only() -> None:
     passwords = Passwords(CHEAP)
 
     async def check() -> list[str | None]:
@@ -38,28 +38,28 @@ def test_a_hash_is_good_for_its_own_password_alone() -> None:
     passwords.close()
 
 
-def test_with_more_kinds_than_are_counted_a_refusal_costs_as_many_checks() -> None:
-    """Beyond them a rare kind takes the place of the cheapest."""
+def test_a_refusal_costs_the_same_number_of_checks_with_any_number_of_kinds() -> None:
+    """Beyond `MAX_KINDS`, the kind of the stored hash replaces the cheapest."""
     passwords = Passwords(CHEAP)
     hashes = [PasswordHasher(1, 8 * number, 1).hash("x") for number in range(1, 13)]
     kinds = [check_hash(stored) for stored in hashes]
     for stored in (None, *hashes):
         kind = None if stored is None else check_hash(stored)
-        plan = passwords._plan(kind, kinds)
+        plan = passwords._kinds_to_check(kind, kinds)
         assert len(plan) == MAX_KINDS
         assert kind is None or kind in plan
     passwords.close()
 
 
 @pytest.mark.parametrize("stored", [None, "", "x", "$argon2id$", "$2b$", "$2b$12$short", "\0"])
-def test_what_is_no_hash_is_good_for_no_password(stored: str | None) -> None:
+def test_an_invalid_hash_matches_no_password(stored: str | None) -> None:
     passwords = Passwords(CHEAP)
     for password in ("", "x", stored or "", "no user has this password"):
         assert asyncio.run(passwords.verify(stored, password)) is None
     passwords.close()
 
 
-def test_a_bcrypt_hash_is_verified_and_wants_to_be_renewed() -> None:
+def test_a_bcrypt_hash_is_verified_and_needs_a_rehash() -> None:
     passwords = Passwords(CHEAP)
     stored = bcrypt.hashpw(b"old password", bcrypt.gensalt(4)).decode()
     assert asyncio.run(passwords.verify(stored, "old password"))
@@ -70,7 +70,7 @@ def test_a_bcrypt_hash_is_verified_and_wants_to_be_renewed() -> None:
 
 
 @pytest.mark.parametrize(("length", "is_renewed"), [(71, True), (72, False), (73, False)])
-def test_a_bcrypt_hash_stays_where_a_longer_password_may_be_the_users(
+def test_a_bcrypt_hash_of_a_possibly_longer_password_is_not_rehashed(
     length: int, is_renewed: bool
 ) -> None:
     passwords = Passwords(CHEAP)
@@ -79,7 +79,7 @@ def test_a_bcrypt_hash_stays_where_a_longer_password_may_be_the_users(
     passwords.close()
 
 
-def test_a_hash_of_other_costs_wants_to_be_renewed() -> None:
+def test_a_hash_with_other_parameters_needs_a_rehash() -> None:
     passwords = Passwords(CHEAP)
     assert passwords.needs_rehash(
         PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash("x"), "x"
@@ -91,7 +91,7 @@ def test_a_hash_of_other_costs_wants_to_be_renewed() -> None:
 
 
 class StuckHasher(PasswordHasher):
-    """A hasher that takes until it is let go."""
+    """A hasher that blocks until its gate is opened."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
@@ -103,43 +103,35 @@ class StuckHasher(PasswordHasher):
         return super().hash(password, salt=salt)
 
 
-def test_no_more_wait_than_may_and_room_comes_back() -> None:
+async def test_the_number_of_waiting_passwords_is_bounded() -> None:
     hasher = StuckHasher()
     passwords = Passwords(hasher, workers=2, queue=3)
     hasher.gate.clear()
-
-    async def check() -> None:
-        waiting = [
-            asyncio.create_task(passwords.hash("x", Caller("login", str(number))))
-            for number in range(5)
-        ]
-        await asyncio.sleep(0)
-        assert passwords.waiting == 5
-        with pytest.raises(Overloaded):
-            await passwords.hash("x")
-        with pytest.raises(Overloaded):
-            await passwords.verify(None, "x", Caller("login", "5"))
-        hasher.gate.set()
-        assert len(await asyncio.gather(*waiting)) == 5
-        assert await passwords.hash("x")
-        assert passwords.waiting == 0
-
-    asyncio.run(check())
+    waiting = [
+        asyncio.create_task(passwords.hash("x", Caller("login", str(number))))
+        for number in range(5)
+    ]
+    await asyncio.sleep(0)
+    assert passwords.waiting == 5
+    with pytest.raises(Overloaded):
+        await passwords.hash("x")
+    with pytest.raises(Overloaded):
+        await passwords.verify(None, "x", Caller("login", "5"))
+    hasher.gate.set()
+    assert len(await asyncio.gather(*waiting)) == 5
+    assert await passwords.hash("x")
+    assert passwords.waiting == 0
     passwords.close()
 
 
-def test_the_loop_goes_on_while_a_password_is_hashed() -> None:
+async def test_the_event_loop_runs_while_a_password_is_hashed() -> None:
     hasher = StuckHasher()
     passwords = Passwords(hasher)
     hasher.gate.clear()
-
-    async def check() -> None:
-        hashing = asyncio.create_task(passwords.hash("x"))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert not hashing.done()
-        hasher.gate.set()
-        await hashing
-
-    asyncio.run(check())
+    hashing = asyncio.create_task(passwords.hash("x"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not hashing.done()
+    hasher.gate.set()
+    await hashing
     passwords.close()

@@ -1,4 +1,4 @@
-"""The key that signs tokens: strong or refused, made once, readable by its owner alone."""
+"""The secret key: refused if weak, made once, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, data
 
-from eventapi.security.secret_key import given_keys, secret_keys
-from eventapi.security.tokens import MIN_KEY_BYTES, Refresh, Tokens
+from eventapi.security.secret_key import parse_keys, secret_keys
+from eventapi.security.tokens import MIN_KEY_BYTES, RefreshClaims, Tokens
 from events.errors import ConfigurationError, Unauthenticated
 from events.io.files import make_private
 
@@ -24,7 +24,7 @@ GOOD = "c0a8f3e1d97b4465b2807f19e36ad5c4"
 OLD = "7e02b94fc15d8a6390b7fe4d21c8a53f"
 
 
-def test_a_given_key_is_taken_and_nothing_written(tmp_path: Path) -> None:
+def test_a_key_of_the_setting_is_used_and_nothing_is_written(tmp_path: Path) -> None:
     assert secret_keys(GOOD, tmp_path / "data") == [GOOD]
     assert not (tmp_path / "data").exists()
 
@@ -72,11 +72,11 @@ _SPELLINGS: dict[str, Callable[[bytes], str]] = {
 @pytest.mark.parametrize("spelling", _SPELLINGS)
 @pytest.mark.parametrize("length", [32, 48])
 @given(data())
-def test_a_random_key_is_taken(spelling: str, length: int, drawn: DataObject) -> None:
-    """Hypothesis favours bytes that are not random at all, so the system's randomness is asked."""
-    drawn.draw(st.integers())  # Or one example would be all.
+def test_a_random_key_is_accepted(spelling: str, length: int, drawn: DataObject) -> None:
+    """The bytes are the system's, because Hypothesis prefers predictable ones."""
+    drawn.draw(st.integers())  # Else Hypothesis would try one example only.
     key = _SPELLINGS[spelling](os.urandom(length))
-    assert given_keys(key) == [key]
+    assert parse_keys(key) == [key]
 
 
 @given(
@@ -86,28 +86,28 @@ def test_a_random_key_is_taken(spelling: str, length: int, drawn: DataObject) ->
         )
     )
 )
-def test_a_random_key_of_32_characters_is_taken(key: str) -> None:
-    assert given_keys(key) == [key]
+def test_a_random_key_of_32_characters_is_accepted(key: str) -> None:
+    assert parse_keys(key) == [key]
 
 
 @given(word=st.text(min_size=1, max_size=15), times=st.integers(3, 40))
-def test_a_short_word_is_refused_however_often_it_is_repeated(word: str, times: int) -> None:
+def test_a_repeated_short_word_is_refused(word: str, times: int) -> None:
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        given_keys(word.replace(",", "-") * times)
+        parse_keys(word.replace(",", "-") * times)
 
 
-def test_a_refusal_says_how_to_make_a_good_key(tmp_path: Path) -> None:
+def test_a_refusal_shows_how_to_make_a_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"secrets\.token_urlsafe"):
         secret_keys("changeme-" * 8, tmp_path)
 
 
-def test_a_refusal_does_not_tell_the_key(tmp_path: Path) -> None:
+def test_a_refusal_does_not_contain_the_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         secret_keys("hunter2-hunter2", tmp_path)
     assert "hunter2" not in str(refusal.value)
 
 
-def test_a_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_key_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     data = tmp_path / "deep" / "data"
     made = secret_keys(None, data)
     assert len(made) == 1
@@ -118,7 +118,7 @@ def test_a_key_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None
     assert secret_keys(None, tmp_path / "other") != made
 
 
-def test_who_comes_second_gets_the_key_of_the_first(
+def test_the_second_of_two_processes_gets_the_key_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = secret_keys(None, tmp_path)
@@ -127,15 +127,16 @@ def test_who_comes_second_gets_the_key_of_the_first(
     assert secret_keys(None, tmp_path) == first
 
 
-def test_many_at_once_get_one_key(tmp_path: Path) -> None:
+def test_many_threads_get_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         keys = {
-            tuple(kept) for kept in threads.map(lambda _: secret_keys(None, tmp_path), range(32))
+            tuple(stored)
+            for stored in threads.map(lambda _: secret_keys(None, tmp_path), range(32))
         }
     assert len(keys) == 1
 
 
-def test_a_key_that_cannot_be_made_or_read_is_told_with_its_path(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_made_or_read_is_reported_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="file"):
         secret_keys(None, tmp_path / "file")
@@ -144,25 +145,25 @@ def test_a_key_that_cannot_be_made_or_read_is_told_with_its_path(tmp_path: Path)
         secret_keys(None, tmp_path)
 
 
-def test_a_new_data_directory_is_nobody_elses_to_look_into(tmp_path: Path) -> None:
+def test_a_new_data_directory_is_private(tmp_path: Path) -> None:
     secret_keys(None, tmp_path / "new" / "data")
     assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700
 
 
-def test_old_keys_stand_behind_the_one_that_signs(tmp_path: Path) -> None:
+def test_old_keys_follow_the_key_that_signs(tmp_path: Path) -> None:
     assert secret_keys(f"{GOOD} , {OLD}", tmp_path) == [GOOD, OLD]
     (tmp_path / "secret.key").write_text(f"{GOOD}\n{OLD}\n")
     assert secret_keys(None, tmp_path) == [GOOD, OLD]
 
 
 @pytest.mark.parametrize("old", ["", "short", "a" * 64])
-def test_an_old_key_is_not_weak_either(tmp_path: Path, old: str) -> None:
+def test_a_weak_old_key_is_refused(tmp_path: Path, old: str) -> None:
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
         secret_keys(f"{GOOD},{old}", tmp_path)
 
 
-def test_a_token_of_an_old_key_is_good_until_the_key_is_taken_away() -> None:
-    refresh = Refresh("5e" * 16, 3)
+def test_a_token_of_an_old_key_is_valid_until_the_key_is_removed() -> None:
+    refresh = RefreshClaims("5e" * 16, 3)
     before, between, after = Tokens([OLD], 60), Tokens([GOOD, OLD], 60), Tokens([GOOD], 60)
     token, renewed = before.issue("ann", "5e" * 16, 0), between.issue("ann", "5e" * 16, 0)
     assert between.claims(token, 1).sub == "ann"

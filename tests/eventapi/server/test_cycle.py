@@ -1,4 +1,4 @@
-"""How an answer goes out."""
+"""Writing an answer to the transport."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventapi.server.cycle import BufferedTransport, Cycle
 
 
 class Wire:
-    """A transport that remembers each write."""
+    """A transport that records each write."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -55,7 +55,7 @@ def written(
     keep_alive: bool = True,
     version: str = "1.1",
 ) -> list[bytes]:
-    """What goes out for messages of ASGI, write by write."""
+    """The writes for a sequence of ASGI messages."""
     wire = Wire()
 
     async def send() -> None:
@@ -79,9 +79,7 @@ def messages_of(reply: Response[Any], method: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize(("status", "body"), [(200, b"{}"), (404, b'{"title":"x"}'), (204, b"")])
-def test_an_answer_of_known_length_goes_out_in_one_write(
-    method: str, status: int, body: bytes
-) -> None:
+def test_an_answer_of_known_length_is_one_write(method: str, status: int, body: bytes) -> None:
     (answer,) = written(messages_of(Response(status, [(b"a", b"b")], body), method), method)
     head, _, rest = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
@@ -95,19 +93,19 @@ def start(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
     return {"type": "http.response.start", "status": 200, "headers": list(headers)}
 
 
-def test_the_head_of_a_stream_does_not_wait_for_what_comes() -> None:
+def test_the_head_of_a_stream_is_sent_before_its_body() -> None:
     (head,) = written([start()])
     assert head.endswith(b"transfer-encoding: chunked\r\n\r\n")
 
 
-def test_an_answer_without_a_length_comes_in_chunks() -> None:
+def test_an_answer_without_a_length_is_chunked() -> None:
     part = {"type": "http.response.body", "body": b"event", "more_body": True}
     last = {"type": "http.response.body", "body": b"", "more_body": False}
     assert written([start(), part, last])[1:] == [b"5\r\nevent\r\n", b"0\r\n\r\n"]
 
 
-def test_to_who_knows_no_chunks_it_ends_with_the_connection() -> None:
-    """RFC 9112, sections 6.1 and 6.3: HTTP/1.0, which nginx speaks unless told otherwise."""
+def test_over_http_1_0_a_stream_ends_with_the_connection() -> None:
+    """RFC 9112, sections 6.1 and 6.3; nginx uses HTTP/1.0 to its upstreams by default."""
     part = {"type": "http.response.body", "body": b"event", "more_body": True}
     last = {"type": "http.response.body", "body": b"", "more_body": False}
     head, *body = written([start(), part, part, last], keep_alive=False, version="1.0")
@@ -117,7 +115,7 @@ def test_to_who_knows_no_chunks_it_ends_with_the_connection() -> None:
 
 
 @pytest.mark.parametrize("broken", [b"x\r\nset-cookie: a", b"x\n", b"x\r"])
-def test_a_header_with_a_line_break_does_not_go_out(broken: bytes) -> None:
+def test_a_header_with_a_line_break_is_not_sent(broken: bytes) -> None:
     headers: Headers = [(b"location", broken), (b"content-length", b"0")]
     wire = Wire()
 
@@ -129,10 +127,10 @@ def test_a_header_with_a_line_break_does_not_go_out(broken: bytes) -> None:
     assert wire.written == []
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_the_client_is_told_once_that_its_connection_ends(told: bool) -> None:
-    close = [(b"connection", b"close")] if told else []
+@pytest.mark.parametrize("by_app", [True, False])
+def test_connection_close_is_sent_once(by_app: bool) -> None:
+    close = [(b"connection", b"close")] if by_app else []
     body = {"type": "http.response.body", "body": b"", "more_body": False}
     messages = [start((b"content-length", b"0"), *close), body]
-    (answer,) = written(messages, keep_alive=told)
+    (answer,) = written(messages, keep_alive=by_app)
     assert answer.count(b"connection: close\r\n") == 1

@@ -1,4 +1,4 @@
-"""A server ends at any moment when it is asked to, also as process 1, and without a traceback."""
+"""A server stops at any moment at a signal, without a traceback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Journal.start = start
 if __name__ == "__main__":
     main()
 """
-"""The program with a fold that keeps the event loop busy. Workers import this file as well."""
+"""The program with a replay that blocks the event loop. Workers import this file as well."""
 
 SERVES = "from eventapi.cli.main import main\nif __name__ == '__main__':\n    main()\n"
 
@@ -55,7 +55,7 @@ def started(
     errors: int | None = subprocess.PIPE,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, of which nothing is left afterwards."""
+    """A process in a session of its own; it and its children are killed at the end."""
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -75,9 +75,9 @@ def started(
             process.communicate()
 
 
-def until(happens: Callable[[], object]) -> None:
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not happens():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -88,7 +88,7 @@ def serving(workers: int) -> list[str]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_server_that_replays_the_log_ends(
+def test_a_server_stops_while_it_replays_the_log(
     tmp_path: Path, workers: int, how: signal.Signals, code: int
 ) -> None:
     with started(tmp_path, [*script(tmp_path, SLOW_FOLD), *serving(workers)]) as server:
@@ -105,7 +105,7 @@ def test_a_server_that_replays_the_log_ends(
 def first_process(
     folder: Path, command: Sequence[str]
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A command as process 1 of a container: its id from outside, and the process that waits for it."""
+    """A command as process 1 of a PID namespace: its outer id, and its parent."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare")
     contained = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command]
@@ -123,7 +123,7 @@ def _children(pid: int) -> list[str]:
 @pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_process_1_ends_while_it_replays_the_log(
+def test_process_1_stops_while_it_replays_the_log(
     tmp_path: Path, workers: int, how: signal.Signals, code: int
 ) -> None:
     command = [*script(tmp_path, SLOW_FOLD), *serving(workers)]
@@ -135,7 +135,7 @@ def test_process_1_ends_while_it_replays_the_log(
 
 @pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
-def test_process_1_ends_when_it_serves(tmp_path: Path, workers: int) -> None:
+def test_process_1_stops_while_it_serves(tmp_path: Path, workers: int) -> None:
     with first_process(tmp_path, [*script(tmp_path, SERVES), *serving(workers)]) as (pid, outside):
         served(outside)
         os.kill(pid, signal.SIGTERM)
@@ -143,7 +143,7 @@ def test_process_1_ends_when_it_serves(tmp_path: Path, workers: int) -> None:
 
 
 @pytest.mark.long
-def test_process_1_ends_while_it_imports_the_server(tmp_path: Path) -> None:
+def test_process_1_stops_while_it_imports_the_server(tmp_path: Path) -> None:
     slow = SERVES.replace("if", "import uvicorn, time, pathlib, eventapi.telemetry.optional\nif", 1)
     slow = slow.replace(
         "    main()",
@@ -164,11 +164,11 @@ def test_process_1_ends_while_it_imports_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("moment", ["importing", "folding", "serving"])
 def test_ctrl_c_twice_is_quiet(tmp_path: Path, workers: int, moment: str) -> None:
-    """It reaches every process of the terminal."""
+    """Ctrl-C reaches every process of the terminal."""
     command = script(tmp_path, SLOW_FOLD if moment == "folding" else SERVES)
     with started(tmp_path, [*command, *serving(workers)]) as server:
         if moment == "importing":
-            # The workers are there, but have imported next to nothing.
+            # The workers run, but have imported next to nothing.
             until(lambda: len(descendants(server.pid)) > workers or _maps(server.pid, b"uvloop"))
         elif moment == "folding":
             until((tmp_path / "folding").exists)
@@ -195,7 +195,7 @@ class Interrupting:
 
 sys.meta_path.insert(0, Interrupting())
 """
-"""As ``sitecustomize``: Ctrl-C comes twice, in the middle of an import, to all processes."""
+"""A ``sitecustomize`` that sends SIGINT twice to all processes in the middle of an import."""
 
 
 @pytest.mark.long
@@ -277,8 +277,8 @@ def _maps(pid: int, name: bytes) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_server_ends_when_its_terminal_is_closed(tmp_path: Path, workers: int) -> None:
-    """SIGHUP starts it anew otherwise, and nobody would see that it still runs."""
+def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path, workers: int) -> None:
+    """SIGHUP would restart it, and it would keep running unseen."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
@@ -293,8 +293,8 @@ def test_a_server_ends_when_its_terminal_is_closed(tmp_path: Path, workers: int)
     until(lambda: not any(map(is_running, processes)))
 
 
-def test_nothing_of_the_application_is_imported_in_the_parent() -> None:
-    """What it imports stays in memory beside the workers."""
+def test_the_parent_does_not_import_the_application() -> None:
+    """Its modules would take memory beside the workers."""
     check = (
         "import sys, eventapi.cli.main, eventapi.cli.serve\n"
         "print(*{'litestar', 'projections', 'events.log.file.log', 'cryptography', 'sqlalchemy'} & set(sys.modules))"

@@ -1,4 +1,4 @@
-"""The supervisor of several workers waits for none of them, whatever becomes of it."""
+"""The supervisor of several workers never waits for one of them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.end_to_end.server import Command, Server, is_running
 
 SECONDS = 30.0
 PATIENT = 3600
-"""A limit that no test waits for."""
+"""A time-out that no test reaches."""
 
 
 def serving(**limits: int) -> Command:
-    """How our own command serves, with other limits."""
+    """The command that serves, with other limits."""
 
     def command(port: int, workers: int) -> Sequence[str]:
         changed = [f"supervisor.{name} = {value}" for name, value in limits.items()]
         arguments = ["serve", "--port", str(port), "--workers", str(workers)]
         lines = [
-            "from eventapi.cli import main, supervisor",
+            "from eventapi.cli import main\nfrom eventapi.server import supervisor",
             *changed,
             f"main.program.main({arguments!r})",
         ]
@@ -36,11 +36,11 @@ def serving(**limits: int) -> Command:
     return command
 
 
-def stopped(server: Server) -> int:
-    """One of the workers, which from now on hangs, and has been asked how it is."""
+def stop_worker(server: Server) -> int:
+    """Stop one of the workers, and return its id once it was pinged."""
     hanging = min(server.worker_pids())
     os.kill(hanging, signal.SIGSTOP)
-    time.sleep(1)  # A turn of the supervisor and more; were it less, nothing would be tested.
+    time.sleep(1)  # More than a loop of the supervisor, or the test would test nothing.
     return hanging
 
 
@@ -52,9 +52,9 @@ def until_replaced(server: Server, worker: int) -> None:
     server.wait_until_ready()
 
 
-def test_a_worker_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_after_a_ping_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=PATIENT)) as server:
-        hanging = stopped(server)
+        hanging = stop_worker(server)
         os.kill(hanging, signal.SIGKILL)
         until_replaced(server, hanging)
         assert (
@@ -65,7 +65,7 @@ def test_a_worker_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("program", "what"),
+    ("program", "outcome"),
     [
         ("raise SystemExit(74)", "ended with code 74"),
         ("pass", "ended with code 0"),
@@ -73,29 +73,31 @@ def test_a_worker_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -
         ("import os; os.kill(os.getpid(), 40)", "was killed by signal 40"),
     ],
 )
-def test_what_became_of_a_worker_is_told_with_its_signal_or_code(program: str, what: str) -> None:
+def test_the_end_of_a_worker_is_reported_with_its_signal_or_exit_code(
+    program: str, outcome: str
+) -> None:
     worker = Worker(uvicorn.Config("nothing"), [])
     worker.process = get_context("spawn").Process(target=exec, args=(program,))
     worker.process.start()
     worker.process.join()
-    assert worker.end() == what
+    assert worker.end() == outcome
 
 
 @pytest.mark.long
-def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+def test_a_hung_worker_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=5)) as server:
-        until_replaced(server, stopped(server))
+        until_replaced(server, stop_worker(server))
         assert "gave no sign of life for 5 s and was killed, another takes" in server.output
         assert server.stop() == 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_ends_though_a_worker_hangs(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_server_stops_although_a_worker_hangs(tmp_path: Path, how: signal.Signals) -> None:
     limits = {"HEALTH_SECONDS": PATIENT, "END_SECONDS": 1}
     with Server(tmp_path / "data", 2, serving(**limits)) as server:
         workers = server.worker_pids()
-        stopped(server)
+        stop_worker(server)
         os.kill(server.pid, how)
         assert server.wait() == (0 if how == signal.SIGTERM else 130)
     assert not any(map(is_running, workers))
@@ -104,7 +106,7 @@ def test_a_server_ends_though_a_worker_hangs(tmp_path: Path, how: signal.Signals
 @pytest.mark.long
 def test_a_dead_worker_is_replaced_while_another_hangs(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 3, serving(HEALTH_SECONDS=PATIENT)) as server:
-        hanging = stopped(server)
+        hanging = stop_worker(server)
         killed = max(server.worker_pids())
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + SECONDS
@@ -116,7 +118,7 @@ def test_a_dead_worker_is_replaced_while_another_hangs(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_workers_are_added_and_taken_away_by_signals(tmp_path: Path) -> None:
+def test_signals_add_and_remove_workers(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving()) as server:
         for sign, count in ((signal.SIGTTIN, 3), (signal.SIGTTOU, 2)):
             os.kill(server.pid, sign)

@@ -1,4 +1,4 @@
-"""What is not installed is missed where it is asked for, and costs nothing where it is not."""
+"""Optional packages: a missing one fails the start that needs it, and no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
 
 @pytest.mark.parametrize(
-    ("environ", "wanted"),
+    ("environ", "is_on"),
     [
         ({}, False),
         ({"OTEL_SERVICE_NAME": "mine"}, False),
@@ -36,8 +36,8 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
         (ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, True),
     ],
 )
-def test_traces_are_wanted_as_opentelemetry_says(environ: dict[str, str], wanted: bool) -> None:
-    assert require_tracing(environ) is wanted
+def test_opentelemetrys_variables_turn_traces_on(environ: dict[str, str], is_on: bool) -> None:
+    assert require_tracing(environ) is is_on
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_traces_are_wanted_as_opentelemetry_says(environ: dict[str, str], wanted
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://"},
     ],
 )
-def test_what_there_is_not_is_refused(more: dict[str, str]) -> None:
+def test_an_unsupported_value_is_refused(more: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(more))):
         require_tracing(ENDPOINT | more)
 
 
-def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(
         ConfigurationError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT .*opentelemetry-sdk"
@@ -67,21 +67,21 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("extra", extras.PACKAGES)
-def test_the_command_that_a_message_shows_installs_what_is_missing(
+def test_the_command_in_the_message_installs_the_missing_packages(
     monkeypatch: pytest.MonkeyPatch, extra: str
 ) -> None:
-    """With the interpreter that runs, into its environment, and by no name that others may take."""
+    """Into the environment of this interpreter, and without this project's name."""
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError) as refused:
         require_tracing(ENDPOINT) if extra == "otel" else require_sentry("http://key@127.0.0.1/7")
-    command = shlex.split(str(refused.value).partition("type: ")[2])
+    command = shlex.split(str(refused.value).partition("install it with: ")[2])
     assert command[:4] == [sys.executable, "-m", "pip", "install"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert command[4:] == project["optional-dependencies"][extra]
 
 
-def test_the_name_to_install_by_is_our_own() -> None:
-    """On PyPI, eventapi is a project of somebody else: no document or message may install it."""
+def test_documents_install_the_distribution_by_its_own_name() -> None:
+    """On PyPI, eventapi is another project, which no document or message may install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == DISTRIBUTION == "eventapi-server"
     assert project["scripts"] == {"eventapi": "eventapi.__main__:main"}
@@ -93,16 +93,16 @@ def test_the_name_to_install_by_is_our_own() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "package"),
     [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "opentelemetry-sdk"),
         ("EVENTAPI_SENTRY_DSN", "http://key@127.0.0.1/7", "sentry-sdk"),
     ],
 )
-def test_the_start_stops_with_one_line_where_an_extra_is_missing(
-    tmp_path: Path, workers: str, setting: str, value: str, said: str
+def test_a_start_without_a_needed_extra_fails_with_one_line(
+    tmp_path: Path, workers: str, setting: str, value: str, package: str
 ) -> None:
-    """As on a machine where nobody installed it."""
+    """As on a machine on which the extra is not installed."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(
@@ -114,16 +114,16 @@ def test_the_start_stops_with_one_line_where_an_extra_is_missing(
         **{setting: value, "PYTHONPATH": f"{hidden}:{ROOT}"},
     )
     assert ended.code == 3
-    assert said in message_in(ended.err)
+    assert package in message_in(ended.err)
 
 
-def test_nothing_of_them_is_imported_where_they_are_off() -> None:
+def test_extras_that_are_off_are_not_imported() -> None:
     program = (
         "import sys; from eventapi.app import create_app; from eventapi.configuration.settings import Settings;"
         "create_app(Settings());"
         "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'sentry'))])"
     )
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == "[]"
+    assert ended.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Sentry is told of errors that nobody foresaw, and of nothing that anybody typed."""
+"""Reports to Sentry: unforeseen errors, and no user input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentry_sdk.transport import Transport
 
 from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
-from eventapi.telemetry.sentry import reporting
+from eventapi.telemetry.sentry import report_errors
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api
 
@@ -22,8 +22,8 @@ DSN = "http://key@127.0.0.1:1/7"
 CANARY = "canary-8831"
 
 
-class Kept(Transport):
-    """Keeps what would be sent."""
+class RecordingTransport(Transport):
+    """Records the envelopes that would be sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,20 +42,20 @@ class Kept(Transport):
         return found
 
 
-def told(work: Callable[[], object]) -> Kept:
-    """What Sentry is told of while something is done."""
-    kept = Kept()
+def reported(work: Callable[[], object]) -> RecordingTransport:
+    """The reports that a piece of work causes."""
+    transport = RecordingTransport()
 
     async def run() -> None:
-        async with reporting(DSN, "1.2.3", kept):
+        async with report_errors(DSN, "1.2.3", transport):
             await asyncio.to_thread(work)
 
     asyncio.run(run())
-    return kept
+    return transport
 
 
 def broken(*content: object) -> CreateItem:
-    """Fail in the middle of personal values, with an error that quotes them."""
+    """Fail with an error that quotes personal values."""
     local = f"{CANARY} {content}"
     try:
         raise KeyError(local)
@@ -70,7 +70,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         yield api
 
 
-def test_an_unforeseen_error_is_told_with_the_request_and_where_it_was(failing: Api) -> None:
+def test_an_unforeseen_error_is_reported_with_its_request_and_place(failing: Api) -> None:
     ann = failing.caller(CANARY)
 
     def fail() -> None:
@@ -78,8 +78,8 @@ def test_an_unforeseen_error_is_told_with_the_request_and_where_it_was(failing: 
         answer = ann.post("/items", json={"title": CANARY}, headers=headers)
         assert answer.status_code == 500
 
-    kept = told(fail)
-    (event,) = kept.events()
+    transport = reported(fail)
+    (event,) = transport.events()
     assert event["tags"] == {"request_id": "the-one"}
     assert event["release"] == "eventapi@1.2.3"
     assert event["level"] == "error"
@@ -90,46 +90,43 @@ def test_an_unforeseen_error_is_told_with_the_request_and_where_it_was(failing: 
         for frame in error["stacktrace"]["frames"]
     ]
     assert "broken" in functions
-    everything = b"".join(kept.sent).decode()
+    everything = b"".join(transport.sent).decode()
     for secret in (CANARY, ann.token, "Bearer"):
         assert secret not in everything
     assert "vars" not in everything
 
 
-def test_what_is_refused_or_foreseen_is_not_told(failing: Api) -> None:
+def test_refusals_and_foreseen_errors_are_not_reported(failing: Api) -> None:
     def refuse() -> None:
         failing.request("GET", "/nowhere")
         failing.login("nobody")
         logging.getLogger("eventapi").error("foreseen: %s", CANARY)
         logging.getLogger("eventapi").warning("a warning", exc_info=ValueError("small"))
 
-    assert told(refuse).sent == []
+    assert reported(refuse).sent == []
 
 
-def test_errors_behind_the_scenes_are_told_as_well() -> None:
+def test_errors_of_background_tasks_are_reported() -> None:
     def fail() -> None:
         try:
             raise OSError(CANARY)
         except OSError:
             logging.getLogger("eventapi.journal").exception("a batch failed for %s", CANARY)
 
-    kept = told(fail)
-    (event,) = kept.events()
+    transport = reported(fail)
+    (event,) = transport.events()
     assert event["logger"] == "eventapi.journal"
-    assert CANARY not in b"".join(kept.sent).decode()
+    assert CANARY not in b"".join(transport.sent).decode()
 
 
-def test_afterwards_nothing_is_told() -> None:
-    kept = told(lambda: None)
+def test_nothing_is_reported_after_the_context_is_closed() -> None:
+    transport = reported(lambda: None)
     logging.getLogger("eventapi").error("an error", exc_info=ValueError("late"))
-    assert kept.sent == []
+    assert transport.sent == []
 
 
 @pytest.mark.parametrize("dsn", ["nonsense", "http://127.0.0.1/7", "ftp://key@127.0.0.1/7"])
-def test_a_bad_address_stops_the_start(dsn: str) -> None:
-    async def start() -> None:
-        async with reporting(dsn, "1"):
-            pass
-
+async def test_an_invalid_dsn_fails_the_start(dsn: str) -> None:
     with pytest.raises(ConfigurationError, match="EVENTAPI_SENTRY_DSN"):
-        asyncio.run(start())
+        async with report_errors(dsn, "1"):
+            pass

@@ -1,4 +1,4 @@
-"""Where the server's own lines go."""
+"""The server's own log: formats, stderr and the log file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from select import PIPE_BUF
 import pytest
 
 from eventapi.configuration.settings import Settings
-from eventapi.telemetry.server_log import LineFormatter, LineWriter, configure, pieces
+from eventapi.telemetry.server_log import LineFormatter, LineWriter, configure, split_for_pipe
 from events.errors import LogUnavailable, UsernameTaken
 
 
@@ -31,12 +31,12 @@ def test_lines_go_to_stderr_and_to_the_file(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 def test_a_line_that_cannot_be_written_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
-    """A full disk or a closed pipe must not end the request that the line is about."""
+    """A full disk or a closed pipe must not fail the request that the line describes."""
     LineWriter(Settings(log_file="/dev/full")).write(b"a line\n")
     assert capfd.readouterr().err == "a line\n"
 
 
-def test_control_a_full_device_refuses() -> None:
+def test_control_a_full_device_refuses_a_write() -> None:
     with (
         pytest.raises(OSError, match="No space"),
         Path("/dev/full").open("wb", buffering=0) as full,
@@ -44,9 +44,9 @@ def test_control_a_full_device_refuses() -> None:
         os.write(full.fileno(), b"a line\n")
 
 
-def test_no_more_is_written_at_once_than_a_pipe_takes_whole() -> None:
+def test_pieces_are_not_larger_than_a_pipe_accepts_atomically() -> None:
     lines = [b"x" * length + b"\n" for length in (10, 4_000, 90, 4_095, 5_000, 1, 9_000, 3)]
-    found = list(pieces(b"".join(lines)))
+    found = list(split_for_pipe(b"".join(lines)))
     assert b"".join(found) == b"".join(lines)
     assert all(piece.endswith(b"\n") for piece in found)
     assert all(len(piece) <= PIPE_BUF or piece.count(b"\n") == 1 for piece in found)
@@ -55,8 +55,8 @@ def test_no_more_is_written_at_once_than_a_pipe_takes_whole() -> None:
 
 def test_lines_of_several_processes_do_not_mix_in_a_pipe(tmp_path: Path) -> None:
     program = (
-        "import sys; from eventapi.telemetry.server_log import Lines; from eventapi.configuration.settings import Settings;"
-        "lines = Lines(Settings());"
+        "import sys; from eventapi.telemetry.server_log import LineWriter; from eventapi.configuration.settings import Settings;"
+        "lines = LineWriter(Settings());"
         "[lines.write((sys.argv[1] * 150 + '\\n').encode() * 60) for _ in range(300)]"
     )
     reading, writing = os.pipe()
@@ -79,7 +79,7 @@ def formatted(error: BaseException) -> str:
     return LineFormatter(as_json=False).format(record)
 
 
-def test_a_traceback_says_where_and_not_what_was_typed() -> None:
+def test_a_traceback_contains_the_place_and_no_user_input() -> None:
     try:
         try:
             raise KeyError("canary")
@@ -91,13 +91,13 @@ def test_a_traceback_says_where_and_not_what_was_typed() -> None:
         'raise ValueError("canary")', ""
     )
     assert text.index("builtins.KeyError") < text.index("builtins.ValueError")
-    assert "test_logs.py" in text
+    assert "test_server_log.py" in text
     assert "request_id=the-one trace_id=0af7651916cd43dd" in text
     assert all(line.startswith("    ") for line in text.splitlines()[1:])
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (OSError(5, "Input/output error"), "builtins.OSError: [Errno 5] Input/output error"),
         (LogUnavailable("no lock"), "events.errors.LogUnavailable: no lock"),
@@ -106,14 +106,14 @@ def test_a_traceback_says_where_and_not_what_was_typed() -> None:
         (ExceptionGroup("canary", [KeyError("canary"), OSError("it")]), "builtins.OSError: it"),
     ],
 )
-def test_what_the_system_and_we_ourselves_say_is_told(error: Exception, said: str) -> None:
-    text = formatted(error)
-    assert said in text
-    assert "canary" not in text
+def test_messages_of_the_system_and_of_our_errors_are_kept(error: Exception, text: str) -> None:
+    line = formatted(error)
+    assert text in line
+    assert "canary" not in line
 
 
-def test_asyncio_tells_what_went_wrong_and_not_with_what(caplog: pytest.LogCaptureFixture) -> None:
-    """It prints tasks with what their errors say, and callbacks with their arguments."""
+def test_messages_of_asyncio_are_cut_before_values(caplog: pytest.LogCaptureFixture) -> None:
+    """Asyncio prints the messages of errors and the arguments of callbacks."""
 
     async def fail() -> None:
         raise KeyError("canary")
@@ -139,10 +139,10 @@ def test_asyncio_tells_what_went_wrong_and_not_with_what(caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_name_that_is_no_unicode_is_told_nevertheless(
+def test_a_name_that_is_not_unicode_is_logged(
     as_json: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Python has the names of files whose bytes are none, and as bodies can have escapes."""
+    """Python decodes such names to lone surrogates, and bodies can contain them."""
     monkeypatch.setattr(logging.root, "handlers", [])
     level = logging.root.level
     configure(Settings(log_format="json" if as_json else "console"))

@@ -1,4 +1,4 @@
-"""The access log: one line a request, of the route, and of the path only at level debug."""
+"""The access log: a line per request with the route; paths at debug only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def logging_api(file: Path, form: str) -> Api:
     return Api(quiet_settings(log_level="info", log_format=form, log_file=str(file)))
 
 
-def test_a_line_for_programs_has_every_member(file: Path) -> None:
+def test_a_json_line_has_every_member(file: Path) -> None:
     with logging_api(file, "json") as api:
         ann = api.caller("ann")
         answer = ann.get("/api/v2/items/7", headers={"x-request-id": "mine"})
@@ -46,7 +46,7 @@ def test_a_line_for_programs_has_every_member(file: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["/items/ann%0a%0dfake", "/%e2%80%a8ann", "/nowhere/ann", "/items?q=ann", "//ann"]
 )
-def test_what_was_typed_is_not_in_the_log(file: Path, form: str, path: str) -> None:
+def test_a_path_is_not_logged(file: Path, form: str, path: str) -> None:
     with logging_api(file, form) as api:
         api.request("GET", path)
     text = file.read_text()
@@ -64,7 +64,7 @@ def test_what_was_typed_is_not_in_the_log(file: Path, form: str, path: str) -> N
         ("/api/v3/items", "/api/v3/items"),
     ],
 )
-def test_the_path_of_an_unknown_route_is_in_it_at_debug(
+def test_the_path_of_an_unknown_route_is_logged_at_debug(
     file: Path, form: str, path: str, shown: str
 ) -> None:
     settings = quiet_settings(log_level="debug", log_format=form, log_file=str(file))
@@ -85,25 +85,22 @@ def test_the_path_of_an_unknown_route_is_in_it_at_debug(
 
 @pytest.mark.parametrize("form", [True, False])
 @pytest.mark.parametrize("raw", [b"/a b\n\x1b[31m\xff?x=1", None])
-def test_no_byte_of_a_path_can_move_the_cursor(form: bool, raw: bytes | None) -> None:
-    """Whatever a server lets through."""
+async def test_no_byte_of_a_path_can_move_the_cursor(form: bool, raw: bytes | None) -> None:
+    """Another server may pass on bytes that uvicorn refuses."""
     written: list[bytes] = []
 
-    async def main() -> None:
-        log = access_log(written.append, as_json=form, paths=True)
-        path = "/a b\n\x1b[31m"
-        scope: Any = {"method": "GET", "request_id": "r", "path": path, "raw_path": raw}
-        log(scope, 404, 0.001)
-        await asyncio.sleep(0)
-
-    asyncio.run(main())
+    log = access_log(written.append, as_json=form, paths=True)
+    path = "/a b\n\x1b[31m"
+    scope: Any = {"method": "GET", "request_id": "r", "path": path, "raw_path": raw}
+    log(scope, 404, 0.001)
+    await asyncio.sleep(0)
     (line,) = written
     assert line.count(b"\n") == 1
     assert line.decode().rstrip("\n").isprintable()
     assert b"/a%20b%0A%1B%5B31m" in line
 
 
-def test_lines_that_could_not_be_written_keep_no_others_back() -> None:
+def test_a_failed_write_does_not_hold_back_later_lines() -> None:
     written: list[bytes] = []
 
     def write(lines: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The address of a client: an IPv4-mapped IPv6 address is the IPv4 address everywhere."""
+"""The address of a client: IPv4-mapped addresses are IPv4 addresses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAPPED = "::ffff:127.0.0.1"
 LONG_FORM = "0:0:0:0:0:ffff:7f00:1"
 
 
-def seen(
+def client_of(
     peer: str, proxies: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
-    """The client address and the scheme that an app behind `ClientAddressMiddleware` gets."""
+    """The client address and the scheme that the wrapped app gets."""
     scope: Any = {
         "type": "http",
         "scheme": "http",
@@ -46,10 +46,10 @@ def seen(
         ([], {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}, None, "http"),
     ],
 )
-def test_the_peer_of_a_unix_socket_is_trusted_by_a_word(
+def test_unix_trusts_the_peer_of_a_unix_socket(
     proxies: list[str], headers: dict[str, str], client: tuple[str, int] | None, scheme: str
 ) -> None:
-    """It has no address, so its own is never known."""
+    """Such a peer has no address."""
     scope: Any = {"type": "http", "scheme": "http", "client": None}
     scope["headers"] = [(name.encode(), text.encode()) for name, text in headers.items()]
     found: dict[str, Any] = {}
@@ -72,21 +72,21 @@ FORWARDED = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
         *("::ffff:127.0.0.0/104", "0.0.0.0/0"),
     ],
 )
-def test_a_proxy_is_trusted_in_either_form(peer: str, proxy: str) -> None:
-    assert seen(peer, [proxy], FORWARDED) == ("198.51.100.7", "https")
+def test_a_proxy_is_trusted_in_ipv4_and_mapped_form(peer: str, proxy: str) -> None:
+    assert client_of(peer, [proxy], FORWARDED) == ("198.51.100.7", "https")
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", MAPPED])
 @pytest.mark.parametrize("proxy", ["10.0.0.0/8", "::1", "::ffff:10.0.0.1", "::/0", "::/80"])
 def test_control_another_proxy_is_not_trusted(peer: str, proxy: str) -> None:
-    """A network of IPv6 has no IPv4 address in it, in either form."""
-    assert seen(peer, [proxy], FORWARDED) == ("127.0.0.1", "http")
+    """A network of IPv6 contains no IPv4 address, in either form."""
+    assert client_of(peer, [proxy], FORWARDED) == ("127.0.0.1", "http")
 
 
 @pytest.mark.parametrize("proxies", [[], ["127.0.0.1"], ["::1"]])
 def test_a_mapped_peer_is_the_ipv4_address(proxies: list[str]) -> None:
-    assert seen("::ffff:203.0.113.9", proxies)[0] == "203.0.113.9"
-    assert seen("2001:db8::1", proxies)[0] == "2001:db8::1"
+    assert client_of("::ffff:203.0.113.9", proxies)[0] == "203.0.113.9"
+    assert client_of("2001:db8::1", proxies)[0] == "2001:db8::1"
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_a_mapped_peer_is_the_ipv4_address(proxies: list[str]) -> None:
         ("no address", "no address"),
     ],
 )
-def test_forwarded_addresses_are_taken_in_either_form(forwarded: str, client: str) -> None:
-    assert seen(MAPPED, ["127.0.0.1"], {"x-forwarded-for": forwarded})[0] == client
+def test_forwarded_addresses_are_read_in_ipv4_and_mapped_form(forwarded: str, client: str) -> None:
+    assert client_of(MAPPED, ["127.0.0.1"], {"x-forwarded-for": forwarded})[0] == client
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_forwarded_addresses_are_taken_in_either_form(forwarded: str, client: st
         ("", ""),
     ],
 )
-def test_a_caller_counts_by_the_plain_address(host: str, counted: str) -> None:
+def test_a_caller_is_counted_by_the_plain_address(host: str, counted: str) -> None:
     scope: Any = {"client": (host, 1)}
     assert caller_address(scope) == counted
 
@@ -129,9 +129,9 @@ def test_a_session_shows_the_ipv4_address() -> None:
         assert addresses_shown == {"127.0.0.1", "198.51.100.7"}
 
 
-def test_control_without_the_other_forms_a_mapped_hop_is_not_trusted(
+def test_control_without_mapped_forms_a_mapped_hop_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(addresses, "_both_forms", list)
+    monkeypatch.setattr(addresses, "_with_mapped_forms", list)
     forwarded = {"x-forwarded-for": "198.51.100.7, ::ffff:127.0.0.1"}
-    assert seen("127.0.0.1", ["127.0.0.1"], forwarded)[0] == "127.0.0.1"
+    assert client_of("127.0.0.1", ["127.0.0.1"], forwarded)[0] == "127.0.0.1"

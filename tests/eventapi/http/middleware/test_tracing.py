@@ -1,8 +1,7 @@
-"""Traces: a span a request, with a write in it, of the trace that the client is in."""
+"""Traces: a span per request and per write, within the trace of the client."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 
 class Traced:
-    """An app, and the spans of it."""
+    """An app with the spans that it exports."""
 
     def __init__(self, file: Path) -> None:
         self.exporter = InMemorySpanExporter()
@@ -64,7 +63,7 @@ def test_a_request_is_a_span_named_by_its_route(traced: Traced) -> None:
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_a_write_is_a_span_in_that_of_its_request(traced: Traced) -> None:
+def test_a_write_is_a_child_span_of_its_request(traced: Traced) -> None:
     traced.api.caller().create()
     (request,) = traced.spans("POST /items")
     write = traced.spans("journal write")[-1]
@@ -77,7 +76,7 @@ def test_a_write_is_a_span_in_that_of_its_request(traced: Traced) -> None:
     assert (write.end_time or 0) <= request.end_time
 
 
-def test_the_trace_of_the_client_goes_on_and_is_in_the_access_log(traced: Traced) -> None:
+def test_the_trace_of_the_client_continues_and_is_in_the_access_log(traced: Traced) -> None:
     traced.api.request("GET", "/health/live", headers={"traceparent": TRACEPARENT})
     (span,) = traced.spans("GET /health/live")
     assert span.parent is not None
@@ -94,7 +93,7 @@ def trace_of(span: ReadableSpan) -> str:
 
 
 @pytest.mark.parametrize("sent", ["", "00-x-y-z", "00-" + "0" * 32 + "-" + PARENT + "-01", "é" * 9])
-def test_a_trace_that_is_none_begins_a_new_one(traced: Traced, sent: str) -> None:
+def test_an_invalid_traceparent_begins_a_new_trace(traced: Traced, sent: str) -> None:
     answer = traced.api.request(
         "GET", "/health/live", headers=[(b"traceparent", sent.encode("latin-1"))]
     )
@@ -116,7 +115,7 @@ def test_a_trace_that_is_none_begins_a_new_one(traced: Traced, sent: str) -> Non
         "canary=1",
     ],
 )
-def test_nothing_of_the_state_of_a_trace_is_told(
+def test_the_trace_state_is_neither_logged_nor_exported(
     traced: Traced, caplog: pytest.LogCaptureFixture, sent: str
 ) -> None:
     headers = [(b"traceparent", TRACEPARENT.encode()), (b"tracestate", sent.encode("latin-1"))]
@@ -128,7 +127,7 @@ def test_nothing_of_the_state_of_a_trace_is_told(
     assert not span.context.trace_state
 
 
-def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
+def test_a_request_without_a_route_is_a_span_without_a_route(traced: Traced) -> None:
     traced.api.request("GET", "/canary")
     traced.api.request("CANARY", "/items")
     unknown, other = traced.spans("GET"), traced.spans("HTTP")
@@ -138,7 +137,9 @@ def test_what_no_route_takes_is_a_span_without_one(traced: Traced) -> None:
     ]
 
 
-def test_an_error_is_one_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_request_is_an_error_span_without_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> CreateItem:
         raise ValueError("canary")
 
@@ -151,7 +152,7 @@ def test_an_error_is_one_and_says_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert "canary" not in span.to_json()
 
 
-def test_a_write_that_is_refused_says_nothing_of_why(traced: Traced) -> None:
+def test_a_refused_write_records_no_reason(traced: Traced) -> None:
     traced.api.caller("canary")
     bob = traced.api.caller("bob")
     before = len(traced.spans("journal write"))
@@ -168,20 +169,17 @@ def test_nothing_personal_is_in_a_span(traced: Traced) -> None:
     ann.get("/items?q=canary", headers={"baggage": "canary=1", "user-agent": "canary"})
     ann.get(f"/items/{number}canary", headers={"tracestate": "vendor=1", "cookie": "canary"})
     traced.api.login("canary-name", "canary-password")
-    said = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
-    assert "journal write" in said
-    assert "canary" not in said
-    assert ann.token not in said
+    exported = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
+    assert "journal write" in exported
+    assert "canary" not in exported
+    assert ann.token not in exported
 
 
-def test_variables_that_opentelemetry_refuses_stop_the_start_with_its_reason(
+async def test_an_invalid_variable_of_opentelemetry_fails_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
 
-    async def start() -> None:
-        async with tracing_of({}, "1").exporting():
-            pass
-
     with pytest.raises(ConfigurationError, match=r"^OTEL_.*max_queue_size"):
-        asyncio.run(start())
+        async with tracing_of({}, "1").export():
+            pass

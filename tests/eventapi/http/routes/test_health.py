@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.telemetry.metrics.store import Store
+from eventapi.telemetry.metrics.store import MetricsStore
 from tests.eventapi.http.client import Api, Caller, quiet_settings
 
 
@@ -44,10 +44,10 @@ def test_numbers_that_cannot_be_read_make_nobody_unready(
 ) -> None:
     """Metrics are a convenience: for them no balancer is to send requests elsewhere."""
 
-    def gone(store: Store) -> int:
+    def gone(store: MetricsStore) -> int:
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(Store, "workers", gone)
+    monkeypatch.setattr(MetricsStore, "workers", gone)
     assert api.request("GET", "/health/ready").status_code == 200
     answer = api.request("GET", "/health")
     assert (answer.status_code, answer.json()["workers"]) == (200, None)

@@ -19,15 +19,21 @@ from prometheus_client.exposition import generate_latest
 
 from eventapi.app import create_app
 from eventapi.bootstrap import telemetry as observing
-from eventapi.bootstrap.telemetry import counted
+from eventapi.bootstrap.telemetry import count_requests
 from eventapi.http.middleware.edge import EdgeMiddleware
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.problem_types import PROBLEMS
 from eventapi.tasks import restart as background
 from eventapi.telemetry.metrics import exposition
 from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.meters import METHODS, OTHER, Meters, Sample, opened_meters
-from eventapi.telemetry.metrics.store import Store
+from eventapi.telemetry.metrics.meters import (
+    METHODS,
+    OTHER_METHOD,
+    Meters,
+    Sample,
+    meters_unless_full,
+)
+from eventapi.telemetry.metrics.store import MetricsStore
 from events.errors import LogFenced, LogUnavailable, StorageFull
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -73,7 +79,7 @@ def test_every_answer_is_counted_once_by_method_route_and_status(new_api: Api) -
         assert ann.request(method, path, **how).status_code == status, (method, path)
     page = scraped(new_api)
     for method, _, _, route, status in asked:
-        shown = method if method in METHODS else OTHER
+        shown = method if method in METHODS else OTHER_METHOD
         earlier = requests(before, shown, route, status) or 0.0
         times = sum(one[3:] == (route, status) and one[0] == method for one in asked)
         assert requests(page, shown, route, status) == earlier + times, (method, route, status)
@@ -186,7 +192,7 @@ def test_however_many_ask_at_once_a_page_is_made_for_all_of_them_and_not_in_the_
         asked = exposition.Exposition(meters, sample)
         return await asyncio.gather(*(asked.page(exposition.TEXT) for _ in range(20)))
 
-    with opened_meters(tmp_path, "1") as meters:
+    with meters_unless_full(tmp_path, "1") as meters:
         assert meters is not None
         pages = asyncio.run(ask(meters))
     assert len(set(pages)) == 1
@@ -216,14 +222,14 @@ def test_a_worker_goes_on_telling_how_things_are_though_it_could_not_once(
 
     async def wait(meters: Meters) -> None:
         asked = exposition.Exposition(meters, failing.sample)
-        async with asyncio.timeout(WAIT_SECONDS), counted([], asked):
+        async with asyncio.timeout(WAIT_SECONDS), count_requests([], asked):
             await failing.answered.wait()
             await asyncio.sleep(0)
 
-    with opened_meters(tmp_path, "1") as meters:
+    with meters_unless_full(tmp_path, "1") as meters:
         assert meters is not None
         asyncio.run(wait(meters))
-        assert Page(meters.store.collected()).value("eventapi_log_position") == 7.0
+        assert Page(meters.store.collect()).value("eventapi_log_position") == 7.0
 
 
 @pytest.mark.parametrize("after", [exposition.TEXT, exposition.OPENMETRICS])
@@ -235,7 +241,7 @@ def test_a_page_that_could_not_be_made_is_made_the_next_time(tmp_path: Path, aft
         assert isinstance(told[0], OSError)
         return await asked.page(after)
 
-    with opened_meters(tmp_path, "1") as meters:
+    with meters_unless_full(tmp_path, "1") as meters:
         assert meters is not None
         assert b"eventapi_log_position 7.0" in asyncio.run(ask(meters))
 
@@ -331,20 +337,20 @@ def test_metrics_begin_as_soon_as_their_files_can_be_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As after a start on a full disk: the server serves, and counts later."""
-    no_room = OSError(errno.ENOSPC, "No space left on device")
-    tries = iter([no_room, no_room, None])
-    make = Store.__init__
+    has_room = False
+    make = MetricsStore.__init__
 
-    def fail_at_first(store: Store, root: Path, instance: str) -> None:
-        if (error := next(tries, None)) is not None:
-            raise error
+    def fail_without_room(store: MetricsStore, root: Path, instance: str) -> None:
+        if not has_room:
+            raise OSError(errno.ENOSPC, "No space left on device")
         make(store, root, instance)
 
-    monkeypatch.setattr(Store, "__init__", fail_at_first)
+    monkeypatch.setattr(MetricsStore, "__init__", fail_without_room)
     monkeypatch.setattr(observing, "RETRY_SECONDS", 0.05)
     with Api() as api:
         ann = api.caller()
         assert_problem(api.request("GET", "/metrics"), 404, "not-found")
+        has_room = True
         while api.request("GET", "/metrics").status_code == 404:
             api.run(asyncio.sleep(0.01))
         before = scraped(api)
@@ -412,18 +418,18 @@ def test_apps_in_one_process_count_for_themselves() -> None:
 
 
 def test_a_worker_that_is_still_folding_the_log_is_none_that_serves(tmp_path: Path) -> None:
-    with opened_meters(tmp_path, "1") as meters:
+    with meters_unless_full(tmp_path, "1") as meters:
         assert meters is not None
-        assert Page(meters.store.collected()).value("eventapi_workers") == 0.0
+        assert Page(meters.store.collect()).value("eventapi_workers") == 0.0
         meters.sample(Sample(1, 0, 0, 0, 0, 0, None, None, signing_ok=True))
-        assert Page(meters.store.collected()).value("eventapi_workers") == 1.0
+        assert Page(meters.store.collect()).value("eventapi_workers") == 1.0
 
 
 def test_a_server_whose_numbers_cannot_be_kept_serves_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "metrics").write_text("a file")
-    with opened_meters(tmp_path / "metrics", "1") as meters:
+    with meters_unless_full(tmp_path / "metrics", "1") as meters:
         assert meters is None
     assert "counts nothing" in caplog.text
 
@@ -438,12 +444,12 @@ def routes() -> Iterator[tuple[str, str]]:
 @pytest.mark.long
 def test_there_is_room_for_every_series_that_there_can_be(tmp_path: Path) -> None:
     statuses = {200, 201, 204, 304, 0, *(kind.status for kind in PROBLEMS.values())}
-    served = [*routes(), *((method, None) for method in (*METHODS, OTHER))]
+    served = [*routes(), *((method, None) for method in (*METHODS, OTHER_METHOD))]
     assert len(served) > 150
-    with opened_meters(tmp_path, "1") as meters:
+    with meters_unless_full(tmp_path, "1") as meters:
         assert isinstance(meters, Meters)
         for (method, route), status in itertools.product(served, statuses):
-            meters.answered(method, route, status, 0.001)
-        page = Page(meters.store.collected())
+            meters.count_request(method, route, status, 0.001)
+        page = Page(meters.store.collect())
     asked = len(served) * len(statuses)
     assert page.total(REQUESTS) == page.total(f"{DURATIONS}_count") == asked

@@ -10,7 +10,7 @@ import pytest
 from eventapi.commands import sessions
 from eventapi.http.routes import accounts as auth
 from eventapi.journal.clock import LogClock
-from eventapi.security.tokens import Refresh, Tokens
+from eventapi.security.tokens import RefreshClaims, Tokens
 from eventapi.values.times import SKEW_SECONDS, time_of
 from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem
 
@@ -98,7 +98,7 @@ def test_whoever_makes_a_token_up_ends_nobodys_session(api: Api, ann: Caller) ->
         f" {session}.{generation}.{secret}",
         f"{'0' * 32}.{generation}.{secret}",
         f"{session}.{secret}",
-        stranger.refresh_token(Refresh(session, 0)),
+        stranger.refresh_token(RefreshClaims(session, 0)),
         ann.token,
         "",
         "..",
@@ -113,7 +113,7 @@ def test_whoever_makes_a_token_up_ends_nobodys_session(api: Api, ann: Caller) ->
 def test_a_token_of_the_future_is_refused(api: Api, ann: Caller) -> None:
     """It is genuine where a log was put back from an older backup."""
     session = ann.tokens["refresh_token"].split(".")[0]
-    token = Tokens([SECRET], 60).refresh_token(Refresh(session, 7))
+    token = Tokens([SECRET], 60).refresh_token(RefreshClaims(session, 7))
     assert_problem(refresh(api, token), 401, "unauthenticated")
     assert is_in(api, ann.token)
 

@@ -1,4 +1,4 @@
-"""Reading a page of metrics, as Prometheus does."""
+"""Parser of a page of metrics, for assertions."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ class Page:
 
     @classmethod
     def of(cls, page: str, content_type: str = "text/plain") -> Page:
-        """A page in either format; raises `ValueError` where it is in none."""
+        """Parse a page in either format; raises `ValueError`."""
         parse = openmetrics if content_type.startswith("application/openmetrics") else text
         return cls(parse(page))
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The sample with exactly these labels, if there is one."""
+        """The value of the sample with exactly these labels, if there is one."""
         return self.samples.get((name, frozenset(labels.items())))
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples of a name that have these labels among others."""
+        """The sum of all samples with this name and at least these labels."""
         wanted = labels.items()
         return sum(
-            value for (found, has), value in self.samples.items() if found == name and wanted <= has
+            value
+            for (sample, has), value in self.samples.items()
+            if sample == name and wanted <= has
         )
 
     @property
     def series(self) -> set[tuple[str, Labels]]:
-        """Which there are."""
+        """The names and labels of all samples."""
         return set(self.samples)
