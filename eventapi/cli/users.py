@@ -25,8 +25,9 @@ from eventapi.commands.users import (
     RevokeRole,
 )
 from eventapi.configuration.settings import Settings
-from eventapi.http.schemas.requests import Registration, normal_email
+from eventapi.http.schemas.requests import Registration
 from eventapi.security.passwords import Passwords
+from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
 from events.errors import NotFound
 from events.messages.commands import ERASED_KEY_LEFT, NO_TERMINAL

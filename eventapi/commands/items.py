@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from eventapi.commands.quota import NO_QUOTA, Quota
-from eventapi.values.rules import check_title
+from eventapi.values.rules import ItemValues, check
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.vocabulary.items import (
     Content,
@@ -33,7 +33,7 @@ class CreateItem(msgspec.Struct, frozen=True):
         if owner is None or owner.disabled:
             raise Unauthenticated("the account is not in use any more")
         self.quota.check(state, self.owner, adds_item=True)
-        check_title(self.content.title)
+        check(ItemValues, title=self.content.title, description=self.content.description)
         actor = owner.subject
         event = ItemCreated(self.owner, personal=self.content)
         return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
@@ -79,8 +79,7 @@ class UpdateItem(msgspec.Struct, frozen=True):
         item = owned_item(state, self.caller, self.item)
         _check_version(item, self.versions)
         self.quota.check(state, self.caller, adds_item=False)
-        if self.title is not UNSET:
-            check_title(self.title)
+        check(ItemValues, title=self.title, description=self.description)
         actor = f"users/{self.caller}"
         changes = ContentChanges(title=self.title, description=self.description)
         return Decision(f"items/{item.id}", ItemUpdated(personal=changes), actor, actor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from eventapi.security.fair_queue import Caller, FairQueue
+from eventapi.values.rules import nfc
 from events.vocabulary.password_hashes import HashKind, check_hash
 
 T = TypeVar("T")
@@ -142,11 +142,6 @@ class Passwords:
     def close(self) -> None:
         """Stop the threads after their current jobs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def nfc(password: str) -> str:
-    """The form of a password that is hashed, because devices type é in different ways."""
-    return unicodedata.normalize("NFC", password)
 
 
 def _lower_priority() -> None:

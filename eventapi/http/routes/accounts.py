@@ -25,20 +25,19 @@ from eventapi.http.middleware.client_address import caller_address
 from eventapi.http.request import ApiRequest, MergePatch, written
 from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import (
-    MAX_PASSWORD_BYTES,
     Confirmation,
     PasswordChange,
     PasswordGrant,
     ProfilePatch,
     RefreshGrant,
     Registration,
-    normal_email,
 )
 from eventapi.http.schemas.responses import SessionView, TokenPair, UserView, session_view
 from eventapi.http.services import Services
 from eventapi.journal.batch import CommandResult
 from eventapi.security.fair_queue import Caller
 from eventapi.security.tokens import RefreshClaims
+from eventapi.values.rules import MAX_PASSWORD_BYTES, normal_email
 from eventapi.values.times import seconds_of
 from events.errors import (
     Fault,

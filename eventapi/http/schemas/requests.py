@@ -5,130 +5,28 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Final, Literal
 
-import email_validator
 import msgspec
-from email_validator import EmailNotValidError, validate_email
 from msgspec import UNSET, Meta, UnsetType
 
-from eventapi.security.passwords import nfc
-from eventapi.values.rules import full_name_fault, title_fault
+from eventapi.values.rules import (
+    MAX_PASSWORD_BYTES,
+    Description,
+    Email,
+    FullName,
+    NewPassword,
+    Title,
+    Username,
+)
 from eventapi.values.validation import CHECK, RULE
 from events.codec import VOCABULARY
-from events.errors import Fault, Invalid
-
-_CONTROLS: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
-_BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
-"""Direction overrides make a text read as another one (CVE-2021-42574)."""
-
-# The look-ahead at the end refuses the newline that Python's `$` lets through.
-_ONE_LINE: Final = rf"^[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
-_TITLE: Final = rf"^(?=.*\S)[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
-_TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
 
 _NO_NUL: Final = r"^[^\u0000]*$"
-# Not `-` first: commands take such a name for an option. Existing users may have one.
-_USERNAME: Final = r"^[A-Za-z0-9_.][A-Za-z0-9_.\-]*$(?!\n)"
 
 _POINT: Final = (
     r"^(0|[1-9][0-9]{0,17}|[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
     r"([Zz]|[+\- ]([01][0-9]|2[0-3]):[0-5][0-9]))$(?!\n)"
 )
-
-MIN_PASSWORD: Final = 8
-MAX_PASSWORD_BYTES: Final = 1024
-
-
-def email_fault(email: str) -> str | None:
-    """What is wrong with the syntax of an address (RFC 5321)."""
-    try:
-        normal_email(email)
-    except Invalid as error:
-        return error.faults[0].detail
-    return None
-
-
-def password_fault(password: str) -> str | None:
-    """What is wrong with a password in NFC, the form that is hashed, or with its bytes."""
-    composed = nfc(password)
-    if len(composed) < MIN_PASSWORD:
-        return f"must have at least {MIN_PASSWORD} characters; a letter with its accents is one"
-    if max(len(password.encode()), len(composed.encode())) > MAX_PASSWORD_BYTES:
-        return f"must have at most {MAX_PASSWORD_BYTES} bytes in UTF-8"
-    return None
-
-
-Username = Annotated[
-    str,
-    Meta(
-        min_length=3,
-        max_length=32,
-        pattern=_USERNAME,
-        description="ASCII letters, digits, `_`, `.` and `-`, which is not the first; unique "
-        "without regard to case.",
-        examples=["john_doe"],
-        extra={
-            RULE: "must consist of ASCII letters, digits, `_`, `.` and `-`, and not begin with `-`"
-        },
-    ),
-]
-Email = Annotated[
-    str,
-    Meta(
-        min_length=3,
-        max_length=254,
-        description="An email address; unique without regard to case.",
-        examples=["john@example.com"],
-        extra_json_schema={"format": "email"},
-        extra={CHECK: email_fault},
-    ),
-]
-NewPassword = Annotated[
-    str,
-    Meta(
-        min_length=MIN_PASSWORD,
-        max_length=MAX_PASSWORD_BYTES,
-        description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8; never cut. Unicode's NFC counts.",
-        examples=["correct horse battery staple"],
-        extra_json_schema={"format": "password"},
-        extra={CHECK: password_fault},
-    ),
-]
-FullName = Annotated[
-    str,
-    Meta(
-        max_length=100,
-        pattern=_ONE_LINE,
-        description="A name.",
-        examples=["John Doe"],
-        extra={RULE: "must be one line without control characters", CHECK: full_name_fault},
-    ),
-]
-Title = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=200,
-        pattern=_TITLE,
-        description="Not blank, no control characters.",
-        examples=["First item"],
-        extra={
-            RULE: "must be one line without control characters, and not blank",
-            CHECK: title_fault,
-        },
-    ),
-]
-Description = Annotated[
-    str,
-    Meta(
-        max_length=5000,
-        pattern=_TEXT,
-        description="No control characters but tab, newline and carriage return.",
-        examples=["My first item"],
-        extra={RULE: "must have no control characters but tab, newline and carriage return"},
-    ),
-]
-
 
 Password = Annotated[
     str, Meta(max_length=MAX_PASSWORD_BYTES, extra_json_schema={"format": "password"})
@@ -359,21 +257,3 @@ class ListQuery(msgspec.Struct, frozen=True):
         | UnsetType
     ) = UNSET
     as_of: Point | UnsetType = UNSET
-
-
-# Else addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
-
-
-def normal_email(email: str) -> str:
-    """The address in its normal form; raises `Invalid` where its syntax is wrong (RFC 5321).
-
-    Whether it can be reached is not asked: reserved domains are somebody's too.
-    """
-    try:
-        checked = validate_email(email, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError as error:
-        raise Invalid(Fault("/email", str(error))) from None
-    if "." not in checked.domain:
-        raise Invalid(Fault("/email", "the domain needs a dot"))
-    return checked.normalized
