@@ -127,7 +127,7 @@ def _user_commands(
     for user in contents.users:
         name = names[user.key]
         profile = Profile(name, emails[user.key], user.password_hash, user.full_name)
-        yield RegisterUser(profile, actor, user.created_at)
+        yield RegisterUser(profile, actor, user.created_at, imported=True)
         if user.disabled:
             yield DisableUser(name, actor)
 

@@ -1,4 +1,4 @@
-"""What every command is: a wish with all it needs, decided by a pure function."""
+"""The interface of commands: data in, and a pure function that decides on one event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REVOKING: Final = {SessionEnded, UserDisabled, UserRoleRevoked, UserErased}
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The one event that a command comes to.
+    """The result of deciding a command: one event.
 
     ``subject`` and ``actor`` as on the line; ``sealedfor`` names the user whose key seals the
     personal values, or is empty.
@@ -28,7 +28,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def revokes(self) -> bool:
-        """Whether the event only takes rights away; such an event is written on a full disk, too."""
+        """Whether the event only takes rights away; then it is written even on a full disk."""
         event = self.event
         if isinstance(event, UserPasswordChanged):
             return event.reason == "changed"
@@ -36,7 +36,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Command(Protocol):
-    """A wish. Time, identifiers and randomness are data in it, so that deciding is pure."""
+    """A request to change something. Time, identifiers and randomness are data in it."""
 
     def decide(self, state: State) -> Decision:
-        """The event that the wish comes to in this state; raises `Refusal` where the rules say no."""
+        """Return the event that the command leads to in this state, or raise a `Refusal`."""

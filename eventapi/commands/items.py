@@ -1,4 +1,4 @@
-"""What can be wished of items."""
+"""Commands about items."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
 from eventapi.commands.quota import NO_QUOTA, Quota
-from eventapi.values.rules import ItemValues, check
+from eventapi.values import rules
 from events.errors import NotFound, PreconditionFailed, Unauthenticated
 from events.vocabulary.items import (
     Content,
@@ -22,7 +22,7 @@ from projections.tables.items import Item, Tombstone
 
 
 class CreateItem(msgspec.Struct, frozen=True):
-    """Make an item of the caller's own."""
+    """Create an item that the caller owns."""
 
     owner: int
     content: Content
@@ -32,15 +32,15 @@ class CreateItem(msgspec.Struct, frozen=True):
         owner = state.users.by_id.get(self.owner)
         if owner is None or owner.disabled:
             raise Unauthenticated("the account is not in use any more")
+        rules.ITEM.check(title=self.content.title, description=self.content.description)
         self.quota.check(state, self.owner, adds_item=True)
-        check(ItemValues, title=self.content.title, description=self.content.description)
         actor = owner.subject
         event = ItemCreated(self.owner, personal=self.content)
         return Decision(f"items/{state.items.last_id + 1}", event, actor, actor)
 
 
 class ImportItem(msgspec.Struct, frozen=True):
-    """Import an item with its texts as they are; the rules for requests do not apply.
+    """Import an item with its texts as they are; the rules about values do not apply.
 
     ``owner`` is a username, because the owner may be imported by the same group of commands. The
     item keeps ``number`` if no item ever had it. Otherwise, or without a number, it gets a new one
@@ -66,7 +66,7 @@ class ImportItem(msgspec.Struct, frozen=True):
 
 
 class UpdateItem(msgspec.Struct, frozen=True):
-    """Change what is named of an item; ``versions`` are those that the caller accepts, or any."""
+    """Change the given values of an item; ``versions`` are the accepted ones, or ``None``: any."""
 
     caller: int
     item: int
@@ -78,15 +78,15 @@ class UpdateItem(msgspec.Struct, frozen=True):
     def decide(self, state: State) -> Decision:
         item = owned_item(state, self.caller, self.item)
         _check_version(item, self.versions)
+        rules.ITEM.check(title=self.title, description=self.description)
         self.quota.check(state, self.caller, adds_item=False)
-        check(ItemValues, title=self.title, description=self.description)
         actor = f"users/{self.caller}"
         changes = ContentChanges(title=self.title, description=self.description)
         return Decision(f"items/{item.id}", ItemUpdated(personal=changes), actor, actor)
 
 
 class DeleteItem(msgspec.Struct, frozen=True):
-    """Delete an item; ``versions`` are those that the caller accepts, or any."""
+    """Delete an item; ``versions`` are the accepted ones, or ``None``: any."""
 
     caller: int
     item: int
@@ -101,7 +101,8 @@ class DeleteItem(msgspec.Struct, frozen=True):
 class RestoreItem(msgspec.Struct, frozen=True):
     """Give an item, deleted or not, the content that it had at position ``as_of``.
 
-    ``versions`` are those that the caller accepts, or any.
+    The content is read from the log and not typed, so the rules about values do not apply: an
+    imported text may break them. ``versions`` are the accepted ones, or ``None``: any.
     """
 
     caller: int
@@ -121,7 +122,7 @@ class RestoreItem(msgspec.Struct, frozen=True):
 
 
 def owned_item(state: State, caller: int, number: int) -> Item:
-    """The caller's item; whether another one's exists is not told. Raises `NotFound`."""
+    """The caller's item. Raises `NotFound`, also for an item of another user."""
     item = state.items.by_id.get(number)
     if item is None or item.owner != caller:
         raise NotFound("Item not found")
@@ -129,7 +130,7 @@ def owned_item(state: State, caller: int, number: int) -> Item:
 
 
 def known_item(state: State, caller: int, number: int) -> Item | Tombstone:
-    """The caller's item, or what is left of it; raises `NotFound`."""
+    """The caller's item, or its tombstone. Raises `NotFound`, also for an item of another user."""
     item = state.items.find(number)
     if item is None or item.owner != caller:
         raise NotFound("Item not found")

@@ -12,10 +12,10 @@ from projections.state import State
 
 
 class ResumeLog(msgspec.Struct, frozen=True):
-    """Go on under a new signing key.
+    """Continue to sign the log with a new signing key.
 
     ``key`` is its verifier key, ``previous`` the name of the key before; ``size`` and ``root`` are
-    the newest head known to be signed by that.
+    the newest head that is known to be signed by ``previous``.
     """
 
     key: str

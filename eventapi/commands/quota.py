@@ -1,4 +1,4 @@
-"""What one user's items may take up."""
+"""Limits on the items of one user."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from projections.state import State
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """The limits of every user; 0 is no limit.
+    """The limits that apply to every user; 0 means no limit.
 
-    ``log_bytes`` counts the lines in the log that created, changed or restored the user's items,
-    also of items that are deleted since. ``items`` counts the items that there are.
+    ``log_bytes`` limits the size of the lines that created, changed or restored the user's items,
+    deleted items included. ``items`` limits the number of live items.
     """
 
     log_bytes: int = 0
     items: int = 0
 
     def check(self, state: State, owner: int, *, adds_item: bool) -> None:
-        """Raise `QuotaExceeded` where a user has reached a limit."""
+        """Raise `QuotaExceeded` if a user has reached a limit."""
         if self.items and adds_item and state.items.by_owner.count(owner) >= self.items:
             raise QuotaExceeded(
-                f"all {self.items} items that one user may have are there; delete one first"
+                f"the user has {self.items} items, the most that one user may have; "
+                "delete one first"
             )
         if self.log_bytes and state.items.log_bytes.of(owner) >= self.log_bytes:
             raise QuotaExceeded(
-                f"all {self.log_bytes} bytes that one user's items may take in the log are used; "
+                f"the user's items have used all of their {self.log_bytes} bytes in the log; "
                 "items can still be read and deleted, and an operator can raise the limit"
             )
 

@@ -1,4 +1,4 @@
-"""What can be wished of sessions."""
+"""Commands about sessions."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from projections.state import State
 from projections.tables.sessions import Session
 
 GRACE_SECONDS = 10
-"""For how long a spent refresh token is good again: two tabs may race."""
+"""For how long the last spent refresh token is accepted again, because two tabs may race."""
 
 
 class Lifetime(msgspec.Struct, frozen=True):
-    """How long a session lasts, in seconds: since its last refresh, and since its start."""
+    """The longest time of a session in seconds: since its last refresh, and since its start."""
 
     unused: int
     total: int
 
     def end(self, now: str, started_at: str) -> str:
-        """When a session ends that is used now."""
+        """The time at which a session that is used now ends."""
         return min(later(now, self.unused), later(started_at, self.total))
 
 
 class StartSession(msgspec.Struct, frozen=True):
     """Log in a user whose password was checked against ``password_hash``.
 
-    That hash must still be the one that stands: the check was done outside the lock. The
-    identifier and the secret behind ``refresh_hash`` are random.
+    That hash must still be the stored one, because the check was done outside the lock. The
+    identifier ``session`` and the secret behind ``refresh_hash`` are random.
     """
 
     user: int
@@ -58,12 +58,12 @@ class StartSession(msgspec.Struct, frozen=True):
 
 
 class RefreshSession(msgspec.Struct, frozen=True):
-    """Spend a session's refresh token, which was found to be genuine, for another one.
+    """Exchange a session's refresh token, whose signature was verified, for the next one.
 
-    ``generation`` is the token's, ``refresh_hash`` that of the one behind it. The last token that
-    was spent is good again for `GRACE_SECONDS`: two tabs may race, and both get the same successor.
-    Any older one was stolen, from its owner or by its owner: nobody can tell, so the session ends
-    (RFC 9700, section 4.14.2).
+    ``generation`` is that of the token, ``refresh_hash`` the hash of the next token. The last token
+    that was spent is accepted again for `GRACE_SECONDS`: two tabs may race, and both get the same
+    successor. The use of any older token means that either the user or a thief holds a copy; these
+    cannot be told apart, so the session ends (RFC 9700, section 4.14.2).
     """
 
     session: str
@@ -89,11 +89,11 @@ class RefreshSession(msgspec.Struct, frozen=True):
 
 
 def _is_in_grace(session: Session, state: State) -> bool:
-    """Whether the last refresh token was spent a moment ago.
+    """Whether the last refresh token was spent within the grace period.
 
-    The process that spent it may have a slower clock, so a refresh that this process took in just
-    now may look older than it is, by the skew that is allowed. A refresh in the future is none of
-    these: then the log is ahead of the clock and its times do not tell.
+    The process that spent it may have a slower clock. So a refresh that this process applied just
+    now may look older than it is, by up to `SKEW_SECONDS`. A refresh in the future does not count,
+    because then the log is ahead of the clock and its times prove nothing.
     """
     if (session.id, session.generation) in state.recent_refreshes:
         return later(session.refreshed_at, GRACE_SECONDS + SKEW_SECONDS) >= state.now
@@ -101,7 +101,7 @@ def _is_in_grace(session: Session, state: State) -> bool:
 
 
 class ExpireSession(msgspec.Struct, frozen=True):
-    """End a session that was not used for too long; the server's own act."""
+    """End a session that has expired; the server issues this command itself."""
 
     session: str
 
@@ -113,7 +113,7 @@ class ExpireSession(msgspec.Struct, frozen=True):
 
 
 class EndSession(msgspec.Struct, frozen=True):
-    """End a session of the caller's; with ``everywhere``, all of them."""
+    """End one session of the caller, or with ``everywhere`` all of them."""
 
     caller: int
     session: str

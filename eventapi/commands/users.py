@@ -1,4 +1,4 @@
-"""What can be wished of users."""
+"""Commands about users."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from eventapi.commands.command import Decision
+from eventapi.values import rules
 from events.errors import EmailTaken, InvalidCredentials, NotFound, UsernameTaken
 from events.vocabulary.users import (
     PasswordHash,
@@ -26,29 +27,38 @@ from projections.tables.users import User, casefold_key
 
 
 class RegisterUser(msgspec.Struct, frozen=True):
-    """Make an account; refuse a username or an email address that is taken.
+    """Create an account; refuse a username or an email address that is taken.
 
-    What a username, an address or a name looks like is checked where it is typed, so that an import
-    can keep what an older service let in. An empty address means that the account has none.
-    ``actor`` is set if it is not the new user, ``created_at`` if the account is older.
+    The hash of the password is made outside the lock; requests and the command line check the
+    password itself. ``actor`` is set if it is not the new user, ``created_at`` if the account is
+    older. With ``imported`` the values are kept as an older service accepted them: no rule applies,
+    and an empty address means that the account has none.
     """
 
     profile: Profile
     actor: str | None = None
     created_at: str | None = None
+    imported: bool = False
 
     def decide(self, state: State) -> Decision:
-        if casefold_key(self.profile.username) in state.users.ids_by_name:
+        profile = self.profile
+        if not self.imported:
+            rules.USER.check(
+                username=profile.username,
+                email=profile.email,
+                full_name=profile.full_name,
+            )
+        if casefold_key(profile.username) in state.users.ids_by_name:
             raise UsernameTaken("Username already registered")
-        if casefold_key(self.profile.email) in state.users.ids_by_email:
+        if casefold_key(profile.email) in state.users.ids_by_email:
             raise EmailTaken("Email address already registered")
         subject = f"users/{state.users.last_id + 1}"
-        event = UserRegistered(created_at=self.created_at, personal=self.profile)
+        event = UserRegistered(created_at=self.created_at, personal=profile)
         return Decision(subject, event, self.actor or subject, subject)
 
 
 class UpdateProfile(msgspec.Struct, frozen=True):
-    """Change what is named of a user's own profile."""
+    """Change the given values of a user's own profile."""
 
     user: int
     email: str | UnsetType = UNSET
@@ -56,6 +66,7 @@ class UpdateProfile(msgspec.Struct, frozen=True):
 
     def decide(self, state: State) -> Decision:
         user = _existing(state, self.user)
+        rules.USER.check(email=self.email, full_name=self.full_name)
         if self.email is not UNSET:
             holder = state.users.find_by_email(self.email)
             if holder is not None and holder.id != user.id:
@@ -67,8 +78,8 @@ class UpdateProfile(msgspec.Struct, frozen=True):
 class RehashPassword(msgspec.Struct, frozen=True):
     """Store the hash of the same password under today's hash function.
 
-    ``replaces`` is the hash that the password was checked against: where another one stands by
-    now, the password was changed meanwhile, and the wish is void.
+    ``replaces`` is the hash that the password was checked against, outside the lock. If another
+    hash is stored by now, the password was changed meanwhile, and the command is refused.
     """
 
     user: int
@@ -84,7 +95,7 @@ class RehashPassword(msgspec.Struct, frozen=True):
 
 
 class ChangePassword(msgspec.Struct, frozen=True):
-    """Set a new password, and end every session but the one it is done in.
+    """Set a new password, and end every session except ``session``.
 
     ``replaces`` is the hash that the old password was checked against, outside the lock.
     """
@@ -104,7 +115,7 @@ class ChangePassword(msgspec.Struct, frozen=True):
 
 
 class DisableUser(msgspec.Struct, frozen=True):
-    """Lock a user out, and end all of their sessions."""
+    """Disable an account, and end all of its sessions."""
 
     username: str
     actor: str
@@ -114,7 +125,7 @@ class DisableUser(msgspec.Struct, frozen=True):
 
 
 class EnableUser(msgspec.Struct, frozen=True):
-    """Let a user in again."""
+    """Enable a disabled account."""
 
     username: str
     actor: str
@@ -131,6 +142,7 @@ class GrantRole(msgspec.Struct, frozen=True):
     actor: str
 
     def decide(self, state: State) -> Decision:
+        rules.ROLE.check(role=self.role)
         return Decision(
             _named(state, self.username).subject, UserRoleGranted(self.role), self.actor
         )
@@ -144,16 +156,17 @@ class RevokeRole(msgspec.Struct, frozen=True):
     actor: str
 
     def decide(self, state: State) -> Decision:
+        rules.ROLE.check(role=self.role)
         return Decision(
             _named(state, self.username).subject, UserRoleRevoked(self.role), self.actor
         )
 
 
 class EraseUser(msgspec.Struct, frozen=True):
-    """Erase an account with all that is the user's; the journal destroys the key next.
+    """Erase an account with its items and sessions; the journal destroys the key next.
 
-    ``password_hash`` is the one that the user's password was checked against, where it was they
-    who asked.
+    ``password_hash`` is the hash that the user's password was checked against, if the user and not
+    an operator erases the account.
     """
 
     username: str
@@ -168,7 +181,7 @@ class EraseUser(msgspec.Struct, frozen=True):
 
 
 class EraseUserAgain(msgspec.Struct, frozen=True):
-    """Erase a user whose key is destroyed already: the log is older than the erasure."""
+    """Erase a user whose key is destroyed already, because the log is older than the erasure."""
 
     user: int
     actor: str = "operator/eventapi"
@@ -178,7 +191,7 @@ class EraseUserAgain(msgspec.Struct, frozen=True):
 
 
 def _check_password(user: User, password_hash: str) -> None:
-    """The password was checked outside the lock: it must not have been changed meanwhile."""
+    """Raise `InvalidCredentials` if the password was changed since the check outside the lock."""
     if user.password_hash != password_hash:
         raise InvalidCredentials("the password is wrong")
 

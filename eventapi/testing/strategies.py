@@ -59,6 +59,13 @@ ROLES: tuple[Role, ...] = ("auditor", "operator")
 _any_numbers = st.integers(0, 4)
 texts = st.text(max_size=3)
 titles = st.text(max_size=3).filter(lambda text: not is_blank(text))
+_clear = st.characters(exclude_categories=("Cc", "Cf", "Cs"))
+typed_titles = st.text(_clear, max_size=3).filter(lambda text: not is_blank(text))
+typed_texts = st.text(_clear | st.sampled_from("\t\n\r"), max_size=3)
+typed_names = st.text(_clear, max_size=3).filter(
+    lambda text: not text.strip() or not is_blank(text)
+)
+"""Texts that keep the rules about typed values; an imported text may be any other."""
 Hidden = st.SearchStrategy[str | None]
 
 unknown: Hidden = st.none() | st.just("sealed text")
@@ -71,12 +78,20 @@ profiles = st.builds(
     password_hash=texts,
     full_name=st.none() | texts,
 )
+typed_profiles = st.builds(
+    Profile,
+    username=st.sampled_from(NAMES),
+    email=st.sampled_from(EMAILS),
+    password_hash=texts,
+    full_name=st.none() | typed_names,
+)
 profile_changes = st.builds(
     ProfileChanges,
     email=st.just(UNSET) | st.sampled_from(EMAILS),
     full_name=st.just(UNSET) | st.none() | texts,
 )
 contents = st.builds(Content, title=titles, description=st.none() | texts)
+typed_contents = st.builds(Content, title=typed_titles, description=st.none() | typed_texts)
 content_changes = st.builds(
     ContentChanges, title=st.just(UNSET) | texts, description=st.just(UNSET) | st.none() | texts
 )
@@ -214,13 +229,19 @@ emails = st.sampled_from(EMAILS)
 versions = st.none() | st.frozensets(st.integers(1, 12), max_size=4)
 
 commands: st.SearchStrategy[Command] = st.one_of(
-    st.builds(RegisterUser, profiles),
-    st.builds(UpdateProfile, numbers, st.just(UNSET) | emails, st.just(UNSET) | st.none() | texts),
+    st.builds(RegisterUser, typed_profiles),
+    st.builds(RegisterUser, profiles, imported=st.just(True)),
+    st.builds(
+        UpdateProfile,
+        numbers,
+        st.just(UNSET) | emails,
+        st.just(UNSET) | st.none() | typed_names,
+    ),
     st.builds(RehashPassword, numbers, texts, texts),
     st.builds(DisableUser, names, st.just("operator/root")),
     st.builds(StartSession, numbers, texts, sessions, texts, st.just(at(9_000)), devices),
     st.builds(EndSession, numbers, sessions, st.just("logout")),
-    st.builds(CreateItem, numbers, contents),
+    st.builds(CreateItem, numbers, typed_contents),
     st.builds(
         ImportItem,
         names,
@@ -234,8 +255,8 @@ commands: st.SearchStrategy[Command] = st.one_of(
         UpdateItem,
         numbers,
         numbers,
-        st.just(UNSET) | titles,
-        st.just(UNSET) | st.none() | texts,
+        st.just(UNSET) | typed_titles,
+        st.just(UNSET) | st.none() | typed_texts,
         versions,
     ),
     st.builds(DeleteItem, numbers, numbers, versions),

@@ -1,6 +1,6 @@
 """Rules about the values that users type: the types, and the checks that commands apply.
 
-HTTP and the command line decode with the types; every command's `decide` calls `check`, so no path
+HTTP and the command line decode with the types; every command's `decide` checks them with `Rules`, so no path
 to the log can skip a rule.
 """
 
@@ -10,7 +10,6 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Annotated, Any, Final
 
 import email_validator
@@ -21,6 +20,9 @@ from msgspec import UNSET, Meta, inspect
 from eventapi.values.validation import CHECK, RULE, faults_of
 from events.errors import Fault, Invalid
 from events.vocabulary.users import Role
+
+PLAIN: Final = "plain"
+"""In ``Meta(extra=...)``: ASCII texts that are printable and do not begin with a space are good."""
 
 MIN_PASSWORD_CHARACTERS: Final = 8
 MAX_PASSWORD_BYTES: Final = 1024
@@ -175,7 +177,11 @@ FullName = Annotated[
         pattern=_ONE_LINE,
         description="A name.",
         examples=["John Doe"],
-        extra={RULE: "must be one line without control characters", CHECK: _full_name_fault},
+        extra={
+            RULE: "must be one line without control characters",
+            CHECK: _full_name_fault,
+            PLAIN: True,
+        },
     ),
 ]
 Title = Annotated[
@@ -189,6 +195,7 @@ Title = Annotated[
         extra={
             RULE: "must be one line without control characters, and not blank",
             CHECK: _title_fault,
+            PLAIN: True,
         },
     ),
 ]
@@ -199,80 +206,88 @@ Description = Annotated[
         pattern=_TEXT,
         description="No control characters but tab, newline and carriage return.",
         examples=["My first item"],
-        extra={RULE: "must have no control characters but tab, newline and carriage return"},
+        extra={
+            RULE: "must have no control characters but tab, newline and carriage return",
+            PLAIN: True,
+        },
     ),
 ]
 
 
-class ItemValues(msgspec.Struct):
-    """The values of an item that a user types."""
-
+class _ItemValues(msgspec.Struct):
     title: Title
     description: Description | None = None
 
 
-class UserValues(msgspec.Struct):
-    """The values of an account that a user or an operator types, except for the password."""
-
+class _UserValues(msgspec.Struct):
     username: Username
     email: Email
     full_name: FullName | None = None
 
 
-class RoleValues(msgspec.Struct):
-    """A role that an operator grants or revokes."""
-
+class _RoleValues(msgspec.Struct):
     role: Role
 
 
+class Rules:
+    """The rules of a few values, as `decide` checks them.
+
+    Checks run under the lock of the log, and `msgspec.convert` would take ten times as long. Only
+    the report of faults uses it.
+    """
+
+    def __init__(self, kind: type[msgspec.Struct]) -> None:
+        """``kind`` has the values as fields, each with its rules in its type."""
+        self._kind = kind
+        self._holds = {
+            field.name: _rule(inspect.type_info(field.type))
+            for field in msgspec.structs.fields(kind)
+        }
+
+    def check(self, **values: object) -> None:
+        """Raise `Invalid` with every fault of these values; `UNSET` has none."""
+        holds = self._holds
+        for name, value in values.items():
+            if value is not UNSET and not holds[name](value):
+                raise Invalid(*self.faults(values))
+
+    def faults(self, values: Mapping[str, object]) -> list[Fault]:
+        """Every fault of these values, in the words in which a request is refused."""
+        given = {name: value for name, value in values.items() if value is not UNSET}
+        return [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
+
+
 Holds = Callable[[Any], bool]
-"""Whether a value keeps its rules."""
-
-
-def check(kind: type[msgspec.Struct], /, **values: object) -> None:
-    """Raise `Invalid` with every fault of these members of ``kind``; `UNSET` is skipped."""
-    rules = _rules(kind)
-    for name, value in values.items():
-        if value is not UNSET and not rules[name](value):
-            raise Invalid(*_faults(kind, values))
-
-
-def _faults(kind: type[msgspec.Struct], values: Mapping[str, object]) -> list[Fault]:
-    given = {name: value for name, value in values.items() if value is not UNSET}
-    return [fault for fault in faults_of(given, kind) if fault.kind != "missing"]
-
-
-@cache
-def _rules(kind: type[msgspec.Struct]) -> Mapping[str, Holds]:
-    # These take a fifth of the time of `msgspec.convert`, and run under the lock of the log.
-    return {
-        field.name: _rule(inspect.type_info(field.type)) for field in msgspec.structs.fields(kind)
-    }
+"""Whether a value keeps its rule."""
 
 
 def _rule(info: inspect.Type) -> Holds:
     """The rule of a text with its `Meta`, of such a text or ``None``, or of a literal."""
     if isinstance(info, inspect.LiteralType):
         return frozenset(info.values).__contains__
+    is_optional = isinstance(info, inspect.UnionType)
     if isinstance(info, inspect.UnionType):
-        (text,) = (one for one in info.types if not isinstance(one, inspect.NoneType))
-        return _rule_or_none(_rule(text))
+        (info,) = (one for one in info.types if not isinstance(one, inspect.NoneType))
     assert isinstance(info, inspect.Metadata)  # noqa: S101 - for the type checker
-    assert isinstance(info.type, inspect.StrType)  # noqa: S101
+    assert isinstance(info.type, inspect.StrType)  # noqa: S101 - for the type checker
+    extra = info.extra or {}
     matches = re.compile(info.type.pattern or "").search
     shortest, longest = info.type.min_length or 0, info.type.max_length or sys.maxsize
-    check: Callable[[str], str | None] = (info.extra or {}).get(CHECK, lambda _: None)
+    has_fast_path: bool = extra.get(PLAIN, False)
+    check: Callable[[str], str | None] = extra.get(CHECK, lambda _: None)
 
     def holds(value: Any) -> bool:
-        return (
-            type(value) is str
-            and shortest <= len(value) <= longest
-            and matches(value) is not None
-            and check(value) is None
-        )
+        if value is None:
+            return is_optional
+        if type(value) is not str or not shortest <= len(value) <= longest:
+            return False
+        if has_fast_path and value[:1] > " " and value.isascii() and value.isprintable():
+            return True
+        return matches(value) is not None and check(value) is None
 
     return holds
 
 
-def _rule_or_none(rule: Holds) -> Holds:
-    return lambda value: value is None or rule(value)
+ITEM: Final = Rules(_ItemValues)
+USER: Final = Rules(_UserValues)
+ROLE: Final = Rules(_RoleValues)

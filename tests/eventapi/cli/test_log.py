@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem, UpdateItem
+from eventapi.commands.items import CreateItem, ImportItem, UpdateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
 from events.vocabulary.items import Content
@@ -103,7 +103,8 @@ def test_values_without_a_key_are_not_shown(data: Path) -> None:
 
 
 def test_control_characters_in_values_are_escaped(data: Path) -> None:
-    written(data, UpdateItem(1, 1, title="\x9b2J\u202e\u2028"))
+    content = Content("\x9b2J\u202e\u2028")
+    written(data, ImportItem("ann", content, None, None, 0, actor="operator/root"))
     shown = invoke(data, "log", "show", "--open", "--after", "5").stdout
     assert shown.count("\n") == 1
     assert shown.rstrip("\n").isprintable()

@@ -104,7 +104,8 @@ def test_of_two_registrations_of_one_name_in_one_batch_the_first_wins(storage: S
     async def run() -> None:
         async with opened(storage) as house:
             wishes = [
-                RegisterUser(profile(name, email=f"{name}@{name}")) for name in ("ann", "ANN")
+                RegisterUser(profile(name, email=f"{name}@{name}.example"))
+                for name in ("ann", "ANN")
             ]
             first, second = await asyncio.gather(
                 *(house.journal.execute(wish) for wish in wishes), return_exceptions=True

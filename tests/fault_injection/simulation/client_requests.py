@@ -90,13 +90,15 @@ class RequestGenerator:
             self._ledger.erasing.add(user)
             return ClientRequest(number, user, (Erase(user),), ("",))
         count = random.choice((1, 1, 1, 1, 3))
-        texts = tuple(f"text {number}.{part} {self._padding()}" for part in range(count))
+        texts = tuple(f"text {number}.{part}" for part in range(count))
+        paddings = [self._padding() for _ in range(count)]
         if count == 1 and self._items and random.random() < 0.3:
             item, owner = random.choice(self._items)
-            change = UpdateItem(owner, item, title=texts[0])
+            change = UpdateItem(owner, item, title=texts[0], description=paddings[0])
             return self._maybe_idempotent(ClientRequest(number, owner, (change,), texts))
         owner = random.choice(list(self._names))
-        items = tuple(CreateItem(owner, Content(text)) for text in texts)
+        contents = map(Content, texts, paddings)
+        items = tuple(CreateItem(owner, content) for content in contents)
         return self._maybe_idempotent(ClientRequest(number, owner, items, texts))
 
     def _registration(self, number: int) -> ClientRequest:
