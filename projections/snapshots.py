@@ -1,13 +1,20 @@
-"""Snapshots: a State at a position, kept beside the log to start faster.
+"""Snapshots: a State at a position, stored beside the log so that a start takes less time.
 
-A snapshot is a cache. It is believed only if it is whole, was written by this very code, and stands
-on this very log; otherwise it is passed over with a line in the log, and everything is folded from
-zero. Deleting it changes nothing but how long a start takes. A damaged one is removed when it is
-read, or no new one would be taken until the log has grown enough.
+A snapshot is a cache. It is used only if it is whole, the same code wrote it, and it belongs to the
+same log; otherwise a warning is logged and the whole log is folded. You can delete snapshots at any
+time. A damaged one is removed when it is read, or the next one would not be due for a long time.
 
-A file is a header line of JSON, a body of MessagePack, and the SHA-256 of both, 32 raw bytes. What
-users typed is in the body only sealed, one box per user under that user's key, so an erasure
-reaches every snapshot that was ever taken.
+A file::
+
+    header   a line of JSON: the version of the code, and the position in the log
+    frame    what belongs to no single user: a list with the export of each table
+    frame    a user: the number, the export of each table, and the sealed personal values
+    ...
+    sum      the SHA-256 of all of this, 32 bytes
+
+A frame is its length, 8 bytes, and MessagePack. Personal values are sealed with the key of their
+user, so an erasure reaches every snapshot that was ever taken. The tables export and load
+themselves, see `projections.tables.table.Table`.
 """
 
 from __future__ import annotations
@@ -20,11 +27,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import replace
 
 from events.io.files import TEMPORARY, make_directory, open_or_make_file, write_durably
 from events.messages.server_log import (
@@ -36,24 +43,23 @@ from events.messages.server_log import (
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
 from projections.state import State
-from projections.tables.idempotency import IdempotencyRecord
-from projections.tables.items import Item, Tombstone, VersionIndex
-from projections.tables.sessions import Session
-from projections.tables.users import User
 
 logger = logging.getLogger("projections.snapshots")
 
-KEPT = 2
-"""How many snapshots are kept; the older one is for a crash while the newer is written."""
+SNAPSHOTS_KEPT: Final = 2
+"""The older one is for a crash while the newer is written."""
 
-_SUFFIX = ".snapshot"
-_SUM_BYTES = 32
-_FORMAT = 3
-_MAX_HEADER_BYTES = 4096
+_SUFFIX: Final = ".snapshot"
+_SUM_BYTES: Final = 32
+_LENGTH_BYTES: Final = 8
+_FORMAT: Final = 4
+_MAX_HEADER_BYTES: Final = 4096
+
+RandomBytes = Callable[[int], bytes]
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a snapshot stands on: the code that wrote it, and the log up to a record."""
+    """The code that wrote a snapshot, and the record of the log at which it was taken."""
 
     format: int
     code: str
@@ -64,59 +70,36 @@ class Header(msgspec.Struct, frozen=True):
     end: int
 
 
-class _Box(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a user typed: of items and sessions, in the order in which `_Owned` has them."""
+class _UserFrame(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The exports of the tables for one user; ``sealed`` is empty without a key."""
 
-    username: str
-    email: str
-    full_name: str | None
-    password_hash: str
-    texts: list[tuple[str, str | None]]
-    devices: list[tuple[str | None, str | None]]
-
-
-class _Owned(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A user and what is theirs, blank of all that they typed; ``box`` is a sealed `_Box`."""
-
-    user: User
-    items: list[Item]
-    sessions: list[Session]
-    log_bytes: int
-    box: bytes
-
-
-class _Body(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    last_user: int
-    last_item: int
-    owned: list[_Owned]
-    deleted: list[Tombstone]
-    lives: bytes
-    skipped: int
-    receipts: list[tuple[str, IdempotencyRecord]]
+    user: int
+    public: list[msgspec.Raw]
+    sealed: bytes
 
 
 class _RefusedError(Exception):
-    """A snapshot that is not to be believed, and why."""
+    """A snapshot cannot be used."""
 
 
 class _DamagedError(_RefusedError):
-    """A snapshot whose bytes are not those that were written."""
+    """The bytes of a snapshot are not those that were written."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_body = msgspec.msgpack.Decoder(_Body).decode
-_decode_box = msgspec.msgpack.Decoder(_Box).decode
+_decode_user_frame = msgspec.msgpack.Decoder(_UserFrame).decode
+_decode_exports = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_header = msgspec.json.Decoder(Header).decode
 
 
 @cache
 def code_version() -> str:
-    """The SHA-256 of all code that a State depends on: a change of it makes snapshots stale."""
+    """The SHA-256 of all code that a State depends on; any change makes snapshots stale."""
     digest = sha256()
     here = Path(__file__).parent
-    for room in (here, here.parent / "events"):
-        for file in sorted(room.rglob("*.py")):
-            name = file.relative_to(room).as_posix()
+    for package in (here, here.parent / "events"):
+        for file in sorted(package.rglob("*.py")):
+            name = file.relative_to(package).as_posix()
             digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
@@ -130,14 +113,14 @@ class Snapshots:
         self._claim = directory / "claim"
 
     def positions(self) -> list[int]:
-        """The positions of the snapshots that there are, newest first."""
+        """The positions of all snapshots, newest first."""
         names = (path.stem for path in self._directory.glob(f"*{_SUFFIX}"))
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def newest(self, keyring: Keyring, *, position: int, time: str | None = None) -> State | None:
-        """The newest state, at a position and time or before, that can be believed by itself.
+        """The newest usable state, no later than a position and a time; ``None`` if there is none.
 
-        Whether it stands on the log at hand is for the caller to see: by ``last.hash``.
+        The caller must check with ``last.hash`` that it belongs to the log.
         """
         try:
             positions = self.positions()
@@ -149,9 +132,9 @@ class Snapshots:
                 continue
             path = self._path(taken)
             try:
-                header, body = _opened(path.read_bytes())
+                header, body = _open(path.read_bytes())
                 if time is None or header.time <= time:
-                    return _restored(header, body, keyring)
+                    return _load(header, body, keyring)
             except _DamagedError:
                 _remove(path)
             except (OSError, _RefusedError, msgspec.MsgspecError, ValueError) as reason:
@@ -159,7 +142,7 @@ class Snapshots:
         return None
 
     def usable_position(self) -> int:
-        """The position of the newest snapshot that this code wrote, as far as its header tells."""
+        """The position of the newest snapshot with a header of this code; 0 if there is none."""
         for position in self.positions():
             with suppress(OSError, msgspec.MsgspecError), self._path(position).open("rb") as file:
                 header = _decode_header(file.readline(_MAX_HEADER_BYTES))
@@ -168,12 +151,12 @@ class Snapshots:
         return 0
 
     def remove_damaged(self) -> list[int]:
-        """Remove the snapshots whose bytes are damaged; returns their positions. Raises `OSError`."""
+        """Remove damaged snapshots and return their positions. Raises `OSError`."""
         found = []
         for position in self.positions():
             path = self._path(position)
             try:
-                _checked(path.read_bytes())
+                _without_sum(path.read_bytes())
             except FileNotFoundError:
                 continue  # A newer one took its place.
             except _DamagedError:
@@ -182,11 +165,11 @@ class Snapshots:
         return found
 
     def locked(self) -> AbstractContextManager[bool]:
-        """Lock out other writers of snapshots; false if another process is writing one."""
+        """Lock out other writers of snapshots; false if another process holds this lock."""
         return self._exclusive(self._lock)
 
     def claimed(self) -> AbstractContextManager[bool]:
-        """Lock out other workers that want to start a writer; false if one of them does so."""
+        """Lock out other starters of a writer; false if another process holds this lock."""
         return self._exclusive(self._claim)
 
     @contextmanager
@@ -201,38 +184,26 @@ class Snapshots:
                 yield True
 
     def is_locked(self) -> bool:
-        """Whether somebody is taking a snapshot."""
+        """Whether a process is taking a snapshot."""
         with self.locked() as alone:
             return not alone
 
-    def write(self, state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) -> int:
-        """Keep a state, whole or not at all; returns the size in bytes. Raises `OSError`.
+    def write(self, state: State, keyring: Keyring, random_bytes: RandomBytes) -> int:
+        """Write a snapshot, whole or not at all; return its size in bytes. Raises `OSError`.
 
-        Nobody else may write meanwhile, see `locked`.
+        The caller must hold `locked`.
         """
-        last = state.last
-        header = Header(
-            _FORMAT,
-            code_version(),
-            last.source,
-            last.position,
-            last.hash.hex(),
-            last.time,
-            last.end,
-        )
-        content = msgspec.json.encode(header) + b"\n" + _encode(_body(state, keyring, random_bytes))
+        content = _content(state, keyring, random_bytes)
         make_directory(self._directory)
-        path = self._path(last.position)
-        content += sha256(content).digest()
         for left_behind in self._directory.glob(f"*{TEMPORARY}"):
             left_behind.unlink(missing_ok=True)
-        write_durably(path, content)
-        for position in self.positions()[KEPT:]:
+        write_durably(self._path(state.position), content)
+        for position in self.positions()[SNAPSHOTS_KEPT:]:
             self._path(position).unlink(missing_ok=True)
         return len(content)
 
     def remove(self) -> None:
-        """Remove all there are; the next start folds from zero."""
+        """Remove all snapshots, so the next start folds the whole log."""
         for position in self.positions():
             self._path(position).unlink(missing_ok=True)
 
@@ -249,75 +220,59 @@ def _remove(damaged: Path) -> None:
     logger.warning(SNAPSHOT_REMOVED.fill(name=damaged.name))
 
 
-def _checked(content: bytes) -> bytes:
-    """What is in a file before its checksum; raises `_DamagedError`."""
-    content, checksum = content[:-_SUM_BYTES], content[-_SUM_BYTES:]
-    if sha256(content).digest() != checksum:
+def _without_sum(content: bytes) -> memoryview:
+    """The bytes of a file before its checksum; raises `_DamagedError`."""
+    view = memoryview(content)
+    if sha256(view[:-_SUM_BYTES]).digest() != view[-_SUM_BYTES:]:
         raise _DamagedError("it is damaged")
+    return view[:-_SUM_BYTES]
+
+
+def _open(content: bytes) -> tuple[Header, memoryview]:
+    """The header and the frames of a file; raises `_RefusedError`."""
+    view = _without_sum(content)
+    length = content.index(b"\n")
+    header = _decode_header(view[:length])
+    if header.format != _FORMAT or header.code != code_version():
+        raise _RefusedError("another version of the code wrote it")
+    return header, view[length + 1 :]
+
+
+def _content(state: State, keyring: Keyring, random_bytes: RandomBytes) -> bytearray:
+    """The content of a snapshot's file."""
+    last = state.last
+    header = Header(
+        _FORMAT, code_version(), last.source, last.position, last.hash.hex(), last.time, last.end
+    )
+    content = bytearray(msgspec.json.encode(header) + b"\n")
+    _append(content, [table.export_shared() for table in state.tables])
+    for user in state.users.by_id.values():
+        exports = [table.export_owner(user.id) for table in state.tables]
+        cipher, sealed = keyring.get(user.subject), b""
+        if cipher is not None:
+            nonce = random_bytes(NONCE_BYTES)
+            clear = _encode([personal for _, personal in exports])
+            sealed = nonce + cipher.encrypt(nonce, clear, _seal_context(last, user.subject))
+        _append(content, (user.id, [public for public, _ in exports], sealed))
+    content += sha256(content).digest()
     return content
 
 
-def _opened(content: bytes) -> tuple[Header, _Body]:
-    line, _, body = _checked(content).partition(b"\n")
-    header = _decode_header(line)
-    if header.format != _FORMAT or header.code != code_version():
-        raise _RefusedError("another version of the code wrote it")
-    return header, _decode_body(body)
+def _append(content: bytearray, frame: object) -> None:
+    encoded = _encode(frame)
+    content += len(encoded).to_bytes(_LENGTH_BYTES)
+    content += encoded
 
 
-def _context(last: Record, user: User) -> bytes:
-    """What a box is bound to."""
-    return f"{last.source}|snapshot|{last.position}|{user.subject}".encode()
+def _frames(body: memoryview) -> Iterator[memoryview]:
+    start = 0
+    while start < len(body):
+        end = start + _LENGTH_BYTES + int.from_bytes(body[start : start + _LENGTH_BYTES])
+        yield body[start + _LENGTH_BYTES : end]
+        start = end
 
 
-def _body(state: State, keyring: Keyring, random_bytes: Callable[[int], bytes]) -> _Body:
-    owned = []
-    for user in state.users.by_id.values():
-        items = [state.items.by_id[number] for number in state.items.by_owner[user.id]]
-        ids = state.sessions.ids_by_user.get(user.id, frozenset())
-        sessions = [state.sessions.by_id[session] for session in sorted(ids)]
-        box = b""
-        cipher = keyring.get(user.subject)
-        if cipher is not None:
-            nonce = random_bytes(NONCE_BYTES)
-            clear = _encode(_box(user, items, sessions))
-            box = nonce + cipher.encrypt(nonce, clear, _context(state.last, user))
-        owned.append(
-            _Owned(
-                replace(user, username="", email="", full_name=None, password_hash=""),
-                [replace(item, title="", description=None) for item in items],
-                [replace(session, address=None, user_agent=None) for session in sessions],
-                state.items.log_bytes.of(user.id),
-                box,
-            )
-        )
-    deleted = list(state.items.deleted.values())
-    lives = bytes(state.items.lives)
-    # The log has all of a receipt in clear, and the hash of the request sealed.
-    receipts = list(state.idempotency.by_key.items())
-    return _Body(
-        state.users.last_id,
-        state.items.last_id,
-        owned,
-        deleted,
-        lives,
-        state.idempotency.skipped,
-        receipts,
-    )
-
-
-def _box(user: User, items: list[Item], sessions: list[Session]) -> _Box:
-    return _Box(
-        user.username,
-        user.email,
-        user.full_name,
-        user.password_hash,
-        [(item.title, item.description) for item in items],
-        [(session.address, session.user_agent) for session in sessions],
-    )
-
-
-def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
+def _load(header: Header, body: memoryview, keyring: Keyring) -> State:
     state = State.empty()
     state.last = replace(
         START,
@@ -327,57 +282,34 @@ def _restored(header: Header, body: _Body, keyring: Keyring) -> State:
         hash=bytes.fromhex(header.hash),
         end=header.end,
     )
-    sessions: list[Session] = []
-    for owned in body.owned:
-        cipher = keyring.get(owned.user.subject)
-        # Blank where the key is destroyed since: then the records that follow erase the user.
-        if cipher is not None and owned.box:
-            _fill(owned, _unboxed(cipher, owned, state.last))
-        _take_in(state, owned)
-        sessions += owned.sessions
-    for session in sorted(sessions, key=lambda session: session.version):
-        state.sessions.by_id[session.id] = session
-    state.idempotency.restore(body.skipped, body.receipts)
-    state.items.lives = VersionIndex(body.lives)
-    for tombstone in body.deleted:
-        state.items.deleted[tombstone.id] = tombstone
-        state.items.lives.mark_deleted(tombstone.owner, tombstone.id)
-    state.users.last_id, state.items.last_id = body.last_user, body.last_item
+    frames = _frames(body)
+    shared = next(frames)
+    for encoded in frames:
+        frame = _decode_user_frame(encoded)
+        personal = _unseal(frame, keyring, state.last)
+        for index, (table, public) in enumerate(zip(state.tables, frame.public, strict=True)):
+            table.load_owner(frame.user, public, personal[index] if personal else None)
+    for table, content in zip(state.tables, _decode_exports(shared), strict=True):
+        table.load_shared(content)
     return state
 
 
-def _unboxed(cipher: AESGCM, owned: _Owned, last: Record) -> _Box:
-    nonce, sealed = owned.box[:NONCE_BYTES], owned.box[NONCE_BYTES:]
+def _unseal(frame: _UserFrame, keyring: Keyring, last: Record) -> list[msgspec.Raw]:
+    """The personal exports of the tables; none if the key is destroyed since.
+
+    Then the user's values are blank, and the records after the snapshot erase the user.
+    """
+    subject = f"users/{frame.user}"
+    cipher = keyring.get(subject)
+    if cipher is None or not frame.sealed:
+        return []
+    nonce, sealed = frame.sealed[:NONCE_BYTES], frame.sealed[NONCE_BYTES:]
     try:
-        return _decode_box(cipher.decrypt(nonce, sealed, _context(last, owned.user)))
+        return _decode_exports(cipher.decrypt(nonce, sealed, _seal_context(last, subject)))
     except InvalidTag:
-        raise _RefusedError(f"the seal of {owned.user.subject} is broken") from None
+        raise _RefusedError(f"the seal of {subject} is broken") from None
 
 
-def _fill(owned: _Owned, box: _Box) -> None:
-    """Put back what was typed, into entities that were decoded a moment ago and nobody else has."""
-    for name in ("username", "email", "full_name", "password_hash"):
-        force_setattr(owned.user, name, getattr(box, name))
-    for item, (title, description) in zip(owned.items, box.texts, strict=True):
-        force_setattr(item, "title", title)
-        force_setattr(item, "description", description)
-    for session, (address, user_agent) in zip(owned.sessions, box.devices, strict=True):
-        force_setattr(session, "address", address)
-        force_setattr(session, "user_agent", user_agent)
-
-
-def _take_in(state: State, owned: _Owned) -> None:
-    user = owned.user
-    state.users.by_id[user.id] = user
-    state.users.track_hash_kind(user)
-    state.users.index(user)
-    for item in owned.items:
-        if item.updated_at == item.created_at:
-            force_setattr(item, "updated_at", item.created_at)  # One string for both.
-        state.items.by_id[item.id] = item
-        state.items.by_owner.add(user.id, item.id)
-    if owned.log_bytes:
-        state.items.log_bytes.add(user.id, owned.log_bytes)
-    if owned.sessions:
-        ids = frozenset(session.id for session in owned.sessions)
-        state.sessions.ids_by_user[user.id] = ids
+def _seal_context(last: Record, subject: str) -> bytes:
+    """The associated data of a user's sealed values, which binds them to one snapshot."""
+    return f"{last.source}|snapshot|{last.position}|{subject}".encode()

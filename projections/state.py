@@ -1,9 +1,9 @@
-"""State: everything the log adds up to."""
+"""The state: the tables that the log folds into."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import msgspec
@@ -16,15 +16,16 @@ from events.vocabulary import users as user_events
 from projections.tables.idempotency import HOUR, Entity, IdempotencyRecords
 from projections.tables.items import Item, Items
 from projections.tables.sessions import Sessions
+from projections.tables.table import Table
 from projections.tables.users import Users
 
 
 class State:
-    """The tables, and the point of the log at which they stand.
+    """The tables, as of one position of the log.
 
-    ``last`` is the last record folded. In a draft, ``now`` is the time at which commands are decided,
-    and ``recent_refreshes`` has the sessions and generations whose refresh this process applied
-    within the grace of a spent refresh token.
+    ``last`` is the last record that was applied. In a staged copy, ``now`` is the time at which
+    commands are decided, and ``recent_refreshes`` has the sessions and generations whose refresh
+    this process applied within the grace period of a spent refresh token.
     """
 
     now: str = ""
@@ -64,13 +65,18 @@ class State:
 
     @property
     def position(self) -> int:
-        """How many records are folded in."""
+        """The position of the last record that was applied."""
         return self.last.position
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """All tables, as a snapshot exports and loads them."""
+        return self.users, self.items, self.sessions, self.idempotency
 
     def stage(self) -> State:
         """A copy-on-write copy, in which commands are decided before anything is written.
 
-        The base must not change while the draft is in use.
+        This state must not change while the copy is in use.
         """
         draft = State(
             self.users.stage(),
@@ -83,13 +89,13 @@ class State:
         return draft
 
     def stage_at(self, now: str, recent_refreshes: Container[tuple[str, int]] = ()) -> State:
-        """A `draft` in which commands are decided at a time of the log's clock."""
+        """A staged copy in which commands are decided at a time of the log's clock."""
         draft = self.stage()
         draft.now, draft.recent_refreshes = now, recent_refreshes
         return draft
 
     def apply(self, record: Record) -> Entity:
-        """Fold one record in; never raises on an event of the vocabulary."""
+        """Apply one record; never raises on an event of the vocabulary."""
         last, self.last = self.last, record
         if record.time[HOUR] != last.time[HOUR]:
             self.idempotency.advance(last.time, record.time)
@@ -117,11 +123,11 @@ class State:
         return self.users.on_erased(record, event)
 
     def digest(self) -> str:
-        """The public sum, 64 hex digits: of what needs no key.
+        """The public sum, 64 hex digits, which covers only what needs no key.
 
         Anyone can recompute it from the log alone, and a later erasure does not change the digest
-        at an earlier position. The content of an entity is pinned through the hash chain by the
-        position of its last event.
+        at an earlier position. The position of an entity's last event pins its content through the
+        hash chain.
         """
         digest = hashlib.sha256()
         for table in (self.users, self.items, self.sessions):
@@ -130,9 +136,9 @@ class State:
         return digest.hexdigest()
 
     def checksum(self) -> str:
-        """The internal sum, 64 hex digits: of all content as it stands.
+        """The internal sum, 64 hex digits, which covers all content.
 
-        It compares a live state with a rebuilt one and means nothing to anybody else.
+        Its one use is to compare a live state with a rebuilt one.
         """
         content = hashlib.sha256()
         encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -159,4 +165,4 @@ class State:
 
 
 def _leave_as_it_is(_: Record, __: Event) -> None:
-    """What is about the log itself changes no table."""
+    """Events about the log itself change no table."""

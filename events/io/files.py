@@ -137,7 +137,7 @@ def make_private(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | bytearray) -> None:
     """Write a file that is complete or absent after a crash: fsync, rename, fsync."""
     # A random name, because another process may be writing the same file.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")

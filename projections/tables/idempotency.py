@@ -1,17 +1,18 @@
-"""The table of receipts: which requests already had their effect, and where it is in the log.
+"""The table of idempotency records: which requests had their effect, and where it is in the log.
 
-A receipt keeps only what the state does not have already. The answer to a request is made again
-from the record at its position, see `eventapi.queries.history.History.entity_after`.
+A record of it keeps only what the rest of the state does not have. The answer to a request is made
+again from the log, see `eventapi.queries.history.History.entity_after`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from msgspec import Raw
 
 from events.record import Record
 from projections.tables.items import Item
@@ -19,18 +20,18 @@ from projections.tables.sessions import Session
 from projections.tables.users import User
 
 Entity = User | Item | Session | None
-"""What a record left behind: the entity as it then stood, or nothing."""
+"""The entity that a record changed, right after that record; ``None`` if there is none."""
 
 _SECOND = 1_000_000
 KEPT_MICROSECONDS = 24 * 3600 * _SECOND
-"""How long a receipt is kept, by the running clock; see `IdempotencyRecords`."""
+"""How long an idempotency record is kept, by the running clock; see `IdempotencyRecords`."""
 
 MAX_GAP_MICROSECONDS = 3600 * _SECOND
 """The most that a gap between two consecutive records adds to the running clock."""
 
 RECORDS_PER_USER = 10_000
 RECORDS_IN_ALL = 1_000_000
-"""The most that are kept; the oldest are dropped first. One takes some 550 bytes of memory."""
+"""The most that are kept; the oldest are dropped first. One takes about 550 bytes of memory."""
 
 HOUR = slice(13)
 """The part of a record's time down to the hour."""
@@ -40,10 +41,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class IdempotencyRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Where the effect of a request is in the log.
+    """The position of a request's effect in the log.
 
-    ``user`` is the subject of the user under whose key ``request``, the hash of the request, is
-    sealed. ``clock`` is the time of the record by the running clock.
+    ``user`` is the subject of the user whose key seals ``request``, the hash of the request.
+    ``clock`` is the time of the record by the running clock, in microseconds.
     """
 
     position: int
@@ -53,12 +54,15 @@ class IdempotencyRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     clock: int
 
 
-class IdempotencyRecords:
-    """Receipts by idempotency key, oldest first.
+_decode_shared = msgspec.msgpack.Decoder(tuple[int, list[tuple[str, IdempotencyRecord]]]).decode
 
-    Their age follows a running clock: the times of the records, in which every gap between two
-    consecutive records counts for one hour at most. A system clock that jumps ahead therefore adds
-    one hour to the age of a receipt, and no more. ``skipped`` is what the gaps had beyond that.
+
+class IdempotencyRecords:
+    """Idempotency records by key, oldest first.
+
+    Their age follows a running clock: the times of the records of the log, where a gap between two
+    consecutive records counts for at most one hour. So a system clock that jumps ahead adds at most
+    one hour to the age of an idempotency record. ``skipped`` sums up the rest of these gaps.
     """
 
     def __init__(self, per_user: int = RECORDS_PER_USER, in_all: int = RECORDS_IN_ALL) -> None:
@@ -70,7 +74,7 @@ class IdempotencyRecords:
 
     @property
     def by_key(self) -> Mapping[str, IdempotencyRecord]:
-        """All of them; to look, not to change."""
+        """All of them; do not change it."""
         return self._by_key
 
     def stage(self) -> IdempotencyRecords:
@@ -80,13 +84,14 @@ class IdempotencyRecords:
     def advance(self, before: str, time: str) -> None:
         """Advance the running clock from one record's time to the next one's.
 
-        It changes nothing where both are within one hour (see `HOUR`), so the call can be left out.
+        The call can be left out if both are within the same hour (see `HOUR`): then it has no
+        effect.
         """
         gap = _microseconds(time) - _microseconds(before)
         self.skipped += gap - _counted(gap)
 
     def valid(self, key: str, now: str, last: str) -> IdempotencyRecord | None:
-        """The receipt of a key, unless it is too old.
+        """The record of a key, or ``None`` if there is none or it is too old.
 
         ``now`` has the form of a record's time; ``last`` is the time of the last record.
         """
@@ -98,7 +103,7 @@ class IdempotencyRecords:
         return receipt if clock - receipt.clock <= KEPT_MICROSECONDS else None
 
     def add(self, record: Record) -> None:
-        """Add the receipt of the last record, and drop those that are too old or too many."""
+        """Add the last record of the log, and drop those that are too old or too many."""
         receipt = IdempotencyRecord(
             record.position,
             record.subject,
@@ -108,15 +113,28 @@ class IdempotencyRecords:
         )
         self._put(record.idempotencykey, receipt)
 
-    def restore(self, skipped: int, receipts: Iterable[tuple[str, IdempotencyRecord]]) -> None:
-        """Fill an empty table with what another one had, in its order."""
-        self.skipped = skipped
+    def export_owner(self, _: int) -> tuple[object, object]:
+        """Nothing, because the order goes across all users; see `Table`."""
+        return None, None
+
+    def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
+        """Nothing; see `Table`."""
+
+    def export_shared(self) -> object:
+        """All records, for a snapshot; see `Table`.
+
+        Nothing is personal: the log has the same values in clear, and the request's hash sealed.
+        """
+        return self.skipped, list(self._by_key.items())
+
+    def load_shared(self, content: Raw) -> None:
+        """Add the records of a snapshot in their order; see `Table`."""
+        self.skipped, receipts = _decode_shared(content)
         for key, receipt in receipts:
-            shared = msgspec.structs.replace(receipt, user=sys.intern(receipt.user))
-            self._put(key, shared)
+            self._put(key, msgspec.structs.replace(receipt, user=sys.intern(receipt.user)))
 
     def erase_user(self, subject: str) -> None:
-        """Drop the receipts of a user."""
+        """Drop the records of a user."""
         for key in self._keys_by_user.pop(subject, ()):
             del self._by_key[key]
 
@@ -148,7 +166,7 @@ class IdempotencyRecords:
 
 
 class StagedIdempotencyRecords(IdempotencyRecords):
-    """Those of a draft, which drops none for their age or number: a decision only looks one up."""
+    """The staged table. It drops none for age or number, because a decision only looks one up."""
 
     def __init__(self, base: IdempotencyRecords) -> None:
         self.skipped = base.skipped
@@ -173,12 +191,12 @@ class StagedIdempotencyRecords(IdempotencyRecords):
 
 
 def _counted(gap: int) -> int:
-    """What a gap adds to the running clock."""
+    """By how much a gap advances the running clock."""
     return min(max(gap, 0), MAX_GAP_MICROSECONDS)
 
 
 def _microseconds(time: str) -> int:
-    """A record's time since 1970; 0 for a text that is no time, because a fold never fails."""
+    """A record's time since 1970; 0 for any other text, because a fold must not fail."""
     try:
         return (datetime.fromisoformat(time) - _EPOCH) // _MICROSECOND
     except (ValueError, TypeError):

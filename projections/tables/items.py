@@ -6,9 +6,11 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
+from operator import attrgetter
+from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from events.record import Record, entity_number
 from events.vocabulary.items import (
@@ -21,12 +23,15 @@ from events.vocabulary.items import (
 )
 from projections.copy_on_write import CopyOnWriteDict
 
-UNREADABLE = Content(title="")
-"""What is left of a content whose key is destroyed."""
+UNREADABLE: Final = Content(title="")
+"""Stands in for a content whose key is destroyed."""
 
 
 class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """An item as it stands; ``owner`` is a user's number, ``version`` its last event's position."""
+    """The current values of an item.
+
+    ``owner`` is a user's number, ``version`` the position of the item's last event.
+    """
 
     id: int
     title: str
@@ -38,12 +43,30 @@ class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Tombstone(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is kept of a deleted item: whose it was, and the positions of its life."""
+    """The rest of a deleted item: its owner, and the position of its last event."""
 
     id: int
     owner: int
     created_at: str
     version: int
+
+
+_public_values: Final = attrgetter("id", "created_at", "updated_at", "version")
+_personal_values: Final = attrgetter("title", "description")
+_decode_public: Final = msgspec.msgpack.Decoder(list[tuple[int, str, str, int]]).decode
+_decode_personal: Final = msgspec.msgpack.Decoder(list[tuple[str, str | None]]).decode
+
+
+class _Shared(msgspec.Struct, array_like=True, frozen=True):
+    """What a snapshot has of all items together."""
+
+    last_id: int
+    deleted: list[Tombstone]
+    lives: bytes
+    log_bytes: dict[int, int]
+
+
+_decode_shared: Final = msgspec.msgpack.Decoder(_Shared).decode
 
 
 class OwnerIndex:
@@ -56,7 +79,7 @@ class OwnerIndex:
         return self._ids.get(owner, ())
 
     def count(self, owner: int) -> int:
-        """How many an owner has."""
+        """How many items an owner has."""
         return len(self._ids.get(owner, ()))
 
     def add(self, owner: int, item: int) -> None:
@@ -75,12 +98,12 @@ class OwnerIndex:
             del self._ids[owner]
 
     def drop(self, owner: int) -> Sequence[int]:
-        """Forget an owner; the numbers that were theirs."""
+        """Remove an owner, and return the numbers of the owner's items."""
         return self._ids.pop(owner, ())
 
 
 class StagedOwnerIndex(OwnerIndex):
-    """The index of a draft: a decision never lists, so only erasure reads through."""
+    """The staged index. A decision never lists items, so only an erasure reads the base."""
 
     def __init__(self, base: OwnerIndex) -> None:
         super().__init__()
@@ -105,7 +128,7 @@ class StagedOwnerIndex(OwnerIndex):
 
 
 class LogBytes:
-    """How many bytes of the log the items of every owner take, also those that are deleted."""
+    """The size of each owner's lines in the log in bytes, those of deleted items included."""
 
     def __init__(self) -> None:
         self.by_owner: dict[int, int] = {}
@@ -117,12 +140,12 @@ class LogBytes:
         self.by_owner[owner] = self.by_owner.get(owner, 0) + size
 
     def drop(self, owner: int) -> None:
-        """Forget an owner."""
+        """Remove an owner."""
         self.by_owner.pop(owner, None)
 
 
 class StagedLogBytes(LogBytes):
-    """Those of a draft: what is added to its base."""
+    """The staged sizes: the differences from the base."""
 
     def __init__(self, base: LogBytes) -> None:
         super().__init__()
@@ -139,18 +162,19 @@ _SPARE = 1024
 
 
 class VersionIndex:
-    """Of every event of an item the position of the one before it, and what was ever deleted.
+    """For each event of an item, the position of that item's previous event.
 
-    So an item's whole life can be followed backwards from its version, at 8 bytes an event.
+    So an item's whole history can be followed backwards from its version, at 8 bytes an event. The
+    index also has the numbers of the items that an owner ever deleted.
     """
 
     def __init__(self, content: bytes = b"") -> None:
         self._before = array("Q")
         self._before.frombytes(content)
-        self._buried: dict[int, set[int]] = {}
+        self._deleted: dict[int, set[int]] = {}
 
     def add(self, position: int, before: int) -> None:
-        """Remember what came before the event at a position."""
+        """Set the position of the event before the one at a position; 0 for the first."""
         try:
             self._before[position] = before
         except IndexError:
@@ -169,29 +193,29 @@ class VersionIndex:
         return positions
 
     def mark_deleted(self, owner: int, number: int) -> None:
-        """Remember that an item was deleted, be it restored or not."""
-        self._buried.setdefault(owner, set()).add(number)
+        """Mark an item as deleted at least once."""
+        self._deleted.setdefault(owner, set()).add(number)
 
     def ever_deleted(self, owner: int) -> AbstractSet[int]:
-        """The items of an owner that were ever deleted."""
-        return self._buried.get(owner, frozenset())
+        """The numbers of an owner's items that were ever deleted, restored ones included."""
+        return self._deleted.get(owner, frozenset())
 
     def forget(self, owner: int) -> None:
-        """Forget whose they were."""
-        self._buried.pop(owner, None)
+        """Remove an owner's deleted items."""
+        self._deleted.pop(owner, None)
 
     def __bytes__(self) -> bytes:
         return self._before.tobytes()
 
 
 class StagedVersionIndex(VersionIndex):
-    """Those of a draft, which nobody asks for."""
+    """The staged index, which stays empty because no decision reads it."""
 
     def add(self, position: int, before: int) -> None:
-        """Remember nothing."""
+        """Do nothing."""
 
-    def bury(self, owner: int, number: int) -> None:
-        """Remember nothing."""
+    def mark_deleted(self, owner: int, number: int) -> None:
+        """Do nothing."""
 
 
 class Items:
@@ -231,11 +255,11 @@ class Items:
         )
 
     def find(self, number: int) -> Item | Tombstone | None:
-        """An item, or what is left of it."""
+        """An item or its tombstone."""
         return self.by_id.get(number) or self.deleted.get(number)
 
     def all_of_owner(self, owner: int) -> list[Item | Tombstone]:
-        """All that an owner has ever made, by number, or what is left of it."""
+        """All items that an owner ever had, or their tombstones, by number."""
         numbers = sorted(self.lives.ever_deleted(owner) | set(self.by_owner[owner]))
         return [item for number in numbers if (item := self.find(number)) is not None]
 
@@ -311,7 +335,7 @@ class Items:
         return item
 
     def erase_owner(self, owner: int, position: int) -> None:
-        """Delete everything an owner has."""
+        """Delete all items of an owner."""
         for number in self.by_owner.drop(owner):
             item = self.by_id.get(number)
             if item is not None and item.owner == owner:
@@ -319,8 +343,45 @@ class Items:
         self.lives.forget(owner)
         self.log_bytes.drop(owner)
 
+    def export_owner(self, owner: int) -> tuple[object, object]:
+        """The items of one owner, for a snapshot; see `Table`."""
+        items = [self.by_id[number] for number in self.by_owner[owner]]
+        return [*map(_public_values, items)], [*map(_personal_values, items)]
+
+    def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
+        """Add the items of one owner from a snapshot; see `Table`."""
+        rows = _decode_public(public)
+        texts = [("", None)] * len(rows) if personal is None else _decode_personal(personal)
+        by_id, add = self.by_id, self.by_owner.add
+        for (number, created, updated, version), (title, description) in zip(
+            rows, texts, strict=True
+        ):
+            if updated == created:
+                updated = created  # noqa: PLW2901 - one string for both saves memory
+            by_id[number] = Item(number, title, description, owner, created, updated, version)
+            add(owner, number)
+
+    def export_shared(self) -> object:
+        """Tombstones, versions and sizes, for a snapshot; see `Table`."""
+        return _Shared(
+            self.last_id,
+            list(self.deleted.values()),
+            bytes(self.lives),
+            self.log_bytes.by_owner,
+        )
+
+    def load_shared(self, content: Raw) -> None:
+        """Add tombstones, versions and sizes from a snapshot; see `Table`."""
+        shared = _decode_shared(content)
+        self.last_id = shared.last_id
+        self.lives = VersionIndex(shared.lives)
+        self.log_bytes.by_owner.update(shared.log_bytes)
+        for tombstone in shared.deleted:
+            self.deleted[tombstone.id] = tombstone
+            self.lives.mark_deleted(tombstone.owner, tombstone.id)
+
     def digest_lines(self) -> Iterator[str]:
-        """What of the table needs no key, a line an item, by number."""
+        """The public content of the table: a line for each item, by number."""
         for number in sorted([*self.by_id, *self.deleted]):
             item = self.by_id.get(number)
             if item is not None:

@@ -1,11 +1,14 @@
-"""The table of sessions: who is logged in, and until when."""
+"""The table of sessions, in the order of use, with an index by user."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
+from operator import attrgetter
+from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 from events.record import Record
 from events.vocabulary.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
@@ -13,9 +16,9 @@ from projections.copy_on_write import CopyOnWriteDict
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A session as it stands; ``user`` is a user's number, times are RFC 3339.
+    """The current values of a session; ``user`` is a user's number, times are RFC 3339.
 
-    ``generation`` counts the refresh tokens that are spent, the last of them at ``refreshed_at``.
+    ``generation`` counts the spent refresh tokens; the last one was spent at ``refreshed_at``.
     """
 
     id: str
@@ -28,6 +31,16 @@ class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
     refreshed_at: str = ""
     generation: int = 0
+
+
+_public_values: Final = attrgetter(
+    "id", "refresh_hash", "started_at", "expires_at", "version", "refreshed_at", "generation"
+)
+_personal_values: Final = attrgetter("address", "user_agent")
+_decode_public: Final = msgspec.msgpack.Decoder(
+    list[tuple[str, str, str, str, int, str, int]]
+).decode
+_decode_personal: Final = msgspec.msgpack.Decoder(list[tuple[str | None, str | None]]).decode
 
 
 class Sessions:
@@ -81,7 +94,7 @@ class Sessions:
         return session
 
     def _use(self, session: Session) -> None:
-        """Put a session behind all others."""
+        """Move a session to the end of the order of use."""
         self.by_id.pop(session.id, None)
         self.by_id[session.id] = session
 
@@ -93,7 +106,7 @@ class Sessions:
         self._end(number)
 
     def end_all(self, user: int, keep: str | None = None) -> None:
-        """End the sessions of a user, but for one."""
+        """End the sessions of a user, except ``keep``."""
         for session in self.ids_by_user.get(user, frozenset()):
             if session != keep:
                 self._end(session)
@@ -108,8 +121,33 @@ class Sessions:
         else:
             del self.ids_by_user[session.user]
 
+    def export_owner(self, owner: int) -> tuple[object, object]:
+        """The sessions of one user, for a snapshot; see `Table`."""
+        ids = sorted(self.ids_by_user.get(owner, frozenset()))
+        sessions = [self.by_id[session] for session in ids]
+        return [*map(_public_values, sessions)], [*map(_personal_values, sessions)]
+
+    def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
+        """Add the sessions of one user from a snapshot; see `Table`."""
+        rows = _decode_public(public)
+        devices = [(None, None)] * len(rows) if personal is None else _decode_personal(personal)
+        for row, (address, user_agent) in zip(rows, devices, strict=True):
+            session, refresh_hash, *rest = row
+            self.by_id[session] = Session(session, owner, refresh_hash, address, user_agent, *rest)
+        if rows:
+            self.ids_by_user[owner] = frozenset(row[0] for row in rows)
+
+    def export_shared(self) -> object:
+        """Nothing: the order of use follows from the versions; see `Table`."""
+        return None
+
+    def load_shared(self, _: Raw) -> None:
+        """Put the sessions of all users into the order of use; see `Table`."""
+        for session in sorted(self.by_id.values(), key=attrgetter("version")):
+            self._use(session)
+
     def digest_lines(self) -> Iterator[str]:
-        """What of the table needs no key, a line a session, by identifier."""
+        """The public content of the table: a line for each session, by identifier."""
         for number in sorted(self.by_id):
             session = self.by_id[number]
             yield f"sessions/{number} {session.user} {session.version}"

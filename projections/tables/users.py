@@ -1,13 +1,14 @@
-"""The table of users: who there is, by number, name and email address."""
+"""The table of users, by number, name and email address."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, MutableMapping
-from typing import Literal
+from operator import attrgetter
+from typing import Final, Literal
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from events.record import Record, entity_number
 from events.vocabulary.password_hashes import HashKind, hash_kind
@@ -29,14 +30,14 @@ from projections.copy_on_write import CopyOnWriteDict
 
 Status = Literal["enabled", "disabled", "erased"]
 
-_UNREADABLE = Profile(username="", email="", password_hash="")
-"""What is left of a profile whose key is destroyed."""
+_UNREADABLE: Final = Profile(username="", email="", password_hash="")
+"""Stands in for a profile whose key is destroyed."""
 
 
 class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A user as they stand; ``version`` is the position of their last event.
+    """The current values of a user; ``version`` is the position of the user's last event.
 
-    Of an erased user only the number, the status and the version are left.
+    An erased user keeps only the number, the status and the version.
     """
 
     id: int
@@ -57,8 +58,16 @@ class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def disabled(self) -> bool:
-        """Whether the user is locked out."""
+        """Whether the user cannot log in."""
         return self.status != "enabled"
+
+
+_public_values: Final = attrgetter("status", "roles", "created_at", "updated_at", "version")
+_personal_values: Final = attrgetter("username", "email", "full_name", "password_hash")
+_decode_public: Final = msgspec.msgpack.Decoder(
+    tuple[Status, frozenset[Role], str, str, int]
+).decode
+_decode_personal: Final = msgspec.msgpack.Decoder(tuple[str, str, str | None, str]).decode
 
 
 def casefold_key(text: str) -> str:
@@ -92,7 +101,7 @@ class Users:
         )
 
     def find_by_username(self, username: str) -> User | None:
-        """The user of that name, without regard to case."""
+        """The user with that name, without regard to case."""
         number = self.ids_by_name.get(casefold_key(username))
         return None if number is None else self.by_id[number]
 
@@ -103,17 +112,17 @@ class Users:
 
     @property
     def hash_kinds(self) -> Collection[HashKind]:
-        """The kinds of password hashes that users have; a draft knows none."""
+        """The kinds of password hashes that users have; empty in a staged table."""
         return tuple(self._hash_kinds)
 
-    def track_hash_kind(self, user: User) -> None:
+    def _track_hash_kind(self, user: User) -> None:
         """Count the kind of a user's password hash."""
         kind = hash_kind(user.password_hash)
         if kind is not None:
             self._hash_kinds[kind] += 1
 
     def _untrack_hash_kind(self, user: User) -> None:
-        """Count the kind of a user's password hash no more."""
+        """Stop counting the kind of a user's password hash."""
         kind = hash_kind(user.password_hash)
         if kind is not None:
             self._hash_kinds[kind] -= 1
@@ -134,14 +143,14 @@ class Users:
             record.time,
             record.position,
         )
-        self.by_id[user.id] = user
         self.last_id = max(self.last_id, user.id)
-        self.track_hash_kind(user)
-        self.index(user)
+        self._insert(user)
         return user
 
-    def index(self, user: User) -> None:
-        """Make a user known by name and email address; an empty one is none."""
+    def _insert(self, user: User) -> None:
+        """Add a user, also to the indexes by name and email address unless these are empty."""
+        self.by_id[user.id] = user
+        self._track_hash_kind(user)
         if user.username:
             self.ids_by_name[casefold_key(user.username)] = user.id
         if user.email:
@@ -167,7 +176,7 @@ class Users:
         user = self._replace(record, password_hash=event.personal.password_hash)
         if before is not None and user is not None:
             self._untrack_hash_kind(before)
-            self.track_hash_kind(user)
+            self._track_hash_kind(user)
         return user
 
     def on_disabled(self, record: Record, _: UserDisabled) -> User | None:
@@ -212,8 +221,42 @@ class Users:
         self.by_id[user.id] = user
         return user
 
+    def export_owner(self, owner: int) -> tuple[object, object]:
+        """The values of one user, for a snapshot; see `Table`."""
+        user = self.by_id[owner]
+        return _public_values(user), _personal_values(user)
+
+    def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
+        """Add a user from a snapshot; see `Table`."""
+        status, roles, created_at, updated_at, version = _decode_public(public)
+        username, email, full_name, password_hash = (
+            _personal_values(_UNREADABLE) if personal is None else _decode_personal(personal)
+        )
+        self._insert(
+            User(
+                owner,
+                username,
+                email,
+                full_name,
+                password_hash,
+                status,
+                roles,
+                created_at,
+                updated_at,
+                version,
+            )
+        )
+
+    def export_shared(self) -> object:
+        """The highest number, for a snapshot; see `Table`."""
+        return self.last_id
+
+    def load_shared(self, content: Raw) -> None:
+        """Set the highest number from a snapshot; see `Table`."""
+        self.last_id = msgspec.msgpack.decode(content, type=int)
+
     def digest_lines(self) -> Iterator[str]:
-        """What of the table needs no key, a line a user, by number."""
+        """The public content of the table: a line for each user, by number."""
         for number in sorted(self.by_id):
             user = self.by_id[number]
             roles = ",".join(sorted(user.roles)) or "-"

@@ -16,7 +16,14 @@ from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser, UpdateProfile
 from eventapi.journal.batch import CommandResult
 from eventapi.testing.given import profile
-from eventapi.testing.strategies import commands, contents, emails, numbers, profiles, titles
+from eventapi.testing.strategies import (
+    commands,
+    emails,
+    numbers,
+    typed_contents,
+    typed_profiles,
+    typed_titles,
+)
 from events.errors import EventapiError, StorageFull
 from events.vocabulary.items import Content
 from events.vocabulary.users import Profile
@@ -144,7 +151,7 @@ class AgainstDictionary(JournalMachine):
         ((answer,),) = self.both([command])
         return answer[0].isdigit()
 
-    @rule(new=profiles)
+    @rule(new=typed_profiles)
     def register(self, new: Profile) -> None:
         names = {name.casefold() for name, _ in self.model.users.values()}
         emails = {email.casefold() for _, email in self.model.users.values()}
@@ -163,7 +170,7 @@ class AgainstDictionary(JournalMachine):
         if free:
             self.model.users[user] = (self.model.users[user][0], email)
 
-    @rule(owner=numbers, content=contents)
+    @rule(owner=numbers, content=typed_contents)
     def create(self, owner: int, content: Content) -> None:
         known = owner in self.model.users
         assert self._was_granted(CreateItem(owner, content)) == known
@@ -171,7 +178,7 @@ class AgainstDictionary(JournalMachine):
             self.model.made += 1
             self.model.items[self.model.made] = (owner, content.title)
 
-    @rule(caller=numbers, item=numbers, title=titles)
+    @rule(caller=numbers, item=numbers, title=typed_titles)
     def retitle(self, caller: int, item: int, title: str) -> None:
         theirs = self.model.items.get(item, (0, ""))[0] == caller
         assert self._was_granted(UpdateItem(caller, item, title=title)) == theirs

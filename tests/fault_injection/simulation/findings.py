@@ -28,7 +28,7 @@ _WORDS = struct.Struct("<QQQ")
 _recover = JsonlLog._recover
 _make_mark = mark._create
 _newest = snapshots.Snapshots.newest
-_opened = snapshots._opened
+_open = snapshots._open
 _stands_on = replay._stands_on
 _finish_erasures = Journal._finish_erasures
 
@@ -57,9 +57,9 @@ def findings(machine: Machine) -> Iterator[None]:
         counts["found: a snapshot past the mark"] += bool(past)
         return _newest(self, keyring, position=position, **more)
 
-    def opened(content: bytes) -> Any:
+    def open_counted(content: bytes) -> Any:
         try:
-            return _opened(content)
+            return _open(content)
         except Exception:
             counts["found: a damaged snapshot"] += 1
             raise
@@ -81,7 +81,7 @@ def findings(machine: Machine) -> Iterator[None]:
             (JsonlLog, "_recover", recover),
             (mark, "_create", make_mark),
             (snapshots.Snapshots, "newest", newest),
-            (snapshots, "_opened", opened),
+            (snapshots, "_open", open_counted),
             (replay, "_stands_on", stands_on),
             (Journal, "_finish_erasures", finish_erasures),
         ):

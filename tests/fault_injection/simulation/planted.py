@@ -25,9 +25,8 @@ from projections import replay, snapshots
 from projections.replay import apply_all
 from projections.snapshots import Snapshots
 from projections.state import State
+from projections.tables import items
 from projections.tables.idempotency import IdempotencyRecords
-from projections.tables.items import Item
-from projections.tables.users import User
 from tests.fault_injection.simulation import workload
 from tests.fault_injection.simulation.client_requests import Erase
 from tests.fault_injection.simulation.ledger import ClientRequest
@@ -215,15 +214,14 @@ def _snapshot_past_the_mark() -> Iterator[None]:
         yield
 
 
-def _opened_unchecked(content: bytes) -> Any:
+def _open_unchecked(content: bytes) -> Any:
     line, _, body = content[:-32].partition(b"\n")
-    return snapshots._decode_header(line), snapshots._decode_body(body)
+    return snapshots._decode_header(line), memoryview(body)
 
 
-def _not_blanked(entity: Any, **changes: Any) -> Any:
-    """Keep the personal texts of a snapshot's entities."""
-    is_typed = isinstance(entity, User | Item)
-    return entity if is_typed else msgspec.structs.replace(entity, **changes)
+def _everything_of(entity: msgspec.Struct) -> Any:
+    """Export personal values as if they needed no key."""
+    return msgspec.structs.astuple(entity)
 
 
 async def _destroy_first(world: World, journal: journal.Journal, request: ClientRequest) -> Any:
@@ -301,9 +299,9 @@ PLANTED: Mapping[str, Bug] = {
     "forget the receipts": instead(IdempotencyRecords, "add", nothing),
     "use a snapshot past the mark": _snapshot_past_the_mark,
     "use a snapshot newer than the keys": instead(Snapshots, "newest", _newest_of_all),
-    "do not check a snapshot's sum": instead(snapshots, "_opened", _opened_unchecked),
-    "write a snapshot in clear": instead(snapshots, "replace", _not_blanked),
-    "forget the receipts in a snapshot": instead(IdempotencyRecords, "restore", nothing),
+    "do not check a snapshot's sum": instead(snapshots, "_open", _open_unchecked),
+    "write a snapshot in clear": instead(items, "_public_values", _everything_of),
+    "forget the receipts in a snapshot": instead(IdempotencyRecords, "load_shared", nothing),
     "destroy the key before the event": instead(World, "execute", _destroy_first),
     "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
     "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
