@@ -1,4 +1,4 @@
-"""A batch: commands decided one after another in a draft, and the lines that they come to."""
+"""A batch: commands decided one after another on a staged state, and the lines to append."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Container, Sequence
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
 
-from eventapi.commands.command import Command
+from eventapi.commands.command import Command, Decision
 from events.codec import encode
 from events.errors import (
     EventapiError,
@@ -33,10 +33,10 @@ logger = logging.getLogger("eventapi.journal")
 
 
 class CommandResult(msgspec.Struct, frozen=True):
-    """What a command came to: its record, now durable, and the entity as it stood right after.
+    """The result of a command: its durable record, and the entity right after it.
 
     ``replayed``: an earlier request with the same key had this effect. Then the record has no event
-    and no time, and a batch leaves the entity to the journal, which reads it from the log.
+    and no time, and a batch sets no entity: the journal reads it from the log.
     """
 
     record: Record
@@ -45,11 +45,11 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 
 class Runtime(msgspec.Struct, frozen=True):
-    """What the outside world provides: the time, and what cannot be guessed.
+    """The sources of time and randomness.
 
-    ``now`` gives RFC 3339 in UTC with microseconds, ``new_uuid`` a UUID in its text form, and
-    ``random_bytes(n)`` n bytes from a secure source. ``uptime`` gives the seconds since the machine
-    booted; without it no jump of the clock is detected.
+    ``now`` returns RFC 3339 in UTC with microseconds, ``new_uuid`` a UUID in its text form, and
+    ``random_bytes(n)`` n bytes from a secure source. ``uptime`` returns the seconds since the
+    machine booted; without it no jump of the clock is detected.
     """
 
     now: Callable[[], str]
@@ -59,10 +59,11 @@ class Runtime(msgspec.Struct, frozen=True):
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """A request that may have its effect only once (IETF draft Idempotency-Key, 07).
+    """The key of a request that must take effect only once (IETF draft Idempotency-Key, 07).
 
     ``key`` is the SHA-256 of the caller and their key, in hex; ``request`` the SHA-256 of the
-    request, 32 bytes. On the line the latter is sealed: it could be guessed from what was typed.
+    request, 32 bytes. The line has ``request`` sealed, because personal values could be guessed
+    from it.
     """
 
     key: str
@@ -70,9 +71,9 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 class PendingWrite(msgspec.Struct, eq=False):
-    """Commands that stand or fall together, and who waits for them.
+    """Queued commands that are written together or not at all, with the caller's future.
 
-    ``session`` is the one under which they are wished, if any.
+    ``session`` is the session of the request, if any.
     """
 
     commands: Sequence[Command]
@@ -83,7 +84,7 @@ class PendingWrite(msgspec.Struct, eq=False):
 
 
 class PendingKeys(Keyring):
-    """Keys of users that are not written yet, over those of the users that are."""
+    """The keys of users whose registration is not written yet, over a base keyring."""
 
     def __init__(self, base: Keyring) -> None:
         super().__init__()
@@ -98,15 +99,24 @@ class PendingKeys(Keyring):
         self.raw[subject] = key
 
     def merge(self, other: PendingKeys) -> None:
-        """Take in the keys of what will be written."""
+        """Add the keys of another one."""
         self.update(other)
         self.raw.update(other.raw)
 
 
-class Batch:
-    """The draft of one batch: what is decided and encoded, but not yet written.
+class _StagedWrite(msgspec.Struct, eq=False):
+    """The lines and results of one pending write; the batch commits all of them or none."""
 
-    With ``is_full``, only what takes rights away is taken; the rest gets `StorageFull`.
+    state: State
+    keys: PendingKeys
+    lines: list[bytes]
+    results: list[CommandResult]
+
+
+class Batch:
+    """Decides and encodes pending writes, one after another, and writes nothing.
+
+    With ``is_full``, only commands that take rights away are accepted; others get `StorageFull`.
     """
 
     def __init__(
@@ -126,139 +136,147 @@ class Batch:
         """
         now = environment.now()
         self._is_full = is_full
-        self._draft = state.stage_at(now, recent_refreshes)
-        self._draft.users.last_id = max(self._draft.users.last_id, erased_number)
+        self._state = state.stage_at(now, recent_refreshes)
+        self._state.users.last_id = max(self._state.users.last_id, erased_number)
         self._behind = state.position
         self._environment = environment
         self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
         self._time = max(now, state.last.time)
         self.keys = PendingKeys(keyring)
         self.revokes = True
-        """Whether all that was decided only takes rights away."""
+        """Whether all decided events only take rights away."""
         self.lines: list[bytes] = []
         self.records: list[Record] = []
         self.answers: list[tuple[PendingWrite, list[CommandResult] | Exception]] = []
 
-    def add(self, wish: PendingWrite) -> None:
-        """Decide a wish whole or not at all.
+    def add(self, write: PendingWrite) -> None:
+        """Decide a pending write, whole or not at all, and add the answer to `answers`.
 
-        A refusal, too, is only told when the batch is written: it may rest on what an earlier
-        command of the same batch did.
+        The caller must send refusals, too, only after the append: one may rest on the effect of an
+        earlier command of the same batch.
         """
         try:
-            outcomes = self._decide(wish)
+            results = self._decide(write)
         except EventapiError as refusal:
-            self.answers.append((wish, refusal))
+            self.answers.append((write, refusal))
         except Exception as error:
             logger.exception(UNDECIDED)
-            self.answers.append((wish, error))
+            self.answers.append((write, error))
         else:
-            self.answers.append((wish, outcomes))
+            self.answers.append((write, results))
 
-    def _decide(self, wish: PendingWrite) -> list[CommandResult]:
-        if wish.session is not None and wish.session not in self._draft.sessions.by_id:
-            # It was good when the request came, but has ended before the request's turn.
+    def _decide(self, write: PendingWrite) -> list[CommandResult]:
+        if write.session is not None and write.session not in self._state.sessions.by_id:
+            # The session was valid when the request arrived, but ended while the write was queued.
             raise Unauthenticated("the session has ended")
-        if wish.once is not None:
-            last = self._draft.last
-            receipt = self._draft.idempotency.valid(wish.once.key, self._time, last.time)
-            if receipt is not None:
-                return [repeat_result(receipt, wish.once, self._source, self.keys)]
-        # Only a wish of several commands can fail half-way, so only it needs a draft of its own.
-        single = len(wish.commands) == 1
-        draft, keys = self._draft, self.keys
-        if not single:
-            draft, keys = draft.stage(), PendingKeys(keys)
-        lines: list[bytes] = []
-        outcomes: list[CommandResult] = []
-        for done, command in enumerate(wish.commands, 1):
-            remaining = len(wish.commands) - done
-            record, line = self._record(command, draft, keys, wish, remaining)
-            lines.append(line)
-            outcomes.append(CommandResult(record, draft.apply(record)))
-        records = [outcome.record for outcome in outcomes]
-        if not single:
+        if write.once is not None:
+            last = self._state.last
+            first = self._state.idempotency.valid(write.once.key, self._time, last.time)
+            if first is not None:
+                return [repeat_result(first, write.once, self._source, self.keys)]
+        # A single command fails before it changes the state, so it needs no staged copy of its own.
+        # With one, a process could create only half as many items a second.
+        is_single = len(write.commands) == 1
+        staged = _StagedWrite(self._state, self.keys, [], [])
+        if not is_single:
+            staged = _StagedWrite(self._state.stage(), PendingKeys(self.keys), [], [])
+        for done, command in enumerate(write.commands, 1):
+            self._stage(staged, command, write, remaining=len(write.commands) - done)
+        records = [result.record for result in staged.results]
+        if not is_single:
             for record in records:
-                self._draft.apply(record)
-            self.keys.merge(keys)
-        self.lines += lines
+                self._state.apply(record)
+            self.keys.merge(staged.keys)
+        self.lines += staged.lines
         self.records += records
-        return outcomes
+        return staged.results
 
-    def _record(
-        self, command: Command, draft: State, keys: PendingKeys, wish: PendingWrite, remaining: int
-    ) -> tuple[Record, bytes]:
-        decision = command.decide(draft)
+    def _stage(
+        self, staged: _StagedWrite, command: Command, write: PendingWrite, *, remaining: int
+    ) -> None:
+        """Decide a command, encode its record, and apply it to the staged state."""
+        state = staged.state
+        decision = command.decide(state)
         if not decision.revokes:
             if self._is_full:
                 raise StorageFull("no room for another event")
             self.revokes = False
-        new_keys = None
+        keys = staged.keys
         if isinstance(decision.event, UserRegistered):
-            new_keys = PendingKeys(keys)
-            new_keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
-        record = Record(
-            draft.position + 1,
+            keys = PendingKeys(keys)
+            keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
+        try:
+            record = self._record(decision, state.position + 1, keys, write)
+            line, digest = encode(
+                record,
+                state.last.hash,
+                keys,
+                self._environment.random_bytes(NONCE_BYTES),
+                remaining,
+                behind=self._behind if state.position > self._behind else None,
+            )
+        except KeyError as error:
+            raise VaultUnavailable(KEY_MISSING.fill(subject=error.args[0])) from None
+        except ValueError as error:
+            raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
+        if keys is not staged.keys:
+            staged.keys.merge(keys)
+        record = replace(record, hash=digest, end=state.last.end + len(line) + 1)
+        staged.lines.append(line)
+        staged.results.append(CommandResult(record, state.apply(record)))
+
+    def _record(
+        self, decision: Decision, position: int, keys: Keyring, write: PendingWrite
+    ) -> Record:
+        """The record of a decision; its hash and end follow from its line."""
+        key, sealed_request, sealed_for = "", "", decision.sealedfor
+        if write.once is not None:
+            key, sealed_for = write.once.key, sealed_for or decision.actor
+            nonce = self._environment.random_bytes(NONCE_BYTES)
+            context = _request_context(self._source, decision.subject, key)
+            sealed_request = seal(keys[sealed_for], nonce, write.once.request, context)
+        return Record(
+            position,
             self._source,
             decision.subject,
             self._time,
             decision.actor,
             decision.event,
-            decision.sealedfor or (decision.actor if wish.once else ""),
-            wish.requestid,
+            sealed_for,
+            write.requestid,
+            idempotencykey=key,
+            requesthash=sealed_request,
         )
-        nonce = self._environment.random_bytes(NONCE_BYTES)
-        behind = self._behind if draft.position > self._behind else None
-        at_hand = new_keys or keys
-        try:
-            if wish.once is not None:
-                record = self._with_idempotency_record(record, wish.once, at_hand)
-            line, digest = encode(record, draft.last.hash, at_hand, nonce, remaining, behind=behind)
-        except KeyError:
-            raise VaultUnavailable(KEY_MISSING.fill(subject=record.sealedfor)) from None
-        except ValueError as error:
-            raise Invalid(Fault("", f"it cannot be written down: {error}")) from error
-        if new_keys:
-            keys.merge(new_keys)
-        end = draft.last.end + len(line) + 1
-        # Made a moment ago, and nobody else has it yet: no need for a copy.
-        force_setattr(record, "hash", digest)
-        force_setattr(record, "end", end)
-        return record, line
-
-    def _with_idempotency_record(
-        self, record: Record, once: IdempotencyKey, keys: Keyring
-    ) -> Record:
-        nonce = self._environment.random_bytes(NONCE_BYTES)
-        record = msgspec.structs.replace(record, idempotencykey=once.key)
-        sealed = seal(keys[record.sealedfor], nonce, once.request, idempotency_context(record))
-        return msgspec.structs.replace(record, requesthash=sealed)
 
 
 def repeat_result(
-    receipt: IdempotencyRecord, once: IdempotencyKey, source: str, keyring: Keyring
+    first: IdempotencyRecord, once: IdempotencyKey, source: str, keyring: Keyring
 ) -> CommandResult:
-    """What the first request with this key came to; raises `IdempotencyKeyReused` for another.
+    """The result of the first request with a key, for a repeated one; ``source`` is the log's.
 
-    ``source`` is the log's.
+    Raises `IdempotencyKeyReused` if the requests differ.
     """
-    record = Record(
-        receipt.position,
-        source,
-        receipt.subject,
-        "",
-        receipt.user,
-        Event(),
-        receipt.user,
-        idempotencykey=once.key,
-        requesthash=receipt.request,
-    )
-    cipher = keyring[receipt.user]
-    if unseal(cipher, receipt.request, idempotency_context(record)) != once.request:
+    context = _request_context(source, first.subject, once.key)
+    if unseal(keyring[first.user], first.request, context) != once.request:
         raise IdempotencyKeyReused("the Idempotency-Key was used before, for another request")
+    record = Record(
+        first.position,
+        source,
+        first.subject,
+        "",
+        first.user,
+        Event(),
+        first.user,
+        idempotencykey=once.key,
+        requesthash=first.request,
+    )
     return CommandResult(record, None, replayed=True)
 
 
 def idempotency_context(record: Record) -> bytes:
-    """What the seal of a request's hash is bound to."""
-    return f"{record.source}|{record.subject}|{record.idempotencykey}".encode()
+    """The associated data of the sealed hash of a record's request."""
+    return _request_context(record.source, record.subject, record.idempotencykey)
+
+
+def _request_context(source: str, subject: str, key: str) -> bytes:
+    return f"{source}|{subject}|{key}".encode()
