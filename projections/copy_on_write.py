@@ -1,4 +1,4 @@
-"""A mapping over another one that keeps its changes to itself."""
+"""A mapping over another one, which it does not change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class CopyOnWriteDict(MutableMapping[K, V]):
-    """Reads through to ``base``; writes and deletions stay here and are dropped with it."""
+    """Reads through to ``base``; writes and deletions stay in this object."""
 
     __slots__ = ("_base", "_changed", "_gone")
 

@@ -23,13 +23,13 @@ from projections.state import State
 logger = logging.getLogger("projections.replay")
 
 Progress = Callable[[int], None]
-"""Called with the position reached, now and then."""
+"""Called from time to time with the position that the replay has reached."""
 
 
 async def open_records(
     lines: Sequence[bytes], state: State, keyring: Keyring, vault: Vault
 ) -> list[Record]:
-    """The records of lines that follow a state, seals open as far as keys exist.
+    """Decode lines that follow a state, and open all seals whose keys exist.
 
     Raises `DamagedLog`, `UnknownEvent` and `VaultUnavailable`.
     """
@@ -49,7 +49,7 @@ async def open_records(
 
 
 def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
-    """Raise `DamagedLog` for a time that does not exist: a table or an answer would fail on it."""
+    """Raise `DamagedLog` for a time that does not exist, because tables and responses parse it."""
     times = [record.time for record in records]
     if all_timestamps_valid(times + times_in(record.event for record in records)):
         return
@@ -61,7 +61,7 @@ def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
 
 
 def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None:
-    """Fold records in that the state does not have yet, and forget the keys of the erased."""
+    """Apply the records that the state does not have yet, and drop the keys of erased users."""
     if not records:
         return
     apply = state.apply
@@ -77,8 +77,8 @@ def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A replay makes only what stays, so looking for garbage meanwhile is in vain."""
+def _pause_gc() -> Iterator[None]:
+    """Disable garbage collection, because nearly all objects of a replay stay."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -98,28 +98,29 @@ async def replay(
     snapshots: Snapshots | None = None,
     progress: Progress | None = None,
 ) -> State:
-    """The state that the log adds up to: whole, up to a position, or up to a time.
+    """Fold the log: all of it, up to a position, or up to a time.
 
     ``time`` has the form of a record's. The keyring gets the keys of the users in the state. With
-    ``snapshots`` it starts from the newest that can be believed; the lines below it are not folded,
-    but their chain is followed all the same.
+    ``snapshots`` the fold starts from the newest usable one; the hash chain of the lines below it
+    is still checked.
     """
-    with _collector_paused():
+    with _pause_gc():
         state = State.empty()
         if snapshots is not None:
-            # Before the keys are read: a snapshot of later users would be believed without theirs.
+            # Read the position before the keys: a snapshot with users of a later position would
+            # be used without their keys.
             upto = log.position if position is None else min(position, log.position)
             keys = await _all_keys(vault)
             found = await asyncio.to_thread(snapshots.newest, keys, position=upto, time=time)
-            if found is not None and await _stands_on(log, found, progress):
+            if found is not None and await _belongs_to(log, found, progress):
                 state = found
                 _forget_unused_keys(keys, state)
                 keyring.update(keys)
         loaded = False
         async for lines in log.read(state.position, position):
             if not loaded:
-                # Not before the read knows where it ends: until a user's first line is published,
-                # the key under their name may be one of a failed write, to be replaced.
+                # Read the keys only after the read has fixed its end: until the first line of a
+                # user is published, the key with that number may be left over from a failed write.
                 keyring.update(await _all_keys(vault))
                 loaded = True
             records = await open_records(lines, state, keyring, vault)
@@ -133,8 +134,8 @@ async def replay(
     return state
 
 
-async def _stands_on(log: EventLog, state: State, progress: Progress | None) -> bool:
-    """Whether a snapshot is of this log; raises `DamagedLog` where the chain up to it is broken."""
+async def _belongs_to(log: EventLog, state: State, progress: Progress | None) -> bool:
+    """Whether a snapshot is of this log; raises `DamagedLog` if the chain up to it is broken."""
     last = START
     async for lines in log.read(0, state.position):
         last = check_links(lines, last)

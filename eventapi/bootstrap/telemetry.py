@@ -21,7 +21,7 @@ from eventapi.bootstrap.storage import Overrides
 from eventapi.configuration.settings import Settings
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.routes.metrics import counting
-from eventapi.journal.instrumentation import Instrumentation, LateWatch, combine
+from eventapi.journal.instrumentation import Instrumentation, LateInstrumentation, combine
 from eventapi.tasks.restart import restart_on_error
 from eventapi.telemetry.metrics.exposition import Exposition
 from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full, open_meters
@@ -44,7 +44,7 @@ class Metering:
     def __init__(self, stack: ExitStack, directory: Path | None, version: str) -> None:
         """Try to create the files; they are closed with the stack."""
         self._open = partial(open_meters, stack, directory, version)
-        self._late = LateWatch()
+        self._late = LateInstrumentation()
         self.meters = stack.enter_context(meters_unless_full(directory, version))
         self.exposition: Exposition | None = None
 

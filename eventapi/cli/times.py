@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from eventapi.values.times import point_of
+from eventapi.values.times import parse_point
 
 
 class PointParam(click.ParamType[int | str]):
@@ -21,7 +21,7 @@ class PointParam(click.ParamType[int | str]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
         try:
-            return point_of(value)
+            return parse_point(value)
         except ValueError as error:
             self.fail(f"{error} and no position", param, ctx)
 

@@ -113,7 +113,7 @@ class RestoreItem(msgspec.Struct, frozen=True):
     quota: Quota = NO_QUOTA
 
     def decide(self, state: State) -> Decision:
-        item = known_item(state, self.caller, self.item)
+        item = item_or_tombstone(state, self.caller, self.item)
         _check_version(item, self.versions)
         self.quota.check(state, self.caller, adds_item=isinstance(item, Tombstone))
         actor = f"users/{self.caller}"
@@ -129,7 +129,7 @@ def owned_item(state: State, caller: int, number: int) -> Item:
     return item
 
 
-def known_item(state: State, caller: int, number: int) -> Item | Tombstone:
+def item_or_tombstone(state: State, caller: int, number: int) -> Item | Tombstone:
     """The caller's item, or its tombstone. Raises `NotFound`, also for an item of another user."""
     item = state.items.find(number)
     if item is None or item.owner != caller:

@@ -36,7 +36,7 @@ from eventapi.http.schemas.responses import ApiVersion
 from eventapi.http.services import Services
 from eventapi.http.urls import base_url, place_of
 from eventapi.journal.batch import CommandResult, IdempotencyKey
-from eventapi.values.times import point_of
+from eventapi.values.times import parse_point
 from events.errors import (
     Fault,
     Forbidden,
@@ -217,7 +217,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
     async def resolve_as_of(self, state: State, as_of: int | str) -> int:
         """The position that a point of the log means; raises `Invalid`."""
         try:
-            point = as_of if isinstance(as_of, int) else point_of(as_of)
+            point = as_of if isinstance(as_of, int) else parse_point(as_of)
             return await self.services.history.position(point, state)
         except ValueError as error:
             faults: Sequence[Fault] = [Fault("/as_of", f"{error} and not a position")]
@@ -376,8 +376,8 @@ class ApiRequest(litestar.Request[None, None, Any]):
         )
 
     async def first_result(self, caller: str) -> CommandResult | None:
-        """What the first of same requests came to; see `Journal.first_outcome`."""
-        return await self.services.journal.first_outcome(await self.idempotency_key(caller))
+        """What the first of same requests came to; see `Journal.first_result`."""
+        return await self.services.journal.first_result(await self.idempotency_key(caller))
 
     async def execute(self, command: Command, caller: str) -> CommandResult:
         """Write a command, once if the request asks for that; see `Journal.execute`."""

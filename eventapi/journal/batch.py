@@ -82,6 +82,15 @@ class PendingWrite(msgspec.Struct, eq=False):
     once: IdempotencyKey | None = None
     session: str | None = None
 
+    def answer(self, answer: list[CommandResult] | Exception) -> None:
+        """Complete the future, unless it is complete or its request was cancelled."""
+        if self.future.done():
+            return
+        if isinstance(answer, Exception):
+            self.future.set_exception(answer)
+        else:
+            self.future.set_result(answer)
+
 
 class PendingKeys(Keyring):
     """The keys of users whose registration is not written yet, over a base keyring."""

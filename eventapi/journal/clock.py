@@ -1,4 +1,4 @@
-"""The log's clock: the one place that decides what time it is.
+"""The log's clock: the only source of the current time.
 
 Times on lines, sessions, refresh tokens, access tokens and idempotency records all use it. Rate
 limits do not: they measure durations on one machine, with ``CLOCK_MONOTONIC``.
@@ -13,9 +13,9 @@ It is a hybrid logical clock: the wall clock, but never behind the last line of 
 instances follow the fastest of their clocks. A lead over the wall clock shrinks by 1 % of the time
 that passes, and the clock never runs backwards.
 
-The uptime of a machine cannot be set, so the difference of wall clock and uptime is constant while
-nobody sets the clock. A change of more than an hour is a jump: writes are refused, reads go on with
-the time as it would have been. The difference is kept in a file, for a restart before the next boot.
+The uptime of a machine cannot be set, so the difference of wall clock and uptime is constant unless
+the clock is set. A change of more than an hour is a jump: writes are refused, and reads use the time
+as it would be without the jump. A file keeps the difference for a restart before the next boot.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from itertools import takewhile
 from math import inf
 from pathlib import Path
@@ -40,12 +40,15 @@ from events.messages.server_log import (
     CLOCK_RIGHT,
     CLOCK_UNREADABLE,
 )
+from events.record import Record
+from events.vocabulary.sessions import SessionRefreshed
+from projections.state import State
 
 logger = logging.getLogger("eventapi.journal")
 
 MAX_JUMP_SECONDS: Final = 3_600
 MAX_PAUSE_SECONDS: Final = 366 * 86_400
-"""How far the clock may be ahead of the log after a boot: a machine may have been off for long."""
+"""How far the clock may be ahead of the log after a boot, because a machine may be off for long."""
 
 _SAVE_SECONDS: Final = 1.0
 _SLEW: Final = 0.99
@@ -68,9 +71,9 @@ def system_now() -> str:
 class SystemUptime:
     """Seconds since this machine booted, suspended or not; calling it reads the kernel's file.
 
-    Not ``CLOCK_BOOTTIME``: what fakes the clock of a process, such as libfaketime, fakes that, too.
-    But in a container something else may be mounted in the place of the file, such as the uptime of
-    the container (lxcfs), which begins anew within one boot.
+    ``CLOCK_BOOTTIME`` is the fallback only, because tools that fake the clock of a process, such as
+    libfaketime, fake it too. It is used where the file is a mount: lxcfs shows the uptime of the
+    container there, which restarts within one boot.
     """
 
     def __init__(self) -> None:
@@ -93,7 +96,7 @@ def _open_uptime() -> int:
 
 
 def boot_id() -> str:
-    """What names the current boot of this machine; empty where the system does not say."""
+    """The identifier of the current boot of this machine; empty if the system has none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -101,9 +104,9 @@ def boot_id() -> str:
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """What is known to be right: in a boot, the wall clock minus the uptime, in seconds.
+    """The trusted difference of wall clock and uptime in a boot, in seconds.
 
-    ``accepted`` is the last time of the log, where an operator accepted that it is ahead.
+    ``accepted`` is the last time of the log up to which an operator accepted that it is ahead.
     """
 
     boot: str
@@ -112,7 +115,7 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class LogClock:
-    """The log's clock in one process. `start` before anything else."""
+    """The log's clock in one process. Call `start` first."""
 
     def __init__(
         self,
@@ -121,11 +124,11 @@ class LogClock:
         path: Path | None = None,
         boot: str | None = None,
     ) -> None:
-        """``now`` is the wall clock; ``path`` is the file of the reference, if it is kept.
+        """``now`` is the wall clock; ``path`` is the file of the reference, if there is one.
 
-        Without ``uptime`` no jump is detected, and a lead over the wall clock waits for it.
+        Without ``uptime`` no jump is detected, and a clock ahead of the wall clock stands still.
         """
-        # Every request with a token reads it: text would cost more than the rest of the check.
+        # Every request with a token reads it, and text would cost more than the rest of the check.
         self._wall_seconds = time.time if now is system_now else lambda: seconds_of(now())
         self._uptime_seconds = uptime
         self._path = path
@@ -140,8 +143,8 @@ class LogClock:
         self._fault = ""
 
     def start(self, last: str) -> None:
-        """Begin with the last time of the log, which is empty where the log is."""
-        self._epoch = None  # What was read before the reference was loaded does not count.
+        """Start with the last time of the log; empty if the log is."""
+        self._epoch = None  # Forget readings from before the reference was loaded.
         self._seconds = self._latest = self._wall = -inf
         self._load()
         self.observe(last)
@@ -153,9 +156,9 @@ class LogClock:
             logger.warning(CLOCK_AHEAD_ACCEPTED.fill(span=span, last=last))
 
     def seconds(self) -> float:
-        """The time in seconds since 1970; between two readings of the uptime it runs on.
+        """The time in seconds since 1970; between two readings of the uptime it follows the wall.
 
-        A jump makes the next reading due, so it is seen at once.
+        A jump makes the next reading due, so it is detected at once.
         """
         wall = self._wall_seconds()
         if not 0 <= wall - self._wall < _TICK_SECONDS:
@@ -164,19 +167,19 @@ class LogClock:
         return self._seconds + (wall - self._wall)
 
     def second_end(self, seconds: float) -> str:
-        """The end of the second of `seconds`, in a record's form; a time up to it has passed."""
+        """The end of the second of `seconds`, in a record's form; times up to it have passed."""
         second = int(seconds)
         if second != self._second:
             self._second, self._second_end = second, time_of(second + 0.999999)
         return self._second_end
 
     def now(self) -> str:
-        """The time in a record's form; never earlier than what it returned before."""
+        """The time in a record's form; never earlier than a time returned before."""
         self._latest = max(self._latest, self.seconds())
         return time_of(self._latest)
 
     def observe(self, last: str) -> None:
-        """Take in the last time of the log, after what other processes wrote."""
+        """Set the last time of the log, which other processes may have advanced."""
         if last != self._last:
             self._last, self._last_seconds = last, seconds_of(last)
         if self._uptime_seconds is None:
@@ -185,7 +188,7 @@ class LogClock:
             self._tick(self._wall_seconds())
 
     def check(self, last: str) -> None:
-        """Raise `ClockJumped` where nothing may be written; ``last`` as in `observe`."""
+        """Raise `ClockJumped` if writes must be refused; ``last`` as in `observe`."""
         self.observe(last)
         if self._fault:
             self._load()
@@ -201,7 +204,7 @@ class LogClock:
 
     @property
     def drift(self) -> float:
-        """How many seconds the log's clock is ahead of the wall clock; negative after a jump forward."""
+        """The lead over the wall clock in seconds; negative after a jump forward."""
         self._tick(self._wall_seconds())
         return max(self._seconds, self._last_seconds) - self._wall
 
@@ -210,14 +213,14 @@ class LogClock:
         uptime = 0.0 if self._uptime_seconds is None else self._uptime_seconds()
         passed = 0.0 if self._uptime == -inf else max(uptime - self._uptime, 0.0)
         if uptime and abs(wall - self._wall - passed) < _COARSE_SECONDS:
-            # The clock was not set meanwhile, and it is finer.
+            # The clock was not set meanwhile, and it has a finer resolution.
             passed = max(wall - self._wall, 0.0)
         estimate = -inf if self._epoch is None else self._epoch + uptime
         fault = "" if self._uptime_seconds is None else self._judge(wall, estimate)
         if not fault:
             self._epoch, estimate = wall - uptime, wall
         elif estimate == -inf:
-            # Nothing but the log says what time it is.
+            # Only the log has a time.
             estimate = self._last_seconds
         elif abs(wall - estimate) <= MAX_JUMP_SECONDS:
             estimate = wall
@@ -229,7 +232,7 @@ class LogClock:
             self._report(fault)
 
     def _judge(self, wall: float, estimate: float) -> str:
-        """Why the wall clock cannot be right, in words for an operator; empty if it can."""
+        """The reason, for an operator, why the wall clock is wrong; empty if it may be right."""
         if estimate != -inf and abs(wall - estimate) > MAX_JUMP_SECONDS:
             way = "forward" if wall > estimate else "back"
             reason = f"The clock of this machine jumped {way} by {_span(abs(wall - estimate))}"
@@ -244,7 +247,7 @@ class LogClock:
         return reason
 
     def _report(self, fault: str) -> None:
-        # The span in the text grows while one fault lasts, which is no news.
+        # Report a fault once, although the span in its text grows.
         if fault and not self._fault:
             logger.error(ClockJumped(fault).message)
         elif self._fault and not fault:
@@ -252,14 +255,14 @@ class LogClock:
         self._fault = fault
 
     def _load(self) -> None:
-        """Take the reference from the file, if it is of this boot and new to this process."""
+        """Load the reference from the file, if it is of this boot and new to this process."""
         found = None if self._path is None else read_reference(self._path)
         if found is None or found == self._saved:
             return
         self._saved, self._accepted = found, found.accepted
         if found.boot and found.boot == self._boot:
             if self._epoch is None or abs(found.epoch - self._epoch) > MAX_JUMP_SECONDS:
-                # An operator accepted another clock: begin anew with it.
+                # An operator accepted another clock, so start again with it.
                 self._seconds = self._latest = -inf
             self._epoch = found.epoch
 
@@ -282,7 +285,7 @@ class LogClock:
 
 
 def read_reference(path: Path) -> Reference | None:
-    """The reference in a file; with a warning none, if there is a file that cannot be read."""
+    """The reference in a file, or ``None``; a file that cannot be read is logged."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Reference)
     except FileNotFoundError:
@@ -293,12 +296,12 @@ def read_reference(path: Path) -> Reference | None:
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Put a reference into its file; raises `OSError`."""
+    """Write a reference to its file; raises `OSError`."""
     write_durably(path, msgspec.json.encode(reference) + b"\n")
 
 
-class Recent:
-    """What this process took in during the last seconds, by the uptime and so by no clock."""
+class RecentRefreshes:
+    """The refreshes that this process applied in the last seconds of uptime, whatever the clock."""
 
     def __init__(self, uptime: Callable[[], float] | None, seconds: float) -> None:
         """Without ``uptime`` nothing is recent."""
@@ -306,13 +309,21 @@ class Recent:
         self._span = seconds
         self._since: dict[tuple[str, int], float] = {}
 
+    def track(self, records: Sequence[Record], state: State) -> None:
+        """Add the refreshes among records that were just applied to a state."""
+        for record in records:
+            if type(record.event) is SessionRefreshed:
+                session = state.sessions.by_id.get(record.subject.partition("/")[2])
+                if session is not None:
+                    self.add((session.id, session.generation))
+
     def add(self, key: tuple[str, int]) -> None:
-        """Take something in; what is recent already becomes no younger."""
+        """Add a session and its generation; adding it again does not make it more recent."""
         if self._uptime_seconds is not None:
             self._since.setdefault(key, self._uptime_seconds())
 
     def current(self) -> Container[tuple[str, int]]:
-        """What is recent now."""
+        """The refreshes that are recent now."""
         if self._since and self._uptime_seconds is not None:
             oldest = self._uptime_seconds() - self._span
             for key in list(takewhile(lambda key: self._since[key] < oldest, self._since)):

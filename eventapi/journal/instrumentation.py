@@ -1,4 +1,4 @@
-"""What the journal tells of its work to whoever wants to know; by itself, nothing comes of it."""
+"""Instrumentation hooks of the journal. The base class does nothing."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ _NOTHING: Final = nullcontext()
 
 
 class Instrumentation:
-    """Hears nothing; a subclass overrides what it wants to hear."""
+    """Does nothing; a subclass overrides the hooks that it needs."""
 
     def write(self) -> AbstractContextManager[object]:
         """Entered by a request when its write is queued, and left when that is answered."""
         return _NOTHING
 
     def batch(self, requests: int, waited: float) -> None:
-        """Told when so many requests are written together, the lock waited for so many seconds."""
+        """Called for each batch with its number of requests and the wait for the lock in seconds."""
 
     def append(self, lines: int) -> AbstractContextManager[object]:
-        """Entered and left around an append of so many lines to the log."""
+        """Entered and left around an append of lines to the log."""
         return _NOTHING
 
 
 def combine(watches: Sequence[Instrumentation]) -> Instrumentation:
-    """One that hears for all of these."""
+    """One object that calls all of these."""
     if not watches:
         return NO_INSTRUMENTATION
-    return watches[0] if len(watches) == 1 else _Several(watches)
+    return watches[0] if len(watches) == 1 else _Combined(watches)
 
 
-class _Several(Instrumentation):
-    """Hears for others, in their order."""
+class _Combined(Instrumentation):
+    """Calls several others in their order."""
 
     def __init__(self, watches: Sequence[Instrumentation]) -> None:
         self._watches = watches
 
     def write(self) -> AbstractContextManager[object]:
-        return _entered([watch.write() for watch in self._watches])
+        return _enter_all([watch.write() for watch in self._watches])
 
     def batch(self, requests: int, waited: float) -> None:
         for watch in self._watches:
             watch.batch(requests, waited)
 
     def append(self, lines: int) -> AbstractContextManager[object]:
-        return _entered([watch.append(lines) for watch in self._watches])
+        return _enter_all([watch.append(lines) for watch in self._watches])
 
 
-class LateWatch(Instrumentation):
-    """Passes everything on to another watch, which may come later."""
+class LateInstrumentation(Instrumentation):
+    """Calls another object, which may be set later."""
 
     def __init__(self) -> None:
         self.watch: Instrumentation = NO_INSTRUMENTATION
@@ -65,7 +65,7 @@ class LateWatch(Instrumentation):
 
 
 @contextmanager
-def _entered(contexts: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
+def _enter_all(contexts: Sequence[AbstractContextManager[object]]) -> Iterator[None]:
     with ExitStack() as stack:
         for context in contexts:
             stack.enter_context(context)

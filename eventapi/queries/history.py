@@ -1,4 +1,4 @@
-"""The past of items, from the lines of the log that are theirs and no others."""
+"""The history of items, read from only those lines of the log that are theirs."""
 
 from __future__ import annotations
 
@@ -22,56 +22,57 @@ from projections.state import State
 from projections.tables.idempotency import Entity
 from projections.tables.items import UNREADABLE, Item, Tombstone
 
-_GAP = 32
-"""Up to how many lines between two that are wanted it is cheaper to read on than to read anew."""
+_MAX_GAP_LINES = 32
+"""The largest gap between two wanted lines at which one read is cheaper than two."""
 
 RECORDS_PER_READ = 16
-"""How many records of an answer are in memory at once; each may have 64 KiB."""
+"""How many records of an answer are in memory at once; each may take 64 KiB."""
 
 _LINES_PER_READ = 64
-"""How many lines are decoded before others have their turn, wanted or between wanted ones."""
+"""How many lines are decoded before other tasks run, the lines between wanted ones included."""
 
 _HASH = slice(-66, -2)
-"""Where in a line its hash stands."""
+"""The place of the hash in a line."""
 
-_WAITING = 8
-"""So many may wait for a whole state of the past; each takes the memory of another one."""
+_MAX_WAITING_STATES = 8
+"""How many callers may wait for a whole past state; each one takes the memory of a state."""
 
-_READERS = 4
-"""How many callers' pasts are read at once in a process."""
+_CONCURRENT_READERS = 4
+"""How many callers read at once in a process."""
 
-_READS_PER_CALLER = 32
-"""How many reads of the past one caller may have, of which all but one wait."""
+_MAX_READS_PER_CALLER = 32
+"""How many reads one caller may have at a time; all but one of them wait."""
 
-_READS = 512
-"""How many reads of the past a process may have; a caller without any is admitted all the same."""
+_MAX_READS = 512
+"""How many reads a process may have at a time; a caller without any is admitted even so."""
 
 
 class History:
-    """What was, of what is or was in a state."""
+    """Reads past states of items, live or deleted."""
 
     def __init__(
         self, log: EventLog, keyring: Keyring, vault: Vault, snapshots: Snapshots | None
     ) -> None:
-        """``keyring`` has the keys of all users in the states that are asked about."""
+        """``keyring`` must have the keys of all users in the states that are passed in."""
         self._log = log
         self._keyring = keyring
         self._vault = vault
         self._snapshots = snapshots
         self._folding = asyncio.Lock()
         self._wanted = 0
-        self._readers = asyncio.Semaphore(_READERS)
-        self._callers: dict[int, _Turns] = {}
+        self._readers = asyncio.Semaphore(_CONCURRENT_READERS)
+        self._callers: dict[int, _CallerReads] = {}
         self._reads = 0
 
     @contextmanager
     def admit(self, caller: int) -> Iterator[None]:
-        """Let a read of the past by a user wait for its turns; raises `Overloaded`.
+        """Admit a read by a user, which may then wait for its turns; raises `Overloaded`.
 
-        Slow clients keep their reads for long, so those of others never refuse a caller's first.
+        The first read of a caller is always admitted, because slow clients can hold theirs for
+        long.
         """
-        turns = self._callers.setdefault(caller, _Turns())
-        if turns.wanted >= (_READS_PER_CALLER if self._reads < _READS else 1):
+        turns = self._callers.setdefault(caller, _CallerReads())
+        if turns.wanted >= (_MAX_READS_PER_CALLER if self._reads < _MAX_READS else 1):
             raise Overloaded("too many requests read the past; wait for their answers")
         turns.wanted += 1
         self._reads += 1
@@ -85,30 +86,30 @@ class History:
 
     @asynccontextmanager
     async def turn(self, caller: int) -> AsyncIterator[None]:
-        """A turn of an admitted read: a user has one at a time, and few users have one at once.
+        """Wait for a turn of an admitted read: one per user, and a few users at a time.
 
-        So a user with many long histories delays no other.
+        So a user with many long histories does not delay the others.
         """
         async with self._callers[caller].lock, self._readers:
             yield
 
     @asynccontextmanager
     async def turn_of(self, caller: int) -> AsyncIterator[None]:
-        """The one turn of a read of the past; raises `Overloaded`."""
+        """Admit a read that needs one turn, and wait for it; raises `Overloaded`."""
         with self.admit(caller):
             async with self.turn(caller):
                 yield
 
     async def position(self, point: int | str, state: State) -> int:
-        """The position that a point of the log means: itself, or the last one by that time.
+        """The position of a point: a position itself, or the last position up to a time.
 
-        Raises `Invalid` for a position that the state has not come to.
+        Raises `Invalid` for a position after that of the state.
         """
         if isinstance(point, int):
             if point > state.position:
                 raise Invalid(Fault("/as_of", f"the log ends at position {state.position}"))
             return point
-        # Times never go back in a log, so it can be searched in halves.
+        # Times in a log never decrease, so a binary search finds the position.
         low, high = 0, state.position
         if state.last.time <= point:
             return high
@@ -119,17 +120,17 @@ class History:
         return low
 
     async def of_item(self, item: Item | Tombstone, state: State) -> list[Record]:
-        """All records of an item, oldest first; their ``end`` is not told."""
-        return await self.records(state.items.lives.of(item.version))
+        """All records of an item, oldest first; their ``end`` is 0."""
+        return await self.records(state.items.versions.of(item.version))
 
     async def items_at(
         self, position: int, items: Iterable[Item | Tombstone], state: State
     ) -> State:
-        """The state of these items, and of nothing else, as it was at a position.
+        """A state with only these items, as of a position.
 
-        Of each item only the records are read back to its last whole content.
+        Reads the records of each item backwards until title and description are known.
         """
-        lives = state.items.lives
+        lives = state.items.versions
         searches = [_Search(item, lives.of(item.version, upto=position)) for item in items]
         past = State.empty()
         count = 1
@@ -137,7 +138,7 @@ class History:
             wanted = {at: one for one in searches for at in one.next_positions(count)}
             async for records in self.slices(sorted(wanted, reverse=True)):
                 for record in records:
-                    wanted[record.position].take(record)
+                    wanted[record.position].add(record)
             for one in searches:
                 if (item := one.found()) is not None:
                     past.items.by_id[item.id] = item
@@ -146,10 +147,10 @@ class History:
         return past
 
     async def entity_after(self, position: int, subject: str, state: State) -> Entity:
-        """The item, or the user of a registration, as it stood right after the event at a position.
+        """The item, or the registered user, right after the event at a position.
 
-        Of a deleted item there is nothing. An item that changed since is read in a turn of its
-        owner; raises `Overloaded`.
+        ``None`` for a deleted item. Reading an item that changed since takes a turn of its owner;
+        raises `Overloaded`.
         """
         if subject.startswith("items/"):
             item = state.items.find(entity_number(subject))
@@ -164,11 +165,11 @@ class History:
 
     @asynccontextmanager
     async def state_at(self, position: int) -> AsyncIterator[State]:
-        """All of the state as it was at a position, from the nearest snapshot on; one at a time.
+        """The whole state at a position, folded from the nearest snapshot; one at a time.
 
-        Raises `Overloaded`, and what `replay` raises.
+        Raises `Overloaded`, and the errors of `replay`.
         """
-        if self._wanted >= _WAITING:
+        if self._wanted >= _MAX_WAITING_STATES:
             raise Overloaded("too many states of the past are asked for")
         self._wanted += 1
         try:
@@ -184,16 +185,16 @@ class History:
             self._wanted -= 1
 
     async def line_at(self, position: int) -> bytes:
-        """The line at a position, which there is."""
+        """The line at a position, which must exist."""
         (line,) = [line async for run in self._log.read(position - 1, position) for line in run]
         return line
 
     async def records(self, positions: Sequence[int]) -> list[Record]:
-        """The records at these positions, which ascend; where they end is not told."""
+        """The records at these ascending positions; their ``end`` is 0."""
         return [record async for records in self.slices(positions) for record in records]
 
     async def slices(self, positions: Sequence[int]) -> AsyncIterator[list[Record]]:
-        """The same in the order of the positions, up or down, a bounded number at a time."""
+        """As `records`, a bounded number at a time; the positions may also descend."""
         for first, last, wanted in _runs(positions):
             lines = [line async for run in self._log.read(first - 2, last) for line in run]
             before = START
@@ -205,8 +206,8 @@ class History:
             await asyncio.sleep(0)
 
 
-class _Turns:
-    """The reads of one caller: how many are wanted, and the lock that lets one through."""
+class _CallerReads:
+    """The reads of one caller: their number, and the lock that admits one at a time."""
 
     def __init__(self) -> None:
         self.wanted = 0
@@ -217,7 +218,7 @@ class _Search:
     """The search for the content of one item, from its newest position backwards."""
 
     def __init__(self, item: Item | Tombstone, positions: list[int]) -> None:
-        """``positions`` ascend and are those of the item's events up to the point asked for."""
+        """``positions`` are those of the item's events up to the wanted point, ascending."""
         self.positions = positions
         self._item = item
         self._newest: Record | None = None
@@ -225,13 +226,13 @@ class _Search:
         self._description: str | UnsetType | None = UNSET
 
     def next_positions(self, count: int) -> list[int]:
-        """The next positions to read, newest first; they are not given out again."""
+        """Remove and return the next positions to read, newest first."""
         taken = self.positions[: -count - 1 : -1]
         del self.positions[-count:]
         return taken
 
-    def take(self, record: Record) -> None:
-        """Take the next older record in; one behind a whole content is ignored."""
+    def add(self, record: Record) -> None:
+        """Add the next older record; it is ignored if the content is complete."""
         if self._is_whole():
             return
         if self._newest is None:
@@ -239,7 +240,7 @@ class _Search:
         event = record.event
         personal = getattr(event, "personal", None)
         if isinstance(event, ItemDeleted):
-            # Older than a deletion is only what a restoration, which is whole, has brought back.
+            # Older records do not count: a restoration after the deletion has the whole content.
             self.positions.clear()
         elif isinstance(event, ItemUpdated):
             if isinstance(personal, ContentChanges):
@@ -258,7 +259,7 @@ class _Search:
         return self._title is not UNSET and self._description is not UNSET
 
     def found(self) -> Item | None:
-        """The item as it was, once all of it is known; ``None`` before, and where it was deleted."""
+        """The past item; ``None`` while it is not complete, and if it was deleted."""
         if self._newest is None or self._title is UNSET or self._description is UNSET:
             return None
         item, newest = self._item, self._newest
@@ -274,16 +275,16 @@ class _Search:
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int, Sequence[int]]]:
-    """Stretches without a gap that is worth it: first and last position, and those wanted.
+    """Split positions into reads: the first and last position of each, and the wanted ones.
 
-    The positions ascend or descend, and so do the stretches. None has more than
-    `RECORDS_PER_READ` wanted lines and `_LINES_PER_READ` lines in all.
+    The positions ascend or descend, and so do the reads. A read has at most `RECORDS_PER_READ`
+    wanted lines, and at most `_LINES_PER_READ` lines in all.
     """
     start = 0
     for end in range(1, len(positions) + 1):
         if (
             end in {len(positions), start + RECORDS_PER_READ}
-            or abs(positions[end] - positions[end - 1]) > _GAP
+            or abs(positions[end] - positions[end - 1]) > _MAX_GAP_LINES
             or abs(positions[end] - positions[start]) >= _LINES_PER_READ
         ):
             wanted = positions[start:end]

@@ -1,4 +1,4 @@
-"""Following the log: who waits for its next event is told, whichever process wrote it."""
+"""Follow the log: wait for new lines of any process, and read those that match a filter."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from events.codec import parse
 from events.log.port import EventLog
 
 _POLL_SECONDS: Final = 0.02
-"""Other processes tell of their events in shared memory, at which somebody has to look."""
+"""Other processes publish their events in shared memory, which has to be polled."""
 
 _ENVELOPE: Final = re.compile(
     rb'\{"specversion":"1\.0","id":"\d+","source":"[^"]*","type":("[^"]*"),"subject":("[^"]*"),'
     rb'"time":"[^"]*","actor":("(?:[^"\\]|\\.)*")'
 )
-"""The members of a line stand in one order, so these are found without decoding it.
+"""Finds three members without decoding the line, because the order of members is fixed.
 
-A line that is not so, which `log verify` would not call whole, is decoded.
+A line in another order, which `log verify` reports as damaged, is decoded.
 """
 
 
 class EventFilter(msgspec.Struct, frozen=True):
-    """Which events are wanted, by their members in JSON; ``None`` is any."""
+    """Selects events by their members in JSON; ``None`` matches any."""
 
     type: bytes | None = None
     subject: bytes | None = None
@@ -38,16 +38,16 @@ class EventFilter(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, *wanted: str | None) -> EventFilter:
-        """From type, subject and actor in clear."""
+        """Make a filter from type, subject and actor as plain texts."""
         return cls(*(None if one is None else msgspec.json.encode(one) for one in wanted))
 
     @property
     def is_all(self) -> bool:
-        """Whether everything is wanted."""
+        """Whether every event matches."""
         return self == _ALL
 
     def matches(self, line: bytes) -> bool:
-        """Whether a line is wanted."""
+        """Whether a line matches."""
         found = _ENVELOPE.match(line)
         if found is None:
             there = EventFilter.of(*attrgetter("type", "subject", "actor")(parse(line)))
@@ -57,7 +57,7 @@ class EventFilter(msgspec.Struct, frozen=True):
     def matches_members(
         self, kind: bytes | None, subject: bytes | None, actor: bytes | None
     ) -> bool:
-        """Whether a line with these members, in JSON, is wanted."""
+        """Whether a line with these members, in JSON, matches."""
         return (
             self.type in {None, kind}
             and self.subject in {None, subject}
@@ -69,37 +69,37 @@ _ALL = EventFilter()
 
 
 def members_of(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Type, subject and actor of a whole line, as they stand in it."""
+    """Type, subject and actor of an undamaged line, in JSON."""
     found = _ENVELOPE.match(line)
     assert found is not None  # noqa: S101 - every published line is one
     return found[1], found[2], found[3]
 
 
 def kind_of(line: bytes) -> str:
-    """The type of the event on a whole line."""
+    """The type of the event on an undamaged line."""
     found = _ENVELOPE.match(line)
     kind: str = parse(line).type if found is None else msgspec.json.decode(found[1])
     return kind
 
 
 def subject_of(line: bytes) -> str:
-    """What the event on a whole line is about."""
+    """The subject of the event on an undamaged line."""
     found = _ENVELOPE.match(line)
     subject: str = parse(line).subject if found is None else msgspec.json.decode(found[2])
     return subject
 
 
 class LogWatcher:
-    """The lines of a log, from any position on, and word of new ones."""
+    """Reads the lines of a log from any position, and waits for new ones."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._moved = asyncio.Event()
+        self._advanced = asyncio.Event()
         self._waiting = 0
-        self._watching: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
         self.closed = False
         self.followers: Counter[int] = Counter()
-        """How many streams whoever has open at this process, by the number of the user."""
+        """The number of open streams at this process, by user number."""
 
     @property
     def position(self) -> int:
@@ -107,42 +107,51 @@ class LogWatcher:
         return self._log.position
 
     def close(self) -> None:
-        """Wake all who wait: nobody is to follow any more."""
+        """Wake all waiters, because streams end."""
         self.closed = True
-        self._moved.set()
+        self._advanced.set()
 
     async def wait_beyond(self, position: int, seconds: float) -> bool:
-        """Whether the log goes beyond a position within so many seconds; at once if it is closed."""
+        """Wait until the log goes beyond a position, and return whether it did before the timeout.
+
+        Returns at once if this object is closed.
+        """
         seen = self._log.position
         if seen > position or self.closed:
             return seen > position
         self._waiting += 1
-        if self._watching is None or self._watching.done():
-            self._watching = asyncio.create_task(self._watch(seen), name="feed")
+        if self._watch_task is None or self._watch_task.done():
+            self._watch_task = asyncio.create_task(self._watch(seen), name="feed")
         try:
             with suppress(TimeoutError):
                 # Not `wait_for`, which up to Python 3.11 may lose a cancellation.
                 async with asyncio.timeout(seconds):
-                    await self._moved.wait()
+                    await self._advanced.wait()
         finally:
             self._waiting -= 1
         return self._log.position > position
 
     async def _watch(self, seen: int) -> None:
-        """Tell all who wait of what comes after they looked, be it before this task's first turn."""
+        """Wake all waiters when the log goes beyond ``seen``, the position that they compared.
+
+        The log may do so even before the first run of this task.
+        """
         while self._waiting:
             await asyncio.sleep(_POLL_SECONDS)
-            if self.closed:  # And so is the log, perhaps.
+            if self.closed:  # The log may be closed, too.
                 return
             if self._log.position != seen:
                 seen = self._log.position
-                moved, self._moved = self._moved, asyncio.Event()
+                moved, self._advanced = self._advanced, asyncio.Event()
                 moved.set()
 
     async def lines(
         self, after: int, upto: int, wanted: EventFilter = _ALL
     ) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
-        """Wanted lines behind a position with theirs, in runs; a run may be empty."""
+        """The lines after a position that match, each with its position, in runs.
+
+        A run may be empty.
+        """
         position = after
         async for run in self._log.read(after, upto):
             numbered = zip(count(position + 1), run, strict=False)

@@ -1,4 +1,4 @@
-"""What a state comes to, without anything personal: counts and the public digest."""
+"""A summary of a state without personal values: counts and the public digest."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from projections.tables.users import Status
 
 
 class ItemCounts(msgspec.Struct, frozen=True):
-    """How many items there are, and how many there were."""
+    """The number of live and of deleted items."""
 
     live: int
     deleted: int
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A state at a position: ``time`` is that of its last event, ``users`` counts by status.
+    """The counts of a state at a position, and its public digest; see `State.digest`.
 
-    The digest is the public one, which anyone can recompute from the log alone.
+    ``time`` is that of the last event, and ``users`` counts by status.
     """
 
     position: int
@@ -33,7 +33,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def summary_of(state: State) -> Summary:
-    """The summary of a state, which must not change meanwhile."""
+    """The summary of a state; it must not change during the call."""
     statuses = Counter(user.status for user in state.users.by_id.values())
     return Summary(
         state.position,

@@ -1,7 +1,7 @@
-"""Folding in what others append, asked or not.
+"""Background task: apply events that other processes appended, even if no request reads.
 
-So the first read after a pause is not slow, and a process that loses the database of its log is
-behind by no more than a moment.
+So the first read after a pause is not slow, and the state of a process that loses the database of
+its log is only a moment old.
 """
 
 from __future__ import annotations
@@ -32,5 +32,5 @@ async def run_catch_up(journal: Journal, feed: LogWatcher) -> None:
         except EventapiError as error:
             logger.warning(NOT_CAUGHT_UP.fill(reason=error))
             before = position
-        if position == before:  # It cannot be had right now.
+        if position == before:  # The log could not be read.
             await asyncio.sleep(RETRY_SECONDS)

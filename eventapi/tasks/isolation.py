@@ -1,4 +1,4 @@
-"""Child processes import nothing from the working directory."""
+"""Keep child processes from importing modules of the working directory."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _SAFE_PATH: Final = "PYTHONSAFEPATH"
 def isolate_children() -> None:
     """Keep the working directory off the module path of every process that this one starts.
 
-    ``python -m`` and ``python -c`` put it first, so a ``secrets.py`` that lies there would run with
-    the keys of the server. `multiprocessing` starts its processes by ``python -c``.
+    ``python -m`` and ``python -c`` put it first, so a ``secrets.py`` in it would run with the keys
+    of the server. `multiprocessing` starts its processes by ``python -c``.
     """
     os.environ[_SAFE_PATH] = "1"
 
 
 def original_environment() -> dict[str, str]:
-    """The environment as this process was given it, for the same program to be started again."""
+    """The environment that this process got at its start, to start the same program again."""
     return {
         name: text for name, text in os.environ.items() if name != _SAFE_PATH or sys.flags.safe_path
     }
 
 
 def program(*arguments: str) -> list[str]:
-    """The command that runs this program in a process of its own.
+    """The command line that runs this program in another process.
 
-    A process list shows its arguments to every user of the machine: pass secrets in the environment.
+    Every user of the machine can read it, so pass secrets in the environment.
     """
     return [sys.executable, "-P", "-m", "eventapi", *arguments]

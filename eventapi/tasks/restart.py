@@ -1,8 +1,7 @@
-"""Work beside the requests, which goes on for as long as the server does.
+"""Background tasks that run as long as the server does, and are restarted after an error.
 
-Each kind of work knows the errors of the house and what to do about them. What nobody foresaw, such
-as an error of a driver that is mapped nowhere, must not end it in silence: that is told, and the
-work begins anew.
+A task handles the errors of `events.errors` itself. An unforeseen error, such as one of a driver
+that is mapped nowhere, must not end the task silently: it is logged, and the task is restarted.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from events.messages.server_log import TASK_FAILED
 
 logger = logging.getLogger("eventapi.tasks")
 
-PAUSE_SECONDS: Final = 1.0
-"""Before work that failed begins anew."""
+RESTART_DELAY_SECONDS: Final = 1.0
+"""The pause before a failed task is restarted."""
 
 
 @asynccontextmanager
 async def restart_on_error(
     work: Callable[[], Coroutine[Any, Any, None]], name: str
 ) -> AsyncIterator[None]:
-    """While within, work goes on until it is done, whatever it raises."""
+    """Run a task inside the context; restart it after any error until it returns."""
     task = asyncio.create_task(_restart(work, name), name=name)
     try:
         yield
@@ -39,15 +38,15 @@ async def _restart(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> 
         try:
             await work()
         except (Exception, asyncio.CancelledError) as error:
-            # A library may have cancelled what the work waited for, and not the work.
-            if isinstance(error, asyncio.CancelledError) and _is_to_end():
+            # A library may have cancelled what the task awaits, and not the task itself.
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
             logger.exception(TASK_FAILED.fill(name=name))
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(RESTART_DELAY_SECONDS)
         else:
             return
 
 
-def _is_to_end() -> bool:
+def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

@@ -1,7 +1,7 @@
-"""Ending the sessions that expired, so that they leave memory: on every process, by an event each.
+"""Background task: end expired sessions by an event each, so that every process frees their memory.
 
-A fold cannot do it by the time of the log: once a clock was far ahead, that time stays there, and
-every session that is started later would be over at once.
+The fold cannot end them by the time of the log: if a clock was ever far ahead, that time stays in
+the log, and every session started later would end at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from events.messages.server_log import SESSIONS_NOT_ENDED
 
 logger = logging.getLogger("eventapi.tasks")
 
-CHECK_SECONDS: Final = 60.0
-"""How long it is between two looks, on average: workers do not look all at once."""
+CHECK_INTERVAL_SECONDS: Final = 60.0
+"""The average time between two checks; it varies, so that workers do not all check at once."""
 
 SESSIONS_PER_BATCH: Final = 100
 
@@ -28,7 +28,7 @@ SESSIONS_PER_BATCH: Final = 100
 async def run_session_expiry(journal: Journal) -> None:
     """End expired sessions until cancelled."""
     while True:
-        await asyncio.sleep(CHECK_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
+        await asyncio.sleep(CHECK_INTERVAL_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
         try:
             while await end_expired(journal):
                 pass
@@ -37,13 +37,13 @@ async def run_session_expiry(journal: Journal) -> None:
 
 
 async def end_expired(journal: Journal) -> int:
-    """End some of the sessions unused for longest, if they have expired; returns how many."""
+    """End up to a batch of the least recently used sessions if they have expired; return how many."""
     unused = islice((await journal.state()).sessions.by_id.values(), SESSIONS_PER_BATCH)
     now = journal.clock.now()
     commands = [ExpireSession(one.id) for one in unused if one.expires_at <= now]
     ended = await asyncio.gather(*map(journal.execute, commands), return_exceptions=True)
     for outcome in ended:
-        # Another process may have been faster.
+        # Another process may have ended the session first.
         if isinstance(outcome, BaseException) and not isinstance(outcome, Refusal):
             raise outcome
     return len(commands)

@@ -12,7 +12,7 @@ from events.transparency.checkpoints import Checkpoints
 
 logger = logging.getLogger("eventapi.tasks")
 
-CHECK_SECONDS: Final = 60.0
+CHECK_INTERVAL_SECONDS: Final = 60.0
 
 
 class SigningCheck:
@@ -26,10 +26,10 @@ class SigningCheck:
         """Check at start and once a minute, until cancelled; log every change of the answer."""
         while True:
             await self.check()
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(CHECK_INTERVAL_SECONDS)
 
     async def check(self) -> None:
-        """Check now; what cannot be read at the moment changes nothing."""
+        """Check now; an error of reading leaves the last answer as it is."""
         try:
             await self._checkpoints.check()
         except (SigningSuspended, ConfigurationError) as error:

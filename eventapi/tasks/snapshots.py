@@ -1,4 +1,4 @@
-"""Taking snapshots now and then, each by a process of its own, so that the server never pauses."""
+"""Background task: take snapshots, each in its own process, so that the server does not pause."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from projections.snapshots import Snapshots
 
 logger = logging.getLogger("eventapi.tasks")
 
-CHECK_SECONDS = 5.0
-"""How long it is between two looks, on average: workers do not look all at once."""
+CHECK_INTERVAL_SECONDS = 5.0
+"""The average time between two checks; it varies, so that workers do not all check at once."""
 
 
 async def run_snapshots(journal: Journal, snapshots: Snapshots, settings: Settings) -> None:
     """Take a snapshot whenever the log has grown by ``snapshot_every`` events, until cancelled.
 
-    Every worker runs this, and one of them takes the snapshot.
+    Every worker runs this task, and one of them takes the snapshot.
     """
     while True:
-        await asyncio.sleep(CHECK_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
+        await asyncio.sleep(CHECK_INTERVAL_SECONDS * (0.5 + random.random()))  # noqa: S311 - no secret
         try:
             position = (await journal.state()).position
             if not _is_due(snapshots, position, settings):
                 continue
-            # The process that takes it needs a while until it holds the lock of its own.
+            # The new process takes a while until it holds its own lock.
             with snapshots.claimed() as is_first:
                 if is_first and _is_due(snapshots, position, settings):
                     await _take(settings)
@@ -61,10 +61,10 @@ async def _take(settings: Settings) -> None:
 def start_snapshot(settings: Settings) -> subprocess.Popen[bytes]:
     """Start the process that takes one snapshot.
 
-    It takes its settings from its environment, because every user of the machine can read a command
-    line, and the address of a database has a password in it. Not with the loop's own means: uvloop
-    passes the listening socket on to its children, and one that outlives a killed server would keep
-    the port from the next.
+    It gets its settings in its environment, because every user of the machine can read a command
+    line, and the URL of a database has a password in it. It is not started with the event loop:
+    uvloop passes the listening socket to its children, and a child that outlives a killed server
+    would block the port for the next one.
     """
     given = {"DATA": settings.data, "LOG": settings.log or str(settings.log_path)}
     return subprocess.Popen(  # noqa: S603 - our own program

@@ -1,4 +1,4 @@
-"""How things are in a worker, for its metrics."""
+"""Samples the current values of a worker for its metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from events.log.port import EventLog
 
 
 class WorkerStats(msgspec.Struct, frozen=True):
-    """Looks at the parts of one worker."""
+    """The parts of one worker that have values to sample."""
 
     log: EventLog
     journal: Journal
@@ -29,9 +29,9 @@ class WorkerStats(msgspec.Struct, frozen=True):
     disk_free: Callable[[], int | None]
 
     async def sample(self) -> Sample:
-        """How things are, whatever fails.
+        """The current values; an error leaves out a value.
 
-        A worker that nobody asks is behind with its fold, and that is no fault: so it folds first.
+        It catches up with the log first, because an idle worker may be behind without any fault.
         """
         sessions = None
         with suppress(EventapiError):

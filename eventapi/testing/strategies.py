@@ -21,7 +21,7 @@ from msgspec import UNSET
 
 from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, ImportItem, UpdateItem
-from eventapi.commands.sessions import EndSession, StartSession
+from eventapi.commands.sessions import EndSession, Lifetime, StartSession
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
 from eventapi.testing.given import Happened, at, records_of
 from eventapi.values.rules import is_blank
@@ -239,7 +239,9 @@ commands: st.SearchStrategy[Command] = st.one_of(
     ),
     st.builds(RehashPassword, numbers, texts, texts),
     st.builds(DisableUser, names, st.just("operator/root")),
-    st.builds(StartSession, numbers, texts, sessions, texts, st.just(at(9_000)), devices),
+    st.builds(
+        StartSession, numbers, texts, sessions, texts, st.just(Lifetime(600, 9_000)), devices
+    ),
     st.builds(EndSession, numbers, sessions, st.just("logout")),
     st.builds(CreateItem, numbers, typed_contents),
     st.builds(

@@ -1,4 +1,4 @@
-"""Times as people and files write them, and as records have them."""
+"""Convert between the times that users write and those of records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 SKEW_SECONDS: Final = 60
-"""How far the clocks of two instances may differ: no token is refused and no reuse missed for it."""
+"""How far the clocks of two instances may differ without a refused token or a missed reuse."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - it is UTC
 _DATE_TIME: Final = re.compile(
@@ -23,10 +23,10 @@ _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
 def record_time(text: str, *, zone_needed: bool) -> str:
-    """A time in a record's form: RFC 3339 in UTC with microseconds and ``Z``.
+    """Convert a time to a record's form: RFC 3339 in UTC with microseconds and ``Z``.
 
-    Without a zone it is UTC, if that is allowed. What is finer than a microsecond is cut off. A
-    leap second (``:60``) is the last microsecond of its minute, because no record has such a time.
+    A time without a zone is UTC, unless ``zone_needed``. Digits after the microsecond are cut off.
+    A leap second (``:60``) becomes the last microsecond of its minute, because records have none.
     Raises `ValueError`.
     """
     match = _DATE_TIME.fullmatch(text)
@@ -44,10 +44,7 @@ def record_time(text: str, *, zone_needed: bool) -> str:
 
 
 def moment(text: str) -> datetime:
-    """The moment that an operator means: an RFC 3339 time, or a date, whose start in UTC it is.
-
-    Raises `ValueError`.
-    """
+    """Parse an RFC 3339 time, or a date, which means its start in UTC. Raises `ValueError`."""
     text = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
     return datetime.fromisoformat(record_time(text, zone_needed=True))
 
@@ -57,10 +54,10 @@ def naive(time: str) -> str:
     return datetime.fromisoformat(time).replace(tzinfo=None).isoformat()
 
 
-def point_of(text: str) -> int | str:
-    """A point of the log: a position, or an RFC 3339 time, which becomes one in a record's form.
+def parse_point(text: str) -> int | str:
+    """Parse a point of the log: a position, or an RFC 3339 time, returned in a record's form.
 
-    A space stands for the ``+`` of an offset. Raises `ValueError`.
+    A space is accepted for the ``+`` of an offset. Raises `ValueError`.
     """
     if _POSITION.fullmatch(text):
         return int(text)
@@ -74,11 +71,11 @@ def seconds_of(time: str) -> float:
 
 def time_of(seconds: float) -> str:
     """Seconds since 1970 in a record's form; the inverse of `seconds_of`."""
-    # Without a zone it takes a third of the time.
+    # A datetime without a zone takes a third of the time.
     return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="microseconds") + "Z"
 
 
 def later(time: str, seconds: float) -> str:
-    """The record's time that is so many seconds after another."""
+    """A time so many seconds after another, in a record's form."""
     moment = datetime.fromisoformat(time).replace(tzinfo=None) + timedelta(seconds=seconds)
     return moment.isoformat(timespec="microseconds") + "Z"

@@ -1,8 +1,8 @@
-"""Check decoded input against a type, and report every fault in plain words.
+"""Check input against a type, and report every fault in plain words.
 
-msgspec reports the first fault only, in a programmer's words. Types say more of themselves in
-``Meta(extra=...)``: `RULE` is what a pattern means, `CHECK` a function that finds a fault which a
-type cannot express. Codes of faults are those of pydantic, because version 1 shows them.
+msgspec reports only the first fault, in a programmer's words. A type can add to this in
+``Meta(extra=...)``: `RULE` explains a pattern, and `CHECK` is a function that finds a fault which
+the type cannot express. Codes of faults are those of pydantic, because version 1 shows them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from msgspec import inspect
 from events.errors import Fault
 
 RULE: Final = "rule"
-"""What a pattern means, as the end of a sentence: ``must be one line``."""
+"""The meaning of a pattern, as the end of a sentence: ``must be one line``."""
 
 CHECK: Final = "check"
-"""A function from a value to what is wrong with it, or to ``None``."""
+"""A function that returns what is wrong with a value, or ``None``."""
 
 Check = Callable[[Any], str | None]
 Convert = Callable[..., Any]
@@ -63,16 +63,15 @@ _BOUNDS: Final = {
 def faults_of(
     value: Mapping[str, Any], kind: type[msgspec.Struct], *, is_text: bool = False
 ) -> list[Fault]:
-    """Everything that is wrong with the members of a decoded object; ``kind`` is a Struct.
+    """All faults of the members of a decoded object; ``kind`` is a Struct.
 
-    With ``is_text`` the members are texts, such as those of a query or a form, from which numbers
-    are converted.
+    With ``is_text`` the members are texts of a query or a form, and numbers are converted.
     """
     return _faults(value, kind, partial(msgspec.convert, strict=not is_text), is_text)
 
 
 def faults_in_json(content: bytes, kind: type[msgspec.Struct]) -> list[Fault]:
-    """As `faults_of`, of well-formed JSON."""
+    """As `faults_of`, for well-formed JSON."""
     try:
         members = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
@@ -97,7 +96,7 @@ def _faults(
 
 
 def failed_checks(value: msgspec.Struct) -> list[Fault]:
-    """What the checks of the types of a Struct's members find in it."""
+    """The faults that the `CHECK` functions of a Struct's types find."""
     found = []
     for name, encode_name, check in _checks(type(value)):
         detail = _checked(check, getattr(value, name))
@@ -107,12 +106,12 @@ def failed_checks(value: msgspec.Struct) -> list[Fault]:
 
 
 def unknown_member(name: str, detail: str = "is not known here") -> Fault:
-    """The fault of a member that nothing reads."""
+    """The fault of a member that the type does not have."""
     return Fault(_pointer(name), detail, "extra_forbidden")
 
 
 def explain(error: msgspec.ValidationError, kind: Any, *, is_text: bool = False) -> Fault:
-    """Msgspec's error about a value of a type, as a fault within that value."""
+    """Convert msgspec's error about a value into a fault within that value."""
     message = str(error)
     path = _PATH.search(message)
     pointer = ""
@@ -165,7 +164,7 @@ def _length(kind: str, relation: str, size: str) -> tuple[str, str]:
 
 
 def _choice(values: Sequence[str]) -> str:
-    """A list of values as the end of a sentence."""
+    """Join values for the end of a sentence."""
     *others, last = values
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -192,7 +191,7 @@ def _checked(check: Check, value: Any) -> str | None:
 
 @cache
 def _fields(kind: type[msgspec.Struct]) -> Sequence[msgspec.structs.FieldInfo]:
-    """The members of a kind; msgspec computes them anew at every call."""
+    """The members of a kind; cached, because msgspec computes them at every call."""
     return msgspec.structs.fields(kind)
 
 
@@ -211,7 +210,7 @@ def _inspected(kind: Any) -> inspect.Type:
 
 
 def _infos(info: inspect.Type) -> Iterator[inspect.Type]:
-    """A type, and those that it is a union of or has extras for."""
+    """A type, and the types in it: members of a union, and the one below extras."""
     yield info
     if isinstance(info, inspect.Metadata):
         yield from _infos(info.type)

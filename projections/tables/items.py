@@ -234,7 +234,7 @@ class Items:
         self.by_id = by_id
         self.deleted = deleted
         self.by_owner = by_owner
-        self.lives = lives
+        self.versions = lives
         self.log_bytes = log_bytes
         self.last_id = last_id
 
@@ -260,7 +260,7 @@ class Items:
 
     def all_of_owner(self, owner: int) -> list[Item | Tombstone]:
         """All items that an owner ever had, or their tombstones, by number."""
-        numbers = sorted(self.lives.ever_deleted(owner) | set(self.by_owner[owner]))
+        numbers = sorted(self.versions.ever_deleted(owner) | set(self.by_owner[owner]))
         return [item for number in numbers if (item := self.find(number)) is not None]
 
     def is_used(self, number: int) -> bool:
@@ -288,7 +288,7 @@ class Items:
         item = self.by_id.get(entity_number(record.subject))
         if item is None:
             return None
-        self.lives.add(record.position, item.version)
+        self.versions.add(record.position, item.version)
         item = Item(
             item.id,
             item.title if changes.title is UNSET else changes.title,
@@ -305,13 +305,13 @@ class Items:
         item = self.by_id.get(entity_number(record.subject))
         if item is not None:
             self.by_owner.remove(item.owner, item.id)
-            self.lives.add(record.position, item.version)
+            self.versions.add(record.position, item.version)
             self._mark_deleted(item, record.position)
 
     def _mark_deleted(self, item: Item, position: int) -> None:
         del self.by_id[item.id]
         self.deleted[item.id] = Tombstone(item.id, item.owner, item.created_at, position)
-        self.lives.mark_deleted(item.owner, item.id)
+        self.versions.mark_deleted(item.owner, item.id)
 
     def on_restored(self, record: Record, event: ItemRestored) -> Item | None:
         content = event.personal if isinstance(event.personal, Content) else UNREADABLE
@@ -319,7 +319,7 @@ class Items:
         before = self.find(number)
         if before is None:
             return None
-        self.lives.add(record.position, before.version)
+        self.versions.add(record.position, before.version)
         if self.deleted.pop(number, None):
             self.by_owner.add(before.owner, number)
         item = Item(
@@ -340,7 +340,7 @@ class Items:
             item = self.by_id.get(number)
             if item is not None and item.owner == owner:
                 self._mark_deleted(item, position)
-        self.lives.forget(owner)
+        self.versions.forget(owner)
         self.log_bytes.drop(owner)
 
     def export_owner(self, owner: int) -> tuple[object, object]:
@@ -366,7 +366,7 @@ class Items:
         return _Shared(
             self.last_id,
             list(self.deleted.values()),
-            bytes(self.lives),
+            bytes(self.versions),
             self.log_bytes.by_owner,
         )
 
@@ -374,11 +374,11 @@ class Items:
         """Add tombstones, versions and sizes from a snapshot; see `Table`."""
         shared = _decode_shared(content)
         self.last_id = shared.last_id
-        self.lives = VersionIndex(shared.lives)
+        self.versions = VersionIndex(shared.lives)
         self.log_bytes.by_owner.update(shared.log_bytes)
         for tombstone in shared.deleted:
             self.deleted[tombstone.id] = tombstone
-            self.lives.mark_deleted(tombstone.owner, tombstone.id)
+            self.versions.mark_deleted(tombstone.owner, tombstone.id)
 
     def digest_lines(self) -> Iterator[str]:
         """The public content of the table: a line for each item, by number."""

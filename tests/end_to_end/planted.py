@@ -81,7 +81,8 @@ def early_answers() -> ASGIApp:
     class Early(batch.Batch):
         def add(self, write: batch.PendingWrite) -> None:
             super().add(write)
-            journal._answer(*self.answers[-1])
+            pending, answer = self.answers[-1]
+            pending.answer(answer)
 
     class Slow(jsonl.JsonlLog):
         async def append(

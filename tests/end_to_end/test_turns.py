@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from eventapi.bootstrap.storage import SYSTEM
-from eventapi.journal.journal import Journal, JournalConfig
+from eventapi.journal.config import JournalConfig
+from eventapi.journal.journal import Journal
 from events.vault.memory import MemoryVault
 from tests.events.log_helpers import append, open_file_log
 

@@ -14,7 +14,8 @@ from uuid import UUID
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult, Runtime
-from eventapi.journal.journal import DEFAULT_LIMITS, Journal, JournalConfig
+from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
+from eventapi.journal.journal import Journal
 from eventapi.testing.given import at, profile
 from events.log.file.log import JsonlLog
 from events.log.memory import MemoryLog
@@ -184,7 +185,7 @@ class JournalHarness:
         storage: Storage,
         *,
         now: Callable[[], str] | None = None,
-        limits: JournalConfig = DEFAULT_LIMITS,
+        limits: JournalConfig = DEFAULT_CONFIG,
     ) -> None:
         log, vault = storage.open()
         ticks = count(1)
@@ -234,7 +235,7 @@ async def opened(
     storage: Storage,
     *,
     now: Callable[[], str] | None = None,
-    limits: JournalConfig = DEFAULT_LIMITS,
+    limits: JournalConfig = DEFAULT_CONFIG,
 ) -> AsyncIterator[JournalHarness]:
     """A house whose journal has started, and is closed at the end."""
     house = JournalHarness(storage, now=now, limits=limits)

@@ -238,7 +238,7 @@ def _changes_of(state: State, user: User, after: int) -> list[int]:
         position
         for item in state.items.all_of_owner(user.id)
         if item.version > after
-        for position in state.items.lives.of(item.version)
+        for position in state.items.versions.of(item.version)
         if position > after
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from eventapi.commands.items import known_item
+from eventapi.commands.items import item_or_tombstone
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Headers, Response, encode
 from eventapi.http.schemas.requests import HistoryQuery
@@ -22,9 +22,9 @@ from events.record import Record
 async def item_history(request: ApiRequest, number: int) -> Response[list[Change]]:
     """Every change of one of the caller's items, from the oldest to the newest."""
     state, user = request.caller.state, request.caller.user
-    item = known_item(state, user.id, number)
+    item = item_or_tombstone(state, user.id, number)
     query = request.query_as(HistoryQuery)
-    positions: Sequence[int] = state.items.lives.of(item.version)
+    positions: Sequence[int] = state.items.versions.of(item.version)
     if query.after is not UNSET:
         positions = positions[bisect_right(positions, query.after) :]
     headers: Headers = [JSON]

@@ -12,7 +12,7 @@ from eventapi.commands.items import (
     DeleteItem,
     RestoreItem,
     UpdateItem,
-    known_item,
+    item_or_tombstone,
     owned_item,
 )
 from eventapi.http.conditional import etag
@@ -114,7 +114,7 @@ class ItemsController(Controller):
         number = _item_number(item_id)
         query = request.query_as(ItemQuery)
         if query.as_of is not UNSET:
-            known = known_item(state, user.id, number)
+            known = item_or_tombstone(state, user.id, number)
             position = await request.resolve_as_of(state, query.as_of)
             async with request.services.history.turn_of(user.id):
                 state = await request.services.history.items_at(position, [known], state)
@@ -212,7 +212,7 @@ def _item_number(text: str) -> int:
 async def _restoration(request: ApiRequest, number: int, body: Restoration) -> RestoreItem:
     state, caller = request.caller.state, request.caller.user.id
     history = request.services.history
-    known = known_item(state, caller, number)
+    known = item_or_tombstone(state, caller, number)
     versions = request.accepted_versions(known)
     if body.as_of is not UNSET:
         position = await request.resolve_as_of(state, body.as_of)

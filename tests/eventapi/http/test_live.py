@@ -126,7 +126,7 @@ def test_a_stream_that_falls_behind_reads_the_log_itself(
     """Also where all do, because more lines came at once than are handed out."""
     api, _ = counting
     ann = api.caller()
-    for name in ("_MAX_PENDING", "_MAX_BEHIND"):
+    for name in ("_MAX_PENDING_LINES", "_MAX_LINES_BEHIND"):
         with monkeypatch.context() as patched:
             patched.setattr(f"eventapi.queries.live_events.{name}", 3)
             taker = stream(ann)

@@ -17,7 +17,7 @@ from eventapi.journal.clock import (
     MAX_JUMP_SECONDS,
     MAX_PAUSE_SECONDS,
     LogClock,
-    Recent,
+    RecentRefreshes,
     Reference,
     SystemUptime,
     boot_id,
@@ -395,7 +395,7 @@ def test_the_uptime_of_a_container_does_not_count(tmp_path: Path) -> None:
 
 def test_what_was_taken_in_stays_recent_for_the_span_and_grows_no_younger() -> None:
     machine = Machine()
-    recent = Recent(lambda: machine.seconds_up, 10)
+    recent = RecentRefreshes(lambda: machine.seconds_up, 10)
     recent.add(("a", 1))
     machine.passes(9)
     recent.add(("b", 1))
@@ -409,6 +409,6 @@ def test_what_was_taken_in_stays_recent_for_the_span_and_grows_no_younger() -> N
 
 
 def test_without_an_uptime_nothing_is_recent() -> None:
-    recent = Recent(None, 10)
+    recent = RecentRefreshes(None, 10)
     recent.add(("a", 1))
     assert ("a", 1) not in recent.current()

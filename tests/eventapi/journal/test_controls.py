@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 
-from eventapi.journal import journal
 from eventapi.journal.batch import Batch, PendingKeys
 from eventapi.journal.journal import Journal
 from events.errors import EventapiError, StorageFull
@@ -55,7 +54,7 @@ async def take_step(step: str, owner: Any, batch: Any, appender: Appender) -> No
     elif step in {"answer", "refuse"}:
         for wish, answer in batch.answers:
             if step == "answer" or isinstance(answer, Exception):
-                journal._answer(wish, answer)
+                wish.answer(answer)
 
 
 def write_in_this_order(*steps: str) -> Callable[..., Awaitable[Any]]:

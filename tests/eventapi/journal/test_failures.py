@@ -12,7 +12,7 @@ from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
-from eventapi.journal.journal import JournalConfig
+from eventapi.journal.config import JournalConfig
 from eventapi.testing.given import profile
 from events.errors import (
     DamagedLog,

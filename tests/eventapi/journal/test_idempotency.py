@@ -250,7 +250,7 @@ def test_a_retry_after_a_clock_jump_gets_the_first_answer(storage: Storage) -> N
             await house.create(1)
             await house.create(1)
             assert same(first, await create(house))
-            assert await house.journal.first_outcome(KEY) is not None
+            assert await house.journal.first_result(KEY) is not None
 
     asyncio.run(run())
 

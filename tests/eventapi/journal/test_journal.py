@@ -15,7 +15,7 @@ from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.sessions import EndSession, Lifetime, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
-from eventapi.journal.journal import JournalConfig
+from eventapi.journal.config import JournalConfig
 from eventapi.testing.given import at, profile
 from events.errors import (
     Invalid,

@@ -136,7 +136,7 @@ def test_the_past_of_an_item_takes_no_memory_for_how_long_the_log_is() -> None:
     state = folded_records(written.records)
     then = asyncio.run(past.items_at(state.position, [state.items.by_id[1]], state))
     assert then.items.by_id[1].title == "the last"
-    assert bytes(then.items.lives) == b""
+    assert bytes(then.items.versions) == b""
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_no_more_than_a_few_lines_of_a_long_life_are_read_at_once() -> None:
 
     async def most() -> int:
         found, before = 0, 0
-        positions = state.items.lives.of(state.items.by_id[1].version)
+        positions = state.items.versions.of(state.items.by_id[1].version)
         async for records in past.slices(positions):
             assert len(records) <= RECORDS_PER_READ
             found, before = max(found, log.lines_read - before), log.lines_read
@@ -264,7 +264,7 @@ def test_a_caller_without_reads_is_admitted_however_many_others_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slow clients keep their histories open: a few accounts must not take all places for ever."""
-    monkeypatch.setattr("eventapi.queries.history._READS", 4)
+    monkeypatch.setattr("eventapi.queries.history._MAX_READS", 4)
     past, _ = past_of(write([registered(1, "ann")]))
 
     async def run() -> None:

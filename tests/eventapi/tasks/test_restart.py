@@ -22,7 +22,7 @@ WAIT_SECONDS = 60.0
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(background, "RESTART_DELAY_SECONDS", 0)
 
 
 async def follow_a_log_that_fails_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

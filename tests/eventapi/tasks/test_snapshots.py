@@ -53,7 +53,7 @@ def test_of_two_workers_one_takes_the_snapshot(
         return started[-1]
 
     monkeypatch.setattr(snapshotting, "start_snapshot", start)
-    monkeypatch.setattr(snapshotting, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(snapshotting, "CHECK_INTERVAL_SECONDS", 0.0)
 
     async def work() -> None:
         async with open_journal(settings) as (journal, _):

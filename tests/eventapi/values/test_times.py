@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventapi.values.times import point_of, record_time
+from eventapi.values.times import parse_point, record_time
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_leap_second_lies_between_the_seconds_beside_it() -> None:
 )
 def test_a_space_stands_for_the_plus_of_a_point(text: str, point: int | str) -> None:
     """A query that is not percent-encoded has a space there."""
-    assert point_of(text) == point
+    assert parse_point(text) == point
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_a_space_stands_for_the_plus_of_a_point(text: str, point: int | str) -> 
 )
 def test_control_no_other_space_is_taken(text: str) -> None:
     with pytest.raises(ValueError, match="time"):
-        point_of(text)
+        parse_point(text)

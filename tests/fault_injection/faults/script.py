@@ -20,7 +20,8 @@ from eventapi.commands.command import Command
 from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import Runtime
-from eventapi.journal.journal import Journal, JournalConfig
+from eventapi.journal.config import JournalConfig
+from eventapi.journal.journal import Journal
 from eventapi.testing.given import at, profile
 from events.errors import EventapiError
 from events.log.file.log import JsonlLog

@@ -29,7 +29,7 @@ _recover = JsonlLog._recover
 _make_mark = mark._create
 _newest = snapshots.Snapshots.newest
 _open = snapshots._open
-_stands_on = replay._stands_on
+_stands_on = replay._belongs_to
 _finish_erasures = Journal._finish_erasures
 
 
@@ -82,7 +82,7 @@ def findings(machine: Machine) -> Iterator[None]:
             (mark, "_create", make_mark),
             (snapshots.Snapshots, "newest", newest),
             (snapshots, "_open", open_counted),
-            (replay, "_stands_on", stands_on),
+            (replay, "_belongs_to", stands_on),
             (Journal, "_finish_erasures", finish_erasures),
         ):
             stack.enter_context(mock.patch.object(place, name, counted))

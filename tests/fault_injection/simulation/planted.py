@@ -54,7 +54,8 @@ class _AnsweredEarly(batch.Batch):
 
     def add(self, write: batch.PendingWrite) -> None:
         super().add(write)
-        journal._answer(*self.answers[-1])
+        pending, answer = self.answers[-1]
+        pending.answer(answer)
 
 
 def _write_unsynced(log: JsonlLog, data: bytes) -> None:
@@ -209,7 +210,7 @@ def _snapshot_past_the_mark() -> Iterator[None]:
     with (
         mock.patch.object(workload, "replay", _replay_ahead),
         mock.patch.object(Snapshots, "newest", _newest_of_all),
-        mock.patch.object(replay, "_stands_on", _stands_anyway),
+        mock.patch.object(replay, "_belongs_to", _stands_anyway),
     ):
         yield
 
@@ -305,7 +306,7 @@ PLANTED: Mapping[str, Bug] = {
     "destroy the key before the event": instead(World, "execute", _destroy_first),
     "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
     "let a cancelled append leave a hole": instead(JsonlLog, "append", _append_and_go),
-    "answer who has hung up": instead(journal, "_answer", _answer_cancelled_write),
+    "answer who has hung up": instead(batch.PendingWrite, "answer", _answer_cancelled_write),
     "ignore a failed directory sync": _ignore_directory_syncs,
 }
 """The planted bugs by their description."""

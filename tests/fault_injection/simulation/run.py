@@ -10,7 +10,7 @@ from unittest import mock
 import msgspec
 
 from eventapi.tasks import snapshots as snapshotting
-from projections.replay import _collector_paused
+from projections.replay import _pause_gc
 from tests.fault_injection.simulation.calls import Calls, operating_system
 from tests.fault_injection.simulation.findings import findings
 from tests.fault_injection.simulation.inspection import damage_snapshots, inspect
@@ -59,7 +59,7 @@ def run(
         machine, calls, requests=random.choice((12, 40, 80)), processes=random.choice((1, 2, 3))
     )
     with (
-        _collector_paused(),
+        _pause_gc(),
         operating_system(calls, pieces=random.choice((1500, 6000, 1 << 20))),
         mock.patch.object(snapshotting, "_take", world.start_snapshot),
         findings(machine),

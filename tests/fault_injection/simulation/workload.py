@@ -10,7 +10,8 @@ from uuid import UUID
 
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import CommandResult, Runtime
-from eventapi.journal.journal import Journal, JournalConfig
+from eventapi.journal.config import JournalConfig
+from eventapi.journal.journal import Journal
 from eventapi.tasks.snapshots import run_snapshots
 from events.errors import (
     ConfigurationError,

@@ -217,7 +217,7 @@ class Failing:
 def test_a_worker_goes_on_telling_how_things_are_though_it_could_not_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(background, "RESTART_DELAY_SECONDS", 0)
     failing = Failing()
 
     async def wait(meters: Meters) -> None:

@@ -1,0 +1,84 @@
+"""The end of an erasure: destroy the keys of erased users, and retry until it succeeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from events.errors import EventapiError, StorageFull, VaultUnavailable
+from events.log.port import EventLog
+from events.messages.erasures import highest_number, users_without_keys
+from events.messages.server_log import KEYS_NOT_DESTROYED
+from events.sealing import Keyring
+from events.vault.port import Vault
+from events.vault.tombstones import VaultContents
+from projections.tables.users import User
+
+logger = logging.getLogger("eventapi.journal")
+
+
+class ErasuresToFinish(msgspec.Struct, frozen=True):
+    """What a start must do about erasures.
+
+    The log is older than the erasure of the users in ``erase_again``, as after a restore.
+    ``destroyed`` has the subjects whose keys are destroyed, and ``highest_number`` is the highest
+    user number with a tombstone in the vault.
+    """
+
+    erase_again: Sequence[User]
+    destroyed: Collection[str]
+    highest_number: int
+
+
+def erasures_to_finish(
+    vault: VaultContents, users: Iterable[User], keyring: Keyring
+) -> ErasuresToFinish:
+    """Compare the users of the state with the vault, which has a tombstone of each erased user.
+
+    Raises `VaultUnavailable` if a user who is not erased has neither a key nor a tombstone.
+    """
+    alive = [user for user in users if user.status != "erased"]
+    again = [user for user in alive if user.subject in vault.erased]
+    keyless = [user.subject for user in alive if user.subject not in keyring]
+    lost = [subject for subject in keyless if subject not in vault.tombstones]
+    if lost:
+        raise VaultUnavailable(users_without_keys(lost))
+    destroyed = vault.tombstones.keys() - vault.keys.keys()
+    return ErasuresToFinish(again, destroyed, highest_number(vault.tombstones))
+
+
+class KeyDestruction:
+    """Destroys the keys of erased users; ``pending`` has the subjects of those still to destroy."""
+
+    def __init__(self, log: EventLog, vault: Vault) -> None:
+        self.pending: set[str] = set()
+        self._log = log
+        self._vault = vault
+
+    async def finish(self, users: Iterable[User], destroyed: Collection[str]) -> None:
+        """Destroy the keys of all erased users whose key is not destroyed; raises on failure."""
+        erased = {user.subject for user in users if user.status == "erased"}
+        unfinished = (erased - set(destroyed)) | self.pending
+        if unfinished:
+            await self._destroy(unfinished)
+            self.pending.clear()
+
+    async def retry(self) -> None:
+        """Destroy the pending keys; after a failure they stay pending, at most until a start."""
+        try:
+            await self._destroy(self.pending)
+        except EventapiError as error:
+            logger.warning(KEYS_NOT_DESTROYED.fill(reason=error))
+        else:
+            self.pending.clear()
+
+    async def _destroy(self, subjects: Collection[str]) -> None:
+        """Destroy keys, on a full disk with the space that the log keeps in reserve."""
+        try:
+            await self._vault.destroy(subjects)
+        except StorageFull:
+            if not await self._log.release_reserve():
+                raise
+            await self._vault.destroy(subjects)
