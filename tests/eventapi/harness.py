@@ -1,4 +1,4 @@
-"""A journal with all it needs, and wrappers that watch, hold up and break its log and vault."""
+"""A journal for tests, whose log and vault can be made to wait and to fail."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from projections.state import State
 
 Kind = Literal["memory", "jsonl"]
 
-_random = Random(7)  # One for all, since a nonce must never be used twice.
+_random = Random(7)  # Shared by all journals, because a nonce must never be used twice.
 
 
 class Storage:
-    """What outlives a process: a log and a vault, in memory or in a directory."""
+    """A log and a vault that outlive a process, in memory or in a directory."""
 
     def __init__(self, kind: Kind, directory: Path) -> None:
         self._directory = directory
         self._kept = (MemoryLog(), MemoryVault()) if kind == "memory" else None
 
     def open(self) -> tuple[EventLog, Vault]:
-        """The log and the vault as one more process opens them."""
+        """Open the log and the vault, as another process does."""
         if self._kept is not None:
             return self._kept
         log = JsonlLog(self._directory / "events.jsonl")
@@ -62,11 +62,11 @@ class Storage:
         return keys
 
 
-class WatchedLog:
-    """Passes everything on, counts appends, and fails or waits where it is told to."""
+class ControlledLog:
+    """A log that counts appends; a test can make an append wait or fail."""
 
     false_head: Head | None = None
-    """Where it says that it ends, if that is not true."""
+    """A wrong head that an appender reports."""
 
     def __init__(self, inner: EventLog, trace: list[str]) -> None:
         self._inner = inner
@@ -91,30 +91,30 @@ class WatchedLog:
     @asynccontextmanager
     async def exclusive(self, timeout: float) -> AsyncIterator[Appender]:
         async with self._inner.exclusive(timeout) as appender:
-            yield WatchedAppender(self, appender)
+            yield ControlledAppender(self, appender)
 
     def hold(self) -> None:
-        """Let no append through until `let_go`."""
+        """Make every append wait until `release`."""
         self._reached.clear()
         self._gate.clear()
 
-    async def held(self) -> None:
-        """Wait until an append is being held, and everybody has had their turn meanwhile."""
+    async def wait_until_held(self) -> None:
+        """Wait until an append waits, and every other task has run meanwhile."""
         await asyncio.wait_for(self._reached.wait(), 10)
         for _ in range(10):
             await asyncio.sleep(0)
 
-    def let_go(self) -> None:
-        """Let what is held through."""
+    def release(self) -> None:
+        """Let waiting appends continue."""
         self._gate.set()
 
     async def release_reserve(self) -> bool:
         return await self._inner.release_reserve()
 
-    async def pass_on(
+    async def append_through(
         self, appender: Appender, lines: Sequence[bytes], head: Head, *, revokes: bool
     ) -> None:
-        """Append, unless told to fail, and not before the gate is open."""
+        """Append after `release`, or raise the error that the test has set."""
         self._reached.set()
         await self._gate.wait()
         self._trace.append("append")
@@ -127,10 +127,10 @@ class WatchedLog:
         await self._inner.close()
 
 
-class WatchedAppender:
-    """The holder of the lock on a watched log."""
+class ControlledAppender:
+    """The holder of the lock of a `ControlledLog`."""
 
-    def __init__(self, log: WatchedLog, inner: Appender) -> None:
+    def __init__(self, log: ControlledLog, inner: Appender) -> None:
         self._log = log
         self._inner = inner
         self.head = log.false_head or inner.head
@@ -139,11 +139,11 @@ class WatchedAppender:
         self._inner.keep_reserve()
 
     async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
-        await self._log.pass_on(self._inner, lines, head, revokes=revokes)
+        await self._log.append_through(self._inner, lines, head, revokes=revokes)
 
 
-class WatchedVault:
-    """Passes everything on, and fails where it is told to."""
+class ControlledVault:
+    """A vault that fails if the test has set an error."""
 
     def __init__(self, inner: Vault, trace: list[str]) -> None:
         self.inner = inner
@@ -178,7 +178,11 @@ class WatchedVault:
 
 
 class JournalHarness:
-    """One process: a journal over a watched log and a watched vault."""
+    """A journal as one process has it, over a `ControlledLog` and a `ControlledVault`.
+
+    ``trace`` has the names of the steps "put" (a key) and "append" in their order; ``fenced`` has
+    an entry for each call of ``on_fence``.
+    """
 
     def __init__(
         self,
@@ -192,8 +196,8 @@ class JournalHarness:
         self.storage = storage
         self.trace: list[str] = []
         self.fenced: list[bool] = []
-        self.log = WatchedLog(log, self.trace)
-        self.vault = WatchedVault(vault, self.trace)
+        self.log = ControlledLog(log, self.trace)
+        self.vault = ControlledVault(vault, self.trace)
         environment = Runtime(
             now or (lambda: at(next(ticks))),
             lambda: str(UUID(bytes=_random.randbytes(16))),
@@ -204,11 +208,11 @@ class JournalHarness:
         )
 
     async def register(self, name: str) -> CommandResult:
-        """Register a user of that name."""
+        """Register a user."""
         return await self.journal.execute(RegisterUser(profile(name)))
 
     async def create(self, owner: int, title: str = "a title") -> CommandResult:
-        """Make an item."""
+        """Create an item."""
         return await self.journal.execute(CreateItem(owner, Content(title)))
 
     async def sums(self) -> tuple[str, str]:
@@ -220,9 +224,9 @@ class JournalHarness:
         return await self.journal.state()
 
 
-async def lose_key(house: JournalHarness, subject: str) -> None:
-    """Remove a key behind the vault's back: no tombstone is left."""
-    vault = house.vault.inner
+async def delete_key(harness: JournalHarness, subject: str) -> None:
+    """Delete a key from the vault's storage, without a tombstone."""
+    vault = harness.vault.inner
     if isinstance(vault, SqliteVault):
         await vault._call(lambda db: db.execute("DELETE FROM keys WHERE subject = ?", [subject]))
     else:
@@ -231,19 +235,19 @@ async def lose_key(house: JournalHarness, subject: str) -> None:
 
 
 @asynccontextmanager
-async def opened(
+async def open_harness(
     storage: Storage,
     *,
     now: Callable[[], str] | None = None,
     limits: JournalConfig = DEFAULT_CONFIG,
 ) -> AsyncIterator[JournalHarness]:
-    """A house whose journal has started, and is closed at the end."""
-    house = JournalHarness(storage, now=now, limits=limits)
+    """A harness whose journal has started, and is closed at the end."""
+    harness = JournalHarness(storage, now=now, limits=limits)
     try:
-        await house.journal.start()
-        yield house
+        await harness.journal.start()
+        yield harness
     finally:
-        house.log.let_go()
-        await house.journal.close()
-        await house.log.close()
-        await house.vault.close()
+        harness.log.release()
+        await harness.journal.close()
+        await harness.log.close()
+        await harness.vault.close()

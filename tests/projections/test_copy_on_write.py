@@ -93,7 +93,7 @@ class OverlayAgainstCopy(RuleBasedStateMachine):
 TestOverlayAgainstCopy = OverlayAgainstCopy.TestCase
 
 
-def test_a_deleted_key_is_missing_though_the_base_has_it() -> None:
+def test_deleted_key_is_missing_even_if_the_base_has_it() -> None:
     overlay = CopyOnWriteDict(BASE)
     del overlay[1]
     with pytest.raises(KeyError):

@@ -51,14 +51,14 @@ def replayed(
 
 
 @given(sound_histories())
-def test_a_replay_comes_to_the_live_state(history: list[Happened]) -> None:
+def test_replay_restores_the_live_state(history: list[Happened]) -> None:
     written = write(history)
     live = folded_records(written.records)
     assert sums(replayed(written)) == sums(live)
     assert replayed(written).last == live.last
 
 
-def test_an_empty_log_adds_up_to_the_empty_state() -> None:
+def test_empty_log_folds_to_the_empty_state() -> None:
     assert sums(replayed(write([]))) == sums(State.empty())
 
 
@@ -78,7 +78,7 @@ def test_a_position_behind_the_end_means_the_end() -> None:
 
 
 @given(sound_histories(max_size=15))
-def test_a_replay_up_to_a_time_folds_what_had_happened_by_then(history: list[Happened]) -> None:
+def test_replay_up_to_a_time_folds_the_events_up_to_it(history: list[Happened]) -> None:
     written = write(history)
     for second in range(len(history) + 2):
         state = replayed(written, time=at(second))
@@ -87,7 +87,7 @@ def test_a_replay_up_to_a_time_folds_what_had_happened_by_then(history: list[Hap
 
 
 @given(sound_histories())
-def test_a_replay_after_an_erasure_comes_to_the_live_state(history: list[Happened]) -> None:
+def test_replay_after_an_erasure_restores_the_live_state(history: list[Happened]) -> None:
     """Without the keys of the erased, nothing that is left differs, in either sum."""
     written = write(history)
     live = folded_records(written.records)
@@ -105,7 +105,7 @@ def test_a_later_erasure_does_not_change_the_digest_at_an_earlier_position(
         assert replayed(written, destroyed=destroyed, position=position).digest() == then.digest()
 
 
-def test_before_their_erasure_a_user_is_there_but_cannot_be_read() -> None:
+def test_user_before_the_erasure_exists_but_is_unreadable() -> None:
     state = replayed(write(STORY), destroyed={"users/1"}, position=5)
     assert state.users.by_id[1].username == ""
     assert state.items.by_id[1].title == ""
@@ -123,7 +123,7 @@ def test_a_key_missing_without_an_erasure_shows_in_the_checksum() -> None:
     assert lossy.checksum() != live.checksum()
 
 
-def test_the_keyring_gets_the_keys_of_whoever_is_not_erased() -> None:
+def test_keyring_gets_the_keys_of_users_who_are_not_erased() -> None:
     async def run() -> set[str]:
         written, keyring = write(STORY), Keyring()
         await replay(written.log, keyring, await written.vault())
@@ -132,7 +132,7 @@ def test_the_keyring_gets_the_keys_of_whoever_is_not_erased() -> None:
     assert asyncio.run(run()) == {"users/2"}
 
 
-def test_a_key_of_nobody_is_not_taken_in() -> None:
+def test_key_without_a_user_is_skipped() -> None:
     """A failed registration leaves one behind, and the next one stores another in its place."""
 
     async def run() -> set[str]:

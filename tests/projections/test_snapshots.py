@@ -90,7 +90,7 @@ def files(snapshots: Snapshots) -> list[Path]:
 
 
 @given(sound_histories(), st.data())
-def test_a_snapshot_and_the_tail_come_to_what_the_whole_log_comes_to(
+def test_snapshot_and_tail_fold_to_the_state_of_the_whole_log(
     history: list[Happened], data: st.DataObject
 ) -> None:
     written = write(history)
@@ -105,7 +105,7 @@ def test_a_snapshot_and_the_tail_come_to_what_the_whole_log_comes_to(
             assert sums(replayed(written, kept, destroyed=destroyed)) == sums(expected)
 
 
-def test_a_snapshot_is_read_beside_all_else(
+def test_snapshot_is_read_in_another_thread(
     snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that answers from one goes on answering others."""
@@ -124,7 +124,7 @@ def test_a_snapshot_is_read_beside_all_else(
     assert threads[0] is not threading.main_thread()
 
 
-def test_the_start_is_really_from_the_snapshot(
+def test_start_folds_only_the_records_after_the_snapshot(
     snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write(STORY)
@@ -202,7 +202,7 @@ def test_a_damaged_snapshot_that_cannot_be_removed_is_passed_over(
 
 
 @pytest.mark.parametrize("lock", ["locked", "claimed"])
-def test_only_one_process_at_a_time_has_a_lock_of_the_snapshots(tmp_path: Path, lock: str) -> None:
+def test_lock_of_the_snapshots_is_exclusive(tmp_path: Path, lock: str) -> None:
     one, other = Snapshots(tmp_path), Snapshots(tmp_path)
     with getattr(one, lock)() as first, getattr(other, lock)() as second:
         assert (first, second) == (True, False)
@@ -293,7 +293,7 @@ def test_damage_below_a_snapshot_still_refuses_the_start(snapshots: Snapshots) -
     assert refusal.value.offset == len(lines[0]) + 1
 
 
-def test_what_a_killed_process_left_behind_is_removed(snapshots: Snapshots) -> None:
+def test_temporary_file_of_a_killed_process_is_removed(snapshots: Snapshots) -> None:
     """Each would take as much room as a snapshot, for ever."""
     written = write(STORY)
     take(snapshots, written, 3)
@@ -318,7 +318,7 @@ def test_a_snapshot_that_cannot_be_written_takes_no_room(
     assert [file.name for file in snapshots._directory.iterdir()] == ["3.snapshot"]
 
 
-def test_what_users_typed_is_in_no_snapshot_in_clear(snapshots: Snapshots) -> None:
+def test_snapshot_has_no_personal_value_in_clear(snapshots: Snapshots) -> None:
     written = write(STORY)
     take(snapshots, written)
     content = files(snapshots)[0].read_bytes()
@@ -359,7 +359,7 @@ def test_only_one_process_takes_a_snapshot_at_a_time(snapshots: Snapshots) -> No
     assert not snapshots.is_locked()
 
 
-def test_receipts_and_their_clock_outlive_a_snapshot(snapshots: Snapshots) -> None:
+def test_snapshot_keeps_idempotency_records_and_their_clock(snapshots: Snapshots) -> None:
     written = write(STORY)
     state = replayed(written, None)
     record = msgspec.structs.replace(

@@ -34,7 +34,7 @@ def test_the_fold_never_raises_on_a_known_event(history: list[Happened]) -> None
 
 
 @given(wild_histories, st.integers(0, 30))
-def test_a_draft_keeps_its_changes_to_itself(history: list[Happened], cut: int) -> None:
+def test_staged_state_does_not_change_its_base(history: list[Happened], cut: int) -> None:
     records = records_of(history)
     base = folded_records(records[:cut])
     before = sums(base)
@@ -46,7 +46,7 @@ def test_a_draft_keeps_its_changes_to_itself(history: list[Happened], cut: int) 
 
 
 @given(wild_histories, st.integers(0, 30), st.integers(1, 3))
-def test_a_draft_of_any_depth_comes_to_what_the_base_would(
+def test_staged_state_of_any_depth_folds_like_its_base(
     history: list[Happened], cut: int, depth: int
 ) -> None:
     records = records_of(history)
@@ -70,7 +70,7 @@ def test_every_prefix_folds_to_the_state_that_was_live_then(history: list[Happen
 
 
 @given(sound_histories())
-def test_the_indexes_say_what_the_tables_say(history: list[Happened]) -> None:
+def test_indexes_agree_with_the_tables(history: list[Happened]) -> None:
     state = folded_records(records_of(history))
     users = [user for user in state.users.by_id.values() if user.status != "erased"]
     assert state.users.ids_by_name == {user.username.casefold(): user.id for user in users}

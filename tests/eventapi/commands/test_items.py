@@ -18,7 +18,7 @@ DELETED = ("items/1", ItemDeleted())
 MILK = Content("Buy milk", "two bottles")
 
 
-def test_an_item_is_made_under_the_next_number_for_its_owner() -> None:
+def test_item_gets_the_next_number_and_its_owner() -> None:
     decision = (
         given(ANN, BOB, ITEM)
         .when(CreateItem(2, MILK))
@@ -44,7 +44,7 @@ def test_the_numbers_of_an_erased_owner_are_never_used_again() -> None:
     [(), (ANN, ("users/1", UserErased())), (ANN, ("users/1", UserDisabled()))],
     ids=["unknown", "erased", "disabled"],
 )
-def test_who_is_gone_makes_no_item(story: tuple[Happened, ...]) -> None:
+def test_disabled_or_erased_user_cannot_create_items(story: tuple[Happened, ...]) -> None:
     """The account may have gone between the check of the token and the decision."""
     given(*story).when(CreateItem(1, MILK)).refused(Unauthenticated)
 
@@ -75,7 +75,7 @@ def test_an_imported_item_without_a_number_gets_one_above_those_of_the_file() ->
     given(ANN).when(item).then("items/10", ItemCreated(1, personal=odd))
 
 
-def test_an_import_for_nobody_is_refused() -> None:
+def test_import_for_an_unknown_user_is_refused() -> None:
     wish = ImportItem("eve", MILK, at(-9), number=1, above=1, actor="operator/root")
     given(ANN).when(wish).refused(NotFound)
 
@@ -90,7 +90,7 @@ def test_an_update_names_what_changes_and_nothing_else() -> None:
     assert decision.actor == decision.sealedfor == "users/1"
 
 
-def test_a_description_can_be_taken_away() -> None:
+def test_description_can_be_removed() -> None:
     changes = ContentChanges(description=None)
     given(ANN, ITEM).when(UpdateItem(1, 1, description=None)).then(
         "items/1", ItemUpdated(personal=changes)
@@ -121,7 +121,7 @@ WISHES: list[Command] = [
     ],
     ids=["another's", "another's deleted", "deleted", "erased"],
 )
-def test_what_is_not_the_callers_is_refused_exactly_like_what_never_was(
+def test_item_of_another_user_is_refused_exactly_like_a_missing_one(
     story: tuple[Happened, ...], wish: Command
 ) -> None:
     """Even the precondition is not looked at before, for it would tell that the item exists."""
@@ -130,7 +130,7 @@ def test_what_is_not_the_callers_is_refused_exactly_like_what_never_was(
 
 
 @pytest.mark.parametrize("versions", [None, frozenset({2}), frozenset({1, 2, 99})], ids=str)
-def test_a_version_that_is_accepted_lets_the_change_through(
+def test_change_with_an_accepted_version_is_allowed(
     versions: frozenset[int] | None,
 ) -> None:
     given(ANN, ITEM).when(DeleteItem(1, 1, versions)).then("items/1", ItemDeleted())
@@ -140,7 +140,7 @@ def test_a_version_that_is_accepted_lets_the_change_through(
 
 
 @pytest.mark.parametrize("versions", [frozenset(), frozenset({1}), frozenset({1, 3})], ids=str)
-def test_another_version_than_the_accepted_ones_is_a_failed_precondition(
+def test_other_version_is_a_failed_precondition(
     versions: frozenset[int],
 ) -> None:
     given(ANN, ITEM).when(DeleteItem(1, 1, versions)).refused(PreconditionFailed)

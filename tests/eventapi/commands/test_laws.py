@@ -24,12 +24,12 @@ def answer(state: State, command: Command) -> Decision | str:
 
 
 @hypothesis.given(sound_histories(), commands)
-def test_deciding_leaves_the_state_as_it_was(history: list[Happened], command: Command) -> None:
+def test_deciding_does_not_change_the_state(history: list[Happened], command: Command) -> None:
     """Whether it is granted or refused: `When` compares both sums before and after."""
     Given(history).when(command)
 
 
-def test_a_decision_that_changes_the_state_is_noticed() -> None:
+def test_control_decision_that_changes_the_state_fails() -> None:
     """The control for the comparison above."""
 
     class Impure:
@@ -42,7 +42,7 @@ def test_a_decision_that_changes_the_state_is_noticed() -> None:
 
 
 @hypothesis.given(sound_histories(), commands)
-def test_a_draft_decides_like_its_base(history: list[Happened], command: Command) -> None:
+def test_staged_state_decides_like_its_base(history: list[Happened], command: Command) -> None:
     state = Given(history).state
     expected = answer(state, command)
     assert answer(state.stage(), command) == expected
@@ -69,7 +69,9 @@ def test_every_decision_can_be_written_and_folded(
 
 
 @hypothesis.given(sound_histories(), commands)
-def test_nothing_is_sealed_for_who_is_erased(history: list[Happened], command: Command) -> None:
+def test_no_decision_is_sealed_for_an_erased_user(
+    history: list[Happened], command: Command
+) -> None:
     """Their key is about to be destroyed, and what it seals would be lost."""
     state = Given(history).state
     decision = answer(state, command)

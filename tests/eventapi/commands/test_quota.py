@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ from events.vocabulary.items import (
     ItemUpdated,
 )
 from projections.state import State
-from tests.eventapi.harness import JournalHarness, Storage, opened
+from tests.eventapi.harness import JournalHarness, Storage, open_harness
 
 ANN = registered(1, "ann")
 TWO_ITEMS = (ANN, created(1, 1), created(2, 1))
@@ -35,13 +34,13 @@ def up_to(items: int) -> Quota:
     return Quota(items=items)
 
 
-def test_a_user_may_have_so_many_items_and_no_more() -> None:
+def test_user_cannot_create_more_items_than_the_quota() -> None:
     event = ItemCreated(1, personal=CONTENT)
     given(*TWO_ITEMS).when(CreateItem(1, CONTENT, up_to(3))).then("items/3", event)
     given(*TWO_ITEMS).when(CreateItem(1, CONTENT, up_to(2))).refused(QuotaExceeded)
 
 
-def test_a_deleted_item_makes_room_for_another_one() -> None:
+def test_deletion_makes_room_for_another_item() -> None:
     event = ItemCreated(1, personal=CONTENT)
     given(*TWO_ITEMS, DELETED).when(CreateItem(1, CONTENT, up_to(2))).then("items/3", event)
 
@@ -52,14 +51,14 @@ def test_items_of_others_do_not_count() -> None:
     given(bob, *TWO_ITEMS).when(CreateItem(2, CONTENT, up_to(1))).then("items/3", event)
 
 
-def test_a_deletion_is_undone_only_where_there_is_room() -> None:
+def test_restoration_needs_room_in_the_quota() -> None:
     restore = RestoreItem(1, 1, 2, CONTENT, quota=up_to(1))
     given(*TWO_ITEMS, DELETED).when(restore).refused(QuotaExceeded)
     restore = RestoreItem(1, 1, 2, CONTENT, quota=up_to(2))
     given(*TWO_ITEMS, DELETED).when(restore).then("items/1", ItemRestored(2, personal=CONTENT))
 
 
-def test_an_item_that_is_there_is_changed_and_restored_and_deleted_whatever_the_number() -> None:
+def test_full_quota_allows_changes_of_existing_items() -> None:
     changed = ItemUpdated(personal=ContentChanges(title="new"))
     given(*TWO_ITEMS).when(UpdateItem(1, 1, "new", quota=up_to(1))).then("items/1", changed)
     restore = RestoreItem(1, 1, 2, CONTENT, quota=up_to(1))
@@ -67,7 +66,7 @@ def test_an_item_that_is_there_is_changed_and_restored_and_deleted_whatever_the_
     given(*TWO_ITEMS).when(DeleteItem(1, 1)).then("items/1", ItemDeleted())
 
 
-def test_an_import_is_not_limited() -> None:
+def test_import_has_no_quota() -> None:
     story = given(*TWO_ITEMS)
     command = ImportItem("ann", CONTENT, at(0), 7, 0, "operator/root")
     story.when(command).then("items/7", ItemCreated(1, at(0), CONTENT))
@@ -92,7 +91,7 @@ def with_bytes(count: int) -> State:
     ],
     ids=lambda command: type(command).__name__,
 )
-def test_a_user_whose_bytes_are_used_up_writes_no_more(command: Command) -> None:
+def test_user_without_bytes_left_cannot_write(command: Command) -> None:
     command.decide(with_bytes(999))
     with pytest.raises(QuotaExceeded):
         command.decide(with_bytes(1000))
@@ -103,74 +102,59 @@ def test_without_a_quota_nothing_is_refused() -> None:
     CreateItem(1, CONTENT, Quota()).decide(with_bytes(1 << 60))
 
 
-@pytest.fixture(params=["memory", "jsonl"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return Storage(request.param, tmp_path)
-
-
-def test_what_counts_are_the_bytes_of_the_lines(storage: Storage) -> None:
+async def test_quota_counts_the_bytes_of_the_lines(storage: Storage) -> None:
     """Also those of items that are deleted, but not the deletions; and nothing of the erased."""
-
-    async def run() -> None:
-        async with opened(storage) as house:
-            for name in ("ann", "bob"):
-                await house.register(name)
-            for command in (
-                CreateItem(1, CONTENT),
-                CreateItem(2, CONTENT),
-                UpdateItem(1, 1, description="x" * 5000),
-                DeleteItem(1, 1),
-                RestoreItem(1, 1, 5, Content("restored")),
-            ):
-                await house.journal.execute(command)
-            lines = await storage.lines()
-            counted = (await house.state()).items.log_bytes
-            assert counted.of(1) == sum(len(lines[at]) + 1 for at in (2, 4, 6))
-            assert counted.of(2) == len(lines[3]) + 1
-            await house.journal.execute(EraseUser("ann", "operator/root"))
-            assert set(counted.by_owner) == {2}
-            sums = await house.sums()
-        async with opened(storage) as again:
-            assert await again.sums() == sums
-
-    asyncio.run(run())
+    async with open_harness(storage) as harness:
+        for name in ("ann", "bob"):
+            await harness.register(name)
+        for command in (
+            CreateItem(1, CONTENT),
+            CreateItem(2, CONTENT),
+            UpdateItem(1, 1, description="x" * 5000),
+            DeleteItem(1, 1),
+            RestoreItem(1, 1, 5, Content("restored")),
+        ):
+            await harness.journal.execute(command)
+        lines = await storage.lines()
+        counted = (await harness.state()).items.log_bytes
+        assert counted.of(1) == sum(len(lines[at]) + 1 for at in (2, 4, 6))
+        assert counted.of(2) == len(lines[3]) + 1
+        await harness.journal.execute(EraseUser("ann", "operator/root"))
+        assert set(counted.by_owner) == {2}
+        sums = await harness.sums()
+    async with open_harness(storage) as again:
+        assert await again.sums() == sums
 
 
-async def together(house: JournalHarness, commands: list[Command]) -> list[bool]:
+async def together(harness: JournalHarness, commands: list[Command]) -> list[bool]:
     """Execute commands as one batch; whether each was written."""
-    answers = await asyncio.gather(*map(house.journal.execute, commands), return_exceptions=True)
+    answers = await asyncio.gather(*map(harness.journal.execute, commands), return_exceptions=True)
     assert all(isinstance(answer, CommandResult | QuotaExceeded) for answer in answers)
     return [isinstance(answer, CommandResult) for answer in answers]
 
 
-def test_requests_that_come_at_once_do_not_get_past_a_quota(storage: Storage) -> None:
-    async def run() -> None:
-        async with opened(storage) as house:
-            await house.register("ann")
-            create = CreateItem(1, CONTENT, up_to(3))
-            assert await together(house, [create] * 5) == [True] * 3 + [False] * 2
-            mixed: list[Command] = [
-                create,
-                DeleteItem(1, 1),
-                create,
-                DeleteItem(1, 2),
-                create,
-                create,
-            ]
-            assert await together(house, mixed) == [False, True, True, True, True, False]
-            assert len((await house.state()).items.by_owner[1]) == 3
-
-    asyncio.run(run())
+async def test_concurrent_requests_do_not_exceed_a_quota(storage: Storage) -> None:
+    async with open_harness(storage) as harness:
+        await harness.register("ann")
+        create = CreateItem(1, CONTENT, up_to(3))
+        assert await together(harness, [create] * 5) == [True] * 3 + [False] * 2
+        mixed: list[Command] = [
+            create,
+            DeleteItem(1, 1),
+            create,
+            DeleteItem(1, 2),
+            create,
+            create,
+        ]
+        assert await together(harness, mixed) == [False, True, True, True, True, False]
+        assert len((await harness.state()).items.by_owner[1]) == 3
 
 
-def test_of_bytes_at_most_the_last_line_goes_beyond(storage: Storage) -> None:
-    async def run() -> None:
-        async with opened(storage) as house:
-            await house.register("ann")
-            create = CreateItem(1, Content("a title", "x" * 1000), Quota(log_bytes=4000))
-            written = await together(house, [create] * 9)
-            used = (await house.state()).items.log_bytes.of(1)
-            assert written == [True] * written.count(True) + [False] * written.count(False)
-            assert used - used // written.count(True) < 4000 <= used
-
-    asyncio.run(run())
+async def test_only_the_last_line_may_exceed_the_bytes(storage: Storage) -> None:
+    async with open_harness(storage) as harness:
+        await harness.register("ann")
+        create = CreateItem(1, Content("a title", "x" * 1000), Quota(log_bytes=4000))
+        written = await together(harness, [create] * 9)
+        used = (await harness.state()).items.log_bytes.of(1)
+        assert written == [True] * written.count(True) + [False] * written.count(False)
+        assert used - used // written.count(True) < 4000 <= used

@@ -44,12 +44,12 @@ def test_a_user_may_have_several_sessions() -> None:
     given(ANN, started("s0", 1)).at(100).when(LOGIN).then("sessions/s1", STARTED)
 
 
-def test_a_password_changed_since_it_was_checked_starts_no_session() -> None:
+def test_password_changed_after_its_check_starts_no_session() -> None:
     changed = ("users/1", UserPasswordChanged("changed", personal=PasswordHash("other")))
     given(ANN, changed).when(LOGIN).refused(InvalidCredentials)
 
 
-def test_a_disabled_user_is_told_so_only_with_the_right_password() -> None:
+def test_disabled_user_learns_it_only_with_the_right_password() -> None:
     disabled = ("users/1", UserDisabled())
     given(ANN, disabled).when(LOGIN).refused(AccountDisabled)
     wrong = StartSession(1, "hash of another", "s1", "secret", LIFETIME, DEVICE)
@@ -117,7 +117,7 @@ def test_a_refresh_token_is_spent_for_the_next_one() -> None:
     assert (decision.actor, decision.sealedfor) == ("users/1", "")
 
 
-def test_the_last_spent_token_is_good_again_for_a_short_time() -> None:
+def test_last_spent_token_is_accepted_for_a_short_time() -> None:
     again = SessionRefreshed(at(9_013), "first")
     given(ANN, started("s1", 1), FIRST).at(13).when(spend(0)).then("sessions/s1", again)
     given(ANN, started("s1", 1), FIRST).at(14).when(spend(0)).then("sessions/s1", REUSE)
@@ -127,7 +127,7 @@ def test_a_token_spent_before_that_ends_the_session_at_once() -> None:
     given(ANN, started("s1", 1), FIRST, SECOND).at(5).when(spend(0)).then("sessions/s1", REUSE)
 
 
-def test_a_grace_does_not_begin_anew_with_its_use() -> None:
+def test_grace_period_does_not_restart_with_its_use() -> None:
     again = ("sessions/s1", SessionRefreshed(at(9_600), "first"))
     given(ANN, started("s1", 1), FIRST, again).at(14).when(spend(0)).then("sessions/s1", REUSE)
 
@@ -135,7 +135,7 @@ def test_a_grace_does_not_begin_anew_with_its_use() -> None:
 @pytest.mark.parametrize(
     ("now", "is_good"), [(0, True), (13, True), (14, True), (73, True), (74, False), (9_000, False)]
 )
-def test_a_refresh_taken_in_just_now_may_look_older_by_the_skew(now: int, is_good: bool) -> None:
+def test_recently_applied_refresh_may_look_older_by_the_skew(now: int, is_good: bool) -> None:
     """The instance that spent the token has a slower clock, or the log is ahead of all clocks."""
     story = given(ANN, started("s1", 1), FIRST).at(now)
     story.state.recent_refreshes = {("s1", 1)}

@@ -27,7 +27,7 @@ NEW_EMAIL = ("users/1", UserUpdated(personal=ProfileChanges(email="new@example.o
 REHASHED = ("users/1", UserPasswordChanged("rehashed", personal=PasswordHash("argon2")))
 
 
-def test_the_first_user_is_number_one_and_acts_for_themselves() -> None:
+def test_first_user_is_number_one_and_its_own_actor() -> None:
     decision = (
         given()
         .when(RegisterUser(profile("ann")))
@@ -43,7 +43,7 @@ def test_several_users_may_have_no_email_address() -> None:
     ).then("users/2", UserRegistered(personal=replace(nobody, username="ben")))
 
 
-def test_an_operator_can_register_somebody_who_is_older() -> None:
+def test_operator_can_register_an_older_account() -> None:
     decision = (
         given(ANN)
         .when(RegisterUser(profile("bob"), actor="operator/root", created_at=at(-9)))
@@ -63,7 +63,7 @@ def test_an_email_is_taken_without_regard_to_case(email: str) -> None:
     given(ANN).when(RegisterUser(profile("other", email=email))).refused(EmailTaken)
 
 
-def test_a_refusal_tells_nothing_of_whose_the_email_is() -> None:
+def test_refusal_does_not_reveal_the_owner_of_an_email() -> None:
     wish = RegisterUser(profile("other", email="ann@example.org"))
     refusal = given(ANN).when(wish).refused(EmailTaken)
     assert "ann" not in str(refusal)
@@ -88,41 +88,41 @@ def test_an_email_given_up_is_free_and_the_new_one_is_not() -> None:
     given(ANN, NEW_EMAIL).when(wish).refused(EmailTaken)
 
 
-def test_a_profile_changes_where_it_is_told_to() -> None:
+def test_update_changes_the_given_values_of_a_profile() -> None:
     wish = UpdateProfile(1, email="new@example.org", full_name=None)
     changes = ProfileChanges(email="new@example.org", full_name=None)
     decision = given(ANN).when(wish).then("users/1", UserUpdated(personal=changes))
     assert decision.actor == decision.sealedfor == "users/1"
 
 
-def test_what_is_not_named_of_a_profile_is_not_in_the_event() -> None:
+def test_values_not_given_are_not_in_the_event() -> None:
     changes = ProfileChanges(email=UNSET, full_name="Annie")
     given(ANN).when(UpdateProfile(1, full_name="Annie")).then(
         "users/1", UserUpdated(personal=changes)
     )
 
 
-def test_somebody_elses_email_is_taken() -> None:
+def test_email_of_another_user_is_taken() -> None:
     given(ANN, BOB).when(UpdateProfile(1, email="BOB@example.org")).refused(EmailTaken)
 
 
 @pytest.mark.parametrize("email", ["ann@example.org", "ANN@example.org"])
-def test_ones_own_email_is_not_taken_in_whatever_case(email: str) -> None:
+def test_own_email_can_change_its_case(email: str) -> None:
     event = UserUpdated(personal=ProfileChanges(email=email))
     given(ANN).when(UpdateProfile(1, email=email)).then("users/1", event)
 
 
-def test_a_hash_is_replaced_by_todays() -> None:
+def test_rehash_replaces_the_stored_hash() -> None:
     event = UserPasswordChanged("rehashed", personal=PasswordHash("argon2"))
     given(ANN).when(RehashPassword(1, "hash of ann", "argon2")).then("users/1", event)
 
 
-def test_a_rehash_is_void_where_the_password_was_changed_meanwhile() -> None:
+def test_rehash_is_refused_if_the_password_was_changed_meanwhile() -> None:
     given(ANN, REHASHED).when(RehashPassword(1, "hash of ann", "again")).refused(NotFound)
 
 
 @pytest.mark.parametrize("name", ["ann", "ANN"])
-def test_an_operator_disables_a_user_by_name(name: str) -> None:
+def test_operator_disables_a_user_by_name(name: str) -> None:
     decision = given(ANN).when(DisableUser(name, "operator/root")).then("users/1", UserDisabled())
     assert (decision.actor, decision.sealedfor) == ("operator/root", "")
 
@@ -138,7 +138,7 @@ def test_an_operator_disables_a_user_by_name(name: str) -> None:
     ],
     ids=repr,
 )
-def test_an_erased_user_is_refused_exactly_like_an_unknown_one(wish: Command) -> None:
+def test_erased_user_is_refused_exactly_like_an_unknown_one(wish: Command) -> None:
     erased = given(ANN, ERASED).when(wish).refused(NotFound)
     unknown = given().when(wish).refused(NotFound)
     assert str(erased) == str(unknown)

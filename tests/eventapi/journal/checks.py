@@ -1,4 +1,4 @@
-"""Checks of the journal's promises, kept apart so that controls can see them fail."""
+"""Checks of the journal's promises, in a module so that controls can show that they fail."""
 
 from __future__ import annotations
 
@@ -10,59 +10,62 @@ from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
 from eventapi.testing.given import profile
 from events.errors import EventapiError, StorageFull, UsernameTaken
-from tests.eventapi.harness import JournalHarness, Storage, opened
+from tests.eventapi.harness import JournalHarness, Storage, open_harness
 
 
-async def a_failed_write_leaves_memory_as_it_was(
-    storage: Storage, error: Exception, told: type[EventapiError], *, vault: bool = False
+async def failed_write_leaves_memory_unchanged(
+    storage: Storage, error: Exception, answer: type[EventapiError], *, vault: bool = False
 ) -> None:
-    """Every waiter is told, nothing else changes, and the next write works under the same number.
+    """Every waiter gets ``answer``, nothing else changes, and the next write gets the same number.
 
-    ``told`` is what the waiters get; the vault fails instead of the log if ``vault``.
+    With ``vault`` the vault fails instead of the log.
     """
-    async with opened(storage) as house:
-        await house.register("ann")
-        before = await house.sums()
-        part = house.vault if vault else house.log
+    async with open_harness(storage) as harness:
+        await harness.register("ann")
+        before = await harness.sums()
+        part = harness.vault if vault else harness.log
         part.error = error
         answers = await asyncio.gather(
-            house.register("bob"), house.create(1), house.register("BOB"), return_exceptions=True
+            harness.register("bob"),
+            harness.create(1),
+            harness.register("BOB"),
+            return_exceptions=True,
         )
-        assert {type(answer) for answer in answers} == {told}, answers
-        assert await house.sums() == before
-        assert house.log.batches == [1]
+        assert {type(one) for one in answers} == {answer}, answers
+        assert await harness.sums() == before
+        assert harness.log.batches == [1]
         part.error = None
-        bob = await house.register("bob")
+        bob = await harness.register("bob")
         assert (bob.record.subject, bob.record.position) == ("users/2", 2)
-        assert (await house.create(2)).record.subject == "items/1"
-        sums = await house.sums()
-    async with opened(storage) as again:
+        assert (await harness.create(2)).record.subject == "items/1"
+        sums = await harness.sums()
+    async with open_harness(storage) as again:
         assert await again.sums() == sums
 
 
-async def nobody_sees_a_write_before_it_is_durable(storage: Storage) -> None:
-    """Neither its waiter, nor a reader, nor one who is refused because of it."""
-    async with opened(storage) as house:
-        house.log.hold()
-        before = await house.sums()
+async def write_is_invisible_until_durable(storage: Storage) -> None:
+    """Neither its waiter sees it, nor a reader, nor a command that is refused because of it."""
+    async with open_harness(storage) as harness:
+        harness.log.hold()
+        before = await harness.sums()
         writes = [
-            asyncio.create_task(house.register("ann")),
+            asyncio.create_task(harness.register("ann")),
             asyncio.create_task(
-                house.journal.execute(RegisterUser(profile("ANN", email="another@example.org")))
+                harness.journal.execute(RegisterUser(profile("ANN", email="another@example.org")))
             ),
         ]
-        await house.log.held()
-        assert await house.sums() == before, "a reader saw it"
-        assert not any(write.done() for write in writes), "a waiter was told"
-        house.log.let_go()
+        await harness.log.wait_until_held()
+        assert await harness.sums() == before, "a reader saw the write"
+        assert not any(write.done() for write in writes), "a waiter got an answer"
+        harness.log.release()
         granted, refused = await asyncio.gather(*writes, return_exceptions=True)
         assert isinstance(granted, CommandResult)
         assert isinstance(refused, UsernameTaken)
 
 
-async def what_is_acknowledged_is_seen_everywhere(storage: Storage) -> None:
-    """A read that begins after a write was answered sees it, whichever journal wrote."""
-    async with opened(storage) as one, opened(storage) as other:
+async def acknowledged_write_is_seen_by_every_journal(storage: Storage) -> None:
+    """A read that begins after the answer to a write sees it, whichever journal wrote."""
+    async with open_harness(storage) as one, open_harness(storage) as other:
         for number in range(1, 11):
             writer, reader = (one, other) if number % 2 else (other, one)
             outcome = await writer.register(f"user{number}")
@@ -73,30 +76,30 @@ async def what_is_acknowledged_is_seen_everywhere(storage: Storage) -> None:
 
 
 async def concurrent_writers_never_collide(storage: Storage) -> None:
-    """Numbers and positions are given out once, and everybody agrees, also after a restart."""
-    async with opened(storage) as one, opened(storage) as other:
+    """Numbers and positions are used once, and all journals agree, also after a restart."""
+    async with open_harness(storage) as one, open_harness(storage) as other:
         await one.register("ann")
-        writes = [house.create(1) for _ in range(40) for house in (one, other)]
+        writes = [harness.create(1) for _ in range(40) for harness in (one, other)]
         outcomes = await asyncio.gather(*writes)
         assert len({outcome.record.subject for outcome in outcomes}) == 80
         assert sorted(outcome.record.position for outcome in outcomes) == list(range(2, 82))
         assert await one.sums() == await other.sums()
         sums = await one.sums()
-    async with opened(storage) as again:
+    async with open_harness(storage) as again:
         assert await again.sums() == sums
 
 
-async def a_key_is_kept_before_its_first_line(storage: Storage) -> None:
-    """The vault is asked to keep the key, and has done so, before the log is appended to."""
-    async with opened(storage) as house:
-        await house.register("ann")
-        await house.create(1)
-        assert house.trace == ["put", "append", "append"]
+async def key_is_stored_before_its_first_line(storage: Storage) -> None:
+    """The vault has stored the key before the first line is appended."""
+    async with open_harness(storage) as harness:
+        await harness.register("ann")
+        await harness.create(1)
+        assert harness.trace == ["put", "append", "append"]
 
 
-async def the_key_of_a_failed_registration_disturbs_no_other_journal(storage: Storage) -> None:
-    """Another journal registers somebody under the number that was not used after all."""
-    async with opened(storage) as one, opened(storage) as other:
+async def key_of_failed_registration_does_not_affect_other_journals(storage: Storage) -> None:
+    """Another journal registers a user with the number of the failed registration."""
+    async with open_harness(storage) as one, open_harness(storage) as other:
         one.log.error = StorageFull("full")
         with pytest.raises(StorageFull):
             await one.register("bob")
@@ -107,6 +110,6 @@ async def the_key_of_a_failed_registration_disturbs_no_other_journal(storage: St
         assert await one.sums() == await other.sums()
 
 
-async def registered_names(house: JournalHarness) -> set[str]:
-    """The names in use, as a reader sees them."""
-    return set((await house.state()).users.ids_by_name)
+async def registered_names(harness: JournalHarness) -> set[str]:
+    """The usernames in use, as a reader sees them."""
+    return set((await harness.state()).users.ids_by_name)

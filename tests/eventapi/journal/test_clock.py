@@ -132,7 +132,7 @@ jumps = st.floats(MAX_JUMP_SECONDS + 1, 20 * 365 * DAY).flatmap(
 
 
 @given(jumps, st.floats(0, 10 * DAY))
-def test_a_jump_spends_nothing(jump: float, meanwhile: float) -> None:
+def test_clock_jump_expires_nothing(jump: float, meanwhile: float) -> None:
     """Writes are refused, the time goes on as it would have, and so do writes when it is over."""
     machine = Machine()
     clock = machine.clock()
@@ -149,7 +149,7 @@ def test_a_jump_spends_nothing(jump: float, meanwhile: float) -> None:
 
 
 @given(st.lists(st.floats(-HOUR + 1, HOUR - 1), max_size=10))
-def test_a_clock_that_is_set_by_less_than_an_hour_stops_no_write(steps: list[float]) -> None:
+def test_clock_change_of_less_than_an_hour_stops_no_write(steps: list[float]) -> None:
     machine = Machine()
     clock, last = machine.clock(), ""
     for step in steps:
@@ -188,7 +188,7 @@ def test_the_time_for_requests_sees_a_jump_and_costs_no_reading_of_the_uptime() 
     assert clock.seconds() == START + 0.75
 
 
-def test_a_second_that_has_begun_has_passed() -> None:
+def test_second_end_lies_after_every_time_of_the_second() -> None:
     machine = Machine(0.5)
     clock = machine.clock()
     assert time_of(START + 0.999) <= clock.second_end(clock.seconds()) < time_of(START + 1)
@@ -209,7 +209,7 @@ def test_a_jump_while_no_process_runs_is_seen_in_the_same_boot(tmp_path: Path, j
     assert not is_refused(clock, last)
 
 
-def test_what_was_observed_before_the_start_hides_no_jump(tmp_path: Path) -> None:
+def test_observation_before_the_start_does_not_hide_a_jump(tmp_path: Path) -> None:
     """A journal applies the last lines before it starts the clock."""
     machine, path = Machine(), tmp_path / "clock"
     last = written(machine.clock("", path), "")
@@ -256,12 +256,12 @@ def test_after_a_boot_the_clock_is_compared_with_the_log(
         assert not is_refused(clock, last)
 
 
-def test_an_empty_log_has_nothing_to_compare(tmp_path: Path) -> None:
+def test_empty_log_is_not_compared_with_the_clock(tmp_path: Path) -> None:
     for skew in (-20 * 365 * DAY, 20 * 365 * DAY):
         assert not is_refused(Machine(skew).clock("", tmp_path / f"clock{skew}"), "")
 
 
-def test_a_line_of_another_machine_that_is_an_hour_ahead_stops_writes_and_moves_no_clock() -> None:
+def test_line_an_hour_ahead_stops_writes_and_does_not_move_the_clock() -> None:
     machine = Machine()
     clock = machine.clock()
     assert is_refused(clock, time_of(START + 10 * 365 * DAY))
@@ -272,7 +272,7 @@ def accept(machine: Machine, path: Path, last: str = "") -> None:
     write_reference(path, Reference(machine.boot, machine.wall - machine.seconds_up, last))
 
 
-def test_an_accepted_clock_is_taken_by_running_processes_and_new_ones(tmp_path: Path) -> None:
+def test_accepted_clock_is_used_by_running_and_new_processes(tmp_path: Path) -> None:
     machine, path = Machine(), tmp_path / "clock"
     clock = machine.clock("", path)
     last = written(clock, "")
@@ -284,7 +284,7 @@ def test_an_accepted_clock_is_taken_by_running_processes_and_new_ones(tmp_path: 
     assert not is_refused(machine.clock(last, path), last)
 
 
-def test_a_log_that_is_ahead_of_an_accepted_clock_is_written_again(
+def test_log_ahead_of_an_accepted_clock_can_be_written_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its times stay where they are; what expires goes by the clock."""
@@ -325,7 +325,7 @@ def test_a_jump_and_its_end_are_logged_once_each(caplog: pytest.LogCaptureFixtur
 # The file
 
 
-def test_the_reference_is_private_and_written_when_it_moved(tmp_path: Path) -> None:
+def test_reference_file_is_private_and_written_only_after_a_change(tmp_path: Path) -> None:
     machine, path = Machine(), tmp_path / "clock"
     clock = machine.clock("", path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -359,7 +359,7 @@ def test_a_reference_that_cannot_be_written_stops_no_write(
     assert caplog.text.count("is not kept") == 1
 
 
-def test_without_an_uptime_nothing_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+def test_without_uptime_nothing_is_refused_and_no_file_is_written(tmp_path: Path) -> None:
     path = tmp_path / "clock"
     clock = LogClock(lambda: time_of(START), None, path)
     clock.start(time_of(START + 20 * 365 * DAY))
@@ -393,7 +393,7 @@ def test_the_uptime_of_a_container_does_not_count(tmp_path: Path) -> None:
 # What is recent
 
 
-def test_what_was_taken_in_stays_recent_for_the_span_and_grows_no_younger() -> None:
+def test_refresh_stays_recent_for_the_span_even_if_added_again() -> None:
     machine = Machine()
     recent = RecentRefreshes(lambda: machine.seconds_up, 10)
     recent.add(("a", 1))
@@ -408,7 +408,7 @@ def test_what_was_taken_in_stays_recent_for_the_span_and_grows_no_younger() -> N
     assert ("b", 2) not in recent.current()
 
 
-def test_without_an_uptime_nothing_is_recent() -> None:
+def test_without_uptime_no_refresh_is_recent() -> None:
     recent = RecentRefreshes(None, 10)
     recent.add(("a", 1))
     assert ("a", 1) not in recent.current()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,26 +18,21 @@ from events.log.port import Appender, Head
 from events.sealing import Keyring
 from projections.replay import apply_all
 from projections.state import State
-from tests.eventapi.harness import Kind, Storage
+from tests.eventapi.harness import Storage
 from tests.eventapi.journal.checks import (
-    a_failed_write_leaves_memory_as_it_was,
-    a_key_is_kept_before_its_first_line,
+    acknowledged_write_is_seen_by_every_journal,
     concurrent_writers_never_collide,
-    nobody_sees_a_write_before_it_is_durable,
-    the_key_of_a_failed_registration_disturbs_no_other_journal,
-    what_is_acknowledged_is_seen_everywhere,
+    failed_write_leaves_memory_unchanged,
+    key_is_stored_before_its_first_line,
+    key_of_failed_registration_does_not_affect_other_journals,
+    write_is_invisible_until_durable,
 )
 
 Check = Callable[[Storage], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "jsonl"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return Storage(cast("Kind", request.param), tmp_path)
-
-
 async def failed_append(storage: Storage) -> None:
-    await a_failed_write_leaves_memory_as_it_was(storage, StorageFull("full"), StorageFull)
+    await failed_write_leaves_memory_unchanged(storage, StorageFull("full"), StorageFull)
 
 
 async def take_step(step: str, owner: Any, batch: Any, appender: Appender) -> None:
@@ -76,16 +70,16 @@ def write_in_this_order(*steps: str) -> Callable[..., Awaitable[Any]]:
 RIGHT = ("catch up", "put", "append", "apply")
 CHECKS: list[Check] = [
     failed_append,
-    nobody_sees_a_write_before_it_is_durable,
-    a_key_is_kept_before_its_first_line,
-    what_is_acknowledged_is_seen_everywhere,
+    write_is_invisible_until_durable,
+    key_is_stored_before_its_first_line,
+    acknowledged_write_is_seen_by_every_journal,
     concurrent_writers_never_collide,
-    the_key_of_a_failed_registration_disturbs_no_other_journal,
+    key_of_failed_registration_does_not_affect_other_journals,
 ]
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_stand_in_with_the_steps_in_order_passes_every_check(
+def test_control_correct_order_of_steps_passes_every_check(
     storage: Storage, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Journal, "_write", write_in_this_order(*RIGHT))
@@ -96,22 +90,22 @@ def test_the_stand_in_with_the_steps_in_order_passes_every_check(
     ("steps", "check"),
     [
         (("catch up", "put", "apply", "append"), failed_append),
-        (("catch up", "put", "apply", "append"), nobody_sees_a_write_before_it_is_durable),
+        (("catch up", "put", "apply", "append"), write_is_invisible_until_durable),
         (("catch up", "put", "answer", "append", "apply"), failed_append),
         (
             ("catch up", "put", "answer", "append", "apply"),
-            nobody_sees_a_write_before_it_is_durable,
+            write_is_invisible_until_durable,
         ),
         (("catch up", "put", "refuse", "append", "apply"), failed_append),
         (
             ("catch up", "put", "refuse", "append", "apply"),
-            nobody_sees_a_write_before_it_is_durable,
+            write_is_invisible_until_durable,
         ),
-        (("catch up", "append", "put", "apply"), a_key_is_kept_before_its_first_line),
+        (("catch up", "append", "put", "apply"), key_is_stored_before_its_first_line),
         (("put", "append", "apply"), concurrent_writers_never_collide),
     ],
 )
-def test_steps_in_the_wrong_order_are_noticed(
+def test_control_wrong_order_of_steps_fails_a_check(
     storage: Storage, steps: Sequence[str], check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Journal, "_write", write_in_this_order(*steps))
@@ -119,7 +113,7 @@ def test_steps_in_the_wrong_order_are_noticed(
         asyncio.run(_run(check, storage))
 
 
-def test_a_read_that_does_not_catch_up_is_noticed(
+def test_control_read_without_catch_up_fails_a_check(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def stale(self: Any) -> State:
@@ -127,10 +121,10 @@ def test_a_read_that_does_not_catch_up_is_noticed(
 
     monkeypatch.setattr(Journal, "state", stale)
     with pytest.raises(AssertionError):
-        asyncio.run(_run(what_is_acknowledged_is_seen_everywhere, storage))
+        asyncio.run(_run(acknowledged_write_is_seen_by_every_journal, storage))
 
 
-def test_a_key_taken_in_before_its_line_is_written_is_noticed(
+def test_control_key_used_before_its_line_is_written_fails_a_check(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = PendingKeys.merge
@@ -140,7 +134,7 @@ def test_a_key_taken_in_before_its_line_is_written_is_noticed(
         cast("Keyring", self._base).update(other)
 
     monkeypatch.setattr(PendingKeys, "merge", too_early)
-    check = the_key_of_a_failed_registration_disturbs_no_other_journal
+    check = key_of_failed_registration_does_not_affect_other_journals
     with pytest.raises((AssertionError, EventapiError)):
         asyncio.run(_run(check, storage))
 

@@ -37,7 +37,7 @@ from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vocabulary.items import Content
 from events.vocabulary.sessions import Device
-from tests.eventapi.harness import JournalHarness, Storage, opened
+from tests.eventapi.harness import JournalHarness, Storage, open_harness
 
 ROOT = "operator/root"
 KEY = IdempotencyKey("a" * 64, b"r" * 32)
@@ -133,130 +133,107 @@ OTHERS: dict[str, Command] = {
 async def full() -> AsyncIterator[JournalHarness]:
     """A journal over a full disk."""
     storage = SmallStorage()
-    async with opened(storage) as house:
-        await house.journal.execute_all(BEFORE[:2])
+    async with open_harness(storage) as harness:
+        await harness.journal.execute_all(BEFORE[:2])
         for command in BEFORE[2:]:
-            await house.journal.execute(command)
+            await harness.journal.execute(command)
         storage.log.is_full = True
-        yield house
-    async with opened(storage) as again:
-        assert await again.sums() == await house.sums()
+        yield harness
+    async with open_harness(storage) as again:
+        assert await again.sums() == await harness.sums()
 
 
 @pytest.mark.parametrize("name", REVOKING)
-def test_what_takes_rights_away_is_written(name: str) -> None:
-    async def run() -> None:
-        async with full() as house:
-            outcome = await house.journal.execute(REVOKING[name])
-            assert outcome.record.position == len(BEFORE) + 1
-
-    asyncio.run(run())
+async def test_full_disk_accepts_commands_that_take_rights_away(name: str) -> None:
+    async with full() as harness:
+        outcome = await harness.journal.execute(REVOKING[name])
+        assert outcome.record.position == len(BEFORE) + 1
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_nothing_else_is_written(name: str) -> None:
-    async def run() -> None:
-        async with full() as house:
-            with pytest.raises(StorageFull):
-                await house.journal.execute(OTHERS[name])
-            assert (await house.state()).position == len(BEFORE)
-
-    asyncio.run(run())
+async def test_full_disk_refuses_other_commands(name: str) -> None:
+    async with full() as harness:
+        with pytest.raises(StorageFull):
+            await harness.journal.execute(OTHERS[name])
+        assert (await harness.state()).position == len(BEFORE)
 
 
-def test_of_a_batch_only_what_takes_rights_away_is_written() -> None:
+async def test_full_disk_writes_only_commands_of_a_batch_that_take_rights_away() -> None:
     """And of commands that stand or fall together all or none."""
-
-    async def run() -> None:
-        async with full() as house:
-            wishes: list[list[Command]] = [
-                [OTHERS["create an item"]],
-                [REVOKING["logout"]],
-                [REVOKING["disable"], OTHERS["register"]],
-                [DeleteItem(1, 99)],
-                [DisableUser("bob", ROOT), EndSession(1, "a3", "revoked")],
-            ]
-            found = await asyncio.gather(
-                *map(house.journal.execute_all, wishes), return_exceptions=True
-            )
-            kinds = [type(answer) for answer in found]
-            assert kinds == [StorageFull, list, StorageFull, NotFound, list]
-            state = await house.state()
-            assert state.position == len(BEFORE) + 3
-            assert state.users.by_id[1].status == "enabled"
-            assert state.users.by_id[2].status == "disabled"
-
-    asyncio.run(run())
+    async with full() as harness:
+        wishes: list[list[Command]] = [
+            [OTHERS["create an item"]],
+            [REVOKING["logout"]],
+            [REVOKING["disable"], OTHERS["register"]],
+            [DeleteItem(1, 99)],
+            [DisableUser("bob", ROOT), EndSession(1, "a3", "revoked")],
+        ]
+        found = await asyncio.gather(
+            *map(harness.journal.execute_all, wishes), return_exceptions=True
+        )
+        kinds = [type(answer) for answer in found]
+        assert kinds == [StorageFull, list, StorageFull, NotFound, list]
+        state = await harness.state()
+        assert state.position == len(BEFORE) + 3
+        assert state.users.by_id[1].status == "enabled"
+        assert state.users.by_id[2].status == "disabled"
 
 
-def test_a_refusal_that_rests_on_what_was_not_written_is_not_told() -> None:
+async def test_refusal_based_on_an_unwritten_command_is_not_reported() -> None:
     """The refresh was not written, so its token is not spent, and the session goes on."""
-
-    async def run() -> None:
-        async with full() as house:
-            refresh = OTHERS["refresh"]
-            again = RefreshSession("a1", 1, "after", LONG)
-            late = RefreshSession("a1", 0, "next", LONG)
-            found = await asyncio.gather(
-                house.journal.execute(refresh),
-                house.journal.execute(again),
-                house.journal.execute(late),
-                house.journal.execute(REVOKING["disable"]),
-                return_exceptions=True,
-            )
-            kinds = [StorageFull, Unauthenticated, StorageFull, CommandResult]
-            assert [type(answer) for answer in found] == kinds
-
-    asyncio.run(run())
+    async with full() as harness:
+        refresh = OTHERS["refresh"]
+        again = RefreshSession("a1", 1, "after", LONG)
+        late = RefreshSession("a1", 0, "next", LONG)
+        found = await asyncio.gather(
+            harness.journal.execute(refresh),
+            harness.journal.execute(again),
+            harness.journal.execute(late),
+            harness.journal.execute(REVOKING["disable"]),
+            return_exceptions=True,
+        )
+        kinds = [StorageFull, Unauthenticated, StorageFull, CommandResult]
+        assert [type(answer) for answer in found] == kinds
 
 
-def test_a_retry_of_a_request_that_was_written_gets_its_answer() -> None:
-    async def run() -> None:
-        async with full() as house:
-            house.storage.log.is_full = False  # type: ignore[attr-defined]  # a SmallStorage
-            create = OTHERS["create an item"]
-            first = await house.journal.execute(create, "", KEY)
-            house.storage.log.is_full = True  # type: ignore[attr-defined]  # as above
-            again = await house.journal.execute(create, "", KEY)
-            assert again.record.position == first.record.position
-
-    asyncio.run(run())
+async def test_repeated_request_gets_its_answer_on_a_full_disk() -> None:
+    async with full() as harness:
+        harness.storage.log.is_full = False  # type: ignore[attr-defined]  # a SmallStorage
+        create = OTHERS["create an item"]
+        first = await harness.journal.execute(create, "", KEY)
+        harness.storage.log.is_full = True  # type: ignore[attr-defined]  # as above
+        again = await harness.journal.execute(create, "", KEY)
+        assert again.record.position == first.record.position
 
 
-def test_the_key_of_the_erased_is_destroyed_with_the_room_of_the_reserve() -> None:
-    async def run() -> None:
-        async with full() as house:
-            await house.journal.execute(REVOKING["erase"])
-            assert set(await house.vault.all()) == {"users/2"}
-
-    asyncio.run(run())
+async def test_key_of_erased_user_is_destroyed_with_the_reserved_space() -> None:
+    async with full() as harness:
+        await harness.journal.execute(REVOKING["erase"])
+        assert set(await harness.vault.all()) == {"users/2"}
 
 
-def test_a_start_on_a_full_disk_finishes_an_erasure_that_was_cut_short() -> None:
-    async def run() -> None:
-        async with full() as house:
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(house.vault, "destroy", nothing)  # It died before.
-                await house.journal.execute(REVOKING["erase"])
-            assert len(await house.vault.all()) == 2
-            async with opened(house.storage):
-                assert set(await house.vault.all()) == {"users/2"}
-
-    asyncio.run(run())
+async def test_start_on_a_full_disk_finishes_an_interrupted_erasure() -> None:
+    async with full() as harness:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(harness.vault, "destroy", nothing)  # It died before.
+            await harness.journal.execute(REVOKING["erase"])
+        assert len(await harness.vault.all()) == 2
+        async with open_harness(harness.storage):
+            assert set(await harness.vault.all()) == {"users/2"}
 
 
 async def nothing(_: Collection[str]) -> None:
     """What is left out."""
 
 
-def test_control_a_journal_that_does_not_ask_for_the_reserve_is_found_out(
+def test_control_journal_without_the_reserve_fails_the_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("eventapi.commands.command.Decision.revokes", False)
 
     async def run() -> None:
-        async with full() as house:
+        async with full() as harness:
             with pytest.raises(StorageFull):
-                await house.journal.execute(REVOKING["logout"])
+                await harness.journal.execute(REVOKING["logout"])
 
     asyncio.run(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -28,7 +29,9 @@ from events.errors import EventapiError, StorageFull
 from events.vocabulary.items import Content
 from events.vocabulary.users import Profile
 from projections.state import State
-from tests.eventapi.harness import JournalHarness, Storage, opened
+from tests.eventapi.harness import JournalHarness, Storage, open_harness
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 Answer = list[str]
 """What commands that stand or fall together came to, in words that every adapter must agree on."""
@@ -41,10 +44,8 @@ def in_words(answer: list[CommandResult] | BaseException) -> Answer:
     if isinstance(answer, BaseException):
         assert isinstance(answer, EventapiError), answer
         return [repr(answer)]
-    return [
-        f"{outcome.record.position} {outcome.record.subject} {outcome.record.event!r}"
-        for outcome in answer
-    ]
+    records = [outcome.record for outcome in answer]
+    return [f"{one.position} {one.subject} {_TIME.sub('TIME', repr(one.event))}" for one in records]
 
 
 class Model:
@@ -80,7 +81,7 @@ class JournalMachine(RuleBasedStateMachine):
     def _open(self, storage: Storage) -> JournalHarness:
         stack = AsyncExitStack()
         self._stacks.append(stack)
-        return self._runner.run(stack.enter_async_context(opened(storage)))
+        return self._runner.run(stack.enter_async_context(open_harness(storage)))
 
     def both(self, *together: list[Command]) -> list[Answer]:
         """Write concurrently, on disk and in memory; both must say the same."""
@@ -89,10 +90,10 @@ class JournalMachine(RuleBasedStateMachine):
         assert on_disk == self._write(self.memory, together)
         return on_disk
 
-    def _write(self, house: JournalHarness, together: tuple[list[Command], ...]) -> list[Answer]:
+    def _write(self, harness: JournalHarness, together: tuple[list[Command], ...]) -> list[Answer]:
         async def write() -> list[list[CommandResult] | BaseException]:
             return await asyncio.gather(
-                *map(house.journal.execute_all, together), return_exceptions=True
+                *map(harness.journal.execute_all, together), return_exceptions=True
             )
 
         return [in_words(answer) for answer in self._runner.run(write())]
@@ -103,21 +104,21 @@ class JournalMachine(RuleBasedStateMachine):
         self._runner.run(self._stacks[1 + at].aclose())
         stack = AsyncExitStack()
         self._stacks[1 + at] = stack
-        self.on_disk[at] = self._runner.run(stack.enter_async_context(opened(self._disk)))
+        self.on_disk[at] = self._runner.run(stack.enter_async_context(open_harness(self._disk)))
 
     @rule(name=st.sampled_from(("zoe", "Zoe", "yan")))
     def fail_to_write(self, name: str) -> None:
         """A full disk: nothing may be left behind by it."""
         wish: list[Command] = [RegisterUser(profile(name))]
-        for house in (self.memory, *self.on_disk):
-            house.log.error = StorageFull("full")
+        for harness in (self.memory, *self.on_disk):
+            harness.log.error = StorageFull("full")
         self.both(wish)
-        for house in (self.memory, *self.on_disk):
-            house.log.error = None
+        for harness in (self.memory, *self.on_disk):
+            harness.log.error = None
 
     @invariant()
     def every_journal_is_in_the_same_state(self) -> None:
-        first, second = (self._runner.run(house.sums()) for house in self.on_disk)
+        first, second = (self._runner.run(harness.sums()) for harness in self.on_disk)
         assert first == second
         assert first[0] == self._runner.run(self.memory.sums())[0]
 
@@ -194,8 +195,8 @@ class AgainstDictionary(JournalMachine):
 
     @invariant()
     def the_state_says_what_the_dictionary_says(self) -> None:
-        for house in self.on_disk:
-            self.model.agrees_with(self._runner.run(house.state()))
+        for harness in self.on_disk:
+            self.model.agrees_with(self._runner.run(harness.state()))
 
 
 BRIEF = settings(max_examples=max(5, settings().max_examples * 3 // 5), stateful_step_count=25)

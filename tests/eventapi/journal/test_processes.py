@@ -102,7 +102,7 @@ def test_processes_that_write_at_the_same_time_agree(tmp_path: Path) -> None:
     assert [state.digest(), state.checksum()] == first
 
 
-def test_of_processes_that_register_the_same_names_one_wins_each(tmp_path: Path) -> None:
+def test_each_name_is_registered_by_one_of_several_processes(tmp_path: Path) -> None:
     names = [f"user{number}" for number in range(30)]
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(tmp_path)) for _ in range(3)]
@@ -114,7 +114,7 @@ def test_of_processes_that_register_the_same_names_one_wins_each(tmp_path: Path)
     assert len(replayed(tmp_path).users.by_id) == 30
 
 
-def test_a_read_in_one_process_sees_what_another_was_just_told(tmp_path: Path) -> None:
+def test_read_sees_a_write_that_another_process_acknowledged(tmp_path: Path) -> None:
     with worker(tmp_path) as one, worker(tmp_path) as other:
         for number in range(1, 51):
             writer, reader = (one, other) if number % 2 else (other, one)
@@ -123,7 +123,7 @@ def test_a_read_in_one_process_sees_what_another_was_just_told(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("after", [1, 40, 200])
-def test_a_killed_process_takes_nothing_acknowledged_with_it(tmp_path: Path, after: int) -> None:
+def test_killed_process_loses_no_acknowledged_write(tmp_path: Path, after: int) -> None:
     """And nobody else notices: the next write of another process works at once."""
     with worker(tmp_path) as survivor:
         ask(survivor, "register", "ann")

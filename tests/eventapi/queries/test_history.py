@@ -50,7 +50,7 @@ def past_of(written: Written) -> tuple[History, CountingLog]:
 
 
 @given(sound_histories(), st.data())
-def test_the_past_is_a_fold_of_the_log_up_to_there(
+def test_past_state_equals_a_fold_up_to_the_position(
     history: list[Happened], data: st.DataObject
 ) -> None:
     written = write(history)
@@ -77,7 +77,7 @@ def test_the_past_is_a_fold_of_the_log_up_to_there(
 
 
 @given(sound_histories(), st.integers(-2, 40))
-def test_a_time_means_the_last_position_by_then(history: list[Happened], second: int) -> None:
+def test_time_means_the_last_position_up_to_it(history: list[Happened], second: int) -> None:
     written = write(history)
     if not written.records:
         return
@@ -87,7 +87,7 @@ def test_a_time_means_the_last_position_by_then(history: list[Happened], second:
     assert found == sum(record.time <= at(second) for record in written.records)
 
 
-def test_a_position_that_is_not_yet_is_refused() -> None:
+def test_position_beyond_the_log_is_refused() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
     state = folded_records(records_of([registered(1, "ann")]))
     assert asyncio.run(past.position(1, state)) == 1
@@ -95,7 +95,7 @@ def test_a_position_that_is_not_yet_is_refused() -> None:
         asyncio.run(past.position(2, state))
 
 
-def test_what_is_read_does_not_depend_on_how_long_the_log_is() -> None:
+def test_reads_do_not_depend_on_the_length_of_the_log() -> None:
     def read_of(others: int) -> int:
         history = [registered(1, "ann"), created(1, 1)]
         history += [created(number, 1) for number in range(2, others)]
@@ -109,7 +109,7 @@ def test_what_is_read_does_not_depend_on_how_long_the_log_is() -> None:
     assert read_of(10) == read_of(200) == 2
 
 
-def test_others_have_their_turn_while_a_long_life_is_read() -> None:
+def test_reading_a_long_history_lets_other_tasks_run() -> None:
     history = [registered(1, "ann"), created(1, 1)]
     history += [updated(1, f"title {number}") for number in range(1000)]
     written = write(history)
@@ -128,7 +128,7 @@ def test_others_have_their_turn_while_a_long_life_is_read() -> None:
     assert asyncio.run(turns()) > 3
 
 
-def test_the_past_of_an_item_takes_no_memory_for_how_long_the_log_is() -> None:
+def test_memory_of_an_item_history_does_not_depend_on_the_log() -> None:
     history = [registered(1, "ann"), created(1, 1)]
     history += [created(number, 1) for number in range(2, 3000)]
     written = write([*history, updated(1, "the last")])
@@ -150,7 +150,7 @@ def test_the_past_of_an_item_takes_no_memory_for_how_long_the_log_is() -> None:
         (range(1, 200, 30), [(1, 61), (91, 151), (181, 181)]),
     ],
 )
-def test_near_positions_are_read_in_one(
+def test_near_positions_are_read_at_once(
     positions: Sequence[int], runs: list[tuple[int, int]]
 ) -> None:
     assert [(first, last) for first, last, _ in _runs(positions)] == runs
@@ -181,7 +181,9 @@ DELETED: Happened = ("items/1", ItemDeleted())
         ([RESTORED, *[("items/1", ItemUpdated(personal=TITLE))] * 5], 20),
     ],
 )
-def test_a_past_state_reads_back_to_the_last_whole_content(last: list[Happened], most: int) -> None:
+def test_past_item_is_read_back_to_its_last_complete_content(
+    last: list[Happened], most: int
+) -> None:
     written = write(versions(TITLE, size=500) + last)
     past, log = past_of(written)
     state = folded_records(written.records)
@@ -192,7 +194,7 @@ def test_a_past_state_reads_back_to_the_last_whole_content(last: list[Happened],
     assert log.lines_read <= most
 
 
-def test_control_of_changes_of_one_field_all_are_read() -> None:
+def test_control_changes_of_one_field_are_all_read() -> None:
     written = write(versions(TITLE, size=500))
     past, log = past_of(written)
     state = folded_records(written.records)
@@ -201,7 +203,7 @@ def test_control_of_changes_of_one_field_all_are_read() -> None:
     assert log.lines_read > 500
 
 
-def test_no_more_than_a_few_lines_of_a_long_life_are_read_at_once() -> None:
+def test_long_history_is_read_a_few_lines_at_a_time() -> None:
     """However long the life of an item is, and however far its events lie apart."""
     history = versions(TITLE, size=300)
     for number in range(3, 200):
@@ -221,7 +223,7 @@ def test_no_more_than_a_few_lines_of_a_long_life_are_read_at_once() -> None:
     assert asyncio.run(most()) <= 65
 
 
-def test_one_caller_has_one_turn_and_few_have_turns_at_once() -> None:
+def test_caller_reads_once_at_a_time_and_few_callers_at_once() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
     running: list[int] = []
     most: dict[str, int] = {"callers": 0, "of one": 0}
@@ -242,7 +244,7 @@ def test_one_caller_has_one_turn_and_few_have_turns_at_once() -> None:
     assert not past._callers
 
 
-def test_a_caller_with_too_many_reads_is_refused_and_no_other() -> None:
+def test_only_the_caller_with_too_many_reads_is_refused() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
 
     async def read(caller: int) -> str:
@@ -260,7 +262,7 @@ def test_a_caller_with_too_many_reads_is_refused_and_no_other() -> None:
     assert found == ["read"] + ["read"] * 32 + ["refused"] * 8 + ["read"]
 
 
-def test_a_caller_without_reads_is_admitted_however_many_others_have(
+def test_caller_without_reads_is_always_admitted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slow clients keep their histories open: a few accounts must not take all places for ever."""
@@ -281,7 +283,7 @@ def test_a_caller_without_reads_is_admitted_however_many_others_have(
     assert not past._callers
 
 
-def test_the_answers_to_repeated_requests_take_turns_as_well(
+def test_answers_to_repeated_requests_take_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A repeated request may cost as much as any read of the past, so one caller has one turn."""
@@ -311,7 +313,7 @@ def test_the_answers_to_repeated_requests_take_turns_as_well(
 
 
 @pytest.mark.parametrize("last", [[], [DELETED]])
-def test_an_entity_that_did_not_change_since_is_not_read_from_the_log(last: list[Happened]) -> None:
+def test_unchanged_entity_is_not_read_from_the_log(last: list[Happened]) -> None:
     written = write([*versions(TITLE, size=3), *last])
     past, log = past_of(written)
     state = folded_records(written.records)
@@ -324,7 +326,7 @@ def test_an_entity_that_did_not_change_since_is_not_read_from_the_log(last: list
     assert log.lines_read == 0
 
 
-def test_a_turn_that_is_cancelled_is_given_back() -> None:
+def test_cancelled_turn_is_released() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
 
     async def run() -> None:

@@ -11,7 +11,7 @@ from events.log.memory import MemoryLog
 from events.log.port import Head
 
 
-def test_what_comes_right_after_the_look_is_told_too() -> None:
+def test_event_right_after_the_comparison_wakes_the_waiter() -> None:
     """Another process may write before whoever watches for all has had a first turn."""
 
     async def waited() -> bool:
@@ -25,7 +25,7 @@ def test_what_comes_right_after_the_look_is_told_too() -> None:
     assert asyncio.run(waited())
 
 
-def test_who_waits_is_told_when_nobody_is_to_follow_any_more() -> None:
+def test_close_wakes_the_waiters() -> None:
     async def waited() -> bool:
         feed = LogWatcher(MemoryLog())
         waiting = asyncio.create_task(feed.wait_beyond(0, 3_600))
@@ -36,19 +36,15 @@ def test_who_waits_is_told_when_nobody_is_to_follow_any_more() -> None:
     assert not asyncio.run(waited())
 
 
-def test_a_log_is_not_looked_at_once_nobody_is_to_follow_any_more(tmp_path: Path) -> None:
+async def test_closed_watcher_does_not_poll_the_log(tmp_path: Path) -> None:
     """It may be closed by then."""
-
-    async def run() -> None:
-        log = JsonlLog(tmp_path / "events.jsonl")
-        feed = LogWatcher(log)
-        waiting = asyncio.create_task(feed.wait_beyond(0, 3_600))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)  # Whoever watches for all sleeps.
-        feed.close()
-        await waiting
-        (watching,) = (task for task in asyncio.all_tasks() if task.get_name() == "feed")
-        await log.close()
-        await watching
-
-    asyncio.run(run())
+    log = JsonlLog(tmp_path / "events.jsonl")
+    feed = LogWatcher(log)
+    waiting = asyncio.create_task(feed.wait_beyond(0, 3_600))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Whoever watches for all sleeps.
+    feed.close()
+    await waiting
+    (watching,) = (task for task in asyncio.all_tasks() if task.get_name() == "feed")
+    await log.close()
+    await watching

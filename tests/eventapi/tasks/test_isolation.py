@@ -107,7 +107,7 @@ def command_lines(pid: int) -> list[bytes]:
     return found
 
 
-def test_the_control_runs_what_lies_there(hostile: Path, marker: Path) -> None:
+def test_control_module_of_the_working_directory_is_imported(hostile: Path, marker: Path) -> None:
     """As ``multiprocessing`` starts its processes; without a defence the directory comes first."""
     command = [sys.executable, "-c", "from multiprocessing.spawn import spawn_main"]
     done = subprocess.run(command, cwd=hostile, env=clean_environment(), check=False)
@@ -116,7 +116,7 @@ def test_the_control_runs_what_lies_there(hostile: Path, marker: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_runs_nothing_of_the_working_directory(
+def test_server_imports_nothing_of_the_working_directory(
     starting: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, marker: Path, workers: str
 ) -> None:
     data = str(tmp_path / "data")
@@ -127,7 +127,7 @@ def test_a_server_runs_nothing_of_the_working_directory(
     assert not marker.exists()
 
 
-def test_the_process_of_a_snapshot_runs_nothing_of_the_working_directory(
+def test_snapshot_process_imports_nothing_of_the_working_directory(
     hostile: Path, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
@@ -139,7 +139,7 @@ def test_the_process_of_a_snapshot_runs_nothing_of_the_working_directory(
     assert not marker.exists()
 
 
-def test_the_control_of_the_snapshot(
+def test_control_snapshot_process_imports_a_module_of_the_working_directory(
     hostile: Path, tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", clean_environment())
@@ -151,7 +151,7 @@ def test_the_control_of_the_snapshot(
     assert marker.read_text()
 
 
-def test_a_check_by_several_processes_runs_nothing_of_the_working_directory(
+def test_verify_processes_import_nothing_of_the_working_directory(
     starting: Callable[..., subprocess.Popen[bytes]],
     program: list[str],
     tmp_path: Path,
@@ -168,7 +168,7 @@ def test_a_check_by_several_processes_runs_nothing_of_the_working_directory(
     assert not marker.exists()
 
 
-def test_the_control_of_the_check(
+def test_control_verify_processes_import_a_module_of_the_working_directory(
     starting: Callable[..., subprocess.Popen[bytes]],
     program: list[str],
     tmp_path: Path,
@@ -187,7 +187,7 @@ def test_the_control_of_the_check(
 
 
 @pytest.mark.long
-def test_no_secret_stands_on_a_command_line(
+def test_no_command_line_has_a_secret(
     starting: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, postgresql: PostgreSQL
 ) -> None:
     """Given in the environment, they are on that of no process of the server."""

@@ -15,7 +15,7 @@ from eventapi.tasks.restart import restart_on_error
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
 from projections.state import State
-from tests.events.log_helpers import append
+from tests.events.log_helpers import append, in_event_loop
 
 WAIT_SECONDS = 60.0
 
@@ -53,7 +53,8 @@ async def follow_a_log_that_fails_once(monkeypatch: pytest.MonkeyPatch, error: E
 @pytest.mark.parametrize(
     "error", [EOFError("of a driver"), RuntimeError("of a library"), OSError("of the system")]
 )
-async def test_a_log_is_followed_on_whatever_is_raised(
+@in_event_loop
+async def test_catch_up_continues_after_any_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     await follow_a_log_that_fails_once(monkeypatch, error)
@@ -63,7 +64,8 @@ async def test_a_log_is_followed_on_whatever_is_raised(
     assert told.exc_info[1] is error
 
 
-async def test_work_that_is_done_is_not_begun_anew() -> None:
+@in_event_loop
+async def test_finished_task_is_not_restarted() -> None:
     begun = 0
 
     async def work() -> None:
@@ -76,7 +78,8 @@ async def test_work_that_is_done_is_not_begun_anew() -> None:
     assert begun == 1
 
 
-async def test_work_goes_on_though_what_it_waited_for_was_cancelled() -> None:
+@in_event_loop
+async def test_task_continues_if_only_an_awaited_future_was_cancelled() -> None:
     begun = 0
     done = asyncio.Event()
 
@@ -94,7 +97,8 @@ async def test_work_goes_on_though_what_it_waited_for_was_cancelled() -> None:
     assert begun == 2
 
 
-async def test_work_ends_with_the_server() -> None:
+@in_event_loop
+async def test_task_ends_with_the_server() -> None:
     ended = False
 
     async def work() -> None:

@@ -26,9 +26,7 @@ def test_a_log_that_contradicts_its_checkpoint_is_reported_once_without_a_reques
     assert "Writes go on" in record.message
 
 
-def test_a_key_that_is_put_back_is_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_restored_key_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     signed(tmp_path, 5)
     key = tmp_path / "events.jsonl.key"
     key.rename(tmp_path / "kept")
@@ -54,7 +52,7 @@ def test_a_key_that_cannot_be_read_suspends_the_signing_and_is_reported_once(
     assert "events.jsonl.key cannot be read" in record.message
 
 
-def test_a_log_that_continues_its_checkpoint_is_no_news(
+def test_log_that_continues_its_checkpoint_is_not_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     signed(tmp_path, 5)

@@ -24,7 +24,7 @@ SECONDS = 30
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
-def test_the_process_does_not_keep_the_port_of_a_server_that_is_gone(tmp_path: Path) -> None:
+def test_snapshot_process_does_not_keep_the_port_of_a_dead_server(tmp_path: Path) -> None:
     """A worker's listening socket can be inherited, for the supervisor hands it on so."""
 
     async def run() -> set[Path]:
@@ -40,7 +40,7 @@ def test_the_process_does_not_keep_the_port_of_a_server_that_is_gone(tmp_path: P
     assert not uvloop.run(run())
 
 
-def test_of_two_workers_one_takes_the_snapshot(
+def test_one_of_two_workers_takes_the_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both find it due at once, and neither process that would take it has its lock yet."""

@@ -21,7 +21,7 @@ from eventapi.values.times import parse_point, record_time
         ("9999-12-31T23:59:60Z", "9999-12-31T23:59:59.999999Z"),
     ],
 )
-def test_a_time_comes_out_as_that_of_a_record(text: str, time: str) -> None:
+def test_times_are_converted_to_the_form_of_records(text: str, time: str) -> None:
     assert record_time(text, zone_needed=True) == time
 
 
@@ -34,12 +34,12 @@ def test_a_time_comes_out_as_that_of_a_record(text: str, time: str) -> None:
         "2026-01-02T03:04:05 01:00",
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_text_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="time"):
         record_time(text, zone_needed=True)
 
 
-def test_a_leap_second_lies_between_the_seconds_beside_it() -> None:
+def test_leap_second_lies_between_its_neighbours() -> None:
     before, leap, after = (
         record_time(f"2016-12-31T{time}Z", zone_needed=True)
         for time in ("23:59:59.999998", "23:59:60", "23:59:59.9999999")
@@ -56,7 +56,7 @@ def test_a_leap_second_lies_between_the_seconds_beside_it() -> None:
         ("2026-01-02T03:04:60 00:00", "2026-01-02T03:04:59.999999Z"),
     ],
 )
-def test_a_space_stands_for_the_plus_of_a_point(text: str, point: int | str) -> None:
+def test_space_is_accepted_for_the_plus_of_a_point(text: str, point: int | str) -> None:
     """A query that is not percent-encoded has a space there."""
     assert parse_point(text) == point
 
@@ -64,6 +64,6 @@ def test_a_space_stands_for_the_plus_of_a_point(text: str, point: int | str) -> 
 @pytest.mark.parametrize(
     "text", ["2026-01-02T03:04:05  02:00", "2026-01-02 03:04", "1 02:00", "2026-01-02T03:04:05 02"]
 )
-def test_control_no_other_space_is_taken(text: str) -> None:
+def test_control_other_spaces_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="time"):
         parse_point(text)

@@ -78,7 +78,7 @@ def test_each_fault_has_its_place_words_and_code(
 
 
 @pytest.mark.parametrize("content", [b"[]", b"5", b"null", b'"a"', b"true"])
-def test_what_is_no_object_is_one_fault(content: bytes) -> None:
+def test_value_that_is_no_object_is_one_fault(content: bytes) -> None:
     (fault,) = faults_in_json(content, Example)
     assert (fault.pointer, fault.detail[:20]) == ("", "must be an object, n")
 
@@ -121,6 +121,6 @@ def test_an_input_without_faults_is_one_that_converts(
     assert len(set(members)) == len(members)
 
 
-def test_a_message_of_a_version_to_come_is_passed_on() -> None:
+def test_unknown_message_of_msgspec_is_passed_on() -> None:
     error = msgspec.ValidationError("Something else - at `$.a[0].b`")
     assert explain(error, str) == Fault("/a/0/b", "something else")

@@ -53,7 +53,7 @@ def keys_of(state: State) -> list[str]:
     return list(state.idempotency.by_key)
 
 
-def test_a_receipt_tells_where_the_effect_is() -> None:
+def test_idempotency_record_has_the_position_of_the_effect() -> None:
     state = at_times(at(1), at(1))
     receipt = state.idempotency.valid("key 2", at(1), state.last.time)
     assert receipt is not None
@@ -70,14 +70,14 @@ def with_records_every_hour(hours: int) -> State:
     return state
 
 
-def test_a_receipt_is_good_for_a_day_and_no_longer() -> None:
+def test_idempotency_record_is_valid_for_a_day() -> None:
     state = with_records_every_hour(24)
     assert is_valid(state, "key 1", at(2))
     assert not is_valid(state, "key 1", at(2, 0, 1))
 
 
 @pytest.mark.parametrize("now", [at(3), "2036-01-01T00:00:00.000000Z"])
-def test_a_clock_that_jumps_ahead_spends_an_hour_at_most(now: str) -> None:
+def test_clock_jump_ages_idempotency_records_by_at_most_an_hour(now: str) -> None:
     """Before the jump is in the log, and also once a record was written at that time."""
     state = at_times(at(1), at(1))
     assert is_valid(state, "key 1", now)
@@ -85,37 +85,37 @@ def test_a_clock_that_jumps_ahead_spends_an_hour_at_most(now: str) -> None:
     assert is_valid(state, "key 1", now)
 
 
-def test_control_a_receipt_counted_by_the_times_alone_is_spent_by_a_jump(
+def test_control_plain_times_would_expire_idempotency_records_after_a_jump(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("projections.tables.idempotency.MAX_GAP_MICROSECONDS", 1 << 60)
     assert not is_valid(at_times(at(1)), "key 1", at(3))
 
 
-def test_a_jump_back_makes_no_receipt_younger() -> None:
+def test_clock_jump_back_makes_no_idempotency_record_younger() -> None:
     state = with_records_every_hour(24)
     state.apply(msgspec.structs.replace(STORY[2], time=at(1, 5)))
     assert not is_valid(state, "key 1", at(1, 6, 1))
 
 
-def test_a_fold_does_not_fail_at_a_time_that_is_no_time() -> None:
+def test_fold_does_not_fail_on_an_invalid_time() -> None:
     state = at_times(at(1), "2026-99-99T00:00:00.000000Z", "no time", "2026-01-01", at(1))
     assert is_valid(state, "key 1", at(1))
 
 
-def test_old_receipts_leave_memory_when_a_new_one_comes() -> None:
+def test_old_idempotency_records_are_dropped_when_one_is_added() -> None:
     state = with_records_every_hour(24)
     state.apply(keyed(STORY[2], at(2, 0, 1)))
     assert keys_of(state) == ["key 3"]
 
 
-def test_of_a_user_the_newest_are_kept() -> None:
+def test_newest_idempotency_records_of_a_user_are_kept() -> None:
     state = at_times(*hourly(0, 5), per_user=3)
     state.apply(keyed(STORY[5], at(1, 6), user=2))
     assert keys_of(state) == ["key 3", "key 4", "key 5", "key 6"]
 
 
-def test_of_all_the_newest_are_kept() -> None:
+def test_newest_idempotency_records_of_all_users_are_kept() -> None:
     state = at_times(*hourly(0, 2), in_all=3)
     for record in STORY[2:5]:
         state.apply(keyed(record, at(1, 6), user=2))
@@ -129,7 +129,7 @@ def test_a_key_that_is_used_again_counts_as_new() -> None:
     assert keys_of(state) == ["key 2", "key 3", "key 1"]
 
 
-def test_a_draft_does_not_touch_the_receipts_of_its_base() -> None:
+def test_staged_idempotency_records_do_not_change_the_base() -> None:
     state = with_records_every_hour(24)
     draft = state.stage()
     draft.apply(keyed(STORY[2], at(2, 0, 1)))
@@ -139,7 +139,7 @@ def test_a_draft_does_not_touch_the_receipts_of_its_base() -> None:
 
 
 @pytest.mark.parametrize("drafts", range(3))
-def test_an_erased_user_leaves_no_receipt(drafts: int) -> None:
+def test_erased_user_has_no_idempotency_record(drafts: int) -> None:
     state = at_times(at(1), at(1))
     state.apply(keyed(STORY[2], at(1), user=2))
     for _ in range(drafts):
@@ -151,7 +151,7 @@ def test_an_erased_user_leaves_no_receipt(drafts: int) -> None:
     assert is_valid(state, "key 3", at(1))
 
 
-def test_receipts_count_in_the_checksum_and_not_in_the_digest() -> None:
+def test_idempotency_records_change_the_checksum_and_not_the_digest() -> None:
     plain, with_keys = State.empty(), State.empty()
     for record in STORY:
         plain.apply(record)

@@ -46,7 +46,7 @@ def test_an_update_changes_what_it_names_and_nothing_else() -> None:
     assert state.items.by_id[1] == Item(1, "a title", None, 1, at(2), at(3), 3)
 
 
-def test_of_a_deleted_item_a_tombstone_without_content_is_left() -> None:
+def test_deleted_item_leaves_a_tombstone_without_content() -> None:
     state = state_of(ANN, ITEM, DELETED)
     assert not state.items.by_id
     assert state.items.deleted == {1: Tombstone(1, 1, at(2), 3)}
@@ -83,7 +83,7 @@ def test_a_second_deletion_changes_nothing() -> None:
     assert state.items.deleted == {1: Tombstone(1, 1, at(2), 3)}
 
 
-def test_erasing_an_owner_buries_their_items_and_nobody_elses() -> None:
+def test_erasing_an_owner_deletes_only_that_owners_items() -> None:
     state = state_of(
         ANN,
         registered(2, "bob"),
@@ -112,7 +112,7 @@ def test_an_item_whose_key_is_destroyed_is_empty_and_still_counted() -> None:
     ],
     ids=lambda event: event.type,
 )
-def test_what_happens_to_an_unknown_item_changes_no_item(event: Event) -> None:
+def test_event_of_an_unknown_item_changes_no_item(event: Event) -> None:
     state = state_of(ANN, ITEM, ("items/7", event))
     assert state.items.by_id == state_of(ANN, ITEM).items.by_id
     assert not state.items.deleted
@@ -120,7 +120,7 @@ def test_what_happens_to_an_unknown_item_changes_no_item(event: Event) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_erasing_an_owner_in_a_draft_of_any_depth_buries_what_the_base_holds(depth: int) -> None:
+def test_erasing_an_owner_in_a_staged_state_deletes_items_of_the_base(depth: int) -> None:
     """A wish of several commands is decided in a draft over the batch's draft."""
     base = state_of(ANN, created(1, 1))
     draft = base

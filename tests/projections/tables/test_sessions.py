@@ -21,7 +21,7 @@ def test_a_started_session_knows_its_user_and_device() -> None:
     assert state.sessions.ids_by_user[1] == {"s1"}
 
 
-def test_a_session_of_an_unreadable_device_is_good_all_the_same() -> None:
+def test_session_with_an_unreadable_device_is_valid() -> None:
     event = SessionStarted(1, at(9_000), "secret", personal=None)
     session = state_of(ANN, ("sessions/s1", event)).sessions.by_id["s1"]
     assert (session.address, session.user_agent) == (None, None)
@@ -47,7 +47,7 @@ def test_a_user_without_sessions_leaves_nothing_in_the_index() -> None:
     assert not state_of(ANN, started("s1", 1), ended).sessions.ids_by_user
 
 
-def test_erasing_a_user_ends_their_sessions_and_nobody_elses() -> None:
+def test_erasing_a_user_ends_only_that_users_sessions() -> None:
     state = state_of(
         ANN, registered(2, "bob"), started("s1", 1), started("s2", 2), ("users/1", UserErased())
     )
@@ -59,13 +59,13 @@ def test_erasing_a_user_ends_their_sessions_and_nobody_elses() -> None:
     [SessionRefreshed(at(9_999), "next"), SessionEnded("logout")],
     ids=lambda event: event.type,
 )
-def test_what_happens_to_an_ended_session_changes_none(event: Event) -> None:
+def test_event_of_an_ended_session_changes_no_session(event: Event) -> None:
     before = state_of(ANN, started("s1", 1))
     state = state_of(ANN, started("s1", 1), ("sessions/s7", event))
     assert state.sessions.by_id == before.sessions.by_id
 
 
-def test_an_end_everywhere_is_one_of_all_sessions_of_that_user() -> None:
+def test_end_everywhere_ends_all_sessions_of_the_user() -> None:
     ended = ("sessions/s1", SessionEnded("revoked", everywhere=True))
     story = (ANN, registered(2, "bob"), started("s1", 1), started("s2", 1), started("s3", 2))
     assert set(state_of(*story, ended).sessions.by_id) == {"s3"}

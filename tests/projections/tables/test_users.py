@@ -45,7 +45,7 @@ def test_a_registered_user_is_found_by_number_name_and_email() -> None:
     assert state.users.last_id == 1
 
 
-def test_an_imported_user_is_as_old_as_they_were_elsewhere() -> None:
+def test_imported_user_keeps_the_time_of_creation() -> None:
     state = state_of(("users/1", UserRegistered(created_at=at(-5), personal=profile("ann"))))
     assert state.users.by_id[1].created_at == at(-5)
     assert state.users.by_id[1].updated_at == at(1)
@@ -85,7 +85,7 @@ def test_an_email_that_changes_only_in_case_is_still_found() -> None:
     assert user.email == "ANN@example.org"
 
 
-def test_a_full_name_can_be_taken_away() -> None:
+def test_full_name_can_be_removed() -> None:
     changes = ProfileChanges(email=UNSET, full_name=None)
     state = state_of(ANN, ("users/1", UserUpdated(personal=changes)))
     assert state.users.by_id[1].full_name is None
@@ -126,7 +126,7 @@ def test_only_the_disabled_user_loses_sessions() -> None:
     assert set(state.sessions.by_id) == {"s2"}
 
 
-def test_an_enabled_user_is_in_again() -> None:
+def test_enabled_user_can_log_in_again() -> None:
     state = state_of(ANN, ("users/1", UserDisabled()), ("users/1", UserEnabled()))
     assert not state.users.by_id[1].disabled
     assert state.users.by_id[1].version == 3
@@ -143,7 +143,7 @@ def test_roles_come_and_go() -> None:
     assert revoked.users.by_id[1].roles == frozenset()
 
 
-def test_of_an_erased_user_only_number_status_and_version_are_left() -> None:
+def test_erased_user_keeps_only_number_status_and_version() -> None:
     state = state_of(
         ANN,
         ("users/1", UserRoleGranted("auditor")),
@@ -196,7 +196,7 @@ def test_a_user_whose_key_is_destroyed_takes_no_name() -> None:
     ],
     ids=lambda event: event.type,
 )
-def test_what_happens_to_an_unknown_user_changes_no_user(event: Event) -> None:
+def test_event_of_an_unknown_user_changes_no_user(event: Event) -> None:
     assert state_of(ANN, ("users/7", event)).users.by_id == state_of(ANN).users.by_id
 
 
@@ -227,7 +227,7 @@ def stored(number: int, name: str, password_hash: str) -> tuple[str, Event]:
         ),
     ],
 )
-def test_a_kind_of_hash_is_there_for_as_long_as_a_user_has_one(
+def test_kind_of_hash_is_listed_while_a_user_has_one(
     last: list[tuple[str, Event]], kinds: set[str]
 ) -> None:
     users = [stored(1, "ann", OLD), stored(2, "bob", OLD), stored(3, "cleo", TODAY)]
