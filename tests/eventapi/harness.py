@@ -241,7 +241,7 @@ async def open_harness(
     now: Callable[[], str] | None = None,
     limits: JournalConfig = DEFAULT_CONFIG,
 ) -> AsyncIterator[JournalHarness]:
-    """A harness whose journal has started, and is closed at the end."""
+    """Start a journal, and close it at the end."""
     harness = JournalHarness(storage, now=now, limits=limits)
     try:
         await harness.journal.start()

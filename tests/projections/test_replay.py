@@ -1,4 +1,4 @@
-"""A replay comes to what was live: whole, up to a position or a time, and after an erasure."""
+"""A replay restores the live state: whole, up to a position or a time, and after an erasure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def replayed(
     position: int | None = None,
     time: str | None = None,
 ) -> State:
-    """What a replay of the log comes to when some keys are destroyed."""
+    """Replay the log after some keys are destroyed."""
 
     async def run() -> State:
         vault = await written.vault(destroyed or set())

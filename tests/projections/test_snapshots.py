@@ -62,7 +62,7 @@ def replayed(
     time: str | None = None,
     destroyed: set[str] | None = None,
 ) -> State:
-    """What a start from snapshots comes to, or one without any."""
+    """The state of a start, with or without snapshots."""
 
     async def run() -> State:
         vault = await written.vault(destroyed or set())
@@ -108,7 +108,7 @@ def test_snapshot_and_tail_fold_to_the_state_of_the_whole_log(
 def test_snapshot_is_read_in_another_thread(
     snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that answers from one goes on answering others."""
+    """A server that answers from a snapshot can answer other requests meanwhile."""
     written = write(STORY)
     take(snapshots, written)
     threads: list[threading.Thread] = []
@@ -282,7 +282,7 @@ def test_an_older_snapshot_serves_where_the_newer_is_damaged(snapshots: Snapshot
 
 
 def test_damage_below_a_snapshot_still_refuses_the_start(snapshots: Snapshots) -> None:
-    """A cache must not hide what is wrong with the truth."""
+    """A cache must not hide damage of the log."""
     written = write(STORY)
     take(snapshots, written, 5)
     lines = list(written.lines)

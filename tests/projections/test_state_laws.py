@@ -85,7 +85,7 @@ def test_indexes_agree_with_the_tables(history: list[Happened]) -> None:
 
 @given(sound_histories())
 def test_the_digest_needs_no_key(history: list[Happened]) -> None:
-    """Whoever has only the log comes to the same digest as the server with all its keys."""
+    """With the log alone, the digest is the same as with all keys."""
     written = write(history)
     blind = folded_records(decode(written.lines, Keyring()))
     assert blind.digest() == folded_records(written.records).digest()
@@ -110,7 +110,7 @@ def test_every_event_changes_the_digest(history: list[Happened]) -> None:
 
 @pytest.mark.long
 def test_sound_histories_are_rich() -> None:
-    """The control: laws about histories say nothing if hardly anything happens in them."""
+    """The control: laws about histories are empty if the histories are."""
     lengths: list[int] = []
     kinds: set[type[Event]] = set()
 

@@ -1,4 +1,4 @@
-"""The rules of what can be wished of items."""
+"""The rules of the commands about items."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ WISHES: list[Command] = [
 def test_item_of_another_user_is_refused_exactly_like_a_missing_one(
     story: tuple[Happened, ...], wish: Command
 ) -> None:
-    """Even the precondition is not looked at before, for it would tell that the item exists."""
+    """The precondition is not checked first, because it would reveal that the item exists."""
     refusal = given(*story).when(wish).refused(NotFound)
     assert str(refusal) == str(given(ANN).when(wish).refused(NotFound))
 

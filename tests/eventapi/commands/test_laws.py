@@ -16,7 +16,7 @@ from projections.state import State
 
 
 def answer(state: State, command: Command) -> Decision | str:
-    """What a command comes to; of a refusal its words."""
+    """The decision, or the text of the refusal."""
     try:
         return command.decide(state)
     except Refusal as refusal:
@@ -72,7 +72,7 @@ def test_every_decision_can_be_written_and_folded(
 def test_no_decision_is_sealed_for_an_erased_user(
     history: list[Happened], command: Command
 ) -> None:
-    """Their key is about to be destroyed, and what it seals would be lost."""
+    """The key will be destroyed, and sealed values would be lost."""
     state = Given(history).state
     decision = answer(state, command)
     if isinstance(decision, Decision) and decision.sealedfor:

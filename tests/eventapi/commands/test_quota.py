@@ -1,4 +1,4 @@
-"""Quotas of users: what a decision refuses, what the fold counts, and what is never refused."""
+"""Quotas of users: refused commands, counting in the fold, and exceptions."""
 
 from __future__ import annotations
 

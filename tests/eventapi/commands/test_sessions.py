@@ -1,4 +1,4 @@
-"""The rules of what can be wished of sessions."""
+"""The rules of the commands about sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of what can be wished of users."""
+"""The rules of the commands about users."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ jumps = st.floats(MAX_JUMP_SECONDS + 1, 20 * 365 * DAY).flatmap(
 
 @given(jumps, st.floats(0, 10 * DAY))
 def test_clock_jump_expires_nothing(jump: float, meanwhile: float) -> None:
-    """Writes are refused, the time goes on as it would have, and so do writes when it is over."""
+    """Writes are refused until the jump is over, and the time passes as it would without it."""
     machine = Machine()
     clock = machine.clock()
     last = written(clock, "")

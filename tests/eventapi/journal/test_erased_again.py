@@ -175,7 +175,7 @@ async def test_the_new_user_of_a_number_used_again_stays_readable(tmp_path: Path
 
 
 async def test_start_writes_a_tombstone_for_every_erased_user(tmp_path: Path) -> None:
-    """Also where the vault is a copy that has heard of no erasure."""
+    """Also if the vault is a copy from before all erasures."""
     storage = Storage("jsonl", tmp_path)
     async with open_harness(storage) as harness:
         await harness.register("ann")

@@ -1,4 +1,4 @@
-"""What fails, fails whole: nothing is told, nothing is kept, and the next write works."""
+"""A failed write fails completely: no acknowledgement, no change, and the next write works."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.eventapi.journal.checks import (
         (StorageFull("full"), StorageFull),
         (LogUnavailable("gone"), LogUnavailable),
         (LogFenced("fenced"), LogFenced),
-        (OSError("what nobody thought of"), LogUnavailable),
+        (OSError("an unforeseen error"), LogUnavailable),
     ],
     ids=repr,
 )
@@ -91,7 +91,7 @@ async def test_fenced_log_calls_on_fence(storage: Storage) -> None:
 
 
 async def test_refusal_based_on_a_failed_write_is_not_reported(storage: Storage) -> None:
-    """The name was never taken, so nobody may hear that it is."""
+    """The name was never taken, so no caller may get that answer."""
     async with open_harness(storage) as harness:
         harness.log.error = StorageFull("full")
         answers = await asyncio.gather(
@@ -102,7 +102,7 @@ async def test_refusal_based_on_a_failed_write_is_not_reported(storage: Storage)
 
 
 async def test_key_of_failed_registration_does_not_affect_later_start(storage: Storage) -> None:
-    """It stays in the vault, and whoever opens then must not take it for that of the next user."""
+    """It stays in the vault, and a later start must not use it for the next user."""
     async with open_harness(storage) as one:
         await one.register("ann")
         one.log.error = StorageFull("full")
@@ -121,7 +121,7 @@ def test_key_of_failed_registration_does_not_affect_other_journals(storage: Stor
 
 
 async def test_key_of_refused_write_is_not_stored(storage: Storage) -> None:
-    """The wish registers bob, then is refused; others of its batch are written all the same."""
+    """The write registers bob and is then refused; the other writes of its batch succeed."""
     async with open_harness(storage) as one, open_harness(storage) as other:
         twice: list[Command] = [RegisterUser(profile("bob"))] * 2
         ann, refusal = await asyncio.gather(
@@ -162,7 +162,7 @@ async def test_registration_with_items_succeeds_after_a_failed_write(storage: St
 
 
 async def test_catch_up_is_retried_after_the_vault_failed(storage: Storage) -> None:
-    """What was folded before stays a whole prefix, and nothing is folded twice."""
+    """The state stays a complete prefix of the log, and no record is applied twice."""
     async with open_harness(storage) as one, open_harness(storage) as other:
         await one.register("ann")
         await other.state()
@@ -196,7 +196,7 @@ async def test_lock_timeout_fails_only_the_write(tmp_path: Path) -> None:
 async def test_lock_timeout_fails_all_queued_writes_at_once(
     tmp_path: Path,
 ) -> None:
-    """However many batches they would be: the last is told together with the first."""
+    """Even if they would make several batches: all fail at the same time."""
     storage = Storage("jsonl", tmp_path)
     impatient = JournalConfig(batch=1, lock_timeout=0.05)
     async with open_harness(storage) as one, open_harness(storage, limits=impatient) as other:

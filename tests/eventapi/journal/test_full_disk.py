@@ -73,7 +73,7 @@ class SmallVault(MemoryVault):
 
 
 class SmallStorage(Storage):
-    """What outlives a process, on a disk that can be full."""
+    """A log and a vault on a disk that can be full."""
 
     def __init__(self) -> None:
         self.log = SmallLog()
@@ -180,7 +180,7 @@ async def test_full_disk_writes_only_commands_of_a_batch_that_take_rights_away()
 
 
 async def test_refusal_based_on_an_unwritten_command_is_not_reported() -> None:
-    """The refresh was not written, so its token is not spent, and the session goes on."""
+    """The refresh was not written, so its token is not spent and the session does not end."""
     async with full() as harness:
         refresh = OTHERS["refresh"]
         again = RefreshSession("a1", 1, "after", LONG)

@@ -146,14 +146,14 @@ CHANGES: dict[str, Command] = {
     "delete": DeleteItem(1, 1),
     "restore": RestoreItem(1, 1, 2, Content("old", None)),
 }
-"""What a request with a key may do to the item of the journal's first user."""
+"""The changes that a request with a key may make to the first user's item."""
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_replayed_result_has_the_entity_right_after_its_event(
     storage: Storage, change: str
 ) -> None:
-    """Rebuilt from the log, whatever became of the item since: changed, deleted, restored."""
+    """The entity is read from the log, even if the item was changed, deleted or restored since."""
     later: list[Command] = [
         UpdateItem(1, 1, title="later"),
         UpdateItem(1, 1, description="later"),
@@ -231,7 +231,7 @@ def test_repeated_request_after_a_clock_jump_gets_the_first_answer(storage: Stor
 async def test_idempotency_records_of_large_entities_take_no_more_memory(
     storage: Storage,
 ) -> None:
-    """They keep nothing of what was typed, open_harness or sealed."""
+    """They have no personal value, whether open or sealed."""
     async with open_harness(storage) as harness:
         await harness.register("ann")
         command = CreateItem(1, Content("t" * 200, "\N{GRINNING FACE}" * 5000))

@@ -34,7 +34,7 @@ from tests.eventapi.harness import JournalHarness, Storage, open_harness
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 Answer = list[str]
-"""What commands that stand or fall together came to, in words that every adapter must agree on."""
+"""The results of one write as texts, which must be equal on every adapter."""
 
 wishes = commands.map(lambda command: [command]) | st.lists(commands, min_size=2, max_size=3)
 
@@ -57,7 +57,7 @@ class Model:
         self.made = 0
 
     def agrees_with(self, state: State) -> None:
-        """The state says what the dictionaries say."""
+        """Check that the state equals the dictionaries."""
         users = state.users.by_id.values()
         items = state.items.by_id.values()
         assert {user.id: (user.username, user.email) for user in users} == self.users
@@ -84,7 +84,7 @@ class JournalMachine(RuleBasedStateMachine):
         return self._runner.run(stack.enter_async_context(open_harness(storage)))
 
     def both(self, *together: list[Command]) -> list[Answer]:
-        """Write concurrently, on disk and in memory; both must say the same."""
+        """Write concurrently, on disk and in memory, and compare the answers."""
         self.turn += 1
         on_disk = self._write(self.on_disk[self.turn % 2], together)
         assert on_disk == self._write(self.memory, together)
@@ -130,7 +130,7 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 class AgainstMemory(JournalMachine):
-    """Any commands, alone, together and at the same time: every adapter says the same."""
+    """Any commands, alone, in one write and concurrently: all adapters answer the same."""
 
     @rule(wish=wishes)
     def wish_for_something(self, wish: list[Command]) -> None:

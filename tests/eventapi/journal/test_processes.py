@@ -71,7 +71,7 @@ def acknowledged(process: Process) -> list[tuple[int, str, float]]:
 
 
 def replayed(directory: Path) -> State:
-    """What the files add up to, read by somebody else."""
+    """Fold the files again."""
 
     async def run() -> State:
         log, vault = JsonlLog(directory / "events.jsonl"), SqliteVault(directory / "vault.sqlite")
@@ -86,7 +86,7 @@ def replayed(directory: Path) -> State:
 
 
 def test_processes_that_write_at_the_same_time_agree(tmp_path: Path) -> None:
-    """No number twice, no position left out, nobody starved, one state everywhere."""
+    """No number twice, no gap in the positions, no starved process, and equal states."""
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(tmp_path)) for _ in range(3)]
         ask(workers[0], "register", "ann")
@@ -124,7 +124,7 @@ def test_read_sees_a_write_that_another_process_acknowledged(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("after", [1, 40, 200])
 def test_killed_process_loses_no_acknowledged_write(tmp_path: Path, after: int) -> None:
-    """And nobody else notices: the next write of another process works at once."""
+    """Other processes are not affected: the next write of one works at once."""
     with worker(tmp_path) as survivor:
         ask(survivor, "register", "ann")
         with worker(tmp_path) as victim:

@@ -26,7 +26,7 @@ from tests.eventapi.journal.checks import (
 
 
 class Erase:
-    """Erase a user, by whatever rule."""
+    """Erase a user without any check."""
 
     def __init__(self, user: int) -> None:
         self._user = user
@@ -203,7 +203,7 @@ async def test_restart_after_an_erasure_restores_the_live_state(storage: Storage
 
 
 async def test_erased_user_is_never_seen_partly(storage: Storage) -> None:
-    """A reader that finds the key destroyed while it catches up goes on to the erasure."""
+    """A reader that finds the key destroyed during the catch-up also applies the erasure."""
     async with open_harness(storage) as one, open_harness(storage) as other:
         await one.register("ann")
         await erased_while_read(one, other)

@@ -1,4 +1,4 @@
-"""One more process over a directory, doing what is said on its standard input.
+"""A process with a journal over a directory, controlled through its standard input.
 
 A line in is a JSON array of a verb and its arguments, a line out a JSON value. ``write`` answers
 with a line a write, as soon as it is acknowledged, and with ``null`` at the end.
@@ -47,7 +47,7 @@ async def register(journal: Journal, name: str) -> int:
 
 
 async def write(journal: Journal, count: int) -> None:
-    """Make so many items for user 1, saying of each its position and subject."""
+    """Create items for user 1, and print the position and subject of each."""
 
     async def some(share: int) -> None:
         for _ in range(share):
@@ -60,7 +60,7 @@ async def write(journal: Journal, count: int) -> None:
 
 
 async def serve(directory: Path) -> None:
-    """Do what is said until the input ends."""
+    """Execute the lines of the input until it ends."""
     log, vault = JsonlLog(directory / "events.jsonl"), SqliteVault(directory / "vault.sqlite")
     journal = Journal(log, vault, Runtime(now, lambda: str(uuid4()), os.urandom))
     await journal.start()

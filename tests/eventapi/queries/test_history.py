@@ -1,4 +1,4 @@
-"""The past of an item is what a fold of the log up to there comes to, and reads only its lines."""
+"""The history of an item equals a fold of the log, and reads only the item's lines."""
 
 from __future__ import annotations
 

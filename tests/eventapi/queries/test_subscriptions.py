@@ -1,4 +1,4 @@
-"""Who waits for the next event of a log is told of it."""
+"""Waiters wake up at the next event of a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from events.log.port import Head
 
 
 def test_event_right_after_the_comparison_wakes_the_waiter() -> None:
-    """Another process may write before whoever watches for all has had a first turn."""
+    """Another process may write before the first run of the polling task."""
 
     async def waited() -> bool:
         log = MemoryLog()
@@ -42,7 +42,7 @@ async def test_closed_watcher_does_not_poll_the_log(tmp_path: Path) -> None:
     feed = LogWatcher(log)
     waiting = asyncio.create_task(feed.wait_beyond(0, 3_600))
     await asyncio.sleep(0)
-    await asyncio.sleep(0)  # Whoever watches for all sleeps.
+    await asyncio.sleep(0)  # The polling task sleeps.
     feed.close()
     await waiting
     (watching,) = (task for task in asyncio.all_tasks() if task.get_name() == "feed")

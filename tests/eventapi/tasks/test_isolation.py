@@ -1,4 +1,4 @@
-"""Nothing in the working directory runs, and nothing secret stands on a command line."""
+"""No module of the working directory is imported, and no command line has a secret."""
 
 from __future__ import annotations
 
@@ -160,8 +160,8 @@ def test_verify_processes_import_nothing_of_the_working_directory(
     data = tmp_path / "data"
     written(data, *(RegisterUser(profile(f"user{number}")) for number in range(8)))
     Path(program[1]).write_text(
-        "import os\nfrom events.log import scan\n"
-        "scan.STRETCH_BYTES, os.sched_getaffinity = 1000, lambda _: {0, 1, 2}\n" + SCRIPT
+        "import os\nfrom events.verification import scan\n"
+        "scan.SEGMENT_BYTES, os.sched_getaffinity = 1000, lambda _: {0, 1, 2}\n" + SCRIPT
     )
     process = starting("log", "verify", "--data", str(data))
     assert process.wait(PATIENCE) == 0
@@ -177,9 +177,9 @@ def test_control_verify_processes_import_a_module_of_the_working_directory(
     data = tmp_path / "data"
     written(data, *(RegisterUser(profile(f"user{number}")) for number in range(8)))
     Path(program[1]).write_text(
-        "import os\nfrom events.log import scan\nfrom eventapi.cli import main\n"
+        "import os\nfrom events.verification import scan\nfrom eventapi.cli import main\n"
         "main.isolate_children = lambda: None\n"
-        "scan.STRETCH_BYTES, os.sched_getaffinity = 1000, lambda _: {0, 1, 2}\n"
+        "scan.SEGMENT_BYTES, os.sched_getaffinity = 1000, lambda _: {0, 1, 2}\n"
         "if __name__ == '__main__':\n    main.main()\n"
     )
     starting("log", "verify", "--data", str(data)).wait(PATIENCE)

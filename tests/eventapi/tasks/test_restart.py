@@ -1,4 +1,4 @@
-"""Work beside the requests: whatever it raises is told, and it begins anew."""
+"""Background tasks: an error is logged, and the task is restarted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that expired are ended, and leave memory, whoever of the workers is first."""
+"""Expired sessions are ended and leave memory, on several workers too."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_an_expired_session_is_ended_by_an_event(tmp_path: Path) -> None:
 
 
 async def test_only_the_least_recently_used_sessions_are_checked(tmp_path: Path) -> None:
-    """What a look costs does not grow with the sessions that go on."""
+    """The cost of a check does not grow with the number of valid sessions."""
     clock = Clock()
     async with open_harness(Storage("memory", tmp_path), now=clock) as harness:
         await harness.register("ann")

@@ -25,7 +25,7 @@ SECONDS = 30
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_snapshot_process_does_not_keep_the_port_of_a_dead_server(tmp_path: Path) -> None:
-    """A worker's listening socket can be inherited, for the supervisor hands it on so."""
+    """A worker's listening socket is inheritable, because the supervisor passes it that way."""
 
     async def run() -> set[Path]:
         with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -1,4 +1,4 @@
-"""A text of invisible characters alone is blank, whatever way it comes by."""
+"""A text of invisible characters alone is blank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of sessions: given what happened, then who is logged in."""
+"""The table of sessions: given events, then the sessions."""
 
 from __future__ import annotations
 
