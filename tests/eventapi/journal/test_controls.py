@@ -79,11 +79,11 @@ CHECKS: list[Check] = [
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_control_correct_order_of_steps_passes_every_check(
+async def test_control_correct_order_of_steps_passes_every_check(
     storage: Storage, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Journal, "_write", write_in_this_order(*RIGHT))
-    asyncio.run(_run(check, storage))
+    await _run(check, storage)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_control_correct_order_of_steps_passes_every_check(
         (("put", "append", "apply"), concurrent_writers_never_collide),
     ],
 )
-def test_control_wrong_order_of_steps_fails_a_check(
+async def test_control_wrong_order_of_steps_fails_a_check(
     storage: Storage, steps: Sequence[str], check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Journal, "_write", write_in_this_order(*steps))
     with pytest.raises((AssertionError, EventapiError)):
-        asyncio.run(_run(check, storage))
+        await _run(check, storage)
 
 
-def test_control_read_without_catch_up_fails_a_check(
+async def test_control_read_without_catch_up_fails_a_check(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def stale(self: Any) -> State:
@@ -121,10 +121,10 @@ def test_control_read_without_catch_up_fails_a_check(
 
     monkeypatch.setattr(Journal, "state", stale)
     with pytest.raises(AssertionError):
-        asyncio.run(_run(acknowledged_write_is_seen_by_every_journal, storage))
+        await _run(acknowledged_write_is_seen_by_every_journal, storage)
 
 
-def test_control_key_used_before_its_line_is_written_fails_a_check(
+async def test_control_key_used_before_its_line_is_written_fails_a_check(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = PendingKeys.merge
@@ -136,7 +136,7 @@ def test_control_key_used_before_its_line_is_written_fails_a_check(
     monkeypatch.setattr(PendingKeys, "merge", too_early)
     check = key_of_failed_registration_does_not_affect_other_journals
     with pytest.raises((AssertionError, EventapiError)):
-        asyncio.run(_run(check, storage))
+        await _run(check, storage)
 
 
 async def _run(check: Check, storage: Storage) -> None:

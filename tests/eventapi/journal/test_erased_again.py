@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from collections.abc import Awaitable, Callable
@@ -47,7 +46,7 @@ async def _erased_ben_and_rewound(data: Path) -> tuple[Storage, dict[str, bytes]
     return storage, keys
 
 
-def test_user_erased_after_the_log_was_copied_is_erased_again(
+async def test_user_erased_after_the_log_was_copied_is_erased_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> None:
@@ -71,7 +70,7 @@ def test_user_erased_after_the_log_was_copied_is_erased_again(
             }
         assert len(await storage.lines()) == 4
 
-    asyncio.run(run())
+    await run()
     assert verify(tmp_path / "events.jsonl").ok
     assert warnings(caplog) == [
         "1 user was erased after this log was copied; the erasure was appended again: users/2."
@@ -101,7 +100,7 @@ async def test_restored_key_or_older_vault_does_not_hide_an_erasure(
     assert set(await storage.keys()) == {"users/1"}
 
 
-def test_many_users_are_erased_again_in_one_append(
+async def test_many_users_are_erased_again_in_one_append(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run() -> None:
@@ -115,7 +114,7 @@ def test_many_users_are_erased_again_in_one_append(
         async with open_harness(storage) as harness:
             assert harness.log.batches == [6]
 
-    asyncio.run(run())
+    await run()
     assert warnings(caplog) == [
         "6 users were erased after this log was copied; the erasure was appended again: "
         "users/1, users/2, users/3, users/4, users/5, ..."

@@ -44,10 +44,10 @@ from tests.eventapi.journal.checks import (
     ],
     ids=repr,
 )
-def test_failed_append_leaves_memory_unchanged(
+async def test_failed_append_leaves_memory_unchanged(
     storage: Storage, error: Exception, told: type[EventapiError]
 ) -> None:
-    asyncio.run(failed_write_leaves_memory_unchanged(storage, error, told))
+    await failed_write_leaves_memory_unchanged(storage, error, told)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def test_failed_append_leaves_memory_unchanged(
     [(VaultUnavailable("gone"), VaultUnavailable), (OSError("what else"), LogUnavailable)],
     ids=repr,
 )
-def test_failed_vault_leaves_memory_unchanged(
+async def test_failed_vault_leaves_memory_unchanged(
     storage: Storage, error: Exception, told: type[EventapiError]
 ) -> None:
-    asyncio.run(failed_write_leaves_memory_unchanged(storage, error, told, vault=True))
+    await failed_write_leaves_memory_unchanged(storage, error, told, vault=True)
 
 
-def test_write_is_invisible_until_durable(storage: Storage) -> None:
-    asyncio.run(write_is_invisible_until_durable(storage))
+async def test_write_is_invisible_until_durable(storage: Storage) -> None:
+    await write_is_invisible_until_durable(storage)
 
 
-def test_key_is_stored_before_its_first_line(storage: Storage) -> None:
-    asyncio.run(key_is_stored_before_its_first_line(storage))
+async def test_key_is_stored_before_its_first_line(storage: Storage) -> None:
+    await key_is_stored_before_its_first_line(storage)
 
 
 async def test_no_line_is_written_without_its_stored_key(storage: Storage) -> None:
@@ -116,8 +116,8 @@ async def test_key_of_failed_registration_does_not_affect_later_start(storage: S
         assert await registered_names(one) == {"ann", "eve", "dan"}
 
 
-def test_key_of_failed_registration_does_not_affect_other_journals(storage: Storage) -> None:
-    asyncio.run(key_of_failed_registration_does_not_affect_other_journals(storage))
+async def test_key_of_failed_registration_does_not_affect_other_journals(storage: Storage) -> None:
+    await key_of_failed_registration_does_not_affect_other_journals(storage)
 
 
 async def test_key_of_refused_write_is_not_stored(storage: Storage) -> None:

@@ -226,7 +226,7 @@ async def nothing(_: Collection[str]) -> None:
     """What is left out."""
 
 
-def test_control_journal_without_the_reserve_fails_the_check(
+async def test_control_journal_without_the_reserve_fails_the_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("eventapi.commands.command.Decision.revokes", False)
@@ -236,4 +236,4 @@ def test_control_journal_without_the_reserve_fails_the_check(
             with pytest.raises(StorageFull):
                 await harness.journal.execute(REVOKING["logout"])
 
-    asyncio.run(run())
+    await run()

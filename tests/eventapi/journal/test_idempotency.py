@@ -150,7 +150,7 @@ CHANGES: dict[str, Command] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_replayed_result_has_the_entity_right_after_its_event(
+async def test_replayed_result_has_the_entity_right_after_its_event(
     storage: Storage, change: str
 ) -> None:
     """The entity is read from the log, even if the item was changed, deleted or restored since."""
@@ -174,7 +174,7 @@ def test_replayed_result_has_the_entity_right_after_its_event(
         async with open_harness(storage) as harness:
             assert same(first, await harness.journal.execute(CHANGES[change], "", KEY))
 
-    asyncio.run(run())
+    await run()
 
 
 async def test_a_replayed_registration_has_the_user_as_registered(storage: Storage) -> None:
@@ -186,7 +186,7 @@ async def test_a_replayed_registration_has_the_user_as_registered(storage: Stora
         assert same(first, await harness.journal.execute(command, "", KEY))
 
 
-def test_repeated_request_of_a_user_erased_meanwhile_is_not_found(
+async def test_repeated_request_of_a_user_erased_meanwhile_is_not_found(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recall = History.entity_after
@@ -207,10 +207,10 @@ def test_repeated_request_of_a_user_erased_meanwhile_is_not_found(
             with pytest.raises(NotFound):
                 await create(harness)
 
-    asyncio.run(run())
+    await run()
 
 
-def test_repeated_request_after_a_clock_jump_gets_the_first_answer(storage: Storage) -> None:
+async def test_repeated_request_after_a_clock_jump_gets_the_first_answer(storage: Storage) -> None:
     """The clock of one process is a year ahead, and stays there."""
     times = iter([f"2026-01-01T00:00:0{second}.000000Z" for second in range(3)])
 
@@ -225,7 +225,7 @@ def test_repeated_request_after_a_clock_jump_gets_the_first_answer(storage: Stor
             assert same(first, await create(harness))
             assert await harness.journal.first_result(KEY) is not None
 
-    asyncio.run(run())
+    await run()
 
 
 async def test_idempotency_records_of_large_entities_take_no_more_memory(

@@ -186,7 +186,7 @@ async def test_write_without_commands_returns_at_once(storage: Storage) -> None:
         assert harness.log.batches == []
 
 
-def test_time_never_goes_backwards(storage: Storage) -> None:
+async def test_time_never_goes_backwards(storage: Storage) -> None:
     """Not when the clock does, and not after a restart either."""
     clock = iter([at(50), at(40), at(60), at(10), at(61)])
 
@@ -200,7 +200,7 @@ def test_time_never_goes_backwards(storage: Storage) -> None:
         times = [json.loads(line)["time"] for line in await storage.lines()]
         assert times == [at(50), at(50), at(60), at(60), at(61)]
 
-    asyncio.run(run())
+    await run()
 
 
 async def test_full_queue_refuses_writes_but_not_reads(storage: Storage) -> None:

@@ -35,12 +35,12 @@ class Erase:
         return Decision(f"users/{self._user}", UserErased(), "operator/test")
 
 
-def test_acknowledged_write_is_seen_by_every_journal(storage: Storage) -> None:
-    asyncio.run(acknowledged_write_is_seen_by_every_journal(storage))
+async def test_acknowledged_write_is_seen_by_every_journal(storage: Storage) -> None:
+    await acknowledged_write_is_seen_by_every_journal(storage)
 
 
-def test_concurrent_writers_never_collide(storage: Storage) -> None:
-    asyncio.run(concurrent_writers_never_collide(storage))
+async def test_concurrent_writers_never_collide(storage: Storage) -> None:
+    await concurrent_writers_never_collide(storage)
 
 
 async def test_one_of_two_journals_registers_a_name(storage: Storage) -> None:
@@ -65,7 +65,7 @@ async def test_decision_uses_what_the_other_journal_wrote(storage: Storage) -> N
             await other.create(1)
 
 
-def test_journal_far_behind_catches_up_before_it_locks(
+async def test_journal_far_behind_catches_up_before_it_locks(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eventapi.journal.journal.CATCH_UP_FIRST_EVENTS", 5)
@@ -88,7 +88,7 @@ def test_journal_far_behind_catches_up_before_it_locks(
                     await one.create(1)
                 await other.create(1)
 
-    asyncio.run(run())
+    await run()
     assert behind == [5, 0]
 
 

@@ -50,7 +50,7 @@ def past_of(written: Written) -> tuple[History, CountingLog]:
 
 
 @given(sound_histories(), st.data())
-def test_past_state_equals_a_fold_up_to_the_position(
+async def test_past_state_equals_a_fold_up_to_the_position(
     history: list[Happened], data: st.DataObject
 ) -> None:
     written = write(history)
@@ -64,12 +64,12 @@ def test_past_state_equals_a_fold_up_to_the_position(
         if user.status == "erased":
             continue
         items = state.items.all_of_owner(user.id)
-        found = asyncio.run(past.items_at(position, items, state))
+        found = await past.items_at(position, items, state)
         assert [found.items.by_id[number] for number in found.items.by_owner[user.id]] == [
             then.items.by_id[number] for number in then.items.by_owner[user.id]
         ]
         for item in items:
-            life = asyncio.run(past.of_item(item, state))
+            life = await past.of_item(item, state)
             subject = f"items/{item.id}"
             assert [replace(one, end=0) for one in life] == [
                 replace(one, end=0) for one in written.records if one.subject == subject
@@ -77,22 +77,22 @@ def test_past_state_equals_a_fold_up_to_the_position(
 
 
 @given(sound_histories(), st.integers(-2, 40))
-def test_time_means_the_last_position_up_to_it(history: list[Happened], second: int) -> None:
+async def test_time_means_the_last_position_up_to_it(history: list[Happened], second: int) -> None:
     written = write(history)
     if not written.records:
         return
     past, _ = past_of(written)
     state = folded_records(written.records)
-    found = asyncio.run(past.position(at(second), state))
+    found = await past.position(at(second), state)
     assert found == sum(record.time <= at(second) for record in written.records)
 
 
-def test_position_beyond_the_log_is_refused() -> None:
+async def test_position_beyond_the_log_is_refused() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
     state = folded_records(records_of([registered(1, "ann")]))
-    assert asyncio.run(past.position(1, state)) == 1
+    assert await past.position(1, state) == 1
     with pytest.raises(Invalid):
-        asyncio.run(past.position(2, state))
+        await past.position(2, state)
 
 
 def test_reads_do_not_depend_on_the_length_of_the_log() -> None:
@@ -109,7 +109,7 @@ def test_reads_do_not_depend_on_the_length_of_the_log() -> None:
     assert read_of(10) == read_of(200) == 2
 
 
-def test_reading_a_long_history_lets_other_tasks_run() -> None:
+async def test_reading_a_long_history_lets_other_tasks_run() -> None:
     history = [registered(1, "ann"), created(1, 1)]
     history += [updated(1, f"title {number}") for number in range(1000)]
     written = write(history)
@@ -125,16 +125,16 @@ def test_reading_a_long_history_lets_other_tasks_run() -> None:
         assert len(life.result()) == 1001
         return count
 
-    assert asyncio.run(turns()) > 3
+    assert await turns() > 3
 
 
-def test_memory_of_an_item_history_does_not_depend_on_the_log() -> None:
+async def test_memory_of_an_item_history_does_not_depend_on_the_log() -> None:
     history = [registered(1, "ann"), created(1, 1)]
     history += [created(number, 1) for number in range(2, 3000)]
     written = write([*history, updated(1, "the last")])
     past, _ = past_of(written)
     state = folded_records(written.records)
-    then = asyncio.run(past.items_at(state.position, [state.items.by_id[1]], state))
+    then = await past.items_at(state.position, [state.items.by_id[1]], state)
     assert then.items.by_id[1].title == "the last"
     assert bytes(then.items.versions) == b""
 
@@ -181,7 +181,7 @@ DELETED: Happened = ("items/1", ItemDeleted())
         ([RESTORED, *[("items/1", ItemUpdated(personal=TITLE))] * 5], 20),
     ],
 )
-def test_past_item_is_read_back_to_its_last_complete_content(
+async def test_past_item_is_read_back_to_its_last_complete_content(
     last: list[Happened], most: int
 ) -> None:
     written = write(versions(TITLE, size=500) + last)
@@ -189,21 +189,21 @@ def test_past_item_is_read_back_to_its_last_complete_content(
     state = folded_records(written.records)
     item = state.items.find(1)
     assert item is not None
-    then = asyncio.run(past.items_at(state.position, [item], state))
+    then = await past.items_at(state.position, [item], state)
     assert then.items.by_id.get(1) == state.items.by_id.get(1)
     assert log.lines_read <= most
 
 
-def test_control_changes_of_one_field_are_all_read() -> None:
+async def test_control_changes_of_one_field_are_all_read() -> None:
     written = write(versions(TITLE, size=500))
     past, log = past_of(written)
     state = folded_records(written.records)
-    then = asyncio.run(past.items_at(state.position, [state.items.by_id[1]], state))
+    then = await past.items_at(state.position, [state.items.by_id[1]], state)
     assert then.items.by_id[1] == state.items.by_id[1]
     assert log.lines_read > 500
 
 
-def test_long_history_is_read_a_few_lines_at_a_time() -> None:
+async def test_long_history_is_read_a_few_lines_at_a_time() -> None:
     """However long the life of an item is, and however far its events lie apart."""
     history = versions(TITLE, size=300)
     for number in range(3, 200):
@@ -220,10 +220,10 @@ def test_long_history_is_read_a_few_lines_at_a_time() -> None:
             found, before = max(found, log.lines_read - before), log.lines_read
         return found
 
-    assert asyncio.run(most()) <= 65
+    assert await most() <= 65
 
 
-def test_caller_reads_once_at_a_time_and_few_callers_at_once() -> None:
+async def test_caller_reads_once_at_a_time_and_few_callers_at_once() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
     running: list[int] = []
     most: dict[str, int] = {"callers": 0, "of one": 0}
@@ -239,12 +239,12 @@ def test_caller_reads_once_at_a_time_and_few_callers_at_once() -> None:
     async def run() -> None:
         await asyncio.gather(*(read(number % 10) for number in range(100)))
 
-    asyncio.run(run())
+    await run()
     assert most == {"callers": 4, "of one": 1}
     assert not past._callers
 
 
-def test_only_the_caller_with_too_many_reads_is_refused() -> None:
+async def test_only_the_caller_with_too_many_reads_is_refused() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
 
     async def read(caller: int) -> str:
@@ -258,11 +258,11 @@ def test_only_the_caller_with_too_many_reads_is_refused() -> None:
     async def run() -> list[str]:
         return await asyncio.gather(read(2), *(read(1) for _ in range(40)), read(3))
 
-    found = asyncio.run(run())
+    found = await run()
     assert found == ["read"] + ["read"] * 32 + ["refused"] * 8 + ["read"]
 
 
-def test_caller_without_reads_is_always_admitted(
+async def test_caller_without_reads_is_always_admitted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slow clients keep their histories open: a few accounts must not take all places for ever."""
@@ -279,11 +279,11 @@ def test_caller_without_reads_is_always_admitted(
                 with pytest.raises(Overloaded), past.admit(3):
                     pass
 
-    asyncio.run(run())
+    await run()
     assert not past._callers
 
 
-def test_answers_to_repeated_requests_take_turns(
+async def test_answers_to_repeated_requests_take_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A repeated request may cost as much as any read of the past, so one caller has one turn."""
@@ -307,13 +307,13 @@ def test_answers_to_repeated_requests_take_turns(
         answers = (past.entity_after(state.position - 1, "items/1", state) for _ in range(40))
         return await asyncio.gather(*answers, return_exceptions=True)
 
-    found = asyncio.run(run())
+    found = await run()
     assert [getattr(one, "title", type(one)) for one in found] == ["title"] * 32 + [Overloaded] * 8
     assert not past._callers
 
 
 @pytest.mark.parametrize("last", [[], [DELETED]])
-def test_unchanged_entity_is_not_read_from_the_log(last: list[Happened]) -> None:
+async def test_unchanged_entity_is_not_read_from_the_log(last: list[Happened]) -> None:
     written = write([*versions(TITLE, size=3), *last])
     past, log = past_of(written)
     state = folded_records(written.records)
@@ -322,11 +322,11 @@ def test_unchanged_entity_is_not_read_from_the_log(last: list[Happened]) -> None
         answers = (past.entity_after(state.position, "items/1", state) for _ in range(100))
         return await asyncio.gather(*answers)
 
-    assert set(asyncio.run(run())) == {state.items.by_id.get(1)}
+    assert set(await run()) == {state.items.by_id.get(1)}
     assert log.lines_read == 0
 
 
-def test_cancelled_turn_is_released() -> None:
+async def test_cancelled_turn_is_released() -> None:
     past, _ = past_of(write([registered(1, "ann")]))
 
     async def run() -> None:
@@ -338,5 +338,5 @@ def test_cancelled_turn_is_released() -> None:
         async with past.turn_of(1):
             pass
 
-    asyncio.run(run())
+    await run()
     assert not past._callers

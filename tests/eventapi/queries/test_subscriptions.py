@@ -11,7 +11,7 @@ from events.log.memory import MemoryLog
 from events.log.port import Head
 
 
-def test_event_right_after_the_comparison_wakes_the_waiter() -> None:
+async def test_event_right_after_the_comparison_wakes_the_waiter() -> None:
     """Another process may write before the first run of the polling task."""
 
     async def waited() -> bool:
@@ -22,10 +22,10 @@ def test_event_right_after_the_comparison_wakes_the_waiter() -> None:
         log.head = Head(1)
         return await asyncio.wait_for(waiting, 10)
 
-    assert asyncio.run(waited())
+    assert await waited()
 
 
-def test_close_wakes_the_waiters() -> None:
+async def test_close_wakes_the_waiters() -> None:
     async def waited() -> bool:
         feed = LogWatcher(MemoryLog())
         waiting = asyncio.create_task(feed.wait_beyond(0, 3_600))
@@ -33,7 +33,7 @@ def test_close_wakes_the_waiters() -> None:
         feed.close()
         return await asyncio.wait_for(waiting, 10)
 
-    assert not asyncio.run(waited())
+    assert not await waited()
 
 
 async def test_closed_watcher_does_not_poll_the_log(tmp_path: Path) -> None:
