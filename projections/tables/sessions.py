@@ -131,9 +131,11 @@ class Sessions:
         """Add the sessions of one user from a snapshot; see `Table`."""
         rows = _decode_public(public)
         devices = [(None, None)] * len(rows) if personal is None else _decode_personal(personal)
-        for row, (address, user_agent) in zip(rows, devices, strict=True):
-            session, refresh_hash, *rest = row
-            self.by_id[session] = Session(session, owner, refresh_hash, address, user_agent, *rest)
+        for row, (address, agent) in zip(rows, devices, strict=True):
+            number, secret, start, end, version, refreshed, generation = row
+            self.by_id[number] = Session(
+                number, owner, secret, address, agent, start, end, version, refreshed, generation
+            )
         if rows:
             self.ids_by_user[owner] = frozenset(row[0] for row in rows)
 
