@@ -15,7 +15,7 @@ from eventapi.tasks.restart import restart_on_error
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
 from projections.state import State
-from tests.events.log_helpers import append, in_event_loop
+from tests.events.log_helpers import append
 
 WAIT_SECONDS = 60.0
 
@@ -53,7 +53,6 @@ async def follow_a_log_that_fails_once(monkeypatch: pytest.MonkeyPatch, error: E
 @pytest.mark.parametrize(
     "error", [EOFError("of a driver"), RuntimeError("of a library"), OSError("of the system")]
 )
-@in_event_loop
 async def test_catch_up_continues_after_any_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
@@ -64,7 +63,6 @@ async def test_catch_up_continues_after_any_error(
     assert told.exc_info[1] is error
 
 
-@in_event_loop
 async def test_finished_task_is_not_restarted() -> None:
     begun = 0
 
@@ -78,7 +76,6 @@ async def test_finished_task_is_not_restarted() -> None:
     assert begun == 1
 
 
-@in_event_loop
 async def test_task_continues_if_only_an_awaited_future_was_cancelled() -> None:
     begun = 0
     done = asyncio.Event()
@@ -97,7 +94,6 @@ async def test_task_continues_if_only_an_awaited_future_was_cancelled() -> None:
     assert begun == 2
 
 
-@in_event_loop
 async def test_task_ends_with_the_server() -> None:
     ended = False
 

@@ -333,7 +333,7 @@ def operating_system(calls: Calls, *, pieces: int) -> Iterator[None]:
         (reserve, "os"): calls,
         (reserve, "RESERVE_BYTES"): 16,
         (snapshots, "fcntl"): fcntl,
-        (snapshotting, "CHECK_SECONDS"): 0.005,
+        (snapshotting, "CHECK_INTERVAL_SECONDS"): 0.005,
         (snapshotting, "random"): calls.machine.random,
         (mark, "os"): calls,
         (mark, "time"): time,
