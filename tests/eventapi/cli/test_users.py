@@ -227,7 +227,7 @@ def test_commands_accept_a_name_with_a_leading_dash_after_two_dashes(
 
 @pytest.mark.parametrize("name", ["--help", "--yes", "-ann"])
 def test_a_user_whose_name_begins_with_a_dash_can_be_erased(tmp_path: Path, name: str) -> None:
-    written(tmp_path, RegisterUser(profile(name, email="ann@example.org"), imported=True)))
+    written(tmp_path, RegisterUser(profile(name, email="ann@example.org"), imported=True))
     assert invoke(tmp_path, "users", "erase", "--yes", "--", name).exit_code == 0
     assert list_users(tmp_path) == []
 
