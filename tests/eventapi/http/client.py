@@ -1,13 +1,13 @@
-"""A client of an app in the same process: its requests run to their end, its lifespan is entered.
+"""A client of an app in the same process, with helpers that read its answers.
 
-Tests stay plain functions: a loop of the app's own turns only while a request is under way.
+Tests are plain functions: the client runs an event loop of its own while a request is in progress.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Iterable, MutableMapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from eventapi.app import create_app
 from eventapi.bootstrap.storage import SYSTEM, Overrides
 from eventapi.commands.command import Command
+from eventapi.commands.users import GrantRole
 from eventapi.configuration.settings import Settings
 from eventapi.http.middleware.tracing import Tracing
 from eventapi.http.urls import is_version_1
@@ -34,9 +35,11 @@ T = TypeVar("T")
 SECRET = "a secret key for tests: 0123456789abcdef"
 PASSWORD = "correct horse battery staple"
 PREFIXES = ("", "/api/v1", "/api/v2")
+OPERATOR = "operator/test"
+"""The actor of commands that a test executes without HTTP."""
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-"""Argon2id as quick as it gets: what it costs is not what these tests are about."""
+"""Argon2id with the least cost, because most tests are not about the cost of a hash."""
 
 _names = itertools.count(1)
 
@@ -53,7 +56,7 @@ class Api:
         tracing: Tracing | None = None,
         environment: Runtime = SYSTEM,
     ) -> None:
-        """Settings, log and vault are a test's own where it has any; else all is in memory."""
+        """Log and vault are in memory unless a test passes its own."""
         self.log = log or MemoryLog()
         self.vault = vault or MemoryVault()
         self.hasher = CHEAP_HASHER
@@ -82,12 +85,12 @@ class Api:
             self._runner.close()
 
     def run(self, work: Awaitable[T]) -> T:
-        """Wait for something in the app's loop."""
+        """Run an awaitable in the app's event loop and return its result."""
 
-        async def waited() -> T:
+        async def wait() -> T:
             return await work
 
-        return self._runner.run(waited())
+        return self._runner.run(wait())
 
     async def _start(self) -> None:
         transport = httpx.ASGITransport(self.edge)
@@ -115,51 +118,81 @@ class Api:
         await self._lifespan
 
     def request(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """Ask, and wait for the answer; ``how`` is httpx's, and ``token`` an access token."""
-        return self.run(self.ask(method, path, **how))
+        """Send a request and return the answer.
 
-    def together(self, requests: Iterable[tuple[str, str, dict[str, Any]]]) -> list[httpx.Response]:
-        """Ask all at once, and wait for all answers."""
+        ``how`` are the arguments of httpx, and ``token``, which is an access token.
+        """
+        return self.run(self.request_async(method, path, **how))
 
-        async def gathered() -> list[httpx.Response]:
-            return await asyncio.gather(
-                *(self.ask(method, path, **how) for method, path, how in requests)
-            )
-
-        return self.run(gathered())
-
-    async def ask(
+    async def request_async(
         self, method: str, path: str, token: str | None = None, **how: Any
     ) -> httpx.Response:
-        """As `request`, within the app's loop; ``path`` may be a URL, such as that of a link."""
+        """Do as `request`, within the app's loop; ``path`` may be the URL of a link."""
         headers = httpx.Headers(how.pop("headers", None))
         url = path if path.startswith(("http://", "https://")) else self.url(path)
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         return await self._client.request(method, url, headers=headers, **how)
 
+    def request_all(
+        self, requests: Iterable[tuple[str, str, dict[str, Any]]]
+    ) -> list[httpx.Response]:
+        """Send requests concurrently and return their answers in the same order."""
+
+        async def gather() -> list[httpx.Response]:
+            return await asyncio.gather(
+                *(self.request_async(method, path, **how) for method, path, how in requests)
+            )
+
+        return self.run(gather())
+
     def url(self, path: str) -> str:
-        """Where a path is."""
+        """The URL of a path."""
         return f"http://test{path}"
 
-    def register(self, name: str, **body: Any) -> httpx.Response:
-        """Register a user in whom everything follows from the name, unless it is told."""
-        body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD} | body
-        return self.request("POST", "/auth/register", json=body)
+    def register(self, name: str, **changes: Any) -> httpx.Response:
+        """Register a user; see `registration`."""
+        return self.request("POST", "/auth/register", json=registration(name, **changes))
 
     def login(self, name: str, password: str = PASSWORD) -> httpx.Response:
-        body = {"username": name, "password": password}
-        return self.request("POST", "/auth/login", json=body)
+        return self.request("POST", "/auth/login", json=credentials(name, password))
 
     def caller(self, name: str | None = None, prefix: str = "") -> Caller:
-        """A new user, logged in."""
+        """A new user who is logged in."""
         name = name or f"user-{next(_names)}"
         assert self.register(name).status_code == 200
         return Caller(self, name, self.login(name).json(), prefix)
 
+    def auditor(self, name: str | None = None) -> Caller:
+        """A new user who is logged in and has the role of an auditor."""
+        caller = self.caller(name)
+        self.execute(GrantRole(caller.name, "auditor", OPERATOR))
+        return caller
+
+    def execute(self, *commands: Command, environment: Runtime = SYSTEM) -> None:
+        """Execute commands through a second journal, as another process would."""
+        self.run(self.execute_async(*commands, environment=environment))
+
+    async def execute_async(self, *commands: Command, environment: Runtime = SYSTEM) -> None:
+        """Do as `execute`, within the app's loop."""
+        journal = Journal(self.log, self.vault, environment)
+        await journal.start()
+        try:
+            await journal.execute_all(list(commands))
+        finally:
+            await journal.close()
+
+    def log_lines(self, after: int = 0, upto: int | None = None) -> list[bytes]:
+        """The lines of the log at positions from ``after + 1`` to ``upto``."""
+
+        async def read() -> list[bytes]:
+            return [line async for lines in self.log.read(after, upto) for line in lines]
+
+        return self.run(read())
+
 
 class Caller(msgspec.Struct, frozen=True):
-    """A user who is logged in; ``tokens`` is what the login answered."""
+    """A logged-in user of one API version; ``tokens`` is the answer to the login."""
 
     api: Api
     name: str
@@ -171,8 +204,12 @@ class Caller(msgspec.Struct, frozen=True):
         token: str = self.tokens["access_token"]
         return token
 
+    @property
+    def session_id(self) -> str:
+        return session_id_of(self.tokens)
+
     def under(self, prefix: str) -> Caller:
-        """The same user, who speaks another version."""
+        """The same user, whose requests go to another prefix."""
         return msgspec.structs.replace(self, prefix=prefix)
 
     def request(self, method: str, path: str, **how: Any) -> httpx.Response:
@@ -181,45 +218,108 @@ class Caller(msgspec.Struct, frozen=True):
     def get(self, path: str, **how: Any) -> httpx.Response:
         return self.request("GET", path, **how)
 
+    def head(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("HEAD", path, **how)
+
     def post(self, path: str, **how: Any) -> httpx.Response:
         return self.request("POST", path, **how)
+
+    def put(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("PUT", path, **how)
 
     def patch(self, path: str, **how: Any) -> httpx.Response:
         return self.request("PATCH", path, **how)
 
+    def delete(self, path: str, **how: Any) -> httpx.Response:
+        return self.request("DELETE", path, **how)
+
     def create(self, title: str = "a title", description: str | None = None) -> int:
-        """A new item; its number."""
+        """Create an item and return its id."""
         answer = self.post("/items", json={"title": title, "description": description})
         assert answer.status_code in {200, 201}, answer.text
         number: int = answer.json()["id"]
         return number
 
+    def erase(self, password: str = PASSWORD) -> httpx.Response:
+        """Erase the account."""
+        return self.delete("/auth/me", json={"password": password})
 
-def elsewhere(api: Api, *commands: Command, environment: Runtime = SYSTEM) -> None:
-    """Write commands beside the app, through a journal of another process."""
-    api.run(written_elsewhere(api, *commands, environment=environment))
+    def pages(self, path: str) -> Iterator[httpx.Response]:
+        """Every page of a list, following the links to the next one."""
+        url: str | None = self.prefix + path
+        while url is not None:
+            answer = self.api.request("GET", url, token=self.token)
+            yield answer
+            url = answer.links.get("next", {}).get("url")
 
-
-async def written_elsewhere(api: Api, *commands: Command, environment: Runtime = SYSTEM) -> None:
-    """As `elsewhere`, within the app's loop."""
-    journal = Journal(api.log, api.vault, environment)
-    await journal.start()
-    try:
-        await journal.execute_all(list(commands))
-    finally:
-        await journal.close()
+    def owner_id(self, item: int) -> int:
+        """The user's id, as the history of one of their items shows it."""
+        actor: str = self.get(f"/items/{item}/history").json()[0]["actor"]
+        return int(actor.removeprefix("users/"))
 
 
 def quiet_settings(**given: Any) -> Settings:
-    """Settings that keep the secret in memory and the access log silent, and limit nobody."""
+    """Settings with a fixed secret, a silent access log and no rate limits."""
     quiet = {"secret_key": SECRET, "log_level": "warning"}
     return Settings(**quiet | {"rate_limit": "off", "rate_limit_login": "off"} | given)
 
 
-def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
-    """Assert that an answer is an error of a kind, whole and right in every member; its body.
+def registration(name: str, **changes: Any) -> dict[str, Any]:
+    """The body that registers a user, derived from the name except for ``changes``."""
+    return {"username": name, "email": f"{name}@example.org", "password": PASSWORD} | changes
 
-    That of version 1 is turned into the problem document that it would be elsewhere.
+
+def credentials(name: str, password: str = PASSWORD) -> dict[str, str]:
+    """The body that logs a user in."""
+    return {"username": name, "password": password}
+
+
+def session_id_of(tokens: Mapping[str, Any]) -> str:
+    """The id of the session that a login began."""
+    token: str = tokens["refresh_token"]
+    return token.partition(".")[0]
+
+
+def items_of(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The items of a page, of either version."""
+    assert answer.status_code == 200, answer.text
+    content = answer.json()
+    items: list[dict[str, Any]] = content if isinstance(content, list) else content["items"]
+    return items
+
+
+def http_scope(
+    path: str,
+    *,
+    method: str = "GET",
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> dict[str, Any]:
+    """The complete ASGI scope of a request; ``members`` replace or add members."""
+    given = {"host": "test"} | dict(headers or {})
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("test", 80),
+        "state": {},
+    }
+    return scope | members
+
+
+def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """Assert that an answer is a complete error of a kind, and return its body.
+
+    The body of version 1 is converted to the problem document of the other versions.
     """
     is_v1 = is_version_1(answer.request.url.path)
     media_type = "application/json" if is_v1 else "application/problem+json"
@@ -229,7 +329,7 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, 
     if is_v1:
         assert problem.keys() == {"type", "title", "status", "detail", "request_id"} | optional
         if status == 422:
-            problem["errors"] = [_plain_fault(fault) for fault in problem["detail"]]
+            problem["errors"] = [_problem_fault(fault) for fault in problem["detail"]]
             problem["detail"] = "; ".join(_text_of(fault) for fault in problem["errors"])
         assert isinstance(problem["detail"], str)
     else:
@@ -243,8 +343,8 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, 
     return problem
 
 
-def _plain_fault(fault: dict[str, Any]) -> dict[str, str]:
-    """A fault in the shape of FastAPI as one of a problem document."""
+def _problem_fault(fault: dict[str, Any]) -> dict[str, str]:
+    """Convert a fault in FastAPI's shape to one of a problem document."""
     assert fault.keys() == {"type", "loc", "msg", "input"}
     assert fault["loc"][0] in {"body", "query", "header"}
     steps = (str(step).replace("~", "~0").replace("/", "~1") for step in fault["loc"][1:])

@@ -1,8 +1,9 @@
 """Fixtures of the tests over HTTP.
 
-With ``EVENTAPI_TESTS_THROUGH``, ``postgresql``, ``mariadb`` or ``file``, those that ask a running app
-ask instances behind a balancer, over such a log; the others, which look into the process or have it
-fail, are left out. What may differ there is in `tests.deployment.production.differences`.
+``EVENTAPI_TESTS_THROUGH`` is ``postgresql``, ``mariadb`` or ``file``: tests that use the fixture `api`
+then run against instances behind a balancer over such a log. The other tests are deselected, because
+they need the app in their own process. `tests.deployment.production.differences` lists the tests
+whose result may differ there.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from eventapi.app import create_app
 from tests.deployment.production.differences import DIFFERENT
-from tests.eventapi.http.client import PREFIXES, Api, Caller
+from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
 
 THROUGH = os.environ.get("EVENTAPI_TESTS_THROUGH")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot be asked from outside, and let differ what may."""
+    """Deselect tests that cannot run through a balancer; allow known differences."""
     if THROUGH is None:
         return
-    left_out = [item for item in items if "api" not in getattr(item, "fixturenames", ())]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
+    deselected = [item for item in items if "api" not in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=deselected)
     for item in items:
         reason = DIFFERENT.get(getattr(item, "originalname", ""))
         if reason is not None:
@@ -33,12 +35,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="module")
 def api(request: pytest.FixtureRequest) -> Iterator[Api]:
-    """An app for the tests of one module, each of which brings users of its own."""
+    """An app for all tests of a module; each test creates users of its own."""
     if THROUGH is None:
         with Api() as running:
             yield running
         return
-    from tests.deployment.production.api import BalancedApi  # noqa: PLC0415 - it needs what many do not have
+    from tests.deployment.production.api import BalancedApi  # noqa: PLC0415 - needs nginx and databases
 
     with BalancedApi(None if THROUGH == "file" else request.getfixturevalue(THROUGH)) as through:
         yield through
@@ -46,7 +48,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
 
 @pytest.fixture
 def new_api() -> Iterator[Api]:
-    """An app for one test alone."""
+    """An app for one test."""
     with Api() as running:
         yield running
 
@@ -59,7 +61,7 @@ def ann(api: Api) -> Caller:
 
 @pytest.fixture
 def bob(api: Api) -> Caller:
-    """Another one."""
+    """Another user who is logged in."""
     return api.caller()
 
 
@@ -68,3 +70,13 @@ def prefix(request: pytest.FixtureRequest) -> str:
     """Every prefix under which the API is served."""
     prefix: str = request.param
     return prefix
+
+
+@pytest.fixture(scope="session")
+def routes() -> list[tuple[str, str]]:
+    """The path template and method of every route of the app, from Litestar."""
+    return [
+        (getattr(route, "path_format", route.path), method)
+        for route in create_app(quiet_settings()).routes
+        for method in getattr(route, "methods", ())
+    ]

@@ -1,4 +1,4 @@
-"""How schemathesis logs in: once for all, and anew where the request ends the session."""
+"""Hooks of schemathesis: logins, and values with correct but odd answers."""
 
 from __future__ import annotations
 
@@ -33,20 +33,19 @@ _LOGOUT = "/auth/logout$"
 
 @schemathesis.auth(refresh_interval=600).skip_for(path_regex=_LOGOUT)
 class LoginOnce(_Login):
-    """One session for all that leaves it alive."""
+    """One session for all requests that do not end it."""
 
 
 @schemathesis.auth(refresh_interval=None).apply_to(path_regex=_LOGOUT)
-class LoginAnew(_Login):
-    """A session of its own for every request."""
+class LoginForEachRequest(_Login):
+    """A new session for each request."""
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Keep good headers from leading to answers that are right but look wrong.
+    """Replace values that lead to correct answers which look like failures.
 
-    A position that the log is far from reaching would be waited for in vain, or is not yet, and a
-    key that an earlier request had would be refused.
+    The server refuses a position that the log has not reached, and a key of an earlier request.
     """
     query = case.query or {}
     if str(query.get("as_of")).isdecimal():

@@ -1,4 +1,4 @@
-"""What the app does to the process that it runs in."""
+"""An app excludes start-up objects from garbage collection until it ends."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tests.eventapi.http.client import Api
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_spared() -> None:
+def unfreeze() -> None:
     gc.unfreeze()
 
 
-def test_the_collector_passes_over_what_is_there_when_the_server_starts() -> None:
+def test_objects_of_the_start_are_frozen_for_the_collector() -> None:
     with Api():
         assert gc.get_freeze_count() > 10_000
 
 
-def test_what_an_ended_app_leaves_is_collected_though_others_start_in_its_process() -> None:
+def test_an_ended_app_is_collected_although_another_one_starts() -> None:
     with Api():
-        spared = gc.get_freeze_count()
+        frozen = gc.get_freeze_count()
     with Api() as second:
         app = weakref.ref(second.edge)
     del second
     with Api():
-        assert gc.get_freeze_count() <= spared
+        assert gc.get_freeze_count() <= frozen
         gc.collect()
         assert app() is None

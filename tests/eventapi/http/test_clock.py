@@ -1,4 +1,4 @@
-"""Clocks over HTTP: instances that differ, clocks that jump, and sessions that are years old."""
+"""Clocks over HTTP: different clocks, clocks that jump, and long sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.eventapi.journal.test_clock import DAY, HOUR, Machine
 
 
 class Site:
-    """Instances over one log, each on a machine with a clock of its own."""
+    """Instances over one log, each on a machine with its own clock."""
 
     def __init__(self) -> None:
         self.log, self.vault = MemoryLog(), MemoryVault()
@@ -40,8 +40,8 @@ class Site:
         with Api(settings, log=self.log, vault=self.vault, environment=environment) as api:
             yield api
 
-    def passes(self, seconds: float) -> None:
-        """Time passes, everywhere."""
+    def advance(self, seconds: float) -> None:
+        """Advance the clocks of all machines."""
         for machine in self.machines:
             machine.passes(seconds)
 
@@ -55,8 +55,8 @@ def refresh(api: Api, token: str) -> httpx.Response:
     return api.request("POST", "/auth/refresh", json={"refresh_token": token})
 
 
-def take_in(*instances: Api) -> None:
-    """What the background task does: apply what other instances wrote."""
+def catch_up(*instances: Api) -> None:
+    """Let instances apply the events of others, as their background task does."""
     for api in instances:
         assert api.request("GET", "/health/ready").status_code == 200
 
@@ -68,13 +68,13 @@ def claims_of(token: str) -> dict[str, Any]:
     return found
 
 
-# Instances that differ
+# Instances with different clocks
 
 SKEWS = pytest.mark.parametrize("skew", [-60.0, 3.0, 60.0])
 
 
 @SKEWS
-def test_a_token_is_good_on_an_instance_whose_clock_differs(site: Site, skew: float) -> None:
+def test_a_token_is_valid_on_an_instance_with_another_clock(site: Site, skew: float) -> None:
     with site.instance() as one, site.instance(skew) as other:
         for first, second in ((one, other), (other, one)):
             ann = first.caller()
@@ -83,7 +83,7 @@ def test_a_token_is_good_on_an_instance_whose_clock_differs(site: Site, skew: fl
             assert first.request("GET", "/auth/me", token=renewed["access_token"]).is_success
 
 
-def test_a_token_may_be_from_the_future_by_the_skew(site: Site) -> None:
+def test_a_token_may_be_issued_in_the_future_within_the_clock_skew(site: Site) -> None:
     with site.instance() as api:
         ann = api.caller()
         claims = claims_of(ann.token)
@@ -94,7 +94,7 @@ def test_a_token_may_be_from_the_future_by_the_skew(site: Site) -> None:
 
 @SKEWS
 @pytest.mark.parametrize("spent_at", ["one", "other"])
-def test_a_spent_refresh_token_is_detected_on_an_instance_whose_clock_differs(
+def test_a_spent_refresh_token_is_detected_on_an_instance_with_another_clock(
     site: Site, skew: float, spent_at: str
 ) -> None:
     with site.instance() as one, site.instance(skew) as other:
@@ -102,8 +102,8 @@ def test_a_spent_refresh_token_is_detected_on_an_instance_whose_clock_differs(
         for after in (12, 15, 35, 55, 600):
             ann = first.caller()
             renewed = refresh(first, ann.tokens["refresh_token"]).json()
-            take_in(second)
-            site.passes(after)
+            catch_up(second)
+            site.advance(after)
             answer = refresh(second, ann.tokens["refresh_token"])
             assert_problem(answer, 401, "unauthenticated")
             assert not first.request("GET", "/auth/me", token=renewed["access_token"]).is_success
@@ -112,48 +112,52 @@ def test_a_spent_refresh_token_is_detected_on_an_instance_whose_clock_differs(
 
 @SKEWS
 @pytest.mark.parametrize("spent_at", ["one", "other"])
-def test_two_tabs_race_on_instances_whose_clocks_differ(
+def test_concurrent_refreshes_succeed_on_instances_with_different_clocks(
     site: Site, skew: float, spent_at: str
 ) -> None:
     with site.instance() as one, site.instance(skew) as other:
         first, second = (one, other) if spent_at == "one" else (other, one)
         ann = first.caller()
         successor = refresh(first, ann.tokens["refresh_token"]).json()["refresh_token"]
-        take_in(second)
-        site.passes(2)
+        catch_up(second)
+        site.advance(2)
+
         answer = refresh(second, ann.tokens["refresh_token"])
+
         assert answer.status_code == 200
         assert answer.json()["refresh_token"] == successor
 
 
-def test_control_a_grace_by_the_wall_clock_alone_logs_a_user_out(
+def test_control_without_the_skew_a_concurrent_refresh_logs_the_user_out(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "SKEW_SECONDS", 0)
     with pytest.raises(AssertionError):
-        test_two_tabs_race_on_instances_whose_clocks_differ(site, 60.0, "one")
+        test_concurrent_refreshes_succeed_on_instances_with_different_clocks(site, 60.0, "one")
 
 
-def test_times_on_lines_never_go_back_whichever_instance_writes(site: Site) -> None:
+def test_times_of_events_never_decrease_although_clocks_differ(site: Site) -> None:
     with site.instance() as one, site.instance(60.0) as other:
         ann = one.caller()
         bob = other.caller()
         for _ in range(3):
             ann.create()
-            site.passes(1)
+            site.advance(1)
             bob.create()
-            site.passes(1)
+            site.advance(1)
+
         times = [item["created_at"] for item in (*ann.get("/items").json(),)]
         lines = [seconds_of(time) for time in times]
+
         assert lines == sorted(lines)
-        assert lines[-1] - lines[0] > 3.9, "and they go on"
+        assert lines[-1] - lines[0] > 3.9, "the times do not advance"
 
 
 # Jumps
 
 
 @pytest.mark.parametrize("jump", [2 * HOUR, -2 * HOUR, 10 * 365 * DAY, -10 * 365 * DAY])
-def test_a_jump_of_the_clock_refuses_writes_and_spends_nothing(
+def test_after_a_jump_of_the_clock_writes_are_refused_and_no_token_is_spent(
     site: Site, jump: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with site.instance() as api:
@@ -165,7 +169,7 @@ def test_a_jump_of_the_clock_refuses_writes_and_spends_nothing(
         assert api.request("GET", "/health/ready").status_code == 200
         for answer in (
             ann.post("/items", json={"title": "later"}),
-            ann.request("DELETE", f"/items/{number}"),
+            ann.delete(f"/items/{number}"),
             refresh(api, ann.tokens["refresh_token"]),
             api.login(ann.name),
             api.register("new-one"),
@@ -184,7 +188,7 @@ def test_a_jump_of_the_clock_refuses_writes_and_spends_nothing(
             sum(
                 "jumped" in record.message
                 for record in caplog.records
-                if record.name == "eventapi.journal.clock"
+                if record.name == "eventapi.journal"
             )
             == 1
         )
@@ -196,15 +200,15 @@ def test_a_jump_of_the_clock_refuses_writes_and_spends_nothing(
         assert seconds_of(ann.get("/items").json()[-1]["created_at"]) < site.machines[0].wall + 1
 
 
-# Sessions that are old
+# Sessions that last long
 
 
-def test_a_session_ends_after_session_days_however_often_it_is_refreshed(site: Site) -> None:
+def test_a_session_ends_after_session_days_in_spite_of_refreshes(site: Site) -> None:
     with site.instance(refresh_token_days=30, session_days=100) as api:
         ann = api.caller()
         token = ann.tokens["refresh_token"]
         for _ in range(4):
-            site.passes(24 * DAY)
+            site.advance(24 * DAY)
             answer = refresh(api, token)
             assert answer.status_code == 200
             token = answer.json()["refresh_token"]
@@ -212,11 +216,12 @@ def test_a_session_ends_after_session_days_however_often_it_is_refreshed(site: S
         assert seconds_of(listed["expires_at"]) == pytest.approx(
             seconds_of(listed["started_at"]) + 100 * DAY, abs=1
         )
-        site.passes(4 * DAY + 1)
+
+        site.advance(4 * DAY + 1)
         assert_problem(refresh(api, token), 401, "unauthenticated")
 
 
-def test_a_session_of_a_longer_setting_ends_at_its_next_refresh(site: Site) -> None:
+def test_a_shorter_session_days_ends_older_sessions_at_their_next_refresh(site: Site) -> None:
     with site.instance(session_days=365) as api:
         ann = api.caller()
         token = refresh(api, ann.tokens["refresh_token"]).json()["refresh_token"]
@@ -225,61 +230,64 @@ def test_a_session_of_a_longer_setting_ends_at_its_next_refresh(site: Site) -> N
         assert_problem(refresh(api, token), 401, "unauthenticated")
 
 
-def test_no_access_token_outlives_its_session(site: Site) -> None:
+def test_an_access_token_expires_with_its_session(site: Site) -> None:
     minutes = 60 * 24 * 2
     with site.instance(access_token_minutes=minutes, refresh_token_days=1) as api:
         ann = api.caller()
         claims = claims_of(ann.token)
         assert claims["exp"] - claims["iat"] == ann.tokens["expires_in"] <= DAY
-        site.passes(DAY - 2)
+        site.advance(DAY - 2)
         assert ann.get("/auth/me").status_code == 200
-        site.passes(2)
+        site.advance(2)
         assert_problem(ann.get("/auth/me"), 401, "unauthenticated")
 
 
-def test_a_token_is_refused_when_its_session_has_expired_and_nothing_has_ended_it(
-    site: Site,
-) -> None:
-    """Such as one of an earlier version, or of a longer setting."""
+def test_a_valid_token_of_an_expired_session_is_refused(site: Site) -> None:
+    """An earlier version, or a longer setting, may have issued it."""
     with site.instance(refresh_token_days=1) as api:
         ann = api.caller()
         claims = claims_of(ann.token)
         token = jwt.encode(claims | {"exp": 2**33}, SECRET, algorithm="HS256")
         assert api.request("GET", "/auth/me", token=token).status_code == 200
-        site.passes(DAY)
+
+        site.advance(DAY)
         before = api.log.position
         assert_problem(api.request("GET", "/auth/me", token=token), 401, "unauthenticated")
         assert api.log.position == before
 
 
-# A position that a client asks for
+# A position that a client requires
 
 
 @pytest.mark.parametrize("wanted", [2_000_000, 999_999_999, 130_095_627_095, 9 * 10**18])
-def test_a_position_that_no_log_reaches_in_the_wait_is_refused_at_once(
+def test_a_position_far_beyond_the_log_is_refused_without_a_wait(
     ann: Caller, wanted: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request, "_WAIT_STEP_SECONDS", 3_600)  # If it waits, the client gives up.
+    monkeypatch.setattr(request, "_WAIT_STEP_SECONDS", 3_600)  # The client would time out.
+
     with caplog.at_level(logging.INFO, "eventapi"):
         answer = ann.get("/items", headers={"min-event-position": str(wanted)})
     problem = assert_problem(answer, 503, "log-unavailable")
+
     assert f"reached position {ann.api.log.position}" in problem["detail"]
     assert str(wanted) in problem["detail"]
     assert answer.headers["retry-after"]
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
-def test_a_position_that_does_not_come_is_no_error_of_the_server(
+def test_a_position_that_is_not_reached_logs_no_error(
     ann: Caller, caplog: pytest.LogCaptureFixture
 ) -> None:
     future = {"min-event-position": str(ann.api.log.position + 1)}
+
     problem = assert_problem(ann.get("/items", headers=future), 503, "log-unavailable")
+
     assert f"reached position {ann.api.log.position}" in problem["detail"]
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 @pytest.mark.parametrize("wanted", ["999999999", "1000", "x"])
-def test_a_probe_asks_for_no_position(api: Api, path: str, wanted: str) -> None:
+def test_health_ignores_a_required_position(api: Api, path: str, wanted: str) -> None:
     answer = api.request("GET", path, headers={"min-event-position": wanted})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""An erased account is gone: nothing in any file yields what its user typed."""
+"""Erasure: the account is gone, and no file reveals what its user typed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from eventapi.bootstrap.storage import snapshots_of
@@ -24,17 +23,13 @@ from projections.state import State
 from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, quiet_settings
 
 
-def erase(caller: Caller, password: str = PASSWORD) -> httpx.Response:
-    return caller.request("DELETE", "/auth/me", json={"password": password})
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
 @pytest.fixture
-def filed(data: Path) -> Iterator[Api]:
+def file_api(data: Path) -> Iterator[Api]:
     """An app whose log and vault are files."""
     data.mkdir()
     log, vault = JsonlLog(data / "events.jsonl"), SqliteVault(data / "vault.sqlite")
@@ -42,8 +37,8 @@ def filed(data: Path) -> Iterator[Api]:
         yield api
 
 
-async def folded(data: Path) -> tuple[State, Keyring]:
-    """What the files add up to, folded from zero."""
+async def replay_files(data: Path) -> tuple[State, Keyring]:
+    """The state and the keys that a replay of the files yields."""
     log, vault, keyring = (
         JsonlLog(data / "events.jsonl"),
         SqliteVault(data / "vault.sqlite"),
@@ -59,20 +54,22 @@ async def folded(data: Path) -> tuple[State, Keyring]:
 def test_an_erased_account_is_gone(api: Api, ann: Caller, bob: Caller, prefix: str) -> None:
     ann.create()
     kept = bob.create("bob's")
-    answer = erase(ann.under(prefix))
+    answer = ann.under(prefix).erase()
     assert (answer.status_code, answer.content) == (204, b"")
     assert int(answer.headers["event-position"]) == api.log.position
     assert_problem(ann.get("/auth/me"), 401, "unauthenticated")
     assert_problem(api.login(ann.name), 401, "invalid-credentials")
+
     token = {"refresh_token": ann.tokens["refresh_token"]}
     assert_problem(api.request("POST", "/auth/refresh", json=token), 401, "unauthenticated")
     assert bob.get(f"/items/{kept}").json()["title"] == "bob's"
 
 
-def test_the_name_is_free_and_old_tokens_are_not_good_for_its_next_owner(api: Api) -> None:
+def test_tokens_of_an_erased_user_are_invalid_for_the_next_owner_of_the_name(api: Api) -> None:
     old = api.caller("phoenix")
     old.create()
-    assert erase(old).status_code == 204
+    assert old.erase().status_code == 204
+
     new = api.caller("phoenix")
     assert new.get("/items").json() == []
     assert_problem(old.get("/auth/me"), 401, "unauthenticated")
@@ -80,28 +77,31 @@ def test_the_name_is_free_and_old_tokens_are_not_good_for_its_next_owner(api: Ap
 
 
 @pytest.mark.parametrize("wrong", ["", "wrong", PASSWORD + " ", "é" * 600])
-def test_without_the_password_nothing_is_erased(api: Api, ann: Caller, wrong: str) -> None:
+def test_an_erasure_without_the_password_is_refused(api: Api, ann: Caller, wrong: str) -> None:
     before = api.log.position
-    assert_problem(erase(ann, wrong), 401, "invalid-credentials")
+
+    assert_problem(ann.erase(wrong), 401, "invalid-credentials")
     assert api.log.position == before
     assert ann.get("/auth/me").status_code == 200
 
 
-def test_no_file_yields_what_the_user_typed(filed: Api, data: Path) -> None:
-    """Nor does a copy of the log from before, with all that is left in the vault."""
-    ann, bob = filed.caller("ann-the-erased"), filed.caller("bob")
+def test_no_file_reveals_what_an_erased_user_typed(file_api: Api, data: Path) -> None:
+    """Not even a copy of the log from before the erasure with the rest of the vault."""
+    ann, bob = file_api.caller("ann-the-erased"), file_api.caller("bob")
     title, description = f"title {secrets.token_hex(8)}", f"description {secrets.token_hex(8)}"
     ann.create(title, description)
     bob.create("bob's")
-    state, keyring = asyncio.run(folded(data))
+    state, keyring = file_api.run(replay_files(data))
     snapshots = snapshots_of(quiet_settings(data=str(data)))
     snapshots.write(state, keyring, secrets.token_bytes)
-    key = filed.run(filed.vault.get(["users/1"]))["users/1"]
+    key = file_api.run(file_api.vault.get(["users/1"]))["users/1"]
     before = (data / "events.jsonl").read_bytes()
-    assert erase(ann).status_code == 204
+    assert ann.erase().status_code == 204
+
     typed = [b"ann-the-erased", title.encode(), description.encode(), b"ann-the-erased@example.org"]
     files = [path for path in data.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".jsonl", ".sqlite", ".snapshot"}
+
     for path in files:
         content = path.read_bytes()
         for value in (*typed, key, key.hex().encode(), base64.b64encode(key)):
@@ -110,20 +110,22 @@ def test_no_file_yields_what_the_user_typed(filed: Api, data: Path) -> None:
     assert after.startswith(before)
     assert after.count(b"\n") == before.count(b"\n") + 1
     assert verify(data / "events.jsonl").ok
-    state, keyring = asyncio.run(folded(data))
+
+    state, keyring = file_api.run(replay_files(data))
     assert set(keyring) == {"users/2"}
     assert state.users.by_id[1].username == ""
     assert [item.title for item in state.items.by_id.values()] == ["bob's"]
 
 
-def test_control_before_the_erasure_the_key_is_in_the_vault(filed: Api, data: Path) -> None:
-    filed.caller("ann")
-    key = filed.run(filed.vault.get(["users/1"]))["users/1"]
+def test_control_before_the_erasure_the_key_is_in_the_vault(file_api: Api, data: Path) -> None:
+    file_api.caller("ann")
+    key = file_api.run(file_api.vault.get(["users/1"]))["users/1"]
+
     assert key in (data / "vault.sqlite").read_bytes()
 
 
-class Stubborn(MemoryVault):
-    """Fails to destroy keys for some time."""
+class StubbornVault(MemoryVault):
+    """Fails the next ``failures`` times to destroy keys."""
 
     failures = 0
 
@@ -135,23 +137,25 @@ class Stubborn(MemoryVault):
 
 
 def test_a_key_that_cannot_be_destroyed_now_is_destroyed_later() -> None:
-    """The event stands; until the vault is back, its failure is told to the operator."""
-    vault = Stubborn()
+    """The event of the erasure remains in the log; the next write destroys the key."""
+    vault = StubbornVault()
     with Api(vault=vault) as api:
         ann, bob = api.caller(), api.caller()
         vault.failures = 2
-        assert erase(ann).status_code == 204
+        assert ann.erase().status_code == 204
         assert "users/1" in api.run(vault.all())
         bob.create()
         assert set(api.run(vault.all())) == {"users/2"}
 
 
-def test_nor_does_it_take_another_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "DESTROY_RETRY_SECONDS", 0.01)
-    vault = Stubborn()
+def test_a_key_is_destroyed_later_without_another_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "RETRY_SECONDS", 0.01)
+    vault = StubbornVault()
     with Api(vault=vault) as api:
         ann = api.caller()
         vault.failures = 3
-        assert erase(ann).status_code == 204
+        assert ann.erase().status_code == 204
         api.run(asyncio.sleep(0.5))
         assert api.run(vault.all()) == {}

@@ -1,39 +1,38 @@
-"""When the server itself fails: a plain problem for the client, the reason in the log, no secret."""
+"""Failures of the server: a problem for the client, the reason in the log."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
-from events.log.memory import MemoryLog
-from events.log.port import Head
 from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
+from tests.eventapi.http.logs import FailingLog
 
 
 class BrokenError(Exception):
-    """Raised where nobody foresaw it."""
+    """An unforeseen error."""
 
 
 def broken(*_: object) -> CreateItem:
-    """A command that cannot be made, for a reason that no handler expects."""
+    """A command that cannot be made, for an unforeseen reason."""
     raise BrokenError("the disk of the moon is full")
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
-    """A user of an app that has such a handler."""
+    """A user of an app whose handler cannot make its command."""
     monkeypatch.setattr(items, "CreateItem", broken)
     with Api() as api:
         yield api.caller("unlucky")
 
 
-def test_an_unforeseen_error_is_a_plain_500(
+def test_an_unforeseen_error_is_a_500_without_details(
     failing: Caller, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -45,35 +44,27 @@ def test_an_unforeseen_error_is_a_plain_500(
     assert "moon" not in answer.text
     assert "Broken" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
-    told = [record for record in caplog.records if getattr(record, "request_id", "") == "the-one"]
-    assert len(told) == 1
-    assert told[0].exc_info is not None
-    assert told[0].exc_info[0] is BrokenError
+
+    logged = [record for record in caplog.records if getattr(record, "request_id", "") == "the-one"]
+    assert len(logged) == 1
+    assert logged[0].exc_info is not None
+    assert logged[0].exc_info[0] is BrokenError
     for secret in (failing.token, PASSWORD, SECRET, "a personal title"):
         assert secret not in caplog.text
 
 
-def test_an_error_beyond_the_app_is_a_plain_500_too(
+def test_an_error_outside_the_handlers_is_a_500_too(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
         raise BrokenError
 
     monkeypatch.setattr(api.edge, "asgi_handler", fail)
+
     answer = api.request("GET", "/items")
+
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["x-frame-options"] == "DENY"
-
-
-class FailingLog(MemoryLog):
-    """A log whose next appends fail in a given way."""
-
-    failure: Exception | None = None
-
-    async def append(self, lines: Sequence[bytes], head: Head, *, revokes: bool = False) -> None:
-        if self.failure is not None:
-            raise self.failure
-        await super().append(lines, head, revokes=revokes)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +76,7 @@ class FailingLog(MemoryLog):
         (OSError(5, "I/O error in /secret/place"), 503, "log-unavailable"),
     ],
 )
-def test_a_write_that_fails_says_so_and_reads_go_on(
+def test_a_failed_write_is_reported_and_reads_are_answered(
     failure: Exception, status: int, slug: str
 ) -> None:
     log = FailingLog()
@@ -103,7 +94,7 @@ def test_a_write_that_fails_says_so_and_reads_go_on(
         assert ann.patch(f"/items/{number}", json={"title": "after"}).status_code == 200
 
 
-def test_after_a_failed_sync_the_process_answers_and_then_ends(
+def test_after_a_failed_sync_the_process_answers_and_exits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     codes: list[int] = []

@@ -1,4 +1,4 @@
-"""Limits on the head of a request: list-valued fields have a bound on their parts."""
+"""Limits on heads: list-valued fields have a maximum number of parts."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def test_a_list_of_too_many_parts_is_refused_on_every_path(
     if name == "x-forwarded-for" and separator == ";":
         value = separator * 1000
     headers = {name: value} | LONG
+
     assert_problem(ann.get(path, headers=headers), 431, "headers-too-large")
     assert_problem(ann.get(path, headers=headers, token=None), 431, "headers-too-large")
 
@@ -44,51 +45,60 @@ def test_a_list_on_several_lines_is_one_list(ann: Caller, name: str) -> None:
     half = parts(name, LISTS[name] // 2 + 1)
     lines = [(name, half), (name, half), *LONG.items()]
     headers = [*lines, ("authorization", f"Bearer {ann.token}")]
+
     answer = ann.api.request("GET", "/items", headers=headers)
+
     assert_problem(answer, 431, "headers-too-large")
 
 
 @pytest.mark.parametrize("separator", ["", " ", ","])
 @pytest.mark.parametrize("name", ["if-match", "if-none-match"])
-def test_quoted_tags_count_without_commas_too(ann: Caller, name: str, separator: str) -> None:
+def test_entity_tags_without_commas_are_counted_too(ann: Caller, name: str, separator: str) -> None:
     number = ann.create()
     answer = ann.get(f"/items/{number}", headers={name: parts(name, 300, separator)})
+
     assert_problem(answer, 431, "headers-too-large")
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_control_a_list_of_as_many_parts_as_allowed_is_read(ann: Caller, name: str) -> None:
+def test_control_a_list_at_the_limit_is_accepted(ann: Caller, name: str) -> None:
     number = ann.create()
     headers = {name: parts(name, LISTS[name])} | LONG
+
     assert ann.get(f"/items/{number}", headers=headers).status_code in {200, 412}
 
 
-def test_30_kilobytes_of_commas_are_refused_before_they_are_split(
+def test_a_list_of_too_many_parts_is_refused_before_it_is_split(
     ann: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def split(self: ApiRequest) -> dict[str, float]:
         raise AssertionError("the field was split")
 
     monkeypatch.setattr(ApiRequest, "accepted", split)
+
     answer = ann.get("/items/events?access_token=x", headers={"accept": "," * 30_000}, token=None)
+
     assert_problem(answer, 431, "headers-too-large")
 
 
-def test_control_without_the_limit_30_kilobytes_of_commas_are_split(
+def test_control_without_the_limit_the_list_is_split(
     ann: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message, "_has_too_many_parts", lambda headers: False)
     answer = ann.get("/items/events?access_token=x", headers={"accept": "," * 30_000}, token=None)
+
     assert_problem(answer, 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("separator", [",", ", "])
-def test_a_trusted_proxy_may_not_send_too_many_addresses_either(separator: str) -> None:
-    """Also in a small head: a list that is not read must not make the proxy the client."""
+def test_a_trusted_proxy_may_not_send_too_many_addresses(separator: str) -> None:
+    """Not even in a small head: ignoring the list would make the proxy the client."""
     with Api(quiet_settings(trusted_proxies=("127.0.0.1",))) as api:
         ann = api.caller()
+
         for one in ("1", "10.0.0.1"):
             headers = {"x-forwarded-for": separator.join([one] * 65)}
             assert_problem(ann.get("/items", headers=headers), 431, "headers-too-large")
         headers = {"x-forwarded-for": separator.join(["10.0.0.1"] * 64)}
+
         assert ann.get("/items", headers=headers).status_code == 200

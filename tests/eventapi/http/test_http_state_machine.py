@@ -1,4 +1,4 @@
-"""The server against a plain dictionary: any walk over HTTP, restarts included, must agree."""
+"""The server agrees with a dictionary after any sequence of requests and restarts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ prefixes = st.sampled_from(PREFIXES)
 
 
 class Expected(msgspec.Struct):
-    """What the model knows of an item."""
+    """An item as the model has it."""
 
     owner: str
     title: str
@@ -58,7 +58,7 @@ class Expected(msgspec.Struct):
 
 
 class OverHttp(RuleBasedStateMachine):
-    """Several users, who make, change, delete, list and read items."""
+    """Several users, who create, change, delete, list and read items."""
 
     numbers: Bundle[int] = Bundle("numbers")
     given_settings: ClassVar[dict[str, Any]] = {}
@@ -79,11 +79,11 @@ class OverHttp(RuleBasedStateMachine):
         log = JsonlLog(self._settings.log_path)
         vault = SqliteVault(vault_path(self._settings))
         self._api = Api(self._settings, log=log, vault=vault, environment=self._environment)
-        with mock.patch("eventapi.bootstrap.storage.Journal", self._noted):
+        with mock.patch("eventapi.bootstrap.storage.Journal", self._record_journal):
             self._api.__enter__()
 
-    def _noted(self, *args: Any, **kwargs: Any) -> Journal:
-        """The app's journal, whose state is compared over restarts."""
+    def _record_journal(self, *args: Any, **kwargs: Any) -> Journal:
+        """Keep the app's journal, whose state is compared across restarts."""
         self._journal = Journal(*args, **kwargs)
         return self._journal
 
@@ -91,7 +91,7 @@ class OverHttp(RuleBasedStateMachine):
         self._api.__exit__(None, None, None)
         self._directory.cleanup()
 
-    # What everyone does
+    # Helpers of the rules
 
     def _ask(self, name: str, method: str, path: str, **how: Any) -> httpx.Response:
         answer = self._users[name].request(method, path, **how)
@@ -101,7 +101,7 @@ class OverHttp(RuleBasedStateMachine):
             self._last_position += 1
         return answer
 
-    def _owned(self, name: str, number: int) -> Expected | None:
+    def _expected(self, name: str, number: int) -> Expected | None:
         item = self._items.get(number)
         return item if item is not None and item.owner == name else None
 
@@ -135,7 +135,7 @@ class OverHttp(RuleBasedStateMachine):
     @rule(name=names, prefix=prefixes, number=numbers)
     def read(self, name: str, prefix: str, number: int) -> None:
         answer = self._ask(name, "GET", f"{prefix}/items/{number}")
-        if self._owned(name, number) is None:
+        if self._expected(name, number) is None:
             assert answer.status_code == 404
         else:
             assert answer.status_code == 200
@@ -143,7 +143,7 @@ class OverHttp(RuleBasedStateMachine):
 
     @rule(name=names, number=numbers, tag=st.sampled_from(["now", "old", "any"]))
     def read_what_is_known(self, name: str, number: int, tag: str) -> None:
-        item = self._owned(name, number)
+        item = self._expected(name, number)
         given = {"now": item.tag if item else '"1"', "old": '"1"', "any": "*"}[tag]
         answer = self._ask(name, "GET", f"/items/{number}", headers={"if-none-match": given})
         if item is None:
@@ -163,7 +163,7 @@ class OverHttp(RuleBasedStateMachine):
 
     @rule(name=names, number=numbers, patch=patches, right=st.booleans())
     def patch_a_version(self, name: str, number: int, patch: dict[str, Any], right: bool) -> None:
-        item = self._owned(name, number)
+        item = self._expected(name, number)
         tag = item.tag if item and right else '"1"'
         answer = self._ask(name, "PATCH", f"/items/{number}", json=patch, headers={"if-match": tag})
         if item is not None and not right:
@@ -174,7 +174,7 @@ class OverHttp(RuleBasedStateMachine):
     def _changed(
         self, answer: httpx.Response, name: str, number: int, changes: dict[str, Any]
     ) -> None:
-        item = self._owned(name, number)
+        item = self._expected(name, number)
         if item is None:
             assert answer.status_code == 404
             return
@@ -186,7 +186,7 @@ class OverHttp(RuleBasedStateMachine):
     @rule(name=names, number=consumes(numbers))
     def delete(self, name: str, number: int) -> None:
         answer = self._ask(name, "DELETE", f"/items/{number}")
-        if self._owned(name, number) is None:
+        if self._expected(name, number) is None:
             assert answer.status_code == 404
         else:
             assert answer.status_code == 204
@@ -194,7 +194,7 @@ class OverHttp(RuleBasedStateMachine):
 
     @rule(target=numbers, number=numbers)
     def remember(self, number: int) -> Any:
-        """Keep numbers of deleted items in play: `delete` takes one of the two away."""
+        """Keep the ids of deleted items in use, because `delete` consumes one of the two."""
         return multiple(number, number)
 
     @rule(
@@ -265,8 +265,8 @@ def test_the_server_agrees_with_a_dictionary() -> None:
 
 
 @pytest.mark.long
-def test_control_a_server_that_shows_what_is_others_is_found_out() -> None:
-    def anybodys(state: State, _: int, number: int) -> Item:
+def test_control_a_server_that_shows_items_of_other_users_is_detected() -> None:
+    def any_item(state: State, _: int, number: int) -> Item:
         item = state.items.by_id.get(number)
         if item is None:
             raise NotFound
@@ -280,7 +280,7 @@ def test_control_a_server_that_shows_what_is_others_is_found_out() -> None:
         database=None,
     )
     with (
-        mock.patch("eventapi.http.routes.items.owned_item", anybodys),
+        mock.patch("eventapi.http.routes.items.owned_item", any_item),
         pytest.raises(AssertionError),
     ):
         run_state_machine_as_test(OverHttp, settings=brief)

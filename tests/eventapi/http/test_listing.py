@@ -8,33 +8,25 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
-from tests.eventapi.http.client import PREFIXES, Api, Caller, assert_problem
+from tests.eventapi.http.client import PREFIXES, Api, Caller, assert_problem, items_of
 
 TITLES = ["Alpha", "beta", "ALPHABET", "gamma", "delta", "Straße", "100%", "a_b", "alpha & co"]
 
 
 @pytest.fixture(scope="module")
 def lister(api: Api) -> Caller:
-    """Someone with items, some of which are deleted, and others' items between them."""
+    """A user with items, some of them deleted, between items of another user."""
     me, other = api.caller("lister"), api.caller("other")
     for at, title in enumerate(TITLES * 3):
         number = me.create(title, f"Number {at}" if at % 2 else None)
         other.create(title)
         if at % 7 == 6:
-            me.request("DELETE", f"/items/{number}")
+            me.delete(f"/items/{number}")
     return me
 
 
-def items_of(answer: httpx.Response) -> list[dict[str, Any]]:
-    """The items of a page, of either version."""
-    assert answer.status_code == 200, answer.text
-    content = answer.json()
-    items: list[dict[str, Any]] = content if isinstance(content, list) else content["items"]
-    return items
-
-
 def next_of(answer: httpx.Response) -> str | None:
-    """Where the next page is: Link says it, and in version 2 the envelope says the same."""
+    """The URL of the next page: in the field Link, and in version 2 in the body, too."""
     link = answer.links.get("next")
     following = None if link is None else link["url"]
     assert (link is None) == ("link" not in answer.headers)
@@ -45,22 +37,19 @@ def next_of(answer: httpx.Response) -> str | None:
     return following
 
 
-def walk(me: Caller, path: str) -> list[dict[str, Any]]:
-    """All items of all pages, from link to link."""
+def items_of_all_pages(me: Caller, path: str) -> list[dict[str, Any]]:
+    """The items of all pages, following the links."""
     found: list[dict[str, Any]] = []
-    following: str | None = me.prefix + path
-    while following is not None:
-        answer = me.api.request("GET", following, token=me.token)
+    for answer in me.pages(path):
         found += items_of(answer)
-        following = next_of(answer)
-        assert following is None or items_of(answer)
+        assert next_of(answer) is None or items_of(answer)
     return found
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 2, 7, 1000])
 @pytest.mark.parametrize("q", ["", "alpha", "number 1", "no such text"])
-def test_a_walk_over_the_pages_meets_every_item_once(
+def test_the_pages_together_have_every_matching_item_once(
     lister: Caller, prefix: str, order: str, limit: int, q: str
 ) -> None:
     me = lister.under(prefix)
@@ -72,18 +61,22 @@ def test_a_walk_over_the_pages_meets_every_item_once(
     ]
     if order == "desc":
         expected.reverse()
-    assert walk(me, f"/items?limit={limit}&order={order}&q={quote(q)}") == expected
+
+    found = items_of_all_pages(me, f"/items?limit={limit}&order={order}&q={quote(q)}")
+
+    assert found == expected
 
 
-def test_items_come_by_number_and_are_the_callers_own(lister: Caller) -> None:
+def test_a_list_has_the_callers_items_in_the_order_of_their_ids(lister: Caller) -> None:
     items = items_of(lister.get("/items"))
     numbers = [item["id"] for item in items]
+
     assert numbers == sorted(set(numbers))
     assert {item["owner"] for item in items} == {"lister"}
     assert items == [lister.get(f"/items/{number}").json() for number in numbers]
 
 
-def test_who_has_no_items_gets_an_empty_page(ann: Caller) -> None:
+def test_a_user_without_items_gets_an_empty_page(ann: Caller) -> None:
     assert [ann.under(prefix).get("/items").json() for prefix in PREFIXES] == [
         [],
         [],
@@ -91,41 +84,46 @@ def test_who_has_no_items_gets_an_empty_page(ann: Caller) -> None:
     ]
 
 
-def test_a_page_has_100_items_unless_told(new_api: Api) -> None:
-    """In version 1, which has no pages unless told, a list has all of them."""
+def test_a_page_has_100_items_by_default(new_api: Api) -> None:
+    """Version 1 has no pages by default: the list has all items."""
     ann = new_api.caller(prefix="/api/v2")
-    new_api.together(
+    new_api.request_all(
         ("POST", "/items", {"token": ann.token, "json": {"title": "t"}}) for _ in range(101)
     )
     answer = ann.get("/items")
     assert len(items_of(answer)) == 100
     assert len(items_of(new_api.request("GET", next_of(answer) or "", token=ann.token))) == 1
     assert next_of(ann.get("/items?limit=101")) is None
+
     for prefix in ("", "/api/v1"):
         answer = ann.under(prefix).get("/items")
         assert len(items_of(answer)) == 101
         assert next_of(answer) is None
 
 
-def test_the_last_full_page_promises_no_other(lister: Caller) -> None:
+def test_the_last_page_has_no_link_even_if_it_is_full(lister: Caller) -> None:
     total = len(items_of(lister.get("/items?limit=1000")))
+
     assert next_of(lister.get(f"/items?limit={total}")) is None
     assert next_of(lister.get(f"/items?limit={total - 1}")) is not None
 
 
-def test_the_next_page_keeps_what_was_asked_for(lister: Caller, prefix: str) -> None:
+def test_the_link_to_the_next_page_keeps_the_query(lister: Caller, prefix: str) -> None:
     following = next_of(lister.under(prefix).get("/items?limit=1&order=desc&q=a%26%20%23"))
     assert following is None
+
     following = next_of(lister.under(prefix).get("/items?limit=2&order=desc&q=%20%26%20"))
     assert following is not None
+
     url = urlsplit(following)
     assert url.path == f"{prefix}/items"
+
     query = parse_qs(url.query)
     assert (query["limit"], query["order"], query["q"]) == (["2"], ["desc"], [" & "])
 
 
 @pytest.mark.parametrize("after", [0, 1, 10**6, 2**63 - 1])
-def test_after_need_not_be_an_item(lister: Caller, after: int) -> None:
+def test_after_need_not_be_the_id_of_an_item(lister: Caller, after: int) -> None:
     everything = items_of(lister.get("/items"))
     for order, expected in (
         ("asc", [item for item in everything if item["id"] > after]),
@@ -148,7 +146,7 @@ def test_after_need_not_be_an_item(lister: Caller, after: int) -> None:
         ("straße", {"Straße"}),
     ],
 )
-def test_a_search_is_for_a_part_of_the_text_in_any_case(
+def test_a_search_finds_a_part_of_a_text_in_any_case(
     lister: Caller, q: str, titles: set[str]
 ) -> None:
     found = items_of(lister.get("/items", params={"q": q}))
@@ -177,6 +175,7 @@ def test_a_search_is_for_a_part_of_the_text_in_any_case(
 def test_a_bad_query_is_refused(lister: Caller, prefix: str, query: str) -> None:
     answer = lister.under(prefix).get(f"/items?{query}")
     problem = assert_problem(answer, 422, "validation-failed")
+
     assert len(problem["errors"]) == 1
 
 

@@ -1,4 +1,4 @@
-"""Many streams: a line is read once for all of them, and wakes those that deliver it."""
+"""Many streams: a line is read once for all, and wakes only those that deliver it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,15 @@ from typing import Any
 
 import pytest
 
-from eventapi.commands.users import GrantRole
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes import events as feeds
 from eventapi.queries.history import RECORDS_PER_READ, History
 from eventapi.queries.live_events import Line, LiveEvents, Subscription
 from eventapi.queries.subscriptions import EventFilter
 from events.record import Record
-from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
-from tests.eventapi.http.routes.test_events import BEGUN, LIVE, Taker
+from tests.eventapi.http.client import Api, Caller, assert_problem, credentials
+from tests.eventapi.http.streams import SSE, Action, OpenStreams, StreamReader
 from tests.eventapi.queries.test_history import CountingLog
-
-
-class Streams:
-    """Streams that are open at an app; a step runs once each of them has begun."""
-
-    def __init__(self, takers: list[Taker]) -> None:
-        self.takers = takers
-
-    async def during(self, *steps: Any) -> None:
-        """Open all of them, run the steps one after the other, and close them."""
-        tasks = [asyncio.create_task(taker.take()) for taker in self.takers]
-        while not all(BEGUN in taker.body for taker in self.takers):  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.1)
-        for step in steps:
-            await step()
-            await asyncio.sleep(0.15)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -47,33 +26,38 @@ def counting() -> Iterator[tuple[Api, CountingLog]]:
         yield api, log
 
 
-def stream(caller: Caller, **query: str) -> Taker:
-    return Taker(caller, "/items/events", LIVE, "&".join(f"{k}={v}" for k, v in query.items()))
+def stream(caller: Caller, query: str = "") -> StreamReader:
+    return StreamReader(caller, "/items/events", SSE, query)
 
 
-def creating(caller: Caller, title: str) -> Any:
-    async def create() -> None:
-        answer = await caller.api.ask("POST", "/items", caller.token, json={"title": title})
+def create(caller: Caller, title: str) -> Action:
+    """The action that creates an item."""
+
+    async def post() -> None:
+        answer = await caller.api.request_async(
+            "POST", "/items", caller.token, json={"title": title}
+        )
         assert answer.status_code == 200
 
-    return create
+    return post
 
 
-def test_a_line_is_read_once_however_many_streams_are_open(
+def test_a_line_is_read_once_for_any_number_of_streams(
     counting: tuple[Api, CountingLog],
 ) -> None:
     api, log = counting
     ann, others = api.caller(), [api.caller() for _ in range(4)]
-    takers = [stream(one) for one in others for _ in range(10)] + [stream(ann) for _ in range(10)]
-    read: list[int] = []
+    readers = [stream(one) for one in others for _ in range(10)] + [stream(ann) for _ in range(10)]
+    counts: list[int] = []
 
-    async def note() -> None:
-        read.append(log.lines_read)
+    async def count_lines() -> None:
+        counts.append(log.lines_read)
 
-    api.run(Streams(takers).during(note, creating(ann, "mine"), note))
-    assert all((b"mine" in taker.body) == (taker.caller is ann) for taker in takers)
-    # By the journal, by the reader of all streams, and with the line before it to be opened.
-    assert read[1] - read[0] <= 5
+    OpenStreams(*readers).run(count_lines, create(ann, "mine"), count_lines)
+
+    assert all((b"mine" in reader.body) == (reader.caller is ann) for reader in readers)
+    # The journal reads the line, the streams' reader does, and decryption needs the line before.
+    assert counts[1] - counts[0] <= 5
 
 
 def test_a_line_wakes_no_stream_that_does_not_deliver_it(
@@ -81,40 +65,42 @@ def test_a_line_wakes_no_stream_that_does_not_deliver_it(
 ) -> None:
     api, _ = counting
     ann, bob = api.caller(), api.caller()
-    asked: list[str] = []
+    checked: list[str] = []
     authenticate = ApiRequest.authenticate
 
-    async def noted(self: ApiRequest) -> Any:
+    async def record_check(self: ApiRequest) -> Any:
         caller = await authenticate(self)
         if self.scope["path"].endswith("/events"):
-            asked.append(caller.user.username)
+            checked.append(caller.user.username)
         return caller
 
-    monkeypatch.setattr(ApiRequest, "authenticate", noted)
+    async def clear() -> None:
+        checked.clear()
 
-    async def forget() -> None:
-        asked.clear()
+    monkeypatch.setattr(ApiRequest, "authenticate", record_check)
 
-    api.run(
-        Streams([stream(ann), stream(bob)]).during(
-            forget, *(creating(ann, f"item {number}") for number in range(3))
-        )
+    OpenStreams(stream(ann), stream(bob)).run(
+        clear, *(create(ann, f"item {number}") for number in range(3))
     )
-    assert set(asked) == {ann.name}
+
+    assert set(checked) == {ann.name}
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_events_come_in_order_and_once(counting: tuple[Api, CountingLog], count: int) -> None:
+def test_events_are_delivered_in_order_and_once(
+    counting: tuple[Api, CountingLog], count: int
+) -> None:
     api, _ = counting
     ann = api.caller()
-    takers = [stream(ann, after="0"), stream(ann)]
+    readers = [stream(ann, "after=0"), stream(ann)]
 
     async def burst() -> None:
-        await asyncio.gather(*(creating(ann, f"burst {number}")() for number in range(count)))
+        await asyncio.gather(*(create(ann, f"burst {number}")() for number in range(count)))
 
-    api.run(Streams(takers).during(creating(ann, "first"), burst, creating(ann, "last")))
-    for taker in takers:
-        lines = taker.body.decode().splitlines()
+    OpenStreams(*readers).run(create(ann, "first"), burst, create(ann, "last"))
+
+    for reader in readers:
+        lines = reader.body.decode().splitlines()
         ids = [int(line.removeprefix("id: ")) for line in lines if line.startswith("id: ")]
         assert ids == sorted(set(ids))
         assert len(ids) == count + 2
@@ -123,22 +109,23 @@ def test_events_come_in_order_and_once(counting: tuple[Api, CountingLog], count:
 def test_a_stream_that_falls_behind_reads_the_log_itself(
     counting: tuple[Api, CountingLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where all do, because more lines came at once than are handed out."""
+    """All streams do so when more lines arrive at once than the server distributes."""
     api, _ = counting
     ann = api.caller()
     for name in ("_MAX_PENDING_LINES", "_MAX_LINES_BEHIND"):
         with monkeypatch.context() as patched:
             patched.setattr(f"eventapi.queries.live_events.{name}", 3)
-            taker = stream(ann)
+            reader = stream(ann)
 
             async def burst() -> None:
-                await asyncio.gather(*(creating(ann, f"burst {n}")() for n in range(30)))
+                await asyncio.gather(*(create(ann, f"burst {n}")() for n in range(30)))
 
-            api.run(Streams([taker]).during(burst, creating(ann, "last")))
-            assert taker.body.count(b"event: item.created") == 31
+            OpenStreams(reader).run(burst, create(ann, "last"))
+
+            assert reader.body.count(b"event: item.created") == 31
 
 
-def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
+def test_streams_of_one_user_catch_up_one_at_a_time_with_few_lines_per_read(
     counting: tuple[Api, CountingLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api, _ = counting
@@ -149,7 +136,7 @@ def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
     most: dict[str, int] = {"lines": 0, "reads": 0}
     read = History.records
 
-    async def counted(self: History, positions: Sequence[int]) -> list[Record]:
+    async def count_reads(self: History, positions: Sequence[int]) -> list[Record]:
         running.append(len(positions))
         most["reads"] = max(most["reads"], len(running))
         most["lines"] = max(most["lines"], len(positions))
@@ -158,41 +145,45 @@ def test_streams_that_catch_up_read_few_lines_and_one_at_a_time_for_each_user(
         running.pop()
         return found
 
-    monkeypatch.setattr(History, "records", counted)
-    takers = [stream(ann, after="0") for _ in range(8)]
+    monkeypatch.setattr(History, "records", count_reads)
+    readers = [stream(ann, "after=0") for _ in range(8)]
 
-    async def until_all_came() -> None:
+    async def wait_for_all_events() -> None:
         async with asyncio.timeout(30):
-            while any(taker.body.count(b"event: item.created") < 40 for taker in takers):  # noqa: ASYNC110
+            while any(reader.body.count(b"event: item.created") < 40 for reader in readers):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    api.run(Streams(takers).during(until_all_came))
-    assert [taker.body.count(b"event: item.created") for taker in takers] == [40] * 8
+    OpenStreams(*readers).run(wait_for_all_events)
+
+    assert [reader.body.count(b"event: item.created") for reader in readers] == [40] * 8
     assert most["reads"] == 1
     assert most["lines"] <= RECORDS_PER_READ
 
 
-def test_a_stream_that_is_not_read_keeps_a_bounded_number_of_bytes() -> None:
-    """Lines may be long: a user with a slow client must not fill the memory by writing."""
+def test_a_stream_buffers_a_bounded_number_of_bytes_for_a_slow_client() -> None:
+    """Lines may be long, and a user with a slow client must not fill the memory."""
     subscription = Subscription(1, "", None)
+
     for position in range(1, 100):
         subscription.put(Line(position, "item.updated", bytes(65_000)))
         assert sum(len(line.line) for line in subscription._pending) <= 1_048_576
+
     assert subscription.take() is None
     assert subscription.start > 80
 
 
-def test_control_short_lines_are_all_handed_out() -> None:
+def test_control_short_lines_are_all_buffered() -> None:
     subscription = Subscription(1, "", None)
     lines = [Line(position, "item.updated", bytes(1_000)) for position in range(1, 1_001)]
     for line in lines:
         subscription.put(line)
     assert subscription.take() == lines
+
     subscription.put_back(lines)
     assert subscription.take() == lines
 
 
-def test_all_streams_of_a_process_together_are_bounded(
+def test_the_number_of_streams_of_a_process_is_limited(
     counting: tuple[Api, CountingLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api, _ = counting
@@ -200,56 +191,67 @@ def test_all_streams_of_a_process_together_are_bounded(
     callers = [api.caller() for _ in range(2)]
     refused: list[int] = []
 
-    async def one_more() -> None:
+    async def open_one_more() -> None:
         for caller in callers:
-            answer = await api.ask("GET", "/items/events", caller.token, headers={"accept": LIVE})
+            answer = await api.request_async(
+                "GET", "/items/events", caller.token, headers={"accept": SSE}
+            )
             assert_problem(answer, 503, "overloaded")
             refused.append(answer.status_code)
 
-    takers = [stream(callers[0]), stream(callers[0]), stream(callers[1])]
-    api.run(Streams(takers).during(one_more))
+    readers = [stream(callers[0]), stream(callers[0]), stream(callers[1])]
+    OpenStreams(*readers).run(open_one_more)
+
     assert refused == [503, 503]
-    assert [taker.status for taker in takers] == [200] * 3
+    assert [reader.status for reader in readers] == [200] * 3
 
 
 # Positions ahead of the log
 
 
-def resumed(caller: Caller, path: str, *steps: Any, **how: str) -> list[tuple[str, str, str]]:
-    """The events of a stream that was resumed at a position ahead of the log."""
-    taker = Taker(caller, path, LIVE, how.get("query", ""))
-    if "last" in how:
-        taker._scope["headers"].append((b"last-event-id", how["last"].encode()))  # type: ignore[attr-defined]
-    caller.api.run(Streams([taker]).during(*steps))
+def resume(
+    caller: Caller, path: str, *actions: Action, query: str = "", **headers: str
+) -> list[tuple[str, str, str]]:
+    """Resume a stream and return the id, type and data of each of its events."""
+    reader = StreamReader(caller, path, SSE, query, **headers)
+    OpenStreams(reader).run(*actions)
     found = []
-    for block in taker.body.decode().split("\n\n"):
+    for block in reader.body.decode().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
         if "data" in fields:
             found.append((fields["id"], fields["event"], fields["data"]))
     return found
 
 
-@pytest.mark.parametrize("how", [{"last": "50000"}, {"query": "after=50000"}])
-def test_a_client_ahead_of_the_log_is_told_to_begin_anew(
+AHEAD_OF_THE_LOG = pytest.mark.parametrize(
+    "how", [{"last_event_id": "50000"}, {"query": "after=50000"}]
+)
+
+
+@AHEAD_OF_THE_LOG
+def test_a_client_ahead_of_the_log_is_reset(
     counting: tuple[Api, CountingLog], how: dict[str, str]
 ) -> None:
-    """It knows a log that is not this one; up to there it would miss every event."""
+    """It has read another log, and would miss every event up to its position."""
     api, log = counting
     ann = api.caller()
     before = log.position
-    events = resumed(ann, "/items/events", creating(ann, "new"), **how)
+
+    events = resume(ann, "/items/events", create(ann, "new"), **how)
+
     assert events[0] == (str(before), "reset", f'{{"position":{before}}}')
     assert [kind for _, kind, _ in events[1:]] == ["item.created"]
 
 
-@pytest.mark.parametrize("how", [{"last": "50000"}, {"query": "after=50000"}])
-def test_an_auditor_ahead_of_the_log_gets_it_from_its_beginning(
+@AHEAD_OF_THE_LOG
+def test_an_auditor_ahead_of_the_log_restarts_at_its_beginning(
     counting: tuple[Api, CountingLog], how: dict[str, str]
 ) -> None:
     api, log = counting
-    auditor = api.caller()
-    elsewhere(api, GrantRole(auditor.name, "auditor", "operator/test"))
-    events = resumed(auditor, "/audit/events", **how)
+    auditor = api.auditor()
+
+    events = resume(auditor, "/audit/events", **how)
+
     assert events[0] == ("0", "reset", '{"position":0}')
     assert [int(number) for number, _, _ in events[1:]] == list(range(1, log.position + 1))
 
@@ -258,19 +260,21 @@ def test_an_auditor_ahead_of_the_log_gets_it_from_its_beginning(
 def test_control_a_client_at_the_end_of_the_log_is_not_reset(
     counting: tuple[Api, CountingLog], ahead: int
 ) -> None:
-    """Nor one that is ahead because another instance was faster: the event is waited for."""
+    """Nor is one that got a newer event from another instance: the stream waits."""
     api, log = counting
     ann = api.caller()
     last = str(log.position + ahead)
-    steps = [creating(ann, "one"), creating(ann, "two")]
-    events = resumed(ann, "/items/events", *steps, last=last)
+    actions = [create(ann, "one"), create(ann, "two")]
+
+    events = resume(ann, "/items/events", *actions, last_event_id=last)
+
     assert [kind for _, kind, _ in events] == ["item.created"] * (2 - ahead)
 
 
-# The reader
+# The background task that reads for all streams
 
 
-def test_the_reader_goes_on_after_a_failure(
+def test_the_background_reader_continues_after_a_failure(
     counting: tuple[Api, CountingLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api, _ = counting
@@ -278,45 +282,49 @@ def test_the_reader_goes_on_after_a_failure(
     failed: list[int] = []
     advance = LiveEvents._advance
 
-    async def fails_once(self: LiveEvents, upto: int) -> None:
+    async def fail_once(self: LiveEvents, upto: int) -> None:
         if not failed:
             failed.append(upto)
-            raise RuntimeError("for once")
+            raise RuntimeError("only once")
         await advance(self, upto)
 
-    monkeypatch.setattr(LiveEvents, "_advance", fails_once)
+    monkeypatch.setattr(LiveEvents, "_advance", fail_once)
     monkeypatch.setattr("eventapi.queries.live_events._RETRY_SECONDS", 0.01)
-    taker = stream(ann)
-    api.run(Streams([taker]).during(creating(ann, "one"), creating(ann, "two")))
+    reader = stream(ann)
+
+    OpenStreams(reader).run(create(ann, "one"), create(ann, "two"))
+
     assert failed
-    assert taker.body.count(b"event: item.created") == 2
+    assert reader.body.count(b"event: item.created") == 2
 
 
-def test_subscriptions_leave_nothing_behind(counting: tuple[Api, CountingLog]) -> None:
+def test_closed_streams_leave_no_subscription(counting: tuple[Api, CountingLog]) -> None:
     api, _ = counting
     ann = api.caller()
     lives: list[LiveEvents] = []
-    subscribed = LiveEvents.subscribe
+    subscribe = LiveEvents.subscribe
 
-    def noted(self: LiveEvents, subscription: Subscription) -> Any:
+    def record(self: LiveEvents, subscription: Subscription) -> Any:
         lives.append(self)
-        return subscribed(self, subscription)
+        return subscribe(self, subscription)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(LiveEvents, "subscribe", noted)
-        api.run(Streams([stream(ann) for _ in range(3)]).during())
+        patched.setattr(LiveEvents, "subscribe", record)
+        OpenStreams(*(stream(ann) for _ in range(3))).run()
+
     live = lives[0]
     assert live.count == 0
     assert not live._by_user
     assert not live._by_session
 
 
-def test_a_selection_takes_members_as_it_takes_lines() -> None:
+def test_a_filter_matches_the_members_of_a_line_as_it_matches_the_line() -> None:
     line = (
         b'{"specversion":"1.0","id":"7","source":"urn:uuid:x","type":"item.created",'
         b'"subject":"items/1","time":"t","actor":"users/1","data":{}}'
     )
     members = (b'"item.created"', b'"items/1"', b'"users/1"')
+
     for selection in (
         EventFilter(),
         EventFilter.of("item.created", None, None),
@@ -330,21 +338,18 @@ def test_a_selection_takes_members_as_it_takes_lines() -> None:
 def test_control_an_ended_session_ends_its_stream_at_once(
     counting: tuple[Api, CountingLog],
 ) -> None:
-    """The filter of wake-ups must let through what ends rights."""
+    """Streams must wake for events that end the client's access, too."""
     api, _ = counting
     ann = api.caller()
-    takers = [stream(ann), stream(ann)]
+    readers = [stream(ann), stream(ann)]
 
-    async def run() -> None:
-        tasks = [asyncio.create_task(taker.take()) for taker in takers]
+    async def end_all_sessions() -> None:
+        tasks = [asyncio.create_task(reader.read_async()) for reader in readers]
         await asyncio.sleep(0.1)
-        other = (await api.ask("POST", "/auth/login", json=_login(ann))).json()
-        await api.ask("DELETE", "/auth/sessions", other["access_token"])
+        login = await api.request_async("POST", "/auth/login", json=credentials(ann.name))
+        await api.request_async("DELETE", "/auth/sessions", login.json()["access_token"])
         await asyncio.wait_for(asyncio.gather(*tasks), 10)
 
-    api.run(run())
-    assert [taker.is_whole for taker in takers] == [True, True]
+    api.run(end_all_sessions())
 
-
-def _login(caller: Caller) -> dict[str, str]:
-    return {"username": caller.name, "password": PASSWORD}
+    assert [reader.is_complete for reader in readers] == [True, True]

@@ -1,6 +1,6 @@
-"""What generators, linters and Postman need of the OpenAPI documents.
+"""OpenAPI documents that client generators, linters and Postman can read.
 
-Each rule is one that a client generator, or its compiler, failed over.
+Each rule was broken once, and a client generator or its compiler failed because of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPERATION_IDS = {
     *("prove_inclusion", "prove_consistency"),
     *("get_health", "get_liveness", "get_readiness", "get_metrics"),
 }
-"""Generated clients call their methods so: an id that changes breaks them."""
+"""The names of methods in generated clients: a changed id breaks programs that use them."""
 
 
 @pytest.fixture(scope="module", params=PATHS)
@@ -38,7 +38,7 @@ def document(request: pytest.FixtureRequest, api: Api) -> dict[str, Any]:
 
 
 def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a part of a document that may be a schema."""
+    """Every object in a part of a document, because each of them may be a schema."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
@@ -52,7 +52,7 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from methods.values()
 
 
-def test_no_head_is_in_what_people_read(document: dict[str, Any]) -> None:
+def test_head_is_described_once_and_listed_nowhere(document: dict[str, Any]) -> None:
     assert {method for methods in document["paths"].values() for method in methods} <= {*METHODS}
     assert "HEAD" in document["info"]["description"]
 
@@ -61,10 +61,11 @@ def test_no_head_is_in_what_people_read(document: dict[str, Any]) -> None:
 def test_operation_ids_are_the_same_in_every_version(api: Api, version: str) -> None:
     document = api.request("GET", f"/api/{version}/openapi.json").json()
     ids = [operation["operationId"] for operation in operations(document)]
+
     assert sorted(ids) == sorted(OPERATION_IDS | {f"get_openapi_{version}"})
 
 
-def test_the_joint_document_adds_the_version_to_ids_unless_the_path_has_none(api: Api) -> None:
+def test_ids_in_the_joint_document_end_in_the_version_if_the_path_has_one(api: Api) -> None:
     document = api.request("GET", "/openapi.json").json()
     ids = [operation["operationId"] for operation in operations(document)]
     versioned = {f"{name}_{version}" for name in OPERATION_IDS for version in ("v1", "v2")}
@@ -76,11 +77,13 @@ def test_the_joint_document_adds_the_version_to_ids_unless_the_path_has_none(api
         "get_openapi_v1",
         "get_openapi_v2",
     }
+
     assert sorted(ids) == sorted(OPERATION_IDS | versioned | pages)
 
 
-def test_integers_are_of_64_bits_and_have_no_bound_beyond(document: dict[str, Any]) -> None:
+def test_integers_have_64_bits_and_bounds_within_them(document: dict[str, Any]) -> None:
     found = [schema for schema in schemas_in(document) if schema.get("type") == "integer"]
+
     for schema in found:
         assert schema["format"] == "int64"
         assert -(2**63) <= schema.get("minimum", 0) <= schema.get("maximum", 0) + 2**63
@@ -89,38 +92,41 @@ def test_integers_are_of_64_bits_and_have_no_bound_beyond(document: dict[str, An
 
 
 def test_numbers_are_doubles(document: dict[str, Any]) -> None:
-    """Go takes a number without a format for 32 bits."""
+    """Generators for Go use 32 bits for a number without a format."""
     found = [schema for schema in schemas_in(document) if schema.get("type") == "number"]
     assert {schema["format"] for schema in found} == {"double"}
 
 
-def test_every_operation_says_whether_it_needs_a_token(document: dict[str, Any]) -> None:
+def test_every_operation_declares_whether_it_needs_a_token(document: dict[str, Any]) -> None:
     needed = [operation["security"] for operation in operations(document)]
+
     assert [] in needed
     assert all(one in ([], [{"bearer": []}]) for one in needed)
 
 
 def test_no_enumeration_has_an_empty_value(document: dict[str, Any]) -> None:
     found = [schema["enum"] for schema in schemas_in(document) if "enum" in schema]
+
     assert found
     assert not any("" in values or None in values for values in found)
 
 
-def test_arrays_say_what_their_items_are(document: dict[str, Any]) -> None:
+def test_arrays_have_a_schema_for_their_items(document: dict[str, Any]) -> None:
     found = [schema for schema in schemas_in(document) if schema.get("type") == "array"]
+
     assert found
     assert all("items" in schema for schema in found)
 
 
 def test_no_default_makes_a_member_required(document: dict[str, Any]) -> None:
-    """Generators take a member with a default for one that is always there."""
+    """Generators treat a member with a default as always present."""
     for name, schema in document["components"]["schemas"].items():
         assert not [one for one in schemas_in(schema) if "default" in one], name
     defaults = [schema["default"] for schema in schemas_in(document) if "default" in schema]
     assert None not in defaults
 
 
-def test_what_is_always_answered_is_required(document: dict[str, Any]) -> None:
+def test_members_that_are_always_answered_are_required(document: dict[str, Any]) -> None:
     if "Health" in document["components"]["schemas"]:
         health = document["components"]["schemas"]["Health"]
         assert set(health["required"]) == set(health["properties"])
@@ -135,7 +141,7 @@ def test_every_parameter_has_an_example(document: dict[str, Any]) -> None:
 
 
 def test_examples_of_idempotency_keys_differ(document: dict[str, Any]) -> None:
-    """A key belongs to one request: with one for all, every call but the first is refused."""
+    """With the same example everywhere, all calls except the first would fail."""
     keys = [
         parameter["example"]
         for operation in operations(document)
@@ -145,15 +151,19 @@ def test_examples_of_idempotency_keys_differ(document: dict[str, Any]) -> None:
     assert len(keys) > 5
 
 
-def test_the_request_id_is_no_parameter(document: dict[str, Any]) -> None:
-    """Every method of every client would have it; it is in the description instead."""
+def test_the_request_id_is_not_a_parameter(document: dict[str, Any]) -> None:
+    """The description mentions it. As a parameter, every client method would have it."""
     names = {one["name"] for operation in operations(document) for one in operation["parameters"]}
+
     assert "X-Request-ID" not in names
     assert "X-Request-ID" in document["info"]["description"]
 
 
 def test_all_media_types_of_a_body_share_one_schema(document: dict[str, Any]) -> None:
-    """With several, orval sends no Content-Type, and typescript-fetch imports what is not there."""
+    """With several, some generators generate faulty clients.
+
+    Those of orval send no Content-Type, and those of typescript-fetch import missing modules.
+    """
     for operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {})
         assert len({str(body["schema"]) for body in content.values()}) <= 1
@@ -206,5 +216,5 @@ def test_binary_answers_are_binary(document: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_a_schema_loses_what_generators_cannot_read(schema: Any, expected: Any) -> None:
+def test_a_schema_is_converted_to_one_that_generators_can_read(schema: Any, expected: Any) -> None:
     assert readable(schema) == expected

@@ -1,4 +1,4 @@
-"""A server whose database is lost gets no work until it is there again, and answers all the same."""
+"""A server that lost its database answers, but is not ready until it reconnects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from events.log.sql.log import SqlLog
 from tests.eventapi.http.client import Api, quiet_settings
 from tests.events.rows import Server, wait_until
 
-# The drivers leave it to the collector to close what was cut off.
+# The drivers let the garbage collector close connections that were cut off.
 pytestmark = [
     pytest.mark.long,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A database server of every make, which runs again after the test."""
+    """Each kind of database server, which is started again after the test."""
     found: Server = request.getfixturevalue(request.param)
     yield found
     if not found.is_running:
@@ -32,65 +32,67 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 class OverDatabase(Api):
-    """An app over a database of its own, and whether that was noted as lost."""
+    """An app over its own database that records when it loses the database."""
 
     def __init__(self, server: Server, data: Path) -> None:
         super().__init__()
         settings = quiet_settings(data=str(data), log=server.new_database())
         self.edge = create_app(settings)
-        self.noted: list[bool] = []
+        self.losses: list[bool] = []
 
     def status(self, page: str) -> int:
-        """What a page of health answers."""
+        """The status of a page of health."""
         return self.request("GET", f"/health{page}").status_code
 
-    def until_noted(self, *, is_lost: bool) -> None:
-        """Wait until the database is noted to be lost, or not."""
-        self.noted.clear()
-        self.run(wait_until(lambda: is_lost in self.noted))
+    def wait_for_loss(self, *, is_lost: bool) -> None:
+        """Wait until the app records that the database is lost, or is connected again."""
+        self.losses.clear()
+        self.run(wait_until(lambda: is_lost in self.losses))
 
 
 Note = Callable[..., None]
 
 
-def while_lost(
+def lose_database(
     server: Server, data: Path, monkeypatch: pytest.MonkeyPatch, note: Note
 ) -> tuple[list[int], Any]:
-    """What ``ready`` answered before, while, and after the database was lost; and a detail."""
+    """Statuses of ``ready`` before, during and after a loss, and details during it."""
     with OverDatabase(server, data) as api:
 
-        def noting(log: SqlLog, *, is_connected: bool, error: Exception | None = None) -> None:
+        def record(log: SqlLog, *, is_connected: bool, error: Exception | None = None) -> None:
             note(log, is_connected=is_connected, error=error)
-            api.noted.append(not is_connected)
+            api.losses.append(not is_connected)
 
-        monkeypatch.setattr(SqlLog, "_set_connected", noting)
+        monkeypatch.setattr(SqlLog, "_set_connected", record)
         answers = [api.status("/ready")]
         server.kill()
-        api.until_noted(is_lost=True)
+        api.wait_for_loss(is_lost=True)
         answers.append(api.status("/ready"))
         details = api.request("GET", "/health").json()
         assert api.status("/live") == 200
         server.start()
-        api.until_noted(is_lost=False)
+        api.wait_for_loss(is_lost=False)
         answers.append(api.status("/ready"))
         return answers, details
 
 
-def test_a_server_is_ready_while_its_database_is(
+def test_a_server_is_ready_only_while_its_database_is_connected(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers, details = while_lost(server, tmp_path, monkeypatch, SqlLog._set_connected)
+    answers, details = lose_database(server, tmp_path, monkeypatch, SqlLog._set_connected)
+
     assert answers == [200, 503, 200]
     assert details["database"] == "lost"
     assert details["database_lost_seconds"] > 0
 
 
-def test_control_a_server_that_takes_no_note_seems_to_be_ready(
+def test_control_a_server_that_ignores_the_loss_stays_ready(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forgetful(_: SqlLog, **__: object) -> None:
         pass
 
-    answers, details = while_lost(server, tmp_path, monkeypatch, forgetful)
+    answers, details = lose_database(server, tmp_path, monkeypatch, forgetful)
+
     assert answers == [200, 200, 200]
     assert details["database"] == "ok"

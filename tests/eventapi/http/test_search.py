@@ -1,4 +1,4 @@
-"""Searching: folded in every form, in slices, and without a slip when the state moves meanwhile."""
+"""Searches: any Unicode form, cooperative, consistent while items change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from eventapi.http.routes import search
 from eventapi.http.routes.search import CasefoldedTexts, folded, matching
 from events.vocabulary.items import Content
 from projections.tables.items import Item
-from tests.eventapi.http.client import Api, Caller, elsewhere
+from tests.eventapi.http.client import Api, Caller, items_of
 
 
 def item(number: int, title: str, description: str | None = None) -> Item:
     return Item(number, title, description, 1, "", "", number)
+
+
+def start_search(items: list[Item], query: str, limit: int) -> asyncio.Task[list[Item]]:
+    return asyncio.create_task(matching(items, query, limit, CasefoldedTexts()))
 
 
 @pytest.mark.parametrize("forms", ["NFC NFC", "NFC NFD", "NFD NFC", "NFD NFD"])
@@ -31,10 +35,10 @@ def item(number: int, title: str, description: str | None = None) -> Item:
         ("ΣΊΣΥΦΟΣ", "σίσυφος"),
     ],
 )
-def test_a_search_finds_a_text_in_every_form(
+def test_a_search_finds_a_text_in_every_unicode_form(
     ann: Caller, prefix: str, text: str, part: str, forms: str
 ) -> None:
-    """What one device types composed, another types decomposed."""
+    """Devices differ in whether they type composed or decomposed characters."""
     stored: Any
     typed: Any
     stored, typed = forms.split()
@@ -45,43 +49,39 @@ def test_a_search_finds_a_text_in_every_form(
             None if description is None else unicodedata.normalize(stored, description),
         )
         q = unicodedata.normalize(typed, part)
-        page = me.get("/items", params={"q": q, "after": number - 1}).json()
-        items = page if isinstance(page, list) else page["items"]
-        assert [one["id"] for one in items] == [number]
+        page = me.get("/items", params={"q": q, "after": number - 1})
+        assert [one["id"] for one in items_of(page)] == [number]
 
 
-def test_a_search_never_matches_across_title_and_description() -> None:
+async def test_a_search_never_matches_across_title_and_description() -> None:
     items = [item(1, "ab", "cd"), item(2, "abcd")]
-    found = asyncio.run(matching(items, "bc", 10, CasefoldedTexts()))
+
+    found = await matching(items, "bc", 10, CasefoldedTexts())
+
     assert [one.id for one in found] == [2]
 
 
-def test_a_long_search_lets_others_have_their_turn() -> None:
+async def test_a_long_search_yields_to_the_event_loop() -> None:
     items = [item(number, "title", "\U0001f600" * 5000) for number in range(200)]
 
-    async def turns() -> int:
-        searching = asyncio.create_task(matching(items, "nothing", 10, CasefoldedTexts()))
-        count = 0
-        while not searching.done():
-            await asyncio.sleep(0)
-            count += 1
-        return count
+    search_task, yields = start_search(items, "nothing", 10), 0
+    while not search_task.done():
+        await asyncio.sleep(0)
+        yields += 1
 
-    assert asyncio.run(turns()) > 20
+    assert yields > 20
 
 
-def test_control_a_short_search_takes_one_turn() -> None:
+async def test_control_a_short_search_does_not_yield() -> None:
     items = [item(number, "title") for number in range(100)]
 
-    async def found() -> bool:
-        searching = asyncio.create_task(matching(items, "title", 1000, CasefoldedTexts()))
-        await asyncio.sleep(0)
-        return searching.done()
+    search_task = start_search(items, "title", 1000)
+    await asyncio.sleep(0)
 
-    assert asyncio.run(found())
+    assert search_task.done()
 
 
-def test_texts_are_folded_once_and_no_more_than_a_bound_is_kept(
+def test_folded_texts_are_cached_up_to_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     count = 0
@@ -91,13 +91,14 @@ def test_texts_are_folded_once_and_no_more_than_a_bound_is_kept(
         count += 1
         return folded(text)
 
-    monkeypatch.setattr(search, "casefold_key", counted)
+    monkeypatch.setattr(search, "folded", counted)
     items = [item(number, "title", "\U0001f600" * 1000) for number in range(1, 11)]
     texts = CasefoldedTexts()
     for _ in range(3):
         expected = "title\0" + "\U0001f600" * 1000
         assert [texts.of(one) for one in items] == [expected] * 10
     assert count == 10
+
     monkeypatch.setattr(search, "_CACHED_CHARACTERS", 2500)
     small = CasefoldedTexts()
     for one in items:
@@ -106,29 +107,33 @@ def test_texts_are_folded_once_and_no_more_than_a_bound_is_kept(
         assert len(small._by_version) <= 2
 
 
-def test_another_version_of_an_item_is_folded_anew() -> None:
+def test_each_version_of_an_item_is_folded_separately() -> None:
     texts = CasefoldedTexts()
     old = Item(1, "title", "É" * 500, 1, "", "", 7)
     new = Item(1, "title", "Ü" * 500, 1, "", "", 8)
+
     assert "é" in texts.of(old)
     assert "ü" in texts.of(new)
 
 
-def test_a_search_shows_one_moment_while_items_come_and_go(new_api: Api) -> None:
-    """No item that was there throughout is left out or shown twice, and none fails the search."""
+def test_a_search_is_consistent_while_items_are_created_and_deleted(new_api: Api) -> None:
+    """It finds each item that existed throughout once, and changes do not fail it."""
     ann = new_api.caller()
     text = "\U0001f600" * 4000
-    elsewhere(new_api, *(CreateItem(1, Content(f"find {n}", text)) for n in range(120)))
+    new_api.execute(*(CreateItem(1, Content(f"find {n}", text)) for n in range(120)))
 
-    async def run() -> list[int]:
-        searching = asyncio.create_task(
-            new_api.ask("GET", "/items?q=find&limit=1000", token=ann.token)
+    async def search_during_changes() -> list[int]:
+        search_task = asyncio.create_task(
+            new_api.request_async("GET", "/items?q=find&limit=1000", token=ann.token)
         )
         for number in range(1, 40):
-            await new_api.ask("DELETE", f"/items/{number}", token=ann.token)
-            await new_api.ask("POST", "/items", token=ann.token, json={"title": "find it"})
-        return [one["id"] for one in (await searching).json()]
+            await new_api.request_async("DELETE", f"/items/{number}", token=ann.token)
+            await new_api.request_async(
+                "POST", "/items", token=ann.token, json={"title": "find it"}
+            )
+        return [one["id"] for one in (await search_task).json()]
 
-    found = new_api.run(run())
+    found = new_api.run(search_during_changes())
+
     assert len(found) == len(set(found))
     assert set(range(40, 121)) <= set(found)

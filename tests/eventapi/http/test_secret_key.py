@@ -1,4 +1,4 @@
-"""A lost secret key: what a start reports when sessions were begun with another one."""
+"""A lost secret key: a start reports that sessions exist which another key signed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import pytest
 from tests.eventapi.http.client import Api, quiet_settings
 
 
-def started(data: Path, like: Api | None = None) -> Api:
-    """An app with the key in a directory, and with the log and vault of another app."""
+def app_in(data: Path, like: Api | None = None) -> Api:
+    """An app whose key is in a directory, with the log and vault of another app."""
     settings = quiet_settings(secret_key=None, data=str(data))
     return Api(settings) if like is None else Api(settings, log=like.log, vault=like.vault)
 
 
-def test_a_lost_key_is_reported_with_what_it_means_and_what_to_do(
+def test_a_lost_key_is_reported_with_its_consequence_and_the_remedy(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with started(tmp_path) as first:
+    with app_in(tmp_path) as first:
         ann = first.caller("ann")
     (tmp_path / "secret.key").unlink()
     assert caplog.records == []
-    with started(tmp_path, first) as second:
+
+    with app_in(tmp_path, first) as second:
         assert second.request("GET", "/auth/me", token=ann.token).status_code == 401
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -31,21 +32,21 @@ def test_a_lost_key_is_reported_with_what_it_means_and_what_to_do(
     assert "from a backup" in record.getMessage()
 
 
-def test_a_key_that_is_there_is_not_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with started(tmp_path) as first:
+def test_an_existing_key_is_not_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with app_in(tmp_path) as first:
         ann = first.caller("ann")
-    with started(tmp_path, first) as second:
+    with app_in(tmp_path, first) as second:
         assert second.request("GET", "/auth/me", token=ann.token).status_code == 200
+
     assert caplog.records == []
 
 
-def test_a_first_start_beside_a_log_without_sessions_is_not_reported(
+def test_a_new_key_for_a_log_without_sessions_is_not_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with started(tmp_path / "one") as first:
+    with app_in(tmp_path / "one") as first:
         first.register("ann")
-    with started(tmp_path / "two", first) as second:
+    with app_in(tmp_path / "two", first) as second:
         assert second.login("ann").status_code == 200
+
     assert caplog.records == []

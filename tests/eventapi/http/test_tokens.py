@@ -1,4 +1,4 @@
-"""Every access token but a good one is refused in the same way."""
+"""Access tokens: every invalid one is refused with the same answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from eventapi.commands.users import DisableUser
-from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem, elsewhere
+from tests.eventapi.http.client import OPERATOR, SECRET, Api, Caller, assert_problem
 
 
 def me(api: Api, authorization: str | None) -> httpx.Response:
@@ -38,7 +38,7 @@ def signed(
     secret: str = SECRET,
     function: str = "sha256",
 ) -> str:
-    """Any claims under any header, signed as a good token is unless told otherwise."""
+    """A token with any claims and header; by default it is signed as the server signs."""
     head = json.dumps(header or {"alg": "HS256", "typ": "JWT"}).encode()
     return signed_bytes(head, json.dumps(claims).encode(), secret, function)
 
@@ -46,34 +46,35 @@ def signed(
 def signed_bytes(
     header: bytes, claims: bytes, secret: str = SECRET, function: str = "sha256"
 ) -> str:
-    """A token of any bytes."""
+    """A token with any bytes as header and claims."""
     message = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims))
     signature = hmac.digest(secret.encode(), message, function)
     return (message + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
-def test_control_a_token_signed_here_is_good(api: Api, ann: Caller) -> None:
+def test_control_a_token_signed_by_the_test_is_accepted(api: Api, ann: Caller) -> None:
     assert me(api, f"Bearer {signed(claims_of(ann.token))}").status_code == 200
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_has_no_case(api: Api, ann: Caller, scheme: str) -> None:
+def test_the_scheme_is_case_insensitive(api: Api, ann: Caller, scheme: str) -> None:
     assert me(api, f"{scheme} {ann.token}").status_code == 200
 
 
 @pytest.mark.parametrize("written", ["Bearer  {}", "Bearer {} ", " Bearer {}", "Bearer {}\t"])
-def test_blanks_around_a_token_are_no_part_of_it(api: Api, ann: Caller, written: str) -> None:
-    # Given a header with blanks where RFC 6750, 2.1, and RFC 9110, 5.5, allow them,
+def test_blanks_around_a_token_are_ignored(api: Api, ann: Caller, written: str) -> None:
+    """RFC 6750, section 2.1, and RFC 9110, section 5.5, allow them."""
     headers = [(b"authorization", written.format(ann.token).encode())]
-    # when it is sent,
+
     answer = api.request("GET", "/auth/me", headers=headers)
-    # then the token is good.
+
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Basic YW5uOnB3", "Token x", "Bearer", "x"])
-def test_who_brings_no_token_is_asked_for_one(api: Api, authorization: str | None) -> None:
+def test_a_request_without_a_token_gets_a_challenge(api: Api, authorization: str | None) -> None:
     answer = me(api, authorization)
+
     assert_problem(answer, 401, "unauthenticated")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -95,21 +96,20 @@ def test_who_brings_no_token_is_asked_for_one(api: Api, authorization: str | Non
         ("DELETE", "/items/1"),
     ],
 )
-def test_nothing_personal_is_answered_without_a_token(
-    api: Api, prefix: str, method: str, path: str
-) -> None:
+def test_personal_data_needs_a_token(api: Api, prefix: str, method: str, path: str) -> None:
     answer = api.request(method, prefix + path)
+
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_every_flipped_bit_spoils_a_token(api: Api, ann: Caller) -> None:
+def test_a_token_with_any_flipped_bit_is_refused(api: Api, ann: Caller) -> None:
     good = ann.token.encode()
     for at in range(len(good)):
         for bit in range(8):
             changed = good[at] ^ 1 << bit
             if changed in b"\r\n\0":
-                continue  # No header may have it.
+                continue  # A header cannot contain these bytes.
             token = good[:at] + bytes([changed]) + good[at + 1 :]
             answer = api.request(
                 "GET", "/auth/me", headers=[(b"authorization", b"Bearer " + token)]
@@ -140,22 +140,26 @@ def test_every_flipped_bit_spoils_a_token(api: Api, ann: Caller) -> None:
         lambda token: token + "," + token,
     ],
 )
-def test_a_token_written_otherwise_is_refused(api: Api, ann: Caller, spoil: Any) -> None:
+def test_a_malformed_token_is_refused(api: Api, ann: Caller, spoil: Any) -> None:
     headers = [(b"authorization", f"Bearer {spoil(ann.token)}".encode("latin-1"))]
     answer = api.request("GET", "/auth/me", headers=headers)
+
     assert_problem(answer, 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS384", "HS512", "RS256"])
-def test_no_other_algorithm_is_let_in(api: Api, ann: Caller, algorithm: str) -> None:
+def test_a_token_that_names_another_algorithm_is_refused(
+    api: Api, ann: Caller, algorithm: str
+) -> None:
     header = {"alg": algorithm, "typ": "JWT"}
     token = signed(claims_of(ann.token), header)
+
     assert_refused(api, token)
     assert_refused(api, token.rpartition(".")[0] + ".")
 
 
 @pytest.mark.parametrize("bits", ["384", "512"])
-def test_a_right_signature_of_another_algorithm_is_refused(
+def test_a_valid_signature_of_another_algorithm_is_refused(
     api: Api, ann: Caller, bits: str
 ) -> None:
     header = {"alg": f"HS{bits}", "typ": "JWT"}
@@ -177,7 +181,7 @@ def test_a_right_signature_of_another_algorithm_is_refused(
         {"typ": None},
     ],
 )
-def test_a_header_with_anything_else_is_refused(
+def test_a_header_with_other_members_is_refused(
     api: Api, ann: Caller, more: dict[str, Any]
 ) -> None:
     header = {"alg": "HS256", "typ": "JWT"} | more
@@ -189,11 +193,12 @@ CODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be
 
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("place", ["header", "claims"])
-def test_a_signed_token_in_another_coding_is_refused(
+def test_a_signed_token_in_another_encoding_is_refused(
     api: Api, ann: Caller, place: str, coding: str
 ) -> None:
     parts = {"header": '{"alg":"HS256","typ":"JWT"}', "claims": json.dumps(claims_of(ann.token))}
     raw = {name: text.encode(coding if name == place else "utf-8") for name, text in parts.items()}
+
     assert_refused(api, signed_bytes(raw["header"], raw["claims"]))
 
 
@@ -208,14 +213,12 @@ def test_a_signed_token_in_another_coding_is_refused(
         b'{"alg":"HS256","typ":"JWT"}{}',
     ],
 )
-def test_a_signed_header_that_can_be_read_in_two_ways_is_refused(
-    api: Api, ann: Caller, header: bytes
-) -> None:
+def test_an_ambiguous_signed_header_is_refused(api: Api, ann: Caller, header: bytes) -> None:
     assert_refused(api, signed_bytes(header, json.dumps(claims_of(ann.token)).encode()))
 
 
 @pytest.mark.parametrize("claim", ["sub", "exp", "iat", "type", "sid"])
-def test_signed_claims_with_one_of_them_twice_are_refused(
+def test_signed_claims_with_a_duplicate_member_are_refused(
     api: Api, ann: Caller, claim: str
 ) -> None:
     claims = claims_of(ann.token)
@@ -229,7 +232,7 @@ def test_signed_claims_with_one_of_them_twice_are_refused(
 
 @pytest.mark.parametrize("number", ["1e10", "10000000000.0", "1E+10"])
 @pytest.mark.parametrize("claim", ["exp", "iat"])
-def test_times_in_a_token_are_plain_integers(
+def test_times_in_a_token_must_be_plain_integers(
     api: Api, ann: Caller, claim: str, number: str
 ) -> None:
     claims = json.dumps(claims_of(ann.token) | {claim: "HERE"}).replace('"HERE"', number)
@@ -237,12 +240,13 @@ def test_times_in_a_token_are_plain_integers(
 
 
 @pytest.mark.parametrize("secret", ["", "x", SECRET + " ", SECRET.upper(), SECRET[:-1]])
-def test_another_secret_is_refused(api: Api, ann: Caller, secret: str) -> None:
+def test_a_token_signed_with_another_secret_is_refused(api: Api, ann: Caller, secret: str) -> None:
     assert_refused(api, signed(claims_of(ann.token), secret=secret))
 
 
-def test_a_token_is_good_until_it_expires_and_not_then(api: Api, ann: Caller) -> None:
+def test_a_token_is_valid_until_it_expires(api: Api, ann: Caller) -> None:
     claims = claims_of(ann.token)
+
     assert me(api, f"Bearer {signed(claims | {'exp': int(time.time()) + 2})}").status_code == 200
     assert_refused(api, signed(claims | {"exp": int(time.time())}))
     assert_refused(api, signed(claims | {"exp": 0}))
@@ -282,44 +286,48 @@ def test_a_token_is_good_until_it_expires_and_not_then(api: Api, ann: Caller) ->
         {"aud": "somewhere"},
     ],
 )
-def test_claims_are_what_they_must_be(api: Api, ann: Caller, change: dict[str, Any]) -> None:
+def test_a_token_with_an_invalid_claim_is_refused(
+    api: Api, ann: Caller, change: dict[str, Any]
+) -> None:
     assert_refused(api, signed(claims_of(ann.token) | change))
 
 
 @pytest.mark.parametrize("claim", ["sub", "exp", "iat", "type", "sid"])
-def test_no_claim_may_be_missing(api: Api, ann: Caller, claim: str) -> None:
+def test_a_token_without_a_required_claim_is_refused(api: Api, ann: Caller, claim: str) -> None:
     claims = claims_of(ann.token)
     del claims[claim]
+
     assert_refused(api, signed(claims))
 
 
 @pytest.mark.parametrize("claims", [[], "text", 5, None, True, {}])
-def test_claims_are_an_object(api: Api, claims: object) -> None:
+def test_claims_must_be_an_object(api: Api, claims: object) -> None:
     assert_refused(api, signed(claims))
 
 
-def test_a_session_is_good_for_its_own_user_only(api: Api, ann: Caller, bob: Caller) -> None:
+def test_a_session_is_valid_for_its_own_user_only(api: Api, ann: Caller, bob: Caller) -> None:
     theirs = claims_of(bob.token)["sid"]
     assert_refused(api, signed(claims_of(ann.token) | {"sid": theirs}))
 
 
-def test_a_refresh_token_is_no_access_token(api: Api, ann: Caller) -> None:
+def test_a_refresh_token_is_refused_as_an_access_token(api: Api, ann: Caller) -> None:
     assert_refused(api, ann.tokens["refresh_token"])
 
 
-def test_a_token_that_was_verified_before_is_still_checked(api: Api, ann: Caller) -> None:
+def test_a_token_that_was_valid_before_is_checked_again(api: Api, ann: Caller) -> None:
     for _ in range(3):
         assert ann.get("/auth/me").status_code == 200
     ann.post("/auth/logout")
     assert_refused(api, ann.token)
 
 
-def test_a_disabled_user_is_out_at_once(api: Api, ann: Caller) -> None:
+def test_a_token_of_a_disabled_user_is_refused_at_once(api: Api, ann: Caller) -> None:
     assert ann.get("/auth/me").status_code == 200
 
-    elsewhere(api, DisableUser(ann.name, "operator/test"))
+    api.execute(DisableUser(ann.name, OPERATOR))
+
     assert_refused(api, ann.token)
 
 
-def test_a_token_over_8_kib_is_refused_before_it_is_read(api: Api) -> None:
+def test_a_token_over_8_kib_is_refused_as_too_large(api: Api) -> None:
     assert_problem(me(api, "Bearer " + "A" * 8193), 431, "headers-too-large")

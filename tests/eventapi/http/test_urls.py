@@ -1,4 +1,4 @@
-"""Addresses in answers are absolute, as the client has them."""
+"""URLs in answers are absolute, and work for the client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.eventapi.http.client import Api, Caller, quiet_settings
+from tests.eventapi.http.client import Api, Caller, items_of, quiet_settings
 
 PROXY = "10.0.0.1"
 
@@ -17,52 +17,53 @@ def next_of(answer: httpx.Response) -> str:
     return link
 
 
-def test_links_lead_through_all_pages(ann: Caller, prefix: str) -> None:
+def test_the_links_lead_through_all_pages(ann: Caller, prefix: str) -> None:
     me = ann.under(prefix)
     numbers = [me.create() for _ in range(5)]
-    found, url = [], f"http://test{prefix}/items?limit=2"
-    while url:
-        answer = me.api.request("GET", url.removeprefix("http://test"), token=me.token)
-        items = answer.json() if prefix != "/api/v2" else answer.json()["items"]
-        found += [item["id"] for item in items]
-        url = answer.links.get("next", {}).get("url", "")
-        assert not url or url.startswith(f"http://test{prefix}/items?")
-    assert found == numbers
+
+    pages = list(me.pages("/items?limit=2"))
+
+    assert [item["id"] for page in pages for item in items_of(page)] == numbers
+    for page in pages[:-1]:
+        assert next_of(page).startswith(f"http://test{prefix}/items?")
 
 
-def test_what_was_made_is_at_its_location(ann: Caller) -> None:
+def test_the_location_is_the_url_of_the_created_item(ann: Caller) -> None:
     me = ann.under("/api/v2")
     answer = me.post("/items", json={"title": "made"})
+
     assert answer.headers["location"] == f"http://test/api/v2/items/{answer.json()['id']}"
 
 
-def test_the_host_is_that_of_the_request(ann: Caller) -> None:
+def test_urls_have_the_host_of_the_request(ann: Caller) -> None:
     ann.create(), ann.create()
     answer = ann.get("/items?limit=1", headers={"host": "api.example:8443"})
+
     assert next_of(answer).startswith("http://api.example:8443/items?")
 
 
 @pytest.mark.parametrize("public", ["https://api.example/below", "https://api.example/below/"])
-def test_the_public_url_counts_more_than_the_host(public: str) -> None:
+def test_the_public_url_takes_precedence_over_the_host(public: str) -> None:
     with Api(quiet_settings(public_url=public)) as api:
         me = api.caller().under("/api/v2")
         me.create(), me.create()
         answer = me.get("/items?limit=1", headers={"host": "evil.example"})
         assert next_of(answer).startswith("https://api.example/below/api/v2/items?")
         assert answer.json()["next"] == next_of(answer)
+
         slash = api.request("GET", "/items/", token=me.token)
         assert slash.headers["location"] == "https://api.example/below/items"
 
 
-def _answer(api: Api, client: str, headers: dict[str, str]) -> httpx.Response:
-    """The answer to a request from an address."""
+def get_from(api: Api, client: str, headers: dict[str, str]) -> httpx.Response:
+    """The answer to a request from a client address."""
     transport = httpx.ASGITransport(api.edge, client=(client, 1))
 
-    async def asked() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://inner") as asking:
-            return await asking.get("/items?limit=1", headers=headers)
+    async def get() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://inner") as http:
+            return await http.get("/items?limit=1", headers=headers)
 
-    return api.run(asked())
+    return api.run(get())
 
 
 @pytest.mark.parametrize(
@@ -76,22 +77,24 @@ def _answer(api: Api, client: str, headers: dict[str, str]) -> httpx.Response:
         ("10.0.0.2", {"x-forwarded-proto": "https"}, "http://inner/items?"),
     ],
 )
-def test_only_a_trusted_proxy_reports_another_host(
+def test_only_a_trusted_proxy_may_report_another_host(
     client: str, headers: dict[str, str], start: str
 ) -> None:
     with Api(quiet_settings(trusted_proxies=(PROXY,))) as api:
         me = api.caller()
+
         me.create(), me.create()
         token = {"authorization": f"Bearer {me.token}"}
-        assert next_of(_answer(api, client, headers | token)).startswith(start)
+
+        assert next_of(get_from(api, client, headers | token)).startswith(start)
 
 
-def test_a_host_that_is_none_is_refused_also_from_a_proxy() -> None:
+def test_an_invalid_host_from_a_proxy_is_refused() -> None:
     with Api(quiet_settings(trusted_proxies=(PROXY,))) as api:
-        assert _answer(api, PROXY, {"x-forwarded-host": "a/b"}).status_code == 400
+        assert get_from(api, PROXY, {"x-forwarded-host": "a/b"}).status_code == 400
 
 
-def test_a_server_below_a_prefix_gives_addresses_below_it(new_api: Api) -> None:
+def test_urls_of_a_server_below_a_prefix_have_the_prefix(new_api: Api) -> None:
     me = new_api.caller()
     me.create(), me.create()
 
@@ -99,14 +102,15 @@ def test_a_server_below_a_prefix_gives_addresses_below_it(new_api: Api) -> None:
         scope = scope | {"root_path": "/below", "path": f"/below{scope['path']}"}
         await new_api.edge(scope, receive, send)
 
-    async def asked() -> list[httpx.Response]:
+    async def get_all() -> list[httpx.Response]:
         transport = httpx.ASGITransport(below)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             token = {"authorization": f"Bearer {me.token}"}
             paths = ("/api/v1/items?limit=1", "/items/", "/items/999999", "/api/v2/items?limit=1")
             return [await client.get(path, headers=token) for path in paths]
 
-    page, slash, missing, second = new_api.run(asked())
+    page, slash, missing, second = new_api.run(get_all())
+
     assert next_of(page).startswith("http://test/below/api/v1/items?")
     assert slash.headers["location"] == "http://test/below/items"
     assert (missing.status_code, missing.json()["detail"]) == (404, "Item not found")

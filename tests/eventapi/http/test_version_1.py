@@ -1,4 +1,4 @@
-"""Version 1: the manners of the service that this one replaces, beside its shapes."""
+"""Version 1: the behaviour and error texts of the replaced service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem
+from tests.eventapi.http.client import (
+    PASSWORD,
+    Api,
+    Caller,
+    assert_problem,
+    credentials,
+    registration,
+)
 
 V1 = pytest.mark.parametrize("prefix", ["", "/api/v1"])
 
@@ -19,40 +26,45 @@ def faults(answer: Any) -> list[dict[str, Any]]:
 
 
 @V1
-def test_unknown_members_are_dropped_and_have_no_effect(api: Api, prefix: str) -> None:
+def test_unknown_members_of_a_body_are_ignored(api: Api, prefix: str) -> None:
     name = f"dropped{len(prefix)}"
-    body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+    body = registration(name)
     extra = {"confirm_password": PASSWORD, "disabled": True, "roles": ["operator"], "": {}}
     assert api.request("POST", f"{prefix}/auth/register", json=body | extra).status_code == 200
-    login = {"username": name, "password": PASSWORD, "remember": True}
+
+    login = credentials(name) | {"remember": True}
     tokens = api.request("POST", f"{prefix}/auth/login", json=login).json()
     me = Caller(api, name, tokens, "/api/v2").get("/auth/me").json()
     assert (me["disabled"], me["roles"]) == (False, [])
 
 
 @V1
-def test_a_read_item_can_be_put_back_whole(ann: Caller, bob: Caller, prefix: str) -> None:
+def test_an_item_can_be_put_back_as_it_was_read(ann: Caller, bob: Caller, prefix: str) -> None:
     me = ann.under(prefix)
     item = me.get(f"/items/{me.create()}").json()
-    answer = me.request("PUT", f"/items/{item['id']}", json=item | {"title": "changed"})
+    answer = me.put(f"/items/{item['id']}", json=item | {"title": "changed"})
     assert answer.json() == item | {"title": "changed"}
+
     stolen = item | {"id": 10**6, "owner": bob.name, "created_at": "never"}
-    answer = me.request("PUT", f"/items/{item['id']}", json=stolen)
+    answer = me.put(f"/items/{item['id']}", json=stolen)
     assert answer.json() == item
 
 
 def test_control_version_2_refuses_the_same_body(ann: Caller) -> None:
     me = ann.under("/api/v2")
     item = me.get(f"/items/{me.create()}").json()
-    answer = me.request("PUT", f"/items/{item['id']}", json=item)
+
+    answer = me.put(f"/items/{item['id']}", json=item)
     problem = assert_problem(answer, 422, "validation-failed")
     unknown = [fault["pointer"] for fault in problem["errors"]]
+
     assert unknown == ["/id", "/owner", "/created_at", "/updated_at", "/version"]
 
 
 @V1
-def test_every_fault_is_listed_in_the_shape_of_fastapi(ann: Caller, prefix: str) -> None:
+def test_faults_are_listed_in_the_shape_of_fastapi(ann: Caller, prefix: str) -> None:
     answer = ann.under(prefix).post("/items", json={"title": "", "description": 5})
+
     assert_problem(answer, 422, "validation-failed")
     assert faults(answer) == [
         {
@@ -70,11 +82,13 @@ def test_every_fault_is_listed_in_the_shape_of_fastapi(ann: Caller, prefix: str)
     ]
 
 
-def test_rules_that_no_type_expresses_are_listed_with_the_others(api: Api, prefix: str) -> None:
+def test_faults_of_all_fields_are_listed_together(api: Api, prefix: str) -> None:
     body = {"username": "a b", "email": "nobody", "password": "short", "full_name": "\u200b"}
+
     answer = api.request("POST", f"{prefix}/auth/register", json=body)
     problem = assert_problem(answer, 422, "validation-failed")
     places = [fault["pointer"] for fault in problem["errors"]]
+
     assert places == ["/username", "/email", "/password", "/full_name"]
 
 
@@ -87,7 +101,9 @@ def test_rules_that_no_type_expresses_are_listed_with_the_others(api: Api, prefi
 @pytest.mark.parametrize(
     "path", ["/auth/register", "/auth/login", "/auth/refresh", "/auth/password", "/items"]
 )
-def test_no_secret_is_repeated(ann: Caller, path: str, member: str, value: object) -> None:
+def test_an_answer_never_repeats_a_secret(
+    ann: Caller, path: str, member: str, value: object
+) -> None:
     for body in ({member: value}, {"username": 5, member: value}, {"title": {member: value}}):
         answer = ann.post(path, json=body)
         assert answer.status_code in {401, 422}
@@ -98,22 +114,28 @@ def test_no_secret_is_repeated(ann: Caller, path: str, member: str, value: objec
     "body", ["canary", ["canary"], {"pasword": "canary"}, {"username": {"pwd": 1}, "pw": "canary"}]
 )
 @pytest.mark.parametrize("path", ["/auth/register", "/auth/login", "/auth/refresh"])
-def test_no_mistyped_secret_is_repeated(api: Api, path: str, body: object) -> None:
+def test_an_answer_never_repeats_a_secret_under_a_wrong_name(
+    api: Api, path: str, body: object
+) -> None:
     answer = api.request("POST", path, json=body)
+
     assert_problem(answer, 422, "validation-failed")
     assert "canary" not in answer.text
 
 
-def test_what_is_missing_shows_the_object_without_it(api: Api) -> None:
+def test_a_missing_member_is_reported_with_the_incomplete_object(api: Api) -> None:
     body = {"email": "a@example.org", "password": PASSWORD}
+
     answer = api.request("POST", "/auth/register", json=body)
     (fault,) = faults(answer)
+
     assert (fault["type"], fault["loc"]) == ("missing", ["body", "username"])
     assert fault["input"] == {"email": "a@example.org"}
 
 
-def test_faults_of_a_query_are_those_of_its_parameters(ann: Caller) -> None:
+def test_faults_of_a_query_name_its_parameters(ann: Caller) -> None:
     answer = ann.get("/items?limit=0&order=up&q=%00&skip=5")
+
     assert_problem(answer, 422, "validation-failed")
     assert [(fault["loc"], fault["input"]) for fault in faults(answer)] == [
         (["query", "limit"], "0"),
@@ -124,15 +146,17 @@ def test_faults_of_a_query_are_those_of_its_parameters(ann: Caller) -> None:
 
 
 @pytest.mark.parametrize("name", ["1", "٣", "a/b~c", "1" * 5000])
-def test_names_of_parameters_are_texts_whatever_they_look_like(ann: Caller, name: str) -> None:
+def test_names_of_parameters_are_always_strings(ann: Caller, name: str) -> None:
     answer = ann.get("/items?" + urlencode({name: "x"}))
+
     assert_problem(answer, 422, "validation-failed")
     assert [(fault["loc"], fault["input"]) for fault in faults(answer)] == [(["query", name], "x")]
 
 
-def test_a_doubled_parameter_is_reported_beside_all_others(ann: Caller) -> None:
+def test_a_repeated_parameter_is_reported_with_the_other_faults(ann: Caller) -> None:
     answer = ann.get("/items?limit=1&limit=2&skip=1&skip=2&order=up")
     found = [(fault["loc"][1], fault["msg"]) for fault in faults(answer)]
+
     assert found == [
         ("order", "must be asc or desc"),
         ("limit", "is given more than once"),
@@ -141,17 +165,19 @@ def test_a_doubled_parameter_is_reported_beside_all_others(ann: Caller) -> None:
 
 
 @pytest.mark.parametrize("as_of", ["999999", "2026-02-30T00:00:00Z"])
-def test_a_point_that_is_none_is_a_fault_of_the_query_that_has_it(ann: Caller, as_of: str) -> None:
+def test_an_invalid_point_in_time_is_a_fault_of_the_query_or_body(ann: Caller, as_of: str) -> None:
     for path in ("/items", f"/items/{ann.create()}"):
         (fault,) = faults(ann.get(path, params={"as_of": as_of}))
         assert (fault["loc"], fault["input"]) == (["query", "as_of"], as_of)
     (fault,) = faults(ann.post(f"/items/{ann.create()}/restore", json={"as_of": as_of}))
+
     assert (fault["loc"], fault["input"]) == (["body", "as_of"], as_of)
 
 
-def test_every_422_is_a_list(ann: Caller) -> None:
+def test_the_detail_of_every_422_is_a_list(ann: Caller) -> None:
     headers = {"idempotency-key": "k"}
     assert ann.post("/items", json={"title": "a"}, headers=headers).status_code == 200
+
     answer = ann.post("/items", json={"title": "b"}, headers=headers)
     assert_problem(answer, 422, "idempotency-key-reused")
     assert [fault["loc"] for fault in faults(answer)] == [["header"]]
@@ -168,20 +194,22 @@ def test_every_422_is_a_list(ann: Caller) -> None:
         ("/auth/login", 405, "method-not-allowed", "Method Not Allowed"),
     ],
 )
-def test_errors_have_the_old_texts(  # noqa: PLR0917 - pytest passes them by name
+def test_errors_have_the_texts_of_the_replaced_service(  # noqa: PLR0917 - pytest passes them by name
     ann: Caller, prefix: str, path: str, status: int, slug: str, detail: str
 ) -> None:
     assert assert_problem(ann.under(prefix).get(path), status, slug)["detail"] == detail
 
 
 @V1
-def test_errors_of_a_login_have_the_old_texts(ann: Caller, prefix: str) -> None:
-    body = {"username": ann.name, "password": "a wrong one"}
+def test_errors_of_a_login_have_the_texts_of_the_replaced_service(ann: Caller, prefix: str) -> None:
+    body = credentials(ann.name, "a wrong one")
     answer = ann.api.request("POST", f"{prefix}/auth/login", json=body)
     problem = assert_problem(answer, 401, "invalid-credentials")
     assert problem["detail"] == "Incorrect username or password"
+
     problem = assert_problem(ann.api.request("GET", f"{prefix}/items"), 401, "unauthenticated")
     assert problem["detail"] == "Not authenticated"
+
     answer = ann.api.request("GET", f"{prefix}/items", token="forged")
     assert (
         assert_problem(answer, 401, "unauthenticated")["detail"] == "Could not validate credentials"
@@ -191,12 +219,14 @@ def test_errors_of_a_login_have_the_old_texts(ann: Caller, prefix: str) -> None:
 @V1
 def test_taken_names_and_addresses_are_400(api: Api, prefix: str) -> None:
     ann = api.caller()
-    body = {"username": ann.name.upper(), "email": "other@example.org", "password": PASSWORD}
+    body = registration(ann.name.upper(), email="other@example.org")
     answer = api.request("POST", f"{prefix}/auth/register", json=body)
     assert assert_problem(answer, 400, "username-taken")["detail"] == "Username already registered"
+
     body |= {"username": "somebody-else", "email": f"{ann.name}@EXAMPLE.org"}
     answer = api.request("POST", f"{prefix}/auth/register", json=body)
     assert_problem(answer, 400, "email-taken")
+
     answer = api.request("POST", "/api/v2/auth/register", json=body)
     assert_problem(answer, 409, "email-taken")
 
@@ -205,14 +235,16 @@ def test_taken_names_and_addresses_are_400(api: Api, prefix: str) -> None:
 def test_a_body_without_a_content_type_is_json(ann: Caller, prefix: str) -> None:
     me = ann.under(prefix)
     assert me.post("/items", content=b'{"title": "raw"}').json()["title"] == "raw"
-    login = msgspec.json.encode({"username": ann.name, "password": PASSWORD})
+    login = msgspec.json.encode(credentials(ann.name))
     assert ann.api.request("POST", f"{prefix}/auth/login", content=login).status_code == 200
 
 
 @V1
-def test_a_login_takes_multipart_form_data(ann: Caller, prefix: str) -> None:
+def test_a_login_accepts_multipart_form_data(ann: Caller, prefix: str) -> None:
     form = {"username": (None, ann.name), "password": (None, PASSWORD), "file": ("a.txt", b"x")}
+
     answer = ann.api.request("POST", f"{prefix}/auth/login", files=form)
+
     assert answer.status_code == 200
     assert Caller(ann.api, ann.name, answer.json(), prefix).get("/items").status_code == 200
 
@@ -238,9 +270,11 @@ def _part(name: str, value: bytes, kind: str = "") -> bytes:
         ("multipart/form-data; boundary=\xe9", b"--\xe9--"),
     ],
 )
-def test_a_multipart_form_that_is_none_is_malformed(api: Api, kind: str, content: bytes) -> None:
+def test_an_invalid_multipart_form_is_refused(api: Api, kind: str, content: bytes) -> None:
     headers = [(b"content-type", kind.encode("latin-1"))]
+
     answer = api.request("POST", "/auth/login", content=content, headers=headers)
+
     assert answer.status_code in {400, 422}, answer.text
     assert_problem(
         answer,
@@ -249,44 +283,52 @@ def test_a_multipart_form_that_is_none_is_malformed(api: Api, kind: str, content
     )
 
 
-def test_a_multipart_field_of_another_charset_is_not_guessed(api: Api) -> None:
+def test_an_unknown_charset_of_a_multipart_field_is_ignored(api: Api) -> None:
     content = _part("username", b"ann", "text/plain; charset=nonsense")
     content += _part("password", b"a wrong one") + b"--b--"
     headers = {"content-type": "multipart/form-data; boundary=b"}
+
     answer = api.request("POST", "/auth/login", content=content, headers=headers)
+
     assert_problem(answer, 401, "invalid-credentials")
 
 
-def test_version_2_takes_no_multipart_form_and_says_what_it_takes(api: Api) -> None:
+def test_version_2_refuses_a_multipart_form_and_names_accepted_types(api: Api) -> None:
     form = {"username": (None, "ann"), "password": (None, PASSWORD)}
+
     answer = api.request("POST", "/api/v2/auth/login", files=form)
     problem = assert_problem(answer, 415, "unsupported-media-type")
+
     assert "application/x-www-form-urlencoded" in problem["detail"]
 
 
 @V1
-def test_a_list_without_a_limit_has_everything(new_api: Api, prefix: str) -> None:
+def test_a_list_without_a_limit_has_all_items(new_api: Api, prefix: str) -> None:
     me = new_api.caller().under(prefix)
     numbers = [me.create(f"number {number}") for number in range(130)]
     answer = me.get("/items")
     assert [item["id"] for item in answer.json()] == numbers
     assert "link" not in answer.headers
     assert [item["id"] for item in me.get("/items?order=desc").json()] == numbers[::-1]
+
     found = [item["id"] for item in me.get("/items?q=number+1").json()]
     assert found == [
         number for number, at in zip(numbers, range(130), strict=True) if str(at)[0] == "1"
     ]
+
     before = new_api.log.position
-    me.request("DELETE", f"/items/{numbers[0]}")
+    me.delete(f"/items/{numbers[0]}")
     assert [item["id"] for item in me.get(f"/items?as_of={before}").json()] == numbers
-    assert me.request("HEAD", "/items").text == ""
+    assert me.head("/items").text == ""
     assert len(me.under("/api/v2").get("/items").json()["items"]) == 100
 
 
-def test_a_long_list_comes_in_pieces(new_api: Api) -> None:
+def test_a_long_list_is_streamed_in_parts(new_api: Api) -> None:
     me = new_api.caller()
     numbers = [me.create() for _ in range(1201)]
+
     answer = me.get("/items")
+
     assert [item["id"] for item in answer.json()] == numbers
     assert "content-length" not in answer.headers
-    assert me.request("HEAD", "/items").status_code == 200
+    assert me.head("/items").status_code == 200

@@ -1,8 +1,7 @@
-"""Versions side by side: a document each, and one of them on its way out."""
+"""API versions side by side: their documents, and the deprecation of one."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,17 +14,17 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from eventapi.http.middleware.deprecation import announced
 from eventapi.http.schemas.responses import V1, V2, VERSIONS
 from eventapi.http.urls import is_version_1
-from tests.eventapi.http.client import Api, Caller, quiet_settings
+from tests.eventapi.http.client import Api, Caller, http_scope, quiet_settings
 from tests.openapi import inlined
 
 LINK = '<https://api.example/changes>; rel="deprecation sunset"'
-TOLD = {"deprecation": "@1798761600", "sunset": "Thu, 01 Jul 2027 10:30:00 GMT"}
-"""The examples' moments, as each RFC writes them."""
+DEPRECATION = {"deprecation": "@1798761600", "sunset": "Thu, 01 Jul 2027 10:30:00 GMT"}
+"""The two moments of the fixture `deprecating`, in the formats of RFC 9745 and RFC 8594."""
 
 
 @pytest.fixture(scope="module")
-def ending() -> Iterator[Api]:
-    """An app whose version 1 is on its way out."""
+def deprecating() -> Iterator[Api]:
+    """An app whose version 1 is deprecated."""
     settings = quiet_settings(
         v1_deprecation="2027-01-01",
         v1_sunset="2027-07-01T12:30:00+02:00",
@@ -36,7 +35,7 @@ def ending() -> Iterator[Api]:
 
 
 def document(api: Api, path: str = "/openapi.json") -> dict[str, Any]:
-    """An OpenAPI document, valid."""
+    """An OpenAPI document, which is validated."""
     answer = api.request("GET", path)
     assert answer.headers["content-type"] == "application/json"
     found: dict[str, Any] = answer.json()
@@ -48,7 +47,9 @@ def document(api: Api, path: str = "/openapi.json") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [version.name for version in VERSIONS])
-def test_the_document_of_a_version_is_what_the_joint_one_says_of_it(api: Api, version: str) -> None:
+def test_the_document_of_a_version_is_its_part_of_the_joint_document(
+    api: Api, version: str
+) -> None:
     own, joint = document(api, f"/api/{version}/openapi.json"), document(api)
     below = {path: of for path, of in joint["paths"].items() if path.startswith(f"/api/{version}/")}
     assert _without_ids(own["paths"]) == _without_ids(below)
@@ -56,26 +57,28 @@ def test_the_document_of_a_version_is_what_the_joint_one_says_of_it(api: Api, ve
     for kind, named in own["components"].items():
         if kind != "securitySchemes":
             assert named.items() <= joint["components"][kind].items()
+
     login = own["components"]["securitySchemes"]["bearer"]["flows"]["password"]["tokenUrl"]
     assert login in own["paths"]
 
 
 def _without_ids(paths: dict[str, Any]) -> dict[str, Any]:
-    """The paths without the ids of operations, which have a suffix in the joint document."""
+    """Remove the ids of operations, because they have a suffix in the joint document."""
     return {
         path: {method: one | {"operationId": ""} for method, one in operations.items()}
         for path, operations in paths.items()
     }
 
 
-def test_no_document_of_a_version_shows_another(api: Api) -> None:
+def test_the_document_of_a_version_has_no_schemas_of_another(api: Api) -> None:
     first, second = (document(api, f"/api/{name}/openapi.json") for name in ("v1", "v2"))
+
     assert {"ItemV1", "UserV1"} <= first["components"]["schemas"].keys()
     assert not {"ItemV2", "PageV2", "UserV2"} & first["components"]["schemas"].keys()
     assert not {"ItemV1", "UserV1"} & second["components"]["schemas"].keys()
 
 
-def test_a_third_version_is_a_record_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_third_version_needs_one_more_record(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = {"page_type": V1.page_type, "page": V1.page}
     third = msgspec.structs.replace(V2, name="v3", prefixes=("/api/v3",), **arrays)
     monkeypatch.setattr("eventapi.app.VERSIONS", (*VERSIONS, third))
@@ -119,20 +122,24 @@ OTHER_REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), V1_REQUESTS)
-def test_all_that_version_1_answers_tells_of_its_end(
-    ending: Api, method: str, path: str, status: int
+def test_every_answer_of_a_deprecated_version_has_the_fields_of_deprecation(
+    deprecating: Api, method: str, path: str, status: int
 ) -> None:
-    answer = ending.caller().request(method, path)
+    answer = deprecating.caller().request(method, path)
+
     assert answer.status_code == status
-    assert {name: answer.headers[name] for name in TOLD} == TOLD
+    assert {name: answer.headers[name] for name in DEPRECATION} == DEPRECATION
     assert LINK in answer.headers.get_list("link")
 
 
 @pytest.mark.parametrize(
-    ("path", "told"), [("/below/api/v1/items", True), ("/below/items", True), ("/below/x", False)]
+    ("path", "is_announced"),
+    [("/below/api/v1/items", True), ("/below/items", True), ("/below/x", False)],
 )
-def test_a_server_that_is_mounted_somewhere_tells_it_as_well(path: str, told: bool) -> None:
-    """As `uvicorn --root-path` has it: the path has the prefix, too."""
+async def test_a_server_below_a_root_path_announces_the_deprecation(
+    path: str, is_announced: bool
+) -> None:
+    """With `uvicorn --root-path` the path has the prefix, too."""
     sent: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,58 +149,67 @@ def test_a_server_that_is_mounted_somewhere_tells_it_as_well(path: str, told: bo
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope: Any = {"type": "http", "path": path, "root_path": "/below"}
     wrapped: Any = announced(app, [(b"sunset", b"soon")])
-    asyncio.run(wrapped(scope, None, send))
-    assert sent[0]["headers"] == ([(b"sunset", b"soon")] if told else [])
+    await wrapped(http_scope(path, root_path="/below"), None, send)
+
+    assert sent[0]["headers"] == ([(b"sunset", b"soon")] if is_announced else [])
 
 
-def test_so_do_refusals_and_writes(ending: Api) -> None:
-    refused = ending.request("GET", "/items")
-    written = ending.caller().post("/items", json={"title": "a title"})
+def test_refusals_and_writes_have_the_fields_of_deprecation(deprecating: Api) -> None:
+    refused = deprecating.request("GET", "/items")
+
+    written = deprecating.caller().post("/items", json={"title": "a title"})
+
     assert (refused.status_code, written.status_code) == (401, 200)
-    assert refused.headers["sunset"] == written.headers["sunset"] == TOLD["sunset"]
+    assert refused.headers["sunset"] == written.headers["sunset"] == DEPRECATION["sunset"]
 
 
-def test_the_link_to_the_next_page_stays(ending: Api) -> None:
-    ann = ending.caller()
+def test_the_deprecation_keeps_the_link_to_the_next_page(deprecating: Api) -> None:
+    ann = deprecating.caller()
     for _ in range(2):
         ann.create()
+
     answer = ann.get("/items?limit=1")
     following, link = answer.headers.get_list("link")
+
     assert following.endswith('rel="next"')
     assert link == LINK
 
 
 @pytest.mark.parametrize(("method", "path", "status"), OTHER_REQUESTS)
-def test_nothing_else_does(ending: Api, method: str, path: str, status: int) -> None:
-    answer = ending.caller().request(method, path)
+def test_answers_outside_a_deprecated_version_have_no_fields_of_deprecation(
+    deprecating: Api, method: str, path: str, status: int
+) -> None:
+    answer = deprecating.caller().request(method, path)
+
     assert answer.status_code == status
-    assert not {*TOLD, "link"} & answer.headers.keys()
+    assert not {*DEPRECATION, "link"} & answer.headers.keys()
 
 
-def test_by_default_nothing_is_on_its_way_out(api: Api, ann: Caller) -> None:
+def test_no_version_is_deprecated_by_default(api: Api, ann: Caller) -> None:
     for method, path, _ in V1_REQUESTS:
-        assert not {*TOLD, "link"} & ann.request(method, path).headers.keys()
+        assert not {*DEPRECATION, "link"} & ann.request(method, path).headers.keys()
     assert "'deprecated'" not in str(document(api))
 
 
 @pytest.mark.parametrize("given", ["v1_deprecation", "v1_sunset"])
-def test_each_is_told_without_the_other(given: str) -> None:
+def test_deprecation_and_sunset_can_be_announced_separately(given: str) -> None:
     with Api(quiet_settings(**{given: "2027-01-01T00:00:00Z"}, v1_link="/docs")) as api:
         headers = api.request("GET", "/items").headers
         name = given.removeprefix("v1_")
-        assert headers.keys() & TOLD.keys() == {name}
+        assert headers.keys() & DEPRECATION.keys() == {name}
         assert headers["link"] == f'</docs>; rel="{name}"'
+
         operation = document(api)["paths"]["/items"]["get"]
         assert operation["deprecated"]
-        told = operation["responses"]["200"]["headers"].keys()
-        assert {one.lower() for one in told} & TOLD.keys() == {name}
+
+        documented = operation["responses"]["200"]["headers"].keys()
+        assert {one.lower() for one in documented} & DEPRECATION.keys() == {name}
 
 
-def test_the_documents_mark_what_is_deprecated(ending: Api) -> None:
+def test_the_documents_mark_deprecated_operations(deprecating: Api) -> None:
     for path in ("/openapi.json", "/api/v1/openapi.json", "/api/v2/openapi.json"):
-        for place, operations in inlined(document(ending, path)).items():
+        for place, operations in inlined(document(deprecating, path)).items():
             for operation in operations.values():
                 assert operation.get("deprecated", False) == is_version_1(place), place
                 for response in operation["responses"].values():
@@ -201,7 +217,7 @@ def test_the_documents_mark_what_is_deprecated(ending: Api) -> None:
                     assert listed == is_version_1(place)
 
 
-def test_pages_elsewhere_may_read_it() -> None:
+def test_cors_exposes_the_fields_of_deprecation() -> None:
     settings = quiet_settings(v1_sunset="2027-01-01", cors_origins=("https://app.example",))
     with Api(settings) as api:
         answer = api.request("GET", "/items", headers={"Origin": "https://app.example"})

@@ -1,4 +1,4 @@
-"""Cross-origin requests: none by default, else of the listed origins only."""
+"""Cross-origin requests: refused by default, allowed for the listed origins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS = [
 
 @pytest.fixture(scope="module")
 def open_api() -> Iterator[Api]:
-    """An app that lets pages of some origins in."""
+    """An app that allows requests from pages of some origins."""
     origins = (LISTED, "https://second.example/", "null")
     with Api(quiet_settings(cors_origins=origins)) as api:
         yield api
@@ -35,30 +35,30 @@ def page(open_api: Api) -> Caller:
     return open_api.caller()
 
 
-def granted(answer: httpx.Response) -> list[str]:
-    """The headers that let a page elsewhere do anything."""
+def cors_headers(answer: httpx.Response) -> list[str]:
+    """The names of the CORS headers of an answer."""
     return [name for name in answer.headers if name.startswith("access-control-")]
 
 
-ASKED = "authorization,if-match,last-event-id,traceparent,x-requested-with,x-my-own"
+REQUESTED = "authorization,if-match,last-event-id,traceparent,x-requested-with,x-my-own"
 
 
 def preflight(
-    api: Api, origin: str, path: str = "/items", asked: str | None = ASKED
+    api: Api, origin: str, path: str = "/items", requested: str | None = REQUESTED
 ) -> httpx.Response:
     headers = {"origin": origin, "access-control-request-method": "PATCH"}
-    if asked is not None:
-        headers["access-control-request-headers"] = asked
+    if requested is not None:
+        headers["access-control-request-headers"] = requested
     return api.request("OPTIONS", path, headers=headers)
 
 
-def test_by_default_nobody_elsewhere_is_let_in(ann: Caller) -> None:
+def test_no_other_origin_is_allowed_by_default(ann: Caller) -> None:
     for answer in (
         ann.get("/items", headers={"origin": LISTED}),
         preflight(ann.api, LISTED),
         ann.get("/nowhere", headers={"origin": LISTED}),
     ):
-        assert granted(answer) == []
+        assert cors_headers(answer) == []
         assert "vary" not in answer.headers
 
 
@@ -82,6 +82,7 @@ def test_a_listed_origin_may_read_every_answer(
     assert answer.status_code == status
     assert answer.headers.get_list("access-control-allow-origin") == [origin]
     assert answer.headers["vary"] == "Origin"
+
     exposed = answer.headers["access-control-expose-headers"].split(", ")
     assert {"ETag", "Event-Position", "Link", "Location", "X-Request-ID"} <= set(exposed)
     assert "access-control-allow-credentials" not in answer.headers
@@ -89,12 +90,13 @@ def test_a_listed_origin_may_read_every_answer(
 
 def test_a_listed_origin_may_read_refusals_of_the_edge(open_api: Api) -> None:
     answer = open_api.request("GET", "/", headers={"origin": LISTED, "x-big": "x" * 40_000})
+
     assert answer.status_code == 431
     assert answer.headers["access-control-allow-origin"] == LISTED
 
 
 @pytest.mark.parametrize("origin", OTHERS)
-def test_another_origin_is_told_nothing(page: Caller, origin: str) -> None:
+def test_an_unlisted_origin_gets_no_cors_headers(page: Caller, origin: str) -> None:
     for answer in (
         page.get("/items", headers={"origin": origin}),
         preflight(page.api, origin),
@@ -104,40 +106,44 @@ def test_another_origin_is_told_nothing(page: Caller, origin: str) -> None:
         assert answer.headers["vary"] == "Origin"
 
 
-def test_an_answer_to_no_origin_says_that_it_varies(page: Caller) -> None:
+def test_an_answer_without_an_origin_varies_by_origin_too(page: Caller) -> None:
     assert page.get("/items").headers["vary"] == "Origin"
 
 
 @pytest.mark.parametrize("path", ["/items", "/api/v2/items/1", "/auth/login", "/nowhere"])
-def test_a_preflight_is_told_all_that_may_be_sent(open_api: Api, path: str) -> None:
+def test_a_preflight_of_a_listed_origin_lists_the_allowed_methods_and_headers(
+    open_api: Api, path: str
+) -> None:
     answer = preflight(open_api, LISTED, path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["access-control-allow-origin"] == LISTED
+
     methods = set(answer.headers["access-control-allow-methods"].split(", "))
     assert methods == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
-    assert answer.headers["access-control-allow-headers"] == ASKED
+    assert answer.headers["access-control-allow-headers"] == REQUESTED
     assert "access-control-allow-credentials" not in answer.headers
 
 
-@pytest.mark.parametrize("asked", [None, "a;b", "x" * 5_000, "a:b"])
+@pytest.mark.parametrize("requested", [None, "a;b", "x" * 5_000, "a:b"])
 @pytest.mark.parametrize("origin", [LISTED, "https://evil.example"])
-def test_headers_that_are_none_are_not_repeated(
-    open_api: Api, origin: str, asked: str | None
+def test_a_preflight_with_malformed_header_names_gets_the_default_list(
+    open_api: Api, origin: str, requested: str | None
 ) -> None:
-    answer = preflight(open_api, origin, asked=asked)
+    answer = preflight(open_api, origin, requested=requested)
     names = set(answer.headers["access-control-allow-headers"].lower().split(", "))
+
     assert names == {
         *("authorization", "content-type", "if-match", "if-none-match", "last-event-id"),
         *("idempotency-key", "min-event-position", "x-request-id"),
     }
 
 
-def test_another_origin_may_not_send_the_headers_it_asks_for(open_api: Api) -> None:
+def test_an_unlisted_origin_may_not_send_the_headers_it_requests(open_api: Api) -> None:
     answer = preflight(open_api, "https://evil.example")
     assert "x-my-own" not in answer.headers["access-control-allow-headers"]
 
 
-def test_credentials_are_allowed_by_a_setting_and_for_listed_origins_alone() -> None:
+def test_a_setting_allows_credentials_for_listed_origins_only() -> None:
     settings = quiet_settings(cors_origins=(LISTED,), cors_credentials="on")
     with Api(settings) as api:
         page = api.caller()
@@ -154,16 +160,20 @@ def test_credentials_are_allowed_by_a_setting_and_for_listed_origins_alone() -> 
 def test_a_preflight_is_not_redirected_or_refused_for_a_trailing_slash(
     open_api: Api, path: str
 ) -> None:
-    """Browsers accept no other answer; the redirect, or the 404, follows at the request itself."""
+    """Browsers accept no other answer to a preflight than success.
+
+    The request itself is redirected, or a 404.
+    """
     assert preflight(open_api, LISTED, path).status_code == 204
     answer = open_api.request("GET", path, headers={"Origin": LISTED})
     assert answer.status_code in {307, 404}
     assert answer.headers["access-control-allow-origin"] == LISTED
 
 
-def test_a_star_lets_every_origin_in() -> None:
+def test_a_star_allows_every_origin() -> None:
     with Api(quiet_settings(cors_origins=("*",))) as api:
         answer = api.request("GET", "/health/live", headers={"origin": "https://any.example"})
+
         assert answer.headers["access-control-allow-origin"] == "*"
         assert "access-control-allow-credentials" not in answer.headers
         assert "vary" not in answer.headers

@@ -1,4 +1,4 @@
-"""What is the same on every answer: request ids, security headers, methods, paths."""
+"""Rules for all answers: request ids, security headers, methods, paths, positions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EVERY_STATUS: dict[int, tuple[str, str, dict[str, Any]]] = {
 
 
 def answer_of(ann: Caller, status: int, **headers: str) -> httpx.Response:
-    """An answer of a status."""
+    """An answer with a given status."""
     method, path, how = EVERY_STATUS[status]
     if status == 409:
         taken = {"username": ann.name, "email": "x@example.org", "password": "12345678"}
@@ -52,6 +52,7 @@ def answer_of(ann: Caller, status: int, **headers: str) -> httpx.Response:
 @pytest.mark.parametrize("status", EVERY_STATUS)
 def test_security_headers_are_on_every_answer_once(ann: Caller, status: int) -> None:
     answer = answer_of(ann, status)
+
     for name, value in SECURITY.items():
         assert answer.headers.get_list(name) == [value]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -63,13 +64,14 @@ def test_security_headers_are_on_every_answer_once(ann: Caller, status: int) -> 
 @pytest.mark.parametrize("status", EVERY_STATUS)
 def test_the_callers_request_id_is_on_every_answer(ann: Caller, status: int) -> None:
     answer = answer_of(ann, status, **{"x-request-id": "an-id.of_my~own!"})
+
     assert answer.headers.get_list("x-request-id") == ["an-id.of_my~own!"]
     if status >= 400:
         assert answer.json()["request_id"] == "an-id.of_my~own!"
 
 
 @pytest.mark.parametrize("given", ["a", "A-Z.0_9~", "x" * 128, "!#$%&'*+-.^_`|~"])
-def test_a_request_id_that_is_a_token_is_taken(api: Api, given: str) -> None:
+def test_a_request_id_that_is_a_token_is_used(api: Api, given: str) -> None:
     answer = api.request("GET", "/health/live", headers={"x-request-id": given})
     assert answer.headers["x-request-id"] == given
 
@@ -79,38 +81,39 @@ def test_a_request_id_that_is_a_token_is_taken(api: Api, given: str) -> None:
 )
 def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
     headers = [(b"x-request-id", given.encode("latin-1"))]
+
     answer = api.request("GET", "/no/such/path", headers=headers)
     made = answer.headers["x-request-id"]
+
     assert made != given
     assert re.fullmatch(r"[0-9a-f]{32}", made)
     assert answer.json()["request_id"] == made
 
 
-def test_request_ids_that_are_made_differ(api: Api) -> None:
+def test_generated_request_ids_differ(api: Api) -> None:
     made = {api.request("GET", "/health/live").headers["x-request-id"] for _ in range(100)}
     assert len(made) == 100
 
 
-def test_a_request_id_stands_on_the_line_of_its_event(ann: Caller) -> None:
-    async def last_line() -> bytes:
-        position = ann.api.log.position
-        return b"".join([b"".join(lines) async for lines in ann.api.log.read(position - 1)])
-
+def test_the_request_id_is_on_the_line_of_the_event(ann: Caller) -> None:
     ann.post("/items", json={"title": "a"}, headers={"x-request-id": "findable"})
-    assert b'"requestid":"findable"' in ann.api.run(last_line())
+
+    lines = ann.api.log_lines(ann.api.log.position - 1)
+    assert b'"requestid":"findable"' in b"".join(lines)
 
 
 PATHS = ["/items", "/items/{number}", "/auth/me", "/health", "/health/live", "/health/ready"]
-PATHS_OF_ONE = ["/docs", "/openapi.json", "/problems/not-found", "/docs/start.js"]
-READABLE = [prefix + path for prefix in PREFIXES for path in PATHS] + PATHS_OF_ONE
+UNVERSIONED_PATHS = ["/docs", "/openapi.json", "/problems/not-found", "/docs/start.js"]
+READABLE = [prefix + path for prefix in PREFIXES for path in PATHS] + UNVERSIONED_PATHS
 
 
 @pytest.mark.parametrize("path", READABLE)
 def test_head_answers_the_headers_of_get_without_the_body(ann: Caller, path: str) -> None:
     path = path.format(number=ann.create())
-    got, head = ann.get(path), ann.request("HEAD", path)
+    got, head = ann.get(path), ann.head(path)
     assert got.status_code == head.status_code == 200
     assert (bool(got.content), head.content) == (True, b"")
+
     varying = ["x-request-id"]
     if path.endswith("/health"):
         varying.append("content-length")
@@ -121,10 +124,12 @@ def test_head_answers_the_headers_of_get_without_the_body(ann: Caller, path: str
 
 
 @pytest.mark.parametrize("path", ["/items?limit=1", "/items/0", "/items?limit=0", "/nowhere"])
-def test_head_is_so_for_links_and_problems_too(ann: Caller, path: str) -> None:
+def test_head_answers_the_headers_of_get_for_links_and_problems(ann: Caller, path: str) -> None:
     ann.create()
     ann.create()
-    got, head = ann.get(path), ann.request("HEAD", path)
+
+    got, head = ann.get(path), ann.head(path)
+
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert {name: head.headers.get(name) for name in ("content-length", "link")} == {
         name: got.headers.get(name) for name in ("content-length", "link")
@@ -153,6 +158,7 @@ def test_allow_lists_all_methods_of_a_path_and_no_other(api: Api, prefix: str, p
     options = api.request("OPTIONS", prefix + path)
     assert (options.status_code, options.content) == (204, b"")
     assert options.headers["allow"] == ALLOWED[path]
+
     listed = set(ALLOWED[path].split(", "))
     methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "X"}
     for method in methods - listed:
@@ -220,7 +226,7 @@ def test_too_many_or_too_large_headers_are_refused(api: Api, headers: dict[str, 
     assert_problem(api.request("GET", "/items", headers=headers), 431, "headers-too-large")
 
 
-def test_a_position_may_be_asked_for(ann: Caller) -> None:
+def test_a_request_may_require_a_position_that_is_reached(ann: Caller) -> None:
     number = ann.create()
     position = str(ann.api.log.position)
     for wanted in ("0", "1", position):
@@ -230,32 +236,36 @@ def test_a_position_may_be_asked_for(ann: Caller) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["", "x", "-1", "+1", "1.0", "01", "0x1", "1 2", "１", "9" * 20])
-def test_a_position_is_a_number(ann: Caller, wanted: str) -> None:
+def test_a_required_position_must_be_a_number(ann: Caller, wanted: str) -> None:
     headers = [(b"min-event-position", wanted.encode())]
     assert_problem(ann.get("/items", headers=headers), 422, "validation-failed")
 
 
-def test_a_position_that_does_not_come_in_time_is_a_503(ann: Caller) -> None:
+def test_a_required_position_that_is_not_reached_in_time_is_a_503(ann: Caller) -> None:
     future = str(ann.api.log.position + 1)
+
     answer = ann.get("/items", headers={"min-event-position": future})
+
     assert_problem(answer, 503, "log-unavailable")
     assert answer.headers["retry-after"] == "1"
 
 
-def test_who_is_not_let_in_is_not_made_to_wait(ann: Caller) -> None:
-    """Else anybody could have the server look for a position that does not come."""
+def test_an_unauthenticated_request_does_not_wait_for_a_position(ann: Caller) -> None:
+    """Otherwise any client could make the server wait for a missing position."""
     future = {"min-event-position": str(ann.api.log.position + 1)}
     assert_problem(ann.get("/items", token=None, headers=future), 401, "unauthenticated")
 
 
-def test_a_position_is_waited_for(ann: Caller) -> None:
+def test_a_request_waits_for_its_required_position(ann: Caller) -> None:
     future = {"min-event-position": str(ann.api.log.position + 1)}
     how = {"token": ann.token}
-    read, written = ann.api.together(
+
+    read, written = ann.api.request_all(
         [
             ("GET", "/items", how | {"headers": future}),
             ("POST", "/items", how | {"json": {"title": "awaited"}}),
         ]
     )
+
     assert [item["title"] for item in read.json()] == ["awaited"]
     assert written.status_code == 200

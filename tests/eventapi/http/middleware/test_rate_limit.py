@@ -225,7 +225,7 @@ def test_parallel_guesses_get_no_more_answers_than_sequential_ones() -> None:
     with limited(login="1000/minute") as api:
         api.register("ann")
         body = {"username": "ann", "password": "a wrong password"}
-        answers = api.together([("POST", "/auth/login", {"json": body})] * 40)
+        answers = api.request_all([("POST", "/auth/login", {"json": body})] * 40)
         statuses = [answer.status_code for answer in answers]
         assert (statuses.count(401), statuses.count(429)) == (5, 35)
 
@@ -234,7 +234,7 @@ def test_many_parallel_logins_succeed() -> None:
     with limited(login="1000/minute") as api:
         api.register("ann")
         body = {"username": "ann", "password": PASSWORD}
-        answers = api.together([("POST", "/auth/login", {"json": body})] * 20)
+        answers = api.request_all([("POST", "/auth/login", {"json": body})] * 20)
         assert {answer.status_code for answer in answers} == {200}
 
 
@@ -245,7 +245,7 @@ def test_a_stolen_session_cannot_guess_the_password(place: str) -> None:
 
         def tried() -> httpx.Response:
             if place == "erasure":
-                return ann.request("DELETE", "/auth/me", json={"password": "a wrong password"})
+                return ann.delete("/auth/me", json={"password": "a wrong password"})
             change = {"current_password": "a wrong password", "new_password": "another good one"}
             return ann.post("/auth/password", json=change)
 

@@ -1,4 +1,4 @@
-"""A path with a trailing slash is another path: an empty id never means all."""
+"""A trailing slash: another path, so an empty id never means all of a collection."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _EXAMPLES = {
     "place": "000",
     "slug": "not-found",
 }
-_OLD = re.compile(r"((/api/v1)?/(auth/(register|login|me)|items(/\d+)?)|/docs)")
+_REDIRECTED = re.compile(r"((/api/v1)?/(auth/(register|login|me)|items(/\d+)?)|/docs)")
 
 
 def operations(api: Api) -> Iterator[tuple[str, str]]:
-    """Every method and path of the OpenAPI document, parameters filled in."""
+    """Every method and path of the OpenAPI document, with values for the parameters."""
     for path, methods in served(api.request("GET", "/openapi.json").json()).items():
         filled = re.sub(r"\{(\w+)\}", lambda match: _EXAMPLES[match[1]], path)
         for method in (*methods, "options"):
@@ -35,17 +35,19 @@ def operations(api: Api) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("slash", ["/", "%2f", "%2F"])
 def test_an_empty_session_id_ends_no_session(ann: Caller, prefix: str, slash: str) -> None:
     answer = ann.under(prefix).request("DELETE", f"/auth/sessions{slash}")
+
     assert_problem(answer, 404, "not-found")
     assert ann.get("/auth/me").status_code == 200
 
 
-def test_no_route_answers_to_its_path_with_a_trailing_slash(api: Api, ann: Caller) -> None:
+def test_no_route_serves_its_path_with_a_trailing_slash(api: Api, ann: Caller) -> None:
     before = api.log.position
     found = set(operations(api))
     assert len(found) > 100
+
     for method, path in found:
         answer = ann.request(method, f"{path}/")
-        if _OLD.fullmatch(path):
+        if _REDIRECTED.fullmatch(path):
             assert (answer.status_code, answer.headers["location"]) == (307, api.url(path))
         elif method == "HEAD":
             assert answer.status_code == 404, path
@@ -54,7 +56,7 @@ def test_no_route_answers_to_its_path_with_a_trailing_slash(api: Api, ann: Calle
     assert api.log.position == before
 
 
-def test_version_1_redirects_as_the_replaced_service_did(ann: Caller) -> None:
+def test_version_1_redirects_a_trailing_slash_as_the_replaced_service_did(ann: Caller) -> None:
     """FastAPI answers 307, which keeps method and body."""
     for prefix in PREFIXES[:2]:
         me = ann.under(prefix)
@@ -76,5 +78,6 @@ def test_control_without_the_check_an_empty_id_ends_all_sessions(
 ) -> None:
     monkeypatch.setattr(edge, "trailing_slash_response", lambda scope: None)
     ann = new_api.caller()
-    assert ann.request("DELETE", "/auth/sessions/").status_code == 204
+
+    assert ann.delete("/auth/sessions/").status_code == 204
     assert ann.get("/auth/me").status_code == 401

@@ -1,9 +1,7 @@
-"""What auditors read: events as they are, one opened and proven, the state at any point."""
+"""Auditors read events, single events with proofs, and the state at any point."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,61 +9,55 @@ import msgspec
 import pytest
 
 from eventapi.cli.opening import state_at
-from eventapi.commands.users import GrantRole
-from events.log.port import EventLog
 from events.transparency.merkle import leaf_hash, root_from_inclusion
 from events.transparency.signed_note import Inclusion, TreeHead, Verifier
 from events.vault.memory import MemoryVault
-from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
+from tests.eventapi.http.client import Api, Caller, assert_problem
+from tests.eventapi.http.streams import NDJSON, SSE
 
-NDJSON = {"accept": "application/x-ndjson"}
+AS_LINES = {"accept": NDJSON}
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
-    with Api() as running:
-        yield running
+def api(new_api: Api) -> Api:
+    """An app for one test, because the tests compare the whole log."""
+    return new_api
 
 
 @pytest.fixture
 def auditor(api: Api) -> Caller:
-    caller = api.caller("auditor")
-    elsewhere(api, GrantRole(caller.name, "auditor", "operator/test"))
-    return caller
+    return api.auditor("auditor")
 
 
-def lines_of(log: EventLog) -> list[bytes]:
-    async def read() -> list[bytes]:
-        return [line async for run in log.read() for line in run]
-
-    return asyncio.run(read())
-
-
-def test_pages_lead_through_all_events(api: Api, auditor: Caller) -> None:
+def test_the_pages_together_are_all_events(api: Api, auditor: Caller) -> None:
     for number in range(10):
         auditor.create(f"item {number}")
+
     found: list[Any] = []
-    where: str | None = "/audit/events?limit=3"
-    while where is not None:
-        answer = auditor.get(where)
+    url: str | None = "/audit/events?limit=3"
+    while url is not None:
+        answer = auditor.get(url)
         assert len(answer.json()["items"]) <= 3
         found += answer.json()["items"]
-        where = answer.json()["next"]
-        assert ("link" in answer.headers) == (where is not None)
-    assert found == [msgspec.json.decode(line) for line in lines_of(api.log)]
+        url = answer.json()["next"]
+        assert ("link" in answer.headers) == (url is not None)
+
+    assert found == [msgspec.json.decode(line) for line in api.log_lines()]
 
 
 def test_lines_are_those_of_the_log_byte_for_byte(api: Api, auditor: Caller) -> None:
     auditor.create("ä")
-    lines = lines_of(api.log)
-    answer = auditor.get("/audit/events", headers=NDJSON)
-    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = api.log_lines()
+
+    answer = auditor.get("/audit/events", headers=AS_LINES)
+    part = auditor.get("/audit/events?after=1&limit=2", headers=AS_LINES)
+
+    assert answer.headers["content-type"] == NDJSON
     assert answer.content == b"".join(line + b"\n" for line in lines)
-    answer = auditor.get("/audit/events?after=1&limit=2", headers=NDJSON)
-    assert answer.content == b"".join(line + b"\n" for line in lines[1:3])
+    assert part.content == b"".join(line + b"\n" for line in lines[1:3])
 
 
-LINES, LIVE, PAGE = "application/x-ndjson", "text/event-stream", "application/json"
+PAGE = "application/json"
 
 
 @pytest.mark.parametrize(
@@ -73,19 +65,21 @@ LINES, LIVE, PAGE = "application/x-ndjson", "text/event-stream", "application/js
     [
         ("*/*", PAGE),
         ("text/html, application/*", PAGE),
-        (f"{LINES}, */*", LINES),
-        (f"{PAGE}, {LINES.upper()}", LINES),
-        (f"{PAGE}, {LINES};q=0.5", PAGE),
-        (f"{LINES};q=0.5, */*;q=0.1", LINES),
-        (f"{LINES};q=0", PAGE),
-        (f"{LIVE};q=0, {LINES};q=0.001", LINES),
-        (f"{LIVE}; q=0.1, {LINES}; q=0.9", LINES),
-        (f"{LIVE}, {LINES}", LIVE),
-        (f"{LIVE};q=often", LIVE),
+        (f"{NDJSON}, */*", NDJSON),
+        (f"{PAGE}, {NDJSON.upper()}", NDJSON),
+        (f"{PAGE}, {NDJSON};q=0.5", PAGE),
+        (f"{NDJSON};q=0.5, */*;q=0.1", NDJSON),
+        (f"{NDJSON};q=0", PAGE),
+        (f"{SSE};q=0, {NDJSON};q=0.001", NDJSON),
+        (f"{SSE}; q=0.1, {NDJSON}; q=0.9", NDJSON),
+        (f"{SSE}, {NDJSON}", SSE),
+        (f"{SSE};q=often", SSE),
     ],
 )
-def test_what_is_accepted_most_gladly_is_given(auditor: Caller, accept: str, kind: str) -> None:
-    answer = auditor.request("HEAD", "/audit/events", headers={"accept": accept})
+def test_the_answer_has_the_media_type_that_the_client_prefers(
+    auditor: Caller, accept: str, kind: str
+) -> None:
+    answer = auditor.head("/audit/events", headers={"accept": accept})
     assert answer.headers["content-type"] == kind
 
 
@@ -99,42 +93,48 @@ def test_what_is_accepted_most_gladly_is_given(auditor: Caller, accept: str, kin
         ("actor=operator/te", []),
     ],
 )
-def test_only_what_is_wanted(api: Api, auditor: Caller, query: str, kinds: list[str]) -> None:
+def test_a_query_filters_events(api: Api, auditor: Caller, query: str, kinds: list[str]) -> None:
     number = auditor.create()
     auditor.create()
-    auditor.request("DELETE", f"/items/{number}")
+    auditor.delete(f"/items/{number}")
+
     page = auditor.get(f"/audit/events?{query}").json()
+    text = auditor.get(f"/audit/events?{query}", headers=AS_LINES).text
+
     assert ([one["type"] for one in page["items"]], page["next"]) == (kinds, None)
-    text = auditor.get(f"/audit/events?{query}", headers=NDJSON).text
     assert [msgspec.json.decode(line)["type"] for line in text.splitlines()] == kinds
 
 
-def test_a_page_looks_through_so_many_events_and_says_where_to_go_on(
+def test_a_page_scans_a_bounded_number_of_events_and_links_to_the_rest(
     api: Api, auditor: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eventapi.http.routes.audit._MOST_SCANNED", 2)
     for _ in range(5):
         auditor.create()
+
     found, pages = 0, 0
-    where: str | None = "/audit/events?type=item.created"
-    while where is not None:
-        page = auditor.get(where).json()
-        found, where, pages = found + len(page["items"]), page["next"], pages + 1
+    url: str | None = "/audit/events?type=item.created"
+    while url is not None:
+        page = auditor.get(url).json()
+        found, url, pages = found + len(page["items"]), page["next"], pages + 1
+
     assert (found, pages) == (5, (api.log.position + 1) // 2)
 
 
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "after=-1", "after=x", "type=%00", "type=item."]
 )
-def test_a_bad_query_is_told(auditor: Caller, query: str) -> None:
+def test_a_bad_query_is_refused(auditor: Caller, query: str) -> None:
     assert_problem(auditor.get(f"/audit/events?{query}"), 422, "validation-failed")
 
 
-def test_an_event_is_opened_and_proven(api: Api, auditor: Caller) -> None:
+def test_one_event_is_decrypted_and_proven(api: Api, auditor: Caller) -> None:
     auditor.create("a title")
     position = api.log.position
+    line = api.log_lines()[-1]
+
     answer = auditor.get(f"/audit/events/{position}")
-    line = lines_of(api.log)[position - 1]
+
     assert b'"record":' + line in answer.content
     assert answer.json()["personal"] == {"title": "a title", "description": None}
     proof = Inclusion.of(answer.json()["proof"])
@@ -146,8 +146,9 @@ def test_an_event_is_opened_and_proven(api: Api, auditor: Caller) -> None:
     assert verifier.has_signed(proof.checkpoint)
 
 
-def test_nobody_is_shown_a_password_hash(api: Api, auditor: Caller) -> None:
+def test_an_auditor_is_not_shown_password_hashes(api: Api, auditor: Caller) -> None:
     opened = auditor.get("/audit/events/1").json()["personal"]
+
     assert opened == {
         "username": "auditor",
         "email": "auditor@example.org",
@@ -156,47 +157,53 @@ def test_nobody_is_shown_a_password_hash(api: Api, auditor: Caller) -> None:
     assert "argon2" not in auditor.get("/audit/events/1").text
 
 
-def test_what_is_erased_is_not_opened_and_still_proven(api: Api, auditor: Caller) -> None:
+def test_an_event_of_an_erased_user_is_not_decrypted_but_still_proven(
+    api: Api, auditor: Caller
+) -> None:
     other = api.caller("other")
     position = api.log.position - 1
     assert auditor.get(f"/audit/events/{position}").json()["personal"]["username"] == "other"
-    assert other.request("DELETE", "/auth/me", json={"password": PASSWORD}).status_code == 204
+    assert other.erase().status_code == 204
+
     event = auditor.get(f"/audit/events/{position}").json()
+
     assert event["personal"] is None
     assert Inclusion.of(event["proof"]).index == position - 1
 
 
 @pytest.mark.parametrize("position", ["0", "99", "x", "-1", "01", "9" * 30])
-def test_there_is_no_such_event(auditor: Caller, position: str) -> None:
+def test_an_event_at_an_unknown_position_is_a_404(auditor: Caller, position: str) -> None:
     assert_problem(auditor.get(f"/audit/events/{position}"), 404, "not-found")
 
 
-def test_the_state_at_any_point_is_that_of_the_log(api: Api, auditor: Caller) -> None:
+def test_the_state_at_any_position_is_the_fold_of_the_log(api: Api, auditor: Caller) -> None:
     auditor.create()
     for position in range(api.log.position + 1):
-        said = auditor.get(f"/audit/state?as_of={position}").json()
-        state = asyncio.run(state_at(api.log, MemoryVault(), position))
-        assert (said["position"], said["digest"]) == (position, state.digest())
+        shown = auditor.get(f"/audit/state?as_of={position}").json()
+        state = api.run(state_at(api.log, MemoryVault(), position))
+        assert (shown["position"], shown["digest"]) == (position, state.digest())
     now = auditor.get("/audit/state").json()
-    assert now == said
+    assert now == shown
     assert now["users"] == {"enabled": 1, "disabled": 0, "erased": 0}
     assert now["items"] == {"live": 1, "deleted": 0}
+
     by_time = auditor.get("/audit/state", params={"as_of": now["time"]}).json()
     assert by_time == now
 
 
 @pytest.mark.parametrize("as_of", ["99", "x", "-1", "2026-01-01"])
-def test_a_point_that_is_none_is_told(auditor: Caller, as_of: str) -> None:
+def test_an_invalid_point_in_time_is_refused(auditor: Caller, as_of: str) -> None:
     assert_problem(auditor.get(f"/audit/state?as_of={as_of}"), 422, "validation-failed")
 
 
-def test_digests_of_earlier_points_stay_as_they_were(api: Api, auditor: Caller) -> None:
-    """Also where what was there then is erased now."""
+def test_an_erasure_does_not_change_digests_at_earlier_positions(api: Api, auditor: Caller) -> None:
     other = api.caller()
     other.create()
     positions = range(api.log.position + 1)
     before = [auditor.get(f"/audit/state?as_of={at}").json()["digest"] for at in positions]
-    other.request("DELETE", "/auth/me", json={"password": PASSWORD})
+    other.erase()
+
     after = [auditor.get(f"/audit/state?as_of={at}").json()["digest"] for at in positions]
+
     assert before == after
     assert all(one != other for one, other in pairwise(before))

@@ -1,4 +1,4 @@
-"""The documentation page asks nobody but this server for anything."""
+"""The documentation page: loaded from this server only, compressed and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.eventapi.http.client import Api, quiet_settings
 
 
 class References(HTMLParser):
-    """Everything that a page refers to, and whether a script stands in it."""
+    """Everything that a page refers to, and its inline scripts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -40,12 +40,13 @@ PAGES = {"/docs": "v2", "/docs/v1": "v1"}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_page_names_only_assets_that_are_served_here(api: Api, page: str) -> None:
+def test_the_page_refers_only_to_assets_of_this_server(api: Api, page: str) -> None:
     answer = api.request("GET", page)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     references = References(answer.text)
     types = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
     assets = [one for one in references.found if one.endswith(tuple(types))]
+
     assert len(assets) == 4
     for asset in assets:
         served = api.request("GET", urljoin(page, asset))
@@ -57,13 +58,12 @@ def test_the_page_names_only_assets_that_are_served_here(api: Api, page: str) ->
 
 @pytest.mark.parametrize("root", ["", "/prefix"])
 @pytest.mark.parametrize("page", PAGES)
-def test_addresses_are_relative_so_that_a_path_prefix_does_not_matter(
-    api: Api, page: str, root: str
-) -> None:
+def test_urls_are_relative_and_work_below_any_path_prefix(api: Api, page: str, root: str) -> None:
     text = api.request("GET", page).text
     addresses = [one for one in References(text).found if not one.startswith("data:")]
     addresses += re.findall(r'data-document="([^"]+)"', text)
     assert len(addresses) == 8
+
     for address in addresses:
         assert not address.startswith(("/", "http"))
         place = urljoin(f"{root}{page}", address)
@@ -72,32 +72,35 @@ def test_addresses_are_relative_so_that_a_path_prefix_does_not_matter(
 
 
 @pytest.mark.parametrize(("page", "version"), list(PAGES.items()))
-def test_a_page_shows_one_version_and_leads_to_the_others(
+def test_a_page_shows_one_version_and_links_to_the_others(
     api: Api, page: str, version: str
 ) -> None:
     text = api.request("GET", page).text
     (document,) = re.findall(r'data-document="([^"]+)"', text)
     assert urljoin(page, document) == f"/api/{version}/openapi.json"
+
     links = re.findall(r'<a href="([^"]+)"( aria-current="page")?>Version', text)
     assert [urljoin(page, link) for link, _ in links] == list(PAGES)
     assert [urljoin(page, link) for link, current in links if current] == [page]
 
 
-def test_control_a_page_with_a_foreign_asset_would_be_seen() -> None:
+def test_control_a_foreign_asset_in_a_page_is_detected() -> None:
     page = '<script src="https://cdn.example/x.js"></script><script>alert(1)</script><p onclick=x>'
     references = References(page)
+
     assert references.found == ["https://cdn.example/x.js"]
     assert references.inline == ["alert(1)", "onclick"]
 
 
-def test_the_style_sheet_loads_nothing_from_elsewhere(api: Api) -> None:
+def test_the_style_sheet_loads_nothing_from_other_servers(api: Api) -> None:
     style = api.request("GET", "/docs/assets/swagger-ui.css").text
     urls = re.findall(r"url\(\s*[\"']?([^\"')]{0,12})", style)
+
     assert all(url.startswith("data:") for url in urls)
     assert "@import" not in style
 
 
-def test_the_browser_is_told_to_load_nothing_from_elsewhere(api: Api) -> None:
+def test_the_policy_allows_sources_of_this_server_only(api: Api) -> None:
     for path in (*PAGES, "/docs/start.js", "/docs/assets/swagger-ui.css"):
         policy = api.request("GET", path).headers["content-security-policy"]
         directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -107,18 +110,20 @@ def test_the_browser_is_told_to_load_nothing_from_elsewhere(api: Api) -> None:
         assert directives["script-src"] == "'self'"
 
 
-def test_the_page_starts_collapsed_and_validates_nowhere_else(api: Api) -> None:
+def test_the_page_starts_collapsed_and_uses_no_external_validator(api: Api) -> None:
     script = api.request("GET", "/docs/start.js").text
+
     assert "validatorUrl: null" in script
     assert 'docExpansion: "list"' in script
     assert "http" not in script
 
 
-def test_the_documents_name_the_prefix_that_the_server_is_mounted_under() -> None:
+def test_the_documents_have_the_public_url_of_the_server() -> None:
     settings = quiet_settings(public_url="https://api.example/prefix")
     with Api(settings) as api:
         document = api.request("GET", "/api/v2/openapi.json").json()
     assert document["servers"] == [{"url": "https://api.example/prefix"}]
+
     flow = document["components"]["securitySchemes"]["bearer"]["flows"]["password"]
     assert flow["tokenUrl"] == "https://api.example/prefix/api/v2/auth/login"
     assert flow["refreshUrl"] == "https://api.example/prefix/api/v2/auth/refresh"
@@ -133,9 +138,11 @@ CACHED = [
 
 
 @pytest.mark.parametrize("path", CACHED)
-def test_what_does_not_change_is_compressed_where_that_is_accepted(api: Api, path: str) -> None:
+def test_static_content_is_compressed_if_the_client_accepts_it(api: Api, path: str) -> None:
     plain = api.request("GET", path, headers={"accept-encoding": "identity"})
+
     packed = api.request("GET", path, headers={"accept-encoding": "br, gzip;q=0.5"})
+
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.content == plain.content  # The client unpacks it.
@@ -158,20 +165,24 @@ def test_what_does_not_change_is_compressed_where_that_is_accepted(api: Api, pat
         ("gzip;q=x", True),
     ],
 )
-def test_the_coding_is_what_the_client_accepts(api: Api, accepted: str, is_packed: bool) -> None:
+def test_the_content_coding_is_one_that_the_client_accepts(
+    api: Api, accepted: str, is_packed: bool
+) -> None:
     answer = api.request("GET", "/openapi.json", headers={"accept-encoding": accepted})
+
     assert ("content-encoding" in answer.headers) == is_packed
     assert answer.json()["openapi"] == "3.1.0"
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 @pytest.mark.parametrize("path", CACHED)
-def test_what_the_client_has_is_not_sent_again(api: Api, path: str, coding: str) -> None:
+def test_content_that_the_client_has_is_a_304(api: Api, path: str, coding: str) -> None:
     headers = {"accept-encoding": coding}
     first = api.request("GET", path, headers=headers)
     tag = first.headers["etag"]
-    assert re.fullmatch(r'"[!#-~]+"', tag)  # A strong one.
+    assert re.fullmatch(r'"[!#-~]+"', tag)  # Strong, because it does not begin with W/.
     assert first.headers["cache-control"] == "no-cache"
+
     for known in (tag, f'"other", {tag}', f"W/{tag}", "*"):
         again = api.request("GET", path, headers=headers | {"if-none-match": known})
         assert (again.status_code, again.content) == (304, b"")
@@ -183,8 +194,8 @@ def test_what_the_client_has_is_not_sent_again(api: Api, path: str, coding: str)
 
 
 @pytest.mark.parametrize("path", CACHED)
-def test_each_coding_has_an_entity_tag_of_its_own(api: Api, path: str) -> None:
-    """RFC 9110, section 8.8.3.3: a strong tag names the bytes that are sent."""
+def test_each_content_coding_has_its_own_entity_tag(api: Api, path: str) -> None:
+    """RFC 9110, section 8.8.3.3: a strong entity tag identifies the sent bytes."""
     tags = {
         api.request("GET", path, headers={"accept-encoding": coding}).headers["etag"]
         for coding in ("identity", "gzip")
@@ -192,19 +203,21 @@ def test_each_coding_has_an_entity_tag_of_its_own(api: Api, path: str) -> None:
     assert len(tags) == 2
 
 
-def test_content_is_made_and_compressed_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_is_built_and_compressed_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.request("GET", "/openapi.json")
     monkeypatch.setattr("gzip.compress", None)
+
     assert api.request("GET", "/openapi.json").status_code == 200
 
 
 @pytest.mark.parametrize("slug", PROBLEMS)
-def test_every_problem_type_is_documented_where_its_uri_points(api: Api, slug: str) -> None:
+def test_every_problem_type_is_documented_at_its_uri(api: Api, slug: str) -> None:
     answer = api.request("GET", f"/problems/{slug}")
     assert (answer.status_code, answer.headers["content-type"]) == (
         200,
         "text/plain; charset=utf-8",
     )
+
     kind = PROBLEMS[slug]
     assert answer.text.startswith(f"{slug} ({kind.status}): {kind.title}")
     assert kind.meaning in answer.text

@@ -1,4 +1,4 @@
-"""Health: for people, and for what starts and stops processes."""
+"""Health: details for people, liveness and readiness for process managers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ def test_a_running_server_is_alive_and_ready(api: Api, prefix: str) -> None:
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_details_tell_where_the_log_stands(ann: Caller, prefix: str) -> None:
+def test_details_report_the_position_of_the_log(ann: Caller, prefix: str) -> None:
     ann.create()
+
     report = ann.api.request("GET", f"{prefix}/health").json()
+
     assert report["status"] == "ok"
     assert (report["position"], report["lag"]) == (ann.api.log.position, 0)
     assert report["queued"] == 0
@@ -28,26 +30,27 @@ def test_details_tell_where_the_log_stands(ann: Caller, prefix: str) -> None:
     assert report["version"]
 
 
-def test_details_tell_the_room_on_the_disk(tmp_path: Path) -> None:
+def test_details_report_the_free_space_of_the_disk(tmp_path: Path) -> None:
     with Api(quiet_settings(data=str(tmp_path))) as api:
         assert api.request("GET", "/health").json()["disk_free_bytes"] > 0
 
 
-def test_details_do_without_a_disk(tmp_path: Path) -> None:
+def test_details_are_answered_without_a_data_directory(tmp_path: Path) -> None:
     with Api(quiet_settings(data=str(tmp_path / "nowhere"))) as api:
         answer = api.request("GET", "/health")
         assert (answer.status_code, answer.json()["disk_free_bytes"]) == (200, None)
 
 
-def test_numbers_that_cannot_be_read_make_nobody_unready(
+def test_unreadable_metrics_do_not_make_the_server_unready(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Metrics are a convenience: for them no balancer is to send requests elsewhere."""
+    """A balancer must not take the server out because of its metrics."""
 
-    def gone(store: MetricsStore) -> int:
+    def fail(store: Store) -> int:
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(MetricsStore, "workers", gone)
+    monkeypatch.setattr(Store, "workers", fail)
+
     assert api.request("GET", "/health/ready").status_code == 200
     answer = api.request("GET", "/health")
     assert (answer.status_code, answer.json()["workers"]) == (200, None)

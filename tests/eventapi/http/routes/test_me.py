@@ -1,4 +1,4 @@
-"""The caller's own account, and the end of a session."""
+"""The caller's own account, and logging out."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from tests.eventapi.http.client import PREFIXES, Api, Caller, assert_problem
 def test_me_is_the_user_in_the_shape_of_the_version(ann: Caller, prefix: str) -> None:
     user = ann.under(prefix).get("/auth/me").json()
     members = ["username", "email", "full_name", "disabled", "created_at"]
+
     assert list(user) == members + (["roles"] if prefix == "/api/v2" else [])
     assert (user["username"], user["email"]) == (ann.name, f"{ann.name}@example.org")
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/merge-patch+json"])
-def test_a_patch_changes_what_it_names(ann: Caller, prefix: str, kind: str) -> None:
+def test_a_patch_changes_only_the_members_it_has(ann: Caller, prefix: str, kind: str) -> None:
     me = ann.under(prefix)
     before = me.get("/auth/me").json()
+
     answer = me.patch(
         "/auth/me", content=b'{"full_name": "Ann Lee"}', headers={"content-type": kind}
     )
+
     assert answer.status_code == 200
     assert answer.headers["event-position"] == str(ann.api.log.position)
     assert answer.json() == before | {"full_name": "Ann Lee"} == me.get("/auth/me").json()
 
 
-def test_null_takes_a_full_name_away(ann: Caller) -> None:
+def test_null_removes_the_full_name(ann: Caller) -> None:
     ann.patch("/auth/me", json={"full_name": "Ann"})
     assert ann.patch("/auth/me", json={"full_name": None}).json()["full_name"] is None
 
 
-def test_a_patch_of_nothing_changes_nothing(ann: Caller) -> None:
+def test_an_empty_patch_changes_nothing(ann: Caller) -> None:
     before = ann.get("/auth/me").json()
     assert ann.patch("/auth/me", json={}).json() == before
 
@@ -51,9 +54,11 @@ def test_a_patch_of_nothing_changes_nothing(ann: Caller) -> None:
         [],
     ],
 )
-def test_a_patch_that_is_not_right_changes_nothing(ann: Caller, body: object) -> None:
+def test_an_invalid_patch_changes_nothing(ann: Caller, body: object) -> None:
     me = ann.under("/api/v2")
+
     before, position = me.get("/auth/me").json(), me.api.log.position
+
     assert_problem(me.patch("/auth/me", json=body), 422, "validation-failed")
     assert (me.get("/auth/me").json(), me.api.log.position) == (before, position)
 
@@ -62,10 +67,11 @@ UNKNOWN = {"username": "other", "disabled": False, "roles": ["auditor"], "passwo
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-def test_version_1_ignores_what_a_patch_cannot_change(ann: Caller, prefix: str) -> None:
+def test_version_1_ignores_members_that_a_patch_cannot_change(ann: Caller, prefix: str) -> None:
     me = ann.under(prefix)
     before = ann.under("/api/v2").get("/auth/me").json()
     assert me.patch("/auth/me", json=UNKNOWN | {"full_name": "Ann"}).status_code == 200
+
     after = ann.under("/api/v2").get("/auth/me").json()
     assert after == before | {"full_name": "Ann"}
     assert ann.api.login(ann.name).status_code == 200
@@ -74,26 +80,29 @@ def test_version_1_ignores_what_a_patch_cannot_change(ann: Caller, prefix: str) 
     assert ann.under("/api/v2").get("/auth/me").json() == after
 
 
-def test_an_email_address_of_another_is_taken(ann: Caller, bob: Caller, prefix: str) -> None:
+def test_an_email_address_of_another_user_is_refused(ann: Caller, bob: Caller, prefix: str) -> None:
     answer = ann.under(prefix).patch("/auth/me", json={"email": f"{bob.name.upper()}@example.org"})
     assert_problem(answer, 409 if prefix == "/api/v2" else 400, "email-taken")
 
 
-def test_ones_own_email_address_may_change_its_case(ann: Caller) -> None:
+def test_a_user_may_change_the_case_of_their_email_address(ann: Caller) -> None:
     email = f"{ann.name.upper()}@example.org"
     assert ann.patch("/auth/me", json={"email": email}).json()["email"] == email
 
 
-def test_an_email_address_that_was_given_up_is_free(api: Api, ann: Caller, bob: Caller) -> None:
+def test_an_email_address_that_a_user_gave_up_is_free(api: Api, ann: Caller, bob: Caller) -> None:
     ann.patch("/auth/me", json={"email": f"new-{ann.name}@example.org"})
     answer = bob.patch("/auth/me", json={"email": f"{ann.name}@example.org"})
+
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_logout_ends_this_session_alone(api: Api, ann: Caller, prefix: str) -> None:
+def test_logout_ends_only_the_callers_session(api: Api, ann: Caller, prefix: str) -> None:
     other = api.login(ann.name).json()["access_token"]
+
     answer = ann.under(prefix).post("/auth/logout")
+
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["event-position"] == str(api.log.position)
     for path in ("/auth/me", "/items"):
@@ -102,6 +111,6 @@ def test_logout_ends_this_session_alone(api: Api, ann: Caller, prefix: str) -> N
     assert api.request("GET", "/auth/me", token=other).status_code == 200
 
 
-def test_of_two_logouts_at_once_one_succeeds(api: Api, ann: Caller) -> None:
-    answers = api.together(("POST", "/auth/logout", {"token": ann.token}) for _ in range(2))
+def test_one_of_two_concurrent_logouts_succeeds(api: Api, ann: Caller) -> None:
+    answers = api.request_all(("POST", "/auth/logout", {"token": ann.token}) for _ in range(2))
     assert sorted(answer.status_code for answer in answers) == [204, 401]

@@ -1,16 +1,12 @@
-"""The log as a transparency log: checkpoints, tiles and proofs, and who may have them."""
+"""The transparency log: checkpoints, tiles and proofs, and who may read them."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from eventapi.bootstrap.storage import Overrides
-from eventapi.commands.users import GrantRole
-from eventapi.configuration.settings import Settings
 from events.log.port import EventLog
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.merkle import (
@@ -24,10 +20,10 @@ from events.transparency.signed_note import Consistency, Inclusion, Note, Signer
 from events.transparency.signing.file import FileSigning
 from events.transparency.signing.register import create_register
 from events.transparency.tree import Tree
-from tests.eventapi.http.client import Api, Caller, assert_problem, elsewhere
+from tests.eventapi.http.client import Api, Caller, assert_problem
 
 EVENTS = 260
-"""A whole tile and a part of another one."""
+"""One full tile and a partial one."""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +37,7 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def lines(api: Api) -> list[bytes]:
-    async def read() -> list[bytes]:
-        return [line async for run in api.log.read(0, EVENTS) for line in run]
-
-    return asyncio.run(read())
+    return api.log_lines(0, EVENTS)
 
 
 def head_of(api: Api) -> TreeHead:
@@ -53,24 +46,27 @@ def head_of(api: Api) -> TreeHead:
     return TreeHead.of(note)
 
 
-def test_an_empty_log_has_a_checkpoint_too() -> None:
+def test_an_empty_log_has_a_checkpoint() -> None:
     with Api() as api:
         head = head_of(api)
+
         assert (head.size, head.root) == (0, EMPTY_ROOT)
         assert api.request("GET", "/log/consistency/0").status_code == 200
 
 
-def test_a_checkpoint_is_of_all_that_is_acknowledged(api: Api, lines: list[bytes]) -> None:
+def test_a_checkpoint_covers_every_acknowledged_event(api: Api, lines: list[bytes]) -> None:
     head = head_of(api)
     assert head.size == api.log.position
+
     leaves = [leaf_hash(line) for line in lines]
     proof = Consistency.of(api.request("GET", f"/log/consistency/{EVENTS}").text)
     assert is_consistent(EVENTS, head.size, root_of(leaves), head.root, proof.hashes)
+
     api.caller("one-more")
     assert head_of(api).size == head.size + 2
 
 
-def test_tiles_have_the_hashes_of_the_lines(api: Api, lines: list[bytes]) -> None:
+def test_tiles_contain_the_hashes_of_the_lines(api: Api, lines: list[bytes]) -> None:
     leaves = [leaf_hash(line) for line in lines]
     for path, hashes in {
         "0/000": leaves[:256],
@@ -92,90 +88,106 @@ def test_tiles_have_the_hashes_of_the_lines(api: Api, lines: list[bytes]) -> Non
         *("0/x999/x999/x999/x999/x999/999", "0/000.p/999"),
     ],
 )
-def test_there_is_no_such_tile(api: Api, path: str) -> None:
+def test_an_unknown_tile_is_a_404(api: Api, path: str) -> None:
     assert_problem(api.request("GET", f"/log/tile/{path}"), 404, "not-found")
 
 
-def test_entries_are_lines_behind_their_lengths(api: Api, lines: list[bytes]) -> None:
-    auditor = api.caller()
-    elsewhere(api, GrantRole(auditor.name, "auditor", "operator/test"))
+def test_entries_are_lines_prefixed_with_their_lengths(api: Api, lines: list[bytes]) -> None:
+    auditor = api.auditor()
     for path, some in {"000": lines[:256], "001.p/4": lines[256:260]}.items():
         answer = auditor.get(f"/log/tile/entries/{path}")
         assert answer.content == b"".join(
             bytes([len(line) >> 8, len(line) & 255]) + line for line in some
         )
         assert answer.headers["cache-control"].startswith("private")
+
     assert_problem(auditor.get("/log/tile/entries/001"), 404, "not-found")
 
 
-def test_a_write_has_its_receipt(api: Api) -> None:
+def test_the_writer_gets_a_proof_of_inclusion(api: Api) -> None:
     ann = api.caller()
     answer = ann.post("/items", json={"title": "a title"})
     position = int(answer.headers["event-position"])
+    (line,) = api.log_lines(position - 1, position)
+
     proof = Inclusion.of(ann.get(f"/log/proof/{position}").text)
     head = TreeHead.of(proof.checkpoint)
 
-    async def line() -> bytes:
-        return (await anext(aiter(api.log.read(position - 1, position))))[0]
-
-    leaf = leaf_hash(asyncio.run(line()))
+    leaf = leaf_hash(line)
     assert root_from_inclusion(position - 1, head.size, leaf, proof.hashes) == head.root
 
 
-def test_what_is_anothers_is_not_there_nor_what_is_not(api: Api) -> None:
+def test_proofs_of_other_users_and_of_missing_events_get_the_same_404(api: Api) -> None:
     ann, bob = api.caller(), api.caller()
     number = ann.create()
     mine = api.log.position
     assert ann.get(f"/log/proof/{mine}").status_code == 200
+
     hidden = assert_problem(bob.get(f"/log/proof/{mine}"), 404, "not-found")
     absent = assert_problem(bob.get(f"/log/proof/{mine + 999}"), 404, "not-found")
     assert hidden | {"request_id": ""} == absent | {"request_id": ""}
-    assert ann.request("DELETE", f"/items/{number}").status_code == 204
+    assert ann.delete(f"/items/{number}").status_code == 204
     assert ann.get(f"/log/proof/{api.log.position}").status_code == 200
 
 
 @pytest.mark.parametrize("size", ["x", "-1", "01", "99999"])
-def test_there_was_no_such_size(api: Api, size: str) -> None:
+def test_an_unknown_tree_size_is_a_404(api: Api, size: str) -> None:
     assert_problem(api.request("GET", f"/log/consistency/{size}"), 404, "not-found")
 
 
-def test_a_caller_speaks_to_either_version(api: Api) -> None:
+def test_every_version_serves_the_same_key(api: Api) -> None:
     texts = {api.request("GET", f"{prefix}/log/key").text for prefix in ("", "/api/v1", "/api/v2")}
     assert len(texts) == 1
 
 
-def test_control_a_changed_line_is_found(api: Api, lines: list[bytes]) -> None:
+def test_control_a_changed_line_is_detected(api: Api, lines: list[bytes]) -> None:
     ann: Caller = api.caller()
+
     proof = Inclusion.of(ann.get(f"/log/proof/{api.log.position}").text)
     head = TreeHead.of(proof.checkpoint)
     other = leaf_hash(lines[0] + b" ")
+
     assert root_from_inclusion(proof.index, head.size, other, proof.hashes) != head.root
 
 
-def test_a_key_that_cannot_be_used_is_told_in_the_log_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def signed_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[EventLog], Checkpoints]:
+    """Let apps keep their signing key in ``events.jsonl.key`` of the test's directory."""
+
+    def checkpoints_of(log: EventLog) -> Checkpoints:
+        return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
+
+    monkeypatch.setattr(
+        "eventapi.bootstrap.services.checkpoints_of", lambda _, log, __: checkpoints_of(log)
+    )
+    return checkpoints_of
+
+
+@pytest.mark.usefixtures("signed_in_files")
+def test_an_unusable_signing_key_is_named_in_the_server_log_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = tmp_path / "events.jsonl.key"
     key.write_text("nonsense")
 
-    def opened(settings: Settings, log: EventLog, parts: Overrides) -> Checkpoints:
-        return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
-
-    monkeypatch.setattr("eventapi.bootstrap.services.checkpoints_of", opened)
     with Api() as api:
         for path in ("/log/key", "/log/checkpoint", "/log/consistency/0"):
             answer = api.request("GET", path)
             assert_problem(answer, 503, "log-unavailable")
             assert "key cannot be used, so nothing is signed" in answer.json()["detail"]
             assert str(key) not in answer.text
+
     assert str(key) in caplog.text
     assert "Traceback" not in caplog.text
 
 
-def test_a_log_that_contradicts_its_checkpoint_goes_on_and_signs_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("signed_in_files")
+def test_a_log_that_contradicts_its_checkpoint_serves_and_signs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Clients are told what holds; the server reports it once, and not at every request."""
+    """Each answer names the contradiction, but the server logs it only once."""
     signer = Signer.from_seed(bytes(range(32)), "eventapi/")
     (tmp_path / "events.jsonl.key").write_text(signer.skey)
     create_register(
@@ -184,10 +196,6 @@ def test_a_log_that_contradicts_its_checkpoint_goes_on_and_signs_nothing(
         TreeHead(signer.verifier.name, 1, bytes(32)),
     )
 
-    def opened(settings: Settings, log: EventLog, parts: Overrides) -> Checkpoints:
-        return Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl"))
-
-    monkeypatch.setattr("eventapi.bootstrap.services.checkpoints_of", opened)
     with Api() as api:
         api.caller("ann").create()
         caplog.clear()
@@ -201,24 +209,15 @@ def test_a_log_that_contradicts_its_checkpoint_goes_on_and_signs_nothing(
 
 
 def test_the_newest_cosigned_checkpoint_can_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    signed_in_files: Callable[[EventLog], Checkpoints],
 ) -> None:
-    found: list[Checkpoints] = []
-
-    def opened(settings: Settings, log: EventLog, parts: Overrides) -> Checkpoints:
-        found.append(Checkpoints(Tree(log), FileSigning(tmp_path / "events.jsonl")))
-        return found[-1]
-
-    monkeypatch.setattr("eventapi.bootstrap.services.checkpoints_of", opened)
     witness = Signer.from_seed(bytes(range(32)), "witness/")
     with Api() as api:
         assert_problem(api.request("GET", "/log/cosigned"), 404, "not-found")
         note = Note.of(api.request("GET", "/log/checkpoint").text)
         cosigned = Note(note.text, [*note.signatures, *witness.sign(note.text).signatures])
         api.caller("ann")
-        asyncio.run(
-            Checkpoints(found[-1].tree, FileSigning(tmp_path / "events.jsonl")).cosign(
-                str(cosigned)
-            )
-        )
+
+        api.run(signed_in_files(api.log).cosign(str(cosigned)))
+
         assert api.request("GET", "/log/cosigned").text == str(cosigned)

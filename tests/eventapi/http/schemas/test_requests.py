@@ -1,4 +1,4 @@
-"""What a body must be before its content is looked at."""
+"""Request bodies: well-formed JSON, depth, media type, size and visible text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from tests.eventapi.http.client import (
-    PASSWORD,
     Api,
     Caller,
     assert_problem,
     quiet_settings,
+    registration,
 )
 
 JSON = {"content-type": "application/json"}
@@ -54,58 +54,64 @@ DEPTHS = [33, 34, 64, 500, 999, 1000, 1001, 5000, 20_000]
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_what_is_no_json_is_malformed(ann: Caller, method: str, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(ann: Caller, method: str, body: bytes) -> None:
     number = ann.create()
     path = "/items" if method == "POST" else f"/items/{number}"
     position = ann.api.log.position
+
     answer = ann.request(method, path, content=body, headers=JSON)
+
     assert_problem(answer, 400, "malformed-body")
     assert ann.api.log.position == position
 
 
 @pytest.mark.parametrize("path", ["/auth/register", "/auth/login"])
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
-def test_it_is_so_for_who_is_not_logged_in(api: Api, path: str, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed_without_a_login_too(
+    api: Api, path: str, body: bytes
+) -> None:
     assert_problem(api.request("POST", path, content=body, headers=JSON), 400, "malformed-body")
 
 
 def nested(depth: int, opening: bytes, closing: bytes) -> bytes:
-    """An object of so many levels, itself the first, that looks fine otherwise."""
+    """An otherwise valid object with ``depth`` levels, of which it is the first."""
     inner = opening * (depth - 1) + b"1" + closing * (depth - 1)
     return b'{"title": "a", "description": ' + inner + b"}"
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_what_is_nested_more_than_32_deep_is_malformed(
+def test_a_body_nested_deeper_than_32_levels_is_malformed(
     ann: Caller, depth: int, opening: bytes, closing: bytes
 ) -> None:
     body = nested(depth, opening, closing)
     if len(body) > 65_536:
         body = nested(5000, opening, closing)
     position = ann.api.log.position
+
     answer = ann.post("/items", content=body, headers=JSON)
+
     assert_problem(answer, 400, "malformed-body")
     assert ann.api.log.position == position
 
 
-def test_empty_brackets_count_as_well(ann: Caller) -> None:
+def test_empty_brackets_count_as_a_level(ann: Caller) -> None:
     body = b'{"title": "a", "description": ' + b"[" * 32 + b"]" * 32 + b"}"
     assert_problem(ann.post("/items", content=body, headers=JSON), 400, "malformed-body")
 
 
-def test_what_is_nested_32_deep_is_only_of_the_wrong_type(ann: Caller) -> None:
+def test_a_body_nested_32_levels_deep_is_well_formed(ann: Caller) -> None:
     answer = ann.post("/items", content=nested(32, b"[", b"]"), headers=JSON)
     assert_problem(answer, 422, "validation-failed")
 
 
-def test_control_brackets_in_a_text_are_text(ann: Caller) -> None:
+def test_control_brackets_in_a_string_are_not_levels(ann: Caller) -> None:
     text = "[" * 100 + "{" * 100
     assert ann.post("/items", json={"title": "a", "description": text}).status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"5", b'"text"', b"true", b"[[1]]"])
-def test_a_body_is_an_object(ann: Caller, body: bytes) -> None:
+def test_a_body_must_be_an_object(ann: Caller, body: bytes) -> None:
     problem = assert_problem(
         ann.post("/items", content=body, headers=JSON), 422, "validation-failed"
     )
@@ -113,14 +119,16 @@ def test_a_body_is_an_object(ann: Caller, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5000, "1e400", "-0", "1.5", "1e-400"])
-def test_a_number_of_any_size_is_no_text(ann: Caller, number: str) -> None:
+def test_a_number_of_any_size_is_not_a_string(ann: Caller, number: str) -> None:
     body = f'{{"title": {number}}}'.encode()
+
     answer = ann.post("/items", content=body, headers=JSON)
     problem = assert_problem(answer, 422, "validation-failed")
+
     assert [error["pointer"] for error in problem["errors"]] == ["/title"]
 
 
-def test_an_unknown_field_is_pointed_at_by_rfc_6901(ann: Caller) -> None:
+def test_an_unknown_field_is_named_by_a_json_pointer(ann: Caller) -> None:
     problem = ann.under("/api/v2").post("/items", json={"title": "a", "x/~y": 1}).json()
     assert problem["errors"] == [{"pointer": "/x~1~0y", "detail": "is not known here"}]
 
@@ -129,7 +137,7 @@ def test_an_unknown_field_is_pointed_at_by_rfc_6901(ann: Caller) -> None:
     "name",
     ["title\x00", "\u202etitle", "Title", "`", "a` - at `$.b`", "[0]", "$.title", "é", "a\nb"],
 )
-def test_an_unknown_field_of_any_name_is_refused(ann: Caller, name: str) -> None:
+def test_an_unknown_field_with_any_name_is_refused(ann: Caller, name: str) -> None:
     answer = ann.under("/api/v2").post("/items", json={"title": "a", name: 1})
     assert_problem(answer, 422, "validation-failed")
 
@@ -145,7 +153,7 @@ def test_an_unknown_field_of_any_name_is_refused(ann: Caller, name: str) -> None
         "application/json;",
     ],
 )
-def test_json_may_be_declared_in_these_ways(ann: Caller, kind: str) -> None:
+def test_media_types_of_json_are_accepted(ann: Caller, kind: str) -> None:
     answer = ann.post("/items", content=b'{"title": "a"}', headers={"content-type": kind})
     assert answer.status_code == 200
 
@@ -169,12 +177,14 @@ def test_json_may_be_declared_in_these_ways(ann: Caller, kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_a_body_declared_otherwise_is_refused(ann: Caller, method: str, kind: str | None) -> None:
+def test_other_media_types_are_refused(ann: Caller, method: str, kind: str | None) -> None:
     me = ann.under("/api/v2")
     path = "/items" if method == "POST" else f"/items/{me.create()}"
     headers = [] if kind is None else [(b"content-type", kind.encode("latin-1"))]
     position = me.api.log.position
+
     answer = me.request(method, path, content=b'{"title": "a"}', headers=headers)
+
     assert_problem(answer, 415, "unsupported-media-type")
     assert me.api.log.position == position
 
@@ -188,48 +198,50 @@ def padded(size: int) -> bytes:
 
 
 async def in_chunks(content: bytes, size: int = 4096) -> AsyncIterator[bytes]:
-    """A content of no declared length."""
+    """Yield a body in parts, so that its length is not declared."""
     for at in range(0, len(content), size):
         yield content[at : at + size]
 
 
-def test_a_body_at_the_limit_is_taken(ann: Caller) -> None:
+def test_a_body_at_the_limit_is_accepted(ann: Caller) -> None:
     for content in (padded(LIMIT), in_chunks(padded(LIMIT))):
         assert ann.post("/items", content=content, headers=JSON).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/items", "/auth/register", "/auth/login"])
-def test_a_body_beyond_the_limit_is_too_large_however_it_is_sent(ann: Caller, path: str) -> None:
+def test_a_body_beyond_the_limit_is_refused_with_and_without_a_length(
+    ann: Caller, path: str
+) -> None:
     position = ann.api.log.position
     for content in (padded(LIMIT + 1), in_chunks(padded(LIMIT + 1)), in_chunks(padded(10**6))):
         answer = ann.post(path, content=content, headers=JSON)
         assert_problem(answer, 413, "body-too-large")
+
     assert ann.api.log.position == position
 
 
-def test_a_body_without_an_end_is_not_kept(ann: Caller) -> None:
-    taken = 0
+def test_an_endless_body_is_refused_at_the_limit(ann: Caller) -> None:
+    sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal taken
+        nonlocal sent
         while True:
-            taken += 4096
+            sent += 4096
             yield b" " * 4096
 
     assert_problem(ann.post("/items", content=endless(), headers=JSON), 413, "body-too-large")
-    assert taken < 4 * LIMIT
+    assert sent < 4 * LIMIT
 
 
 @pytest.mark.parametrize("length", ["x", "0x3", "1.5", "\xb2", "9" * 5_000])
-def test_a_length_that_is_no_number_is_malformed_behind_any_server(
-    ann: Caller, length: str
-) -> None:
+def test_a_content_length_that_is_not_a_number_is_malformed(ann: Caller, length: str) -> None:
     headers = {**JSON, "content-length": length.encode("latin-1")}
     answer = ann.post("/items", content=b'{"title": "a"}', headers=headers)
+
     assert_problem(answer, 400, "malformed-body")
 
 
-def test_the_limit_is_a_setting() -> None:
+def test_a_setting_changes_the_limit_of_a_body() -> None:
     with Api(quiet_settings(max_body_bytes=200)) as api:
         body = b'{"username": "ann", "email": "a@b.co", "password": "12345678"}'
         for size, status in ((200, 200), (201, 413)):
@@ -245,24 +257,27 @@ def test_a_title_of_invisible_characters_is_blank(ann: Caller, prefix: str, titl
     me = ann.under(prefix)
     number = me.create("visible")
     before = me.api.log.position
+
     for method, path in (("POST", "/items"), ("PUT", f"/items/{number}")):
         answer = me.request(method, path, json={"title": title})
         assert_blank(answer, "/title")
+
     assert_blank(me.patch(f"/items/{number}", json={"title": title}), "/title")
     assert me.api.log.position == before
 
 
-def test_a_full_name_may_be_empty_and_must_not_look_so(ann: Caller, prefix: str) -> None:
+def test_a_full_name_may_be_empty_but_not_invisible(ann: Caller, prefix: str) -> None:
     me = ann.under(prefix)
     for full_name in ("", " ", None, "\u200bAnn"):
         assert me.patch("/auth/me", json={"full_name": full_name}).status_code == 200
     assert_blank(me.patch("/auth/me", json={"full_name": "\u200b"}), "/full_name")
-    body = {"username": "unseen", "email": "u@example.org", "password": PASSWORD}
-    answer = me.api.request("POST", f"{prefix}/auth/register", json=body | {"full_name": "\u3164"})
+
+    body = registration("unseen", full_name="\u3164")
+    answer = me.api.request("POST", f"{prefix}/auth/register", json=body)
     assert_blank(answer, "/full_name")
 
 
 def assert_blank(answer: httpx.Response, pointer: str) -> None:
-    """Assert that a text was refused because nothing of it is visible."""
+    """Assert that a text was refused because no character of it is visible."""
     problem = assert_problem(answer, 422, "validation-failed")
     assert [one["pointer"] for one in problem["errors"]] == [pointer]
