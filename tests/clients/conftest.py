@@ -1,4 +1,4 @@
-"""Both services as processes, for all tests of one process that runs tests."""
+"""The replaced service and the new server, started once for each test process."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def old() -> Iterator[Peer]:
 
 @pytest.fixture(scope="session")
 def new() -> Iterator[Successor]:
-    """Our server, with settings by which it does as the replaced service did."""
+    """The server under test, with settings to behave like the replaced service."""
     with serving(Successor(**AS_BEFORE)) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def installed() -> Iterator[Successor]:
-    """Our server without any such setting."""
+    """The server under test with its default settings."""
     with serving(Successor()) as service:
         yield service

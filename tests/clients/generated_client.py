@@ -1,6 +1,7 @@
-"""A program over the client that openapi-python-client makes of the replaced service's document.
+"""A program that uses the generated client of the replaced service.
 
-It is run as a process with that client on its path, and prints what it saw as JSON.
+openapi-python-client generates the client. The program runs as a process with the client on its
+path, and prints its observations as JSON.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from rest_api_client.models import (
 
 
 def faults(answer: object) -> list[list[object]]:
-    """Where a 422 says that something is wrong."""
+    """The places of the faults in a 422."""
     assert isinstance(answer, HTTPValidationError), answer
     return [[fault.loc, isinstance(fault.msg, str)] for fault in answer.detail]
 
 
-def seen(url: str) -> list[object]:
-    """All that the program sees of a service."""
+def observe(url: str) -> list[object]:
+    """Use a service and return everything that the program observes."""
     client = Client(url, raise_on_unexpected_status=True)
     name = f"u-{uuid.uuid4().hex[:12]}"
     user = UserCreate(name, f"{name}@example.com", "correct horse")
@@ -60,4 +61,4 @@ def seen(url: str) -> list[object]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(seen(sys.argv[1])))
+    sys.stdout.write(json.dumps(observe(sys.argv[1])))

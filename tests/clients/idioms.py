@@ -1,6 +1,6 @@
-"""What programs written for the replaced service do, each as short as such a program has it.
+"""Idioms of programs that were written for the replaced service.
 
-An idiom takes a base URL and returns what the program saw, without what is another one every time.
+An idiom takes a base URL and returns the program's observations without values that always differ.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ MANY = 130
 
 
 def registration(**more: Any) -> dict[str, Any]:
-    """A body for an account that is not there yet."""
+    """A body that registers a new account."""
     name = f"u-{uuid.uuid4().hex[:12]}"
     return {"username": name, "email": f"{name}@example.com", "password": PASSWORD, **more}
 
 
-def logged_in(url: str) -> requests.Session:
-    """A session of requests with the token of a new account."""
+def log_in(url: str) -> requests.Session:
+    """A session of the library requests with the token of a new account."""
     user = registration()
     session = requests.Session()
     session.post(f"{url}/auth/register", json=user).raise_for_status()
@@ -40,8 +40,8 @@ def logged_in(url: str) -> requests.Session:
 
 
 def lists_all_items(url: str) -> Sequence[str]:
-    """Expect `GET /items` to have all items, in the order of their making."""
-    with logged_in(url) as session:
+    """Expect `GET /items` to return all items in the order of their creation."""
+    with log_in(url) as session:
         for number in range(MANY):
             session.post(f"{url}/items", json={"title": f"Item {number}"}).raise_for_status()
         return [item["title"] for item in session.get(f"{url}/items").json()]
@@ -49,7 +49,7 @@ def lists_all_items(url: str) -> Sequence[str]:
 
 def puts_back_what_it_read(url: str) -> Mapping[str, Any]:
     """Read an item, change its title, and send the whole object."""
-    with logged_in(url) as session:
+    with log_in(url) as session:
         created = session.post(f"{url}/items", json={"title": "a", "description": "b"}).json()
         item = session.get(f"{url}/items/{created['id']}").json()
         item["title"] = "changed"
@@ -58,8 +58,8 @@ def puts_back_what_it_read(url: str) -> Mapping[str, Any]:
         return {"same": answer.json() == item, "members": sorted(answer.json())}
 
 
-def sends_more_than_is_read(url: str) -> Sequence[int]:
-    """Send members of its own forms along."""
+def sends_unknown_members(url: str) -> Sequence[int]:
+    """Send additional members of the program's own forms."""
     user = registration(confirm_password=PASSWORD, accept_terms=True)
     credentials = {name: user[name] for name in ("username", "password")}
     with httpx.Client(base_url=url) as client:
@@ -71,14 +71,14 @@ def sends_more_than_is_read(url: str) -> Sequence[int]:
 
 
 def shows_each_fault(url: str) -> Sequence[tuple[str, bool]]:
-    """Show a message beside each field of a form that was wrong."""
+    """Show a message beside each invalid field of a form."""
     bad = {"username": "a", "email": "nobody", "password": "short"}
     detail = requests.post(f"{url}/auth/register", json=bad).json()["detail"]
     return [(fault["loc"][-1], isinstance(fault["msg"], str)) for fault in detail]
 
 
 def shows_that_a_name_is_taken(url: str) -> str:
-    """Take a 400 of a registration for a name that is taken."""
+    """Treat a 400 of a registration as a taken name."""
     user = registration()
     with httpx.Client(base_url=url) as client:
         client.post("/auth/register", json=user).raise_for_status()
@@ -90,9 +90,9 @@ def shows_that_a_name_is_taken(url: str) -> str:
 
 
 def shows_why_it_failed(url: str) -> Sequence[Any]:
-    """Show `detail` of whatever failed."""
+    """Show `detail` of every failure."""
     wrong = requests.post(f"{url}/auth/login", json={"username": "ann", "password": "wrong"})
-    with logged_in(url) as session:
+    with log_in(url) as session:
         bare = requests.get(f"{url}/items")
         bad = requests.get(f"{url}/items", headers={"Authorization": "Bearer x"})
         failed = [wrong, bare, bad, session.get(f"{url}/items/999999")]
@@ -103,8 +103,8 @@ def shows_why_it_failed(url: str) -> Sequence[Any]:
 
 
 def reads_times_with_strptime(url: str) -> Sequence[str | None]:
-    """Read `created_at` by the format that it always had."""
-    with logged_in(url) as session:
+    """Parse `created_at` with the format that it always had."""
+    with log_in(url) as session:
         item = session.post(f"{url}/items", json={"title": "a"}).json()
         me = session.get(f"{url}/auth/me").json()
     times = [datetime.strptime(one["created_at"], "%Y-%m-%dT%H:%M:%S.%f") for one in (item, me)]
@@ -114,12 +114,12 @@ def reads_times_with_strptime(url: str) -> Sequence[str | None]:
 _PYTHON_39 = re.compile(
     r"\d{4}-\d\d-\d\d(.\d\d(:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?)?([+-]\d\d:\d\d(:\d\d(\.\d{6})?)?)?)?"
 )
-"""What `datetime.fromisoformat` reads in Python 3.9, which is what `isoformat` writes."""
+"""The times that `datetime.fromisoformat` accepts in Python 3.9: those that `isoformat` writes."""
 
 
 def reads_times_with_python_3_9(url: str) -> bool:
     """Compare `created_at` with `utcnow()`."""
-    with logged_in(url) as session:
+    with log_in(url) as session:
         text = session.post(f"{url}/items", json={"title": "a"}).json()["created_at"]
     if not _PYTHON_39.fullmatch(text):
         raise ValueError(f"Invalid isoformat string: {text!r}")
@@ -128,7 +128,7 @@ def reads_times_with_python_3_9(url: str) -> bool:
 
 
 def logs_in_with_form_data(url: str) -> Sequence[str]:
-    """Log in as `FormData` of a browser and `curl -F` do."""
+    """Log in with multipart, as `FormData` of a browser and `curl -F` do."""
     fields = {"username": (None, "ann"), "password": (None, PASSWORD)}
     answers = [
         requests.post(f"{url}/auth/login", files=fields).json(),
@@ -138,7 +138,7 @@ def logs_in_with_form_data(url: str) -> Sequence[str]:
 
 
 def logs_in_with_a_form(url: str) -> Sequence[str]:
-    """Log in as OAuth2 has it, with what a form of FastAPI's sends and without."""
+    """Log in with the OAuth2 form, with and without FastAPI's optional fields."""
     form = {"username": "ann", "password": PASSWORD}
     more = {"grant_type": "password", "scope": "", "client_id": "", "client_secret": ""}
     answers = [httpx.post(f"{url}/auth/login", data=data).json() for data in (form, form | more)]
@@ -146,7 +146,7 @@ def logs_in_with_a_form(url: str) -> Sequence[str]:
 
 
 def posts_json_without_a_content_type(url: str) -> Sequence[int]:
-    """Give requests a text as data, for which it declares nothing."""
+    """Pass a text as data to the library requests, which then sends no Content-Type."""
     login = requests.post(
         f"{url}/auth/login", data=json.dumps({"username": "ann", "password": PASSWORD})
     )
@@ -156,16 +156,16 @@ def posts_json_without_a_content_type(url: str) -> Sequence[int]:
 
 
 def keeps_line_ends(url: str) -> Mapping[str, Any]:
-    """Store what was typed into a text area, whose line ends are CR LF."""
+    """Store the text of a text area, whose line ends are CR LF."""
     typed = "one\r\ntwo\r\n\r\n\tthree\n"
-    with logged_in(url) as session:
+    with log_in(url) as session:
         item = session.post(f"{url}/items", json={"title": "a", "description": typed}).json()
         read: Mapping[str, Any] = session.get(f"{url}/items/{item['id']}").json()
         return {"kept": read["description"] == typed}
 
 
 def finds_its_old_data(url: str) -> Mapping[str, Any]:
-    """Log in with an old password and find all as it was before the move."""
+    """Log in with an old password and find the data as it was before the migration."""
     credentials = {"username": "fay", "password": PASSWORD}
     token = requests.post(f"{url}/auth/login", json=credentials).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
@@ -173,8 +173,8 @@ def finds_its_old_data(url: str) -> Mapping[str, Any]:
     return {"items": items, "same": items == ITEMS["fay"]}
 
 
-def asks_from_a_page(url: str) -> Sequence[bool]:
-    """Ask as a browser does for a page that sends cookies and headers of its own (Fetch, 4.8)."""
+def sends_requests_from_a_page(url: str) -> Sequence[bool]:
+    """Send the requests of a page with cookies and its own headers (Fetch, 4.8)."""
     wanted = ["authorization", "content-type", "last-event-id", "traceparent", "x-requested-with"]
     asked = {
         "Origin": OLD_ORIGINS[0],
@@ -202,7 +202,7 @@ def asks_from_a_page(url: str) -> Sequence[bool]:
 
 @dataclass
 class Item:
-    """An item as a program declares it, with no room for other members."""
+    """An item as a program declares it, which accepts no other members."""
 
     id: int
     title: str
@@ -212,24 +212,24 @@ class Item:
 
 
 def makes_objects_of_answers(url: str) -> Sequence[Mapping[str, Any]]:
-    """Spread answers into classes."""
-    with logged_in(url) as session:
+    """Pass the members of an answer to a class."""
+    with log_in(url) as session:
         session.post(f"{url}/items", json={"title": "a"}).raise_for_status()
         items = [Item(**item) for item in session.get(f"{url}/items").json()]
     return [asdict(item) | {"id": 0, "owner": "", "created_at": ""} for item in items]
 
 
 def reads_its_token(url: str) -> Mapping[str, Any]:
-    """Read the name and the end from a token."""
+    """Read the name and the expiry from a token."""
     form = {"username": "ann", "password": PASSWORD}
     token = httpx.post(f"{url}/auth/login", data=form).json()["access_token"]
     claims = jwt.decode(token, options={"verify_signature": False})
     return {"lasts": claims["exp"] - claims["iat"], "sub": claims["sub"], "type": claims["type"]}
 
 
-def deletes_and_looks(url: str) -> Sequence[Any]:
-    """Delete, and see that it is gone."""
-    with logged_in(url) as session:
+def deletes_and_checks(url: str) -> Sequence[Any]:
+    """Delete an item and check that it is gone."""
+    with log_in(url) as session:
         item = session.post(f"{url}/items", json={"title": "a"}).json()
         place = f"{url}/items/{item['id']}"
         gone = session.delete(place)
@@ -242,8 +242,8 @@ def deletes_and_looks(url: str) -> Sequence[Any]:
 
 
 def follows_a_slash(url: str) -> Sequence[Any]:
-    """Write a slash too many and be redirected, without losing a body."""
-    with logged_in(url) as session:
+    """Follow the redirect from a trailing slash without losing the body."""
+    with log_in(url) as session:
         created = session.post(f"{url}/items/", json={"title": "a"})
         listed = session.get(f"{url}/items/")
         return [created.json()["title"], [item["title"] for item in listed.json()]]
@@ -252,7 +252,7 @@ def follows_a_slash(url: str) -> Sequence[Any]:
 IDIOMS = (
     lists_all_items,
     puts_back_what_it_read,
-    sends_more_than_is_read,
+    sends_unknown_members,
     shows_each_fault,
     shows_that_a_name_is_taken,
     shows_why_it_failed,
@@ -263,9 +263,9 @@ IDIOMS = (
     posts_json_without_a_content_type,
     keeps_line_ends,
     finds_its_old_data,
-    asks_from_a_page,
+    sends_requests_from_a_page,
     makes_objects_of_answers,
     reads_its_token,
-    deletes_and_looks,
+    deletes_and_checks,
     follows_a_slash,
 )

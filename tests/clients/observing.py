@@ -1,4 +1,4 @@
-"""One request, what came of it, and in what two answers differ."""
+"""Send a request to both services, and list the differences between their answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import jwt
 
 ABSENT: Final = "absent"
-"""In a difference: what one answer has and the other has not."""
+"""The value in a difference for an answer that lacks the place."""
 
 _IGNORED: Final = {"date", "server"}
 _COUNTED: Final = {"content-length", "x-request-id", "etag", "event-position"}
-"""Headers of which only the presence counts."""
+"""Headers that must be present, with any value."""
 
 _OF_A_STATUS: Final = {"allow", "content-length", "content-type", "location", "www-authenticate"}
 
@@ -32,7 +32,7 @@ _VOLATILE: Final = {
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it goes over the wire: nothing is added to it but Host and Content-Length."""
+    """A request as it is sent; only Host and Content-Length are added."""
 
     method: str
     path: str
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer without what changes from one time to the next."""
+    """An answer without the values that differ each time."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two answers to the request of a case.
+    """A difference between two answers to the request of a case.
 
     ``place`` is `status 422 -> 400`, `header NAME` or a path into the body, `body.detail[].msg`.
     """
@@ -93,7 +93,7 @@ def _body(content: bytes, kind: str) -> Any:
 
 
 def _steady(value: Any) -> Any:
-    """A body without what no two services would answer alike."""
+    """A body without the values that differ between any two services."""
     if isinstance(value, list):
         return [_steady(one) for one in value]
     if isinstance(value, dict):
@@ -114,10 +114,10 @@ def _steady_member(name: str, value: Any) -> Any:
 
 
 def differences(case: str, old: Answer, new: Answer) -> Iterator[Difference]:
-    """In what the answers differ.
+    """Yield the differences between two answers.
 
-    Where the statuses do, that difference has both whole bodies, and what follows from a status is
-    not compared.
+    If the statuses differ, that difference has both bodies, and headers that depend on the status
+    are not compared.
     """
     same_status = old.status == new.status
     for name in sorted(old.headers.keys() | new.headers.keys()):

@@ -1,4 +1,4 @@
-"""Which row of docs/migrating.md explains a difference."""
+"""The rows of docs/migrating.md, and the differences that each of them explains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Change = Callable[[Any, Any], bool]
 
 @dataclass(frozen=True)
 class Row:
-    """A row by its anchor: regular expressions of whole places and whole names of cases."""
+    """A row by its anchor, with regular expressions for places and names of cases."""
 
     anchor: str
     places: str
@@ -23,7 +23,7 @@ class Row:
     change: Change = lambda _, __: True
 
     def explains(self, found: Difference) -> bool:
-        """Whether the row says that this may differ."""
+        """Whether the row allows a difference."""
         return (
             re.fullmatch(self.places, found.place) is not None
             and re.fullmatch(self.cases, found.case) is not None
@@ -67,7 +67,7 @@ ROWS: Final = (
     Row("names", "status 401 -> 200", "log in with the name in another case"),
     Row("hyphen", "status 200 -> 422", "register with a name that begins with -"),
     Row("addresses", "status 200 -> 400", "register an address that is taken"),
-    Row("address-syntax", "status 200 -> 422", "register with an address that no mail could reach"),
+    Row("address-syntax", "status 200 -> 422", "register with an undeliverable address"),
     Row("address-syntax", "body.email", "register with an address with capitals in the domain"),
     Row("passwords", "status 200 -> 422", "register with a very long password"),
     Row("passwords", "status 200 -> 401", "log in with a password without its end"),
@@ -81,7 +81,7 @@ ROWS: Final = (
     Row(
         "long-logins",
         "status 401 -> 422",
-        "log in with a (name that nobody can have|very long password)",
+        "log in with a (name that is not allowed|very long password)",
     ),
     Row("token-first", "status 422 -> 401", ".* with a bad token and malformed JSON"),
     # Bodies

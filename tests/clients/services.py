@@ -1,4 +1,4 @@
-"""The replaced service and ours, side by side, over the same `db.json`."""
+"""The replaced service and the server under test, with the same `db.json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers.service import Service
 ROOT = Path(__file__).resolve().parents[2]
 
 OLD_ORIGINS = ("http://localhost:3000", "http://localhost:8000")
-"""The origins that the replaced service listed in its code."""
+"""The origins in the code of the replaced service."""
 
 AS_BEFORE = {
     "EVENTAPI_CORS_ORIGINS": ",".join(OLD_ORIGINS),
@@ -24,7 +24,7 @@ AS_BEFORE = {
     "EVENTAPI_RATE_LIMIT": "off",
     "EVENTAPI_RATE_LIMIT_LOGIN": "off",
 }
-"""Settings with which our server does what the replaced service did by itself."""
+"""Settings that make this server behave like the replaced service."""
 
 PASSWORD = "correct horse"
 SECRET_KEY = hashlib.sha256(b"of both services").hexdigest()
@@ -32,7 +32,7 @@ _PASSWORD_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 
 
 def account(name: str, *, disabled: bool = False) -> dict[str, object]:
-    """A user as `db.json` keeps it."""
+    """A user in the format of `db.json`."""
     return {
         "username": name,
         "email": f"{name}@example.com",
@@ -44,7 +44,7 @@ def account(name: str, *, disabled: bool = False) -> dict[str, object]:
 
 
 def item(number: int, owner: str) -> dict[str, object]:
-    """An item as `db.json` keeps it."""
+    """An item in the format of `db.json`."""
     return {
         "id": number,
         "title": f"Item {number}",
@@ -61,7 +61,7 @@ ITEMS = {
     "fay": [item(5, "fay")],
     "gil": [item(number, "gil") for number in range(10, 3_000)],
 }
-"""The items of some accounts; dan is disabled, and eve has none."""
+"""The items by account; eve has none."""
 
 DATA = {
     "users": {
@@ -87,7 +87,7 @@ class Peer(Service):
         (self.folder / "db.json").write_text(json.dumps(DATA))
 
     def command(self) -> Sequence[str | Path]:
-        """uvicorn, with passwords that are hashed as quickly as bcrypt can."""
+        """Run uvicorn, with the lowest cost of bcrypt."""
         settings = {
             "PYTHONPATH": str(ROOT),
             "PEER_BCRYPT_ROUNDS": "4",
@@ -104,7 +104,7 @@ class Peer(Service):
 
 
 class Successor(Service):
-    """Our server, over a log that `eventapi log import` made of the same `db.json`."""
+    """The server under test, over a log that was imported from `db.json`."""
 
     install = "make install"
 
@@ -122,12 +122,12 @@ class Successor(Service):
         return f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
-        """Import the data file, as an operator would who moves to this server."""
+        """Import the data file, as an operator does to migrate to this server."""
         (self.folder / "db.json").write_text(json.dumps(DATA))
         self.run(self._eventapi("log", "import", "db.json"))
 
     def command(self) -> Sequence[str | Path]:
-        """One worker."""
+        """Serve with one worker."""
         return self._eventapi("serve", "--port", str(self.port))
 
     def is_ready(self) -> bool:
@@ -142,7 +142,7 @@ class Successor(Service):
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=5) as answer:  # noqa: S310 - an address of ours
+        with urlopen(url, timeout=5) as answer:  # noqa: S310 - always http
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""A client that was generated from the replaced service's OpenAPI document goes on working."""
+"""A client that was generated for the replaced service works with this server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def generated(old: Peer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the client."""
+    """The folder of the generated client."""
     folder = tmp_path_factory.mktemp("generated")
     document, configuration = folder / "openapi.json", folder / "configuration.yml"
     document.write_bytes(httpx.get(f"{old.url}/openapi.json").content)
@@ -39,7 +39,7 @@ def generated(old: Peer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "client"
 
 
-def _seen(generated: Path, url: str) -> Any:
+def _observe(generated: Path, url: str) -> Any:
     done = subprocess.run(
         [sys.executable, str(PROGRAM), url],
         env={**os.environ, "PYTHONPATH": str(generated)},
@@ -52,10 +52,11 @@ def _seen(generated: Path, url: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_generated_client_sees_the_same(old: Peer, new: Successor, generated: Path) -> None:
-    # Given what a program with the generated client saw of the replaced service,
-    before = _seen(generated, old.url)
-    # when it runs with this server,
-    after = _seen(generated, new.url)
-    # then it sees the same.
+def test_a_generated_client_observes_the_same_on_both_services(
+    old: Peer, new: Successor, generated: Path
+) -> None:
+    before = _observe(generated, old.url)
+
+    after = _observe(generated, new.url)
+
     assert after == before

@@ -1,4 +1,4 @@
-"""Programs written for the replaced service see the same here."""
+"""Programs for the replaced service observe the same on this server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tests.clients.services import Peer, Successor
 
 
 @pytest.mark.parametrize("idiom", IDIOMS, ids=lambda idiom: idiom.__name__)
-def test_an_old_program_sees_the_same(
+def test_an_old_program_observes_the_same_on_both_services(
     old: Peer, new: Successor, idiom: Callable[[str], Any]
 ) -> None:
-    # Given what a program saw of the replaced service,
     before = idiom(old.url)
-    # when it runs with this server,
+
     after = idiom(new.url)
-    # then it sees the same.
+
     assert after == before

@@ -1,4 +1,4 @@
-"""Both services get the same requests; what differs is what docs/migrating.md says."""
+"""docs/migrating.md explains every difference between the two services."""
 
 from __future__ import annotations
 
@@ -27,23 +27,21 @@ def _last(service: Peer | Successor, case: Case, tokens: Mapping[str, str]) -> A
     return answers[-1]
 
 
-def test_the_differences_are_those_of_the_rows(
+def test_exactly_one_row_explains_each_difference(
     old: Peer, new: Successor, installed: Successor
 ) -> None:
-    # Given all differences between the services,
     found = [*_between(old, new, CASES), *_between(old, installed, INSTALLED)]
-    # when each is looked up in the rows,
+
     rows = {str(one): {row.anchor for row in ROWS if row.explains(one)} for one in found}
     superfluous = [row for row in ROWS if not any(row.explains(one) for one in found)]
-    # then one row explains it, and no row is left over.
+
     assert {text: anchors for text, anchors in rows.items() if len(anchors) != 1} == {}
     assert superfluous == []
 
 
-def test_the_guide_has_these_rows() -> None:
-    # Given the guide,
-    # when its rows are read,
+def test_the_guide_has_exactly_the_rows_that_explain_differences() -> None:
+
     rows = _ANCHOR.findall(GUIDE.read_text())
-    # then they are those that explain the differences.
+
     assert len(rows) == len(set(rows))
     assert set(rows) == {row.anchor for row in ROWS}

@@ -1,8 +1,7 @@
-"""Libraries for OAuth 2.0 log in, refresh and report errors, as their own documentation has it."""
+"""Libraries for OAuth 2.0 log in, refresh and report errors."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 import warnings
 from typing import Any
@@ -19,7 +18,7 @@ from oauthlib.oauth2 import InvalidGrantError, LegacyApplicationClient
 from tests.clients.idioms import registration
 from tests.clients.services import PASSWORD, Successor
 
-with warnings.catch_warnings(action="ignore"):  # It advises another client than httpx.
+with warnings.catch_warnings(action="ignore"):  # It recommends another client than httpx.
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 PREFIXES = ("", "/api/v2")
@@ -28,17 +27,17 @@ REFRESHING = ("/auth/refresh", "/auth/login")
 
 @pytest.fixture(params=PREFIXES, ids=["v1", "v2"])
 def base(request: pytest.FixtureRequest, new: Successor) -> str:
-    """The base URL of each version."""
+    """The base URL of an API version."""
     return f"{new.url}{request.param}"
 
 
 @pytest.fixture(scope="module")
 def name(new: Successor) -> str:
     """The name of an account."""
-    return _registered(new)
+    return register(new)
 
 
-def _registered(new: Successor) -> str:
+def register(new: Successor) -> str:
     user = registration()
     httpx.post(f"{new.url}/auth/register", json=user).raise_for_status()
     return str(user["username"])
@@ -46,7 +45,7 @@ def _registered(new: Successor) -> str:
 
 @pytest.fixture
 def insecure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let tokens be sent without TLS, which oauthlib and authlib refuse."""
+    """Allow tokens without TLS, which oauthlib and authlib refuse by default."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
 
@@ -54,7 +53,6 @@ def insecure(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("insecure")
 @pytest.mark.parametrize("refreshing", REFRESHING)
 def test_requests_oauthlib_logs_in_and_refreshes(base: str, name: str, refreshing: str) -> None:
-    # Given a session of requests-oauthlib that has logged in,
     saved: list[dict[str, Any]] = []
     session = requests_oauthlib.OAuth2Session(
         client=LegacyApplicationClient(client_id="app"),
@@ -63,25 +61,22 @@ def test_requests_oauthlib_logs_in_and_refreshes(base: str, name: str, refreshin
     )
     first = session.fetch_token(f"{base}/auth/login", username=name, password=PASSWORD)
     assert session.get(f"{base}/auth/me").json()["username"] == name
-    # when its access token has expired,
+
     session.token = {**first, "expires_at": time.time() - 1}
-    # then the next request refreshes it,
+
     assert session.get(f"{base}/auth/me").json()["username"] == name
     assert [token["refresh_token"] for token in saved] != [first["refresh_token"]]
-    # and the next one does not.
+
     assert session.get(f"{base}/auth/me").status_code == 200
     assert len(saved) == 1
     session.close()
 
 
 @pytest.mark.usefixtures("insecure")
-def test_requests_oauthlib_raises_what_was_wrong(base: str, name: str) -> None:
-    # Given a session of requests-oauthlib,
+def test_requests_oauthlib_raises_the_error_of_the_server(base: str, name: str) -> None:
     with requests_oauthlib.OAuth2Session(
         client=LegacyApplicationClient(client_id="app")
     ) as session:
-        # when the password or the refresh token is wrong,
-        # then the library raises the error of RFC 6749.
         with pytest.raises(InvalidGrantError) as wrong:
             session.fetch_token(f"{base}/auth/login", username=name, password="wrong password")
         assert wrong.value.description
@@ -94,7 +89,6 @@ def test_requests_oauthlib_raises_what_was_wrong(base: str, name: str) -> None:
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
 @pytest.mark.parametrize("refreshing", REFRESHING)
 def test_authlib_logs_in_and_refreshes(base: str, name: str, refreshing: str, method: str) -> None:
-    # Given a session of authlib that has logged in,
     saved: list[Any] = []
     with OAuth2Session(
         "app",
@@ -107,19 +101,16 @@ def test_authlib_logs_in_and_refreshes(base: str, name: str, refreshing: str, me
         first = session.fetch_token(
             f"{base}/auth/login", username=name, password=PASSWORD, grant_type="password"
         )
-        # when its access token has expired,
+
         session.token = {**first, "expires_at": int(time.time()) - 1}
-        # then the next request refreshes it.
+
         assert session.get(f"{base}/auth/me").json()["username"] == name
         assert [token["refresh_token"] != first["refresh_token"] for token in saved] == [True]
 
 
 @pytest.mark.usefixtures("insecure")
-def test_authlib_raises_what_was_wrong(base: str, name: str) -> None:
-    # Given a session of authlib,
+def test_authlib_raises_the_error_of_the_server(base: str, name: str) -> None:
     with OAuth2Session("app", token_endpoint_auth_method="none") as session:
-        # when the password or the refresh token is wrong,
-        # then the library raises the error of RFC 6749.
         with pytest.raises(OAuthError) as wrong:
             session.fetch_token(
                 f"{base}/auth/login", username=name, password="wrong", grant_type="password"
@@ -131,47 +122,40 @@ def test_authlib_raises_what_was_wrong(base: str, name: str) -> None:
 
 
 @pytest.mark.usefixtures("insecure")
-def test_authlib_for_httpx_logs_in_and_refreshes(base: str, name: str) -> None:
-    # Given a client of authlib for httpx,
-    async def use() -> tuple[str, bool]:
-        async with AsyncOAuth2Client(
-            "app", token_endpoint_auth_method="none", token_endpoint=f"{base}/auth/refresh"
-        ) as client:
-            first = await client.fetch_token(
-                f"{base}/auth/login", username=name, password=PASSWORD, grant_type="password"
-            )
-            # when its access token has expired,
-            client.token = {**first, "expires_at": int(time.time()) - 1}
-            me = await client.get(f"{base}/auth/me")
-            return me.json()["username"], client.token["refresh_token"] != first["refresh_token"]
+async def test_authlib_for_httpx_logs_in_and_refreshes(base: str, name: str) -> None:
+    async with AsyncOAuth2Client(
+        "app", token_endpoint_auth_method="none", token_endpoint=f"{base}/auth/refresh"
+    ) as client:
+        first = await client.fetch_token(
+            f"{base}/auth/login", username=name, password=PASSWORD, grant_type="password"
+        )
 
-    # then the next request refreshes it.
-    assert asyncio.run(use()) == (name, True)
+        client.token = {**first, "expires_at": int(time.time()) - 1}
+        me = await client.get(f"{base}/auth/me")
+
+        assert me.json()["username"] == name
+        assert client.token["refresh_token"] != first["refresh_token"]
 
 
 def test_httpx_auth_logs_in_and_refreshes(new: Successor, base: str) -> None:
-    # Given the password flow of httpx-auth, for which every token expires too soon,
-    name = _registered(new)
+    name = register(new)
     auth = httpx_auth.OAuth2ResourceOwnerPasswordCredentials(
         f"{base}/auth/login", username=name, password=PASSWORD, early_expiry=10**6
     )
     with httpx.Client(auth=auth) as client:
-        # when it asks again and again,
         names = [client.get(f"{base}/auth/me").json()["username"] for _ in range(3)]
-    # then it logs in once, refreshes, and is answered.
+
     assert names == [name] * 3
     token = httpx.post(f"{base}/auth/login", data={"username": name, "password": PASSWORD}).json()
     headers = {"Authorization": f"Bearer {token['access_token']}"}
     assert len(httpx.get(f"{base}/auth/sessions", headers=headers).json()) == 2
 
 
-def test_httpx_auth_raises_what_was_wrong(base: str, name: str) -> None:
-    # Given the password flow of httpx-auth with a wrong password,
+def test_httpx_auth_raises_the_error_of_the_server(base: str, name: str) -> None:
     auth = httpx_auth.OAuth2ResourceOwnerPasswordCredentials(
         f"{base}/auth/login", username=name, password="wrong password"
     )
-    # when it asks,
-    # then it raises the error of RFC 6749.
+
     with pytest.raises(httpx_auth.InvalidGrantRequest, match="invalid_grant"):
         httpx.get(f"{base}/auth/me", auth=auth)
 
@@ -187,23 +171,20 @@ def test_httpx_auth_raises_what_was_wrong(base: str, name: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value.values()),
 )
-def test_errors_of_the_token_endpoint_have_their_code(
+def test_errors_of_the_token_endpoint_have_an_oauth_code(
     base: str, form: dict[str, str], error: str
 ) -> None:
-    # Given a request that the token endpoint refuses,
     answer = requests.post(f"{base}/auth/login", data=form)
-    # when the answer is read,
+
     body = answer.json()
-    # then it has the code of RFC 6749, 5.2, and a text.
+
     assert 400 <= answer.status_code < 500
     assert body["error"] == error
     assert body["error_description"]
     assert '"' not in body["error_description"]
 
 
-def test_only_the_token_endpoint_speaks_of_oauth(base: str) -> None:
-    # Given another endpoint,
+def test_other_endpoints_have_no_oauth_error_code(base: str) -> None:
     body = requests.get(f"{base}/auth/me").json()
-    # when it answers with an error,
-    # then `error` is not a member.
+
     assert "error" not in body

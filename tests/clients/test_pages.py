@@ -1,4 +1,4 @@
-"""A page of another origin, in a real browser, asks with credentials and headers of its own."""
+"""A page of another origin in a real browser uses the API with credentials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.idioms import logged_in
+from tests.clients.idioms import log_in
 from tests.clients.services import Successor
 from tests.end_to_end.browser import browser, needs_chromium, site
 from tests.end_to_end.waiting import wait_until
@@ -20,21 +20,20 @@ pytestmark = [pytest.mark.long, needs_chromium]
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v2"], ids=["v1", "v2"])
-def test_a_page_of_a_listed_origin_reads_everything(tmp_path: Path, prefix: str) -> None:
-    # Given a page, the server that lists its origin, and some items,
+def test_a_page_of_a_listed_origin_can_read_every_answer(tmp_path: Path, prefix: str) -> None:
     titles = ["one", "two", "three"]
     with site() as page:
         origin = page.origin.replace("127.0.0.1", "localhost")
         settings = {"EVENTAPI_CORS_ORIGINS": origin, "EVENTAPI_CORS_CREDENTIALS": "on"}
-        with serving(Successor(**settings)) as server, logged_in(server.url) as session:
+        with serving(Successor(**settings)) as server, log_in(server.url) as session:
             for title in titles:
                 session.post(f"{server.url}/items", json={"title": title}).raise_for_status()
             token = str(session.headers["Authorization"]).removeprefix("Bearer ")
             arguments = json.dumps([f"{server.url}{prefix}", token, len(titles)])
             page.page = PAGE.read_text().replace("ARGUMENTS", arguments).encode()
-            # when a browser opens the page,
+
             with browser(origin, tmp_path / "profile"):
                 wait_until(lambda: bool(page.seen))
-    # then its script reads answers, errors and the feed.
+
     expected: list[Any] = [(201 if prefix else 200, True, 204, 422, True, 401, titles)]
     assert page.seen == expected

@@ -1,4 +1,4 @@
-"""Access tokens for the cases: good ones, and bad ones of every kind."""
+"""Access tokens for the cases: valid ones, and invalid ones of every kind."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _HOUR = 3_600
 
 
 def tokens_of(url: str, old_url: str) -> Mapping[str, str]:
-    """The tokens to use at one service: of accounts by their names, and bad ones by their faults."""
-    found = {name: _logged_in(url, name) for name in ("ann", "bob", "cyd", "eve", "fay", "gil")}
-    # This server does not log in a disabled user, so any token of theirs will do.
+    """The tokens for one service: valid ones by account, invalid ones by fault."""
+    found = {name: _log_in(url, name) for name in ("ann", "bob", "cyd", "eve", "fay", "gil")}
+    # This server refuses the login of a disabled user, so the test signs the token.
     found["dan"] = _made(sub="dan")
-    found["predecessor"] = _logged_in(old_url, "ann")
+    found["predecessor"] = _log_in(old_url, "ann")
     found["forged"] = _made("another secret key of thirty-two bytes", sub="ann")
     found["expired"] = _made(sub="ann", exp=int(time.time()) - _HOUR)
     found["typeless"] = _made(sub="ann", type=None)
@@ -29,7 +29,7 @@ def tokens_of(url: str, old_url: str) -> Mapping[str, str]:
     return found
 
 
-def _logged_in(url: str, name: str) -> str:
+def _log_in(url: str, name: str) -> str:
     credentials = {"username": name, "password": PASSWORD}
     answer = requests.post(f"{url}/auth/login", json=credentials)
     token: str = answer.json()["access_token"]

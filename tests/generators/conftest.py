@@ -20,7 +20,7 @@ _UNLIMITED = {"EVENTAPI_RATE_LIMIT": "off", "EVENTAPI_RATE_LIMIT_LOGIN": "off"}
 
 
 def _shared(factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A directory of the whole test session, also where several processes run it."""
+    """A directory that all processes of the test session share."""
     base = factory.getbasetemp()
     return base if worker_id == "master" else base.parent
 
@@ -39,7 +39,7 @@ def python(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Python:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server."""
+    """The URL of a real server."""
     data = tmp_path_factory.mktemp("server") / "data"
     with Server(data, 1, by_serve, _UNLIMITED) as server:
         yield f"http://127.0.0.1:{server.port}"

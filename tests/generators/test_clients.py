@@ -1,7 +1,7 @@
-"""Generated clients compile, and work against a real server.
+"""Generated clients compile and work with a real server.
 
-Each client in `clients` makes the same calls in the words of its generator, and prints each that did
-what it must.
+Each program in `clients` makes the same calls through its generated client, and prints each call
+that succeeded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CALLS = (
     "logout 204",
     "get_me 401",
 )
-"""What every client does."""
+"""The calls of every client, with the statuses of the answers."""
 
 _GO_PATH = "/usr/share/gocode"
 _OAUTH2 = Path(_GO_PATH, "src/golang.org/x/oauth2")
@@ -49,7 +49,7 @@ def assert_called(output: str) -> None:
 
 
 def arguments(address: str) -> list[str]:
-    """What every client is started with: where the server is, and the name of a new user."""
+    """The arguments of every client: the URL of the server and the name of a new user."""
     return [address, f"user-{secrets.token_hex(6)}"]
 
 
@@ -97,7 +97,7 @@ _TSCONFIG = {
         "lib": ["ES2022", "DOM", "DOM.Iterable"],
         "module": "NodeNext",
         "moduleResolution": "NodeNext",
-        "skipLibCheck": True,  # Declarations of packages; the generated code is checked.
+        "skipLibCheck": True,  # Skips declarations of packages only.
         "types": ["node"],
         "outDir": "built",
         "rootDir": ".",
@@ -106,8 +106,8 @@ _TSCONFIG = {
 }
 
 
-def compiled(node: Node, folder: Path) -> Path:
-    """Compile the TypeScript in a folder, strictly."""
+def compile_typescript(node: Node, folder: Path) -> Path:
+    """Compile the TypeScript in a folder in strict mode, and return the output folder."""
     (folder / "tsconfig.json").write_text(json.dumps(_TSCONFIG))
     (folder / "package.json").write_text('{"type": "commonjs"}')
     node.run("tsc", "-p", folder)
@@ -121,7 +121,8 @@ def test_a_typescript_client_compiles(
 ) -> None:
     folder = node.folder(f"{generator}-{name}")
     GENERATORS[generator](node, python, documents[name], folder)
-    assert compiled(node, folder).exists()
+
+    assert compile_typescript(node, folder).exists()
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -132,12 +133,13 @@ def test_a_typescript_client_works(
     GENERATORS[generator](node, python, documents["v2"], folder)
     shutil.copy(CLIENTS / f"{generator}.ts", folder / "main.ts")
     shutil.copy(CLIENTS / "calls.ts", folder / "calls.ts")
-    built = compiled(node, folder)
+    built = compile_typescript(node, folder)
+
     assert_called(run(["node", built / "main.js", *arguments(address)], folder))
 
 
 def go_client(python: Python, document: Path, root: Path) -> dict[str, str]:
-    """Generate a Go client as a package of a workspace; the environment to build it in."""
+    """Generate a Go client in a workspace; return the environment to build it."""
     needs("go")
     if not _OAUTH2.exists():
         pytest.skip(f"{_OAUTH2} is absent: apt-get install golang-golang-x-oauth2-dev")
@@ -166,6 +168,7 @@ def test_a_go_client_works(
     main.mkdir()
     shutil.copy(CLIENTS / "main.go", main)
     run(["go", "build", "-o", tmp_path / "client", "main"], tmp_path, environment)
+
     assert_called(run([tmp_path / "client", *arguments(address)], tmp_path))
 
 
@@ -187,7 +190,7 @@ def test_python_clients_compile(
 
 
 def generate_openapi_python_client(python: Python, document: Path, folder: Path) -> None:
-    """Every endpoint has to be generated: none may be left out with a warning."""
+    """Generate a client for every endpoint: a warning would mean that one is left out."""
     target: list[str | Path] = ["--output-path", folder / "client", "--meta", "none"]
     command = [python.bin / "openapi-python-client", "generate", "--path", document, *target]
     output = run(command, folder)
@@ -210,4 +213,5 @@ def test_a_python_client_works(
     generate(python, documents["v2"], tmp_path)
     program = CLIENTS / f"{generate.__name__.removeprefix('generate_')}.py"
     command: list[str | Path] = [python.bin / "python", program, *arguments(address)]
+
     assert_called(run(command, tmp_path, {"PYTHONPATH": str(tmp_path)}))

@@ -1,4 +1,4 @@
-"""Linters of others find nothing to report in the OpenAPI documents."""
+"""Spectral and Redocly report no problem of the OpenAPI documents."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def ruleset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def spectral(node: Node, document: Path, ruleset: Path) -> str:
-    """What Spectral reports, warnings and hints too; it fails if that is anything."""
+    """Run Spectral and return its report; a warning or a hint fails the test, too."""
     return node.run("spectral", "lint", "--fail-severity", "hint", "--ruleset", ruleset, document)
 
 
 def redocly(node: Node, document: Path) -> dict[str, int]:
-    """How many errors and warnings redocly reports."""
+    """Run Redocly and return the numbers of errors and warnings."""
     arguments = ["--extends", "recommended", "--format", "json"]
     output = node.run("redocly", "lint", document, *arguments)
     found: dict[str, int] = json.JSONDecoder().raw_decode(output[output.index("{") :])[0]["totals"]
@@ -54,6 +54,7 @@ def test_control_linters_report_faults(
     del content["paths"]["/api/v2/health"]["get"]["security"]
     faulty = tmp_path / "faulty.json"
     faulty.write_text(json.dumps(content))
+
     with pytest.raises(AssertionError, match="array-items"):
         spectral(node, faulty, ruleset)
     with pytest.raises(AssertionError, match="security-defined"):

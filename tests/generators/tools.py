@@ -1,4 +1,4 @@
-"""Generators, linters and compilers of others, and how they run.
+"""Run third-party generators, linters and compilers.
 
 Packages of npm and PyPI are installed once a test session, outside the repository.
 """
@@ -32,7 +32,7 @@ NPM_PACKAGES = (
 PYPI_PACKAGES = (
     "openapi-generator-cli>=7.26,<8",
     "openapi-python-client>=0.29,<0.30",
-    # What the client of OpenAPI Generator imports.
+    # Imported by the client of OpenAPI Generator.
     "pydantic>=2.11,<3",
     "python-dateutil>=2.8.2,<3",
     "urllib3>=2.7,<3",
@@ -46,7 +46,7 @@ def run(
     directory: Path,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """The output of a program, which has to succeed."""
+    """Run a program, which must succeed, and return its output."""
     done = subprocess.run(
         command,
         cwd=directory,
@@ -63,14 +63,14 @@ def run(
 
 
 def needs(*programs: str) -> None:
-    """Skip a test if programs of Debian's packages are absent."""
+    """Skip a test if a program is absent."""
     absent = [program for program in programs if shutil.which(program) is None]
     if absent:
         pytest.skip(f"{', '.join(absent)} absent: make servers")
 
 
 class Node:
-    """npm packages in a directory; generated code must be in folders of it to find them."""
+    """npm packages in a directory; generated code in its folders can import them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -110,7 +110,7 @@ class Python:
 
 
 def install_npm(shared: Path) -> Node:
-    """The npm packages, installed by whichever test process comes first."""
+    """Install the npm packages, unless another test process has done so."""
     directory = shared / "npm"
     with _once(shared, "npm") as is_first:
         if is_first:
@@ -123,7 +123,7 @@ def install_npm(shared: Path) -> Node:
 
 
 def install_pypi(shared: Path) -> Python:
-    """The PyPI packages, installed by whichever test process comes first."""
+    """Install the PyPI packages, unless another test process has done so."""
     directory = shared / "venv"
     with _once(shared, "pypi") as is_first:
         if is_first:
@@ -134,7 +134,7 @@ def install_pypi(shared: Path) -> Python:
 
 
 class _once:  # noqa: N801 - used as a function
-    """A lock over test processes; says whether something has yet to be installed."""
+    """A lock shared by test processes; entering it returns whether to install."""
 
     def __init__(self, shared: Path, name: str) -> None:
         self._marker = shared / f"{name}.installed"

@@ -1,4 +1,4 @@
-"""A case: a request by its name, to be sent to both services."""
+"""A case: a named request that is sent to both services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MULTIPART: Final = {"Content-Type": "multipart/form-data; boundary=x"}
 
 @dataclass(frozen=True)
 class Case:
-    """A request by its name; `{ann}` in a header stands for the access token of ann."""
+    """A named request; `{ann}` in a header is replaced by the access token of ann."""
 
     name: str
     method: str
@@ -25,7 +25,7 @@ class Case:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     times: int = 1
-    """How often it is sent; the last answer counts."""
+    """The number of times that it is sent; the last answer is compared."""
 
     def request(self, tokens: Mapping[str, str]) -> Request:
         """The request, with the tokens of one service."""

@@ -14,7 +14,7 @@ def _creation(name: str, body: Any, headers: Mapping[str, str] = JSON) -> Case:
 
 
 def creations() -> list[Case]:
-    """Bodies of JSON with every fault of a value."""
+    """JSON bodies with every fault of a value."""
     case = _creation
     return [
         case("an item", {"title": "First"}),
@@ -56,7 +56,7 @@ def creations() -> list[Case]:
 
 
 def odd_bodies() -> list[Case]:
-    """Bodies that are declared as something else, or that are no JSON."""
+    """Bodies that are declared as another type, or are not JSON."""
     case = _creation
     deep = b'{"title": "t", "description": ' + b"[" * 40 + b"]" * 40 + b"}"
     return [
@@ -104,7 +104,7 @@ PUT: Final = {"title": "Changed", "description": "changed"}
 
 
 def items() -> list[Case]:
-    """Requests for items that are there."""
+    """Requests for existing items."""
     return [
         case_of("list", "GET", "/items", by("bob"), None),
         case_of("list many", "GET", "/items", by("gil"), None),

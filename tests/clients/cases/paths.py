@@ -55,7 +55,7 @@ GET /items/3/history
 
 
 def paths() -> list[Case]:
-    """Requests without a body, most of them of the wrong method or to the wrong path."""
+    """Requests without a body, most of them with a wrong method or path."""
     requests = [line.split() for line in _PATHS.split("\n")[1:-1]]
     return [
         *(case_of(f"{method} {path}", method, path, by("bob"), None) for method, path in requests),
@@ -66,7 +66,7 @@ def paths() -> list[Case]:
 
 
 def cross_origin() -> list[Case]:
-    """Requests as a browser sends them for pages of other origins."""
+    """Requests of pages of other origins, as a browser sends them."""
     page, other = OLD_ORIGINS[0], "https://elsewhere.example"
 
     def preflight(name: str, origin: str, method: str, headers: str) -> Case:

@@ -40,7 +40,7 @@ seen.push((await api.get("/auth/me")).data.email === user.email);
 const { data: item } = await api.post("/items", { title: "First", description: "one\r\ntwo" });
 seen.push(Object.keys(item).sort(), item.description);
 seen.push((await api.put(`/items/${item.id}`, { ...item, title: "Changed" })).data.title);
-// As axios users write who stringify by themselves.
+// Some programs encode JSON themselves.
 const text = JSON.stringify({ title: "Second" });
 seen.push((await api.post("/items", text, { headers: { "Content-Type": "application/json" } })).status);
 seen.push((await api.get("/items")).data.map(({ title }) => title));

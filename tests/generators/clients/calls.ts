@@ -1,4 +1,4 @@
-// What all clients share: the arguments they are started with, and the report of a call.
+// Shared by all clients: their arguments, and the report of a call.
 
 export const [address, name] = process.argv.slice(2) as [string, string];
 export const password = "correct horse battery staple";

@@ -1,7 +1,7 @@
 import { account, address, check, name, password, report } from "./calls";
 import * as api from "./client/api";
 
-// The client calls fetch with a path; a browser would add the address of its page.
+// The client calls fetch with a path; a browser would add the origin of its page.
 const send = globalThis.fetch;
 globalThis.fetch = (input, init) => send(new URL(String(input), address), init);
 

@@ -21,7 +21,7 @@ async function main(): Promise<void> {
   await status("register", open.registerRaw({ registration: account }));
   await refusal("register", open.register({ registration: account }));
   const tokens: TokenPair = await status("login", open.loginRaw({ passwordGrant: { username: name, password } }));
-  // This generator sends the token of an OAuth 2.0 scheme as it is.
+  // This generator sends the token of an OAuth 2.0 scheme without "Bearer".
   const accessToken = `Bearer ${tokens.accessToken}`;
   const configuration = new Configuration({ basePath: address, accessToken });
   const auth = new AuthApi(configuration);
