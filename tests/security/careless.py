@@ -1,4 +1,4 @@
-"""A server that fails with errors that quote what came: an app factory for uvicorn."""
+"""An app factory for uvicorn whose handler raises errors that quote the request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventapi.http.routes import items
 
 
 class CarelessError(Exception):
-    """Says more than it should."""
+    """An error with personal data in its message."""
 
 
 async def update(request: ApiRequest, item_id: str, data: object) -> Response[Any]:
@@ -29,6 +29,6 @@ async def update(request: ApiRequest, item_id: str, data: object) -> Response[An
 
 
 def create_app() -> ASGIApp:
-    """The app."""
+    """Create the app with the careless handler."""
     mock.patch.object(items, "_update", update).start()
     return app.create_app()

@@ -1,9 +1,9 @@
-"""``python -m tests.security.fuzz``: a million made-up requests over sockets, and what came of them.
+"""``python -m tests.security.fuzz``: send a million generated requests.
 
-A request that is whole has exactly one answer; broken bytes have answers or none, and an end. No
-answer is of status 500 or above, every refusal is a problem document of a known type, and every
-answer has the fields that belong on all. Afterwards the server has said nothing of a traceback, ends
-as it should, and its log adds up.
+A complete request has exactly one answer; broken bytes have any number, and the connection ends. No
+answer has a status of 500 or above, every refusal is a problem document of a known type, and every
+answer has the required header fields. Afterwards the server has logged no traceback, exits with
+status 0, and its log verifies.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ import msgspec
 from eventapi.http.problem_types import PROBLEMS
 from events.verification.verify import verify
 from tests.end_to_end.server import Command, Server, by_serve
-from tests.security.raw import Answer, Wire, asked, json_request, request
-from tests.security.requests import Made, Maker
+from tests.security.raw import Answer, Wire, ask, json_request, request
+from tests.security.requests import Generated, RequestGenerator
 
 PASSWORD = "correct horse battery staple"
-PEOPLE = 3
-RENEW_EVERY = 200
-"""After how many requests it is looked whether sessions still are, for some requests end them."""
+USERS = 3
+REQUESTS_PER_RENEWAL = 200
+"""Sessions are renewed after so many requests, because some requests end them."""
 
-SHOWN = 10
-MOST_FAILURES = 100
+SHOWN_FAILURES = 10
+MAX_FAILURES = 100
 
 
 class Figures(msgspec.Struct):
-    """What came of the requests: by status, by problem, and what is wrong."""
+    """Counts of answers by status, problem and operation, and the failures."""
 
     statuses: Counter[int] = msgspec.field(default_factory=Counter)
     problems: Counter[str] = msgspec.field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Figures(msgspec.Struct):
     failures: list[str] = []
 
     def add(self, other: Figures) -> None:
-        """Take in the figures of another process."""
+        """Add the figures of another process."""
         self.statuses.update(other.statuses)
         self.problems.update(other.problems)
         self.operations.update(other.operations)
@@ -58,28 +58,29 @@ class Figures(msgspec.Struct):
 
 
 class Fuzzer:
-    """One client with some people's sessions."""
+    """One client with the sessions of several users."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.figures = Figures()
         self._port = port
         self._seed = seed
-        self._people = 0
-        document = asked(port, request("GET /openapi.json HTTP/1.1")).json()
-        self._maker = Maker(Random(seed), document, [self._new_token() for _ in range(PEOPLE)])
+        self._users = 0
+        document = ask(port, request("GET /openapi.json HTTP/1.1")).json()
+        tokens = [self._new_token() for _ in range(USERS)]
+        self._generator = RequestGenerator(Random(seed), document, tokens)
         self._wire = Wire(port)
 
     def run(self, count: int) -> Figures:
-        """Send so many requests."""
+        """Send ``count`` requests."""
         for number in range(count):
-            if number % RENEW_EVERY == 0:
-                self._renew()
-            self._send(self._maker.make())
-            if len(self.figures.failures) >= MOST_FAILURES:
+            if number % REQUESTS_PER_RENEWAL == 0:
+                self._renew_sessions()
+            self._send(self._generator.generate())
+            if len(self.figures.failures) >= MAX_FAILURES:
                 break
         return self.figures
 
-    def _send(self, made: Made) -> None:
+    def _send(self, made: Generated) -> None:
         self.figures.requests += 1
         self.figures.operations[made.operation] += 1
         try:
@@ -93,7 +94,7 @@ class Fuzzer:
             self.figures.failures.append(f"{error!r} after {made.data[:2_000]!r}")
             self._wire = Wire(self._port)
 
-    def _ask(self, made: Made) -> Answer:
+    def _ask(self, made: Generated) -> Answer:
         self._wire.send(made.data)
         answer = self._wire.answer(made.method)
         if answer.all("connection") == ["close"]:
@@ -101,11 +102,11 @@ class Fuzzer:
             self._wire = Wire(self._port)
         return answer
 
-    def _ask_broken(self, made: Made) -> list[Answer]:
-        """All answers to broken bytes, which the client says are all there is."""
+    def _ask_broken(self, made: Generated) -> list[Answer]:
+        """All answers to broken bytes, after which the client closes its direction."""
         answers = []
         with Wire(self._port) as wire:
-            with suppress(ConnectionError):  # Who was refused may be told before all is sent.
+            with suppress(ConnectionError):  # The server may refuse before all is sent.
                 wire.send(made.data)
                 wire.socket.shutdown(socket.SHUT_WR)
             with suppress(EOFError, ConnectionResetError):
@@ -113,7 +114,7 @@ class Fuzzer:
                     answers.append(wire.answer("HEAD" if b"HEAD " in made.data else "GET"))
         return answers
 
-    def _judge(self, answer: Answer, made: Made) -> None:
+    def _judge(self, answer: Answer, made: Generated) -> None:
         self.figures.statuses[answer.status] += 1
         wrong = wrong_with(answer, made.method) or wrong_shape(answer, made)
         if answer.status >= 400 and answer.body:
@@ -121,25 +122,25 @@ class Fuzzer:
         if wrong:
             self.figures.failures.append(f"{wrong}: {answer} to {made.data[:2_000]!r}")
 
-    def _renew(self) -> None:
-        tokens = self._maker.authorizations
+    def _renew_sessions(self) -> None:
+        tokens = self._generator.authorizations
         for number, token in enumerate(tokens):
             me = request("GET /auth/me HTTP/1.1", f"Authorization: Bearer {token}")
-            if asked(self._port, me).status != 200:
+            if ask(self._port, me).status != 200:
                 tokens[number] = self._new_token()
 
     def _new_token(self) -> str:
-        self._people += 1
-        name = f"p{self._seed}-{self._people}"
+        self._users += 1
+        name = f"p{self._seed}-{self._users}"
         user = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
-        assert asked(self._port, json_request("POST", "/auth/register", user)).status == 200
+        assert ask(self._port, json_request("POST", "/auth/register", user)).status == 200
         known = {"username": name, "password": PASSWORD}
-        answer = asked(self._port, json_request("POST", "/auth/login", known))
+        answer = ask(self._port, json_request("POST", "/auth/login", known))
         return str(answer.json()["access_token"])
 
 
 def wrong_with(answer: Answer, method: str) -> str:
-    """Why an answer is none that a right server gives; empty where it is."""
+    """The reason why an answer is wrong; empty if it is correct."""
     if answer.status >= 500:
         return "a failure of the server"
     for name in ("x-request-id", "x-content-type-options", "content-security-policy"):
@@ -148,18 +149,18 @@ def wrong_with(answer: Answer, method: str) -> str:
     try:
         if answer.status >= 400 and method != "HEAD":
             if answer.problem not in PROBLEMS:
-                return "a problem nobody knows"
+                return "an unknown problem type"
         elif answer.all("content-type") == ["application/json"] and answer.body:
             answer.json()
     except (AssertionError, KeyError, ValueError):
-        return "a document that is none"
+        return "a malformed document"
     return ""
 
 
-def wrong_shape(answer: Answer, made: Made) -> str:
-    """Why an error has the shape of another version; empty where it has not.
+def wrong_shape(answer: Answer, made: Generated) -> str:
+    """The reason why an error has a wrong shape; empty if it is correct.
 
-    Bytes that are refused before a path is read out of them have no version.
+    Bytes that are refused before their path was read belong to no version.
     """
     if answer.status < 400 or not made.whole:
         return ""
@@ -180,7 +181,7 @@ def _fuzz(port: int, seed: int, count: int) -> Figures:
 def fuzz(
     directory: Path, requests: int, seed: int, clients: int, command: Command = by_serve
 ) -> Figures:
-    """Fuzz a server of our own; what it said and left behind is judged too."""
+    """Start a server and fuzz it; check its output and its log, too."""
     figures = Figures()
     with Server(directory / "data", 1, command) as server:
         with ProcessPoolExecutor(clients) as pool:
@@ -191,16 +192,16 @@ def fuzz(
             for share in shares:
                 figures.add(share.result())
         if server.stop() != 0:
-            figures.failures.append("the server did not end as it should")
+            figures.failures.append("the server did not exit with status 0")
     if "Traceback" in server.output:
         figures.failures.append(f"a traceback: {server.output[-2_000:]}")
     if not verify(server.log).ok:
-        figures.failures.append("the log does not add up")
+        figures.failures.append("the log does not verify")
     return figures
 
 
 def main() -> int:
-    """Print the figures; 1 where anything is wrong."""
+    """Print the figures and return the exit status: 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.security.fuzz", description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
@@ -209,22 +210,22 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         figures = fuzz(Path(name), options.requests, options.seed, options.clients)
-    _say("requests", figures.requests)
-    _say("of them broken bytes", figures.broken)
-    _say("operations of the document", len(figures.operations))
+    _print("requests", figures.requests)
+    _print("of them broken bytes", figures.broken)
+    _print("operations of the document", len(figures.operations))
     for status, count in sorted(figures.statuses.items()):
-        _say(f"answers of status {status}", count)
+        _print(f"answers of status {status}", count)
     for problem, count in sorted(figures.problems.items()):
-        _say(problem, count)
-    _say("seconds", round(time.monotonic() - started))
-    _say("failures", len(figures.failures))
-    for failure in figures.failures[:SHOWN]:
+        _print(problem, count)
+    _print("seconds", round(time.monotonic() - started))
+    _print("failures", len(figures.failures))
+    for failure in figures.failures[:SHOWN_FAILURES]:
         print(failure[:3_000])  # noqa: T201
     return 1 if figures.failures else 0
 
 
-def _say(name: str, figure: Any) -> None:
-    print(f"{name:<44}{figure:>12,}", flush=True)  # noqa: T201 - the table is what it is for
+def _print(name: str, figure: Any) -> None:
+    print(f"{name:<44}{figure:>12,}", flush=True)  # noqa: T201 - it prints its table
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""``python -m tests.security.logins``: what a login tells by its time, and what logins cost others.
+"""``python -m tests.security.logins``: measure what logins reveal and cost.
 
-Prints the area under the ROC curve (0.5: nothing can be told) of who would tell known users from
-unknown ones by the time of a refused login; the rate of logins as a share of what bare argon2 does
-on the same cores; and the p99 of reading an item while others log in, as a multiple of its p99 in
-quiet. All in rounds by turns, against one server of our own on the loopback. With ``--imported`` only the
-areas, and also of users whose hashes were imported, of several kinds.
+Prints three figures of one server on the loopback, measured in alternating rounds:
+- the area under the ROC curve of a classifier that uses the time of a refused login to distinguish
+  known users from unknown ones (0.5: the time reveals nothing);
+- the rate of logins as a share of the rate of bare argon2 on the same cores;
+- the p99 of reading an item while others log in, as a multiple of its p99 on an idle server.
+With ``--imported`` only the areas, also of users with imported hashes of several kinds.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ROUNDS = 5
 
 
 def roc_area(some: Sequence[float], others: Sequence[float]) -> float:
-    """The chance that one of ``others`` is greater than one of ``some``, ties half (Mann-Whitney)."""
+    """The probability that one of ``others`` exceeds one of ``some`` (Mann-Whitney)."""
     ranked = sorted([(value, 0) for value in some] + [(value, 1) for value in others])
     greater = ties = seen = at = 0.0
     while at < len(ranked):
@@ -60,18 +61,20 @@ IMPORTED = {
     "argon2-rfc9106": PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY).hash("x"),
     "malformed": "$argon2id$v=19$m=8,t=1,p=1$é$é",
 }
-"""Users with hashes of other kinds, and one whose hash is none."""
+"""Users with hashes of other kinds, and one with a malformed hash."""
 
 
 async def import_users(data: Path) -> None:
-    """Write them into a log, as an older import did that took any hash."""
+    """Write the imported users into a log; older imports accepted any hash."""
     async with open_journal(Settings(data=str(data)), begin=True) as (journal, _):
         for name, stored in IMPORTED.items():
             await journal.execute(RegisterUser(Profile(name, f"{name}@example.org", stored)))
 
 
-async def tell_apart(port: int, samples: int, imported: Collection[str] = ()) -> dict[str, float]:
-    """The area of each known user for as many refused logins of each, in an order by chance."""
+async def measure_areas(
+    port: int, samples: int, imported: Collection[str] = ()
+) -> dict[str, float]:
+    """The area of each known user, from ``samples`` refused logins of each."""
     connection = await Connection.open(port)
     await register(connection, USER)
     kinds = [name for name in (USER, *imported, UNKNOWN) for _ in range(samples)]
@@ -86,8 +89,8 @@ async def tell_apart(port: int, samples: int, imported: Collection[str] = ()) ->
     return {name: roc_area(times[UNKNOWN], times[name]) for name in (USER, *imported)}
 
 
-def _bare(seconds: float) -> float:
-    """Verifications a second by argon2 alone, a thread for each core."""
+def _argon2_rate(seconds: float) -> float:
+    """Verifications per second of argon2 alone, with a thread for each core."""
     stored = OWASP_HASHER.hash(PASSWORD)
     end = time.perf_counter() + seconds
 
@@ -105,8 +108,8 @@ def _bare(seconds: float) -> float:
     return done / (time.perf_counter() - started)
 
 
-async def _logins(port: int, seconds: float) -> float:
-    """Logins a second of as many clients as keep every core busy."""
+async def _login_rate(port: int, seconds: float) -> float:
+    """Logins per second of enough clients to keep every core busy."""
     end = time.perf_counter() + seconds
 
     async def client() -> int:
@@ -124,23 +127,23 @@ async def _logins(port: int, seconds: float) -> float:
     return done / (time.perf_counter() - started)
 
 
-async def _both(port: int, seconds: float) -> tuple[float, float]:
-    return await asyncio.gather(p99_of_reads(port, seconds), _logins(port, seconds))
+async def _reads_during_logins(port: int, seconds: float) -> tuple[float, float]:
+    return await asyncio.gather(p99_of_reads(port, seconds), _login_rate(port, seconds))
 
 
-async def costs(port: int, seconds: float) -> tuple[float, float]:
-    """Medians over the rounds: the rate of logins over the bare one, the p99 over the quiet one."""
+async def measure_costs(port: int, seconds: float) -> tuple[float, float]:
+    """Medians of the rate over that of argon2, and of the p99 over that when idle."""
     rates, pauses = [], []
     for _ in range(ROUNDS):
-        rates.append(await _logins(port, seconds) / _bare(seconds))
-        quiet = await p99_of_reads(port, seconds)
-        busy, _ = await _both(port, seconds)
-        pauses.append(busy / quiet)
+        rates.append(await _login_rate(port, seconds) / _argon2_rate(seconds))
+        idle = await p99_of_reads(port, seconds)
+        busy, _ = await _reads_during_logins(port, seconds)
+        pauses.append(busy / idle)
     return median(rates), median(pauses)
 
 
 def main() -> int:
-    """The exit status: 1 where the time tells who exists."""
+    """Print the figures; return 1 if the time reveals which users exist."""
     parser = argparse.ArgumentParser(prog="python -m tests.security.logins", description=__doc__)
     parser.add_argument("--samples", type=int, default=5000, help="refused logins of each kind")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement of a round")
@@ -152,17 +155,17 @@ def main() -> int:
         if imported:
             asyncio.run(import_users(data))
         with Server(data, 1, by_serve) as server:
-            areas = asyncio.run(tell_apart(server.port, options.samples, imported))
+            areas = asyncio.run(measure_areas(server.port, options.samples, imported))
             for name, area in areas.items():
-                _say(f"area under the ROC curve, {options.samples:,} of each, {name}", area)
+                _print(f"area under the ROC curve, {options.samples:,} of each, {name}", area)
             if not imported:
-                rate, pause = asyncio.run(costs(server.port, options.seconds))
-                _say("logins, of what bare argon2 does", rate)
-                _say("p99 of reads while others log in, of the quiet one", pause)
+                rate, pause = asyncio.run(measure_costs(server.port, options.seconds))
+                _print("logins, as a share of bare argon2", rate)
+                _print("p99 of reads during logins, over that when idle", pause)
     return any(abs(area - 0.5) > 0.02 for area in areas.values())
 
 
-def _say(name: str, value: float) -> None:
+def _print(name: str, value: float) -> None:
     print(f"{name:60}{value:8.3f}", flush=True)  # noqa: T201  # it prints its figures
 
 

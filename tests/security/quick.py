@@ -1,7 +1,6 @@
-"""A server whose deadlines and limits are short, so that tests need not wait for the real ones.
+"""A server with short deadlines and low limits, so that tests are fast.
 
-`QUICK` in the environment names constants and what they are to be: ``MODULE.NAME=NUMBER,...``,
-with modules of `eventapi.server`.
+`QUICK` in the environment sets constants of modules in `eventapi.server`: ``MODULE.NAME=NUMBER,...``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ VARIABLE = "QUICK"
 
 
 def quick(*options: str) -> Command:
-    """How to start one."""
+    """The command that starts such a server."""
 
     def command(port: int, workers: int) -> Sequence[str]:
         address = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
@@ -26,7 +25,7 @@ def quick(*options: str) -> Command:
 
 
 def main() -> None:
-    """Change the constants, then do as the program does."""
+    """Set the constants, then run the program."""
     for change in filter(None, os.environ.get(VARIABLE, "").split(",")):
         place, _, number = change.partition("=")
         module, _, name = place.partition(".")

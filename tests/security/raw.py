@@ -1,4 +1,4 @@
-"""Raw sockets: what is sent is what was written, and an answer is read as the standard has it."""
+"""A client over raw sockets that sends any bytes (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Self
 
 import msgspec
 
-PATIENCE = 10.0
+TIMEOUT_SECONDS = 10.0
 
 HOST = b"Host: test\r\n"
 LIVE = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer; ``fields`` are all header fields, their names in lower case."""
+    """A complete answer; ``fields`` are all header fields, with names in lower case."""
 
     status: int
     fields: list[tuple[str, str]]
@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def problem(self) -> str:
-        """The slug of the problem that this is, having checked that it is one (RFC 9457).
+        """The slug of the problem, after checking that it is valid (RFC 9457).
 
         An error of version 1 has the same members, and FastAPI's ``detail``.
         """
@@ -49,10 +49,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Wire:
-    """A connection to a server on the loopback, as a context."""
+    """A connection to a server on the loopback. Use it in a ``with`` statement."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
-        plain = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        plain = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
         self.socket = plain if tls is None else tls.wrap_socket(plain, server_hostname="localhost")
         self._buffer = b""
 
@@ -68,11 +68,11 @@ class Wire:
         self.socket.close()
 
     def send(self, *parts: bytes) -> None:
-        """Send bytes, as they are."""
+        """Send bytes unchanged."""
         self.socket.sendall(b"".join(parts))
 
     def answer(self, method: str = "GET") -> Answer:
-        """The next final answer; raises `EOFError` where the connection ends before it does."""
+        """The next final answer; raises `EOFError` if the connection ends within it."""
         while True:
             head = self._until(b"\r\n\r\n").decode("latin-1")
             first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
@@ -82,15 +82,15 @@ class Wire:
                 break
         fields = [(name.lower(), value) for name, value in (line.split(": ", 1) for line in lines)]
         length = next((int(value) for name, value in fields if name == "content-length"), 0)
-        body = b"" if method == "HEAD" else self._exactly(length)
+        body = b"" if method == "HEAD" else self.read_exactly(length)
         return Answer(int(status), fields, body)
 
     def interim(self) -> bytes:
-        """The next whole header, whatever it is."""
+        """The head of the next answer, final or interim."""
         return self._until(b"\r\n\r\n")
 
     def rest(self) -> bytes:
-        """All until the server closes; a reset is an error, for it may cost an answer."""
+        """All bytes until the server closes; raises for a reset, which may lose answers."""
         found = [self._buffer]
         self._buffer = b""
         while part := self.socket.recv(65_536):
@@ -98,7 +98,7 @@ class Wire:
         return b"".join(found)
 
     def is_closed(self) -> bool:
-        """Whether the server has closed by now, or does within the patience, saying no more."""
+        """Whether the server closes within the timeout and sends nothing more."""
         return self.rest() == b""
 
     def _until(self, mark: bytes) -> bytes:
@@ -107,7 +107,7 @@ class Wire:
         head, _, self._buffer = self._buffer.partition(mark)
         return head + mark
 
-    def _exactly(self, length: int) -> bytes:
+    def read_exactly(self, length: int) -> bytes:
         while len(self._buffer) < length:
             self._more()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
@@ -121,31 +121,49 @@ class Wire:
 
 
 def request(line: str, *fields: str, body: bytes = b"") -> bytes:
-    """A request; Host is there unless it is given, and nothing else is added."""
+    """The bytes of a request; only Host is added, unless it is given."""
     if not any(field.lower().startswith("host:") for field in fields):
         fields = ("Host: test", *fields)
     head = "\r\n".join((line, *fields, "", ""))
     return head.encode("latin-1") + body
 
 
-def asked(port: int, *parts: bytes, tls: ssl.SSLContext | None = None) -> Answer:
-    """The answer to bytes on a connection of their own."""
+def ask(port: int, *parts: bytes, tls: ssl.SSLContext | None = None) -> Answer:
+    """Send bytes on a new connection and return the answer."""
     with Wire(port, tls) as wire:
         wire.send(*parts)
         return wire.answer()
 
 
 def json_request(method: str, path: str, content: object, *fields: str) -> bytes:
-    """A request with a body of JSON."""
+    """The bytes of a request with a JSON body."""
     body = json.dumps(content).encode()
     kind = ("Content-Type: application/json", f"Content-Length: {len(body)}")
     return request(f"{method} {path} HTTP/1.1", *kind, *fields, body=body)
 
 
 def login(port: int, name: str) -> str:
-    """A new user's Authorization field."""
+    """Register a user, log in, and return the Authorization field."""
     user = {"username": name, "email": f"{name}@example.org", "password": "correct horse"}
-    assert asked(port, json_request("POST", "/auth/register", user)).status == 200
+    assert ask(port, json_request("POST", "/auth/register", user)).status == 200
     known = {"username": name, "password": "correct horse"}
-    answer = asked(port, json_request("POST", "/auth/login", known))
+    answer = ask(port, json_request("POST", "/auth/login", known))
     return f"Authorization: Bearer {answer.json()['access_token']}"
+
+
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+
+
+def assert_secure(answer: Answer) -> None:
+    """Assert the security headers of OWASP's REST Security Cheat Sheet, without HSTS."""
+    for name, value in SECURITY.items():
+        assert answer.all(name) == [value], (name, answer)
+    for name in ("server", "x-powered-by", "set-cookie", "strict-transport-security"):
+        assert answer.all(name) == []

@@ -1,4 +1,4 @@
-"""An honest client beside an attack: what it waits for its answers."""
+"""A well-behaved client during an attack: how long it waits for its answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ async def register(connection: Connection, name: str) -> None:
 
 
 async def log_in(connection: Connection, name: str, password: str) -> Answer:
-    """The answer to a login."""
+    """Log in and return the answer."""
     body = {"username": name, "password": password}
     return await connection.request("POST", "/auth/login", body)
 
 
 async def p99_of_reads(port: int, seconds: float) -> float:
-    """The p99 of reading an item, in seconds, by one client who does not hurry."""
+    """The p99 of reading an item, in seconds, with a pause between requests."""
     connection = await Connection.open(port)
     answer = await log_in(connection, USER, PASSWORD)
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}

@@ -1,4 +1,4 @@
-"""Somebody who is told things over HTTP, as a collector of traces or of errors is."""
+"""An HTTP server that records requests, like a collector of traces or of errors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """All that was told, unpacked, by path."""
+    """All recorded requests, decompressed, by path."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, bytes]] = []
+        self.received: list[tuple[str, bytes]] = []
         self.port = 0
 
     def under(self, path: str) -> bytes:
-        """Everything that was told at a path."""
-        return b"".join(content for place, content in list(self.told) if place == path)
+        """The concatenated requests to a path."""
+        return b"".join(content for place, content in list(self.received) if place == path)
 
 
 @contextmanager
@@ -31,13 +31,13 @@ def receiving() -> Iterator[Receiver]:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 content = gzip.decompress(content)
-            receiver.told.append((self.path, str(self.headers).encode() + content))
+            receiver.received.append((self.path, str(self.headers).encode() + content))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         receiver.port = server.server_address[1]

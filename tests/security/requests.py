@@ -1,4 +1,4 @@
-"""Made-up requests: what the OpenAPI document describes, with hostile values, and broken bytes."""
+"""Generates requests from the OpenAPI document, with hostile values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from tests.openapi import served
 
 _SLOW = frozenset({"register", "login", "password"})
-"""Ends of paths whose requests hash a password, a thousand times the work of another one."""
+"""Last segments of paths whose requests hash a password, which costs a thousand times more."""
 
 _RARE_SHARE = 0.03
 _BROKEN_SHARE = 0.02
@@ -67,8 +67,8 @@ _FIELDS = (
 _SCHEMES = ("Bearer", "bearer", "Basic", "Digest", "", "Bearer Bearer")
 
 
-class Made(msgspec.Struct, frozen=True):
-    """The bytes of a request; ``whole`` is whether they are one, framed as they should be."""
+class Generated(msgspec.Struct, frozen=True):
+    """The bytes of a request; ``whole`` is whether they are framed correctly."""
 
     data: bytes
     method: str
@@ -77,7 +77,7 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One of the document: its query parameters, and the schema of its body or ``None``."""
+    """An operation of the document with its query parameters and body schema."""
 
     method: str
     path: str
@@ -86,7 +86,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def is_rare(self) -> bool:
-        """Whether it takes long, or ends the session of which the others are in need."""
+        """Whether it takes long, or ends the session that other requests need."""
         end = self.path.rsplit("/", 1)[-1]
         ends = "/auth/" in self.path and (self.method == "DELETE" or end == "logout")
         return ends or end in _SLOW
@@ -97,17 +97,18 @@ def operations(document: Mapping[str, Any]) -> list[Operation]:
     found = []
     for path, methods in served(document).items():
         if path.endswith("/items/events"):
-            continue  # Its answer has no end.
-        for method, said in methods.items():
-            query = [one["name"] for one in said.get("parameters", ()) if one["in"] == "query"]
-            content = said.get("requestBody", {}).get("content", {})
+            continue  # Its answer does not end.
+        for method, described in methods.items():
+            parameters = described.get("parameters", ())
+            query = [one["name"] for one in parameters if one["in"] == "query"]
+            content = described.get("requestBody", {}).get("content", {})
             schemas = [kind["schema"] for kind in content.values()]
             found.append(Operation(method.upper(), path, query, schemas[0] if schemas else None))
     return found
 
 
-class Maker:
-    """Makes requests up; the same from the same dice."""
+class RequestGenerator:
+    """Generates requests; the same seed yields the same requests."""
 
     def __init__(
         self, dice: Random, document: Mapping[str, Any], authorizations: Sequence[str]
@@ -117,8 +118,8 @@ class Maker:
         self._operations = operations(document)
         self.authorizations = list(authorizations)
 
-    def make(self) -> Made:
-        """The next request."""
+    def generate(self) -> Generated:
+        """Generate the next request."""
         dice = self._dice
         operation = dice.choice(self._operations)
         while operation.is_rare and dice.random() > _RARE_SHARE:
@@ -136,8 +137,8 @@ class Maker:
         elif body or method in {"POST", "PUT", "PATCH"}:
             fields.append(f"Content-Length: {len(body)}")
         head = "\r\n".join((f"{method} {target} HTTP/1.1", *fields, "", "")).encode()
-        made = Made(head + body, method, f"{operation.method} {operation.path}")
-        return self._broken(made) if dice.random() < _BROKEN_SHARE else made
+        made = Generated(head + body, method, f"{operation.method} {operation.path}")
+        return self._break(made) if dice.random() < _BROKEN_SHARE else made
 
     # The head
 
@@ -213,7 +214,7 @@ class Maker:
         return body[: dice.randint(0, len(body))] if dice.random() < 0.02 else body
 
     def _value(self, schema: Mapping[str, Any], depth: int) -> Any:
-        """A value after a schema, more or less."""
+        """A value that follows a schema in most cases."""
         dice = self._dice
         while "$ref" in schema:
             schema = self._document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
@@ -260,8 +261,8 @@ class Maker:
         parts = [body[at : at + size] for at in range(0, len(body), size)]
         return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
-    def _broken(self, made: Made) -> Made:
-        """The request with some of its bytes changed, doubled or gone."""
+    def _break(self, made: Generated) -> Generated:
+        """The request with some of its bytes changed, repeated or removed."""
         dice = self._dice
         data = bytearray(made.data)
         for _ in range(dice.randint(1, 3)):

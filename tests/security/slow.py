@@ -1,9 +1,9 @@
-"""``python -m tests.security.slow``: what a thousand slow connections cost those who are not.
+"""``python -m tests.security.slow``: measure the cost of slow connections.
 
-A process holds so many connections to a server of our own: idle ones, heads and bodies of which a
-byte comes every second, and readers that do not read. Each that is closed is opened anew. Prints the
-p99 of reading an item meanwhile, as a multiple of its p99 in quiet, and what the server's memory has
-grown by. In rounds by turns.
+A process holds connections to a server: idle ones, heads and bodies that arrive one byte a second,
+and readers that do not read. It reopens each connection that the server closes. Prints, measured
+in alternating rounds, the p99 of reading an item during the attack as a multiple of its p99 on an
+idle server, and the growth of the server's memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.security.raw import HOST
 from tests.security.reader import USER, p99_of_reads, register
 
 DRIP_SECONDS = 1.0
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 HEAD = b"GET /openapi.json HTTP/1.1\r\n" + HOST
 KINDS = {
@@ -37,16 +37,16 @@ KINDS = {
     "slow bodies": b"POST /auth/login HTTP/1.1\r\n" + HOST + b"Content-Length: 5000\r\n\r\n",
     "slow readers": (HEAD + b"\r\n") * 50,
 }
-"""What each begins with."""
+"""The first bytes of each kind of connection."""
 
 _DRIPPING = {"slow heads", "slow bodies"}
 
 
 async def _hold_one(port: int, kind: str, counts: Counter[str]) -> None:
-    """Be slow in one way, again and again."""
+    """Hold one slow connection, and reopen it when the server closes it."""
     while True:
         try:
-            # No more is taken from the socket than the answer's beginning, so the rest waits.
+            # The limit leaves most of the answer unread in the socket.
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=256)
             counts[f"{kind}, opened"] += 1
             writer.write(KINDS[kind])
@@ -63,7 +63,7 @@ async def _hold_one(port: int, kind: str, counts: Counter[str]) -> None:
 
 
 async def _hold(port: int, number: int) -> Counter[str]:
-    """Hold connections until this process is asked to end."""
+    """Hold connections until SIGTERM."""
     counts: Counter[str] = Counter()
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
@@ -77,7 +77,7 @@ async def _hold(port: int, number: int) -> Counter[str]:
 
 
 class Holder:
-    """The process that holds them, as a context; ``counts`` is what it says at its end."""
+    """The process that holds the connections; it prints ``counts`` at its end."""
 
     def __init__(self, port: int, number: int) -> None:
         self.counts = ""
@@ -90,11 +90,11 @@ class Holder:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self.counts = self._process.communicate(timeout=PATIENCE_SECONDS)[0]
+        self.counts = self._process.communicate(timeout=TIMEOUT_SECONDS)[0]
 
 
 def _connections(pid: int) -> int:
-    """How many sockets a process holds."""
+    """The number of sockets that a process has open."""
     links = Path(f"/proc/{pid}/fd").iterdir()
     return sum("socket:" in str(link.readlink()) for link in links if link.is_symlink())
 
@@ -104,7 +104,7 @@ def _resident_mib(pid: int) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-async def _measured(server: Server, number: int, seconds: float, rounds: int) -> None:
+async def _measure(server: Server, number: int, seconds: float, rounds: int) -> None:
     connection = await Connection.open(server.port)
     await register(connection, USER)
     connection.close()
@@ -113,18 +113,18 @@ async def _measured(server: Server, number: int, seconds: float, rounds: int) ->
     await p99_of_reads(server.port, 1)
     before = most = _resident_mib(server.pid)
     for _ in range(rounds):
-        quiet = await p99_of_reads(server.port, seconds)
+        idle = await p99_of_reads(server.port, seconds)
         with Holder(server.port, number) as holder:
             await asyncio.sleep(2 * DRIP_SECONDS)
-            ratios.append(await p99_of_reads(server.port, seconds) / quiet)
+            ratios.append(await p99_of_reads(server.port, seconds) / idle)
             held.append(_connections(server.pid))
             most = max(most, _resident_mib(server.pid))
         await asyncio.sleep(DRIP_SECONDS)
-    _say("connections held, at the end of a round", str(median(held)))
-    _say("p99 of reads meanwhile, of the quiet one", f"{median(ratios):.2f}")
-    _say("of the rounds", f"{min(ratios):.2f} to {max(ratios):.2f}")
-    _say("memory, MiB before and at most", f"{before:.0f}, {most:.0f}")
-    _say("in the last round", holder.counts.strip())
+    _print("connections held at the end of a round", str(median(held)))
+    _print("p99 of reads, over that when idle", f"{median(ratios):.2f}")
+    _print("least and greatest of the rounds", f"{min(ratios):.2f} to {max(ratios):.2f}")
+    _print("memory, MiB before and at most", f"{before:.0f}, {most:.0f}")
+    _print("connections of the last round", holder.counts.strip())
 
 
 def main() -> int:
@@ -142,12 +142,12 @@ def main() -> int:
         print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))  # noqa: T201
         return 0
     with TemporaryDirectory() as name, Server(Path(name) / "data", 1, by_serve) as server:
-        _say("machine", describe_machine(Path(name)))
-        asyncio.run(_measured(server, options.connections, options.seconds, options.rounds))
+        _print("machine", describe_machine(Path(name)))
+        asyncio.run(_measure(server, options.connections, options.seconds, options.rounds))
     return 0
 
 
-def _say(name: str, figure: str) -> None:
+def _print(name: str, figure: str) -> None:
     print(f"{name:44}{figure}", flush=True)  # noqa: T201 - it prints its figures
 
 

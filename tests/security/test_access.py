@@ -1,7 +1,6 @@
-"""Who may do what: every operation of the OpenAPI document, for everybody there is.
+"""Authorization: every operation of the OpenAPI document for every kind of caller.
 
-`ACCESS` says of each operation whom it is for. An operation that is not in it fails, so a new one
-cannot be forgotten.
+`ACCESS` lists who may use each operation. A test fails for an operation that is not in it.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ import msgspec
 import pytest
 
 from eventapi.commands.users import DisableUser, GrantRole
-from tests.eventapi.http.client import PASSWORD, Api, Caller, assert_problem, elsewhere
+from tests.eventapi.http.client import OPERATOR, PASSWORD, Api, Caller, assert_problem
 from tests.openapi import served
 
 
 class Access(Enum):
-    """Whom an operation is for."""
+    """Who may use an operation."""
 
-    ANYBODY = "whoever asks, with whatever token"
-    SESSION = "who is logged in, about what is theirs"
+    PUBLIC = "every client, with any token or none"
+    SESSION = "every logged-in user, for their own data"
     AUDITOR = "auditors"
-    READER = "the owner of the thing in the path, and auditors"
-    OWNER = "the owner of the thing in the path; to others it is not there"
+    READER = "the owner of the resource in the path, and auditors"
+    OWNER = "the owner of the resource in the path; others get a 404"
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Whom an operation is for, and a body with which it can be done."""
+    """Who may use an operation, and a body with which it succeeds."""
 
     access: Access
     body: Any = None
@@ -40,17 +39,17 @@ _ITEM = {"title": "a title"}
 _PASSWORDS = {"current_password": PASSWORD, "new_password": "another " + PASSWORD}
 
 ACCESS: Mapping[tuple[str, str], Rule] = {
-    ("GET", "/"): Rule(Access.ANYBODY),
-    ("GET", "/docs"): Rule(Access.ANYBODY),
-    ("GET", "/openapi.json"): Rule(Access.ANYBODY),
-    ("GET", "/problems/{slug}"): Rule(Access.ANYBODY),
-    ("GET", "/health"): Rule(Access.ANYBODY),
-    ("GET", "/health/live"): Rule(Access.ANYBODY),
-    ("GET", "/health/ready"): Rule(Access.ANYBODY),
-    ("GET", "/metrics"): Rule(Access.ANYBODY),
-    ("POST", "/auth/register"): Rule(Access.ANYBODY, {"username": "x"}),
-    ("POST", "/auth/login"): Rule(Access.ANYBODY, {"username": "x"}),
-    ("POST", "/auth/refresh"): Rule(Access.ANYBODY, {"refresh": "x"}),
+    ("GET", "/"): Rule(Access.PUBLIC),
+    ("GET", "/docs"): Rule(Access.PUBLIC),
+    ("GET", "/openapi.json"): Rule(Access.PUBLIC),
+    ("GET", "/problems/{slug}"): Rule(Access.PUBLIC),
+    ("GET", "/health"): Rule(Access.PUBLIC),
+    ("GET", "/health/live"): Rule(Access.PUBLIC),
+    ("GET", "/health/ready"): Rule(Access.PUBLIC),
+    ("GET", "/metrics"): Rule(Access.PUBLIC),
+    ("POST", "/auth/register"): Rule(Access.PUBLIC, {"username": "x"}),
+    ("POST", "/auth/login"): Rule(Access.PUBLIC, {"username": "x"}),
+    ("POST", "/auth/refresh"): Rule(Access.PUBLIC, {"refresh": "x"}),
     ("POST", "/auth/logout"): Rule(Access.SESSION),
     ("POST", "/auth/password"): Rule(Access.SESSION, _PASSWORDS),
     ("GET", "/auth/me"): Rule(Access.SESSION),
@@ -71,18 +70,18 @@ ACCESS: Mapping[tuple[str, str], Rule] = {
     ("GET", "/audit/events"): Rule(Access.AUDITOR),
     ("GET", "/audit/events/{position}"): Rule(Access.AUDITOR),
     ("GET", "/audit/state"): Rule(Access.AUDITOR),
-    ("GET", "/log/checkpoint"): Rule(Access.ANYBODY),
-    ("GET", "/log/cosigned"): Rule(Access.ANYBODY),
-    ("GET", "/log/key"): Rule(Access.ANYBODY),
-    ("GET", "/log/consistency/{size}"): Rule(Access.ANYBODY),
-    ("GET", "/log/tile/{level}/{place}"): Rule(Access.ANYBODY),
+    ("GET", "/log/checkpoint"): Rule(Access.PUBLIC),
+    ("GET", "/log/cosigned"): Rule(Access.PUBLIC),
+    ("GET", "/log/key"): Rule(Access.PUBLIC),
+    ("GET", "/log/consistency/{size}"): Rule(Access.PUBLIC),
+    ("GET", "/log/tile/{level}/{place}"): Rule(Access.PUBLIC),
     ("GET", "/log/tile/entries/{place}"): Rule(Access.AUDITOR),
     ("GET", "/log/proof/{position}"): Rule(Access.READER),
 }
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One of the document; ``path`` is a template."""
+    """An operation of the document; ``path`` is a template."""
 
     method: str
     path: str
@@ -93,12 +92,12 @@ class Operation(msgspec.Struct, frozen=True):
         return ACCESS["GET" if self.method == "HEAD" else self.method, plain]
 
     @property
-    def makes_an_item(self) -> bool:
-        """Whether `asked` needs an event to ask about."""
+    def needs_an_event(self) -> bool:
+        """Whether `send` creates an item of the owner first, which is one event."""
         return "{item_id}" in self.path or "{position}" in self.path
 
-    def asked(self, api: Api, owner: Caller, token: str | None) -> httpx.Response:
-        """The answer to somebody's wish to do it to a thing of the owner's."""
+    def send(self, api: Api, owner: Caller, token: str | None) -> httpx.Response:
+        """Send the operation with a token, for a resource of the owner."""
         path = self.path.replace("{slug}", "not-found").replace("{size}", "1")
         path = path.replace("{level}/{place}", "0/000.p/1").replace("{place}", "000.p/1")
         if "{item_id}" in path:
@@ -110,7 +109,7 @@ class Operation(msgspec.Struct, frozen=True):
             owner.create()
             path = path.replace("{position}", str(api.log.position))
         body = {} if self.rule.body is None else {"json": self.rule.body}
-        # What streams has no end; its head says the same.
+        # A stream does not end; HEAD has the same status.
         method = "HEAD" if path.endswith("/items/events") else self.method
         return api.request(method, path, token=token, **body)
 
@@ -124,11 +123,11 @@ def _documented() -> list[Operation]:
 DOCUMENTED = _documented()
 
 
-def names(operation: Operation) -> str:
+def name_of(operation: Operation) -> str:
     return f"{operation.method} {operation.path}"
 
 
-def those_for(*kinds: Access) -> list[Operation]:
+def operations_for(*kinds: Access) -> list[Operation]:
     return [one for one in DOCUMENTED if one.rule.access in kinds]
 
 
@@ -138,22 +137,22 @@ def api() -> Iterator[Api]:
         yield running
 
 
-def nobody(_: Api) -> None:
-    """Who brings no token."""
+def no_token(_: Api) -> None:
+    """Send no token."""
 
 
-def guesser(_: Api) -> str:
+def guessed(_: Api) -> str:
     return "guess.guess.guess"
 
 
-def refresher(api: Api) -> str:
-    """Who takes the refresh token for an access token."""
+def refresh_token(api: Api) -> str:
+    """Use a refresh token as an access token."""
     token: str = api.caller().tokens["refresh_token"]
     return token
 
 
-def gone(api: Api) -> str:
-    """Whose session has ended."""
+def logged_out(api: Api) -> str:
+    """Use the token of a session that has ended."""
     caller = api.caller()
     assert caller.post("/auth/logout").status_code == 204
     return caller.token
@@ -161,13 +160,13 @@ def gone(api: Api) -> str:
 
 def disabled(api: Api) -> str:
     caller = api.caller()
-    elsewhere(api, DisableUser(caller.name, "operator/test"))
+    api.execute(DisableUser(caller.name, OPERATOR))
     return caller.token
 
 
 def erased(api: Api) -> str:
     caller = api.caller()
-    assert caller.request("DELETE", "/auth/me", json={"password": PASSWORD}).status_code == 204
+    assert caller.erase().status_code == 204
     return caller.token
 
 
@@ -176,38 +175,41 @@ def user(api: Api) -> str:
 
 
 def auditor(api: Api) -> str:
-    caller = api.caller()
-    elsewhere(api, GrantRole(caller.name, "auditor", "operator/test"))
-    return caller.token
+    return api.auditor().token
 
 
 def operator(api: Api) -> str:
     caller = api.caller()
-    elsewhere(api, GrantRole(caller.name, "operator", "operator/test"))
+    api.execute(GrantRole(caller.name, "operator", OPERATOR))
     return caller.token
 
 
-Somebody = Callable[[Api], str | None]
-OUTSIDERS: list[Somebody] = [nobody, guesser, refresher, gone, disabled, erased]
-INSIDERS: list[Somebody] = [user, auditor, operator]
-INSIDE = (Access.SESSION, Access.OWNER, Access.READER, Access.AUDITOR)
+TokenOf = Callable[[Api], str | None]
+"""A kind of caller: a function that returns the token they send."""
+
+OUTSIDERS: list[TokenOf] = [no_token, guessed, refresh_token, logged_out, disabled, erased]
+INSIDERS: list[TokenOf] = [user, auditor, operator]
+NOT_PUBLIC = (Access.SESSION, Access.OWNER, Access.READER, Access.AUDITOR)
 
 
-def test_every_operation_has_its_rule() -> None:
+def test_every_operation_has_a_rule() -> None:
     plain = [one for one in DOCUMENTED if not one.path.startswith("/api/")]
+
     assert {(one.method, one.path) for one in plain if one.method != "HEAD"} == set(ACCESS)
     assert {one.path[: len("/api/v1")] for one in DOCUMENTED} >= {"/api/v1", "/api/v2"}
 
 
-@pytest.mark.parametrize("operation", those_for(*INSIDE), ids=names)
-@pytest.mark.parametrize("somebody", OUTSIDERS)
-def test_who_is_not_logged_in_is_asked_to(
-    api: Api, operation: Operation, somebody: Somebody
+@pytest.mark.parametrize("operation", operations_for(*NOT_PUBLIC), ids=name_of)
+@pytest.mark.parametrize("token_of", OUTSIDERS)
+def test_callers_without_a_valid_token_get_a_401(
+    api: Api, operation: Operation, token_of: TokenOf
 ) -> None:
     owner = api.caller()
-    token = somebody(api)
-    before = api.log.position + operation.makes_an_item
-    answer = operation.asked(api, owner, token)
+    token = token_of(api)
+    before = api.log.position + operation.needs_an_event
+
+    answer = operation.send(api, owner, token)
+
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     if answer.request.method != "HEAD":
@@ -216,22 +218,24 @@ def test_who_is_not_logged_in_is_asked_to(
 
 
 @pytest.mark.parametrize(
-    ("somebody", "operation"),
+    ("token_of", "operation"),
     [
-        (somebody, operation)
-        for somebody in INSIDERS
-        for operation in those_for(Access.OWNER, Access.READER)
-        if somebody is not auditor or operation.rule.access is Access.OWNER
+        (token_of, operation)
+        for token_of in INSIDERS
+        for operation in operations_for(Access.OWNER, Access.READER)
+        if token_of is not auditor or operation.rule.access is Access.OWNER
     ],
-    ids=lambda one: names(one) if isinstance(one, Operation) else one.__name__,
+    ids=lambda one: name_of(one) if isinstance(one, Operation) else one.__name__,
 )
-def test_what_is_anothers_is_not_there_whatever_role_one_has(
-    api: Api, operation: Operation, somebody: Somebody
+def test_resources_of_others_are_a_404_for_every_role(
+    api: Api, operation: Operation, token_of: TokenOf
 ) -> None:
     owner = api.caller()
-    token = somebody(api)
-    before = api.log.position + operation.makes_an_item
-    answer = operation.asked(api, owner, token)
+    token = token_of(api)
+    before = api.log.position + operation.needs_an_event
+
+    answer = operation.send(api, owner, token)
+
     assert answer.status_code == 404
     if answer.request.method != "HEAD":
         assert_problem(answer, 404, "not-found")
@@ -239,49 +243,54 @@ def test_what_is_anothers_is_not_there_whatever_role_one_has(
 
 
 @pytest.mark.parametrize(
-    "operation", those_for(Access.SESSION, Access.OWNER, Access.READER), ids=names
+    "operation", operations_for(Access.SESSION, Access.OWNER, Access.READER), ids=name_of
 )
-def test_the_owner_may(api: Api, operation: Operation) -> None:
+def test_owners_may_use_their_resources(api: Api, operation: Operation) -> None:
     owner = api.caller()
-    assert operation.asked(api, owner, owner.token).is_success
+    assert operation.send(api, owner, owner.token).is_success
 
 
-@pytest.mark.parametrize("operation", those_for(Access.SESSION), ids=names)
-@pytest.mark.parametrize("somebody", INSIDERS)
-def test_everybody_may_with_what_is_theirs(
-    api: Api, operation: Operation, somebody: Somebody
+@pytest.mark.parametrize("operation", operations_for(Access.SESSION), ids=name_of)
+@pytest.mark.parametrize("token_of", INSIDERS)
+def test_every_user_may_use_their_own_data(
+    api: Api, operation: Operation, token_of: TokenOf
 ) -> None:
-    """And nobody else's is in the answer."""
+    """The answer contains no data of other users."""
     owner = api.caller()
     secret = f"of {owner.name}"
     owner.create(secret)
-    answer = operation.asked(api, owner, somebody(api))
+
+    answer = operation.send(api, owner, token_of(api))
+
     assert answer.is_success
     assert owner.name not in answer.text
 
 
-@pytest.mark.parametrize("operation", those_for(Access.AUDITOR), ids=names)
-@pytest.mark.parametrize("somebody", [user, operator])
-def test_what_is_for_auditors_is_for_nobody_else(
-    api: Api, operation: Operation, somebody: Somebody
+@pytest.mark.parametrize("operation", operations_for(Access.AUDITOR), ids=name_of)
+@pytest.mark.parametrize("token_of", [user, operator])
+def test_operations_for_auditors_are_forbidden_for_others(
+    api: Api, operation: Operation, token_of: TokenOf
 ) -> None:
-    answer = operation.asked(api, api.caller(), somebody(api))
+    answer = operation.send(api, api.caller(), token_of(api))
+
     assert answer.status_code == 403
     if answer.request.method != "HEAD":
         assert_problem(answer, 403, "forbidden")
 
 
-@pytest.mark.parametrize("operation", those_for(Access.AUDITOR, Access.READER), ids=names)
-def test_auditors_may(api: Api, operation: Operation) -> None:
-    assert operation.asked(api, api.caller(), auditor(api)).is_success
+@pytest.mark.parametrize("operation", operations_for(Access.AUDITOR, Access.READER), ids=name_of)
+def test_auditors_may_use_their_operations(api: Api, operation: Operation) -> None:
+    assert operation.send(api, api.caller(), auditor(api)).is_success
 
 
-@pytest.mark.parametrize("operation", those_for(Access.ANYBODY), ids=names)
-def test_what_is_for_anybody_does_not_depend_on_the_token(api: Api, operation: Operation) -> None:
+@pytest.mark.parametrize("operation", operations_for(Access.PUBLIC), ids=name_of)
+def test_public_operations_do_not_depend_on_the_token(api: Api, operation: Operation) -> None:
     owner = api.caller()
+
     statuses = {
-        operation.asked(api, owner, somebody(api)).status_code
-        for somebody in (*OUTSIDERS, *INSIDERS)
+        operation.send(api, owner, token_of(api)).status_code
+        for token_of in (*OUTSIDERS, *INSIDERS)
     }
+
     assert statuses <= {200, 404, 422}
     assert len(statuses) == 1

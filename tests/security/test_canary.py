@@ -1,6 +1,6 @@
-"""Nothing secret comes out where it does not belong, and what is erased is nowhere.
+"""Secrets and erased data appear in no file and no output of a server.
 
-A real server is given values that stand nowhere else, and everything it keeps and says is searched.
+The tests send unique values to a real server and search everything that it stores and prints.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ TYPED = {
 
 
 class Client:
-    """Sends requests, and keeps every answer that is not meant for the one who knows the secret."""
+    """Sends requests, and keeps the answers that must not contain the user's data."""
 
     def __init__(self, port: int) -> None:
         self._root = f"http://127.0.0.1:{port}"
         self.token = ""
-        self.heard = b""
+        self.public_answers = b""
 
     def ask(
         self, method: str, path: str, body: object = None, *, private: bool = False, **headers: str
     ) -> Any:
-        """The decoded answer; ``private`` ones are for who asked, and not searched."""
+        """Return the decoded answer; one that is ``private`` to the user is not searched."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body else None
         named = {"User-Agent": TYPED["agent"], "Content-Type": "application/json"} | headers
         if self.token and "Authorization" not in headers:
@@ -59,14 +59,14 @@ class Client:
         except urllib.error.HTTPError as error:
             head, content = str(error.headers).encode(), error.read()
         if not private:
-            self.heard += head + content
+            self.public_answers += head + content
         try:
             return json.loads(content) if content else None
         except ValueError:
             return content
 
-    def live(self) -> dict[str, str]:
-        """Use everything: an account, its sessions, items, and all that can be refused."""
+    def use_everything(self) -> dict[str, str]:
+        """Use an account, sessions and items, send bad requests; return the secret tokens."""
         account = {name: TYPED[name] for name in ("username", "email", "full_name")}
         item = {name: TYPED[name] for name in ("title", "description")}
         self.ask("POST", "/auth/register", account | {"password": PASSWORD}, private=True)
@@ -83,9 +83,9 @@ class Client:
         renewed = self.ask(
             "POST", "/auth/refresh", {"refresh_token": tokens["refresh_token"]}, private=True
         )
-        # A name that is taken is said again to who has just typed it.
+        # The refusal repeats the taken name to the client that sent it.
         self.ask("POST", "/auth/register", account | {"password": PASSWORD}, private=True)
-        # From here on nobody asks for anything that is theirs.
+        # None of the following answers may contain data of the user.
         self.ask("POST", "/auth/register", account | {"password": PASSWORD, "roles": [PASSWORD]})
         self.ask("POST", "/auth/login", {"username": "nobody", "password": PASSWORD})
         self.ask("POST", "/auth/login", {"username": 7, "password": [PASSWORD]})
@@ -93,10 +93,10 @@ class Client:
         self.ask("POST", "/auth/refresh", {"refresh_token": renewed["refresh_token"] + "x"})
         self.ask("POST", "/auth/password", {"current_password": PASSWORD, "new_password": "x"})
         self.ask("GET", f"/items/{PASSWORD}")
-        # The path of an unknown route is logged at debug, so there is nothing secret in it.
+        # The path of an unknown route is logged at debug, so this one contains no secret.
         self.ask("GET", "/unknown", Authorization=f"Bearer {self.token}x")
         self.ask("GET", "/auth/me", Authorization=f"Bearer {KEY}")
-        # Version 1 repeats bad values to its caller, as FastAPI does, but for those of accounts.
+        # Version 1 repeats bad values to the caller, as FastAPI does, except those of accounts.
         self.ask("GET", "/items?limit=" + PASSWORD, private=True)
         self.ask("GET", "/api/v2/items?limit=" + PASSWORD)
         self.ask("PUT", f"/items/{made['id']}", {"title": [TYPED["title"]]}, private=True)
@@ -113,17 +113,17 @@ class Client:
 
 
 def spellings(value: str) -> Iterator[bytes]:
-    """The value as it may stand in a file: plain, in hex, in base64 at any offset, in a URL."""
+    """The forms of a value: plain, in hex, in base64 at any offset, in a URL."""
     plain = value.encode()
     yield from (plain, plain.hex().encode(), quote(value).encode(), value.upper().encode())
     for skipped in range(3):
-        # Neither the first nor the last letter: neighbours shine through there.
+        # Without the first and the last letters, because they depend on the neighbours.
         inner = base64.b64encode(b"\0" * skipped + plain)[4 if skipped else 0 : -4]
         yield from (inner, inner.replace(b"+", b"-").replace(b"/", b"_"))
 
 
-def found(places: Mapping[str, bytes], values: Mapping[str, str]) -> list[str]:
-    """Which value stands where."""
+def find(places: Mapping[str, bytes], values: Mapping[str, str]) -> list[str]:
+    """The values that occur in a place, each with the place."""
     return [
         f"{name} in {place}"
         for place, content in places.items()
@@ -133,7 +133,7 @@ def found(places: Mapping[str, bytes], values: Mapping[str, str]) -> list[str]:
 
 
 def files(server: Server) -> dict[str, bytes]:
-    """Every file that the server keeps, by name, and all that it said."""
+    """Every file of the server by name, and its output."""
     kept = {
         str(path.relative_to(server.data)): path.read_bytes()
         for path in server.data.rglob("*")
@@ -142,8 +142,8 @@ def files(server: Server) -> dict[str, bytes]:
     return kept | {"its output": server.output.encode()}
 
 
-def program(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The result of one of our commands on the server's data."""
+def run_cli(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `eventapi` on the server's data."""
     return subprocess.run(
         [sys.executable, "-m", "eventapi", "--data", str(server.data), *arguments],
         cwd=server.data.parent,
@@ -155,7 +155,7 @@ def program(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_no_secret_is_kept_or_said(tmp_path: Path, log_format: str) -> None:
+def test_no_secret_is_stored_or_printed(tmp_path: Path, log_format: str) -> None:
     settings = {
         "EVENTAPI_SECRET_KEY": KEY,
         "EVENTAPI_LOG_LEVEL": "debug",
@@ -164,22 +164,22 @@ def test_no_secret_is_kept_or_said(tmp_path: Path, log_format: str) -> None:
     }
     with Server(tmp_path / "data", 2, by_serve, settings) as server:
         client = Client(server.port)
-        secrets = {"key": KEY, "password": PASSWORD} | client.live()
-        program(server, "snapshot")
-        places = files(server) | {"what anybody may hear": client.heard}
-        assert found(places, secrets) == []
-        assert found(places, {"argon2": "$argon2"}) == []
-        assert found(places, TYPED) == []
-        # The controls: the request is in the log, and a search finds what is there.
+        secrets = {"key": KEY, "password": PASSWORD} | client.use_everything()
+        run_cli(server, "snapshot")
+        places = files(server) | {"public answers": client.public_answers}
+        assert find(places, secrets) == []
+        assert find(places, {"argon2": "$argon2"}) == []
+        assert find(places, TYPED) == []
+        # The controls: the server logged the request, and the search finds a value.
         assert "/auth/login" in server.output
-        assert found({"place": f"a {KEY}".encode()}, {"key": KEY}) == ["key in place"]
-        assert found({"place": base64.b64encode(f"a{KEY}".encode())}, {"key": KEY})
+        assert find({"place": f"a {KEY}".encode()}, {"key": KEY}) == ["key in place"]
+        assert find({"place": base64.b64encode(f"a{KEY}".encode())}, {"key": KEY})
 
 
-def test_nothing_personal_is_told_to_those_who_watch(tmp_path: Path) -> None:
-    """Not to Prometheus, not to who collects traces, not to Sentry, even where the code is careless.
+def test_metrics_traces_and_error_reports_contain_no_personal_data(tmp_path: Path) -> None:
+    """Not even if a handler is careless.
 
-    The server fails in the middle of a request with an error that quotes all of it.
+    The handler raises an error that quotes the whole request.
     """
     with receiving() as receiver:
         settings = {
@@ -192,7 +192,7 @@ def test_nothing_personal_is_told_to_those_who_watch(tmp_path: Path) -> None:
         careless = uvicorn_of("tests.security.careless:create_app")
         with Server(tmp_path / "data", 2, careless, settings) as server:
             client = Client(server.port)
-            secrets = {"key": KEY, "password": PASSWORD} | client.live()
+            secrets = {"key": KEY, "password": PASSWORD} | client.use_everything()
             trace = "0af7651916cd43dd8448eb211c80319c"
             client.ask(
                 *("PATCH", "/items/1", {"title": TYPED["title"]}),
@@ -206,8 +206,8 @@ def test_nothing_personal_is_told_to_those_who_watch(tmp_path: Path) -> None:
         "traces": receiver.under("/v1/traces"),
         "Sentry": receiver.under("/api/1/envelope/"),
     }
-    assert found(places, secrets | TYPED) == []
-    # The controls: it was told of, everywhere.
+    assert find(places, secrets | TYPED) == []
+    # The controls: each of them got the error.
     assert b'route="/items/{item_id}",status="500"' in metrics
     assert bytes.fromhex(trace) in places["traces"]
     assert b"PATCH /items/{item_id}" in places["traces"]
@@ -217,7 +217,7 @@ def test_nothing_personal_is_told_to_those_who_watch(tmp_path: Path) -> None:
 
 
 def key_of_the_first_user(server: Server) -> bytes:
-    """What opens all that is sealed for them."""
+    """The key that decrypts the sealed data of the first user."""
     with closing(sqlite3.connect(server.data / "vault.sqlite")) as vault:
         [(key,)] = vault.execute("SELECT key FROM keys WHERE subject = 'users/1'")
     assert isinstance(key, bytes)
@@ -225,14 +225,14 @@ def key_of_the_first_user(server: Server) -> bytes:
 
 
 def places_of(key: bytes, places: Mapping[str, bytes]) -> list[str]:
-    """Where a key stands, as it is."""
+    """The places that contain a key."""
     return [place for place, content in places.items() if key in content]
 
 
-def test_what_is_erased_is_nowhere(tmp_path: Path) -> None:
-    """Not in the log, a copy of it, the snapshots, the vault, the quarantine, the own log output.
+def test_erased_data_is_in_no_file_and_no_output(tmp_path: Path) -> None:
+    """Not in any log, copy, snapshot, vault, quarantine or output.
 
-    What is sealed there stays, so the key must be nowhere too, while the workers still run.
+    Sealed data remains, so the key must be gone, too, even while the workers run.
     """
     settings = {
         "EVENTAPI_LOG_LEVEL": "debug",
@@ -241,8 +241,8 @@ def test_what_is_erased_is_nowhere(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", 2, by_serve, settings)
     with server:
         client = Client(server.port)
-        client.live()
-        assert program(server, "snapshot").returncode == 0
+        client.use_everything()
+        assert run_cli(server, "snapshot").returncode == 0
     torn = server.log.read_bytes().splitlines(keepends=True)[1]
     with server.log.open("ab") as log:
         log.write(torn[: len(torn) // 2])
@@ -254,18 +254,21 @@ def test_what_is_erased_is_nowhere(tmp_path: Path) -> None:
     kept = files(server) | {"a copy of the log": before}
     assert {Path(name).suffix for name in kept} >= {".jsonl", ".sqlite", ".snapshot", ".log"}
     assert any("quarantine" in name for name in kept)
-    assert found(kept, TYPED) == []
+    assert find(kept, TYPED) == []
     assert server.log.read_bytes().startswith(before)
     assert b'"user.erased"' in server.log.read_bytes()[len(before) :]
-    assert program(server, "log", "verify").returncode == 0
+    assert run_cli(server, "log", "verify").returncode == 0
     for command in (("log", "show"), ("state", "show"), ("log", "export", "--format", "db-json")):
-        said = program(server, *command)
-        assert said.returncode == 0, said.stderr
-        assert found({" ".join(command): said.stdout.encode()}, TYPED) == []
+        done = run_cli(server, *command)
+        assert done.returncode == 0, done.stderr
+        assert find({" ".join(command): done.stdout.encode()}, TYPED) == []
 
 
-def test_control_before_the_erasure_it_can_be_read(tmp_path: Path) -> None:
+def test_control_before_an_erasure_the_data_can_be_read(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 1, by_serve) as server:
-        Client(server.port).live()
-        said = program(server, "log", "export", "--format", "db-json").stdout.encode()
-        assert len(found({"the export": said}, TYPED)) == len(TYPED) - 1  # It has no sessions.
+        Client(server.port).use_everything()
+        done = run_cli(server, "log", "export", "--format", "db-json").stdout.encode()
+
+        assert (
+            len(find({"the export": done}, TYPED)) == len(TYPED) - 1
+        )  # The export has no sessions.

@@ -1,6 +1,6 @@
-"""Slow and many connections: each has a deadline, and nobody else waits for them.
+"""Slow connections and too many of them: deadlines, and limits.
 
-The server's deadlines are those of `eventapi.server.deadlines`, only shorter.
+The server has the deadlines of `eventapi.server.protocol`, with shorter times.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import pytest
 from eventapi.server.connections import MAX_CONNECTIONS, max_connections
 from tests.end_to_end.server import Server
 from tests.security.quick import VARIABLE, quick
-from tests.security.raw import HOST, LIVE, Wire, asked, json_request, login, request
-from tests.security.test_transport import assert_secure
+from tests.security.raw import HOST, LIVE, Wire, ask, assert_secure, json_request, login, request
 
 SHORT = {
     "deadlines.HEAD_SECONDS": 0.5,
@@ -32,7 +31,7 @@ SHORT = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server in a hurry."""
+    """A server with short deadlines."""
     changes = ",".join(f"{name}={value}" for name, value in SHORT.items())
     data = tmp_path_factory.mktemp("quick") / "data"
     with Server(data, 1, quick(), {VARIABLE: changes}) as running:
@@ -47,8 +46,8 @@ def wire(port: int) -> Iterator[Wire]:
         yield connected
 
 
-def assert_late(wire: Wire) -> None:
-    """It is told that it was too slow, and let go."""
+def assert_timeout(wire: Wire) -> None:
+    """Assert that the server answers 408 and closes the connection."""
     answer = wire.answer()
     assert (answer.status, answer.problem) == (408, "request-timeout")
     assert answer.all("connection") == ["close"]
@@ -57,7 +56,7 @@ def assert_late(wire: Wire) -> None:
 
 
 def drip(wire: Wire, data: bytes, seconds: float = 0.1) -> None:
-    """Send a byte now and then, until all is sent or the server has closed."""
+    """Send one byte at a time, until all are sent or the server answers or closes."""
     wire.socket.settimeout(seconds)
     for number in range(len(data)):
         try:
@@ -72,66 +71,68 @@ def drip(wire: Wire, data: bytes, seconds: float = 0.1) -> None:
     wire.socket.settimeout(10)
 
 
-def test_who_says_nothing_is_let_go(wire: Wire) -> None:
-    """Without a word: there was no request to answer."""
+def test_a_connection_without_a_request_is_closed(wire: Wire) -> None:
+    """It is closed without an answer, because there was no request."""
     assert wire.is_closed()
 
 
-def test_who_says_nothing_more_is_let_go(wire: Wire) -> None:
+def test_an_idle_connection_is_closed(wire: Wire) -> None:
     """RFC 9112, section 9.5."""
     wire.send(LIVE)
+
     assert wire.answer().status == 200
     assert wire.is_closed()
 
 
-def test_empty_lines_are_nothing(wire: Wire) -> None:
-    """RFC 9112, section 2.2: they may stand before a request, but they do not begin one."""
+def test_a_connection_with_only_empty_lines_is_closed(wire: Wire) -> None:
+    """RFC 9112, section 2.2: empty lines may precede a request, but do not begin one."""
     drip(wire, b"\r\n" * 20)
     assert wire.is_closed()
 
 
-def test_a_head_that_stops_is_late(wire: Wire) -> None:
+def test_an_incomplete_head_times_out(wire: Wire) -> None:
     """RFC 9110, section 15.5.9."""
     wire.send(b"GET / HTTP/1.1\r\n" + HOST)
-    assert_late(wire)
+    assert_timeout(wire)
 
 
-def test_a_head_that_drips_is_late(wire: Wire) -> None:
-    """Slowloris: every byte is in time, and the head is not."""
+def test_a_head_that_arrives_byte_by_byte_times_out(wire: Wire) -> None:
+    """Slowloris: every byte is in time, but the head is not."""
     drip(wire, b"GET / HTTP/1.1\r\nX: " + b"x" * 100)
-    assert_late(wire)
+    assert_timeout(wire)
 
 
-def test_a_second_head_is_late_as_the_first(wire: Wire) -> None:
-    """Having asked once gives no right to more time."""
+def test_a_second_head_has_the_same_deadline(wire: Wire) -> None:
+    """An answered request gives the connection no more time."""
     wire.send(LIVE)
     assert wire.answer().status == 200
     wire.send(b"GET /")
-    assert_late(wire)
+    assert_timeout(wire)
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("dripping", [False, True])
-def test_a_body_that_does_not_come_is_late(port: int, framing: str, dripping: bool) -> None:
-    """R.U.D.Y.: a byte now and then is far below the least rate."""
+def test_a_body_below_the_minimum_rate_times_out(port: int, framing: str, dripping: bool) -> None:
+    """R.U.D.Y.: single bytes are far below the minimum rate."""
     field = login(port, f"late-{len(framing)}-{dripping}")
     kind = "Content-Type: application/json"
     with Wire(port) as wire:
         wire.send(request("POST /items HTTP/1.1", kind, framing, field))
         if dripping:
             drip(wire, b" " * 100 if framing[0] == "C" else b"1\r\n \r\n" * 20)
-        assert_late(wire)
+        assert_timeout(wire)
 
 
-def test_the_rest_of_a_body_that_nobody_wanted_is_not_waited_for(wire: Wire) -> None:
-    """Its request is answered, so there is nothing to say."""
+def test_the_server_does_not_wait_for_the_rest_of_an_unread_body(wire: Wire) -> None:
+    """Its request is answered, so the server only closes the connection."""
     wire.send(request("POST /nowhere HTTP/1.1", "Content-Length: 5000"))
+
     assert wire.answer().status == 404
     assert wire.is_closed()
 
 
-def test_control_a_body_that_comes_at_a_fair_rate_is_taken(port: int) -> None:
-    """It takes longer than the deadline alone, as it may at 1 KiB a second."""
+def test_control_a_body_above_the_minimum_rate_is_accepted(port: int) -> None:
+    """It may take longer than the deadline, because the rate is above 1 KiB a second."""
     field = login(port, "fair")
     body = b'{"title":"x"}' + b" " * 40_000
     kind = ("Content-Type: application/json", f"Content-Length: {len(body)}")
@@ -143,12 +144,12 @@ def test_control_a_body_that_comes_at_a_fair_rate_is_taken(port: int) -> None:
         assert wire.answer().status == 200
 
 
-def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> None:
-    """A slow reader: what it does not take would be kept for it for ever."""
+def test_a_client_that_does_not_read_is_disconnected(port: int, server: Server) -> None:
+    """Otherwise the server would buffer the unread answers for ever."""
     field = login(port, "reader")
     for _ in range(30):
         item = {"title": "x", "description": "é" * 5_000}
-        assert asked(port, json_request("POST", "/items", item, field)).status == 200
+        assert ask(port, json_request("POST", "/items", item, field)).status == 200
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         deaf.connect(("127.0.0.1", port))
@@ -161,44 +162,46 @@ def test_who_does_not_take_the_answer_is_let_go(port: int, server: Server) -> No
         assert taken < 15_000_000
 
 
-def test_what_is_kept_for_who_does_not_take_it_is_bounded(tmp_path: Path) -> None:
-    """Who stopped taking first is let go; who came last is still answered."""
-    changes = {VARIABLE: "write_budget.MAX_UNTAKEN_BYTES=20000000"}
+def test_all_unread_answers_together_are_bounded(tmp_path: Path) -> None:
+    """The client that stopped reading first is disconnected, the last one is not."""
+    changes = {VARIABLE: "protocol.MAX_UNTAKEN_BYTES=20000000"}
     with Server(tmp_path / "data", 1, quick(), changes) as server:
         field = login(server.port, "hoarder")
         for _ in range(500):
             item = {"title": "x", "description": "𝒜" * 5_000}
-            assert asked(server.port, json_request("POST", "/items", item, field)).status == 200
+            assert ask(server.port, json_request("POST", "/items", item, field)).status == 200
         deaf = [Wire(server.port) for _ in range(6)]
         try:
             for wire in deaf:
                 wire.send(request("GET /items?limit=1000 HTTP/1.1", field))
                 wire.socket.recv(1)
             with pytest.raises((EOFError, ConnectionResetError)):
-                deaf[0]._exactly(10_000_000)
-            assert len(deaf[-1]._exactly(9_000_000)) == 9_000_000
+                deaf[0].read_exactly(10_000_000)
+            assert len(deaf[-1].read_exactly(9_000_000)) == 9_000_000
         finally:
             for wire in deaf:
                 wire.socket.close()
 
 
-def test_there_are_descriptors_for_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_limit_is_below_the_limit_of_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     limits = {"now": (300, 300)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
-    assert max_connections() == 300 - 64
+    assert protocol._most_connections() == 300 - 64
+
     limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     assert max_connections() == MAX_CONNECTIONS
 
 
-def test_others_are_served_meanwhile(port: int) -> None:
-    """200 that are slow in every way."""
+def test_other_clients_are_served_during_200_slow_connections(port: int) -> None:
     slow = [b"", b"GET", b"GET / HTTP/1.1\r\nX:", request("POST / HTTP/1.1", "Content-Length: 9")]
     wires = [Wire(port) for _ in range(200)]
     try:
         for number, wire in enumerate(wires):
             wire.send(slow[number % len(slow)])
         for _ in range(50):
-            assert asked(port, LIVE).status == 200
+            assert ask(port, LIVE).status == 200
         for wire in wires:
             wire.rest()
     finally:
@@ -206,8 +209,8 @@ def test_others_are_served_meanwhile(port: int) -> None:
             wire.socket.close()
 
 
-def test_who_is_one_too_many_is_told_so(port: int) -> None:
-    """RFC 9110, section 15.6.4: memory is bounded, and so are those who can have it."""
+def test_a_connection_beyond_the_limit_gets_a_503(port: int) -> None:
+    """RFC 9110, section 15.6.4. The limit bounds the memory of all connections."""
     wires: list[Wire] = []
     try:
         while len(wires) < 320:
@@ -221,4 +224,5 @@ def test_who_is_one_too_many_is_told_so(port: int) -> None:
     finally:
         for wire in wires:
             wire.socket.close()
-    assert asked(port, LIVE).status == 200
+
+    assert ask(port, LIVE).status == 200

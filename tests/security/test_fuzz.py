@@ -1,4 +1,4 @@
-"""A few thousand made-up requests, and the controls of who judges their answers."""
+"""A short run of the fuzzer, and controls of its checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.security.fuzz import fuzz, wrong_shape, wrong_with
 from tests.security.raw import Answer
-from tests.security.requests import Made, Maker
+from tests.security.requests import Generated, RequestGenerator
 
 FIELDS = [
     ("x-request-id", "r"),
@@ -26,8 +26,9 @@ JSON = ("content-type", "application/json")
 RIGHT = Answer(404, [*FIELDS, PROBLEM], NOT_FOUND)
 
 
-def test_no_made_up_request_breaks_anything(tmp_path: Path) -> None:
+def test_no_generated_request_makes_the_server_fail(tmp_path: Path) -> None:
     figures = fuzz(tmp_path, 4_000, seed=1, clients=1)
+
     assert figures.failures == []
     assert figures.requests == 4_000
     assert figures.broken > 40
@@ -42,16 +43,16 @@ def test_no_made_up_request_breaks_anything(tmp_path: Path) -> None:
         ({"status": 500}, "a failure of the server"),
         ({"fields": [*FIELDS[1:], PROBLEM]}, "not one x-request-id"),
         ({"fields": [*FIELDS, FIELDS[1], PROBLEM]}, "not one x-content-type-options"),
-        ({"fields": FIELDS}, "a document that is none"),
-        ({"fields": [*FIELDS, JSON]}, "a document that is none"),
-        ({"body": b""}, "a document that is none"),
-        ({"body": NOT_FOUND[:-1]}, "a document that is none"),
-        ({"body": NOT_FOUND.replace(b'"r"', b'"s"')}, "a document that is none"),
-        ({"body": NOT_FOUND.replace(b"404", b"403")}, "a document that is none"),
-        ({"body": NOT_FOUND.replace(b"not-", b"no-")}, "a problem nobody knows"),
+        ({"fields": FIELDS}, "a malformed document"),
+        ({"fields": [*FIELDS, JSON]}, "a malformed document"),
+        ({"body": b""}, "a malformed document"),
+        ({"body": NOT_FOUND[:-1]}, "a malformed document"),
+        ({"body": NOT_FOUND.replace(b'"r"', b'"s"')}, "a malformed document"),
+        ({"body": NOT_FOUND.replace(b"404", b"403")}, "a malformed document"),
+        ({"body": NOT_FOUND.replace(b"not-", b"no-")}, "an unknown problem type"),
     ],
 )
-def test_control_an_answer_that_is_wrong_is_found(change: dict[str, object], wrong: str) -> None:
+def test_control_a_wrong_answer_is_detected(change: dict[str, object], wrong: str) -> None:
     assert wrong_with(msgspec.structs.replace(RIGHT, **change), "GET") == wrong
 
 
@@ -65,15 +66,16 @@ def test_control_an_answer_that_is_wrong_is_found(change: dict[str, object], wro
         ("/api/v2/items/1?x=1", JSON, "an error of version 1 in version 2"),
     ],
 )
-def test_control_an_error_of_another_version_is_found(
+def test_control_an_error_of_another_version_is_detected(
     path: str, kind: tuple[str, str], wrong: str
 ) -> None:
     answer = msgspec.structs.replace(RIGHT, fields=[*FIELDS, kind])
-    made = Made(f"GET {path} HTTP/1.1\r\n\r\n".encode(), "GET", "GET /items")
-    assert wrong_shape(answer, made) == wrong
+    request = Generated(f"GET {path} HTTP/1.1\r\n\r\n".encode(), "GET", "GET /items")
+
+    assert wrong_shape(answer, request) == wrong
 
 
-def test_requests_are_the_same_from_the_same_dice() -> None:
+def test_the_same_seed_generates_the_same_requests() -> None:
     document: Mapping[str, Any] = {
         "paths": {
             "/items/{id}": {
@@ -82,7 +84,9 @@ def test_requests_are_the_same_from_the_same_dice() -> None:
             }
         }
     }
-    one, same, other = (Maker(Random(seed), document, ["token"]) for seed in (1, 1, 2))
-    made = [one.make() for _ in range(50)]
-    assert made == [same.make() for _ in range(50)]
-    assert made != [other.make() for _ in range(50)]
+    one, same, other = (RequestGenerator(Random(seed), document, ["token"]) for seed in (1, 1, 2))
+
+    requests = [one.generate() for _ in range(50)]
+
+    assert requests == [same.generate() for _ in range(50)]
+    assert requests != [other.generate() for _ in range(50)]

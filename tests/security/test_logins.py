@@ -1,4 +1,4 @@
-"""A login tells nobody who exists, and the measurement of that can tell."""
+"""A refused login does not reveal whether the user exists."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from tests.security.logins import roc_area
         ([1, 2, 2], [2, 3], 5 / 6),
     ],
 )
-def test_the_area_is_the_chance_to_be_greater(
+def test_the_area_is_the_probability_to_be_greater(
     some: list[float], others: list[float], area: float
 ) -> None:
     assert roc_area(some, others) == pytest.approx(area)
 
 
-def test_a_refused_login_is_the_same_for_a_known_and_an_unknown_user() -> None:
+def test_a_refused_login_is_identical_for_known_and_unknown_users() -> None:
     with Api() as api:
         caller = api.caller()
         known, unknown = api.login(caller.name, "a wrong one"), api.login("nobody", "a wrong one")
     assert known.status_code == unknown.status_code == 401
     assert known.json() | {"request_id": ""} == unknown.json() | {"request_id": ""}
+
     same = known.headers.keys() - {"x-request-id"}
     assert {name: known.headers[name] for name in same} == {
         name: unknown.headers[name] for name in same

@@ -1,4 +1,4 @@
-"""What ends a session ends it at once, whichever of the workers is asked next."""
+"""A session that ends is refused at once by every worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.client import Connection
-from tests.end_to_end.server import Command, Server, by_serve, uvicorn_of
+from tests.end_to_end.server import Server, by_serve, uvicorn_of
 from tests.end_to_end.user_client import SECONDS, ApiUser, registered_user
 from tests.end_to_end.workload import PASSWORD
 from tests.eventapi.cli.running import clean_environment
@@ -21,10 +21,11 @@ WORKERS = 4
 ROUNDS = 3
 
 End = Callable[[Server, ApiUser, str], Awaitable[None]]
+"""Ends the sessions of a user."""
 
 
-def asked(method: str, path: str, status: int, body: object = None) -> End:
-    """How a person ends sessions over HTTP."""
+def by_request(method: str, path: str, status: int, body: object = None) -> End:
+    """Sessions that their user ends over HTTP."""
 
     async def end(server: Server, person: ApiUser, _: str) -> None:
         connection = await Connection.open(server.port)
@@ -36,8 +37,8 @@ def asked(method: str, path: str, status: int, body: object = None) -> End:
     return end
 
 
-def told(*arguments: str) -> End:
-    """How an operator ends the sessions of a user, beside the server."""
+def by_command(*arguments: str) -> End:
+    """Sessions that an operator ends with the command line while the server runs."""
 
     async def end(server: Server, _: ApiUser, name: str) -> None:
         command = [sys.executable, "-m", "eventapi", "--data", str(server.data), *arguments, name]
@@ -49,51 +50,49 @@ def told(*arguments: str) -> End:
 
 
 ENDS = {
-    "logout": asked("POST", "/auth/logout", 204),
-    "all sessions": asked("DELETE", "/auth/sessions", 204),
-    "erased": asked("DELETE", "/auth/me", 204, {"password": PASSWORD}),
-    "disabled by the operator": told("users", "disable"),
-    "erased by the operator": told("users", "erase", "--yes"),
+    "logout": by_request("POST", "/auth/logout", 204),
+    "all sessions": by_request("DELETE", "/auth/sessions", 204),
+    "erased": by_request("DELETE", "/auth/me", 204, {"password": PASSWORD}),
+    "disabled by the operator": by_command("users", "disable"),
+    "erased by the operator": by_command("users", "erase", "--yes"),
 }
 
 
-async def let_in_after(server: Server, end: End) -> int:
-    """How many workers still let somebody in, who was let in by all of them before."""
-    still = 0
+async def count_acceptances(server: Server, end: End) -> int:
+    """How often a worker accepts a token of a session that has ended."""
+    accepted = 0
     for number in range(ROUNDS):
         name = f"person{number}"
         async with registered_user(server, name) as person:
             people = await person.at_each_worker(server)
             for one in people:
-                await until_let_in(one)
+                await wait_until_accepted(one)
             await end(server, person, name)
-            still += sum(await asyncio.gather(*(is_let_in(one) for one in people)))
-    return still
+            accepted += sum(await asyncio.gather(*(is_accepted(one) for one in people)))
+    return accepted
 
 
-async def is_let_in(person: ApiUser) -> bool:
+async def is_accepted(person: ApiUser) -> bool:
     headers = {"Authorization": person.account.authorization}
     answer = await person.connection.request("GET", "/items", None, headers)
     assert answer.status in {200, 401}, answer
     return answer.status == 200
 
 
-async def until_let_in(person: ApiUser) -> None:
-    """A worker that looks only now and then comes to know of the session late, too."""
+async def wait_until_accepted(person: ApiUser) -> None:
+    """Wait for the worker, because the stale one of the control applies logins late."""
     deadline = time.monotonic() + SECONDS
-    while not await is_let_in(person):
-        assert time.monotonic() < deadline, "the worker does not know the session"
-
-
-def found(directory: Path, command: Command, end: End) -> int:
-    with Server(directory / "data", WORKERS, command) as server:
-        return asyncio.run(let_in_after(server, end))
+    while not await is_accepted(person):
+        assert time.monotonic() < deadline, "the worker has not applied the login"
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_no_worker_lets_in_whose_session_has_ended(tmp_path: Path, end: End) -> None:
-    assert found(tmp_path, by_serve, end) == 0
+async def test_no_worker_accepts_a_token_of_an_ended_session(tmp_path: Path, end: End) -> None:
+    with Server(tmp_path / "data", WORKERS, by_serve) as server:
+        assert await count_acceptances(server, end) == 0
 
 
-def test_control_workers_that_look_only_now_and_then_are_found_out(tmp_path: Path) -> None:
-    assert found(tmp_path, uvicorn_of("tests.end_to_end.planted:stale_reads"), ENDS["logout"]) > 0
+async def test_control_a_worker_with_stale_reads_is_detected(tmp_path: Path) -> None:
+    stale = uvicorn_of("tests.end_to_end.planted:stale_reads")
+    with Server(tmp_path / "data", WORKERS, stale) as server:
+        assert await count_acceptances(server, ENDS["logout"]) > 0
