@@ -1,4 +1,4 @@
-"""What an OpenAPI document says of each operation, without references to follow."""
+"""Operations of an OpenAPI document, with references resolved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def resolved(document: Mapping[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """What a reference leads to; other values as they are."""
+    """The target of a reference; other values unchanged."""
     while "$ref" in value:
         _, _, kind, name = value["$ref"].split("/")
         value = document["components"][kind][name]
@@ -17,10 +17,7 @@ def resolved(document: Mapping[str, Any], value: dict[str, Any]) -> dict[str, An
 
 
 def inlined(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The paths of a document, with parameters, responses and headers in place of references.
-
-    References to schemas stay.
-    """
+    """The paths of a document, with references resolved except those to schemas."""
     return {
         path: {method: _inlined(document, one) for method, one in operations.items()}
         for path, operations in document["paths"].items()
@@ -28,7 +25,7 @@ def inlined(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def served(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """As `inlined`, with the HEAD that goes with every GET."""
+    """The result of `inlined`, with a HEAD for every GET."""
     paths = inlined(document)
     for operations in paths.values():
         if "get" in operations:

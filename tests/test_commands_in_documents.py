@@ -1,4 +1,4 @@
-"""The commands, settings and targets that documents name are there, and blocks say what runs them."""
+"""Commands, settings and targets in documents exist; blocks name their tests."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _INLINE = re.compile(r"`([^`\n]+)`")
 _BLOCK = re.compile(r"^(?:    .*\n|\n(?=    ))+", re.MULTILINE)
 _FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _END = re.compile(r"\s(?:[|&;<>#]|\d?>)|[;)]|\s#")
-"""What ends a command in a shell."""
+"""The end of a command in a shell."""
 
 NOT_SETTINGS = {
     "EVENTAPI_PORT",
-    "EVENTAPI_SERVICE_HOST",  # What Kubernetes sets,
-    "EVENTAPI_TESTS_THROUGH",  # and what the tests take.
+    "EVENTAPI_SERVICE_HOST",  # Set by Kubernetes.
+    "EVENTAPI_TESTS_THROUGH",  # Read by the tests.
 }
 
 
@@ -42,7 +42,7 @@ def code(text: str) -> Iterator[str]:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words behind ``eventapi``, wherever a command of it is in code."""
+    """The arguments of every command of ``eventapi`` in code."""
     for line in code(text):
         for start in re.finditer(
             r"(?:^|[\s(]|/bin/)eventapi (?!eventapi)(?=((?:--?)?[a-z][^`]*))", line
@@ -55,7 +55,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def fault(words: list[str]) -> str | None:
-    """What is wrong with a command: a name or an option that it does not have."""
+    """The unknown name or option of a command, if it has one."""
     found: click.Command = program
     context = click.Context(program)
     while isinstance(found, click.Group) and words and not words[0].startswith("-"):
@@ -76,8 +76,9 @@ def test_every_command_in_a_document_exists(file: Path) -> None:
     assert {command: wrong for command, wrong in found.items() if wrong} == {}
 
 
-def test_control_commands_are_found_and_judged() -> None:
+def test_control_commands_and_their_faults_are_detected() -> None:
     found = [words for file in DOCUMENTS for words in commands(file.read_text())]
+
     assert ["log", "verify", "--seals"] in found
     assert ["serve", "--accept-clock", "--port", "0", "--data", "DIR"] in found
     assert len(found) > 50
@@ -90,19 +91,21 @@ def test_control_commands_are_found_and_judged() -> None:
 def test_every_setting_in_a_document_exists(file: Path) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__} | NOT_SETTINGS
     named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]*[A-Z0-9]\b", file.read_text()))
+
     assert named - known == set()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_target_of_make_in_a_document_exists(file: Path) -> None:
+def test_every_make_target_in_a_document_exists(file: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     lines = [line for line in code(file.read_text()) if re.match(r"\s*(\S+ && )?make ", line)]
     named = {word for line in lines for word in re.findall(r"\bmake (?:-C \S+ )?([a-z-]+)", line)}
+
     assert named - targets == set()
 
 
-def test_every_block_of_the_guide_is_followed_by_what_runs_it() -> None:
-    """In its own section: `Run` and a test, or `not run`."""
+def test_every_block_of_the_operating_guide_names_the_test_that_runs_it() -> None:
+    """In its section: `Run` and a test, or `not run`."""
     sections = re.split(
         r"^#{2,} ", (ROOT / "docs" / "operating.md").read_text(), flags=re.MULTILINE
     )
@@ -114,4 +117,5 @@ def test_every_block_of_the_guide_is_followed_by_what_runs_it() -> None:
             r"\*(not )?run\*", section[list(_BLOCK.finditer(section))[-1].end() :], re.IGNORECASE
         )
     ]
+
     assert unmarked == []

@@ -1,4 +1,4 @@
-"""What the documents point at is there."""
+"""Files and modules that documents name exist, and documented examples run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FILE = re.compile(r"`((?:eventapi|events|projections|tests|docs|benchmarks|depl
 _MODULE = re.compile(r"python -m ((?:tests|benchmarks)[\w.]+)")
 
 
-def pointed_at(document: Path) -> set[Path]:
-    """The files that a document names."""
+def named_files(document: Path) -> set[Path]:
+    """The files that a document links to or names."""
     text = document.read_text()
     links = {document.parent / target for target in _LINK.findall(text)}
     files = {ROOT / name for name in _FILE.findall(text)}
@@ -27,32 +27,35 @@ def pointed_at(document: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_document_names_exists(document: Path) -> None:
-    assert [path for path in sorted(pointed_at(document)) if not path.exists()] == []
+def test_every_file_named_in_a_document_exists(document: Path) -> None:
+    assert [path for path in sorted(named_files(document)) if not path.exists()] == []
 
 
-def test_control_names_are_found() -> None:
-    found = {str(path.relative_to(ROOT)) for path in pointed_at(ROOT / "docs" / "security.md")}
+def test_control_names_in_a_document_are_detected() -> None:
+    found = {str(path.relative_to(ROOT)) for path in named_files(ROOT / "docs" / "security.md")}
     assert {"tests/security/fuzz.py", "tests/security/test_tls.py"} <= found
 
 
-def test_every_step_of_the_guide_says_what_runs_it() -> None:
-    """And there is one for all that the table in README.md promises."""
+def test_every_step_of_the_operating_guide_names_the_test_that_runs_it() -> None:
+    """The guide has a step for each task in the table of README.md."""
     _, *steps = re.split(r"^## ", (ROOT / "docs" / "operating.md").read_text(), flags=re.MULTILINE)
     named = {step.partition("\n")[0]: step.lower() for step in steps}
     wanted = {"Install", "Upgrade", "Back up", "Restore", "Rotate keys", "Move to PostgreSQL"}
     assert wanted | {"Size a machine"} <= named.keys()
+
     marks = ("*run*", "*not run*")
     assert [name for name, step in named.items() if not any(mark in step for mark in marks)] == []
 
 
 @pytest.mark.long
-def test_the_example_of_tests_of_your_own_runs(tmp_path: Path) -> None:
+def test_the_example_in_the_testing_guide_runs(tmp_path: Path) -> None:
     (example,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL
     )
     (tmp_path / "test_rules.py").write_text(example)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_rules.py"]
+
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
     assert ran.returncode == 0, ran.stdout
     assert "3 passed" in ran.stdout

@@ -1,4 +1,4 @@
-"""The README's tour is run, and what it shows is what comes out."""
+"""The tour of README.md prints the output that it shows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VARYING = [
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:
-    """The commands of the tour, each with what it is said to print."""
+    """The commands of the tour, each with the output that the README shows."""
     for block in _BLOCK.findall(text):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command = re.match(r"(?:.*\\\n)*.*\n", step)
@@ -36,8 +36,8 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
             yield command[0], step[command.end() :]
 
 
-def masked(text: str) -> str:
-    """The text without what is another one every time."""
+def mask(text: str) -> str:
+    """Replace the parts of a text that differ each time."""
     for pattern, name in _VARYING:
         text = pattern.sub(name, text)
     return text.strip()
@@ -45,9 +45,10 @@ def masked(text: str) -> str:
 
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is absent: apt-get install curl")
-def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
+def test_the_tour_prints_the_output_in_the_readme(tmp_path: Path) -> None:
     tour = list(steps(README.read_text()))
     assert len(tour) > 5
+
     with Server(tmp_path / "data", workers=1) as server:
         end = "echo; echo '---8<---'\n"
         script = "".join(command + end for command, _ in tour)
@@ -57,4 +58,4 @@ def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
             ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
         )
     outputs = ran.stdout.split("---8<---\n")[:-1]
-    assert [masked(output) for output in outputs] == [masked(said) for _, said in tour], ran.stderr
+    assert [mask(output) for output in outputs] == [mask(shown) for _, shown in tour], ran.stderr
