@@ -114,7 +114,7 @@ def confirmed_names(path: Path, names: Iterable[str]) -> set[str]:
         hidden = hashlib.blake2b(f"name {name}".encode(), digest_size=16).hexdigest()
         for rate in ("failures", "failures-hour", "email"):
             for key in (f"{rate} 127.0.0.1 {name}", f"{rate} 127.0.0.1 {hidden}"):
-                bucket, tag = table._find(key)
+                bucket, tag = table._locate(key)
                 if tag in struct.unpack_from("=8Q", content, bucket):
                     found.add(name)
     table.close()

@@ -188,7 +188,7 @@ def test_the_connection_limit_is_below_the_limit_of_descriptors(
 ) -> None:
     limits = {"now": (300, 300)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
-    assert protocol._most_connections() == 300 - 64
+    assert max_connections() == 300 - 64
 
     limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     assert max_connections() == MAX_CONNECTIONS

@@ -46,10 +46,10 @@ def test_unreadable_metrics_do_not_make_the_server_unready(
 ) -> None:
     """A balancer must not take the server out because of its metrics."""
 
-    def fail(store: Store) -> int:
+    def fail(store: MetricsStore) -> int:
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(Store, "workers", fail)
+    monkeypatch.setattr(MetricsStore, "workers", fail)
 
     assert api.request("GET", "/health/ready").status_code == 200
     answer = api.request("GET", "/health")

@@ -38,7 +38,7 @@ def test_an_old_user_whose_name_begins_with_a_dash_can_log_in(api: Api) -> None:
     password_hash = api.hasher.hash(PASSWORD)
     profile = Profile("--help", "help@example.org", password_hash)
 
-    api.execute(RegisterUser(profile))
+    api.execute(RegisterUser(profile, imported=True))
 
     assert api.login("--help").status_code == 200
 

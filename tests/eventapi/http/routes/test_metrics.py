@@ -16,8 +16,8 @@ from eventapi.bootstrap import telemetry as observing
 from eventapi.http.middleware.edge import EdgeMiddleware
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.problem_types import PROBLEMS
-from eventapi.telemetry.metrics.meters import METHODS, OTHER, Meters, opened_meters
-from eventapi.telemetry.metrics.store import Store
+from eventapi.telemetry.metrics.meters import METHODS, OTHER_METHOD, Meters, meters_unless_full
+from eventapi.telemetry.metrics.store import MetricsStore
 from events.errors import LogFenced, LogUnavailable, StorageFull
 from tests.eventapi.http.client import (
     PREFIXES,
@@ -57,7 +57,7 @@ def test_every_answer_is_counted_once_by_method_route_and_status(new_api: Api) -
 
     page = scrape(new_api)
     for method, _, _, route, status in cases:
-        shown = method if method in METHODS else OTHER
+        shown = method if method in METHODS else OTHER_METHOD
         earlier = requests(before, shown, route, status) or 0.0
         times = sum(one[3:] == (route, status) and one[0] == method for one in cases)
         assert requests(page, shown, route, status) == earlier + times, (method, route, status)
@@ -287,14 +287,14 @@ def test_metrics_start_once_their_files_can_be_created(
     """A server that starts on a full disk serves, and counts from then on."""
     no_room = OSError(errno.ENOSPC, "No space left on device")
     tries = iter([no_room, no_room, None])
-    make = Store.__init__
+    make = MetricsStore.__init__
 
-    def fail_at_first(store: Store, root: Path, instance: str) -> None:
+    def fail_at_first(store: MetricsStore, root: Path, instance: str) -> None:
         if (error := next(tries, None)) is not None:
             raise error
         make(store, root, instance)
 
-    monkeypatch.setattr(Store, "__init__", fail_at_first)
+    monkeypatch.setattr(MetricsStore, "__init__", fail_at_first)
     monkeypatch.setattr(observing, "RETRY_SECONDS", 0.05)
 
     with Api() as api:
@@ -319,13 +319,13 @@ def test_the_store_has_room_for_every_possible_series(
 ) -> None:
     statuses = {200, 201, 204, 304, 0, *(kind.status for kind in PROBLEMS.values())}
     served: list[tuple[str, str | None]] = [(method, path) for path, method in routes]
-    served += [(method, None) for method in (*METHODS, OTHER)]
+    served += [(method, None) for method in (*METHODS, OTHER_METHOD)]
     assert len(served) > 150
     with meters_unless_full(tmp_path, "1") as meters:
         assert isinstance(meters, Meters)
         for (method, route), status in itertools.product(served, statuses):
-            meters.answered(method, route, status, 0.001)
-        page = Page(meters.store.collected())
+            meters.count_request(method, route, status, 0.001)
+        page = Page(meters.store.collect())
 
     expected = len(served) * len(statuses)
     assert page.total(REQUESTS) == page.total(f"{DURATIONS}_count") == expected

@@ -127,7 +127,7 @@ def test_a_forged_refresh_token_ends_no_session(api: Api, ann: Caller) -> None:
 
 def test_a_refresh_token_of_a_future_generation_is_refused(api: Api, ann: Caller) -> None:
     """A client can have one after the log was restored from an older backup."""
-    token = Tokens([SECRET], 60).refresh_token(Refresh(ann.session_id, 7))
+    token = Tokens([SECRET], 60).refresh_token(RefreshClaims(ann.session_id, 7))
 
     assert_problem(refresh(api, token), 401, "unauthenticated")
     assert is_accepted(api, ann.token)

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from prometheus_client.exposition import generate_latest
 
-from eventapi.bootstrap.telemetry import counted
+from eventapi.bootstrap.telemetry import count_requests
 from eventapi.tasks import restart
 from eventapi.telemetry.metrics import exposition
 from eventapi.telemetry.metrics.memory import resident_bytes
-from eventapi.telemetry.metrics.meters import Meters, Sample, opened_meters
+from eventapi.telemetry.metrics.meters import Meters, Sample, meters_unless_full
 from tests.eventapi.telemetry.metrics.reading import Page
 
 WAIT_SECONDS = 60.0
@@ -31,7 +31,7 @@ def sample_at(position: int) -> Sample:
 
 @pytest.fixture
 def meters(tmp_path: Path) -> Iterator[Meters]:
-    with opened_meters(tmp_path, "1") as meters:
+    with meters_unless_full(tmp_path, "1") as meters:
         assert meters is not None
         yield meters
 
@@ -76,15 +76,15 @@ async def test_concurrent_requests_share_one_page_that_another_thread_renders(
 async def test_a_worker_that_failed_to_take_a_sample_takes_the_next_one(
     meters: Meters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restart, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(restart, "RESTART_DELAY_SECONDS", 0)
     failing = FailsOnce()
     shared = exposition.Exposition(meters, failing.sample)
 
-    async with asyncio.timeout(WAIT_SECONDS), counted([], shared):
+    async with asyncio.timeout(WAIT_SECONDS), count_requests([], shared):
         await failing.succeeded.wait()
         await asyncio.sleep(0)
 
-    assert Page(meters.store.collected()).value("eventapi_log_position") == 7.0
+    assert Page(meters.store.collect()).value("eventapi_log_position") == 7.0
 
 
 @pytest.mark.parametrize("after", [exposition.TEXT, exposition.OPENMETRICS])
@@ -115,11 +115,11 @@ def test_memory_includes_every_process_of_the_server() -> None:
 
 def test_a_worker_counts_as_serving_after_its_first_sample(meters: Meters) -> None:
     """Until then it is still replaying the log."""
-    assert Page(meters.store.collected()).value("eventapi_workers") == 0.0
+    assert Page(meters.store.collect()).value("eventapi_workers") == 0.0
 
     meters.sample(sample_at(1))
 
-    assert Page(meters.store.collected()).value("eventapi_workers") == 1.0
+    assert Page(meters.store.collect()).value("eventapi_workers") == 1.0
 
 
 def test_a_server_that_cannot_store_metrics_still_starts(
@@ -127,7 +127,7 @@ def test_a_server_that_cannot_store_metrics_still_starts(
 ) -> None:
     (tmp_path / "metrics").write_text("a file")
 
-    with opened_meters(tmp_path / "metrics", "1") as meters:
+    with meters_unless_full(tmp_path / "metrics", "1") as meters:
         assert meters is None
 
     assert "counts nothing" in caplog.text
