@@ -164,7 +164,7 @@ def test_a_client_that_does_not_read_is_disconnected(port: int, server: Server) 
 
 def test_all_unread_answers_together_are_bounded(tmp_path: Path) -> None:
     """The client that stopped reading first is disconnected, the last one is not."""
-    changes = {VARIABLE: "protocol.MAX_UNTAKEN_BYTES=20000000"}
+    changes = {VARIABLE: "write_budget.MAX_UNTAKEN_BYTES=20000000"}
     with Server(tmp_path / "data", 1, quick(), changes) as server:
         field = login(server.port, "hoarder")
         for _ in range(500):
