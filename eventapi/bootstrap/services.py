@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from eventapi import __version__
+from eventapi.accounts.service import Accounts
 from eventapi.bootstrap.start_check import check_start
 from eventapi.bootstrap.storage import (
     Overrides,
@@ -109,10 +110,14 @@ async def open_services(
         signing = SigningCheck(checkpoints)
         services = Services(
             journal,
-            passwords,
+            Accounts(
+                journal,
+                passwords,
+                tokens,
+                parts.runtime,
+                Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
+            ),
             tokens,
-            parts.runtime,
-            Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400),
             _health(settings, journal, log, counts, signing, metering),
             journal.history,
             log_watcher,

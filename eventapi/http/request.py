@@ -379,11 +379,22 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """What the first of same requests came to; see `Journal.first_result`."""
         return await self.services.journal.first_result(await self.idempotency_key(caller))
 
-    async def execute(self, command: Command, caller: str) -> CommandResult:
-        """Write a command, once if the request asks for that; see `Journal.execute`."""
-        key = await self.idempotency_key(caller)
-        session = None if self._caller is None else self._caller.session
-        return await self.services.journal.execute(command, self.id, key, session)
+    async def execute(self, command: Command, key_scope: str) -> CommandResult:
+        """Write a command, once for an idempotency key; see `Journal.execute`.
+
+        ``key_scope`` is the owner of the keys: two scopes may use the same key.
+        """
+        key = await self.idempotency_key(key_scope)
+        return await self.services.journal.execute(command, self.id, key, self._session)
+
+    async def execute_always(self, command: Command) -> CommandResult:
+        """Write a command that takes no idempotency key; see `Journal.execute`."""
+        return await self.services.journal.execute(command, self.id, session=self._session)
+
+    @property
+    def _session(self) -> str | None:
+        """The session without which nothing is written, if there is one."""
+        return None if self._caller is None else self._caller.session
 
 
 @cache

@@ -7,16 +7,14 @@ from typing import Any
 
 import msgspec
 
+from eventapi.accounts.service import Accounts
 from eventapi.commands.quota import NO_QUOTA, Quota
-from eventapi.commands.sessions import Lifetime
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.routes.search import CasefoldedTexts
-from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.queries.history import History
 from eventapi.queries.live_events import LiveEvents
 from eventapi.queries.subscriptions import LogWatcher
-from eventapi.security.passwords import Passwords
 from eventapi.security.tokens import Tokens
 from eventapi.telemetry.metrics.exposition import Exposition
 from events.transparency.checkpoints import Checkpoints
@@ -31,10 +29,8 @@ class Services(msgspec.Struct, frozen=True):
     """
 
     journal: Journal
-    passwords: Passwords
+    accounts: Accounts
     tokens: Tokens
-    runtime: Runtime
-    session_lifetime: Lifetime
     health: Details
     history: History
     log_watcher: LogWatcher

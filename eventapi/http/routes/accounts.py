@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
+from contextlib import AbstractContextManager
 from heapq import nlargest
 
 from litestar import Controller
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from eventapi.commands.sessions import EndSession, RefreshSession, StartSession
+from eventapi.accounts.service import Grant
+from eventapi.commands.command import Command
+from eventapi.commands.sessions import EndSession
 from eventapi.commands.users import (
-    ChangePassword,
-    EraseUser,
-    RegisterUser,
-    RehashPassword,
     UpdateProfile,
 )
 from eventapi.http.decoding import Texts, from_texts
@@ -35,21 +32,15 @@ from eventapi.http.schemas.requests import (
 from eventapi.http.schemas.responses import SessionView, TokenPair, UserView, session_view
 from eventapi.http.services import Services
 from eventapi.journal.batch import CommandResult
-from eventapi.security.fair_queue import Caller
-from eventapi.security.tokens import RefreshClaims
-from eventapi.values.rules import MAX_PASSWORD_BYTES, normal_email
-from eventapi.values.times import seconds_of
+from eventapi.values.rules import normal_email
 from events.errors import (
     Fault,
     Invalid,
-    InvalidCredentials,
     NotFound,
-    Unauthenticated,
-    WrongPassword,
 )
-from events.vocabulary.password_hashes import HashKind
 from events.vocabulary.sessions import Device
 from events.vocabulary.users import Profile
+from projections.state import State
 from projections.tables.sessions import Session
 from projections.tables.users import User, casefold_key
 
@@ -85,15 +76,11 @@ class AccountsController(Controller):
         scope = services.tokens.scope_of(
             "register", casefold_key(data.username), casefold_key(email)
         )
+        client = RequestClient(request, scope)
         result = await request.first_result(scope)
         if result is None:
             profile = Profile(data.username, email, "", data.full_name)
-            # Refused before the hash is made, which costs a thousand times more.
-            RegisterUser(profile).decide(await request.current_state())
-            caller = Caller("registration", caller_address(request.scope))
-            password_hash = await _hashed(request, data.password, caller)
-            command = RegisterUser(Profile(data.username, email, password_hash, data.full_name))
-            result = await request.execute(command, scope)
+            result = await services.accounts.register(client, profile, data.password)
         content = request.version.user(_user(result))
         status = request.version.created_status
         if status != 201:
@@ -108,7 +95,9 @@ class AccountsController(Controller):
         response_headers=_WRITTEN,
         errors=("invalid-credentials", "account-disabled", "validation-failed"),
     )
-    async def login(self, request: ApiRequest) -> Response[TokenPair]:
+    async def login(
+        self, request: ApiRequest, services: NamedDependency[Services]
+    ) -> Response[TokenPair]:
         """Log in with a username and a password, as JSON or as a form.
 
         OAuth 2.0 clients that have one address for tokens may also renew them here, with the form of
@@ -118,17 +107,16 @@ class AccountsController(Controller):
         if form is None:
             body = await request.json_as(PasswordGrant)
         elif form.get("grant_type", [])[-1:] == ["refresh_token"]:
-            return await _refreshed(request, _refresh_token(form))
+            return await _refreshed(request, services, _refresh_token(form))
         else:
             _check_grant(form, "password", "refresh_token")
             body = from_texts(form, PasswordGrant, "body")
-        user = await _checked_user(request, body.username, body.password)
-        try:
-            return await _start_session(request, user)
-        except InvalidCredentials:
-            # Another login renewed the hash meanwhile, or the password was changed.
-            user = await _checked_user(request, body.username, body.password)
-            return await _start_session(request, user)
+        client, agent = request.scope["client"], request.header(b"user-agent")
+        device = Device(client[0] if client else None, agent[:_MAX_AGENT] if agent else None)
+        grant = await services.accounts.log_in(
+            RequestClient(request), body.username, body.password, device
+        )
+        return _granted(grant)
 
     @post(
         "/logout",
@@ -161,13 +149,13 @@ class AccountsController(Controller):
         services: NamedDependency[Services],
     ) -> Response[UserView]:
         """Change what is named of your profile."""
-        user, session = request.caller.user, request.caller.session
+        user = request.caller.user
         email = normal_email(data.email) if isinstance(data.email, str) else data.email
         if isinstance(email, str) and casefold_key(email) != casefold_key(user.email):
             # The answer reveals whether the address is taken, as that of a registration does.
             await services.rate_limiter.check_email(request.scope, user.id)
         command = UpdateProfile(user.id, email, data.full_name)
-        result = await services.journal.execute(command, request.id, session=session)
+        result = await request.execute_always(command)
         return written(result, request.version.user(_user(result)))
 
     @delete(
@@ -182,9 +170,8 @@ class AccountsController(Controller):
     ) -> Response[None]:
         """Erase your account and all that is in it, for good."""
         user, session = request.caller.user, request.caller.session
-        await _confirm(request, data.password)
-        command = EraseUser(user.username, user.subject, user.password_hash)
-        return written(await services.journal.execute(command, request.id, session=session), None)
+        client = RequestClient(request)
+        return written(await services.accounts.erase(client, user, session, data.password), None)
 
     @post(
         "/refresh",
@@ -193,12 +180,16 @@ class AccountsController(Controller):
         response_headers=_WRITTEN,
         errors=("unauthenticated", "validation-failed"),
     )
-    async def refresh(self, request: ApiRequest) -> Response[TokenPair]:
+    async def refresh(
+        self, request: ApiRequest, services: NamedDependency[Services]
+    ) -> Response[TokenPair]:
         """Spend a refresh token for another one, and an access token; as JSON or as a form."""
         form = await request.form_fields()
         if form is not None:
-            return await _refreshed(request, _refresh_token(form))
-        return await _refreshed(request, (await request.json_as(RefreshGrant)).refresh_token)
+            token = _refresh_token(form)
+        else:
+            token = (await request.json_as(RefreshGrant)).refresh_token
+        return await _refreshed(request, services, token)
 
     @post(
         "/password",
@@ -216,10 +207,10 @@ class AccountsController(Controller):
     ) -> Response[None]:
         """Change your password; every other session ends."""
         user, session = request.caller.user, request.caller.session
-        await _confirm(request, data.current_password)
-        password_hash = await _hashed(request, data.new_password, _changing(user))
-        command = ChangePassword(user.id, user.password_hash, password_hash, session)
-        return written(await services.journal.execute(command, request.id, session=session), None)
+        result = await services.accounts.change_password(
+            RequestClient(request), user, session, data.current_password, data.new_password
+        )
+        return written(result, None)
 
     @get("/sessions", summary="List your sessions", guards=(logged_in,))
     async def list_sessions(
@@ -260,98 +251,54 @@ class AccountsController(Controller):
         return await _end(request, EndSession(caller.user.id, session_id, "revoked"))
 
 
-async def _checked_user(request: ApiRequest, username: str, password: str) -> User:
-    """The user whose credentials these are; raises `InvalidCredentials`."""
-    services = request.services
-    users = (await request.current_state()).users
-    user = users.find_by_username(username)
-    stored = None if user is None else user.password_hash
-    what = f"{caller_address(request.scope)} {_counted_name(username, stored)}"
-    caller = Caller("login", what)
-    matched = await _matching(request, what, stored, password, caller, kinds=users.hash_kinds)
-    if matched is None or user is None:
-        raise InvalidCredentials(_WRONG)
-    if not user.disabled and services.passwords.needs_rehash(user.password_hash, matched):
-        renewed = await _hashed(request, matched, caller)
-        command = RehashPassword(user.id, user.password_hash, renewed)
-        try:
-            outcome = await services.journal.execute(command, request.id)
-        except NotFound:  # Renewed by another login of theirs, or changed.
-            return await _checked_user(request, username, password)
-        return _user(outcome)
-    return user
+class RequestClient:
+    """A request as the account service needs it.
 
-
-def _counted_name(username: str, stored: str | None) -> str:
-    """What counts the wrong passwords of an account, in the table of limits and in Redis.
-
-    Of a user it is made from the stored hash, which is erased with the user: then no key and no
-    dictionary of names confirms that the user was there.
+    With ``key_scope`` a command has its effect once for the request's idempotency key.
     """
-    text = f"name {casefold_key(username)}" if stored is None else f"hash {stored}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def __init__(self, request: ApiRequest, key_scope: str | None = None) -> None:
+        self._request = request
+        self._key_scope = key_scope
+        self._limiter = request.services.rate_limiter
+        self.address = caller_address(request.scope)
+
+    async def current_state(self) -> State:
+        """The state, at the position that the client asked for or at a later one."""
+        return await self._request.current_state()
+
+    async def execute(self, command: Command) -> CommandResult:
+        """Write a command in the caller's session, if there is one."""
+        if self._key_scope is not None:
+            return await self._request.execute(command, self._key_scope)
+        return await self._request.execute_always(command)
+
+    async def check_guesses(self, subject: str) -> None:
+        """Raise `ProblemError` if there were too many wrong passwords."""
+        await self._limiter.check_failures(self._request.scope, subject)
+
+    async def count_guess(self, subject: str) -> None:
+        """Count a wrong password; raises `ProblemError`."""
+        await self._limiter.count_failure(self._request.scope, subject)
+
+    async def clear_guesses(self, subject: str) -> None:
+        """Forget the wrong passwords."""
+        await self._limiter.clear_failures(subject)
+
+    def queue(self) -> AbstractContextManager[None]:
+        """Around hashing; raises `ProblemError`."""
+        return self._limiter.refuse_used_up_share(self._request.scope)
 
 
-async def _matching(
-    request: ApiRequest,
-    what: str,
-    stored: str | None,
-    password: str,
-    caller: Caller,
-    *,
-    kinds: Collection[HashKind] = (),
-) -> str | None:
-    """The form of the password that matches; ``what`` counts the wrong ones, else `ProblemError`.
-
-    Asked before, so that no work is done for nothing; and after, so that a right password among
-    many that come at once is not found out.
-    """
-    limits = request.services.rate_limiter
-    await limits.check_failures(request.scope, what)
-    if len(password.encode()) <= MAX_PASSWORD_BYTES:
-        with limits.refuse_used_up_share(request.scope):
-            matched = await request.services.passwords.verify(stored, password, caller, kinds)
-        if matched is not None:
-            await limits.check_failures(request.scope, what)
-            await limits.clear_failures(what)
-            return matched
-    await limits.count_failure(request.scope, what)
-    return None
-
-
-async def _hashed(request: ApiRequest, password: str, caller: Caller) -> str:
-    with request.services.rate_limiter.refuse_used_up_share(request.scope):
-        return await request.services.passwords.hash(password, caller)
-
-
-async def _start_session(request: ApiRequest, user: User) -> Response[TokenPair]:
-    services = request.services
-    refresh = RefreshClaims(services.runtime.random_bytes(_SESSION_BYTES).hex(), 0)
-    client = request.scope["client"]
-    agent = request.header(b"user-agent")
-    command = StartSession(
-        user.id,
-        user.password_hash,
-        refresh.session,
-        services.tokens.refresh_hash(refresh),
-        services.session_lifetime,
-        Device(client[0] if client else None, agent[:_MAX_AGENT] if agent else None),
-    )
-    outcome = await services.journal.execute(command, request.id)
-    return _token_pair(request, outcome, user.username, refresh)
-
-
-def _token_pair(
-    request: ApiRequest, outcome: CommandResult, username: str, refresh: RefreshClaims
+async def _refreshed(
+    request: ApiRequest, services: Services, refresh_token: str
 ) -> Response[TokenPair]:
-    session = outcome.entity
-    assert isinstance(session, Session)  # noqa: S101 - for the type checker
-    tokens, now = request.services.tokens, int(request.services.journal.clock.seconds())
-    # No token outlives its session.
-    lifetime = max(min(tokens.lifetime, int(seconds_of(session.expires_at)) - now), 0)
-    token = tokens.issue(username, refresh.session, now, lifetime)
-    pair = TokenPair(token, "bearer", lifetime, tokens.refresh_token(refresh))
-    return written(outcome, pair, 200, _NO_STORE)
+    return _granted(await services.accounts.refresh(RequestClient(request), refresh_token))
+
+
+def _granted(grant: Grant) -> Response[TokenPair]:
+    pair = TokenPair(grant.access_token, "bearer", grant.lifetime, grant.refresh_token)
+    return written(grant.result, pair, 200, _NO_STORE)
 
 
 def _refresh_token(form: Texts) -> str:
@@ -368,52 +315,12 @@ def _check_grant(form: Texts, *grants: str) -> None:
         raise Invalid(Fault("/grant_type", f"must be {' or '.join(grants)}", "literal_error"))
 
 
-async def _refreshed(request: ApiRequest, refresh_token: str) -> Response[TokenPair]:
-    services = request.services
-    spent = services.tokens.refresh_claims(refresh_token)
-    command = RefreshSession(
-        spent.session,
-        spent.generation,
-        services.tokens.refresh_hash(RefreshClaims(spent.session, spent.generation + 1)),
-        services.session_lifetime,
-    )
-    # Refused without a write where it can be: who is turned away may well come again and again.
-    command.decide(services.journal.stage_now(await request.current_state()))
-    outcome = await services.journal.execute(command, request.id)
-    session = outcome.entity
-    user = isinstance(session, Session) and (await request.current_state()).users.by_id.get(
-        session.user
-    )
-    if not isinstance(session, Session) or not isinstance(user, User):
-        raise Unauthenticated("the refresh token was spent before, so its session has ended")
-    return _token_pair(
-        request, outcome, user.username, RefreshClaims(session.id, session.generation)
-    )
-
-
 async def _end(request: ApiRequest, command: EndSession) -> Response[None]:
-    session = request.caller.session
-    result = await request.services.journal.execute(command, request.id, session=session)
-    return written(result, None)
+    return written(await request.execute_always(command), None)
 
 
 def _start_of(session: Session) -> tuple[str, str]:
     return session.started_at, session.id
-
-
-async def _confirm(request: ApiRequest, password: str) -> None:
-    """Raise `WrongPassword` unless this is the caller's password.
-
-    Wrong passwords are counted by session. So a stolen session does not allow guessing, and guesses at
-    the login keep no user from changing the password.
-    """
-    user, what = request.caller.user, f"session {request.caller.session}"
-    if await _matching(request, what, user.password_hash, password, _changing(user)) is None:
-        raise WrongPassword(_NOT_IT)
-
-
-def _changing(user: User) -> Caller:
-    return Caller("change", user.subject)
 
 
 def _user(result: CommandResult) -> User:

@@ -1,0 +1,241 @@
+"""Accounts and sessions, for HTTP and the command line alike.
+
+Passwords are hashed here, outside the log's lock. Commands decide everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
+
+import msgspec
+
+from eventapi.commands.command import Command
+from eventapi.commands.sessions import Lifetime, RefreshSession, StartSession
+from eventapi.commands.users import ChangePassword, EraseUser, RegisterUser, RehashPassword
+from eventapi.journal.batch import CommandResult, Runtime
+from eventapi.journal.journal import Journal
+from eventapi.security.fair_queue import Caller
+from eventapi.security.passwords import Passwords
+from eventapi.security.tokens import RefreshClaims, Tokens
+from eventapi.values.rules import MAX_PASSWORD_BYTES
+from eventapi.values.times import seconds_of
+from events.errors import InvalidCredentials, NotFound, Unauthenticated, WrongPassword
+from events.vocabulary.password_hashes import HashKind
+from events.vocabulary.sessions import Device
+from events.vocabulary.users import Profile
+from projections.state import State
+from projections.tables.sessions import Session
+from projections.tables.users import User, casefold_key
+
+_WRONG_CREDENTIALS: Final = "Incorrect username or password"
+_WRONG_PASSWORD: Final = "the password is wrong"  # noqa: S105 - a message
+_SESSION_ID_BYTES: Final = 16
+
+
+class Client(Protocol):
+    """The origin of a request about an account: it writes, and limits what may be tried."""
+
+    address: str
+    """Counted with an account when a password is wrong."""
+
+    async def current_state(self) -> State:
+        """The state, up to date."""
+
+    async def execute(self, command: Command) -> CommandResult:
+        """Write a command; see `Journal.execute`."""
+
+    async def check_guesses(self, subject: str) -> None:
+        """Raise if there were too many wrong passwords for the subject."""
+
+    async def count_guess(self, subject: str) -> None:
+        """Count a wrong password; raise if it was one too many."""
+
+    async def clear_guesses(self, subject: str) -> None:
+        """Forget the wrong passwords, because there was a right one."""
+
+    def queue(self) -> AbstractContextManager[None]:
+        """Around hashing; raise if the caller's share of the queue is used up."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Tokens, and the event that started or renewed their session.
+
+    ``lifetime`` is that of the access token, in seconds.
+    """
+
+    result: CommandResult
+    access_token: str
+    lifetime: int
+    refresh_token: str
+
+
+class Accounts(msgspec.Struct, frozen=True):
+    """Everything that needs a password or makes a token."""
+
+    journal: Journal
+    passwords: Passwords
+    tokens: Tokens
+    runtime: Runtime
+    lifetime: Lifetime
+
+    async def register(self, client: Client, profile: Profile, password: str) -> CommandResult:
+        """Make an account; see the function `register`."""
+        return await register(client, self.passwords, profile, password)
+
+    async def log_in(self, client: Client, username: str, password: str, device: Device) -> Grant:
+        """Start a session; raises `InvalidCredentials` and `AccountDisabled`."""
+        user = await self._checked_user(client, username, password)
+        try:
+            return await self._start_session(client, user, device)
+        except InvalidCredentials:
+            # Another login renewed the hash meanwhile, or the password was changed.
+            user = await self._checked_user(client, username, password)
+            return await self._start_session(client, user, device)
+
+    async def refresh(self, client: Client, refresh_token: str) -> Grant:
+        """Spend a refresh token for new tokens; raises `Unauthenticated`."""
+        spent = self.tokens.refresh_claims(refresh_token)
+        renewed = RefreshClaims(spent.session, spent.generation + 1)
+        command = RefreshSession(
+            spent.session, spent.generation, self.tokens.refresh_hash(renewed), self.lifetime
+        )
+        # Decided without a write first, because a refused client often comes again and again.
+        command.decide(self.journal.stage_now(await client.current_state()))
+        result = await client.execute(command)
+        session = result.entity
+        users = (await client.current_state()).users.by_id
+        user = users.get(session.user) if isinstance(session, Session) else None
+        if not isinstance(session, Session) or user is None:
+            raise Unauthenticated("the refresh token was spent before, so its session has ended")
+        return self._grant(result, user.username, RefreshClaims(session.id, session.generation))
+
+    async def change_password(
+        self, client: Client, user: User, session: str, current: str, new: str
+    ) -> CommandResult:
+        """Change a password, and end all sessions but this one; raises `WrongPassword`."""
+        await self._confirm(client, user, session, current)
+        password_hash = await self._hash(client, new, _changing(user))
+        command = ChangePassword(user.id, user.password_hash, password_hash, session)
+        return await client.execute(command)
+
+    async def erase(self, client: Client, user: User, session: str, password: str) -> CommandResult:
+        """Erase an account and everything in it; raises `WrongPassword`."""
+        await self._confirm(client, user, session, password)
+        return await client.execute(EraseUser(user.username, user.subject, user.password_hash))
+
+    async def _confirm(self, client: Client, user: User, session: str, password: str) -> None:
+        """Raise `WrongPassword` unless this is the user's password.
+
+        Wrong passwords are counted by session. So a stolen session does not allow guessing, and
+        guesses at the login keep no user from changing the password.
+        """
+        subject = f"session {session}"
+        matched = await self._match(client, subject, user.password_hash, password, _changing(user))
+        if matched is None:
+            raise WrongPassword(_WRONG_PASSWORD)
+
+    async def _checked_user(self, client: Client, username: str, password: str) -> User:
+        """The user with these credentials, whose hash is renewed; raises `InvalidCredentials`."""
+        users = (await client.current_state()).users
+        user = users.find_by_username(username)
+        stored = None if user is None else user.password_hash
+        subject = f"{client.address} {_counted_name(username, stored)}"
+        caller = Caller("login", subject)
+        matched = await self._match(client, subject, stored, password, caller, users.hash_kinds)
+        if matched is None or user is None:
+            raise InvalidCredentials(_WRONG_CREDENTIALS)
+        if user.disabled or not self.passwords.needs_rehash(user.password_hash, matched):
+            return user
+        renewed = await self._hash(client, matched, caller)
+        try:
+            result = await client.execute(RehashPassword(user.id, user.password_hash, renewed))
+        except NotFound:  # Another login renewed it, or the password was changed.
+            return await self._checked_user(client, username, password)
+        assert isinstance(result.entity, User)  # noqa: S101 - for the type checker
+        return result.entity
+
+    async def _match(  # noqa: PLR0917 - all of one guess
+        self,
+        client: Client,
+        subject: str,
+        stored: str | None,
+        password: str,
+        caller: Caller,
+        kinds: Collection[HashKind] = (),
+    ) -> str | None:
+        """The form of the password that matches the stored hash, or ``None``.
+
+        The guesses are checked before, so that no password is hashed in vain, and again after, so
+        that a right password among many parallel guesses is not revealed.
+        """
+        await client.check_guesses(subject)
+        if len(password.encode()) <= MAX_PASSWORD_BYTES:
+            with client.queue():
+                matched = await self.passwords.verify(stored, password, caller, kinds)
+            if matched is not None:
+                await client.check_guesses(subject)
+                await client.clear_guesses(subject)
+                return matched
+        await client.count_guess(subject)
+        return None
+
+    async def _hash(self, client: Client, password: str, caller: Caller) -> str:
+        with client.queue():
+            return await self.passwords.hash(password, caller)
+
+    async def _start_session(self, client: Client, user: User, device: Device) -> Grant:
+        refresh = RefreshClaims(self.runtime.random_bytes(_SESSION_ID_BYTES).hex(), 0)
+        command = StartSession(
+            user.id,
+            user.password_hash,
+            refresh.session,
+            self.tokens.refresh_hash(refresh),
+            self.lifetime,
+            device,
+        )
+        return self._grant(await client.execute(command), user.username, refresh)
+
+    def _grant(self, result: CommandResult, username: str, refresh: RefreshClaims) -> Grant:
+        session = result.entity
+        assert isinstance(session, Session)  # noqa: S101 - for the type checker
+        now = int(self.journal.clock.seconds())
+        # No token outlives its session.
+        lifetime = max(min(self.tokens.lifetime, int(seconds_of(session.expires_at)) - now), 0)
+        token = self.tokens.issue(username, refresh.session, now, lifetime)
+        return Grant(result, token, lifetime, self.tokens.refresh_token(refresh))
+
+
+async def register(
+    client: Client,
+    passwords: Passwords,
+    profile: Profile,
+    password: str,
+    actor: str | None = None,
+) -> CommandResult:
+    """Make an account; raises `UsernameTaken`, `EmailTaken` and `Overloaded`.
+
+    ``profile`` has no password hash yet; ``actor`` is set if it is not the new user.
+    """
+    # Decided before the hash is made, because that costs a thousand times more.
+    RegisterUser(profile, actor).decide(await client.current_state())
+    with client.queue():
+        password_hash = await passwords.hash(password, Caller("registration", client.address))
+    hashed = msgspec.structs.replace(profile, password_hash=password_hash)
+    return await client.execute(RegisterUser(hashed, actor))
+
+
+def _counted_name(username: str, stored: str | None) -> str:
+    """The name under which wrong passwords of an account are counted.
+
+    For a user it is made from the stored hash, which an erasure removes. After that, no key and no
+    dictionary of names confirms that the user existed.
+    """
+    text = f"name {casefold_key(username)}" if stored is None else f"hash {stored}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _changing(user: User) -> Caller:
+    return Caller("change", user.subject)
