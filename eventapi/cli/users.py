@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
+from contextlib import closing
 from getpass import GetPassWarning
 from typing import Any, Final, get_args
 
 import click
 import msgspec
 
+from eventapi.accounts.service import Operator, register
 from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
@@ -21,7 +23,6 @@ from eventapi.commands.users import (
     EnableUser,
     EraseUser,
     GrantRole,
-    RegisterUser,
     RevokeRole,
 )
 from eventapi.configuration.settings import Settings
@@ -148,17 +149,12 @@ def _typed_password() -> str:
 
 
 async def _registered(settings: Settings, profile: Profile, password: str) -> tuple[User, State]:
-    passwords = Passwords()
-    try:
-        password_hash = await passwords.hash(password)
-    finally:
-        passwords.close()
-    profile = msgspec.structs.replace(profile, password_hash=password_hash)
     async with writing_journal(settings, begin=True) as journal:
-        outcome = await journal.execute(RegisterUser(profile, actor=operator()))
+        with closing(Passwords()) as passwords:
+            result = await register(Operator(journal), passwords, profile, password, operator())
         state = await journal.state()
-    assert isinstance(outcome.entity, User)  # noqa: S101 - for the type checker
-    return outcome.entity, state
+    assert isinstance(result.entity, User)  # noqa: S101 - for the type checker
+    return result.entity, state
 
 
 _DASHED: Final = (
