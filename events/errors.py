@@ -42,7 +42,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from events.messages import tree
+from events.messages import error_classes
 from events.messages.message import Message
 
 
@@ -53,7 +53,7 @@ class EventapiError(Exception):
     message of the class, for errors that are raised with a text alone.
     """
 
-    advice: ClassVar[Message] = tree.EVENTAPI_ERROR
+    advice: ClassVar[Message] = error_classes.EVENTAPI_ERROR
 
     def __init__(self, reason: str | Message = "") -> None:
         super().__init__(reason.text if isinstance(reason, Message) else reason)
@@ -68,79 +68,79 @@ class EventapiError(Exception):
 class Refusal(EventapiError):
     """A command that the rules refuse; the log is as it was."""
 
-    advice = tree.REFUSAL
+    advice = error_classes.REFUSAL
 
 
 class NotFound(Refusal):
     """There is no such thing for this caller."""
 
-    advice = tree.NOT_FOUND
+    advice = error_classes.NOT_FOUND
 
 
 class UsernameTaken(Refusal):
     """The username is in use, without regard to case."""
 
-    advice = tree.USERNAME_TAKEN
+    advice = error_classes.USERNAME_TAKEN
 
 
 class EmailTaken(Refusal):
     """The email address is in use, without regard to case."""
 
-    advice = tree.EMAIL_TAKEN
+    advice = error_classes.EMAIL_TAKEN
 
 
 class Unauthenticated(Refusal):
     """No access token was given, or it is not good."""
 
-    advice = tree.UNAUTHENTICATED
+    advice = error_classes.UNAUTHENTICATED
 
 
 class InvalidCredentials(Refusal):
     """The username or the password is wrong; which one is not told."""
 
-    advice = tree.INVALID_CREDENTIALS
+    advice = error_classes.INVALID_CREDENTIALS
 
 
 class WrongPassword(InvalidCredentials):
     """The password that a user who is logged in must confirm is wrong."""
 
-    advice = tree.WRONG_PASSWORD
+    advice = error_classes.WRONG_PASSWORD
 
 
 class AccountDisabled(Refusal):
     """The credentials are right, but an operator disabled the account."""
 
-    advice = tree.ACCOUNT_DISABLED
+    advice = error_classes.ACCOUNT_DISABLED
 
 
 class Forbidden(Refusal):
     """The caller is known and may not do this."""
 
-    advice = tree.FORBIDDEN
+    advice = error_classes.FORBIDDEN
 
 
 class PreconditionFailed(Refusal):
     """The entity is not at the version the caller named (RFC 9110, section 13)."""
 
-    advice = tree.PRECONDITION_FAILED
+    advice = error_classes.PRECONDITION_FAILED
 
 
 class QuotaExceeded(Refusal):
     """The items of a user take up all that one user may have."""
 
-    advice = tree.QUOTA_EXCEEDED
+    advice = error_classes.QUOTA_EXCEEDED
 
 
 class IdempotencyKeyReused(Refusal):
     """The key was used before, for another request."""
 
-    advice = tree.IDEMPOTENCY_KEY_REUSED
+    advice = error_classes.IDEMPOTENCY_KEY_REUSED
 
 
 class RequestInProgress(Refusal):
     """A request with the same key is still running."""
 
-    advice = tree.REQUEST_IN_PROGRESS
+    advice = error_classes.REQUEST_IN_PROGRESS
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -159,7 +159,7 @@ class Fault(msgspec.Struct, frozen=True):
 class Invalid(Refusal):
     """Input of the right media type and the wrong content."""
 
-    advice = tree.INVALID
+    advice = error_classes.INVALID
 
     def __init__(self, *faults: Fault) -> None:
         told = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
@@ -170,43 +170,43 @@ class Invalid(Refusal):
 class Overloaded(EventapiError):
     """A bounded queue is full; the caller may try again after some seconds."""
 
-    advice = tree.OVERLOADED
+    advice = error_classes.OVERLOADED
 
 
 class ShareUsedUp(Overloaded):
     """The caller's own share of a bounded queue is full; others still have room."""
 
-    advice = tree.SHARE_USED_UP
+    advice = error_classes.SHARE_USED_UP
 
 
 class StorageFull(EventapiError):
     """The disk, quota or file-size limit is reached; the log is as it was."""
 
-    advice = tree.STORAGE_FULL
+    advice = error_classes.STORAGE_FULL
 
 
 class LogError(EventapiError):
     """The log cannot do what was asked of it."""
 
-    advice = tree.LOG_ERROR
+    advice = error_classes.LOG_ERROR
 
 
 class LogUnavailable(LogError):
     """The log could not be reached, or its lock not taken, in time."""
 
-    advice = tree.LOG_UNAVAILABLE
+    advice = error_classes.LOG_UNAVAILABLE
 
 
 class PositionNotReached(LogUnavailable):
     """The log has not reached the position that a client asked for; that is no fault of the log."""
 
-    advice = tree.POSITION_NOT_REACHED
+    advice = error_classes.POSITION_NOT_REACHED
 
 
 class LogUnreachable(LogUnavailable):
     """The database of the log does not answer; nothing that is known already became wrong."""
 
-    advice = tree.LOG_UNREACHABLE
+    advice = error_classes.LOG_UNREACHABLE
 
 
 class LogFenced(LogError):
@@ -215,7 +215,7 @@ class LogFenced(LogError):
     A sync failed, so no cached byte may be trusted; or a file in use was removed or replaced.
     """
 
-    advice = tree.LOG_FENCED
+    advice = error_classes.LOG_FENCED
 
 
 class DamagedLog(LogError):
@@ -224,7 +224,7 @@ class DamagedLog(LogError):
     ``position`` is the record's, counted from 1, and ``offset`` that of its first byte.
     """
 
-    advice = tree.DAMAGED_LOG
+    advice = error_classes.DAMAGED_LOG
 
     def __init__(self, reason: str | Message, *, position: int, offset: int) -> None:
         given = reason if isinstance(reason, Message) else self.advice.about(reason)
@@ -240,7 +240,7 @@ class DamagedLog(LogError):
 class DamagedCommitIndex(DamagedLog):
     """The mark beside a log is no mark; the log itself may be whole."""
 
-    advice = tree.DAMAGED_MARK
+    advice = error_classes.DAMAGED_MARK
 
     def __init__(self, path: str) -> None:
         super().__init__(self.advice.fill(path=path), position=0, offset=0)
@@ -252,43 +252,43 @@ class DamagedCommitIndex(DamagedLog):
 class MissingEvents(DamagedLog):
     """The log is shorter than what has been acknowledged."""
 
-    advice = tree.MISSING_EVENTS
+    advice = error_classes.MISSING_EVENTS
 
 
 class DivergedLog(LogError):
     """The log is another one than a copy of it was made of."""
 
-    advice = tree.DIVERGED_LOG
+    advice = error_classes.DIVERGED_LOG
 
 
 class SigningSuspended(LogError):
     """The log may not continue its newest checkpoint, so nothing is signed; writes go on."""
 
-    advice = tree.SIGNING_SUSPENDED
+    advice = error_classes.SIGNING_SUSPENDED
 
 
 class UnknownEvent(LogError):
     """An event type or shape that this version does not know; a newer one wrote it."""
 
-    advice = tree.UNKNOWN_EVENT
+    advice = error_classes.UNKNOWN_EVENT
 
 
 class VaultUnavailable(EventapiError):
     """The vault cannot be read or written."""
 
-    advice = tree.VAULT_UNAVAILABLE
+    advice = error_classes.VAULT_UNAVAILABLE
 
 
 class ClockJumped(EventapiError):
     """The clock of this machine jumped, or contradicts the log; nothing is written until it is settled."""
 
-    advice = tree.CLOCK_JUMPED
+    advice = error_classes.CLOCK_JUMPED
 
 
 class ConfigurationError(EventapiError):
     """A setting has a bad value, or the data directory cannot be used."""
 
-    advice = tree.CONFIGURATION_ERROR
+    advice = error_classes.CONFIGURATION_ERROR
 
 
 def known_error(error: BaseException | None) -> EventapiError | None:

@@ -48,7 +48,7 @@ _TIMES: Final[dict[type, Callable[[Any], str | None]]] = {
 _encode = msgspec.json.Encoder().encode
 
 
-def times_in(events: Iterable[Event]) -> list[str]:
+def data_timestamps(events: Iterable[Event]) -> list[str]:
     """Every time in the data of events."""
     return [
         time
@@ -57,7 +57,7 @@ def times_in(events: Iterable[Event]) -> list[str]:
     ]
 
 
-def check_form(raw: bytes, line: Any, kind: str) -> None:
+def check_well_formed(raw: bytes, line: Any, kind: str) -> None:
     """Raise `ValueError` where a line is not well formed; its times are checked elsewhere.
 
     ``line`` has the members of the bytes ``raw``, by `events.codec.parse_all`, and ``kind`` is its

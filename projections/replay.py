@@ -16,7 +16,7 @@ from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vocabulary.users import UserErased
-from events.well_formed import times_in
+from events.well_formed import data_timestamps
 from projections.snapshots import Snapshots
 from projections.state import State
 
@@ -51,10 +51,10 @@ async def open_records(
 def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
     """Raise `DamagedLog` for a time that does not exist, because tables and responses parse it."""
     times = [record.time for record in records]
-    if all_timestamps_valid(times + times_in(record.event for record in records)):
+    if all_timestamps_valid(times + data_timestamps(record.event for record in records)):
         return
     for record, line in zip(records, lines, strict=True):
-        if not all_timestamps_valid([record.time, *times_in([record.event])]):
+        if not all_timestamps_valid([record.time, *data_timestamps([record.event])]):
             reason = "it has a time that does not exist, or is not of the log's form"
             start = record.end - len(line) - 1
             raise DamagedLog(reason, position=record.position, offset=start)

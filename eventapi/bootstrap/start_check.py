@@ -209,7 +209,7 @@ def _checkpoint_size(checkpoint: Path) -> str:
     from events.transparency.signed_note import Note, TreeHead  # noqa: PLC0415 - as above
 
     with suppress(OSError, ValueError):
-        size = TreeHead.of(Note.of(checkpoint.read_text(encoding="utf-8"))).size
+        size = TreeHead.parse(Note.parse(checkpoint.read_text(encoding="utf-8"))).size
         return f" (of {size:,} events)"
     return ""
 

@@ -51,7 +51,7 @@ class NegativeResult(Failure):
     """The command ran, and its result is negative, such as damage in a log."""
 
     exit_code = ANSWER_IS_NO
-    advice = commands.ANSWER_IS_NO
+    advice = commands.NEGATIVE_RESULT
 
 
 class StartFailure(Failure):

@@ -108,6 +108,6 @@ async def copy_signing_key(source: Settings, keys: Mapping[str, bytes], vault: V
     path = signing_key_path(source.log_path)
     seed = keys.get(LOG)
     if seed is None and path.exists():
-        seed = Signer.of(path.read_text(encoding="ascii")).seed
+        seed = Signer.parse(path.read_text(encoding="ascii")).seed
     if seed is not None and not await vault.get([LOG]):
         await vault.put({LOG: seed})

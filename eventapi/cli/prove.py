@@ -41,7 +41,7 @@ def checkpoint(key: bool, cosigned: TextIO | None, newest_cosigned: bool) -> Non
         if cosigned is not None:
             return str(await checkpoints.cosign(_read_text(cosigned)))
         if newest_cosigned:
-            return str(await checkpoints.cosigned())
+            return str(await checkpoints.newest_cosigned())
         return str(await checkpoints.current())
 
     click.echo(_run_with_checkpoints(work), nl=False)

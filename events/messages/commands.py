@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from events.messages.error_classes import MISSING_EVENTS, SIGNING_SUSPENDED
 from events.messages.errors import LOG_KEY_UNREADABLE, USERS_WITHOUT_KEYS
 from events.messages.message import Message
-from events.messages.tree import MISSING_EVENTS, SIGNING_SUSPENDED
 
 _UNCHANGED: Final = "Nothing was changed."
 _UNCOPIED: Final = "The log was only read. The copy is not to be used as a backup."
@@ -23,7 +23,7 @@ MISUSE: Final = Message(
     _UNCHANGED,
     "correct it, and repeat the command; `eventapi config` shows every setting and its origin",
 )
-ANSWER_IS_NO: Final = Message(
+NEGATIVE_RESULT: Final = Message(
     "a command ran, and the answer is no",
     _UNCHANGED,
     "correct what the text names, and repeat the command",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from events.messages.error_classes import MISSING_EVENTS, SIGNING_SUSPENDED, VAULT_UNAVAILABLE
 from events.messages.message import Message
-from events.messages.tree import MISSING_EVENTS, SIGNING_SUSPENDED, VAULT_UNAVAILABLE
 
 _STOPPED: Final = "Writes have stopped, and every process of this server ends with code 74."
 NAME_LOG: Final = "name the server's log: --log or EVENTAPI_LOG"

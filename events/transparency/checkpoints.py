@@ -24,7 +24,7 @@ from events.messages.errors import (
 )
 from events.messages.message import Message
 from events.transparency.signed_note import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
-from events.transparency.signing.port import KEY_PREFIX, Held, Recorder, SigningStore
+from events.transparency.signing.port import KEY_PREFIX, Recorder, SigningState, SigningStore
 from events.transparency.tree import Tree
 
 _PAUSE_SECONDS: Final = 0.02
@@ -65,7 +65,7 @@ class Checkpoints:
         async with self._signing:
             held = await self._store.read()
             size = await self._checked_size(held)
-            if held.note is None or TreeHead.of(held.note).size != size:
+            if held.note is None or TreeHead.parse(held.note).size != size:
                 async with self._store.exclusive() as recorder:
                     held = await self._signed(recorder)
         note = held.note
@@ -73,11 +73,11 @@ class Checkpoints:
         is_cosigned = held.cosigned is not None and held.cosigned.text == note.text
         return held.cosigned if is_cosigned and held.cosigned is not None else note
 
-    async def _signed(self, recorder: Recorder) -> Held:
+    async def _signed(self, recorder: Recorder) -> SigningState:
         """What the store has once its newest checkpoint is of all that is published."""
         held = await recorder.read()
         size = await self._checked_size(held)
-        if held.note is not None and TreeHead.of(held.note).size == size:
+        if held.note is not None and TreeHead.parse(held.note).size == size:
             return held  # Another process was faster.
         signer = held.signer
         if signer is None:
@@ -89,7 +89,7 @@ class Checkpoints:
         self._continued = head
         return replace(held, note=note)
 
-    async def _checked_size(self, held: Held) -> int:
+    async def _checked_size(self, held: SigningState) -> int:
         """The size of the tree, which continues what was signed; raises `SigningSuspended`."""
         if held.status == "keyless":
             raise SigningSuspended(_missing(held))
@@ -121,7 +121,7 @@ class Checkpoints:
     async def inclusion(self, position: int) -> Inclusion:
         """The proof that the record at a position, which there is, is in the log."""
         note = await self.current()
-        hashes = await self.tree.inclusion(position - 1, TreeHead.of(note).size)
+        hashes = await self.tree.inclusion(position - 1, TreeHead.parse(note).size)
         return Inclusion(position - 1, hashes, note)
 
     async def consistency(self, old: int) -> Consistency:
@@ -130,7 +130,7 @@ class Checkpoints:
         Raises `Invalid` where there are not that many.
         """
         note = await self.current()
-        size = TreeHead.of(note).size
+        size = TreeHead.parse(note).size
         if old > size:
             raise Invalid(Fault("", f"the checkpoint is of {size} events"))
         return Consistency(old, await self.tree.consistency(old, size), note)
@@ -145,29 +145,29 @@ class Checkpoints:
         Raises `Invalid` where it is no checkpoint of this log.
         """
         try:
-            given = Note.of(content)
-            head = TreeHead.of(given)
+            given = Note.parse(content)
+            head = TreeHead.parse(given)
         except ValueError as error:
             raise Invalid(Fault("", str(error))) from None
         async with self._signing, self._store.exclusive() as recorder:
             held = await recorder.read()
             size = await self._checked_size(held)
             signer = held.signer
-            if signer is None or not signer.verifier.has_signed(given):
+            if signer is None or not signer.verifier.verify(given):
                 raise Invalid(Fault("", "this log's key did not sign this checkpoint"))
             if head.size > size or await self.tree.root(head.size) != head.root:
                 raise Invalid(Fault("", "this is no checkpoint of this log"))
             known = held.cosigned
-            if known is not None and TreeHead.of(known).size > head.size:
+            if known is not None and TreeHead.parse(known).size > head.size:
                 return known
             before = known.signatures if known is not None and known.text == given.text else ()
             own = signer.sign(given.text).signatures
             more = [one for one in given.signatures if one not in (*own, *before)]
             note = Note(given.text, [*(before or own), *more])
-            await recorder.keep_cosigned(note)
+            await recorder.record_cosigned(note)
         return note
 
-    async def cosigned(self) -> Note:
+    async def newest_cosigned(self) -> Note:
         """The newest checkpoint that witnesses cosigned; raises `NotFound`."""
         note = (await self._store.read()).cosigned
         if note is None:
@@ -176,7 +176,7 @@ class Checkpoints:
 
     # What an operator decides
 
-    async def held(self) -> Held:
+    async def signing_state(self) -> SigningState:
         """What the store has."""
         return await self._store.read()
 
@@ -191,10 +191,10 @@ class Checkpoints:
             held = await recorder.read()
             if held.signer is None:
                 raise SigningSuspended(_missing(held))
-            if not held.signer.verifier.has_signed(shown):
+            if not held.signer.verifier.verify(shown):
                 name = held.signer.verifier.name
                 raise Invalid(Fault("", f"the checkpoint is not signed by the log's key {name}"))
-            head = TreeHead.of(shown)
+            head = TreeHead.parse(shown)
             await self._continued_size(head)
             await self._continued_size(held.head)
             if held.head is not None and held.head.size > head.size:
@@ -209,5 +209,5 @@ class Checkpoints:
         return await self.current()
 
 
-def _missing(held: Held) -> Message:
+def _missing(held: SigningState) -> Message:
     return LOG_KEY_MISSING.fill(name=held.signed_by or "that signed before")

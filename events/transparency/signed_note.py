@@ -35,7 +35,7 @@ class Verifier(msgspec.Struct, frozen=True):
     key: bytes
 
     @classmethod
-    def of(cls, vkey: str) -> Verifier:
+    def parse(cls, vkey: str) -> Verifier:
         """From a verifier key, ``NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = vkey.strip().partition("+")
         number, _, data = rest.partition("+")
@@ -55,7 +55,7 @@ class Verifier(msgspec.Struct, frozen=True):
         """The verifier key as text."""
         return f"{self.name}+{self.id.hex()}+{b64encode(_ED25519 + self.key).decode()}"
 
-    def has_signed(self, note: Note) -> bool:
+    def verify(self, note: Note) -> bool:
         """Whether a note carries a good signature of this key."""
         for signature in note.signatures:
             if signature.name == self.name and signature.box.startswith(self.id):
@@ -85,7 +85,7 @@ class Note(msgspec.Struct, frozen=True):
     signatures: Sequence[Signature] = ()
 
     @classmethod
-    def of(cls, content: str) -> Note:
+    def parse(cls, content: str) -> Note:
         """From its form on the wire; raises `ValueError`."""
         text, blank, lines = content.rpartition("\n\n")
         found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n")[:-1]]
@@ -108,7 +108,7 @@ class Signer:
         )
 
     @classmethod
-    def of(cls, skey: str) -> Signer:
+    def parse(cls, skey: str) -> Signer:
         """From a private key as text, ``PRIVATE+KEY+NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = skey.strip().removeprefix(_PRIVATE).partition("+")
         number, _, data = rest.partition("+")
@@ -152,7 +152,7 @@ class TreeHead(msgspec.Struct, frozen=True):
     root: bytes
 
     @classmethod
-    def of(cls, note: Note) -> TreeHead:
+    def parse(cls, note: Note) -> TreeHead:
         """From the text of a checkpoint; lines behind the third are let through.
 
         Raises `ValueError`.
@@ -175,7 +175,7 @@ class Inclusion(msgspec.Struct, frozen=True):
     checkpoint: Note
 
     @classmethod
-    def of(cls, content: str) -> Inclusion:
+    def parse(cls, content: str) -> Inclusion:
         """From its form on the wire; raises `ValueError`."""
         first, _, rest = content.partition("\n")
         head, blank, note = rest.partition("\n\n")
@@ -183,7 +183,7 @@ class Inclusion(msgspec.Struct, frozen=True):
         word, _, number = index.partition(" ")
         if first != _PROOF or not blank or word != "index" or not _SIZE.fullmatch(number):
             raise ValueError("this is no proof of inclusion")
-        return cls(int(number), list(map(_decoded, hashes)), Note.of(note))
+        return cls(int(number), list(map(_decoded, hashes)), Note.parse(note))
 
     def __str__(self) -> str:
         return f"{_PROOF}\nindex {self.index}\n{_lines(self.hashes)}\n{self.checkpoint}"
@@ -200,14 +200,14 @@ class Consistency(msgspec.Struct, frozen=True):
     checkpoint: Note
 
     @classmethod
-    def of(cls, content: str) -> Consistency:
+    def parse(cls, content: str) -> Consistency:
         """From its form on the wire; raises `ValueError`."""
         head, blank, note = content.partition("\n\n")
         old, *hashes = head.split("\n")
         word, _, number = old.partition(" ")
         if not blank or word != "old" or not _SIZE.fullmatch(number):
             raise ValueError("this is no proof of consistency")
-        return cls(int(number), list(map(_decoded, hashes)), Note.of(note))
+        return cls(int(number), list(map(_decoded, hashes)), Note.parse(note))
 
     def __str__(self) -> str:
         return f"old {self.old}\n{_lines(self.hashes)}\n{self.checkpoint}"

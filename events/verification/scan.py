@@ -22,7 +22,7 @@ from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
 from events.vocabulary.users import UserErased
-from events.well_formed import check_form, times_in
+from events.well_formed import check_well_formed, data_timestamps
 
 SEGMENT_BYTES = 1 << 23
 _CHUNK_BYTES = 1 << 16
@@ -192,7 +192,7 @@ def _follow(chunk: bytes, last: Record, keyring: Keyring, sealed: MissingKeys | 
     )
     all_parsed = parse_all(chunk)
     times = [parsed.time for parsed in all_parsed]
-    if not all_timestamps_valid(times + times_in(parsed.data for parsed in all_parsed)):
+    if not all_timestamps_valid(times + data_timestamps(parsed.data for parsed in all_parsed)):
         raise ValueError("a time is none")
     for line, parsed in zip(lines, all_parsed, strict=True):
         position += 1
@@ -200,7 +200,7 @@ def _follow(chunk: bytes, last: Record, keyring: Keyring, sealed: MissingKeys | 
         source = source or parsed.source
         if parsed.id != str(position) or parsed.source != source or parsed.time < time:
             raise ValueError("it does not follow the line before it")
-        check_form(line, parsed, parsed.data.type)
+        check_well_formed(line, parsed, parsed.data.type)
         time = parsed.time
         if sealed is not None:
             cipher = keyring.get(parsed.sealedfor)

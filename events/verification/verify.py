@@ -28,7 +28,7 @@ from events.transparency.merkle import Frontier, leaf_hash
 from events.transparency.signed_note import TreeHead
 from events.verification.scan import MissingKeys, ScanOptions, Segment, scan
 from events.vocabulary.users import UserErased
-from events.well_formed import check_form, times_in
+from events.well_formed import check_well_formed, data_timestamps
 
 Kind = Literal[
     "checkpoint",
@@ -349,11 +349,13 @@ def _flaw(line: bytes, record: Record) -> str:
         return ""  # Of a type that was renamed, or found already.
     try:
         (typed,) = parse_all(line)
-        check_form(line, typed, record.event.type)
+        check_well_formed(line, typed, record.event.type)
     except ValueError as error:
         return str(error)
     return (
-        "" if all_timestamps_valid(times_in([typed.data])) else "a time in its data does not exist"
+        ""
+        if all_timestamps_valid(data_timestamps([typed.data]))
+        else "a time in its data does not exist"
     )
 
 

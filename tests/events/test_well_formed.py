@@ -351,7 +351,7 @@ def test_law_a_log_that_is_whole_starts_and_can_be_read(
 def test_control_without_the_check_of_the_form_the_law_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scan_module, "check_form", lambda *_: None)
+    monkeypatch.setattr(scan_module, "check_well_formed", lambda *_: None)
     lines = MUTILATED["subject items/x"]
     assert report_of(lines).ok
     with pytest.raises(EventapiError):

@@ -51,7 +51,7 @@ class TransparencyController(Controller):
     ) -> Response[str]:
         """Read the newest signed head of the log that witnesses cosigned."""
         await request.current_state()
-        return text_response(str(await services.checkpoints.cosigned()), "text/plain")
+        return text_response(str(await services.checkpoints.newest_cosigned()), "text/plain")
 
     @get(
         "/key",

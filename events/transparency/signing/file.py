@@ -38,7 +38,7 @@ from events.io.files import make_directory, sync_directory, write_durably
 from events.io.tasks import run_in_thread
 from events.messages.errors import LOG_KEY_UNREADABLE
 from events.transparency.signed_note import Note, Signer, TreeHead
-from events.transparency.signing.port import Held
+from events.transparency.signing.port import SigningState
 from events.transparency.signing.register import Register, create_register, read_register
 
 _LOCK_SECONDS: Final = 5.0
@@ -56,8 +56,8 @@ class FileSigning:
         self._checkpoint = log.with_name(f"{log.name}.checkpoint")
         self._cosigned = log.with_name(f"{log.name}.cosigned")
 
-    async def read(self) -> Held:
-        return await run_in_thread(self._read)
+    async def read(self) -> SigningState:
+        return await in_thread(self._read)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[FileSigning]:
@@ -76,7 +76,7 @@ class FileSigning:
     async def confirm(self, note: Note) -> None:
         await run_in_thread(lambda: self._confirm(note))
 
-    async def keep_cosigned(self, note: Note) -> None:
+    async def record_cosigned(self, note: Note) -> None:
         with _reachable():
             await run_in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
 
@@ -99,7 +99,7 @@ class FileSigning:
 
     # Reading
 
-    def _read(self) -> Held:
+    def _read(self) -> SigningState:
         signer = self._signer()
         with _reachable():
             # Before the register, which is written first and so is never behind it.
@@ -112,25 +112,25 @@ class FileSigning:
         is_confirmed = False
         if register is not None and register.vkey == signer.verifier.vkey:
             is_confirmed, head = register.is_here, register.head
-        if shown is not None and signer.verifier.has_signed(shown):
-            beside = TreeHead.of(shown)
+        if shown is not None and signer.verifier.verify(shown):
+            beside = TreeHead.parse(shown)
             if head is None or beside.size > head.size:
                 # Signed by another machine with the same key, so this register is not complete.
                 is_confirmed, head = False, beside
-        held = Held(
+        held = SigningState(
             "confirmed" if is_confirmed else "unconfirmed",
             signer,
             head,
             None if head is None else signer.sign(str(head)),
             name,
         )
-        if cosigned is not None and signer.verifier.has_signed(cosigned):
+        if cosigned is not None and signer.verifier.verify(cosigned):
             held = replace(held, cosigned=cosigned)
         return held
 
     def _signer(self) -> Signer | None:
         try:
-            return Signer.of(self._key.read_text(encoding="ascii"))
+            return Signer.parse(self._key.read_text(encoding="ascii"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -159,7 +159,7 @@ class FileSigning:
             self._set_aside_checkpoint(None)
 
     def _record(self, note: Note) -> None:
-        head = TreeHead.of(note)
+        head = TreeHead.parse(note)
         with _reachable():
             register = self._registered()
             if register is None or not register.is_here:
@@ -176,7 +176,7 @@ class FileSigning:
             if register is not None and register.vkey != signer.verifier.vkey:
                 self._move(self._register, register.vkey.partition("+")[0])
             self._set_aside_checkpoint(signer.verifier.name)
-            create_register(self._register, signer.verifier.vkey, TreeHead.of(note))
+            create_register(self._register, signer.verifier.vkey, TreeHead.parse(note))
             write_durably(self._checkpoint, str(note).encode())
 
     def _set_aside_checkpoint(self, name: str | None) -> None:
@@ -203,7 +203,7 @@ def set_aside_checkpoint(path: Path, name: str | None) -> None:
     note = read_checkpoint(path)
     if not path.exists():
         return
-    origin = "unknown" if note is None else TreeHead.of(note).origin
+    origin = "unknown" if note is None else TreeHead.parse(note).origin
     if origin != name:
         path.rename(_free_name(path, origin))
         sync_directory(path.parent)
@@ -219,23 +219,25 @@ def _free_name(path: Path, name: str) -> Path:
     return found
 
 
-def _keyless(register: Register | None, shown: Note | None) -> Held:
+def _keyless(register: Register | None, shown: Note | None) -> SigningState:
     """A store without a key: new, unless something says that there was one."""
     is_unused = register is not None and register.is_here and register.head is None
     if shown is None and (register is None or is_unused):
-        return Held("new")  # Where the process died that made the key, nothing was signed yet.
+        return SigningState(
+            "new"
+        )  # Where the process died that made the key, nothing was signed yet.
     head = None if register is None else register.head
-    if shown is not None and (head is None or TreeHead.of(shown).size > head.size):
-        head = TreeHead.of(shown)
+    if shown is not None and (head is None or TreeHead.parse(shown).size > head.size):
+        head = TreeHead.parse(shown)
     signed_by = head.origin if head is not None else register and register.vkey.partition("+")[0]
-    return Held("keyless", head=head, signed_by=signed_by or None)
+    return SigningState("keyless", head=head, signed_by=signed_by or None)
 
 
 def read_checkpoint(path: Path) -> Note | None:
     """The checkpoint in a file; ``None`` if the file is missing or holds no checkpoint."""
     try:
-        note = Note.of(path.read_text(encoding="utf-8"))
-        TreeHead.of(note)
+        note = Note.parse(path.read_text(encoding="utf-8"))
+        TreeHead.parse(note)
     except (FileNotFoundError, ValueError):
         return None
     return note

@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from events.transparency.signed_note import Note, Signer, TreeHead
-from events.transparency.signing.port import Held
+from events.transparency.signing.port import SigningState
 
 
 class MemorySigning:
     """A key and its record; they exist for as long as the object does."""
 
     def __init__(self) -> None:
-        self._held = Held("new")
+        self._held = SigningState("new")
         self._lock = asyncio.Lock()
 
-    async def read(self) -> Held:
+    async def read(self) -> SigningState:
         return self._held
 
     @asynccontextmanager
@@ -28,13 +28,13 @@ class MemorySigning:
             yield self
 
     async def begin(self, signer: Signer) -> None:
-        self._held = Held("confirmed", signer, signed_by=signer.verifier.name)
+        self._held = SigningState("confirmed", signer, signed_by=signer.verifier.name)
 
     async def record(self, note: Note) -> None:
-        self._held = replace(self._held, head=TreeHead.of(note), note=note)
+        self._held = replace(self._held, head=TreeHead.parse(note), note=note)
 
     async def confirm(self, note: Note) -> None:
-        self._held = replace(self._held, status="confirmed", head=TreeHead.of(note), note=note)
+        self._held = replace(self._held, status="confirmed", head=TreeHead.parse(note), note=note)
 
-    async def keep_cosigned(self, note: Note) -> None:
+    async def record_cosigned(self, note: Note) -> None:
         self._held = replace(self._held, cosigned=note)

@@ -24,7 +24,7 @@ record is lost, or it lacks a signature that is known here. ``keyless``: somethi
 """
 
 
-class Held(msgspec.Struct, frozen=True):
+class SigningState(msgspec.Struct, frozen=True):
     """What a store has.
 
     ``head`` is the newest head known to be signed, ``note`` its checkpoint where the key is here,
@@ -43,7 +43,7 @@ class Held(msgspec.Struct, frozen=True):
 class Recorder(Protocol):
     """What the holder of the store's lock may do."""
 
-    async def read(self) -> Held:
+    async def read(self) -> SigningState:
         """What the store has; no other process can change it while the lock is held."""
 
     async def begin(self, signer: Signer) -> None:
@@ -58,7 +58,7 @@ class Recorder(Protocol):
         From then on the store is the one that records every signature of its key.
         """
 
-    async def keep_cosigned(self, note: Note) -> None:
+    async def record_cosigned(self, note: Note) -> None:
         """Store the newest checkpoint with the signatures of witnesses."""
 
 
@@ -80,7 +80,7 @@ class SigningStore(Protocol):
     `ConfigurationError` where the key is no key.
     """
 
-    async def read(self) -> Held:
+    async def read(self) -> SigningState:
         """What the store has."""
 
     def exclusive(self) -> AbstractAsyncContextManager[Recorder]:

@@ -32,7 +32,7 @@ from events.errors import LogUnavailable
 from events.io.files import write_durably
 from events.io.tasks import run_in_thread
 from events.transparency.signed_note import Note, Signer, TreeHead
-from events.transparency.signing.port import KEY_PREFIX, LOG, Held
+from events.transparency.signing.port import KEY_PREFIX, LOG, SigningState
 
 _LOCK_SECONDS: Final = 5.0
 _DESTROYED = bytes(32)
@@ -49,7 +49,7 @@ class SqlSigning:
         self._database = database
         self._known = known
 
-    async def read(self) -> Held:
+    async def read(self) -> SigningState:
         with _telling():
             async with self._database.reading.connect() as connection:
                 held = await self._read(connection)
@@ -83,7 +83,7 @@ class SqlSigning:
             else:
                 return connection
 
-    async def _read(self, connection: AsyncConnection) -> Held:
+    async def _read(self, connection: AsyncConnection) -> SigningState:
         row = await self._row(connection)
         seed = await connection.scalar(_SEED)
         known = await run_in_thread(self._seen)
@@ -92,15 +92,15 @@ class SqlSigning:
         if signer is None:
             newest = _newest(stored, known)
             if newest is None and not row.vkey:
-                return Held("new")
-            return Held(
+                return SigningState("new")
+            return SigningState(
                 "keyless", head=newest, signed_by=row.vkey.partition("+")[0] or _origin(newest)
             )
         verifier = signer.verifier
         is_confirmed = row.vkey == verifier.vkey and row.place == await _expected(connection, row)
-        ours = [note for note in (stored, known) if note is not None and verifier.has_signed(note)]
+        ours = [note for note in (stored, known) if note is not None and verifier.verify(note)]
         head = _newest(*ours)
-        held = Held(
+        held = SigningState(
             "confirmed" if is_confirmed else "unconfirmed",
             signer,
             head,
@@ -108,7 +108,7 @@ class SqlSigning:
             verifier.name,
         )
         cosigned = _note(row.cosigned)
-        if cosigned is not None and verifier.has_signed(cosigned):
+        if cosigned is not None and verifier.verify(cosigned):
             held = replace(held, cosigned=cosigned)
         return held
 
@@ -124,7 +124,7 @@ class SqlSigning:
         except (OSError, UnicodeDecodeError):
             return None
 
-    async def _remember(self, held: Held) -> None:
+    async def _remember(self, held: SigningState) -> None:
         """Keep the newest checkpoint in the data directory, where there is one."""
         note = held.note
         if note is None or held.status != "confirmed" or not self._known.parent.is_dir():
@@ -143,7 +143,7 @@ class _Row:
         self._store = store
         self._connection = connection
 
-    async def read(self) -> Held:
+    async def read(self) -> SigningState:
         return await self._store._read(self._connection)
 
     async def begin(self, signer: Signer) -> None:
@@ -160,7 +160,7 @@ class _Row:
         assert signer is not None  # noqa: S101 - the caller has checked the note with it
         await self._write(vkey=signer.verifier.vkey, checkpoint=str(note))
 
-    async def keep_cosigned(self, note: Note) -> None:
+    async def record_cosigned(self, note: Note) -> None:
         await self._write(cosigned=str(note))
 
     async def _write(self, **values: str) -> None:
@@ -181,7 +181,7 @@ async def _expected(connection: AsyncConnection, row: Any) -> str:
 
 
 def _newest(*notes: Note | None) -> TreeHead | None:
-    heads = [TreeHead.of(note) for note in notes if note is not None]
+    heads = [TreeHead.parse(note) for note in notes if note is not None]
     return max(heads, key=lambda head: head.size, default=None)
 
 
@@ -192,8 +192,8 @@ def _origin(head: TreeHead | None) -> str | None:
 def _note(content: str) -> Note | None:
     """The checkpoint in a text; ``None`` where it is none."""
     try:
-        note = Note.of(content)
-        TreeHead.of(note)
+        note = Note.parse(content)
+        TreeHead.parse(note)
     except ValueError:
         return None
     return note

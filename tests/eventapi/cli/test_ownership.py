@@ -63,7 +63,7 @@ def create_every_file(folder: Path) -> None:
 def cosign(checkpoint: str) -> str:
     """A checkpoint with the signature of a witness."""
     witness = Signer.from_seed(bytes(32), "witness.example/")
-    note = Note.of(checkpoint)
+    note = Note.parse(checkpoint)
     return str(Note(note.text, [*note.signatures, *witness.sign(note.text).signatures]))
 
 

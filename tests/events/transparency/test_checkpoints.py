@@ -57,7 +57,7 @@ def file(folder: Path, suffix: str) -> Path:
 
 def test_the_key_is_made_once_with_a_register_and_kept_private(folder: Path) -> None:
     note = signed(folder, 3)
-    assert asyncio.run(checkpoints(folder, 0).verifier()).has_signed(note)
+    assert asyncio.run(checkpoints(folder, 0).verifier()).verify(note)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
         "events.jsonl.key": 0o600,
         "events.jsonl.signed": 0o600,
@@ -68,10 +68,10 @@ def test_the_key_is_made_once_with_a_register_and_kept_private(folder: Path) -> 
 def test_a_log_that_grows_is_signed_again_and_one_that_does_not_is_not(folder: Path) -> None:
     first = signed(folder, 3)
     assert signed(folder, 3) == first
-    second = TreeHead.of(signed(folder, 700))
+    second = TreeHead.parse(signed(folder, 700))
     assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(700)])
     proof = asyncio.run(checkpoints(folder, 700).consistency(3)).hashes
-    assert is_consistent(3, 700, TreeHead.of(first).root, second.root, proof)
+    assert is_consistent(3, 700, TreeHead.parse(first).root, second.root, proof)
 
 
 def test_a_log_that_was_put_back_is_not_signed_any_more(folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_older_checkpoint_that_is_put_back_counts_for_nothing(folder: Path) -
 def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> None:
     """Another machine signed it with the same key."""
     signed(folder, 3)
-    signer = Signer.of(file(folder, "key").read_text())
+    signer = Signer.parse(file(folder, "key").read_text())
     newer = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
     file(folder, "checkpoint").write_text(str(newer))
     suspended(folder, 5, "came here by a copy or a restore")
@@ -120,13 +120,13 @@ def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> 
 
 def test_a_newer_checkpoint_beside_the_log_shows_that_another_machine_signs(folder: Path) -> None:
     signed(folder, 3)
-    signer = Signer.of(file(folder, "key").read_text())
+    signer = Signer.parse(file(folder, "key").read_text())
     root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
     newer = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
     file(folder, "checkpoint").write_text(str(newer))
     suspended(folder, 9, "came here by a copy or a restore")
     asyncio.run(checkpoints(folder, 9).confirm(newer))
-    assert TreeHead.of(signed(folder, 9)).size == 9
+    assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
 def test_a_key_that_is_lost_is_not_replaced_in_silence(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_register_that_is_lost_stops_the_signing(folder: Path) -> None:
     file(folder, "signed").unlink()
     suspended(folder, 9, "came here by a copy or a restore")
     asyncio.run(checkpoints(folder, 9).confirm(before))
-    assert TreeHead.of(signed(folder, 9)).size == 9
+    assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"\0" * 1536])
@@ -189,8 +189,8 @@ def test_a_copy_of_the_files_signs_nothing_until_the_newest_checkpoint_is_shown(
     newest = signed(folder, 5)
     copied(folder)
     suspended(folder, 9, "came here by a copy or a restore")
-    assert asyncio.run(checkpoints(folder, 9).confirm(newest)) == TreeHead.of(newest)
-    assert TreeHead.of(signed(folder, 9)).size == 9
+    assert asyncio.run(checkpoints(folder, 9).confirm(newest)) == TreeHead.parse(newest)
+    assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
 def test_a_directory_that_is_moved_or_changes_its_owner_signs_on(folder: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_directory_that_is_moved_or_changes_its_owner_signs_on(folder: Path) -
     moved = folder.with_name("moved")
     folder.rename(moved)
     file(moved, "signed").chmod(0o640)
-    assert TreeHead.of(signed(moved, 9)).size == 9
+    assert TreeHead.parse(signed(moved, 9)).size == 9
 
 
 def test_control_a_register_that_does_not_know_its_place_signs_in_a_copy(
@@ -207,7 +207,7 @@ def test_control_a_register_that_does_not_know_its_place_signs_in_a_copy(
     monkeypatch.setattr(register, "file_identity", lambda _: "anywhere")
     signed(folder, 5)
     _copy_whole(folder)
-    assert TreeHead.of(signed(folder, 9)).size == 9
+    assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
 # What an operator decides
@@ -235,7 +235,7 @@ def test_only_a_checkpoint_of_the_log_s_own_key_confirms_it(folder: Path) -> Non
 def test_an_older_checkpoint_shown_does_not_hide_a_newer_one_known_here(folder: Path) -> None:
     older, newest = signed(folder, 3), signed(folder, 7)
     file(folder, "signed").unlink()
-    assert asyncio.run(checkpoints(folder, 9).confirm(older)) == TreeHead.of(newest)
+    assert asyncio.run(checkpoints(folder, 9).confirm(older)) == TreeHead.parse(newest)
     with pytest.raises(SigningSuspended):
         asyncio.run(checkpoints(folder, 9, another(9, 5)).current())
 
@@ -245,8 +245,8 @@ def test_a_new_key_sets_aside_what_the_old_one_had(folder: Path) -> None:
     old_files = {path.name: path.read_bytes() for path in folder.iterdir()}
     signer = Signer.from_seed(bytes(32), "eventapi/")
     new = asyncio.run(checkpoints(folder, 4, another(4, 1)).begin(signer))
-    assert TreeHead.of(new).origin == signer.verifier.name != TreeHead.of(old).origin
-    suffix = TreeHead.of(old).origin.rpartition("/")[2]
+    assert TreeHead.parse(new).origin == signer.verifier.name != TreeHead.parse(old).origin
+    suffix = TreeHead.parse(old).origin.rpartition("/")[2]
     for name, content in old_files.items():
         assert (folder / f"{name}.{suffix}").read_bytes() == content
 
@@ -286,7 +286,7 @@ def test_a_process_that_died_while_it_began_a_new_key_leaves_no_store_that_looks
 def test_a_process_that_died_while_it_made_the_first_key_is_no_harm(folder: Path) -> None:
     folder.mkdir()
     register.create_register(file(folder, "signed"), WITNESS.verifier.vkey, None)
-    assert TreeHead.of(signed(folder, 5)).size == 5
+    assert TreeHead.parse(signed(folder, 5)).size == 5
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "PRIVATE+KEY+a+00000000+AAAA", "é"])
@@ -337,7 +337,7 @@ def test_what_witnesses_sign_is_kept_while_the_log_grows(folder: Path) -> None:
     answer = asyncio.run(checkpoints(folder, 7).cosign(cosigned_by_witness(note)))
     assert str(answer) == cosigned_by_witness(note)
     signed(folder, 8)
-    assert asyncio.run(checkpoints(folder, 8).cosigned()) == answer
+    assert asyncio.run(checkpoints(folder, 8).newest_cosigned()) == answer
 
 
 def test_the_current_checkpoint_carries_its_cosignatures(folder: Path) -> None:
@@ -357,14 +357,14 @@ def test_an_older_cosigned_checkpoint_does_not_replace_a_newer_one(folder: Path)
 def test_what_is_no_checkpoint_of_this_log_is_not_cosigned(folder: Path) -> None:
     note = signed(folder, 5)
     forged = Note(note.text, WITNESS.sign(note.text).signatures)
-    signer = Signer.of(file(folder, "key").read_text())
+    signer = Signer.parse(file(folder, "key").read_text())
     other = signer.sign(str(TreeHead(signer.verifier.name, 4, bytes(32))))
     future = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
     for content in (str(forged), str(other), str(future), "nonsense"):
         with pytest.raises(Invalid):
             asyncio.run(checkpoints(folder, 6).cosign(content))
     with pytest.raises(NotFound):
-        asyncio.run(checkpoints(folder, 6).cosigned())
+        asyncio.run(checkpoints(folder, 6).newest_cosigned())
 
 
 def test_without_files_all_is_in_memory() -> None:

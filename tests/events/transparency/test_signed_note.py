@@ -36,35 +36,35 @@ HEAD = TreeHead("an origin", 7, bytes(range(32)))
 
 
 def test_the_example_of_the_standard() -> None:
-    signer = Signer.of(SKEY)
+    signer = Signer.parse(SKEY)
     assert str(signer.sign(TEXT)) == NOTE
-    assert signer.verifier == Verifier.of(VKEY)
+    assert signer.verifier == Verifier.parse(VKEY)
     assert signer.verifier.vkey == VKEY
     assert signer.skey == SKEY
-    assert str(Note.of(NOTE)) == NOTE
-    assert Verifier.of(VKEY).has_signed(Note.of(NOTE))
+    assert str(Note.parse(NOTE)) == NOTE
+    assert Verifier.parse(VKEY).verify(Note.parse(NOTE))
 
 
 def test_who_else_signed_is_nobody_s_proof() -> None:
-    note = Note.of(NOTE)
-    assert not OTHER.verifier.has_signed(note)
-    assert not OTHER.verifier.has_signed(Note(TEXT))
+    note = Note.parse(NOTE)
+    assert not OTHER.verifier.verify(note)
+    assert not OTHER.verifier.verify(Note(TEXT))
     forged = Note(TEXT, [Signature(OTHER.verifier.name, note.signatures[0].box)])
-    assert not OTHER.verifier.has_signed(forged)
+    assert not OTHER.verifier.verify(forged)
 
 
 @given(st.integers(0, len(TEXT) * 8 - 1))
 def test_a_flipped_bit_is_not_signed(bit: int) -> None:
     content = bytearray(TEXT.encode())
     content[bit // 8] ^= 1 << bit % 8
-    note = Note(content.decode("latin-1"), Note.of(NOTE).signatures)
-    assert not Verifier.of(VKEY).has_signed(note)
+    note = Note(content.decode("latin-1"), Note.parse(NOTE).signatures)
+    assert not Verifier.parse(VKEY).verify(note)
 
 
 def test_more_signatures_are_kept_as_they_come() -> None:
-    note = Note(TEXT, [*Note.of(NOTE).signatures, *OTHER.sign(TEXT).signatures])
-    assert Note.of(str(note)) == note
-    assert all(one.has_signed(note) for one in (Verifier.of(VKEY), OTHER.verifier))
+    note = Note(TEXT, [*Note.parse(NOTE).signatures, *OTHER.sign(TEXT).signatures])
+    assert Note.parse(str(note)) == note
+    assert all(one.verify(note) for one in (Verifier.parse(VKEY), OTHER.verifier))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_more_signatures_are_kept_as_they_come() -> None:
 )
 def test_what_is_no_note_is_refused(content: str) -> None:
     with pytest.raises(ValueError, match="no signed note"):
-        Note.of(content)
+        Note.parse(content)
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_what_is_no_note_is_refused(content: str) -> None:
 )
 def test_what_is_no_verifier_key_is_refused(vkey: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
-        Verifier.of(vkey)
+        Verifier.parse(vkey)
 
 
 @pytest.mark.parametrize("skey", ["", "x", SKEY.replace("c74f", "c74e"), SKEY[8:], SKEY[:-9]])
 def test_what_is_no_private_key_is_refused(skey: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
-        Signer.of(skey)
+        Signer.parse(skey)
 
 
 @pytest.mark.parametrize(
@@ -95,35 +95,35 @@ def test_what_is_no_private_key_is_refused(skey: str) -> None:
 )
 def test_what_is_no_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no checkpoint"):
-        TreeHead.of(Note(text))
+        TreeHead.parse(Note(text))
 
 
 def test_a_checkpoint_says_origin_size_and_root() -> None:
-    assert TreeHead.of(OTHER.sign(str(HEAD))) == HEAD
-    assert TreeHead.of(OTHER.sign(str(HEAD) + "an extension\n")) == HEAD
+    assert TreeHead.parse(OTHER.sign(str(HEAD))) == HEAD
+    assert TreeHead.parse(OTHER.sign(str(HEAD) + "an extension\n")) == HEAD
 
 
 @given(st.integers(0, 2**40), HASHES)
 def test_proofs_come_back_as_they_went(number: int, hashes: list[bytes]) -> None:
     checkpoint = OTHER.sign(str(HEAD))
     inclusion = Inclusion(number, hashes, checkpoint)
-    assert Inclusion.of(str(inclusion)) == inclusion
+    assert Inclusion.parse(str(inclusion)) == inclusion
     consistency = Consistency(number, hashes, checkpoint)
-    assert Consistency.of(str(consistency)) == consistency
+    assert Consistency.parse(str(consistency)) == consistency
 
 
 def test_what_is_no_proof_is_refused() -> None:
     whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
     for content in ("", whole.replace("@v1", "@v2"), whole.replace("index", "at"), whole[:40]):
         with pytest.raises(ValueError):  # noqa: PT011 - the note has its own words
-            Inclusion.of(content)
+            Inclusion.parse(content)
     with pytest.raises(ValueError, match="consistency"):
-        Consistency.of(whole)
+        Consistency.parse(whole)
 
 
 def test_extra_data_of_a_proof_is_let_through() -> None:
     whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
-    assert Inclusion.of(whole.replace("index", "extra AAAA\nindex", 1)).index == 1
+    assert Inclusion.parse(whole.replace("index", "extra AAAA\nindex", 1)).index == 1
 
 
 @pytest.mark.parametrize("kind", [Inclusion, Consistency])
@@ -135,4 +135,4 @@ def test_no_bit_of_a_proof_can_be_another_unseen(kind: type[Inclusion | Consiste
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         with suppress(ValueError):
-            assert kind.of(changed.decode()) != proof, changed
+            assert kind.parse(changed.decode()) != proof, changed

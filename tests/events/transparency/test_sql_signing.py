@@ -63,8 +63,8 @@ async def test_all_instances_sign_with_one_key_and_continue_each_other(
 ) -> None:
     first = await signed(url, tmp_path / "1", 5)
     assert await signed(url, tmp_path / "2", 5) == first
-    second = TreeHead.of(await signed(url, tmp_path / "2", 300))
-    assert second.origin == TreeHead.of(first).origin
+    second = TreeHead.parse(await signed(url, tmp_path / "2", 300))
+    assert second.origin == TreeHead.parse(first).origin
     assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(300)])
     assert await signed(url, tmp_path / "1", 300) == await signed(url, tmp_path / "2", 300)
 
@@ -181,7 +181,7 @@ async def test_a_dump_that_is_loaded_signs_nothing_until_the_newest_checkpoint_i
     there = restored(postgresql, url)
     await suspended(there, tmp_path / "fresh", 9, COPIED)
     await shown(there, tmp_path / "fresh", 9, newest)
-    assert TreeHead.of(await signed(there, tmp_path / "another", 9)).size == 9
+    assert TreeHead.parse(await signed(there, tmp_path / "another", 9)).size == 9
 
 
 @in_event_loop
@@ -195,7 +195,7 @@ async def test_control_a_row_that_does_not_know_its_writer_signs_in_a_loaded_dum
     url = postgresql.new_database()
     await signed(url, tmp_path / "1", 5)
     _rows_alone(postgresql, url)
-    assert TreeHead.of(await signed(url, tmp_path / "fresh", 9)).size == 9
+    assert TreeHead.parse(await signed(url, tmp_path / "fresh", 9)).size == 9
 
 
 @in_event_loop
@@ -203,9 +203,9 @@ async def test_a_new_key_in_a_database_is_that_of_all_instances(url: str, tmp_pa
     old = await signed(url, tmp_path / "1", 5)
     signer = Signer.from_seed(bytes(range(32)), "eventapi/")
     async with instance(url, tmp_path / "1", 4) as checkpoints:
-        assert TreeHead.of(await checkpoints.begin(signer)).origin != TreeHead.of(old).origin
+        assert TreeHead.parse(await checkpoints.begin(signer)).origin != TreeHead.parse(old).origin
     note = await signed(url, tmp_path / "2", 6)
-    assert signer.verifier.has_signed(note)
+    assert signer.verifier.verify(note)
 
 
 @in_event_loop
@@ -250,4 +250,4 @@ async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkp
             url = with_port(primary.url, standby.port)
             await suspended(url, tmp_path / "fresh", 9, COPIED)
             await shown(url, tmp_path / "fresh", 9, newest)
-            assert TreeHead.of(await signed(url, tmp_path / "another", 9)).size == 9
+            assert TreeHead.parse(await signed(url, tmp_path / "another", 9)).size == 9

@@ -169,7 +169,7 @@ class Restores(RuleBasedStateMachine):
     def _newest(self, machine: str) -> Path | None:
         """Write the newest checkpoint issued under a machine's key to a file."""
         try:
-            origin = Signer.of(self.file(machine, "key").read_text()).verifier.name
+            origin = Signer.parse(self.file(machine, "key").read_text()).verifier.name
         except (FileNotFoundError, ValueError):
             return None
         note = self.judge.newest(origin)

@@ -137,13 +137,13 @@ def test_one_event_is_decrypted_and_proven(api: Api, auditor: Caller) -> None:
 
     assert b'"record":' + line in answer.content
     assert answer.json()["personal"] == {"title": "a title", "description": None}
-    proof = Inclusion.of(answer.json()["proof"])
-    head = TreeHead.of(proof.checkpoint)
+    proof = Inclusion.parse(answer.json()["proof"])
+    head = TreeHead.parse(proof.checkpoint)
     assert proof.index == position - 1
     found = root_from_inclusion(proof.index, head.size, leaf_hash(line), proof.hashes)
     assert found == head.root
-    verifier = Verifier.of(auditor.get("/log/key").text)
-    assert verifier.has_signed(proof.checkpoint)
+    verifier = Verifier.parse(auditor.get("/log/key").text)
+    assert verifier.verify(proof.checkpoint)
 
 
 def test_an_auditor_is_not_shown_password_hashes(api: Api, auditor: Caller) -> None:
@@ -168,7 +168,7 @@ def test_an_event_of_an_erased_user_is_not_decrypted_but_still_proven(
     event = auditor.get(f"/audit/events/{position}").json()
 
     assert event["personal"] is None
-    assert Inclusion.of(event["proof"]).index == position - 1
+    assert Inclusion.parse(event["proof"]).index == position - 1
 
 
 @pytest.mark.parametrize("position", ["0", "99", "x", "-1", "01", "9" * 30])
