@@ -22,7 +22,7 @@ from events.messages.commands import (
 from events.messages.erasures import users_without_keys
 from events.messages.message import Message
 from events.transparency.signed_note import TreeHead
-from events.verification.verify import DAMAGE, Kind, Report
+from events.verification.report import DAMAGE, Kind, Report
 
 _WORST_FIRST: Final[dict[Kind, Message]] = {
     "checkpoint": CONTRADICTS_CHECKPOINT,

@@ -35,7 +35,8 @@ from events.messages.commands import (
 from events.messages.message import Message
 from events.transparency.signed_note import Note, TreeHead, Verifier
 from events.vault.tombstones import VaultContents
-from events.verification.verify import Finding, Kind, Report, verify
+from events.verification.report import Finding, Kind, Report
+from events.verification.verify import verify
 
 _DOWNLOAD_SECONDS = 30.0
 _MAX_CHECKPOINT_BYTES = 1 << 16

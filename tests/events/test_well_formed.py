@@ -33,8 +33,10 @@ from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.record import GENESIS
 from events.vault.memory import MemoryVault
-from events.verification import scan as scan_module
-from events.verification.verify import Report, verify
+from events.verification import checks
+from events.verification.report import Report
+from events.verification.scan import SEGMENT_BYTES
+from events.verification.verify import verify
 from events.vocabulary.items import Content
 from events.vocabulary.sessions import Device
 from projections.snapshots import Snapshots
@@ -126,12 +128,11 @@ def doubled(name: str, value: object) -> Callable[[Pairs], Pairs]:
 
 
 def report_of(lines: Sequence[bytes], *, fast: bool = True, keys: bool = True) -> Report:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        if not fast:
-            patch.setattr("events.verification.verify.scan", lambda *_: iter(()))
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
         path.write_bytes(b"".join(line + b"\n" for line in lines))
-        return verify(path, keys=KEYS if keys else None, processes=1)
+        segment_bytes = SEGMENT_BYTES if fast else 0
+        return verify(path, keys=KEYS if keys else None, processes=1, segment_bytes=segment_bytes)
 
 
 async def _read_everything(lines: Sequence[bytes]) -> None:
@@ -351,7 +352,7 @@ def test_law_a_log_that_is_whole_starts_and_can_be_read(
 def test_control_without_the_check_of_the_form_the_law_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scan_module, "check_well_formed", lambda *_: None)
+    monkeypatch.setattr(checks, "check_well_formed", lambda *_: None)
     lines = MUTILATED["subject items/x"]
     assert report_of(lines).ok
     with pytest.raises(EventapiError):

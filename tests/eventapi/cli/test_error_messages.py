@@ -23,7 +23,7 @@ from eventapi.telemetry.progress import LINE_SECONDS, progress_lines
 from eventapi.testing.given import profile
 from events.codec import link
 from events.record import GENESIS
-from events.verification.verify import Finding, LastGood, Report
+from events.verification.report import Finding, LastGood, Report
 from events.vocabulary.items import Content
 from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
 

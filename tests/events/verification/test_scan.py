@@ -1,9 +1,8 @@
-"""The fast look at whole stretches: it changes how long a check takes, and never what it finds."""
+"""The parallel scan makes `log verify` faster, and never changes its report."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,18 @@ from eventapi.testing.strategies import sound_histories
 from events.log.port import Head
 from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import TreeHead
-from events.verification import scan as scan_module
+from events.verification import checks
 from events.verification import verify as verify_module
-from events.verification.scan import ScanOptions, scan
-from events.verification.verify import Report, verify
-from tests.events.log_helpers import file_bytes, publish
+from events.verification.report import Report
+from events.verification.scan import ScanOptions, Segment, scan
+from events.verification.verify import verify
+from tests.events.log_helpers import joined, publish
 
-STRETCH = 2_000
-"""Of bytes: a few lines."""
+SEGMENT_BYTES = 2_000
+"""A few lines, so that a short log has several segments."""
 
-
-@pytest.fixture(autouse=True)
-def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "SEGMENT_BYTES", STRETCH)
+LINE_BY_LINE = 0
+"""As a number of bytes in a segment: the scan is switched off."""
 
 
 def head_of(lines: list[bytes], size: int) -> TreeHead:
@@ -36,8 +34,8 @@ def head_of(lines: list[bytes], size: int) -> TreeHead:
 
 
 @st.composite
-def _mutations(draw: st.DrawFn, content: bytes) -> bytes:
-    """The content with a few things done to it, or nothing."""
+def _mutated(draw: st.DrawFn, content: bytes) -> bytes:
+    """The content after up to two random mutations."""
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, max(len(content) - 1, 0)))
         lines = content.split(b"\n")
@@ -65,104 +63,116 @@ def _mutations(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def _cases(draw: st.DrawFn) -> tuple[Written, bytes, int, list[str], bool]:
-    """A log, what became of its bytes, a checkpoint's size, lost keys, and whether it is marked."""
+    """A log, its mutated bytes, a checkpoint's size, users without keys, and whether it has a mark."""
     written = write(draw(sound_histories()))
-    content = draw(_mutations(file_bytes(written.lines)))
+    content = draw(_mutated(joined(written.lines)))
     size = draw(st.integers(0, len(written.lines)))
     lost = draw(st.lists(st.sampled_from(sorted(written.keys)))) if written.keys else []
     return written, content, size, lost, draw(st.booleans())
 
 
-def _checked(case: tuple[Written, bytes, int, list[str], bool], *, fast: bool) -> Report:
+def _report(case: tuple[Written, bytes, int, list[str], bool], segment_bytes: int) -> Report:
     written, content, size, lost, marked = case
     keys = {subject: key for subject, key in written.keys.items() if subject not in lost}
-    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "events.jsonl"
         if marked and written.records:
             last = written.records[-1]
             publish(path, written.lines, Head(last.position, last.hash))
         path.write_bytes(content)
-        if not fast:
-            patch.setattr(verify_module, "scan", lambda *_: iter(()))
-        return verify(path, checkpoint=head_of(written.lines, size), keys=keys, processes=1)
+        return verify(
+            path,
+            checkpoint=head_of(written.lines, size),
+            keys=keys,
+            processes=1,
+            segment_bytes=segment_bytes,
+        )
 
 
 @given(_cases())
-def test_law_what_is_found_is_what_looking_at_every_line_finds(
+def test_law_the_report_is_the_same_with_and_without_the_scan(
     case: tuple[Written, bytes, int, list[str], bool],
 ) -> None:
-    assert _checked(case, fast=True) == _checked(case, fast=False)
+    assert _report(case, SEGMENT_BYTES) == _report(case, LINE_BY_LINE)
 
 
-def _log(path: Path, events: int = 60) -> list[bytes]:
+def _write_log(path: Path, events: int = 60) -> list[bytes]:
     written = write(registered(number, f"user{number}") for number in range(1, events + 1))
     path.write_bytes(file_bytes(written.lines))
     return written.lines
 
 
-def _all_of(path: Path, leaves: int = 0, processes: int = 1) -> list[scan_module.Segment]:
-    return list(scan(path, path.stat().st_size, ScanOptions(leaves), processes))
+def _segments(path: Path, leaves: int = 0, processes: int = 1) -> list[Segment]:
+    options = ScanOptions(leaves, segment_bytes=SEGMENT_BYTES)
+    return list(scan(path, path.stat().st_size, options, processes))
 
 
-def test_a_whole_log_goes_by_in_stretches_and_no_line_is_looked_at_twice(
+def test_an_intact_log_is_scanned_in_segments_and_not_checked_line_by_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
-    lines = _log(path)
+    lines = _write_log(path)
 
-    def never(*_: object) -> Iterator[object]:
+    def fail(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(verify_module._Check, "check_line", never)
-    report = verify(path, checkpoint=head_of(lines, len(lines)), processes=1)
+    monkeypatch.setattr(verify_module, "judge_line", fail)
+    checkpoint = head_of(lines, len(lines))
+    report = verify(path, checkpoint=checkpoint, processes=1, segment_bytes=SEGMENT_BYTES)
     assert (report.ok, report.lines) == (True, len(lines))
-    assert len(_all_of(path)) > 5
+    assert len(_segments(path)) > 5
 
 
-def test_processes_side_by_side_find_the_same_as_one(tmp_path: Path) -> None:
+def test_parallel_processes_report_the_same_as_one(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    lines = _log(path)
+    lines = _write_log(path)
     for leaves in (0, 7, len(lines)):
-        assert _all_of(path, leaves, 3) == _all_of(path, leaves)
+        assert _segments(path, leaves, 3) == _segments(path, leaves)
     path.write_bytes(path.read_bytes().replace(b'"id":"31"', b'"id":"13"'))
-    reports = [verify(path, processes=processes) for processes in (1, 3)]
-    assert reports[0] == reports[1]
-    assert not reports[0].ok
+    one, three = (verify(path, processes=count, segment_bytes=SEGMENT_BYTES) for count in (1, 3))
+    assert one == three
+    assert not one.ok
 
 
-def test_from_damage_on_every_line_is_looked_at_and_before_it_none(tmp_path: Path) -> None:
+def test_lines_are_checked_one_by_one_from_the_damaged_segment_on(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    lines = _log(path)
+    lines = _write_log(path)
     damaged = [bytearray(line) for line in lines]
     damaged[40][50] ^= 1
     path.write_bytes(b"".join(line + b"\n" for line in damaged))
-    stretches = _all_of(path)
-    assert 0 < stretches[-1].last.position <= 40
-    report = verify(path, checkpoint=head_of(lines, 60), processes=1)
+    segments = _segments(path)
+    assert 0 < segments[-1].last.position <= 40
+    report = verify(path, checkpoint=head_of(lines, 60), processes=1, segment_bytes=SEGMENT_BYTES)
     assert [(found.kind, found.position) for found in report.findings] == [
         ("damaged", 41),
         ("checkpoint", 60),
     ]
 
 
+@pytest.mark.parametrize("segment_bytes", [SEGMENT_BYTES, LINE_BY_LINE])
 @pytest.mark.parametrize(
-    ("broken", "believed"),
+    ("check", "broken_check"),
     [
         ("check_link", lambda line, _: bytes.fromhex(line[-66:-2].decode())),
         ("check_seal", lambda line, cipher: None),
     ],
+    ids=["check_link", "check_seal"],
 )
-def test_control_what_the_fast_look_leaves_out_hides_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, believed: object
+def test_control_a_check_that_is_left_out_hides_damage_from_both_ways(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    check: str,
+    broken_check: object,
+    segment_bytes: int,
 ) -> None:
     path = tmp_path / "events.jsonl"
     written = write(registered(number, f"user{number}") for number in range(1, 61))
     keys = dict(written.keys)
-    if broken == "check_link":
-        path.write_bytes(file_bytes(written.lines).replace(b"operator/t", b"operator/r"))
+    if check == "check_link":
+        path.write_bytes(joined(written.lines).replace(b"operator/t", b"operator/r"))
     else:
         path.write_bytes(file_bytes(written.lines))
         keys["users/31"] = bytes(32)
-    assert not verify(path, keys=keys, processes=1).ok
-    monkeypatch.setattr(scan_module, broken, believed)
-    assert verify(path, keys=keys, processes=1).ok
+    assert not verify(path, keys=keys, processes=1, segment_bytes=segment_bytes).ok
+    monkeypatch.setattr(checks, check, broken_check)
+    assert verify(path, keys=keys, processes=1, segment_bytes=segment_bytes).ok

@@ -1,4 +1,4 @@
-"""The offline check: each kind of finding with its place, and a file that is left alone."""
+"""`log verify`: each kind of finding with its place, and a log that is only read."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from events.codec import MAX_LINE_BYTES, decode, parse
+from events.codec import MAX_LINE_BYTES, decode
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.port import Head
-from events.record import GENESIS
+from events.record import GENESIS, START
 from events.sealing import Keyring
 from events.verification import verify as verify_module
-from events.verification.verify import MAX_FINDINGS, Finding, Kind, Report, verify
+from events.verification.diagnosis import (
+    Expecting,
+    Judgement,
+    Lost,
+    Mode,
+    Seals,
+    Unsure,
+    judge_line,
+)
+from events.verification.report import MAX_FINDINGS, Finding, Kind, Report
+from events.verification.verify import verify
 from tests.events.log_helpers import (
     EMPTY,
     append,
-    file_bytes,
-    in_event_loop,
+    everything,
+    joined,
     mark_of,
     open_file_log,
     publish,
@@ -30,7 +40,8 @@ from tests.events.log_helpers import (
 )
 
 LINES, HEAD = some_lines(12)
-SIZE = len(file_bytes(LINES))
+SIZE = len(joined(LINES))
+NO_SEALS = Seals(Keyring(), None)
 
 
 @pytest.fixture
@@ -39,8 +50,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def _offset(count: int) -> int:
-    """Where the line after so many begins."""
-    return len(file_bytes(LINES[:count]))
+    """The byte offset of the line after the first ``count``."""
+    return len(joined(LINES[:count]))
 
 
 def _places(report: Report) -> list[tuple[Kind, int, int]]:
@@ -53,7 +64,7 @@ def _verify(path: Path, content: bytes) -> Report:
 
 
 def _chained(*changes: dict[str, object]) -> list[bytes]:
-    """The first lines with other members, their chain whole all the same."""
+    """The first lines with changed members, and a valid hash chain."""
     lines, previous = [], GENESIS
     for line, change in zip(LINES, changes, strict=False):
         members = {**json.loads(line), **change}
@@ -71,12 +82,12 @@ def _head(count: int) -> Head:
     return Head(last.position, last.hash)
 
 
-# Whole logs
+# Intact logs
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
 @pytest.mark.parametrize("marked", [False, True])
-def test_a_whole_log_is_ok(path: Path, count: int, marked: bool) -> None:
+def test_an_intact_log_is_ok(path: Path, count: int, marked: bool) -> None:
     if marked:
         publish(path, LINES[:count], _head(count))
     report = _verify(path, file_bytes(LINES[:count]))
@@ -87,58 +98,57 @@ def test_a_whole_log_is_ok(path: Path, count: int, marked: bool) -> None:
     assert report.findings == []
 
 
-def test_it_tells_how_far_it_is(path: Path) -> None:
-    path.write_bytes(file_bytes(LINES))
+def test_progress_is_reported_up_to_the_last_byte(path: Path) -> None:
+    path.write_bytes(joined(LINES))
     reached: list[int] = []
     verify(path, progress=reached.append)
     assert reached == sorted(reached)
     assert reached[-1] == SIZE
 
 
-def test_a_log_that_is_not_there_is_no_report(path: Path) -> None:
+def test_a_missing_file_raises(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         verify(path)
 
 
-@in_event_loop
-async def test_it_judges_a_log_that_a_server_appends_to(path: Path) -> None:
-    async with open_file_log(path) as log:
+async def test_a_log_can_be_verified_while_a_server_appends_to_it(path: Path) -> None:
+    async with opened(path) as log:
         for _ in range(30):
             await append(log, 3)
             assert verify(path).ok
         assert verify(path).lines == len(await read_all(log)) == 90
 
 
-def test_what_is_published_while_it_looks_is_not_missing(
+def test_events_published_during_verification_are_not_missing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The size of the file and the mark are not seen at one moment."""
+    """The size of the file and the mark cannot be read at the same moment."""
 
-    def look(mark: Path) -> CommitPoint:
-        path.write_bytes(file_bytes(LINES))
+    def append_then_read(mark: Path) -> CommitPoint:
+        path.write_bytes(joined(LINES))
         publish(path, LINES, HEAD)
         return read_commit_point(mark)
 
     publish(path, LINES[:5], _head(5))
-    monkeypatch.setattr(verify_module, "read_commit_point", look)
-    report = _verify(path, file_bytes(LINES[:5]))
+    monkeypatch.setattr(verify_module, "read_commit_point", append_then_read)
+    report = _verify(path, joined(LINES[:5]))
     assert (report.findings, report.lines, report.bytes) == ([], 12, SIZE)
 
 
 @pytest.mark.parametrize("published", [0, 12])
-def test_it_writes_makes_and_locks_nothing(path: Path, published: int) -> None:
+def test_verification_changes_creates_and_locks_no_file(path: Path, published: int) -> None:
     publish(path, LINES[:published], _head(published))
     path.write_bytes(file_bytes(LINES) + b"torn")
     for file in path.parent.iterdir():
         file.chmod(0o400)
 
-    def seen() -> list[tuple[str, int, bytes]]:
+    def snapshot() -> list[tuple[str, int, bytes]]:
         files = sorted(path.parent.iterdir())
         return [(file.name, file.stat().st_mtime_ns, file.read_bytes()) for file in files]
 
-    before = seen()
+    before = snapshot()
     verify(path)
-    assert seen() == before
+    assert snapshot() == before
     mark_of(path).unlink()
     verify(path)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -147,8 +157,8 @@ def test_it_writes_makes_and_locks_nothing(path: Path, published: int) -> None:
 # Past the mark
 
 
-@pytest.mark.parametrize("tail", [b"torn", LINES[10], file_bytes(LINES[10:]), b"\0" * 5000, b"\n"])
-def test_what_stands_past_the_mark_is_told_and_is_no_damage(path: Path, tail: bytes) -> None:
+@pytest.mark.parametrize("tail", [b"torn", LINES[10], joined(LINES[10:]), b"\0" * 5000, b"\n"])
+def test_bytes_past_the_mark_are_reported_and_are_not_damage(path: Path, tail: bytes) -> None:
     publish(path, LINES[:10], _head(10))
     report = _verify(path, file_bytes(LINES[:10]) + tail)
     assert _places(report) == [("torn-tail", 11, _offset(10))]
@@ -156,8 +166,8 @@ def test_what_stands_past_the_mark_is_told_and_is_no_damage(path: Path, tail: by
 
 
 @pytest.mark.parametrize("tail", [b"torn", LINES[10], b"\0" * 5000])
-def test_without_a_mark_a_torn_tail_is_an_incomplete_copy(path: Path, tail: bytes) -> None:
-    report = _verify(path, file_bytes(LINES[:10]) + tail)
+def test_a_torn_tail_without_a_mark_is_an_incomplete_copy(path: Path, tail: bytes) -> None:
+    report = _verify(path, joined(LINES[:10]) + tail)
     assert _places(report) == [("torn-tail", 11, _offset(10))]
     assert (report.ok, report.lines) == (False, 10)
 
@@ -166,9 +176,9 @@ def test_without_a_mark_a_torn_tail_is_an_incomplete_copy(path: Path, tail: byte
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_any_flipped_bit_is_found_at_its_line_and_nowhere_else(path: Path, marked: bool) -> None:
-    """But for a digit of an id, which may look like a gap: then too, it is that line."""
-    content = file_bytes(LINES[:3])
+def test_a_flipped_bit_gives_one_finding_at_its_line(path: Path, marked: bool) -> None:
+    """A flipped digit of an id may look like a gap; that finding has the same place."""
+    content = joined(LINES[:3])
     if marked:
         publish(path, LINES[:3], _head(3))
     for byte, bit in product(range(len(content) - 1), (0, 3, 5)):
@@ -180,15 +190,17 @@ def test_any_flipped_bit_is_found_at_its_line_and_nowhere_else(path: Path, marke
         assert (finding.position, finding.offset) == (line + 1, _offset(line))
 
 
-def test_a_flipped_last_newline_is_damage_below_the_mark_and_torn_without_one(path: Path) -> None:
-    content = file_bytes(LINES)[:-1] + b"\x0b"
+def test_a_flipped_last_newline_is_damage_below_a_mark_and_a_torn_tail_without_one(
+    path: Path,
+) -> None:
+    content = joined(LINES)[:-1] + b"\x0b"
     assert _places(_verify(path, content)) == [("torn-tail", 12, _offset(11))]
     publish(path, LINES, HEAD)
     assert _places(_verify(path, content)) == [("damaged", 12, _offset(11))]
     assert not verify(path).ok
 
 
-def test_every_damage_is_listed_however_many_lie_together(path: Path) -> None:
+def test_each_of_several_damaged_lines_is_listed(path: Path) -> None:
     lines = [bytearray(line) for line in LINES]
     for number in (2, 3, 7, 11):
         lines[number][60] ^= 1
@@ -197,15 +209,15 @@ def test_every_damage_is_listed_however_many_lie_together(path: Path) -> None:
     assert (report.lines, report.head.position) == (8, 11)
 
 
-def test_after_a_line_of_which_nothing_is_left_the_next_whole_one_is_believed(path: Path) -> None:
-    for rubbish in (b"\0" * len(LINES[4]), b"", b"{}", LINES[4][:50], b"x" * 100):
-        content = file_bytes([*LINES[:4], rubbish, *LINES[5:]])
+def test_the_first_readable_line_after_an_unreadable_one_is_accepted(path: Path) -> None:
+    for garbage in (b"\0" * len(LINES[4]), b"", b"{}", LINES[4][:50], b"x" * 100):
+        content = joined([*LINES[:4], garbage, *LINES[5:]])
         report = _verify(path, content)
         assert _places(report) == [("damaged", 5, _offset(4))]
         assert (report.lines, report.head.position) == (11, 12)
 
 
-def test_a_line_that_is_too_long_is_not_read_into_memory_and_the_next_are_judged(
+def test_a_line_that_is_too_long_is_one_finding_and_the_next_lines_are_checked(
     path: Path,
 ) -> None:
     long = b"x" * (3 * MAX_LINE_BYTES)
@@ -215,14 +227,14 @@ def test_a_line_that_is_too_long_is_not_read_into_memory_and_the_next_are_judged
     assert report.head.position == 12
 
 
-def test_a_log_that_is_no_log_is_damaged_at_its_first_byte(path: Path) -> None:
+def test_a_file_that_is_not_a_log_is_damaged_at_its_first_byte(path: Path) -> None:
     report = _verify(path, b"some\nother\nfile\n")
     assert _places(report)[0] == ("damaged", 1, 0)
     assert (report.ok, report.lines) == (False, 0)
 
 
-def test_findings_without_end_are_counted_and_not_listed(path: Path) -> None:
-    report = _verify(path, b"rubbish\n" * (MAX_FINDINGS + 7))
+def test_findings_beyond_the_maximum_are_counted_and_not_listed(path: Path) -> None:
+    report = _verify(path, b"garbage\n" * (MAX_FINDINGS + 7))
     assert (len(report.findings), report.left_off) == (MAX_FINDINGS, 7)
 
 
@@ -237,9 +249,9 @@ def test_findings_without_end_are_counted_and_not_listed(path: Path) -> None:
         ([0, 1, 1, 2, 3], [("damaged", 3, 2)]),
         ([0, 1, 4, 5, 8, 9], [("gap", 3, 2), ("gap", 7, 4)]),
     ],
-    ids=["left out", "the first left out", "doubled", "two gaps"],
+    ids=["left out", "first left out", "doubled", "two gaps"],
 )
-def test_lines_that_are_missing_are_a_gap_and_doubled_ones_damage(
+def test_missing_lines_are_a_gap_and_doubled_lines_are_damage(
     path: Path, order: Sequence[int], expected: list[tuple[Kind, int, int]]
 ) -> None:
     lines = [LINES[number] for number in order]
@@ -249,7 +261,7 @@ def test_lines_that_are_missing_are_a_gap_and_doubled_ones_damage(
     assert report.head.position == order[-1] + 1
 
 
-# Whole chains of which something else is wrong
+# Valid chains with another fault
 
 
 @pytest.mark.parametrize(
@@ -261,9 +273,7 @@ def test_lines_that_are_missing_are_a_gap_and_doubled_ones_damage(
         {"type": "session.ended", "data": {"reason": "bored"}},
     ],
 )
-def test_an_event_of_a_newer_version_is_told_apart_from_damage(
-    path: Path, change: dict[str, object]
-) -> None:
+def test_an_event_of_a_newer_version_is_not_damage(path: Path, change: dict[str, object]) -> None:
     lines = _chained({}, {}, change, {}, {})
     report = _verify(path, file_bytes(lines))
     assert _places(report) == [("unknown-event", 3, len(file_bytes(lines[:2])))]
@@ -284,7 +294,7 @@ def test_an_event_of_a_newer_version_is_told_apart_from_damage(
     ],
     ids=["source", "earlier", "no time", "seconds", "digits", "id", "specversion", "subject"],
 )
-def test_a_line_that_contradicts_the_ones_before_it_is_found(
+def test_a_line_that_contradicts_the_lines_before_it_is_found(
     path: Path, change: dict[str, object]
 ) -> None:
     lines = _chained({}, {}, change)
@@ -296,34 +306,73 @@ def test_a_line_that_contradicts_the_ones_before_it_is_found(
 @pytest.mark.parametrize(
     ("old", "new"), [(b'"id":"3"', b'"id":"' + b"9" * 5000 + b'"'), (b'"hash":"', b'"hash":"x')]
 )
-def test_what_is_wrong_with_a_line_of_no_place_is_told_in_words(
-    path: Path, old: bytes, new: bytes
-) -> None:
+def test_an_id_or_hash_that_cannot_be_parsed_is_named(path: Path, old: bytes, new: bytes) -> None:
     lines = [*LINES[:2], LINES[2].replace(old, new), *LINES[3:]]
     (finding,) = _verify(path, file_bytes(lines)).findings
     assert (finding.kind, finding.position) == ("damaged", 3)
     assert finding.detail == "its id is no number, or its hash no hash"
 
 
-def test_control_a_chain_that_is_not_looked_at_hides_damage(
+def test_control_damage_is_hidden_if_lines_are_believed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged = file_bytes(LINES).replace(b"items/5", b"items/6")
     assert not _verify(path, damaged).ok
-    real = verify_module._Check._accept
 
-    def believe(check: verify_module._Check, line: bytes, offset: int) -> None:
-        real(check, verify_module._as_stated(parse(line)), offset)
+    def believe(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
+        return judge_line(Lost(mode.good, mode.position), line, offset, seals)
 
-    monkeypatch.setattr(verify_module._Check, "check_line", believe)
+    monkeypatch.setattr(verify_module, "judge_line", believe)
     assert _verify(path, damaged).ok
 
 
-# The mark against the file
+# Modes: what the next line has to continue
+
+
+def test_an_intact_line_is_expected_next() -> None:
+    mode, findings = judge_line(Expecting(START), LINES[0], 0, NO_SEALS)
+    assert isinstance(mode, Expecting)
+    assert (mode.position, findings) == (1, [])
+
+
+def test_after_a_damaged_line_its_stated_and_its_due_position_are_candidates() -> None:
+    damaged = LINES[0].replace(b'"id":"1"', b'"id":"7"')
+    mode, (finding,) = judge_line(Expecting(START), damaged, 0, NO_SEALS)
+    assert isinstance(mode, Unsure)
+    assert {one.position for one in mode.candidates} == {1, 7}
+    assert (mode.position, mode.good, finding.kind) == (1, START, "gap")
+
+
+def test_a_line_that_continues_a_candidate_is_accepted() -> None:
+    damaged = LINES[0].replace(b'"id":"1"', b'"id":"7"')
+    unsure, _ = judge_line(Expecting(START), damaged, 0, NO_SEALS)
+    mode, findings = judge_line(unsure, LINES[1], len(damaged) + 1, NO_SEALS)
+    assert isinstance(mode, Expecting)
+    assert (mode.position, findings) == (2, [])
+
+
+def test_a_line_that_continues_no_candidate_makes_new_candidates() -> None:
+    damaged = LINES[0].replace(b'"id":"1"', b'"id":"7"')
+    unsure, _ = judge_line(Expecting(START), damaged, 0, NO_SEALS)
+    mode, (finding,) = judge_line(unsure, LINES[4], len(damaged) + 1, NO_SEALS)
+    assert isinstance(mode, Unsure)
+    assert (mode.position, finding.kind, finding.position) == (2, "gap", 2)
+
+
+def test_the_verifier_is_lost_after_an_unreadable_line_and_accepts_the_next_readable_one() -> None:
+    lost, (finding,) = judge_line(Expecting(START), b"garbage", 0, NO_SEALS)
+    assert lost == Lost(START, 1)
+    assert (finding.kind, finding.position) == ("damaged", 1)
+    mode, findings = judge_line(lost, LINES[7], 8, NO_SEALS)
+    assert isinstance(mode, Expecting)
+    assert (mode.position, findings) == (8, [])
+
+
+# Mark and file
 
 
 @pytest.mark.parametrize("size", [0, 5, SIZE // 2, SIZE - 1])
-def test_a_file_shorter_than_its_mark_misses_events(path: Path, size: int) -> None:
+def test_a_file_shorter_than_its_mark_lacks_events(path: Path, size: int) -> None:
     publish(path, LINES, HEAD)
     content = file_bytes(LINES)[:size]
     report = _verify(path, content)
@@ -331,21 +380,21 @@ def test_a_file_shorter_than_its_mark_misses_events(path: Path, size: int) -> No
     assert not report.ok
 
 
-def test_a_mark_of_another_log_is_found(path: Path) -> None:
+def test_a_mark_of_another_log_is_reported(path: Path) -> None:
     publish(path, LINES, Head(12, b"x" * 32))
     report = _verify(path, file_bytes(LINES))
     assert _places(report) == [("mark", 12, SIZE)]
     assert not report.ok
 
 
-def test_a_chain_that_was_written_anew_is_betrayed_by_the_mark(path: Path) -> None:
+def test_a_rewritten_chain_contradicts_the_mark(path: Path) -> None:
     publish(path, LINES, HEAD)
     report = _verify(path, file_bytes(_chained(*[{}] * 11, {"subject": "items/13"})))
     assert _places(report) == [("mark", 12, SIZE)]
 
 
 @pytest.mark.parametrize("page", [b"", b"no mark", b"\0" * 4096])
-def test_a_mark_that_is_no_mark_is_found_and_the_log_judged_without_it(
+def test_a_damaged_mark_is_reported_and_the_log_verified_without_it(
     path: Path, page: bytes
 ) -> None:
     mark_of(path).write_bytes(page)

@@ -1,0 +1,83 @@
+"""The one definition of an intact line: `check_lines`.
+
+The parallel scan calls it for 64 KiB of lines at a time, the verifier for one line at a time, so
+both agree on what is intact. It does not explain a refusal: `events.verification.diagnosis` does.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from events.codec import MAX_LINE_BYTES, check_link, check_seal, parse_all
+from events.record import START, Record, all_timestamps_valid
+from events.sealing import Keyring
+from events.vocabulary.users import UserErased
+from events.well_formed import check_well_formed, data_timestamps
+
+
+class MissingKeys(msgspec.Struct):
+    """The users whose seals could not be opened, and the users erased in the log.
+
+    ``lines`` maps a user (``users/7``) to position and byte offset of the first such line.
+    """
+
+    lines: dict[str, tuple[int, int]] = {}
+    erased: set[str] = set()
+
+    def record_line(
+        self, sealed_for: str, subject: str, is_erasure: bool, place: tuple[int, int]
+    ) -> None:
+        """Record a line that is sealed for a user without a key, or for none."""
+        if is_erasure:
+            self.erased.add(subject)
+        if sealed_for:
+            self.lines.setdefault(sealed_for, place)
+
+    def merge(self, later: MissingKeys) -> None:
+        """Add the records of lines that come after these."""
+        self.lines = later.lines | self.lines
+        self.erased |= later.erased
+
+
+def check_lines(
+    lines_at_once: bytes, last: Record, keyring: Keyring, missing: MissingKeys | None
+) -> Record:
+    """The record of the last of some lines, if all are intact and follow the record ``last``.
+
+    ``lines_at_once`` are joined by newlines, without one at the end. The result has position, hash,
+    source, time and end only. Seals are opened with the keys in the keyring; lines without a key go
+    into ``missing``, unless it is ``None``. Raises `ValueError`.
+    """
+    lines = lines_at_once.split(b"\n")
+    if max(map(len, lines)) > MAX_LINE_BYTES:
+        raise ValueError(f"it is longer than {MAX_LINE_BYTES} bytes")
+    position, digest, source = last.position, last.hash, last.source
+    time, end = last.time, last.end
+    all_parsed = parse_all(lines_at_once)
+    times = [parsed.time for parsed in all_parsed]
+    if not all_timestamps_valid(times + data_timestamps(parsed.data for parsed in all_parsed)):
+        raise ValueError("it has a time that does not exist")
+    for line, parsed in zip(lines, all_parsed, strict=True):
+        position += 1
+        digest = check_link(line, digest)
+        source = source or parsed.source
+        if parsed.id != str(position) or parsed.source != source or parsed.time < time:
+            raise ValueError("it does not follow the line before it")
+        check_well_formed(line, parsed, parsed.data.type)
+        time = parsed.time
+        if missing is not None:
+            cipher = keyring.get(parsed.sealedfor)
+            if cipher is not None:
+                check_seal(parsed, cipher)
+            else:
+                is_erasure = type(parsed.data) is UserErased
+                missing.record_line(parsed.sealedfor, parsed.subject, is_erasure, (position, end))
+        end += len(line) + 1
+    return position_record(position, digest, source, time, end)
+
+
+def position_record(position: int, digest: bytes, source: str, time: str, end: int) -> Record:
+    """A record that says only where a log has got to, for the next line to be checked against."""
+    return msgspec.structs.replace(
+        START, position=position, hash=digest, source=source, time=time, end=end
+    )
