@@ -1,8 +1,8 @@
-"""Record <-> line: the bytes of the log, their hash chain, seals and upcasts.
+"""Encode records to lines of the log and decode them: hash chain, seals and upcasts.
 
-A line is a CloudEvents 1.0 event in the JSON format. Its members stand in one fixed order, so the
-bytes themselves are the record and no canonical form is needed: ``hash`` is SHA-256 over the raw
-hash of the line before and this line's bytes up to ``,"hash":``.
+A line is a CloudEvents 1.0 event in the JSON format. Its members have one fixed order, so the bytes
+themselves are the record and no canonical form is needed: ``hash`` is SHA-256 over the raw hash of
+the line before and this line's bytes up to ``,"hash":``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from events.vocabulary import items, sessions, users
 from events.vocabulary import signing_keys as keys
 
 MAX_LINE_BYTES = 65_535
-"""The longest line, its newline not counted: what a 16-bit length can say."""
+"""The longest line, without its newline: the maximum of a 16-bit length."""
 
 _HASH_MEMBER = b',"hash":"'
 _TAIL_BYTES = len(_HASH_MEMBER) + 64 + len(b'"}')
-_HASH_FROM, _HASH_TO = -_TAIL_BYTES, len(_HASH_MEMBER) - _TAIL_BYTES
+_HASH_NAME = slice(-_TAIL_BYTES, len(_HASH_MEMBER) - _TAIL_BYTES)
+"""Where the name of the hash member is on a line."""
 
 VOCABULARY: tuple[type[Event], ...] = (
     users.UserRegistered,
@@ -61,14 +62,14 @@ PERSONAL: Mapping[type[Event], type[Personal]] = {
 }
 
 Upcast = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
-"""From the ``data`` of an old type to the type and ``data`` it is today."""
+"""From the ``data`` of an old type to the next type and its ``data``."""
 
 UPCASTS: Mapping[str, Upcast] = {}
-"""Old event types, each with the step to the next shape; steps are taken until none is left."""
+"""Old event types, each with the step to the next shape; steps are applied until none is left."""
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True):
-    """A line as it stands; extensions that are not named here are let through."""
+    """The members of a line; unknown extensions are ignored."""
 
     specversion: Literal["1.0"]
     id: str
@@ -88,7 +89,7 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class _Members(msgspec.Struct, omit_defaults=True, gc=False):
-    """What stands on a line before its hash, in its order."""
+    """The members of a line before its hash, in their order."""
 
     specversion: str
     id: str
@@ -106,8 +107,8 @@ class _Members(msgspec.Struct, omit_defaults=True, gc=False):
     data: Event | None = None
 
 
-def _opened_line(event: type[Event]) -> type[msgspec.Struct]:
-    """A `Line` of this one type, of which ``data`` is the event."""
+def _typed_line(event: type[Event]) -> type[msgspec.Struct]:
+    """A `Line` of this one type, with the event as ``data``."""
     members: list[Any] = []
     for field in msgspec.structs.fields(Line):
         if field.name == "data":
@@ -120,14 +121,14 @@ def _opened_line(event: type[Event]) -> type[msgspec.Struct]:
 
 
 _decode_line = msgspec.json.Decoder(Line).decode
-_decode_opened_lines = msgspec.json.Decoder(reduce(or_, map(_opened_line, VOCABULARY))).decode_lines
+_decode_typed_lines = msgspec.json.Decoder(reduce(or_, map(_typed_line, VOCABULARY))).decode_lines
 _encode = msgspec.json.Encoder().encode
 _personal_decoders = {event: msgspec.json.Decoder(kind).decode for event, kind in PERSONAL.items()}
-_known = {
+_decoders = {
     kind.type: (msgspec.json.Decoder(kind).decode, _personal_decoders.get(kind))
     for kind in VOCABULARY
 }
-"""By type, the decoders of ``data`` and of what is sealed in it."""
+"""By type, the decoders of ``data`` and of the values sealed in it."""
 
 
 def link(previous: bytes, body: bytes) -> bytes:
@@ -136,10 +137,10 @@ def link(previous: bytes, body: bytes) -> bytes:
 
 
 def context_of(record: Record, type_on_line: str) -> bytes:
-    """What a seal is bound to: it opens in no other log, and for no other type or subject.
+    """The context that a seal is bound to: it opens in this log, for this type and subject only.
 
-    It does open in another event of the same type, subject and key. That two such seals were not
-    exchanged is shown by the hash chain alone, against a hash or checkpoint kept elsewhere.
+    It also opens in another event of the same type, subject and key. Only the hash chain shows that
+    two such seals were not exchanged, against a hash or checkpoint kept elsewhere.
     """
     return f"{record.source}|{type_on_line}|{record.subject}".encode()
 
@@ -162,11 +163,11 @@ def encode(
 ) -> tuple[bytes, bytes]:
     """The line of a record, without its newline, and its 32-byte hash.
 
-    ``record.hash`` is not looked at. ``nonce`` is 12 random bytes, used if there is anything to
-    seal. ``remaining`` counts the records after this one that stand or fall with it. ``behind`` is
-    the position where the log ended when others before this one began to be written with it. Raises
-    `KeyError` where ``sealedfor`` has no key at hand and `ValueError` where the line would be
-    longer than `MAX_LINE_BYTES`.
+    ``record.hash`` is ignored. ``nonce`` is 12 random bytes, used if there are values to seal.
+    ``remaining`` counts the records after this one that are valid only together with it. ``behind``
+    is the position at which the log ended when the first line of the same write was begun. Raises
+    `KeyError` if the keyring lacks the key of ``sealedfor``, and `ValueError` if
+    the line would be longer than `MAX_LINE_BYTES`.
     """
     event = record.event
     personal = getattr(event, "personal", None)
@@ -199,7 +200,7 @@ def encode(
 
 
 def check_link(line: bytes, previous: bytes) -> bytes:
-    """The hash of a line, 32 bytes; raises `ValueError` where it does not continue the chain."""
+    """The hash of a line, 32 bytes; raises `ValueError` if it does not continue the chain."""
     digest = link(previous, line[:-_TAIL_BYTES])
     if line[-_TAIL_BYTES:] != _HASH_MEMBER + digest.hex().encode() + b'"}':
         raise ValueError("its hash does not continue the chain")
@@ -207,7 +208,7 @@ def check_link(line: bytes, previous: bytes) -> bytes:
 
 
 def check_links(lines: Iterable[bytes], last: Record) -> Record:
-    """Follow the chain behind the record ``last``, and look at nothing else.
+    """Check the hash chain of the lines after the record ``last``, and nothing else.
 
     The result has position, hash and end of the last line. Raises `DamagedLog`.
     """
@@ -223,39 +224,39 @@ def check_links(lines: Iterable[bytes], last: Record) -> Record:
 
 
 def parse_all(lines: bytes) -> list[Any]:
-    """The members of lines of today's vocabulary, in one go: `Line`, but ``data`` is the event.
+    """Decode lines of today's vocabulary in one call: `Line`s with the event as ``data``.
 
-    Nothing else is checked, not even that a newline stands where it has to. Raises `ValueError`.
+    Nothing else is checked, not even the places of newlines. Raises `ValueError`.
     """
     try:
-        return _decode_opened_lines(lines)
+        return _decode_typed_lines(lines)
     except RecursionError as error:
-        raise ValueError(f"they are no events: {error}") from None
+        raise ValueError(f"they are not events: {error}") from None
 
 
 def check_seal(line: Any, cipher: AESGCM) -> None:
-    """Look into the seal of a line from `parse_all`; raises `ValueError` where it does not open."""
+    """Open the seal of a line from `parse_all`; raises `ValueError` if it cannot be opened."""
     event = line.data
-    _open(event, cipher, f"{line.source}|{event.type}|{line.subject}".encode())
+    _open_personal(event, cipher, f"{line.source}|{event.type}|{line.subject}".encode())
 
 
 def parse(line: bytes) -> Line:
-    """The members of a line, its place in the chain not checked; raises `ValueError`."""
+    """The members of a line, without a check of the chain; raises `ValueError`."""
     try:
         return _decode_line(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"it is no event: {error}") from None
+        raise ValueError(f"it is not an event: {error}") from None
 
 
 def _upcast(line: Line, upcasts: Mapping[str, Upcast]) -> Event:
-    """The event of a type that is not of today's vocabulary."""
+    """The event of a type that is not in today's vocabulary, after its upcasts."""
     name, data = line.type, bytes(line.data)
     while name in upcasts:
         name, shape = upcasts[name](msgspec.json.decode(data))
         data = _encode(shape)
-    known = _known.get(name)
+    known = _decoders.get(name)
     if known is None:
-        raise UnknownEvent(f"position {line.id}: event type {line.type!r} is not known here")
+        raise UnknownEvent(f"position {line.id}: event type {line.type!r} is unknown")
     decode_data, _ = known
     return decode_data(data)
 
@@ -269,8 +270,8 @@ def decode(
     """The records of lines that follow the record ``last``.
 
     Checks chain, positions and shapes, and opens the seals whose keys are in the keyring; the
-    others stay closed. Raises `DamagedLog` and `UnknownEvent`. This is the inner loop of a replay:
-    what could be a function of its own stands in line.
+    others stay closed. Raises `DamagedLog` and `UnknownEvent`. This is the inner loop of a replay,
+    so calls are inlined where they cost.
     """
     records = []
     position, previous, end = last.position, last.hash, last.end
@@ -279,13 +280,13 @@ def decode(
         try:
             parsed = _decode_line(line)
             previous = sha256(previous + line[:-_TAIL_BYTES]).digest()
-            if previous.hex() != parsed.hash or line[_HASH_FROM:_HASH_TO] != _HASH_MEMBER:
+            if previous.hex() != parsed.hash or line[_HASH_NAME] != _HASH_MEMBER:
                 raise ValueError("its hash does not continue the chain")
             if parsed.id != str(position):
                 raise ValueError(f"its id is {parsed.id!r}")
-            known = _known.get(parsed.type)
+            known = _decoders.get(parsed.type)
             event: Any = known[0](parsed.data) if known else _upcast(parsed, upcasts)
-            _, decode_personal = known or _known[event.type]
+            _, decode_personal = known or _decoders[event.type]
             if decode_personal is not None:
                 sealed = event.personal
                 if type(sealed) is str:
@@ -293,12 +294,12 @@ def decode(
                     if cipher is not None:
                         context = f"{parsed.source}|{parsed.type}|{parsed.subject}".encode()
                         personal = decode_personal(unseal(cipher, sealed, context))
-                        # Nobody else has the event yet: no need for a copy.
+                        # No other code has a reference yet, so change it in place.
                         force_setattr(event, "personal", personal)
                 elif sealed is not None:
-                    raise ValueError("its seal is no text")
+                    raise ValueError("its seal is not text")
         except (ValueError, RecursionError) as error:
-            raise _refusal(error, line, position, end) from None
+            raise _explain(error, line, position, end) from None
         end += len(line) + 1
         record = Record(
             position,
@@ -319,8 +320,8 @@ def decode(
     return records
 
 
-def _refusal(error: Exception, line: bytes, position: int, offset: int) -> LogError:
-    """Damage, or, where the chain is whole all the same, the word of a newer version."""
+def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogError:
+    """The error to raise: damage, or an event of a newer version if the chain is intact."""
     try:
         parsed = parse(line)
     except ValueError as reason:
@@ -330,22 +331,25 @@ def _refusal(error: Exception, line: bytes, position: int, offset: int) -> LogEr
     return DamagedLog(str(error), position=position, offset=offset)
 
 
-def _open(event: Event, cipher: AESGCM, context: bytes) -> None:
+def _open_personal(event: Event, cipher: AESGCM, context: bytes) -> None:
     decode_personal = _personal_decoders.get(type(event))
     sealed = getattr(event, "personal", None)
     if decode_personal is not None and type(sealed) is str:
         personal = decode_personal(unseal(cipher, sealed, context))
-        # `decode` made the event a moment ago and nobody else has it yet: no need for a copy.
+        # No other code has a reference to the event yet, so change it in place.
         force_setattr(event, "personal", personal)
 
 
 def open_seal(record: Record, keyring: Keyring) -> None:
-    """Put the personal values of a closed record in clear in their place, or ``None`` for no key.
+    """Replace the seal of a record by its personal values, or by ``None`` if there is no key.
 
-    Raises `ValueError` where the seal does not open for this log, type, subject and key.
+    Changes the record's event in place. Raises `ValueError` if the seal does not open for this log,
+    type, subject and key.
     """
     cipher = keyring.get(record.sealedfor)
     if cipher is not None:
-        _open(record.event, cipher, context_of(record, record.written_as or record.event.type))
+        _open_personal(
+            record.event, cipher, context_of(record, record.written_as or record.event.type)
+        )
     elif type(getattr(record.event, "personal", None)) is str:
         force_setattr(record.event, "personal", None)

@@ -1,39 +1,43 @@
-"""Every error of the house, one tree.
+"""Every error of events, projections and eventapi, as one tree.
 
 ::
 
     EventapiError
-    ├── Refusal                 the rules say no; nothing was written
-    │   ├── NotFound            no such thing, or none of the caller's
+    ├── Refusal                 a rule refuses the command; nothing was written
+    │   ├── NotFound            it does not exist, or the caller may not see it
     │   ├── UsernameTaken
     │   ├── EmailTaken
-    │   ├── Unauthenticated     no token, or one that is not good (any more)
+    │   ├── Unauthenticated     no access token, or one that is not valid
     │   ├── InvalidCredentials
     │   │   └── WrongPassword   of a user who is logged in
     │   ├── AccountDisabled
     │   ├── Forbidden
     │   ├── PreconditionFailed  If-Match named another version
-    │   ├── QuotaExceeded       the user's items take up all that they may
+    │   ├── QuotaExceeded       the user's items have reached their limit
     │   ├── IdempotencyKeyReused
-    │   ├── RequestInProgress   the first request with this key has no answer yet
-    │   └── Invalid             input of the wrong shape, with the places where
+    │   ├── RequestInProgress   the first request with this key is still running
+    │   └── Invalid             invalid values, each with its place in the input
     ├── Overloaded              a bounded queue is full; try again later
-    │   └── ShareUsedUp         one caller has taken all that is theirs of it
-    ├── StorageFull             no room left, in the log or the vault; reads go on
-    ├── LogError                the log cannot do what was asked of it
-    │   ├── LogUnavailable      not reached, or not locked, in time
-    │   │   ├── PositionNotReached  the log is not yet where the client asked for
-    │   │   └── LogUnreachable  the database that has it does not answer; what is known goes on
-    │   ├── LogFenced           a sync failed or a file in use is gone: only a restart may write
+    │   └── ShareUsedUp         one caller's share of the queue is full
+    ├── StorageFull             no space left for log or vault; reads continue
+    ├── LogError                an operation on the log failed
+    │   ├── LogUnavailable      not reachable, or its lock not acquired, in time
+    │   │   ├── PositionNotReached  the log is behind the position that a client asks for
+    │   │   └── LogUnreachable  its database does not answer; known state stays valid
+    │   ├── LogFenced           a sync failed, or a file in use is gone: no write before a restart
     │   ├── DamagedLog          bytes that are not what was written
-    │   │   ├── DamagedMark     only the mark beside the log is damaged
-    │   │   └── MissingEvents   acknowledged events are gone
+    │   │   ├── DamagedCommitIndex  only the mark beside the log is damaged
+    │   │   └── MissingEvents   acknowledged events are missing
     │   ├── DivergedLog         not the log that a copy was made of
-    │   ├── SigningSuspended    nothing is signed until an operator decides; writes go on
+    │   ├── SigningSuspended    nothing is signed until an operator decides; writes continue
     │   └── UnknownEvent        written by a newer version of this program
     ├── VaultUnavailable        the keys cannot be read or written
-    ├── ClockJumped             the clock of this machine cannot be right; reads go on
+    ├── ClockJumped             the clock of this machine cannot be right; reads continue
     └── ConfigurationError      a setting, or a data directory, that cannot be used
+
+Some refusals sound like HTTP (`Unauthenticated`, `PreconditionFailed`, `RequestInProgress`). They
+are here because commands raise them on every path, with or without HTTP, because the command line
+reports them too, and because the message catalogue in `events.messages` covers the whole tree.
 """
 
 from __future__ import annotations
@@ -49,8 +53,8 @@ from events.messages.message import Message
 class EventapiError(Exception):
     """Root of the tree.
 
-    Its text is what is wrong; `message` adds how bad that is and what to do. ``advice`` is the
-    message of the class, for errors that are raised with a text alone.
+    Its text states what is wrong; `message` adds how bad that is and what to do. ``advice`` is the
+    message of the class, for errors that are raised with a text only.
     """
 
     advice: ClassVar[Message] = error_classes.EVENTAPI_ERROR
@@ -66,43 +70,43 @@ class EventapiError(Exception):
 
 
 class Refusal(EventapiError):
-    """A command that the rules refuse; the log is as it was."""
+    """A command that a rule refuses; the log is unchanged."""
 
     advice = error_classes.REFUSAL
 
 
 class NotFound(Refusal):
-    """There is no such thing for this caller."""
+    """It does not exist, or the caller may not see it."""
 
     advice = error_classes.NOT_FOUND
 
 
 class UsernameTaken(Refusal):
-    """The username is in use, without regard to case."""
+    """Another user has the username; case is ignored."""
 
     advice = error_classes.USERNAME_TAKEN
 
 
 class EmailTaken(Refusal):
-    """The email address is in use, without regard to case."""
+    """Another user has the email address; case is ignored."""
 
     advice = error_classes.EMAIL_TAKEN
 
 
 class Unauthenticated(Refusal):
-    """No access token was given, or it is not good."""
+    """The access token is missing or not valid."""
 
     advice = error_classes.UNAUTHENTICATED
 
 
 class InvalidCredentials(Refusal):
-    """The username or the password is wrong; which one is not told."""
+    """The username or the password is wrong; the error does not reveal which."""
 
     advice = error_classes.INVALID_CREDENTIALS
 
 
 class WrongPassword(InvalidCredentials):
-    """The password that a user who is logged in must confirm is wrong."""
+    """A logged-in user confirmed a request with a wrong password."""
 
     advice = error_classes.WRONG_PASSWORD
 
@@ -114,19 +118,19 @@ class AccountDisabled(Refusal):
 
 
 class Forbidden(Refusal):
-    """The caller is known and may not do this."""
+    """The caller is authenticated, but may not do this."""
 
     advice = error_classes.FORBIDDEN
 
 
 class PreconditionFailed(Refusal):
-    """The entity is not at the version the caller named (RFC 9110, section 13)."""
+    """The entity is not at the version that the caller names (RFC 9110, section 13)."""
 
     advice = error_classes.PRECONDITION_FAILED
 
 
 class QuotaExceeded(Refusal):
-    """The items of a user take up all that one user may have."""
+    """The items of a user have reached the limit of one user."""
 
     advice = error_classes.QUOTA_EXCEEDED
 
@@ -144,10 +148,10 @@ class RequestInProgress(Refusal):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing wrong with an input: a JSON pointer (RFC 6901) and what is wrong there.
+    """One invalid value: a JSON pointer (RFC 6901) to it, and what is wrong with it.
 
-    ``kind`` is a code such as pydantic has them, and ``where`` the part of the request that the
-    pointer points into.
+    ``kind`` is an error type in the style of pydantic, and ``where`` the part of the request that
+    the pointer refers to.
     """
 
     pointer: str
@@ -157,54 +161,54 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Invalid(Refusal):
-    """Input of the right media type and the wrong content."""
+    """Input of the right media type with invalid content."""
 
     advice = error_classes.INVALID
 
     def __init__(self, *faults: Fault) -> None:
-        told = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
-        super().__init__("; ".join(told))
+        details = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
+        super().__init__("; ".join(details))
         self.faults = faults
 
 
 class Overloaded(EventapiError):
-    """A bounded queue is full; the caller may try again after some seconds."""
+    """A bounded queue is full; the caller may retry after some seconds."""
 
     advice = error_classes.OVERLOADED
 
 
 class ShareUsedUp(Overloaded):
-    """The caller's own share of a bounded queue is full; others still have room."""
+    """The caller's own share of a bounded queue is full; other callers still have theirs."""
 
     advice = error_classes.SHARE_USED_UP
 
 
 class StorageFull(EventapiError):
-    """The disk, quota or file-size limit is reached; the log is as it was."""
+    """The disk, quota or file-size limit is reached; the log is unchanged."""
 
     advice = error_classes.STORAGE_FULL
 
 
 class LogError(EventapiError):
-    """The log cannot do what was asked of it."""
+    """An operation on the log failed."""
 
     advice = error_classes.LOG_ERROR
 
 
 class LogUnavailable(LogError):
-    """The log could not be reached, or its lock not taken, in time."""
+    """The log could not be reached, or its lock not acquired, in time."""
 
     advice = error_classes.LOG_UNAVAILABLE
 
 
 class PositionNotReached(LogUnavailable):
-    """The log has not reached the position that a client asked for; that is no fault of the log."""
+    """The log has not reached the position that a client asks for; the log is fine."""
 
     advice = error_classes.POSITION_NOT_REACHED
 
 
 class LogUnreachable(LogUnavailable):
-    """The database of the log does not answer; nothing that is known already became wrong."""
+    """The database of the log does not answer; the state known so far stays valid."""
 
     advice = error_classes.LOG_UNREACHABLE
 
@@ -212,7 +216,7 @@ class LogUnreachable(LogUnavailable):
 class LogFenced(LogError):
     """Nothing may be written before a restart.
 
-    A sync failed, so no cached byte may be trusted; or a file in use was removed or replaced.
+    A sync failed, so cached bytes cannot be trusted; or a file in use was removed or replaced.
     """
 
     advice = error_classes.LOG_FENCED
@@ -221,7 +225,7 @@ class LogFenced(LogError):
 class DamagedLog(LogError):
     """Bytes in the log are not what was written.
 
-    ``position`` is the record's, counted from 1, and ``offset`` that of its first byte.
+    ``position`` is that of the damaged record, from 1, and ``offset`` that of its first byte.
     """
 
     advice = error_classes.DAMAGED_LOG
@@ -238,7 +242,7 @@ class DamagedLog(LogError):
 
 
 class DamagedCommitIndex(DamagedLog):
-    """The mark beside a log is no mark; the log itself may be whole."""
+    """The mark beside a log is damaged; the log itself may be intact."""
 
     advice = error_classes.DAMAGED_MARK
 
@@ -250,25 +254,25 @@ class DamagedCommitIndex(DamagedLog):
 
 
 class MissingEvents(DamagedLog):
-    """The log is shorter than what has been acknowledged."""
+    """The log is shorter than its acknowledged events."""
 
     advice = error_classes.MISSING_EVENTS
 
 
 class DivergedLog(LogError):
-    """The log is another one than a copy of it was made of."""
+    """The log is not the one that a copy was made of."""
 
     advice = error_classes.DIVERGED_LOG
 
 
 class SigningSuspended(LogError):
-    """The log may not continue its newest checkpoint, so nothing is signed; writes go on."""
+    """The log may contradict its newest checkpoint, so nothing is signed; writes continue."""
 
     advice = error_classes.SIGNING_SUSPENDED
 
 
 class UnknownEvent(LogError):
-    """An event type or shape that this version does not know; a newer one wrote it."""
+    """An event type or shape of a newer version, which this one does not know."""
 
     advice = error_classes.UNKNOWN_EVENT
 
@@ -280,7 +284,7 @@ class VaultUnavailable(EventapiError):
 
 
 class ClockJumped(EventapiError):
-    """The clock of this machine jumped, or contradicts the log; nothing is written until it is settled."""
+    """The clock of this machine jumped or contradicts the log; nothing is written until it is right."""
 
     advice = error_classes.CLOCK_JUMPED
 
@@ -292,7 +296,7 @@ class ConfigurationError(EventapiError):
 
 
 def known_error(error: BaseException | None) -> EventapiError | None:
-    """The error of this tree that stands in the groups which task groups wrap around it."""
+    """The error of this tree inside the exception groups of task groups, if there is one."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(known_error, error.exceptions)), None)
     return error if isinstance(error, EventapiError) else None

@@ -1,4 +1,4 @@
-"""The record: what one line of the log says, as CloudEvents 1.0 names it."""
+"""The record: the content of one line of the log, with the member names of CloudEvents 1.0."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import msgspec
 GENESIS = bytes(32)
 """The hash before the first record."""
 
-_TIME = b"0000-00-00T00:00:00.000000Z"
-_LENGTH = len(_TIME)
+_TIME_PATTERN = b"0000-00-00T00:00:00.000000Z"
+_TIME_BYTES = len(_TIME_PATTERN)
 _UP_TO_HOUR = itemgetter(slice(len(b"0000-00-00T00")))
 _FIVE = ord("5")
 _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 
 class Personal(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Base of the personal values of an event: what a user typed, sealed on the line."""
+    """Base of the personal values of an event: text that a user typed, sealed on the line."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """Base of the vocabulary: the ``data`` member of a record, one class per event type.
 
-    A class with personal values has a field ``personal``, named ``sealed`` on the line, of one of
-    three kinds: the values in clear; the sealed text, as it stands on the line; ``None`` where the
-    key is destroyed.
+    A class with personal values has a field ``personal``, named ``sealed`` on the line. It is one of
+    three: the values in clear; the sealed text as it is on the line; ``None`` if the key is
+    destroyed.
     """
 
     type: ClassVar[str]
@@ -41,12 +41,12 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One event with its envelope.
 
-    ``position`` is dense from 1; ``time`` is RFC 3339 in UTC with microseconds and ``Z``;
-    ``sealedfor`` names the user whose key seals the personal values, or is empty; ``hash`` is
-    32 raw bytes; ``end`` is the byte offset in a JSON-lines log at which the line's newline ends;
-    ``written_as`` is the type on the line where an upcast renamed it, for the seal is bound to it;
-    ``idempotencykey`` and ``requesthash`` say which request this is the effect of, if it said so
-    itself: the SHA-256 of the caller and their key, in hex, and the sealed SHA-256 of the request.
+    ``position`` counts from 1 without gaps. ``time`` is RFC 3339 in UTC with microseconds and ``Z``.
+    ``sealedfor`` names the user whose key seals the personal values, or is empty. ``hash`` is
+    32 raw bytes. ``end`` is the byte offset in a JSON-lines log after the line's newline.
+    ``written_as`` is the type on the line if an upcast renamed it, because the seal is bound to it.
+    ``idempotencykey`` and ``requesthash`` identify the request that caused the event, if it had an
+    Idempotency-Key: the SHA-256 of caller and key, in hex, and the sealed SHA-256 of the request.
     """
 
     position: int
@@ -70,14 +70,16 @@ def entity_number(subject: str) -> int:
 
 
 def all_timestamps_valid(texts: Sequence[str]) -> bool:
-    """Whether all of these are times of a record's form; cheap enough for every line of a log."""
+    """Whether all texts are valid times in a record's form; cheap enough for every line of a log."""
     joined = "".join(texts).encode(errors="replace")
-    if joined.translate(_TO_ZERO) != _TIME * len(texts) or {*map(len, texts)} - {_LENGTH}:
+    if joined.translate(_TO_ZERO) != _TIME_PATTERN * len(texts) or {*map(len, texts)} - {
+        _TIME_BYTES
+    }:
         return False
     if not texts:
         return True
-    # Minutes and seconds by their tens, of all texts at once; days and hours by the calendar.
-    if max(joined[14::_LENGTH]) > _FIVE or max(joined[17::_LENGTH]) > _FIVE:
+    # Check minutes and seconds by their tens, in all texts at once; days and hours by the calendar.
+    if max(joined[14::_TIME_BYTES]) > _FIVE or max(joined[17::_TIME_BYTES]) > _FIVE:
         return False
     try:
         for hour in {*map(_UP_TO_HOUR, texts)}:
@@ -88,4 +90,4 @@ def all_timestamps_valid(texts: Sequence[str]) -> bool:
 
 
 START = Record(0, "", "", "", "", Event())
-"""What stands before the first record."""
+"""The record before the first one."""

@@ -1,4 +1,8 @@
-"""Sealing of personal values: AES-256-GCM under a key of the user's own (NIST SP 800-38D)."""
+"""Sealing of personal values: AES-256-GCM under a key per user (NIST SP 800-38D).
+
+This is what makes crypto-shredding possible: the log holds only the sealed values, so destroying a
+user's key (`events.vault.port`) erases them from the log and all of its copies, and changes no byte.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +19,26 @@ _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 class Keyring(dict[str, AESGCM]):
-    """The keys at hand, by subject (``users/7``), each as a cipher ready for use.
+    """Available keys by subject (``users/7``), each as a cipher.
 
-    Building the cipher costs more than using it, hence the cache.
+    Ciphers are cached because building one costs more than using it.
     """
 
     def add(self, subject: str, key: bytes) -> None:
-        """Take a key of 32 bytes in."""
+        """Add a key of 32 bytes."""
         self[subject] = AESGCM(key)
 
 
 def seal(cipher: AESGCM, nonce: bytes, clear: bytes, context: bytes) -> str:
-    """base64url, unpadded, of nonce ‖ ciphertext ‖ tag, bound to ``context``."""
+    """Encrypt to base64url, unpadded, of nonce ‖ ciphertext ‖ tag, bound to ``context``."""
     box = nonce + cipher.encrypt(nonce, clear, context)
     return b2a_base64(box, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def unseal(cipher: AESGCM, sealed: str, context: bytes) -> bytes:
-    """The clear bytes of what `seal` gave.
+    """Decrypt a text that `seal` returned.
 
-    Raises `ValueError` where the text, the key or the context is not that of the sealing.
+    Raises `ValueError` if the text, the key or the context is not the one of the sealing.
     """
     box = a2b_base64(sealed.encode().translate(_FROM_URL) + b"==")
     try:

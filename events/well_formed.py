@@ -1,8 +1,8 @@
-"""Well-formedness of a line beyond its shape: what a reader relies on and JSON types cannot say.
+"""Well-formedness of a line: rules that readers rely on and that JSON types cannot express.
 
 A line that passes has its members in the order of the format, each once and without white space;
-its subject fits its type; its times exist; its numbers fit 64 bits; its seals are texts. Whatever
-`log verify` calls whole has passed, so a server can start on it and answer every read.
+its subject fits its type; its times exist; its numbers fit 64 bits; its seals are texts. Every line
+of a log that `log verify` calls whole has passed, so a server can start on it and answer all reads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SOURCE: Final = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _FIRST_REQUEST: Final = "1970"
-"""No request was earlier; a day before the year 1 could not even be computed."""
+"""No request is older. A day before the year 1 could not be computed."""
 
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -49,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def data_timestamps(events: Iterable[Event]) -> list[str]:
-    """Every time in the data of events."""
+    """All times in the data of events."""
     return [
         time
         for event in events
@@ -58,21 +58,21 @@ def data_timestamps(events: Iterable[Event]) -> list[str]:
 
 
 def check_well_formed(raw: bytes, line: Any, kind: str) -> None:
-    """Raise `ValueError` where a line is not well formed; its times are checked elsewhere.
+    """Raise `ValueError` if a line is not well formed.
 
-    ``line`` has the members of the bytes ``raw``, by `events.codec.parse_all`, and ``kind`` is its
-    type. Neither chain nor position is looked at.
+    ``line`` has the members of the bytes ``raw``, from `events.codec.parse_all`, and ``kind`` is its
+    type. Times, chain and position are not checked here.
     """
     subject = _SUBJECT.fullmatch(f"{kind} {line.subject}")
     if subject is None or int(subject["number"] or 1) > MAX_NUMBER:
-        raise ValueError(f"its subject is {line.subject!r}, which is none of {kind}")
+        raise ValueError(f"its subject is {line.subject!r}, which does not fit {kind}")
     start = (
         f'{{"specversion":"1.0","id":"{line.id}","source":"{line.source}","type":"{kind}",'
         f'"subject":"{line.subject}","time":"{line.time}","actor":"'
     )
     if not raw.startswith(start.encode()):
         raise ValueError("its first members are not those of the format, in its order")
-    # Members that are there twice, white space and unknown extensions make it longer.
+    # Duplicate members, white space and unknown extensions make a line longer.
     if len(_encode(line)) != len(raw):
         _check_text(raw)
     _check_envelope(line)
@@ -80,20 +80,20 @@ def check_well_formed(raw: bytes, line: Any, kind: str) -> None:
 
 
 def _check_text(raw: bytes) -> None:
-    """Raise `ValueError` for white space between members and for members that are there twice."""
+    """Raise `ValueError` for white space between members and for duplicate members."""
     if re.search(rb"\s", _TEXT.sub(b"", raw)):
         raise ValueError("there is white space between its members")
     try:
-        json.loads(raw, object_pairs_hook=_once)
+        json.loads(raw, object_pairs_hook=_check_unique)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
+def _check_unique(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"its member {name!r} is there twice")
+            raise ValueError(f"its member {name!r} appears twice")
 
 
 def _check_envelope(line: Any) -> None:
@@ -102,7 +102,7 @@ def _check_envelope(line: Any) -> None:
     if not _ACTOR.fullmatch(line.actor):
         raise ValueError(f"its actor is {line.actor!r}")
     if line.sealedfor and not _USER.fullmatch(line.sealedfor):
-        raise ValueError(f"it is sealed for {line.sealedfor!r}, which is no user")
+        raise ValueError(f"it is sealed for {line.sealedfor!r}, which is not a user")
     for name in ("remaining", "behind"):
         value = getattr(line, name)
         if value and not _COUNT.fullmatch(value):
@@ -120,6 +120,6 @@ def _check_data(line: Any) -> None:
     sealed = getattr(line.data, "personal", None)
     if sealed is not None:
         if type(sealed) is not str or not _BASE64URL.fullmatch(sealed):
-            raise ValueError("its seal is no text in base64url")
+            raise ValueError("its seal is not base64url text")
         if not line.sealedfor:
-            raise ValueError("it has a seal, but is sealed for nobody")
+            raise ValueError("it has a seal, but no user that it is sealed for")

@@ -1,4 +1,4 @@
-"""The page docs/errors.md, made from the catalogue: ``python -m tests.errors_page`` writes it."""
+"""Generate docs/errors.md from the catalogue: ``python -m tests.errors_page``."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 _HEAD = """\
 # Errors and warnings
 
-Every error and warning that an operator can see says what is wrong, how bad it is (do writes go on? was
+Every error and warning that an operator can see states what is wrong, how bad it is (do writes continue? was
 anything lost?), and what to type next. A command prints that on stderr, a line for each:
 
     eventapi: there is no vault at data/vault.sqlite
-    Nothing was changed. Without its keys nobody can read what users typed; they are not lost for as long
-    as a copy of the vault exists.
+    Nothing was changed. Personal values cannot be read without its keys; they are not lost as long as a
+    copy of the vault exists.
     Next: put the vault back, or its copy: cp KEYS data/vault.sqlite
 
-and ends with 1 (the answer is no) or 3 (could not run). A misuse, such as a setting that is wrong, is one line
-and ends with 2. A server writes the same in one line to its log. `eventapi log verify --json` has the three as `verdict`, `severity` and `next`.
+and exits with 1 (the result is negative) or 3 (could not run). A misuse, such as a wrong setting, is one line
+and exits with 2. A server writes all three in one line to its log. `eventapi log verify --json` has them as `verdict`, `severity` and `next`.
 
-This page is the catalogue of `events/messages/`, from which the program prints; a test keeps the two the
-same. Words in capitals stand for values. An HTTP client gets a problem document instead, whose `type`
-leads to its own page.
+This page is generated from `events/messages/`, from which the program prints. Words in capitals are placeholders for values.
+An HTTP client gets a problem document instead, whose `type` links to a page of its own.
 """
 
-_PLACE = re.compile(r"\{(\w+)[^}]*\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)[^}]*\}")
 
 
 def tree_of(kind: type[EventapiError]) -> Iterator[type[EventapiError]]:
-    """The class and all below it, in the order in which they were defined, but those of tests."""
+    """The class and its subclasses in the order of their definition, without those of tests."""
     yield kind
     for one in kind.__subclasses__():
         if one.__module__ == EventapiError.__module__:
@@ -58,14 +57,14 @@ def _is_defined_in(module: ModuleType, name: str) -> bool:
 
 
 def render() -> str:
-    """The page."""
+    """The content of the page."""
     kinds = ((f"`{kind.__name__}`", kind.advice) for kind in tree_of(EventapiError))
     endings = [failures.Failure, failures.Misuse, failures.NegativeResult]
     return "\n".join(
         [
             _HEAD,
             "## Kinds of errors\n",
-            "What goes with a text of its own, by the class in `events/errors.py`.\n",
+            "The defaults of the classes in `events/errors.py`; most errors have a text of their own.\n",
             _table(kinds),
             "## Errors of the log, the keys and the signature\n",
             _table(_named(errors)),
@@ -98,7 +97,7 @@ def _table(rows: Iterable[tuple[str, Message]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _PLACE.sub(lambda match: match[1].upper(), text).replace("|", "\\|")
+    return _PLACEHOLDER.sub(lambda match: match[1].upper(), text).replace("|", "\\|")
 
 
 if __name__ == "__main__":

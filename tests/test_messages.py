@@ -41,7 +41,7 @@ FILLING = {
 
 _COMMAND = re.compile(r"`(eventapi [^`]*)`")
 _SAYS_HOW_BAD = re.compile(
-    r"[Ww]rites|[Nn]othing|written|wrote|\blost\b|only read|as it was|signed|No key|go on|stopped there"
+    r"[Ww]rites|[Nn]othing|written|wrote|\blost\b|only read|unchanged|signed|No key|continue|stopped there"
 )
 _LEVELS = {"warning", "error", "critical", "exception"}
 

@@ -1,4 +1,4 @@
-"""Messages of the command line: what commands find, and why they could not do what was asked."""
+"""Messages of the command line: findings of commands, and reasons why commands failed."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from events.messages.errors import LOG_KEY_UNREADABLE, USERS_WITHOUT_KEYS
 from events.messages.message import Message
 
 _UNCHANGED: Final = "Nothing was changed."
-_UNCOPIED: Final = "The log was only read. The copy is not to be used as a backup."
+_UNCOPIED: Final = "The log was only read. Do not use the copy as a backup."
 
-# Endings without a message of their own
+# Defaults for errors without a message of their own
 
 COULD_NOT_RUN: Final = Message(
     "a command could not run",
-    "It stopped there. The log has whole events only.",
+    "The command stopped there. The log contains only whole events.",
     "correct what the text names, and repeat the command",
 )
 MISUSE: Final = Message(
-    "a command or a setting makes no sense as it is",
+    "a command or a setting is not valid",
     _UNCHANGED,
     "correct it, and repeat the command; `eventapi config` shows every setting and its origin",
 )
 NEGATIVE_RESULT: Final = Message(
-    "a command ran, and the answer is no",
+    "a command ran, and its result is negative",
     _UNCHANGED,
     "correct what the text names, and repeat the command",
 )
 SYSTEM_ERROR: Final = Message(
-    "the operating system refused something",
-    "The command stopped there. The log has whole events only.",
-    "mend the disk, file or permission that the text names, and repeat the command",
+    "the operating system reported an error",
+    "The command stopped there. The log contains only whole events.",
+    "fix the disk, file or permission that the text names, and repeat the command",
 )
 
 # Naming the log and a place in it
@@ -50,7 +50,7 @@ NO_POSITION: Final = Message(
 # log show
 
 OPEN_WITH_JSON: Final = Message(
-    "--json gives the bytes of the log, in which --open can change nothing",
+    "--json prints the bytes of the log, which --open cannot change",
     _UNCHANGED,
     "`eventapi log show --open` or `eventapi log show --json`",
 )
@@ -60,13 +60,13 @@ LINE_UNREADABLE: Final = Message(
     "`eventapi log verify --seals`",
 )
 VALUES_CLOSED: Final = Message(
-    "personal values stay closed: {reason}",
-    "The log was only read, and events are shown without those values.",
+    "personal values cannot be opened: {reason}",
+    "The log was only read. Events are shown without those values.",
     "run the command as the server's user and with its settings; if the keys are lost, "
     "`eventapi log restore --vault KEYS`",
 )
 
-# log verify: what was found
+# log verify: results
 
 WHOLE: Final = Message(
     "{name} is whole: {events:,} events, {bytes:,} bytes",
@@ -75,21 +75,22 @@ WHOLE: Final = Message(
 )
 WHOLE_WITH_TAIL: Final = Message(
     "{name} is whole: {events:,} events, {bytes:,} bytes",
-    "Every acknowledged event is as it was written. What stands behind them is being written, or was "
+    "Every acknowledged event is as it was written. The bytes after them are being written, or were "
     "left by a crash.",
-    "nothing: the next write or start keeps what is whole of it",
+    "nothing: the next write or start keeps the whole events in those bytes",
 )
 DAMAGED: Final = Message(
     "{name} is DAMAGED: good up to event {good}{rest}",
-    "Nothing was changed. Events up to {good} are as they were written; no server starts on this "
-    "log, and one that runs refuses to write.",
+    "Nothing was changed. Events up to {good} are as they were written. No server starts on this "
+    "log, and a running one refuses to write.",
     "move the log away, then `eventapi log restore COPY` with a copy that verifies "
     "(docs/operating.md, Restore)",
 )
 INCOMPLETE: Final = Message(
-    "{name} is an INCOMPLETE copy: good up to event {good}, and what follows is no whole event",
+    "{name} is an INCOMPLETE copy: good up to event {good}, followed by a part of an event",
     "Nothing was changed. Events up to {good} are as they were written.",
-    "make the copy again: `eventapi log copy TO`; a start on this file keeps the {good} events",
+    "make the copy again: `eventapi log copy TO`; a server that starts on this file keeps the {good} "
+    "events",
 )
 SHORTENED: Final = Message(
     "{name} is DAMAGED: good up to event {good}, and the acknowledged events after it are gone",
@@ -99,18 +100,18 @@ SHORTENED: Final = Message(
 CONTRADICTS_CHECKPOINT: Final = Message(
     "{name} contradicts the checkpoint of {signed:,} events, though its {events:,} events are whole "
     "and chained: it was rewritten, is an older copy, or is another log",
-    "Nothing was changed. A server starts on it, but signs nothing until an operator decides.",
+    "Nothing was changed. A server starts on this log, but signs nothing until an operator decides.",
     "put the newest log back; if there is none, see docs/operating.md, Restore: "
     "`eventapi log restore --new-key`",
 )
 PREFIX_DIFFERS: Final = Message(
     "The files differ from event {position:,} on: one of them was rewritten.",
     "Nothing was changed. Up to event {good} both are the same, byte for byte.",
-    "`eventapi log verify PATH --checkpoint FILE` on each of them: the one that was rewritten "
-    "contradicts a checkpoint that was signed before",
+    "`eventapi log verify PATH --checkpoint FILE` on each of them: the rewritten one contradicts a "
+    "checkpoint that was signed before",
 )
 PREFIX_SHORTER: Final = Message(
-    "The other file ends behind event {good}: it is shorter than this one.",
+    "The other file ends after event {good}: it is shorter than this one.",
     "Nothing was changed. Up to there both are the same, byte for byte.",
     "give the longer file to --prefix-of: `eventapi log verify SHORTER --prefix-of LONGER`",
 )
@@ -126,28 +127,28 @@ ONLY_MARK_DAMAGED: Final = Message(
     "rm {mark}, and start the server, which checks all events and makes a new mark",
 )
 MARK_OF_OTHER_LOG: Final = Message(
-    "Only the mark does not fit, not the log: all {events:,} events in {name} are whole, but the mark "
-    "is of another log",
-    "Nothing was changed. A server does not start on this log with this mark.",
-    "put the log back that the mark is of; if this log is the right one: rm {mark}, and start the "
-    "server, which makes a new mark",
+    "Only the mark is wrong, not the log: all {events:,} events in {name} are whole, but the mark "
+    "belongs to another log",
+    "Nothing was changed. No server starts on this log with this mark.",
+    "put the log of this mark back; if this log is the right one: rm {mark}, and start the server, "
+    "which makes a new mark",
 )
 DATABASE_HEAD_DIFFERS: Final = Message(
-    "{name} is DAMAGED: its {events:,} events are chained, but its head row is of another event",
+    "{name} is DAMAGED: its {events:,} events are chained, but its head row names another event",
     "Nothing was changed. Events at the end are missing, or rows were changed by hand.",
     "restore the newest backup of the database (docs/operating.md, Restore)",
 )
 NEWER_VERSION: Final = Message(
     "{name} was written by a newer version of eventapi: its {events:,} events are whole and chained, "
-    "and this version does not know the types or shapes of some",
+    "but some have types or shapes that this version does not know",
     "Nothing is damaged, lost or changed. This version can neither serve nor write this log.",
     "install the version that wrote it, or a newer one, then `eventapi log verify`",
 )
 
-# log verify: what cannot be checked
+# log verify: inputs that cannot be used
 
 NOT_A_REGULAR_FILE: Final = Message(
-    "{path} is no regular file",
+    "{path} is not a regular file",
     _UNCHANGED,
     "keep the log in a file, then `eventapi log verify PATH`",
 )
@@ -158,7 +159,7 @@ KEY_UNUSABLE: Final = Message(
 )
 CHECKPOINT_NOT_SIGNED: Final = Message(
     "the checkpoint {checkpoint} is not signed by {key}",
-    "Nothing was changed, and the log was not checked: this checkpoint proves nothing of it.",
+    "Nothing was changed, and the log was not checked: this checkpoint proves nothing about it.",
     "take the checkpoint from the server itself, or give the key that `eventapi log checkpoint --key` "
     "prints there",
 )
@@ -169,8 +170,8 @@ CHECKPOINT_UNUSABLE: Final = Message(
 )
 DATABASE_BEHIND_MARK: Final = Message(
     "{acknowledged:,} events were acknowledged here, and the database has {events:,}",
-    "Nothing was changed. The database was put back to an older state, or is another one; the events "
-    "after that are missing.",
+    "Nothing was changed. The database was restored to an older state, or is another one; the later "
+    "events are missing.",
     "restore the newest backup of the database (docs/operating.md, Restore)",
 )
 
@@ -182,9 +183,9 @@ SAME_LOG: Final = Message(
     "name another place: `eventapi log copy TO`",
 )
 VAULT_WITH_DATABASE: Final = Message(
-    "a database has the keys beside the log, and takes no --vault",
+    "a log in a database has its keys in the database: --vault cannot be used",
     "Nothing was copied.",
-    "`eventapi log copy TO` without --vault: the keys come along",
+    "`eventapi log copy TO` without --vault: the keys are copied too",
 )
 COPY_NOT_WHOLE: Final = Message(
     "the copy is not whole: {finding}",
@@ -193,18 +194,18 @@ COPY_NOT_WHOLE: Final = Message(
     "`eventapi log copy TO`",
 )
 COPY_DIFFERS: Final = Message(
-    "the copy is another log than the one it was made of",
+    "the copy is not the log that it was made of",
     _UNCOPIED,
     "copy into an empty database: `eventapi log copy URL`",
 )
 COPY_STATE_DIFFERS: Final = Message(
-    "the copy adds up to another state than the log it was made of",
+    "the state computed from the copy differs from that of the log",
     _UNCOPIED,
     "`eventapi log verify --seals` on both, and report it",
 )
 NO_NEW_CHECKPOINT: Final = Message(
     "the copy has no new checkpoint: {reason}",
-    "The copy is whole and was checked, but nothing proves it against a signature.",
+    "The copy is whole and was checked, but no signature proves it.",
     SIGNING_SUSPENDED.next,
 )
 
@@ -218,13 +219,13 @@ OTHER_KEY: Final = Message(
     "away and repeat the command",
 )
 KEYS_OF_OTHER_LOG: Final = Message(
-    "the keys there are those of another log",
-    "No key was changed there.",
+    "the keys there belong to another log",
+    "No key there was changed.",
     "name another FILE: `eventapi log copy TO --vault FILE`",
 )
 ERASED_USER_ALIVE: Final = Message(
-    "{subject} is alive in this log, but the keys there know that the user was erased",
-    "No key was changed there.",
+    "{subject} exists in this log, but the keys there record that the user was erased",
+    "No key there was changed.",
     "erase the user again with `eventapi users erase NAME` (the name is in `eventapi users list`), "
     "then copy again",
 )
@@ -232,63 +233,64 @@ ERASED_USER_ALIVE: Final = Message(
 # log restore
 
 DATABASE_RESTORE: Final = Message(
-    "a log in a database is not restored from FROM",
+    "a log in a database cannot be restored from FROM",
     _UNCHANGED,
     "`eventapi log copy FROM URL`",
 )
 NO_COPY: Final = Message(
     "there is no log at {path}",
     _UNCHANGED,
-    "name the copy, or the directory that has it: `eventapi log restore FROM`",
+    "name the copy, or the directory that contains it: `eventapi log restore FROM`",
 )
 NO_PROOF: Final = Message(
-    "there is no checkpoint {path}, and without one nothing proves the copy",
+    "there is no checkpoint {path}, and without one the copy cannot be proven",
     _UNCHANGED,
     "name a checkpoint of this log: `eventapi log restore FROM --checkpoint FILE`",
 )
 LOG_IN_THE_WAY: Final = Message(
-    "there is a log at {path}, and a restore replaces nothing",
+    "there is already a log at {path}, and a restore replaces nothing",
     _UNCHANGED,
     "stop the server and move the log away (mv {path} {path}.old), then repeat the command",
 )
 NOTHING_SIGNED: Final = Message(
-    "nothing was signed for this log yet",
+    "no checkpoint of this log has been signed yet",
     _UNCHANGED,
-    "nothing: its first key is made when it is needed; to have it now, `eventapi log checkpoint`",
+    "nothing: the first key is made when it is needed; to make it now, `eventapi log checkpoint`",
 )
 CHECKPOINT_OF_OTHER_KEY: Final = Message(
     "the checkpoint is not signed by the log's key {name}",
-    "Nothing was changed, and no new key was begun.",
-    "show a checkpoint that this key signed, or leave it out: `eventapi log restore --new-key`",
+    "Nothing was changed, and no new key was made.",
+    "give a checkpoint that this key signed, or none: `eventapi log restore --new-key`",
 )
 OWN_KEY_UNREADABLE: Final = Message(
     LOG_KEY_UNREADABLE.text, "Nothing was restored or changed.", LOG_KEY_UNREADABLE.next
 )
 COPY_NOT_PROVEN: Final = Message(
-    "nothing is restored: {reason}",
-    "The data directory is as it was. The copy is not what was signed, or not with these keys.",
-    "take another copy that verifies, or newer keys: `eventapi log restore FROM --vault KEYS`",
+    "nothing was restored: {reason}",
+    "The data directory is unchanged. The copy is not what was signed, or its keys do not fit.",
+    "use another copy that verifies, or newer keys: `eventapi log restore FROM --vault KEYS`",
 )
 COPY_TOO_OLD: Final = Message(
-    "nothing is restored: {acknowledged:,} events were acknowledged here, and the copy of {events:,} "
+    "nothing was restored: {acknowledged:,} events were acknowledged here, and the copy of {events:,} "
     "does not have them all",
-    "The data directory is as it was. Restoring this copy loses the events after it for good.",
-    "look for a newer copy; only to give those events up: rm {mark}, then repeat the command",
+    "The data directory is unchanged. Restoring this copy would lose the later events for good.",
+    "find a newer copy; only if you give those events up: rm {mark}, then repeat the command",
 )
 SIGNATURE_NOT_CHECKED: Final = Message(
-    "whose signature it is was not checked",
-    "The log is restored, and is what the checkpoint was signed for. Whether your key signed it is "
-    "not known.",
-    "`eventapi log verify --checkpoint FILE --key VKEY` with the key that you kept",
+    "the signature of the checkpoint was not checked against a key",
+    "The log is restored, and fits the checkpoint. It is not known whether your key signed that "
+    "checkpoint.",
+    "`eventapi log verify --checkpoint FILE --key VKEY` with the verifier key that you kept",
 )
 
 # log checkpoint
 
 NOT_A_CHECKPOINT: Final = Message(
-    "{path} is no checkpoint: {reason}",
+    "{path} is not a checkpoint: {reason}",
     "Nothing was stored.",
     "give the file with the witnesses' signatures: `eventapi log checkpoint --cosigned FILE`",
 )
+
 # log import
 
 IMPORT_NEEDS_MENDING: Final = Message(
@@ -303,9 +305,9 @@ IMPORT_REFUSED: Final = Message(
 )
 
 IMPORT_REPEATED: Final = Message(
-    "nothing was imported: every user of the file is in the log already, with the same time of creation",
+    "nothing was imported: every user of the file is already in the log, with the same time of creation",
     _UNCHANGED,
-    "nothing, if the file was imported before; only to have all of them a second time, under other "
+    "nothing, if the file was imported before; to import all of them a second time, under other "
     "names: `eventapi log import FILE --mend`",
 )
 
@@ -313,33 +315,33 @@ IMPORT_REPEATED: Final = Message(
 
 SNAPSHOT_RUNNING: Final = Message(
     "another process is taking a snapshot",
-    "Nothing was changed, and writes go on.",
-    "wait until it ends; then, if you still want one, `eventapi snapshot`",
+    "Nothing was changed, and writes continue.",
+    "wait until it ends; then, if you still need one, `eventapi snapshot`",
 )
 SNAPSHOT_WRONG: Final = Message(
-    "the snapshot at {position:,} was wrong, and the snapshots are removed",
+    "the snapshot at {position:,} was wrong, and the snapshots were removed",
     "The log is whole and nothing in it was lost, but servers that started from this snapshot may "
     "show wrong data.",
     "restart every server of this log, then `eventapi rebuild`, and report it",
 )
 
 SNAPSHOTS_DAMAGED: Final = Message(
-    "damaged snapshots were found and removed, at {positions}",
-    "Nothing was lost, and writes go on. The next start takes longer.",
+    "damaged snapshots were removed, at {positions}",
+    "Nothing was lost, and writes continue. The next start takes longer.",
     "`eventapi snapshot`",
 )
 
 # users
 
 NO_TERMINAL: Final = Message(
-    "there is no terminal to type the password at",
+    "there is no terminal at which to type the password",
     _UNCHANGED,
     "pipe the password in: `eventapi users create NAME EMAIL --password-stdin`",
 )
 ERASED_KEY_LEFT: Final = Message(
     "{name} is erased: the event is in the log and the account is gone. But the key of {subjects} "
     "could not be destroyed",
-    "Older copies of the log can still be read with this vault. Writes go on.",
+    "Older copies of the log can still be read with this vault. Writes continue.",
     "free disk space, or make the vault writable, and run `eventapi users erase --finish`; the next "
     "start of a server does the same",
 )
@@ -349,11 +351,11 @@ ERASED_KEY_LEFT: Final = Message(
 CANNOT_LISTEN: Final = Message(
     "cannot listen on {place}: {reason}",
     "The server did not start, and nothing was changed.",
-    "name another place: `eventapi serve --host HOST --port PORT`, or --uds PATH; or stop the server "
-    "that has this one",
+    "choose another address: `eventapi serve --host HOST --port PORT`, or --uds PATH; or stop the "
+    "server that uses this one",
 )
 CLOCK_NOT_ACCEPTED: Final = Message(
-    "the clock cannot be accepted in {path}: {reason}",
+    "the accepted clock cannot be stored in {path}: {reason}",
     "The server did not start, and nothing was changed.",
-    "mend the permissions of {path} or free disk space, then `eventapi serve --accept-clock`",
+    "fix the permissions of {path} or free disk space, then `eventapi serve --accept-clock`",
 )

@@ -1,4 +1,4 @@
-"""What the log and the command line say about erasures that a restore brought to light."""
+"""Messages about erasures that a restore undid, or that a start has repeated."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from events.messages.errors import USERS_WITHOUT_KEYS
 from events.messages.message import Message
 from events.messages.server_log import ERASED_AGAIN
 
-_NAMED = 5
-"""How many users a message names."""
+_USERS_PER_MESSAGE = 5
+"""A message names that many users; further ones are an ellipsis."""
 
 
-def _named(subjects: Sequence[str]) -> str:
-    more = ", ..." if len(subjects) > _NAMED else ""
-    return ", ".join(subjects[:_NAMED]) + more
+def _join_names(subjects: Sequence[str]) -> str:
+    more = ", ..." if len(subjects) > _USERS_PER_MESSAGE else ""
+    return ", ".join(subjects[:_USERS_PER_MESSAGE]) + more
 
 
 def users_without_keys(
@@ -25,7 +25,7 @@ def users_without_keys(
     return message.fill(
         who="1 user has" if is_one else f"{len(subjects):,} users have",
         they="the user was" if is_one else "the users were",
-        names=_named(subjects),
+        names=_join_names(subjects),
         **values,
     )
 
@@ -33,7 +33,7 @@ def users_without_keys(
 def users_erased_again(subjects: Sequence[str]) -> Message:
     """Report the users whose erasure a start appended again."""
     who = "1 user was" if len(subjects) == 1 else f"{len(subjects):,} users were"
-    return ERASED_AGAIN.fill(who=who, names=_named(subjects))
+    return ERASED_AGAIN.fill(who=who, names=_join_names(subjects))
 
 
 def highest_number(subjects: Iterable[str]) -> int:

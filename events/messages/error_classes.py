@@ -1,6 +1,6 @@
-"""The messages of the classes in `events.errors`, for errors that come with a text alone.
+"""The default message of each class in `events.errors`.
 
-``text`` is the meaning of the class; the error's own text takes its place.
+An error raised with a text of its own replaces ``text`` and keeps severity and advice.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from typing import Final
 
 from events.messages.message import Message
 
-_REFUSED: Final = "Nothing was written. The server goes on, and only this request is refused."
-_WRITES_STOP: Final = "Writes are refused. Reads go on, and nothing was lost."
+_REFUSED: Final = "Nothing was written. Only this request is refused; the server continues."
+_WRITES_STOP: Final = "Writes are refused. Reads continue, and nothing was lost."
 
 EVENTAPI_ERROR: Final = Message(
-    "eventapi could not do what was asked",
-    "Nothing was acknowledged that is not in the log.",
+    "eventapi could not complete the command or request",
+    "Everything that was acknowledged is in the log.",
     "repeat the command or request; if it fails again, report the text",
 )
 REFUSAL: Final = Message(
-    "the rules refuse a command",
+    "a rule refuses the command",
     _REFUSED,
     "correct the command or request, and repeat it",
 )
 NOT_FOUND: Final = Message(
-    "there is no such thing, or the caller may not see it",
+    "it does not exist, or the caller may not see it",
     _REFUSED,
     "check the name; `eventapi users list` shows every user",
 )
 USERNAME_TAKEN: Final = Message(
-    "another user has this username, in whatever case",
+    "another user has this username (upper and lower case count as equal)",
     _REFUSED,
     "choose another username; `eventapi users list` shows those in use",
 )
@@ -38,7 +38,7 @@ EMAIL_TAKEN: Final = Message(
     "use another address; `eventapi users list` shows those in use",
 )
 UNAUTHENTICATED: Final = Message(
-    "a request has no access token, or one that is not valid any more",
+    "the request has no access token, or one that is no longer valid",
     _REFUSED,
     "the client logs in again: POST /auth/login",
 )
@@ -48,7 +48,7 @@ INVALID_CREDENTIALS: Final = Message(
     "the client logs in with the right ones: POST /auth/login",
 )
 WRONG_PASSWORD: Final = Message(
-    "the password that a user must confirm is wrong",
+    "the password that confirms the request is wrong",
     _REFUSED,
     "the client repeats the request with the right password",
 )
@@ -58,7 +58,7 @@ ACCOUNT_DISABLED: Final = Message(
     "`eventapi users enable NAME`, if the user may log in again",
 )
 FORBIDDEN: Final = Message(
-    "the user does not have the role that the request needs",
+    "the user lacks the role that the request needs",
     _REFUSED,
     "`eventapi users grant NAME auditor`, if the user may do this",
 )
@@ -68,12 +68,12 @@ PRECONDITION_FAILED: Final = Message(
     "the client reads it again, and sends its new ETag in If-Match",
 )
 QUOTA_EXCEEDED: Final = Message(
-    "the items of a user take up all that one user may have",
-    "Nothing was written. Only new items and larger ones of this user are refused.",
+    "the items of the user have reached the quota",
+    "Nothing was written. Only requests that would add to the items of this user are refused.",
     "the user deletes items, or you raise EVENTAPI_USER_QUOTA_BYTES or EVENTAPI_USER_QUOTA_ITEMS",
 )
 IDEMPOTENCY_KEY_REUSED: Final = Message(
-    "an Idempotency-Key was used before, for another request",
+    "the Idempotency-Key was used before, for another request",
     _REFUSED,
     "the client sends the request with a new key",
 )
@@ -83,104 +83,104 @@ REQUEST_IN_PROGRESS: Final = Message(
     "the client waits for a second, and repeats the request",
 )
 INVALID: Final = Message(
-    "a value has the wrong form",
+    "a value is not valid",
     _REFUSED,
     "correct the values that are named, and repeat the command or request",
 )
 OVERLOADED: Final = Message(
     "too many requests are waiting",
-    "Nothing of this request was written, and nothing was lost. Other requests go on.",
+    "Nothing of this request was written, and nothing was lost. Other requests continue.",
     "nothing, if it passes: clients repeat the request after the seconds in Retry-After; if it "
-    "lasts, compare the queues in GET /metrics with docs/observability.md",
+    "lasts, look up the queues of GET /metrics in docs/observability.md",
 )
 SHARE_USED_UP: Final = Message(
-    "one caller has as many requests waiting as one caller may",
+    "this caller has the maximum number of waiting requests",
     _REFUSED,
     "nothing: the client waits for its answers, and then repeats the request",
 )
 STORAGE_FULL: Final = Message(
-    "there is no room left for the log or the vault",
-    "New content is refused. Reads go on, nothing was lost, and for as long as the reserve lasts "
+    "there is no disk space left for the log or the vault",
+    "New content is refused. Reads continue, and nothing was lost. Until the reserve is used up, "
     "users can log out, be disabled and be erased.",
-    "free disk space (df -h shows which disk is full); writes then go on by themselves",
+    "free disk space (df -h shows which disk is full); writes then resume automatically",
 )
 LOG_ERROR: Final = Message(
-    "the log cannot do what was asked",
+    "an operation on the log failed",
     "Nothing of this request was written.",
     "`eventapi log verify`",
 )
 LOG_UNAVAILABLE: Final = Message(
-    "the log cannot be reached, or was not locked in time",
-    "Nothing of this request or command was written, and nothing was lost. Reads go on.",
-    "repeat it; if it fails again, see which process has the log locked: "
+    "the log cannot be reached, or its lock was not acquired in time",
+    "Nothing of this request or command was written, and nothing was lost. Reads continue.",
+    "repeat it; if it fails again, find the process that holds the lock: "
     "fuser -v DATA/events.jsonl.lock",
 )
 POSITION_NOT_REACHED: Final = Message(
-    "a client asks for a later position than the log has",
+    "a client asks for a position that the log has not reached",
     _REFUSED,
     "the client corrects Min-Event-Position, or repeats the request later",
 )
 LOG_UNREACHABLE: Final = Message(
     "the database of the log does not answer",
-    f"{_WRITES_STOP} Reads show what was known before.",
-    "start the database, or mend the network to it; writes then go on by themselves",
+    f"{_WRITES_STOP} Reads show the state before the database was lost.",
+    "start the database, or fix the network to it; writes then resume automatically",
 )
 LOG_FENCED: Final = Message(
     "a sync of the log failed",
     "Writes have stopped, and every process of this server ends with code 74. Everything that was "
     "acknowledged is on the disk; the requests that were being written got an error.",
-    "look for errors of the disk (dmesg), start the server again, then `eventapi log verify`",
+    "check the kernel log for disk errors (dmesg), start the server again, then "
+    "`eventapi log verify`",
 )
 DAMAGED_LOG: Final = Message(
-    "the log has bytes that are not what was written",
-    "Nothing was changed, and no server starts on this log. Everything before the damage is as it "
-    "was written.",
+    "the log is damaged: some bytes are not what was written",
+    "Nothing was changed, and no server starts on this log. Everything before the damage is intact.",
     "`eventapi log verify` lists all damage; then move the log away and type "
     "`eventapi log restore COPY` (docs/operating.md, Restore)",
 )
 DAMAGED_MARK: Final = Message(
     "Only the mark is damaged, not the log: {path}",
-    "No server starts until it is gone. Nothing was changed; the mark has no events in it, it only "
-    "says how far the log is written.",
-    "`eventapi log verify`; if it reports nothing but the mark: rm {path}",
+    "No server starts until the mark is removed. Nothing was changed. The mark contains no events; it "
+    "only records how far the log is written.",
+    "`eventapi log verify`; if it reports only the mark: rm {path}",
 )
 MISSING_EVENTS: Final = Message(
-    "acknowledged events are not in the log",
+    "acknowledged events are missing from the log",
     "Nothing was changed, and no server starts on this log: the missing events would be lost for "
     "good.",
-    "put the newest log back; without it, move the log away and type `eventapi log restore COPY` "
-    "with the newest copy (docs/operating.md, Restore)",
+    "put the newest log back; if there is none, move the log away and type "
+    "`eventapi log restore COPY` with the newest copy (docs/operating.md, Restore)",
 )
 DIVERGED_LOG: Final = Message(
-    "the copy does not begin as the log does",
-    "Nothing was copied, and the copy is as it was. Either it is of another log, or one of the two "
-    "was rewritten.",
+    "the copy does not begin with the same events as the log",
+    "Nothing was copied, and the copy is unchanged. Either it is a copy of another log, or one of the "
+    "two was rewritten.",
     "`eventapi log verify COPY --prefix-of LOG` shows where they differ; keep both until that is "
     "clear, and copy to a new place: `eventapi log copy TO`",
 )
 SIGNING_SUSPENDED: Final = Message(
-    "the log may not continue its last checkpoint",
-    "Nothing is signed until an operator decides (docs/operating.md, Restore). Writes go on.",
+    "the log may contradict its last checkpoint",
+    "Nothing is signed until an operator decides (docs/operating.md, Restore). Writes continue.",
     "`eventapi log restore --checkpoint FILE` with the newest known checkpoint (a file or a URL), or "
     "`eventapi log restore --new-key`",
 )
 UNKNOWN_EVENT: Final = Message(
-    "a newer version of eventapi wrote an event of the log",
+    "the log contains an event that a newer version of eventapi wrote",
     "Nothing is damaged, lost or changed. This version can neither serve nor write this log.",
     "install the version that wrote it, or a newer one, and repeat the command",
 )
 VAULT_UNAVAILABLE: Final = Message(
-    "the vault, which has the keys of all users, cannot be read or written",
-    "Nothing was written. Without the keys nobody can read what users typed; nothing is lost for as "
-    "long as the vault or a copy of it exists.",
-    "mend what the text names; if the vault is lost, put its newest copy back: "
+    "the vault, which holds the keys of all users, cannot be read or written",
+    "Nothing was written. Personal values cannot be read without the keys; they are not lost as long "
+    "as the vault or a copy of it exists.",
+    "fix the cause that the text names; if the vault is lost, put its newest copy back: "
     "`eventapi log restore --vault KEYS`",
 )
 CLOCK_JUMPED: Final = Message(
     "the clock of this machine cannot be right",
     _WRITES_STOP,
-    "correct the clock, and writes go on by themselves; if it is right now, restart the server once "
-    "with `eventapi serve --accept-clock`",
+    "correct the clock, and writes resume automatically; if the clock is right, restart the server "
+    "once with `eventapi serve --accept-clock`",
 )
 CONFIGURATION_ERROR: Final = Message(
     "a setting, a file or a directory cannot be used",

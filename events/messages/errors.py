@@ -1,4 +1,4 @@
-"""Messages of errors whose severity or advice is not that of their class."""
+"""Messages of errors that need another severity or advice than their class has."""
 
 from __future__ import annotations
 
@@ -18,60 +18,62 @@ _UNSIGNED: Final = SIGNING_SUSPENDED.severity
 BAD_SETTING: Final = Message(
     "a setting cannot be used",
     "Nothing was changed, and no server runs with this setting.",
-    "correct it where the text says that it comes from, and repeat the command; docs/settings.md has "
-    "every setting",
+    "correct it at the origin that the text names, and repeat the command; docs/settings.md has every "
+    "setting",
 )
 
 # Files
 
 LOG_FILE_GONE: Final = Message(
     "{loss} while it was in use",
-    f"{_STOPPED} What was acknowledged is in the file that was removed or replaced, and is lost "
+    f"{_STOPPED} Acknowledged events are in the file that was removed or replaced, and are lost "
     "unless that file was only moved.",
     "put the file back and start the server again; if it is lost, `eventapi log restore COPY`",
 )
 FILE_GONE: Final = Message(
     "{loss} while it was in use",
-    f"{_STOPPED} Nothing was lost: this file has no events, and the next start makes a new one.",
+    f"{_STOPPED} Nothing was lost: this file contains no events, and the next start creates a new "
+    "one.",
     "start the server again: `eventapi serve`",
 )
 VAULT_FILE_GONE: Final = Message(
     "{loss} while it was in use",
-    f"{_STOPPED} The keys are in the file that was removed or replaced; without them or a copy of "
-    "them nobody can read what users typed.",
+    f"{_STOPPED} The keys are in the file that was removed or replaced; personal values cannot be "
+    "read without them or a copy of them.",
     "put the file back, or its newest copy, and start the server again: `eventapi serve`",
 )
 NOT_A_DIRECTORY: Final = Message(
     "{path} {reason}",
     _UNCHANGED,
-    f"{NAME_DATA}; `eventapi config` shows what it is now",
+    f"{NAME_DATA}; `eventapi config` shows the current one",
 )
 NOT_A_FILE: Final = Message(
-    "{path} is {kind}, and a file belongs there",
+    "{path} is {kind}, but must be a file",
     _UNCHANGED,
     "mv {path} {path}.away, put the file back if there is a copy of it, and start again; "
-    "docs/operating.md, Lost files, has what each file is for",
+    "docs/operating.md, Lost files, explains each file",
 )
 NOT_A_LOG: Final = Message(
-    "{path} is not a log: it does not begin as one",
-    "Nothing was changed: the file is as it was.",
+    "{path} is not a log: it does not begin like one",
+    "Nothing was changed.",
     "check EVENTAPI_LOG and EVENTAPI_DATA with `eventapi config`; to import data of another service, "
     "type `eventapi log import FILE`",
 )
 NOT_A_REGULAR_FILE: Final = Message(
-    "the log {path} is no regular file",
+    "the log {path} is not a regular file",
     _UNCHANGED,
-    "name a file, or the directory that has it: --log PATH or EVENTAPI_LOG",
+    "name a file, or the directory that contains it: --log PATH or EVENTAPI_LOG",
 )
 
-# A log that is not there
+# A missing log
+
 NO_LOG: Final = Message(
     "there is no log at {place}: {advice}",
     "Nothing was changed. If a server runs elsewhere, its log is not affected.",
-    "repeat the command with that option; to begin a new log there, type `eventapi serve`",
+    "repeat the command with that option; to create a new log there, type `eventapi serve`",
 )
 NO_LOG_BEHIND_LINK: Final = Message(
-    "the log {path} is a symbolic link to a file that is not there",
+    "the log {path} is a symbolic link to a missing file",
     "Nothing was changed. The log may be on a disk that is not mounted.",
     "mount the disk or correct the link (ls -l {path}), and repeat the command",
 )
@@ -79,39 +81,40 @@ LOG_LOST: Final = Message(
     "{state} {path}, but there was one: {found}",
     "Nothing was changed, and no server starts: an empty log would hide the loss.",
     "put the log back; if it is lost: {first}`eventapi log restore COPY --data {directory}`; to "
-    "begin another log, move these files to another directory first",
+    "create a new log, move these files to another directory first",
 )
 DATABASE_LOG_LOST: Final = Message(
     "there is no log at {place}, but there was one: {found} in {directory}",
     "Nothing was changed, and no server starts: an empty log would hide the loss.",
-    "restore the database, or type `eventapi log copy COPY {place}`; to begin another log, move "
+    "restore the database, or type `eventapi log copy COPY {place}`; to create a new log, move "
     "these files to another directory first",
 )
 LOG_FILE_LOST: Final = Message(
-    "the file is gone, but {events:,} events are acknowledged",
+    "the file is missing, but {events:,} events were acknowledged",
     MISSING_EVENTS.severity,
     "put the log back; if it is lost, `eventapi log restore COPY` with the newest copy",
 )
 DATABASE_BEHIND: Final = Message(
     "{events:,} events were acknowledged here, and the database does not have them: it is an older "
     "copy, or another log",
-    "Nothing was changed. Writes are refused, because the events after the copy would be lost for "
-    "good.",
-    "restore the newest backup of the database; only to give those events up: rm {mark}, then start "
-    "the server again",
+    "Nothing was changed. Writes are refused, because they would make the loss of the events after "
+    "the copy final.",
+    "restore the newest backup of the database; only if you give those events up: rm {mark}, then "
+    "start the server again",
 )
 
 # Databases
 
 COMMIT_UNKNOWN: Final = Message(
-    "the database was lost in a commit",
-    "This one request may have been written or not. Nothing that was acknowledged was lost.",
+    "the connection to the database was lost during a commit",
+    "This one request may or may not have been written. Nothing that was acknowledged was lost.",
     "start the database, and repeat the request with the same Idempotency-Key, or look for its event "
     "with `eventapi log tail`",
 )
 UNSAFE_DATABASE: Final = Message(
     "the database runs with {name} = {value}, so that a commit may be lost in a power cut",
-    "Nothing was changed. The server does not start, because it could not keep what it acknowledges.",
+    "Nothing was changed. The server does not start, because it could lose writes that it "
+    "acknowledged.",
     "set {name} = {good} in the configuration of the database, reload it, and start the server again",
 )
 
@@ -119,72 +122,71 @@ UNSAFE_DATABASE: Final = Message(
 
 VAULT_MISSING: Final = Message(
     "there is no vault at {path}",
-    "Nothing was changed. Without its keys nobody can read what users typed; they are not lost for as "
-    "long as a copy of the vault exists.",
+    "Nothing was changed. Personal values cannot be read without its keys; they are not lost as long "
+    "as a copy of the vault exists.",
     "put the vault back, or its copy: cp KEYS {path}",
 )
 USERS_WITHOUT_KEYS: Final = Message(
     "{who} no key ({names}). Either this vault belongs to another log, or {they} erased after this "
     "copy was made.",
-    "Nothing was changed, and no server starts. Nothing is lost for as long as a copy of the keys "
-    "exists.",
+    "Nothing was changed, and no server starts. Nothing is lost as long as a copy of the keys exists.",
     "`eventapi log restore --vault KEYS` with the newest copy of the keys, which has every key and "
     "every erasure",
 )
 KEY_MISSING: Final = Message(
-    "the key of {subject} is missing in the vault",
+    "the key of {subject} is missing from the vault",
     "Nothing of this request was written. Other users are not affected.",
-    "`eventapi log verify --seals` shows whose keys are missing; then "
+    "`eventapi log verify --seals` lists the users without a key; then "
     "`eventapi log restore --vault KEYS`",
 )
 VAULT_FAILED: Final = Message(
     "the vault {path} failed: {reason}",
-    "Nothing was written. Reads go on, and nothing was lost.",
-    "mend the disk or the permissions of {path}; writes then go on by themselves",
+    "Nothing was written. Reads continue, and nothing was lost.",
+    "fix the disk or the permissions of {path}; writes then resume automatically",
 )
 NOT_A_VAULT: Final = Message(
-    "the file {path} is no vault: {reason}",
+    "the file {path} is not a vault: {reason}",
     VAULT_UNAVAILABLE.severity,
     "put the vault back, or its newest copy: cp KEYS {path}",
 )
 VAULT_UNUSABLE: Final = Message(
     "the vault {path} cannot be opened: {reason}",
     VAULT_UNAVAILABLE.severity,
-    "mend the file or its permissions; if it is damaged, put its newest copy back: cp KEYS {path}",
+    "fix the permissions of the file; if it is damaged, put its newest copy back: cp KEYS {path}",
 )
 
 # Signing
 
 LOG_KEY_UNREADABLE: Final = Message(
     "the log's key {path} cannot be read: {reason}",
-    "Nothing is signed until the key can be read. Writes go on, and nothing was lost.",
-    "mend the permissions of {path}, or put its copy back; if the key is lost, "
+    "Nothing is signed until the key can be read. Writes continue, and nothing was lost.",
+    "fix the permissions of {path}, or put its copy back; if the key is lost, "
     "`eventapi log restore --new-key`",
 )
 LOG_KEY_MISSING: Final = Message(
-    "The log's key {name} is not here, and it has signed checkpoints of this log.",
+    "The log's key {name} is missing, and it has signed checkpoints of this log.",
     _UNSIGNED,
     "put the key back; if it is lost, `eventapi log restore --new-key`",
 )
 LOG_KEY_UNCONFIRMED: Final = Message(
-    "The log's key came here by a copy or a restore, has no register here, or was used on another "
-    "machine, so a newer checkpoint than any that is known here may exist.",
+    "The log's key was copied or restored to this place, has no register here, or was used on another "
+    "machine. So a newer checkpoint may exist than the ones known here.",
     _UNSIGNED,
     SIGNING_SUSPENDED.next,
 )
 CHECKPOINT_AHEAD: Final = Message(
-    "The log contradicts its last checkpoint. That is of {signed:,} events, and the log has {size:,}.",
+    "The log contradicts its last checkpoint: that covers {signed:,} events, and the log has {size:,}.",
     _UNSIGNED,
     SIGNING_SUSPENDED.next,
 )
 CHECKPOINT_CONTRADICTED: Final = Message(
-    "The log contradicts its last checkpoint. Its first {signed:,} events are not those that were "
+    "The log contradicts its last checkpoint: its first {signed:,} events are not the ones that were "
     "signed.",
     _UNSIGNED,
     SIGNING_SUSPENDED.next,
 )
 NOT_COSIGNED: Final = Message(
-    "no checkpoint of this log is cosigned yet",
+    "no checkpoint of this log has been cosigned yet",
     "Nothing was changed.",
     "send `eventapi log checkpoint` to a witness, then `eventapi log checkpoint --cosigned FILE`",
 )

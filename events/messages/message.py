@@ -6,10 +6,10 @@ import msgspec
 
 
 class Message(msgspec.Struct, frozen=True):
-    """An entry of the catalogue, or the same with its ``{places}`` filled in.
+    """An entry of the catalogue, or a copy with its ``{placeholders}`` filled in.
 
-    ``text`` says what is wrong, ``severity`` whether writes go on and whether anything was lost,
-    ``next`` what to type or to do. As a string, all three in one line.
+    ``text`` states what is wrong, ``severity`` whether writes continue and whether anything was
+    lost, ``next`` what to type or to do. As a string, all three in one line.
     """
 
     text: str
@@ -17,23 +17,23 @@ class Message(msgspec.Struct, frozen=True):
     next: str
 
     def fill(self, **values: object) -> Message:
-        """The message with values in its places, as `str.format` puts them."""
+        """The message with its placeholders filled in by `str.format`."""
         return Message(
             self.text.format(**values), self.severity.format(**values), self.next.format(**values)
         )
 
     def about(self, text: str) -> Message:
-        """The same severity and advice for another text."""
+        """The message with another text, and the same severity and advice."""
         return Message(text, self.severity, self.next)
 
     @property
     def detail(self) -> str:
-        """What is wrong and how bad it is, for readers who cannot type what comes next."""
+        """What is wrong and how bad it is, for clients, who cannot run commands."""
         return f"{sentence(self.text)} {self.severity}"
 
     @property
     def lines(self) -> str:
-        """One line for each of the three, for a terminal."""
+        """The three parts on a line each, for a terminal."""
         return f"{self.text}\n{self.severity}\nNext: {self.next}"
 
     def __str__(self) -> str:

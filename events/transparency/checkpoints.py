@@ -1,8 +1,8 @@
-"""The checkpoints of the log: signed heads of its tree, of which no two contradict each other.
+"""Checkpoints of the log: signed heads of its tree, no two of which contradict each other.
 
-A head is signed only if the store of the key is the one that recorded every signature of it
-(`events.transparency.signing.port`), and if the log continues the newest head that the store, or anything else
-here, knows. Otherwise nothing is signed until an operator decides; see docs/decisions/restore.md.
+A head is signed only if the key's store recorded all signatures of the key
+(`events.transparency.signing.port`), and if the log continues the newest head known here. Otherwise
+nothing is signed until an operator decides; see docs/decisions/restore.md.
 """
 
 from __future__ import annotations
@@ -27,59 +27,59 @@ from events.transparency.signed_note import Consistency, Inclusion, Note, Signer
 from events.transparency.signing.port import KEY_PREFIX, Recorder, SigningState, SigningStore
 from events.transparency.tree import Tree
 
-_PAUSE_SECONDS: Final = 0.02
-"""The pause between two looks at a log that is behind what another instance signed."""
+_POLL_SECONDS: Final = 0.02
+"""The interval for polling a log that is behind a checkpoint of another instance."""
 
 
 class Checkpoints:
-    """Signs for the tree of one log.
+    """Signs checkpoints and makes proofs for one log.
 
-    ``behind_seconds`` is how long the log here may be behind that of another instance.
+    ``behind_seconds`` is how long this instance may lag behind another one.
     """
 
     def __init__(self, tree: Tree, store: SigningStore, behind_seconds: float = 0.0) -> None:
         self.tree = tree
         self._behind_seconds = behind_seconds
         self._store = store
-        self._signing = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._continued: TreeHead | None = None
 
     async def verifier(self) -> Verifier:
-        """The key that checks the signatures, made where there never was one.
+        """The key that verifies the signatures; makes the signing key if there never was one.
 
-        Raises `SigningSuspended` where the key is missing, and what the store raises.
+        Raises `SigningSuspended` if the key is missing, and the errors of the store.
         """
-        held = await self._store.read()
-        if held.status == "new":
+        state = await self._store.read()
+        if state.status == "new":
             await self.current()
-            held = await self._store.read()
-        if held.signer is None:
-            raise SigningSuspended(_missing(held))
-        return held.signer.verifier
+            state = await self._store.read()
+        if state.signer is None:
+            raise SigningSuspended(_key_missing(state))
+        return state.signer.verifier
 
     async def current(self) -> Note:
-        """The checkpoint of all that is published by now.
+        """The checkpoint of all published records.
 
-        Raises `SigningSuspended` where nothing may be signed, and what the store raises.
+        Raises `SigningSuspended` if nothing may be signed, and the errors of the store.
         """
-        async with self._signing:
-            held = await self._store.read()
-            size = await self._checked_size(held)
-            if held.note is None or TreeHead.parse(held.note).size != size:
+        async with self._lock:
+            state = await self._store.read()
+            size = await self._checked_size(state)
+            if state.note is None or TreeHead.parse(state.note).size != size:
                 async with self._store.exclusive() as recorder:
-                    held = await self._signed(recorder)
-        note = held.note
+                    state = await self._sign_published(recorder)
+        note = state.note
         assert note is not None  # noqa: S101 - for the type checker
-        is_cosigned = held.cosigned is not None and held.cosigned.text == note.text
-        return held.cosigned if is_cosigned and held.cosigned is not None else note
+        is_cosigned = state.cosigned is not None and state.cosigned.text == note.text
+        return state.cosigned if is_cosigned and state.cosigned is not None else note
 
-    async def _signed(self, recorder: Recorder) -> SigningState:
-        """What the store has once its newest checkpoint is of all that is published."""
-        held = await recorder.read()
-        size = await self._checked_size(held)
-        if held.note is not None and TreeHead.parse(held.note).size == size:
-            return held  # Another process was faster.
-        signer = held.signer
+    async def _sign_published(self, recorder: Recorder) -> SigningState:
+        """Sign and record a checkpoint of all published records, unless it is there already."""
+        state = await recorder.read()
+        size = await self._checked_size(state)
+        if state.note is not None and TreeHead.parse(state.note).size == size:
+            return state  # Another process was faster.
+        signer = state.signer
         if signer is None:
             signer = Signer.from_seed(secrets.token_bytes(32), KEY_PREFIX)
             await recorder.begin(signer)
@@ -87,25 +87,25 @@ class Checkpoints:
         note = signer.sign(str(head))
         await recorder.record(note)
         self._continued = head
-        return replace(held, note=note)
+        return replace(state, note=note)
 
-    async def _checked_size(self, held: SigningState) -> int:
-        """The size of the tree, which continues what was signed; raises `SigningSuspended`."""
-        if held.status == "keyless":
-            raise SigningSuspended(_missing(held))
-        if held.status == "unconfirmed":
+    async def _checked_size(self, state: SigningState) -> int:
+        """The size of the tree; raises `SigningSuspended` if it may not be signed."""
+        if state.status == "keyless":
+            raise SigningSuspended(_key_missing(state))
+        if state.status == "unconfirmed":
             raise SigningSuspended(LOG_KEY_UNCONFIRMED)
-        return await self._continued_size(held.head)
+        return await self._continued_size(state.head)
 
     async def _continued_size(self, head: TreeHead | None) -> int:
-        """The size of the tree, which continues a head; raises `SigningSuspended`."""
+        """The size of the tree; raises `SigningSuspended` if it does not continue the head."""
         size = await self.tree.grow()
         if head is None or head == self._continued:
             return size
         deadline = time.monotonic() + self._behind_seconds
         while head.size > size and time.monotonic() < deadline:
-            # Another instance signed what this one has not heard of yet.
-            await asyncio.sleep(_PAUSE_SECONDS)
+            # Another instance signed records that this one has not read yet.
+            await asyncio.sleep(_POLL_SECONDS)
             size = await self.tree.grow()
         if head.size > size:
             raise SigningSuspended(CHECKPOINT_AHEAD.fill(signed=head.size, size=size))
@@ -115,19 +115,19 @@ class Checkpoints:
         return size
 
     async def check(self) -> None:
-        """Raise `SigningSuspended` where nothing may be signed; signs nothing."""
+        """Raise `SigningSuspended` if nothing may be signed; does not sign."""
         await self._checked_size(await self._store.read())
 
     async def inclusion(self, position: int) -> Inclusion:
-        """The proof that the record at a position, which there is, is in the log."""
+        """The proof that the record at an existing position is in the log."""
         note = await self.current()
         hashes = await self.tree.inclusion(position - 1, TreeHead.parse(note).size)
         return Inclusion(position - 1, hashes, note)
 
     async def consistency(self, old: int) -> Consistency:
-        """The proof that the log continues what its first ``old`` records were.
+        """The proof that the log still begins with its first ``old`` records.
 
-        Raises `Invalid` where there are not that many.
+        Raises `Invalid` if it has fewer.
         """
         note = await self.current()
         size = TreeHead.parse(note).size
@@ -138,26 +138,26 @@ class Checkpoints:
     # Witnesses
 
     async def cosign(self, content: str) -> Note:
-        """Store the signatures of witnesses under a checkpoint of this log, as they come.
+        """Store the signatures of witnesses under a checkpoint of this log.
 
-        Any checkpoint that this log's key signed is taken, be it the newest or not, so a log may
-        grow while its witnesses sign; a newer cosigned checkpoint stays. Returns the newest one.
-        Raises `Invalid` where it is no checkpoint of this log.
+        Any checkpoint that this log's key signed is accepted, so the log may grow while its
+        witnesses sign. A newer cosigned checkpoint is kept. Returns the newest one. Raises
+        `Invalid` if the content is not a checkpoint of this log.
         """
         try:
             given = Note.parse(content)
             head = TreeHead.parse(given)
         except ValueError as error:
             raise Invalid(Fault("", str(error))) from None
-        async with self._signing, self._store.exclusive() as recorder:
-            held = await recorder.read()
-            size = await self._checked_size(held)
-            signer = held.signer
+        async with self._lock, self._store.exclusive() as recorder:
+            state = await recorder.read()
+            size = await self._checked_size(state)
+            signer = state.signer
             if signer is None or not signer.verifier.verify(given):
                 raise Invalid(Fault("", "this log's key did not sign this checkpoint"))
             if head.size > size or await self.tree.root(head.size) != head.root:
-                raise Invalid(Fault("", "this is no checkpoint of this log"))
-            known = held.cosigned
+                raise Invalid(Fault("", "this is not a checkpoint of this log"))
+            known = state.cosigned
             if known is not None and TreeHead.parse(known).size > head.size:
                 return known
             before = known.signatures if known is not None and known.text == given.text else ()
@@ -174,40 +174,40 @@ class Checkpoints:
             raise NotFound(NOT_COSIGNED)
         return note
 
-    # What an operator decides
+    # Decisions of an operator
 
     async def signing_state(self) -> SigningState:
-        """What the store has."""
+        """The key and its record."""
         return await self._store.read()
 
     async def confirm(self, shown: Note) -> TreeHead:
-        """Go on under the key that is here, behind the newest checkpoint there is.
+        """Continue signing with the present key, from the newest checkpoint.
 
-        ``shown`` is the operator's word that no newer one exists. Returns the head that counts from
-        now on. Raises `Invalid` where the key did not sign it, and `SigningSuspended` where the log
-        does not continue it, or does not continue what is known here.
+        With ``shown`` the operator asserts that no newer checkpoint exists. Returns the head that
+        counts from now on. Raises `Invalid` if the key did not sign ``shown``, and
+        `SigningSuspended` if the log does not continue it, or the head known here.
         """
-        async with self._signing, self._store.exclusive() as recorder:
-            held = await recorder.read()
-            if held.signer is None:
-                raise SigningSuspended(_missing(held))
-            if not held.signer.verifier.verify(shown):
-                name = held.signer.verifier.name
+        async with self._lock, self._store.exclusive() as recorder:
+            state = await recorder.read()
+            if state.signer is None:
+                raise SigningSuspended(_key_missing(state))
+            if not state.signer.verifier.verify(shown):
+                name = state.signer.verifier.name
                 raise Invalid(Fault("", f"the checkpoint is not signed by the log's key {name}"))
             head = TreeHead.parse(shown)
             await self._continued_size(head)
-            await self._continued_size(held.head)
-            if held.head is not None and held.head.size > head.size:
-                head = held.head
-            await recorder.confirm(held.signer.sign(str(head)))
+            await self._continued_size(state.head)
+            if state.head is not None and state.head.size > head.size:
+                head = state.head
+            await recorder.confirm(state.signer.sign(str(head)))
         return head
 
     async def begin(self, signer: Signer) -> Note:
-        """Begin a new key; what the old one signed counts no longer. Returns the first checkpoint."""
-        async with self._signing, self._store.exclusive() as recorder:
+        """Begin a new key, so heads of the old one no longer count; return the first checkpoint."""
+        async with self._lock, self._store.exclusive() as recorder:
             await recorder.begin(signer)
         return await self.current()
 
 
-def _missing(held: SigningState) -> Message:
-    return LOG_KEY_MISSING.fill(name=held.signed_by or "that signed before")
+def _key_missing(state: SigningState) -> Message:
+    return LOG_KEY_MISSING.fill(name=state.signed_by or "that signed before")

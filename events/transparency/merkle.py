@@ -1,7 +1,7 @@
 """The Merkle tree over the lines of a log: hashes and proofs (RFC 6962, section 2.1).
 
-A leaf is a line's bytes without its newline. Here is only what follows from hashes; which lines
-they are of, `events.transparency.tree` knows.
+A leaf is a line's bytes without its newline. This module only computes with hashes;
+`events.transparency.tree` connects them with the lines of a log.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ EMPTY_ROOT = sha256().digest()
 """The root of the tree without leaves."""
 
 Range = tuple[int, int]
-"""Leaves from the first up to, and without, the second; counted from 0."""
+"""A half-open range of leaves, counted from 0."""
 
 
 def leaf_hash(line: bytes) -> bytes:
@@ -28,12 +28,12 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root_of(hashes: Sequence[bytes]) -> bytes:
-    """The root over hashes, be they of leaves or of subtrees that are all equally high."""
+    """The root over hashes of leaves, or over roots of subtrees of equal height."""
     if not hashes:
         return EMPTY_ROOT
     row = list(hashes)
     while len(row) > 1:
-        # The last of an odd row goes up as it is: its sibling is further up.
+        # The last hash of an odd row moves up unchanged: its sibling is on a higher level.
         odd = row[len(row) & ~1 :]
         row = [
             sha256(b"\1" + left + right).digest()
@@ -43,10 +43,10 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
 
 
 class Frontier:
-    """The right edge of a tree that grows: the roots of its largest whole subtrees.
+    """The right edge of a growing tree: the roots of its largest complete subtrees.
 
-    ``subtrees`` has height and root of each, from left to right; of a tree's later part, which
-    begins at leaf ``start``, the same, for another frontier to take in.
+    ``subtrees`` has height and root of each, from left to right. A frontier that begins at leaf
+    ``start`` covers a later part of a tree, and its subtrees can be added to another frontier.
     """
 
     def __init__(self, start: int = 0) -> None:
@@ -54,7 +54,7 @@ class Frontier:
         self.subtrees: list[tuple[int, bytes]] = []
 
     def add(self, digest: bytes, height: int = 0) -> None:
-        """Take in the hash of the next leaf, or the root of the next subtree of a height."""
+        """Add the hash of the next leaf, or the root of the next subtree of a height."""
         index = self.size >> height
         self.size += 1 << height
         while index & 1 and self.subtrees and self.subtrees[-1][0] == height:
@@ -74,7 +74,7 @@ class Frontier:
 
 
 def split(size: int) -> int:
-    """How many of two or more leaves are on the left: the largest power of two below ``size``."""
+    """The number of leaves in the left subtree: the largest power of two below ``size`` (2 or more)."""
     return 1 << (size - 1).bit_length() - 1
 
 
@@ -99,8 +99,8 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
 def consistency_ranges(old: int, size: int) -> list[Range]:
     """The subtrees whose roots prove that the tree of ``size`` leaves begins with that of ``old``.
 
-    As RFC 6962, section 2.1.2 has them; of the empty tree and of the tree itself there is nothing
-    to prove.
+    In the order of RFC 6962, section 2.1.2. There is nothing to prove for the empty tree and for
+    the tree itself.
     """
     if old in {0, size}:
         return []
@@ -114,15 +114,15 @@ def consistency_ranges(old: int, size: int) -> list[Range]:
         else:
             found.append((start, middle))
             start = middle
-    if start > 0:  # Else it is the old tree itself, whose root is known.
+    if start > 0:  # Otherwise it is the old tree itself, whose root is known.
         found.append((start, end))
     return found[::-1]
 
 
 def root_from_inclusion(index: int, size: int, leaf: bytes, proof: Iterable[bytes]) -> bytes:
-    """The root that a proof leads to from the hash of a leaf (RFC 9162, section 2.1.3.2).
+    """The root computed from the hash of a leaf and its proof (RFC 9162, section 2.1.3.2).
 
-    Raises `ValueError` where the proof has not the length that it must have.
+    Raises `ValueError` if the proof has the wrong length.
     """
     ranges = inclusion_ranges(index, size)
     if not 0 <= index < size:
@@ -144,13 +144,15 @@ def is_consistent(
         return False
     if old in {0, size}:
         return not proof and old_root == (root if old else EMPTY_ROOT)
-    # Of a whole tree the root is the first hash already.
+    # If the old tree is complete, its root is the first hash and not in the proof.
     hashes = list(proof) if old & (old - 1) else [old_root, *proof]
-    return bool(hashes) and _roots(old, size, hashes) == (old_root, root)
+    return bool(hashes) and _roots_from_consistency(old, size, hashes) == (old_root, root)
 
 
-def _roots(old: int, size: int, hashes: Sequence[bytes]) -> tuple[bytes, bytes] | None:
-    """The old and the new root that a proof of consistency leads to, if it leads there."""
+def _roots_from_consistency(
+    old: int, size: int, hashes: Sequence[bytes]
+) -> tuple[bytes, bytes] | None:
+    """The old and the new root computed from a proof, or ``None`` if its length is wrong."""
     node, last = old - 1, size - 1
     while node & 1:
         node, last = node >> 1, last >> 1

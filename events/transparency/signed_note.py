@@ -1,7 +1,7 @@
 """Signed notes and checkpoints (C2SP signed-note, tlog-checkpoint, tlog-proof; Ed25519).
 
 A note is a text, a blank line, and signature lines. A checkpoint is a note whose text is the
-origin of a log, its size and the root of its Merkle tree, a line each.
+origin of a log, its size and the root of its Merkle tree, one on each line.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _ID_BYTES = 4
 
 
 class Verifier(msgspec.Struct, frozen=True):
-    """Who can check signatures of a key: its name and its 32 public bytes."""
+    """A public key that verifies signatures: its name and its 32 bytes."""
 
     name: str
     key: bytes
 
     @classmethod
     def parse(cls, vkey: str) -> Verifier:
-        """From a verifier key, ``NAME+ID+KEY``; raises `ValueError`."""
+        """Parse a verifier key, ``NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = vkey.strip().partition("+")
         number, _, data = rest.partition("+")
-        key = _decoded(data)
+        key = _decode_base64(data)
         verifier = cls(name, key[1:])
         if key[:1] != _ED25519 or len(key) != 33 or verifier.id.hex() != number:
-            raise ValueError(f"{vkey!r} is no verifier key of Ed25519")
+            raise ValueError(f"{vkey!r} is not a verifier key of Ed25519")
         return verifier
 
     @property
     def id(self) -> bytes:
-        """The 4 bytes that tell keys of one name apart."""
+        """The 4 bytes that distinguish keys of the same name."""
         return sha256(self.name.encode() + b"\n" + _ED25519 + self.key).digest()[:_ID_BYTES]
 
     @property
@@ -56,7 +56,7 @@ class Verifier(msgspec.Struct, frozen=True):
         return f"{self.name}+{self.id.hex()}+{b64encode(_ED25519 + self.key).decode()}"
 
     def verify(self, note: Note) -> bool:
-        """Whether a note carries a good signature of this key."""
+        """Whether a note has a valid signature of this key."""
         for signature in note.signatures:
             if signature.name == self.name and signature.box.startswith(self.id):
                 try:
@@ -79,19 +79,19 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A text that ends in a newline, and who signed it."""
+    """A text that ends with a newline, and its signatures."""
 
     text: str
     signatures: Sequence[Signature] = ()
 
     @classmethod
     def parse(cls, content: str) -> Note:
-        """From its form on the wire; raises `ValueError`."""
+        """Parse the text format; raises `ValueError`."""
         text, blank, lines = content.rpartition("\n\n")
         found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n")[:-1]]
         if not blank or not lines.endswith("\n") or not found or None in found:
-            raise ValueError("this is no signed note")
-        signatures = [Signature(match[1], _decoded(match[2])) for match in found if match]
+            raise ValueError("this is not a signed note")
+        signatures = [Signature(match[1], _decode_base64(match[2])) for match in found if match]
         return cls(text + "\n", signatures)
 
     def __str__(self) -> str:
@@ -109,27 +109,27 @@ class Signer:
 
     @classmethod
     def parse(cls, skey: str) -> Signer:
-        """From a private key as text, ``PRIVATE+KEY+NAME+ID+KEY``; raises `ValueError`."""
+        """Parse a private key, ``PRIVATE+KEY+NAME+ID+KEY``; raises `ValueError`."""
         name, _, rest = skey.strip().removeprefix(_PRIVATE).partition("+")
         number, _, data = rest.partition("+")
-        seed = _decoded(data)
+        seed = _decode_base64(data)
         if not skey.startswith(_PRIVATE) or seed[:1] != _ED25519 or not _NAME.fullmatch(name):
-            raise ValueError("this is no private key of Ed25519")
+            raise ValueError("this is not a private key of Ed25519")
         signer = cls(name, Ed25519PrivateKey.from_private_bytes(seed[1:]))
         if signer.verifier.id.hex() != number:
-            raise ValueError("the key is not that of its id")
+            raise ValueError("the key does not match its id")
         return signer
 
     @classmethod
     def from_seed(cls, seed: bytes, prefix: str) -> Signer:
-        """Of 32 random bytes; its name is the prefix and the beginning of the key's own hash."""
+        """Make a key from 32 random bytes, named by the prefix and the beginning of its hash."""
         key = Ed25519PrivateKey.from_private_bytes(seed)
         public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return cls(prefix + sha256(public).hexdigest()[:16], key)
 
     @property
     def seed(self) -> bytes:
-        """The 32 bytes that it was made from."""
+        """The 32 bytes that the key was made from."""
         return self._key.private_bytes_raw()
 
     @property
@@ -139,13 +139,13 @@ class Signer:
         return f"{_PRIVATE}{self.verifier.name}+{self.verifier.id.hex()}+{seed}\n"
 
     def sign(self, text: str) -> Note:
-        """The text as a note signed by this key."""
+        """Sign a text with this key."""
         box = self.verifier.id + self._key.sign(text.encode())
         return Note(text, [Signature(self.verifier.name, box)])
 
 
 class TreeHead(msgspec.Struct, frozen=True):
-    """What a checkpoint says: the origin of a log, its size, and the 32 bytes of its root."""
+    """The content of a checkpoint: the origin of a log, its size, and the 32 bytes of its root."""
 
     origin: str
     size: int
@@ -153,14 +153,14 @@ class TreeHead(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, note: Note) -> TreeHead:
-        """From the text of a checkpoint; lines behind the third are let through.
+        """Parse the text of a checkpoint; lines after the third are ignored.
 
         Raises `ValueError`.
         """
         origin, size, root, *_ = (*note.text.split("\n"), "", "")
-        digest = _decoded(root)
+        digest = _decode_base64(root)
         if not origin or not _SIZE.fullmatch(size) or len(digest) != 32:
-            raise ValueError("this is no checkpoint")
+            raise ValueError("this is not a checkpoint")
         return cls(origin, int(size), digest)
 
     def __str__(self) -> str:
@@ -168,7 +168,7 @@ class TreeHead(msgspec.Struct, frozen=True):
 
 
 class Inclusion(msgspec.Struct, frozen=True):
-    """That a leaf is in a log: its index from 0, the hashes up to the root, and a checkpoint."""
+    """A proof that a leaf is in a log: its index from 0, hashes up to the root, a checkpoint."""
 
     index: int
     hashes: Sequence[bytes]
@@ -176,23 +176,23 @@ class Inclusion(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, content: str) -> Inclusion:
-        """From its form on the wire; raises `ValueError`."""
+        """Parse the text format; raises `ValueError`."""
         first, _, rest = content.partition("\n")
         head, blank, note = rest.partition("\n\n")
         index, *hashes = [line for line in head.split("\n") if not line.startswith("extra ")]
         word, _, number = index.partition(" ")
         if first != _PROOF or not blank or word != "index" or not _SIZE.fullmatch(number):
-            raise ValueError("this is no proof of inclusion")
-        return cls(int(number), list(map(_decoded, hashes)), Note.parse(note))
+            raise ValueError("this is not a proof of inclusion")
+        return cls(int(number), list(map(_decode_base64, hashes)), Note.parse(note))
 
     def __str__(self) -> str:
         return f"{_PROOF}\nindex {self.index}\n{_lines(self.hashes)}\n{self.checkpoint}"
 
 
 class Consistency(msgspec.Struct, frozen=True):
-    """That a log grew from one size to that of a checkpoint: what a witness is asked with.
+    """A proof that a log grew from an old size to that of a checkpoint.
 
-    C2SP tlog-witness, the body of add-checkpoint.
+    It is the body of add-checkpoint to a witness (C2SP tlog-witness).
     """
 
     old: int
@@ -201,13 +201,13 @@ class Consistency(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, content: str) -> Consistency:
-        """From its form on the wire; raises `ValueError`."""
+        """Parse the text format; raises `ValueError`."""
         head, blank, note = content.partition("\n\n")
         old, *hashes = head.split("\n")
         word, _, number = old.partition(" ")
         if not blank or word != "old" or not _SIZE.fullmatch(number):
-            raise ValueError("this is no proof of consistency")
-        return cls(int(number), list(map(_decoded, hashes)), Note.parse(note))
+            raise ValueError("this is not a proof of consistency")
+        return cls(int(number), list(map(_decode_base64, hashes)), Note.parse(note))
 
     def __str__(self) -> str:
         return f"old {self.old}\n{_lines(self.hashes)}\n{self.checkpoint}"
@@ -217,9 +217,9 @@ def _lines(hashes: Sequence[bytes]) -> str:
     return "".join(f"{b64encode(digest).decode()}\n" for digest in hashes)
 
 
-def _decoded(text: str) -> bytes:
-    """The bytes that are written like this and not otherwise (RFC 4648, section 3.5)."""
+def _decode_base64(text: str) -> bytes:
+    """Decode base64; raises `ValueError` unless it is canonical (RFC 4648, section 3.5)."""
     found = b64decode(text, validate=True)
     if b64encode(found).decode() != text:
-        raise ValueError(f"{text!r} is not how base64 is written")
+        raise ValueError(f"{text!r} is not canonical base64")
     return found

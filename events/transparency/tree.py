@@ -1,9 +1,9 @@
-"""The Merkle tree over a log, of which only the roots of whole tiles are kept.
+"""The Merkle tree over a log; only the roots of complete tiles stay in memory.
 
-A tile has 256 hashes of one level (C2SP tlog-tiles). Those of the leaves are made anew from the
-lines when they are asked for, and the tiles used last stay in memory: lines may be long, and anyone
-may ask for a proof. So the tree of a million lines takes 4,000 hashes and at most 8 MiB of leaves,
-and no file that could be wrong.
+A tile has 256 hashes of one level (C2SP tlog-tiles). Hashes of leaves are computed from the lines on
+request, and the tiles used last are cached, because lines may be long and any client may request
+proofs. The tree of a million lines takes 4,000 hashes and at most 8 MiB of cached leaves, and no
+file that could be wrong.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ from events.transparency.merkle import (
 )
 
 TILE = 256
-"""Hashes in a whole tile."""
+"""Hashes in a complete tile."""
 
-TILES_KEPT = 1_024
-"""Whole tiles of leaves in memory, 8 KiB each."""
+MAX_CACHED_TILES = 1_024
+"""Complete tiles of leaves in memory, 8 KiB each."""
 
 
 class Tree:
     """The tree over the published lines of a log; leaves are counted from 0, positions from 1."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, max_cached_tiles: int = MAX_CACHED_TILES) -> None:
         self._log = log
+        self._max_cached_tiles = max_cached_tiles
         self._levels: list[list[bytes]] = []
-        """Of every level of tiles the roots of the whole ones."""
+        """The roots of the complete tiles of each level."""
         self._rest: list[bytes] = []
-        """The hashes of the leaves behind the last whole tile."""
+        """The hashes of the leaves after the last complete tile."""
         self._growing = asyncio.Lock()
         self._tiles: OrderedDict[int, bytes] = OrderedDict()
-        """The hashes of the leaves of whole tiles, the tile used last at the end."""
+        """The hashes of the leaves of complete tiles, ordered by last use."""
         self._reading = asyncio.Lock()
 
     @property
     def size(self) -> int:
-        """How many leaves are taken in."""
+        """The number of leaves in the tree."""
         return len(self._levels[0]) * TILE + len(self._rest) if self._levels else len(self._rest)
 
     async def grow(self) -> int:
-        """Take in all that is published by now, and tell the size; raises `DamagedLog`."""
+        """Add all published lines, and return the size; raises `DamagedLog`."""
         if self._log.position > self.size:
             async with self._growing:
                 async for lines in self._log.read(self.size):
@@ -72,7 +73,7 @@ class Tree:
                 self._levels.append([digest])
 
     async def root(self, size: int) -> bytes:
-        """The root of the first ``size`` leaves, of which there are that many."""
+        """The root of the first ``size`` leaves; the tree must have that many."""
         return await self._root(0, size)
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
@@ -84,7 +85,7 @@ class Tree:
         return await self._roots(consistency_ranges(old, size))
 
     async def tile(self, level: int, number: int, width: int) -> list[bytes]:
-        """The first ``width`` hashes of a tile, or fewer where there are no more whole ones."""
+        """The first ``width`` hashes of a tile, or fewer if the tree has no more complete ones."""
         start = number * TILE
         if level == 0:
             return await self._leaves(start, min(start + width, self.size))
@@ -95,7 +96,7 @@ class Tree:
         return [await self._root(start, end) for start, end in ranges]
 
     async def _root(self, start: int, end: int) -> bytes:
-        """The root over leaves that are a subtree, or the right edge of one."""
+        """The root over leaves that form a subtree, or the right edge of one."""
         size = end - start
         if size < TILE:
             return root_of(await self._leaves(start, end)) if size else EMPTY_ROOT
@@ -108,7 +109,7 @@ class Tree:
         return node_hash(await self._root(start, middle), await self._root(middle, end))
 
     async def _leaves(self, start: int, end: int) -> list[bytes]:
-        """The hashes of leaves that are all in one tile."""
+        """The hashes of leaves within one tile."""
         if start >= self.size - len(self._rest):
             first = start - self.size + len(self._rest)
             return self._rest[first : first + end - start]
@@ -118,12 +119,12 @@ class Tree:
         return [tile[at : at + HASH_BYTES] for at in places]
 
     async def _tile(self, number: int) -> bytes:
-        """The hashes of the leaves of a whole tile, read by one request at a time."""
+        """The hashes of the leaves of a complete tile; one request at a time reads the log."""
         if number not in self._tiles:
             async with self._reading:
                 if number not in self._tiles:
                     self._tiles[number] = await self._read_tile(number)
-                    if len(self._tiles) > TILES_KEPT:
+                    if len(self._tiles) > self._max_cached_tiles:
                         self._tiles.popitem(last=False)
         self._tiles.move_to_end(number)
         return self._tiles[number]

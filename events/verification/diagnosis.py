@@ -108,7 +108,7 @@ def judge_unreadable(mode: Mode, offset: int, reason: str) -> Judgement:
 
 def _diagnose(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
     """Find out what is wrong with a line that is not intact after any candidate."""
-    reason = "it is no event"
+    reason = "it is not an event"
     findings: list[Finding] = []
     for last in mode.candidates:
         try:

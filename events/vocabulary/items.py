@@ -1,4 +1,4 @@
-"""What can happen to an item. Subject: ``items/N``."""
+"""Events about an item. Subject: ``items/N``."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from events.record import Event, Number, Personal
 
 
 class Content(Personal, frozen=True, gc=False):
-    """What an item says."""
+    """The title and the description of an item."""
 
     title: str
     description: str | None = None
 
 
 class ContentChanges(Personal, frozen=True, gc=False):
-    """The values that changed; the others are left out."""
+    """The changed values; unchanged ones are left out."""
 
     title: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
 
 
 class ItemCreated(Event, frozen=True, gc=False):
-    """An item came to be; ``owner`` is a user's number.
+    """An item was created; ``owner`` is a user's number.
 
-    ``created_at`` only where that was at another time than the record's.
+    ``created_at`` is there only if it differs from the record's time, as after an import.
     """
 
     type: ClassVar[str] = "item.created"
@@ -43,13 +43,13 @@ class ItemUpdated(Event, frozen=True, gc=False):
 
 
 class ItemDeleted(Event, frozen=True, gc=False):
-    """An item is gone; its number is never used again."""
+    """An item was deleted; its number is never used again."""
 
     type: ClassVar[str] = "item.deleted"
 
 
 class ItemRestored(Event, frozen=True, gc=False):
-    """An item is back, with the content it had at position ``as_of``."""
+    """A deleted item was restored, with its content at position ``as_of``."""
 
     type: ClassVar[str] = "item.restored"
     as_of: Number

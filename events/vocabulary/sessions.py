@@ -1,4 +1,4 @@
-"""What can happen to a session. Subject: ``sessions/ID``, the ID random and not guessable."""
+"""Events about a session. Subject: ``sessions/ID``, with a random ID that cannot be guessed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EndReason = Literal["logout", "revoked", "reuse", "expired"]
 
 
 class Device(Personal, frozen=True, gc=False):
-    """Where a request came from."""
+    """The address and user agent that a request came from."""
 
     address: str | None = None
     user_agent: str | None = None
@@ -22,7 +22,7 @@ class SessionStarted(Event, frozen=True, gc=False):
     """A user logged in.
 
     ``user`` is a user's number, ``expires_at`` RFC 3339, ``refresh_hash`` the SHA-256 of the
-    refresh token's secret, in hex: nobody can guess the secret, so its hash tells nothing.
+    refresh token's secret, in hex. The secret cannot be guessed, so its hash reveals nothing.
     """
 
     type: ClassVar[str] = "session.started"
@@ -33,9 +33,9 @@ class SessionStarted(Event, frozen=True, gc=False):
 
 
 class SessionRefreshed(Event, frozen=True, gc=False):
-    """The refresh token was spent and another one given out.
+    """The refresh token was used, and a new one issued.
 
-    Or the same one once more, where ``refresh_hash`` is as before: two tabs had raced.
+    With an unchanged ``refresh_hash`` the same token was issued again, because two tabs raced.
     """
 
     type: ClassVar[str] = "session.refreshed"
@@ -45,7 +45,7 @@ class SessionRefreshed(Event, frozen=True, gc=False):
 
 
 class SessionEnded(Event, frozen=True, gc=False):
-    """The session's tokens are good no more; with ``everywhere``, nor are any of its user's."""
+    """The session's tokens are no longer valid; with ``everywhere``, none of its user's are."""
 
     type: ClassVar[str] = "session.ended"
     reason: EndReason

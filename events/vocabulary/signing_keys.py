@@ -1,4 +1,4 @@
-"""What can happen to the signing key of a log. Subject: ``log/checkpoints``."""
+"""Events about the signing key of a log. Subject: ``log/checkpoints``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHECKPOINTS: Final = "log/checkpoints"
 
 
 class LogResumed(Event, frozen=True, gc=False):
-    """An operator began a new signing key, so checkpoints before and after may disagree.
+    """An operator made a new signing key, so checkpoints before and after it may contradict.
 
-    ``key`` is the new verifier key; ``previous`` the name of the key before, and ``size`` and
-    ``root`` (base64) the newest head that it is known to have signed, where there was one.
+    ``key`` is the new verifier key, ``previous`` the name of the old key. ``size`` and ``root``
+    (base64) are the newest head that the old key is known to have signed, if there is one.
     """
 
     type: ClassVar[str] = "log.resumed"

@@ -1,4 +1,4 @@
-"""What can happen to a user. Subject: ``users/N``."""
+"""Events about a user. Subject: ``users/N``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Role = Literal["auditor", "operator"]
 
 
 class Profile(Personal, frozen=True, gc=False):
-    """The personal values a user starts with; ``password_hash`` is argon2id or imported bcrypt."""
+    """The personal values of a new user; ``password_hash`` is argon2id or imported bcrypt."""
 
     username: str
     email: str
@@ -21,7 +21,7 @@ class Profile(Personal, frozen=True, gc=False):
 
 
 class ProfileChanges(Personal, frozen=True, gc=False):
-    """The personal values that changed; the others are left out."""
+    """The changed personal values; unchanged ones are left out."""
 
     email: str | UnsetType = UNSET
     full_name: str | UnsetType | None = UNSET
@@ -34,7 +34,10 @@ class PasswordHash(Personal, frozen=True, gc=False):
 
 
 class UserRegistered(Event, frozen=True, gc=False):
-    """A user came to be; ``created_at`` only where that was at another time than the record's."""
+    """A user was registered.
+
+    ``created_at`` is there only if it differs from the record's time, as after an import.
+    """
 
     type: ClassVar[str] = "user.registered"
     created_at: str | None = None
@@ -51,8 +54,8 @@ class UserUpdated(Event, frozen=True, gc=False):
 class UserPasswordChanged(Event, frozen=True, gc=False):
     """The stored password hash was replaced.
 
-    ``changed``: by the user's wish, and every session but ``session`` ended with it. ``rehashed``:
-    the same password under today's hash function; sessions go on.
+    ``changed``: the user chose a new password, which ended every session except ``session``.
+    ``rehashed``: the same password under today's hash function; sessions continue.
     """
 
     type: ClassVar[str] = "user.password_changed"
@@ -62,13 +65,13 @@ class UserPasswordChanged(Event, frozen=True, gc=False):
 
 
 class UserDisabled(Event, frozen=True, gc=False):
-    """An operator locked the user out; every session of theirs ended with it."""
+    """An operator disabled the account; every session of the user ended."""
 
     type: ClassVar[str] = "user.disabled"
 
 
 class UserEnabled(Event, frozen=True, gc=False):
-    """An operator let the user in again."""
+    """An operator enabled the account again."""
 
     type: ClassVar[str] = "user.enabled"
 
@@ -88,6 +91,6 @@ class UserRoleRevoked(Event, frozen=True, gc=False):
 
 
 class UserErased(Event, frozen=True, gc=False):
-    """The account, its items and its sessions are gone; its key is destroyed next."""
+    """The account, its items and its sessions are erased; the key is destroyed next (crypto-shredding)."""
 
     type: ClassVar[str] = "user.erased"

@@ -66,7 +66,7 @@ def test_a_golden_log_is_whole(path: Path) -> None:
 
 
 def test_control_a_renamed_type_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoders = {f"{name}ed": decoder for name, decoder in codec._known.items()}
+    decoders = {f"{name}ed": decoder for name, decoder in codec._decoders.items()}
     monkeypatch.setattr(codec, "_known", decoders)
     with pytest.raises(UnknownEvent):
         decode(LINES.read_bytes().splitlines(), golden_keyring())
@@ -79,7 +79,7 @@ def test_control_a_changed_shape_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         reason: str
 
     decoder = msgspec.json.Decoder(ItemDeleted).decode
-    monkeypatch.setitem(codec._known, "item.deleted", (decoder, None))
+    monkeypatch.setitem(codec._decoders, "item.deleted", (decoder, None))
     with pytest.raises(UnknownEvent):
         decode(LINES.read_bytes().splitlines(), golden_keyring())
 

@@ -171,7 +171,7 @@ def test_a_snapshot_with_any_byte_changed_is_passed_over(
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         assert snapshots.newest(keyring_of(written), position=99) is None
         assert not file.exists()
-    assert f"the snapshot {file.name} was damaged and is removed" in caplog.text
+    assert f"the snapshot {file.name} was damaged and has been removed" in caplog.text
     assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
 
 
@@ -238,7 +238,7 @@ def test_a_snapshot_of_another_log_is_passed_over(
     written = write(STORY)
     with caplog.at_level(logging.WARNING):
         assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
-    assert "it is of another log" in caplog.text
+    assert "it belongs to another log" in caplog.text
 
 
 def test_a_snapshot_with_users_who_came_after_the_keys_were_read_is_not_used(
@@ -388,4 +388,4 @@ def test_a_directory_that_cannot_be_read_is_passed_over(
 
     monkeypatch.setattr(Snapshots, "positions", fail)
     assert sums(replayed(written, snapshots)) == sums(replayed(written, None))
-    assert "the snapshots are passed over" in caplog.text
+    assert "the snapshots are ignored" in caplog.text

@@ -3,21 +3,21 @@
 ``events.jsonl.key``
     the private key; it may be copied and put back.
 ``events.jsonl.signed``
-    the register (see `events.transparency.signing.register`): the newest head that was signed, and the inode in
-    which that was recorded. A copy of it confirms nothing.
+    the register (see `events.transparency.signing.register`): the newest signed head, and the inode
+    in which it was recorded. A copy of the file confirms nothing.
 ``events.jsonl.checkpoint``
-    the newest checkpoint as it is given out; it is made again from the register.
+    the newest checkpoint in its published form; it can be made again from the register.
 ``events.jsonl.cosigned``
     the newest checkpoint with the signatures of witnesses.
 
-The register is written, and synced, before the checkpoint. A process that dies between the two
-leaves a head that nobody was given, which does no harm.
+The register is written and synced before the checkpoint. A process that dies between the two leaves
+a head that was never published, which does no harm.
 
 The lock is a ``flock`` on the directory: the files themselves are replaced.
 
-What this store cannot recognise: a disk image or a snapshot of the whole file system that is put
-back brings the same inodes back. Where the file system does not store when an inode was made, a
-copy that gets the old inode number is not recognised either.
+Copies that this store cannot recognise: restoring a disk image or a snapshot of the whole file
+system restores the same inodes. If the file system does not store when an inode was created, a copy
+that gets the old inode number is not recognised either.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from events.transparency.signing.port import SigningState
 from events.transparency.signing.register import Register, create_register, read_register
 
 _LOCK_SECONDS: Final = 5.0
-_PAUSE_SECONDS: Final = 0.001
+_POLL_SECONDS: Final = 0.001
 
 
 class FileSigning:
     """The files of one log, shared by any number of processes on one machine."""
 
     def __init__(self, log: Path) -> None:
-        """``log`` is the path of the log, whose name the files begin with."""
+        """``log`` is the path of the log; the names of the files begin with its name."""
         self._log = log
         self._key = log.with_name(f"{log.name}.key")
         self._register = log.with_name(f"{log.name}.signed")
@@ -77,11 +77,11 @@ class FileSigning:
         await run_in_thread(lambda: self._confirm(note))
 
     async def record_cosigned(self, note: Note) -> None:
-        with _reachable():
-            await run_in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
+        with _translate_os_errors():
+            await in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
 
     def _lock(self) -> int:
-        with _reachable():
+        with _translate_os_errors():
             make_directory(self._log.parent)
             descriptor = os.open(self._log.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         deadline = time.monotonic() + _LOCK_SECONDS
@@ -93,7 +93,7 @@ class FileSigning:
                     os.close(descriptor)
                     reason = f"the signing key was not free within {_LOCK_SECONDS} s"
                     raise LogUnavailable(reason) from error
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(_POLL_SECONDS)
             else:
                 return descriptor
 
@@ -101,8 +101,8 @@ class FileSigning:
 
     def _read(self) -> SigningState:
         signer = self._signer()
-        with _reachable():
-            # Before the register, which is written first and so is never behind it.
+        with _translate_os_errors():
+            # Read it before the register, which is written first and so is never older.
             shown = read_checkpoint(self._checkpoint)
             register = self._registered()
             cosigned = read_checkpoint(self._cosigned)
@@ -115,7 +115,7 @@ class FileSigning:
         if shown is not None and signer.verifier.verify(shown):
             beside = TreeHead.parse(shown)
             if head is None or beside.size > head.size:
-                # Signed by another machine with the same key, so this register is not complete.
+                # Another machine signed with the same key, so this register is not complete.
                 is_confirmed, head = False, beside
         held = SigningState(
             "confirmed" if is_confirmed else "unconfirmed",
@@ -141,18 +141,18 @@ class FileSigning:
         try:
             return read_register(self._register)
         except (ValueError, DecodeError):
-            # Damaged: it confirms nothing, and says that something was signed.
+            # A damaged register confirms nothing, but shows that a head was signed.
             return Register("", is_here=False, head=None)
 
     # Writing
 
     def _begin(self, signer: Signer) -> None:
-        with _reachable():
+        with _translate_os_errors():
             name = self._read().signed_by or "unknown"
-            # The old files keep their names until the new ones take their place, so a process that
-            # dies here leaves a key that is unconfirmed, and never a directory without a trace.
+            # The old files keep their names until the new ones replace them, so a process that dies
+            # here leaves an unconfirmed key, and never a directory that looks new.
             for path in (self._key, self._register):
-                _keep_copy(path, name)
+                _link_copy(path, name)
             create_register(self._register, signer.verifier.vkey, None)
             write_durably(self._key, signer.skey.encode())
             self._move(self._cosigned, name)
@@ -160,7 +160,7 @@ class FileSigning:
 
     def _record(self, note: Note) -> None:
         head = TreeHead.parse(note)
-        with _reachable():
+        with _translate_os_errors():
             register = self._registered()
             if register is None or not register.is_here:
                 raise LogUnavailable(f"{self._register} was replaced while it was in use")
@@ -171,7 +171,7 @@ class FileSigning:
     def _confirm(self, note: Note) -> None:
         signer = self._signer()
         assert signer is not None  # noqa: S101 - the caller has checked the note with it
-        with _reachable():
+        with _translate_os_errors():
             register = self._registered()
             if register is not None and register.vkey != signer.verifier.vkey:
                 self._move(self._register, register.vkey.partition("+")[0])
@@ -188,17 +188,17 @@ class FileSigning:
             sync_directory(path.parent)
 
 
-def _keep_copy(path: Path, name: str) -> None:
-    """Give a file that is about to be replaced a second name, which carries that of its key."""
+def _link_copy(path: Path, name: str) -> None:
+    """Give a file that is about to be replaced a second name, with the name of its key."""
     if path.exists():
         os.link(path, _free_name(path, name))
         sync_directory(path.parent)
 
 
 def set_aside_checkpoint(path: Path, name: str | None) -> None:
-    """Move a checkpoint that the key called ``name`` did not sign out of the way.
+    """Rename a checkpoint that another key than ``name`` signed, so that it is not overwritten.
 
-    So no checkpoint is ever overwritten by that of another key. Raises `OSError`.
+    Raises `OSError`.
     """
     note = read_checkpoint(path)
     if not path.exists():
@@ -210,7 +210,7 @@ def set_aside_checkpoint(path: Path, name: str | None) -> None:
 
 
 def _free_name(path: Path, name: str) -> Path:
-    """A name beside a file for what it was under the key of a name."""
+    """A free name beside a file, for its content under an earlier key."""
     suffix = "".join(char for char in name.rpartition("/")[2] if char.isalnum())[:32] or "unknown"
     found, number = path.with_name(f"{path.name}.{suffix}"), 1
     while found.exists():
@@ -220,12 +220,10 @@ def _free_name(path: Path, name: str) -> Path:
 
 
 def _keyless(register: Register | None, shown: Note | None) -> SigningState:
-    """A store without a key: new, unless something says that there was one."""
+    """The state of a store without a key: new, unless a file shows that there was one."""
     is_unused = register is not None and register.is_here and register.head is None
     if shown is None and (register is None or is_unused):
-        return SigningState(
-            "new"
-        )  # Where the process died that made the key, nothing was signed yet.
+        return SigningState("new")  # A process died while making the key; nothing was signed yet.
     head = None if register is None else register.head
     if shown is not None and (head is None or TreeHead.parse(shown).size > head.size):
         head = TreeHead.parse(shown)
@@ -234,7 +232,7 @@ def _keyless(register: Register | None, shown: Note | None) -> SigningState:
 
 
 def read_checkpoint(path: Path) -> Note | None:
-    """The checkpoint in a file; ``None`` if the file is missing or holds no checkpoint."""
+    """The checkpoint in a file; ``None`` if the file is missing or is not a checkpoint."""
     try:
         note = Note.parse(path.read_text(encoding="utf-8"))
         TreeHead.parse(note)
@@ -244,7 +242,7 @@ def read_checkpoint(path: Path) -> Note | None:
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def _translate_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

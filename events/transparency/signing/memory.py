@@ -1,4 +1,4 @@
-"""The signing store in memory: the reference adapter, for logs that are plugged in."""
+"""The signing store in memory: the reference adapter, for logs of other adapters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from events.transparency.signing.port import SigningState
 
 
 class MemorySigning:
-    """A key and its record; they exist for as long as the object does."""
+    """A key and its record, which live as long as this object."""
 
     def __init__(self) -> None:
-        self._held = SigningState("new")
+        self._state = SigningState("new")
         self._lock = asyncio.Lock()
 
     async def read(self) -> SigningState:
-        return self._held
+        return self._state
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[MemorySigning]:
@@ -28,13 +28,13 @@ class MemorySigning:
             yield self
 
     async def begin(self, signer: Signer) -> None:
-        self._held = SigningState("confirmed", signer, signed_by=signer.verifier.name)
+        self._state = SigningState("confirmed", signer, signed_by=signer.verifier.name)
 
     async def record(self, note: Note) -> None:
-        self._held = replace(self._held, head=TreeHead.parse(note), note=note)
+        self._state = replace(self._state, head=TreeHead.parse(note), note=note)
 
     async def confirm(self, note: Note) -> None:
-        self._held = replace(self._held, status="confirmed", head=TreeHead.parse(note), note=note)
+        self._state = replace(self._state, status="confirmed", head=TreeHead.parse(note), note=note)
 
     async def record_cosigned(self, note: Note) -> None:
-        self._held = replace(self._held, cosigned=note)
+        self._state = replace(self._state, cosigned=note)

@@ -1,13 +1,13 @@
-"""The register of a signing key: the newest head that it signed, and where that was recorded.
+"""The register of a signing key: the newest head that it signed, and the place of that record.
 
 A file of one line of JSON::
 
     {"format":1,"key":"eventapi/...+...","place":"131077.1764375910123456789","size":6896,"root":"..."}
 
-``key`` is the verifier key. ``place`` names the file itself: its inode number and the time at which
-the inode was made. Every record makes a new file, so an older content names an inode that is gone.
-A register that was copied, restored from a backup, or overwritten in place with an older one knows
-by that that it is not the file in which the last signature was recorded.
+``key`` is the verifier key. ``place`` identifies the file: its inode number and the time at which
+the inode was created. Every record creates a new file, so older content names an inode that is gone.
+A register that was copied, restored from a backup, or overwritten in place with older content is
+therefore recognised as not being the file in which the last signature was recorded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Content(msgspec.Struct, frozen=True):
 
 
 class Register(msgspec.Struct, frozen=True):
-    """What a register says; ``is_here`` is false for a copy of the file."""
+    """The content of a register; ``is_here`` is false for a copy of the file."""
 
     vkey: str
     is_here: bool
@@ -41,7 +41,7 @@ class Register(msgspec.Struct, frozen=True):
 
 
 def read_register(path: Path) -> Register | None:
-    """The register at a path, ``None`` where there is none; raises `OSError` and `ValueError`."""
+    """The register at a path, or ``None`` without a file; raises `OSError` and `ValueError`."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def read_register(path: Path) -> Register | None:
 
 
 def create_register(path: Path, vkey: str, head: TreeHead | None) -> None:
-    """Put a new register in place that is at home there, durably; raises `OSError`."""
+    """Replace the register at a path durably; the new file names itself. Raises `OSError`."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     descriptor = make_file(temporary, os.O_WRONLY)
     try:

@@ -1,14 +1,14 @@
 """The signing store of a log in a database: one row, and the private key in the vault's table.
 
-The row says which checkpoint is the newest, and where that was recorded: the database
-(`events.database.identity.database_identity`) and, on PostgreSQL, the number of the transaction
-that wrote the row. A dump that is loaded writes the row anew under another number, so it is
-recognised also where it is loaded into the tables that were there. MySQL and MariaDB do not show
-that number; there the time at which the table was made has to do, so loading rows into the old
-tables is not recognised.
+The row holds the newest checkpoint, and the place of that record: the database
+(`events.database.connection.place_of`) and, on PostgreSQL, the number of the transaction that wrote
+the row. Loading a dump writes the row in another transaction, so it is recognised even if it is
+loaded into the existing tables. MySQL and MariaDB do not expose that number. There the creation time
+of the table is used instead, so loading rows into the old tables is not recognised.
 
-What this machine has seen of checkpoints lies in the data directory, as ``database-*.checkpoint``:
-the database that is put back to an older state does not continue it, and nothing is signed.
+The newest checkpoint that this machine has seen is in the data directory, as
+``database-*.checkpoint``. A database that is restored to an older state does not continue it, and
+then nothing is signed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from events.transparency.signing.port import KEY_PREFIX, LOG, SigningState
 
 _LOCK_SECONDS: Final = 5.0
 _DESTROYED = bytes(32)
-_telling = partial(translate_errors, LogUnavailable, "the signing key")
+_translate_errors = partial(translate_errors, LogUnavailable, "the signing key")
 _ROW = select(SIGNING).where(SIGNING.c.id == 1)
 _SEED = select(KEYS.c.key).where(KEYS.c.subject == LOG, KEYS.c.key != _DESTROYED)
 
@@ -45,12 +45,12 @@ class SqlSigning:
     """The row of one database, shared by any number of instances."""
 
     def __init__(self, database: Database, known: Path) -> None:
-        """``known`` is the file that keeps the newest checkpoint this machine has seen."""
+        """``known`` is the file for the newest checkpoint that this machine has seen."""
         self._database = database
         self._known = known
 
     async def read(self) -> SigningState:
-        with _telling():
+        with _translate_errors():
             async with self._database.reading.connect() as connection:
                 held = await self._read(connection)
         await self._remember(held)
@@ -58,21 +58,21 @@ class SqlSigning:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[_Row]:
-        with _telling():
-            connection = await self._locked()
+        with _translate_errors():
+            connection = await self._lock_row()
             try:
                 yield _Row(self, connection)
                 await connection.commit()
             finally:
                 await connection.close()
-        # Durable by now, and not given out yet.
+        # Remember the checkpoint after it is durable and before it is published.
         await self.read()
 
-    async def _locked(self) -> AsyncConnection:
-        """A connection whose transaction has the row; the database waits for a second at a time."""
+    async def _lock_row(self) -> AsyncConnection:
+        """A connection whose transaction has locked the row; each attempt waits up to a second."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
-            # Not `transaction`, which takes part in a batch that is being written.
+            # Not `transaction`, which would join a batch that is being written.
             connection = await self._database.connection().start()
             try:
                 await connection.execute(_ROW.with_for_update())
@@ -86,7 +86,7 @@ class SqlSigning:
     async def _read(self, connection: AsyncConnection) -> SigningState:
         row = await self._row(connection)
         seed = await connection.scalar(_SEED)
-        known = await run_in_thread(self._seen)
+        known = await in_thread(self._read_known)
         signer = None if seed is None else Signer.from_seed(seed, KEY_PREFIX)
         stored = _note(row.checkpoint)
         if signer is None:
@@ -118,22 +118,24 @@ class SqlSigning:
             wanted = wanted.add_columns(text("xmin::text::bigint AS written_by"))
         return (await connection.execute(wanted)).one()
 
-    def _seen(self) -> Note | None:
+    def _read_known(self) -> Note | None:
         try:
             return _note(self._known.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             return None
 
     async def _remember(self, held: SigningState) -> None:
-        """Keep the newest checkpoint in the data directory, where there is one."""
+        """Store the newest checkpoint in the data directory, if there is one."""
         note = held.note
         if note is None or held.status != "confirmed" or not self._known.parent.is_dir():
             return
-        if await run_in_thread(self._seen) != note:
+        if await in_thread(self._read_known) != note:
             try:
                 await run_in_thread(lambda: write_durably(self._known, str(note).encode()))
             except OSError as error:
-                raise LogUnavailable(f"{self._known} cannot be kept: {error.strerror}") from error
+                raise LogUnavailable(
+                    f"{self._known} cannot be written: {error.strerror}"
+                ) from error
 
 
 class _Row:
@@ -164,15 +166,15 @@ class _Row:
         await self._write(cosigned=str(note))
 
     async def _write(self, **values: str) -> None:
-        """Write the row, which must have been confirmed or is confirmed by that."""
-        place = await database_identity(self._connection)
-        number = await transaction_id(self._connection)
+        """Write the row and its place, which confirms it."""
+        place = await place_of(self._connection)
+        number = await transaction_of(self._connection)
         changed = update(SIGNING).where(SIGNING.c.id == 1)
         await self._connection.execute(changed.values(place=f"{place}/{number}", **values))
 
 
 async def _expected(connection: AsyncConnection, row: Any) -> str:
-    """What the row must say where it was written in this place, and in no other."""
+    """The place that the row must name if it was written in this database."""
     place, _, number = row.place.rpartition("/")
     if not number:
         return f"{await database_identity(connection)}/"
@@ -190,7 +192,7 @@ def _origin(head: TreeHead | None) -> str | None:
 
 
 def _note(content: str) -> Note | None:
-    """The checkpoint in a text; ``None`` where it is none."""
+    """The checkpoint in a text, or ``None``."""
     try:
         note = Note.parse(content)
         TreeHead.parse(note)

@@ -89,7 +89,7 @@ def test_only_one_worker_logs_that_redis_is_lost(closed_port: int, tmp_path: Pat
     messages = [
         json.loads(line)["message"] for line in ended.err.splitlines() if '"message"' in line
     ]
-    assert len([message for message in messages if "Redis is lost" in message]) == 1
+    assert len([message for message in messages if "Redis cannot be reached" in message]) == 1
 
 
 def test_a_long_replay_is_logged_every_five_seconds(

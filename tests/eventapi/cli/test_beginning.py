@@ -253,8 +253,8 @@ def directory_for(name: str) -> Loss:
         (foreign_log, "is not a log", CHANGING[2]),
         (dangling_log, "symbolic link", SERVING),
         (dangling_log, "symbolic link", CHANGING[2]),
-        (directory_for("events.jsonl"), "is no regular file", SERVING),
-        (directory_for("events.jsonl"), "is no regular file", CHANGING[2]),
+        (directory_for("events.jsonl"), "is not a regular file", SERVING),
+        (directory_for("events.jsonl"), "is not a regular file", CHANGING[2]),
     ],
 )
 def test_a_start_beside_lost_or_foreign_files_changes_nothing(

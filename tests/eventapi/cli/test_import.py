@@ -119,7 +119,7 @@ def test_a_second_import_of_a_file_is_recognised(tmp_path: Path) -> None:
     import_report(tmp_path, content)
     result = run_import(tmp_path, content)
     assert result.exit_code == 1
-    assert "every user of the file is in the log already" in result.stderr
+    assert "every user of the file is already in the log" in result.stderr
     assert "Next: nothing, if the file was imported before" in result.stderr
 
 

@@ -261,7 +261,7 @@ def test_verify_refuses_pipes_and_devices(data: Path) -> None:
     for path in (f"/dev/fd/{reader}", "/dev/zero"):
         result = invoke(data, "log", "verify", path)
         assert (result.exit_code, result.stdout) == (3, "")
-        assert "is no regular file" in result.stderr
+        assert "is not a regular file" in result.stderr
     os.close(reader)
 
 

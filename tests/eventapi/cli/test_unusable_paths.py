@@ -35,7 +35,7 @@ def places(tmp_path: Path) -> Path:
         ({"LOG": "directory"}, "the log directory is no regular file"),
         ({"LOG": "/dev/null"}, "the log /dev/null is no regular file"),
         ({"LOG": "file/events"}, "the directory of the log file is not a directory"),
-        ({"LOG": "link"}, "the log link is a symbolic link to a file that is not there"),
+        ({"LOG": "link"}, "the log link is a symbolic link to a missing file"),
         ({"LOG": "link/events"}, "the directory of the log link is a symbolic link"),
     ],
     ids=str,

@@ -30,7 +30,7 @@ def rewind(data: Path, lines: int) -> None:
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The warnings of the journal."""
     messages = [one.getMessage() for one in caplog.records if one.name == "eventapi.journal"]
-    return [message.partition(" What was erased stays erased")[0] for message in messages]
+    return [message.partition(" The users stay erased")[0] for message in messages]
 
 
 async def _erased_ben_and_rewound(data: Path) -> tuple[Storage, dict[str, bytes]]:

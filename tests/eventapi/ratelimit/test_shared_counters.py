@@ -209,5 +209,5 @@ def test_each_process_counts_alone_if_the_file_cannot_be_created(
     (tmp_path / "limits.table").mkdir()
     table = SharedCounters(tmp_path / "limits.table", SECRET)
     assert [table.add("ann", 60).count for _ in range(2)] == [1, 2]
-    assert "each worker counts rate limits alone" in caplog.text
+    assert "each worker counts rate limits on its own" in caplog.text
     table.close()

@@ -58,7 +58,7 @@ async def test_catch_up_continues_after_any_error(
 ) -> None:
     await follow_a_log_that_fails_once(monkeypatch, error)
     (told,) = caplog.records
-    assert told.getMessage().startswith("following has failed because of a fault of eventapi")
+    assert told.getMessage().startswith("following failed because of a bug in eventapi")
     assert told.exc_info is not None
     assert told.exc_info[1] is error
 

@@ -23,7 +23,7 @@ def test_a_log_that_contradicts_its_checkpoint_is_reported_once_without_a_reques
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "The log contradicts its last checkpoint" in record.message
-    assert "Writes go on" in record.message
+    assert "Writes continue" in record.message
 
 
 def test_restored_key_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""No two checkpoints contradict each other, whoever signs, and whatever becomes of the log."""
+"""No two checkpoints contradict each other, for any signer and after any change of the log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def suspended(folder: Path, size: int, reason: str) -> None:
 
 
 def another(size: int, at: int) -> LongLog:
-    """A log whose line ``at`` is another one."""
+    """A log with a different line at index ``at``."""
     log = LongLog(size)
     log._lines[at] = b"another"
     return log
@@ -55,7 +55,7 @@ def file(folder: Path, suffix: str) -> Path:
     return folder / f"events.jsonl.{suffix}"
 
 
-def test_the_key_is_made_once_with_a_register_and_kept_private(folder: Path) -> None:
+def test_the_key_is_made_once_with_a_register_and_is_private(folder: Path) -> None:
     note = signed(folder, 3)
     assert asyncio.run(checkpoints(folder, 0).verifier()).verify(note)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {
@@ -65,7 +65,7 @@ def test_the_key_is_made_once_with_a_register_and_kept_private(folder: Path) -> 
     }
 
 
-def test_a_log_that_grows_is_signed_again_and_one_that_does_not_is_not(folder: Path) -> None:
+def test_only_a_log_that_has_grown_is_signed_again(folder: Path) -> None:
     first = signed(folder, 3)
     assert signed(folder, 3) == first
     second = TreeHead.parse(signed(folder, 700))
@@ -74,84 +74,84 @@ def test_a_log_that_grows_is_signed_again_and_one_that_does_not_is_not(folder: P
     assert is_consistent(3, 700, TreeHead.parse(first).root, second.root, proof)
 
 
-def test_a_log_that_was_put_back_is_not_signed_any_more(folder: Path) -> None:
+def test_a_log_that_was_restored_to_an_older_state_is_not_signed(folder: Path) -> None:
     before = signed(folder, 500)
-    suspended(folder, 400, "That is of 500 events, and the log has 400")
+    suspended(folder, 400, "that covers 500 events, and the log has 400")
     assert signed(folder, 500) == before
 
 
-def test_a_log_that_went_another_way_is_not_signed_any_more(folder: Path) -> None:
+def test_a_log_that_was_rewritten_is_not_signed(folder: Path) -> None:
     signed(folder, 500)
-    with pytest.raises(SigningSuspended, match="Its first 500 events are not"):
+    with pytest.raises(SigningSuspended, match="its first 500 events are not"):
         asyncio.run(checkpoints(folder, 600, another(600, 499)).current())
 
 
-# The files, each lost, replaced or put back
+# Each file lost, replaced or restored
 
 
 @pytest.mark.parametrize("content", [None, "nonsense", str(WITNESS.sign("a note\n"))])
-def test_a_checkpoint_that_is_lost_or_damaged_is_made_again(
-    folder: Path, content: str | None
-) -> None:
+def test_a_lost_or_damaged_checkpoint_is_made_again(folder: Path, content: str | None) -> None:
     before = signed(folder, 5)
     file(folder, "checkpoint").unlink()
     if content is not None:
         file(folder, "checkpoint").write_text(content)
-    suspended(folder, 4, "That is of 5 events")
+    suspended(folder, 4, "that covers 5 events")
     assert signed(folder, 5) == before
 
 
-def test_an_older_checkpoint_that_is_put_back_counts_for_nothing(folder: Path) -> None:
+def test_an_older_checkpoint_that_is_put_back_is_ignored(folder: Path) -> None:
     signed(folder, 3)
     shutil.copy(file(folder, "checkpoint"), folder / "old")
     signed(folder, 9)
     shutil.copy(folder / "old", file(folder, "checkpoint"))
-    suspended(folder, 5, "That is of 9 events")
+    suspended(folder, 5, "that covers 9 events")
 
 
-def test_a_newer_checkpoint_that_is_laid_beside_the_log_counts(folder: Path) -> None:
+def test_a_newer_checkpoint_that_the_log_does_not_continue_suspends_signing(folder: Path) -> None:
     """Another machine signed it with the same key."""
     signed(folder, 3)
     signer = Signer.parse(file(folder, "key").read_text())
     newer = signer.sign(str(TreeHead(signer.verifier.name, 9, bytes(32))))
     file(folder, "checkpoint").write_text(str(newer))
-    suspended(folder, 5, "came here by a copy or a restore")
+    suspended(folder, 5, "was copied or restored to this place")
 
 
-def test_a_newer_checkpoint_beside_the_log_shows_that_another_machine_signs(folder: Path) -> None:
+def test_a_newer_checkpoint_of_another_machine_suspends_signing_until_confirmed(
+    folder: Path,
+) -> None:
     signed(folder, 3)
     signer = Signer.parse(file(folder, "key").read_text())
     root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
     newer = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
     file(folder, "checkpoint").write_text(str(newer))
-    suspended(folder, 9, "came here by a copy or a restore")
+    suspended(folder, 9, "was copied or restored to this place")
     asyncio.run(checkpoints(folder, 9).confirm(newer))
     assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
-def test_a_key_that_is_lost_is_not_replaced_in_silence(folder: Path) -> None:
+def test_a_lost_key_is_not_replaced_silently(folder: Path) -> None:
     before = signed(folder, 5)
     key = file(folder, "key").read_bytes()
     file(folder, "key").unlink()
-    suspended(folder, 5, "key eventapi/[0-9a-f]{16} is not here")
+    suspended(folder, 5, "key eventapi/[0-9a-f]{16} is missing")
     assert file(folder, "checkpoint").read_text() == str(before)
     file(folder, "key").write_bytes(key)
     assert signed(folder, 5) == before
 
 
-def test_a_register_that_is_lost_stops_the_signing(folder: Path) -> None:
+def test_a_lost_register_suspends_signing(folder: Path) -> None:
     before = signed(folder, 5)
     file(folder, "signed").unlink()
-    suspended(folder, 9, "came here by a copy or a restore")
+    suspended(folder, 9, "was copied or restored to this place")
     asyncio.run(checkpoints(folder, 9).confirm(before))
     assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"\0" * 1536])
-def test_a_damaged_register_stops_the_signing(folder: Path, damage: bytes) -> None:
+def test_a_damaged_register_suspends_signing(folder: Path, damage: bytes) -> None:
     signed(folder, 5)
     file(folder, "signed").write_bytes(damage)
-    suspended(folder, 9, "came here by a copy")
+    suspended(folder, 9, "was copied or restored to this place")
 
 
 def _copy_whole(folder: Path) -> None:
@@ -167,7 +167,7 @@ def _copy_register(folder: Path) -> None:
 
 
 def _overwrite_with_older_files(folder: Path) -> None:
-    """Put an older copy back over the files that are there, which keep their inodes."""
+    """Overwrite the files with an older copy; they keep their inodes."""
     shutil.copytree(folder, folder.with_name("copy"))
     signed(folder, 7)
     shutil.copytree(folder.with_name("copy"), folder, dirs_exist_ok=True)
@@ -183,17 +183,17 @@ def _copy_key_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     "copied", [_copy_whole, _copy_register, _copy_key_alone, _overwrite_with_older_files]
 )
-def test_a_copy_of_the_files_signs_nothing_until_the_newest_checkpoint_is_shown(
+def test_copied_files_sign_nothing_until_the_newest_checkpoint_is_confirmed(
     folder: Path, copied: Callable[[Path], None]
 ) -> None:
     newest = signed(folder, 5)
     copied(folder)
-    suspended(folder, 9, "came here by a copy or a restore")
+    suspended(folder, 9, "was copied or restored to this place")
     assert asyncio.run(checkpoints(folder, 9).confirm(newest)) == TreeHead.parse(newest)
     assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
-def test_a_directory_that_is_moved_or_changes_its_owner_signs_on(folder: Path) -> None:
+def test_a_directory_that_is_moved_or_changes_its_mode_continues_to_sign(folder: Path) -> None:
     signed(folder, 5)
     moved = folder.with_name("moved")
     folder.rename(moved)
@@ -201,7 +201,7 @@ def test_a_directory_that_is_moved_or_changes_its_owner_signs_on(folder: Path) -
     assert TreeHead.parse(signed(moved, 9)).size == 9
 
 
-def test_control_a_register_that_does_not_know_its_place_signs_in_a_copy(
+def test_control_a_register_without_its_place_signs_in_a_copy(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register, "file_identity", lambda _: "anywhere")
@@ -210,29 +210,29 @@ def test_control_a_register_that_does_not_know_its_place_signs_in_a_copy(
     assert TreeHead.parse(signed(folder, 9)).size == 9
 
 
-# What an operator decides
+# Decisions of an operator
 
 
 def test_only_a_checkpoint_that_the_log_continues_confirms_a_key(folder: Path) -> None:
     newest = signed(folder, 5)
     file(folder, "signed").unlink()
-    with pytest.raises(SigningSuspended, match="That is of 5 events, and the log has 4"):
+    with pytest.raises(SigningSuspended, match="that covers 5 events, and the log has 4"):
         asyncio.run(checkpoints(folder, 4).confirm(newest))
-    with pytest.raises(SigningSuspended, match="Its first 5 events are not"):
+    with pytest.raises(SigningSuspended, match="its first 5 events are not"):
         asyncio.run(checkpoints(folder, 9, another(9, 2)).confirm(newest))
-    suspended(folder, 9, "came here by a copy")
+    suspended(folder, 9, "was copied or restored to this place")
 
 
-def test_only_a_checkpoint_of_the_log_s_own_key_confirms_it(folder: Path) -> None:
+def test_only_a_checkpoint_signed_by_the_log_key_confirms_it(folder: Path) -> None:
     newest = signed(folder, 5)
     file(folder, "signed").unlink()
     forged = WITNESS.sign(newest.text)
     with pytest.raises(Invalid, match="not signed by the log's key"):
         asyncio.run(checkpoints(folder, 9).confirm(forged))
-    suspended(folder, 9, "came here by a copy")
+    suspended(folder, 9, "was copied or restored to this place")
 
 
-def test_an_older_checkpoint_shown_does_not_hide_a_newer_one_known_here(folder: Path) -> None:
+def test_confirming_an_older_checkpoint_does_not_hide_a_newer_known_one(folder: Path) -> None:
     older, newest = signed(folder, 3), signed(folder, 7)
     file(folder, "signed").unlink()
     assert asyncio.run(checkpoints(folder, 9).confirm(older)) == TreeHead.parse(newest)
@@ -240,7 +240,7 @@ def test_an_older_checkpoint_shown_does_not_hide_a_newer_one_known_here(folder: 
         asyncio.run(checkpoints(folder, 9, another(9, 5)).current())
 
 
-def test_a_new_key_sets_aside_what_the_old_one_had(folder: Path) -> None:
+def test_a_new_key_renames_the_files_of_the_old_one(folder: Path) -> None:
     old = signed(folder, 5)
     old_files = {path.name: path.read_bytes() for path in folder.iterdir()}
     signer = Signer.from_seed(bytes(32), "eventapi/")
@@ -252,12 +252,12 @@ def test_a_new_key_sets_aside_what_the_old_one_had(folder: Path) -> None:
 
 
 class Died(BaseException):
-    """The process ended here."""
+    """The process dies at this step."""
 
 
 @pytest.mark.parametrize("step", range(1, 8))
 @pytest.mark.parametrize("lost", ["nothing", "checkpoint"])
-def test_a_process_that_died_while_it_began_a_new_key_leaves_no_store_that_looks_new(
+def test_a_crash_while_beginning_a_new_key_leaves_no_store_that_looks_new(
     folder: Path, lost: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that looks new would make a key of its own, which no event names."""
@@ -283,31 +283,31 @@ def test_a_process_that_died_while_it_began_a_new_key_leaves_no_store_that_looks
     assert asyncio.run(FileSigning(folder / "events.jsonl").read()).status != "new"
 
 
-def test_a_process_that_died_while_it_made_the_first_key_is_no_harm(folder: Path) -> None:
+def test_a_crash_while_making_the_first_key_does_no_harm(folder: Path) -> None:
     folder.mkdir()
     register.create_register(file(folder, "signed"), WITNESS.verifier.vkey, None)
     assert TreeHead.parse(signed(folder, 5)).size == 5
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "PRIVATE+KEY+a+00000000+AAAA", "é"])
-def test_a_key_that_is_none_is_named_with_its_path(folder: Path, content: str) -> None:
+def test_an_invalid_key_is_reported_with_its_path(folder: Path, content: str) -> None:
     folder.mkdir()
     file(folder, "key").write_text(content)
     with pytest.raises(ConfigurationError, match=r"events\.jsonl\.key"):
         signed(folder, 5)
 
 
-# Several that sign
+# Concurrent signers
 
 
-def test_many_that_sign_at_once_agree(folder: Path) -> None:
+def test_concurrent_signers_agree(folder: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         notes = list(threads.map(lambda _: signed(folder, 1_000), range(16)))
     assert len(set(map(str, notes))) == 1
 
 
-def test_a_process_that_is_behind_does_not_take_back_what_was_signed(folder: Path) -> None:
-    """Another process signed a longer log between the look and the lock."""
+def test_a_process_that_is_behind_does_not_replace_a_newer_checkpoint(folder: Path) -> None:
+    """Another process signs a longer log between the read and the lock."""
     log = LongLog(10)
 
     class Slow(FileSigning):
@@ -331,7 +331,7 @@ def cosigned_by_witness(note: Note) -> str:
     return str(Note(note.text, [*note.signatures, *WITNESS.sign(note.text).signatures]))
 
 
-def test_what_witnesses_sign_is_kept_while_the_log_grows(folder: Path) -> None:
+def test_signatures_of_witnesses_are_stored_while_the_log_grows(folder: Path) -> None:
     note = signed(folder, 5)
     signed(folder, 6)
     answer = asyncio.run(checkpoints(folder, 7).cosign(cosigned_by_witness(note)))
@@ -354,7 +354,7 @@ def test_an_older_cosigned_checkpoint_does_not_replace_a_newer_one(folder: Path)
     assert asyncio.run(checkpoints(folder, 6).cosign(cosigned_by_witness(older))) == kept
 
 
-def test_what_is_no_checkpoint_of_this_log_is_not_cosigned(folder: Path) -> None:
+def test_only_a_checkpoint_of_this_log_can_be_cosigned(folder: Path) -> None:
     note = signed(folder, 5)
     forged = Note(note.text, WITNESS.sign(note.text).signatures)
     signer = Signer.parse(file(folder, "key").read_text())
@@ -367,6 +367,6 @@ def test_what_is_no_checkpoint_of_this_log_is_not_cosigned(folder: Path) -> None
         asyncio.run(checkpoints(folder, 6).newest_cosigned())
 
 
-def test_without_files_all_is_in_memory() -> None:
-    both = Checkpoints(Tree(LongLog(5)), MemorySigning())
-    assert asyncio.run(both.current()) == asyncio.run(both.current())
+def test_the_memory_adapter_signs_once_per_size() -> None:
+    signer = Checkpoints(Tree(LongLog(5)), MemorySigning())
+    assert asyncio.run(signer.current()) == asyncio.run(signer.current())

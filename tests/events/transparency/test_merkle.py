@@ -1,4 +1,4 @@
-"""The Merkle tree is that of RFC 6962, and its proofs prove nothing else."""
+"""The Merkle tree is that of RFC 6962, and a proof proves only its own statement."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_root_is_the_tree_hash(size: int) -> None:
 
 
 @given(SIZES.filter(bool), st.data())
-def test_every_leaf_is_proven_and_no_other(size: int, data: st.DataObject) -> None:
+def test_an_inclusion_proof_is_valid_for_its_leaf_only(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
     proof, root = inclusion(index, size), mth(LEAVES[:size])
     assert root_from_inclusion(index, size, LEAVES[index], proof) == root
@@ -83,7 +83,7 @@ def test_every_leaf_is_proven_and_no_other(size: int, data: st.DataObject) -> No
 
 
 @given(SIZES, SIZES)
-def test_every_growth_is_proven_and_no_other(one: int, other: int) -> None:
+def test_a_consistency_proof_is_valid_for_its_roots_only(one: int, other: int) -> None:
     old, size = sorted((one, other))
     proof, before, after = consistency(old, size), mth(LEAVES[:old]), mth(LEAVES[:size])
     if old:

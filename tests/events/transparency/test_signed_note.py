@@ -1,4 +1,4 @@
-"""Signed notes and what is written in them, as others write and read them."""
+"""Signed notes, checkpoints and proofs have the format of other implementations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_example_of_the_standard() -> None:
     assert Verifier.parse(VKEY).verify(Note.parse(NOTE))
 
 
-def test_who_else_signed_is_nobody_s_proof() -> None:
+def test_the_signature_of_another_key_does_not_verify() -> None:
     note = Note.parse(NOTE)
     assert not OTHER.verifier.verify(note)
     assert not OTHER.verifier.verify(Note(TEXT))
@@ -54,14 +54,14 @@ def test_who_else_signed_is_nobody_s_proof() -> None:
 
 
 @given(st.integers(0, len(TEXT) * 8 - 1))
-def test_a_flipped_bit_is_not_signed(bit: int) -> None:
+def test_a_note_with_a_flipped_bit_does_not_verify(bit: int) -> None:
     content = bytearray(TEXT.encode())
     content[bit // 8] ^= 1 << bit % 8
     note = Note(content.decode("latin-1"), Note.parse(NOTE).signatures)
     assert not Verifier.parse(VKEY).verify(note)
 
 
-def test_more_signatures_are_kept_as_they_come() -> None:
+def test_a_note_with_several_signatures_verifies_for_each_key() -> None:
     note = Note(TEXT, [*Note.parse(NOTE).signatures, *OTHER.sign(TEXT).signatures])
     assert Note.parse(str(note)) == note
     assert all(one.verify(note) for one in (Verifier.parse(VKEY), OTHER.verifier))
@@ -71,40 +71,40 @@ def test_more_signatures_are_kept_as_they_come() -> None:
     "content",
     ["", "\n", TEXT, TEXT + "\n", NOTE[:-1], NOTE.replace("\u2014", "-"), NOTE + "x\n", "\n\n\n"],
 )
-def test_what_is_no_note_is_refused(content: str) -> None:
-    with pytest.raises(ValueError, match="no signed note"):
+def test_an_invalid_note_is_refused(content: str) -> None:
+    with pytest.raises(ValueError, match="not a signed note"):
         Note.parse(content)
 
 
 @pytest.mark.parametrize(
     "vkey", ["", "x", VKEY[:-4], VKEY.replace("c74f", "c74e"), VKEY + "AAAA", "n+c74f20a3+AQ=="]
 )
-def test_what_is_no_verifier_key_is_refused(vkey: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
+def test_an_invalid_verifier_key_is_refused(vkey: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - base64 has messages of its own
         Verifier.parse(vkey)
 
 
 @pytest.mark.parametrize("skey", ["", "x", SKEY.replace("c74f", "c74e"), SKEY[8:], SKEY[:-9]])
-def test_what_is_no_private_key_is_refused(skey: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
+def test_an_invalid_private_key_is_refused(skey: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - base64 has messages of its own
         Signer.parse(skey)
 
 
 @pytest.mark.parametrize(
     "text", ["", "o\n", "o\n1\n", "o\n01\nAA==\n", "\n1\nAA==\n", "o\n-1\nAA==\n", "o\n1\nAA==\n"]
 )
-def test_what_is_no_checkpoint_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no checkpoint"):
+def test_an_invalid_checkpoint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a checkpoint"):
         TreeHead.parse(Note(text))
 
 
-def test_a_checkpoint_says_origin_size_and_root() -> None:
+def test_a_checkpoint_has_origin_size_and_root() -> None:
     assert TreeHead.parse(OTHER.sign(str(HEAD))) == HEAD
     assert TreeHead.parse(OTHER.sign(str(HEAD) + "an extension\n")) == HEAD
 
 
 @given(st.integers(0, 2**40), HASHES)
-def test_proofs_come_back_as_they_went(number: int, hashes: list[bytes]) -> None:
+def test_proofs_survive_a_round_trip(number: int, hashes: list[bytes]) -> None:
     checkpoint = OTHER.sign(str(HEAD))
     inclusion = Inclusion(number, hashes, checkpoint)
     assert Inclusion.parse(str(inclusion)) == inclusion
@@ -112,23 +112,23 @@ def test_proofs_come_back_as_they_went(number: int, hashes: list[bytes]) -> None
     assert Consistency.parse(str(consistency)) == consistency
 
 
-def test_what_is_no_proof_is_refused() -> None:
+def test_an_invalid_proof_is_refused() -> None:
     whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
     for content in ("", whole.replace("@v1", "@v2"), whole.replace("index", "at"), whole[:40]):
-        with pytest.raises(ValueError):  # noqa: PT011 - the note has its own words
+        with pytest.raises(ValueError):  # noqa: PT011 - the note has messages of its own
             Inclusion.parse(content)
     with pytest.raises(ValueError, match="consistency"):
         Consistency.parse(whole)
 
 
-def test_extra_data_of_a_proof_is_let_through() -> None:
+def test_extra_data_of_a_proof_is_ignored() -> None:
     whole = str(Inclusion(1, [], OTHER.sign(str(HEAD))))
     assert Inclusion.parse(whole.replace("index", "extra AAAA\nindex", 1)).index == 1
 
 
 @pytest.mark.parametrize("kind", [Inclusion, Consistency])
-def test_no_bit_of_a_proof_can_be_another_unseen(kind: type[Inclusion | Consistency]) -> None:
-    """Not even those at the end of base64 that say nothing."""
+def test_no_bit_of_a_proof_can_change_unnoticed(kind: type[Inclusion | Consistency]) -> None:
+    """Not even the unused bits at the end of base64."""
     proof = kind(2, [bytes(32), bytes(range(32))], OTHER.sign(str(HEAD)))
     content = str(proof).encode()
     for bit in range(len(content) * 8):

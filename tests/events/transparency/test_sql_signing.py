@@ -1,4 +1,4 @@
-"""The signing store in a database: one key for all instances, and no copy of it signs."""
+"""The signing store in a database: one key for all instances, and copies do not sign."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.sql import SqlSigning
 from events.transparency.tree import Tree
-from tests.events.log_helpers import in_event_loop
-from tests.events.rows import Server, with_port
+from tests.events.rows import Server, by
 from tests.events.transparency.test_tree import LongLog
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
 
 pytestmark = pytest.mark.usefixtures("collected")
 
-COPIED = "here by a copy or a restore"
+COPIED = "was copied or restored to this place"
 
 
 @asynccontextmanager
 async def instance(
     url: str, data: Path, size: int, *, behind_seconds: float = 0.0, log: LongLog | None = None
 ) -> AsyncIterator[Checkpoints]:
-    """What an instance signs with, whose log has so many lines."""
+    """The checkpoints of an instance whose log has ``size`` lines."""
     data.mkdir(exist_ok=True)
     database = await Database.open(url)
     try:
@@ -52,12 +51,11 @@ async def suspended(url: str, data: Path, size: int, reason: str) -> None:
         await signed(url, data, size)
 
 
-async def shown(url: str, data: Path, size: int, note: Note) -> None:
+async def confirm(url: str, data: Path, size: int, note: Note) -> None:
     async with instance(url, data, size) as checkpoints:
         await checkpoints.confirm(note)
 
 
-@in_event_loop
 async def test_all_instances_sign_with_one_key_and_continue_each_other(
     url: str, tmp_path: Path
 ) -> None:
@@ -69,45 +67,40 @@ async def test_all_instances_sign_with_one_key_and_continue_each_other(
     assert await signed(url, tmp_path / "1", 300) == await signed(url, tmp_path / "2", 300)
 
 
-@in_event_loop
-async def test_several_that_sign_the_first_checkpoint_at_once_agree(
-    url: str, tmp_path: Path
-) -> None:
+async def test_concurrent_signers_of_the_first_checkpoint_agree(url: str, tmp_path: Path) -> None:
     signing = [signed(url, tmp_path / str(number), 9) for number in range(6)]
     assert len(set(map(str, await asyncio.gather(*signing)))) == 1
 
 
-@in_event_loop
-async def test_an_instance_that_is_behind_waits_for_what_another_one_signed(
+async def test_an_instance_that_is_behind_waits_for_the_records_that_another_one_signed(
     url: str, tmp_path: Path
 ) -> None:
     newest = await signed(url, tmp_path / "1", 20)
     log = LongLog(10)
 
-    async def hear() -> None:
+    async def catch_up() -> None:
         await asyncio.sleep(0.1)
         log._lines += [b"%d" % number for number in range(10, 20)]
         log.head = LongLog(20).head
 
     async with instance(url, tmp_path / "2", 0, behind_seconds=10, log=log) as checkpoints:
-        note, _ = await asyncio.gather(checkpoints.current(), hear())
+        note, _ = await asyncio.gather(checkpoints.current(), catch_up())
     assert note == newest
 
 
-@in_event_loop
-async def test_an_instance_that_knows_a_newer_checkpoint_refuses_an_older_database(
+async def test_an_instance_that_has_seen_a_newer_checkpoint_refuses_an_older_database(
     url: str, tmp_path: Path, server: Server
 ) -> None:
-    """The row was put back in a way that the database does not show."""
+    """The row is restored in a way that the database does not reveal."""
     await signed(url, tmp_path / "1", 5)
     await signed(url, tmp_path / "2", 9)
     note = await signed(url, tmp_path / "other", 9)
     signer = Signer.from_seed(await _seed(url), "eventapi/")
     root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
     older = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
-    await shown(url, tmp_path / "fresh", 9, note)
+    await confirm(url, tmp_path / "fresh", 9, note)
     await _put_row_back(url, older)
-    await suspended(url, tmp_path / "2", 7, "That is of 9 events, and the log has 7")
+    await suspended(url, tmp_path / "2", 7, "that covers 9 events, and the log has 7")
 
 
 async def _seed(url: str) -> bytes:
@@ -124,7 +117,7 @@ async def _seed(url: str) -> bytes:
 
 
 async def _put_row_back(url: str, note: Note) -> None:
-    """Write an older checkpoint as a store of this very place would."""
+    """Write an older checkpoint in the same way as a store in this place."""
     database = await Database.open(url)
     try:
         async with SqlSigning(database, Path("/nonexistent/checkpoint")).exclusive() as row:
@@ -151,7 +144,7 @@ def _over_the_old_one(postgresql: PostgreSQL, url: str) -> str:
 
 
 def _rows_alone(postgresql: PostgreSQL, url: str) -> str:
-    """Into the tables that are there, which keep all that identifies them."""
+    """Load rows into the existing tables, which keep their identity."""
     dump = _dump(postgresql, url, "--data-only")
     _psql(
         postgresql,
@@ -172,20 +165,18 @@ def _psql(postgresql: PostgreSQL, statements: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("restored", [_into_another_database, _over_the_old_one, _rows_alone])
-@in_event_loop
-async def test_a_dump_that_is_loaded_signs_nothing_until_the_newest_checkpoint_is_shown(
+async def test_a_loaded_dump_signs_nothing_until_the_newest_checkpoint_is_confirmed(
     restored: Restored, postgresql: PostgreSQL, tmp_path: Path
 ) -> None:
     url = postgresql.new_database()
     newest = await signed(url, tmp_path / "1", 5)
     there = restored(postgresql, url)
     await suspended(there, tmp_path / "fresh", 9, COPIED)
-    await shown(there, tmp_path / "fresh", 9, newest)
+    await confirm(there, tmp_path / "fresh", 9, newest)
     assert TreeHead.parse(await signed(there, tmp_path / "another", 9)).size == 9
 
 
-@in_event_loop
-async def test_control_a_row_that_does_not_know_its_writer_signs_in_a_loaded_dump(
+async def test_control_a_row_without_its_transaction_signs_in_a_loaded_dump(
     postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def anywhere(_: object) -> str:
@@ -198,8 +189,7 @@ async def test_control_a_row_that_does_not_know_its_writer_signs_in_a_loaded_dum
     assert TreeHead.parse(await signed(url, tmp_path / "fresh", 9)).size == 9
 
 
-@in_event_loop
-async def test_a_new_key_in_a_database_is_that_of_all_instances(url: str, tmp_path: Path) -> None:
+async def test_all_instances_use_a_new_key(url: str, tmp_path: Path) -> None:
     old = await signed(url, tmp_path / "1", 5)
     signer = Signer.from_seed(bytes(range(32)), "eventapi/")
     async with instance(url, tmp_path / "1", 4) as checkpoints:
@@ -208,14 +198,13 @@ async def test_a_new_key_in_a_database_is_that_of_all_instances(url: str, tmp_pa
     assert signer.verifier.verify(note)
 
 
-@in_event_loop
-async def test_a_row_whose_key_is_gone_signs_nothing(url: str, tmp_path: Path) -> None:
+async def test_nothing_is_signed_if_the_key_of_the_row_is_missing(url: str, tmp_path: Path) -> None:
     await signed(url, tmp_path / "1", 5)
     database = await Database.open(url)
     async with database.transaction() as connection:
         await connection.execute(KEYS.delete())
     await database.close()
-    await suspended(url, tmp_path / "fresh", 9, "is not here")
+    await suspended(url, tmp_path / "fresh", 9, "is missing")
 
 
 class Standby(PostgreSQL):
@@ -226,28 +215,27 @@ class Standby(PostgreSQL):
         self._primary = primary
 
     def prepare(self) -> None:
-        """Copy the primary's files as they are, with its write-ahead log."""
+        """Copy the primary's files, with its write-ahead log."""
         source = self._primary.url_of("postgres", "postgres")
         base: list[str | Path] = [self.program("pg_basebackup"), f"--dbname={source}"]
         options = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]
         self.run([*base, *options, "--pgdata", self.data])
 
     def promote(self) -> None:
-        """Make it a server of its own, on a timeline of its own."""
+        """Make it a primary on a new timeline."""
         self.sql("SELECT pg_promote(true)")
 
 
 @pytest.mark.long
-@in_event_loop
-async def test_a_standby_that_was_promoted_signs_nothing_until_the_newest_checkpoint_is_shown(
+async def test_a_promoted_standby_signs_nothing_until_the_newest_checkpoint_is_confirmed(
     tmp_path: Path,
 ) -> None:
-    """It may lack what the primary signed last, and no instance of its own knows."""
+    """It may lack the newest signature of the primary, without knowing it."""
     with serving(PostgreSQL()) as primary:
         newest = await signed(primary.url, tmp_path / "1", 5)
         with serving(Standby(primary)) as standby:
             standby.promote()
             url = with_port(primary.url, standby.port)
             await suspended(url, tmp_path / "fresh", 9, COPIED)
-            await shown(url, tmp_path / "fresh", 9, newest)
+            await confirm(url, tmp_path / "fresh", 9, newest)
             assert TreeHead.parse(await signed(url, tmp_path / "another", 9)).size == 9

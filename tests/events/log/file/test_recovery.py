@@ -344,7 +344,7 @@ async def test_a_file_shorter_than_its_commit_index_is_refused(path: Path, size:
 
 async def test_a_missing_file_with_a_commit_index_is_refused(path: Path) -> None:
     publish(path, LINES, HEAD)
-    with pytest.raises(MissingEvents, match=f"{HEAD.position} events are acknowledged"):
+    with pytest.raises(MissingEvents, match=f"{HEAD.position} events were acknowledged"):
         JsonlLog(path)
     assert [file.name for file in path.parent.iterdir()] == ["events.jsonl.mark"]
 
