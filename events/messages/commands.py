@@ -205,7 +205,7 @@ COPY_STATE_DIFFERS: Final = Message(
 )
 NO_NEW_CHECKPOINT: Final = Message(
     "the copy has no new checkpoint: {reason}",
-    "The copy is whole and was checked, but no signature proves it.",
+    "Nothing was lost. The copy is whole and was checked, but no signature proves it.",
     SIGNING_SUSPENDED.next,
 )
 

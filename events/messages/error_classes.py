@@ -14,7 +14,7 @@ _WRITES_STOP: Final = "Writes are refused. Reads continue, and nothing was lost.
 
 EVENTAPI_ERROR: Final = Message(
     "eventapi could not complete the command or request",
-    "Everything that was acknowledged is in the log.",
+    "Nothing that was acknowledged was lost.",
     "repeat the command or request; if it fails again, report the text",
 )
 REFUSAL: Final = Message(

@@ -1,7 +1,7 @@
-"""The records behind `tests/data/golden-v*.jsonl`: every event type, in every shape of its time.
+"""The records in `tests/data/golden-v*.jsonl`: every event type in every shape.
 
-Each file was written once, by ``python -m tests.events.golden``, and is never written again: a log
-of that time must be readable for ever. New types and shapes go into a golden file of their own.
+Each file was written once, by ``python -m tests.events.golden``, and is never written again, because
+such a log must be readable for ever. New types and shapes go into a new golden file.
 """
 
 from __future__ import annotations
@@ -124,19 +124,19 @@ def _records(rows: Sequence[tuple[str, str, Event, str]]) -> tuple[Record, ...]:
 
 RECORDS = _records(_ROWS)
 RECORDS_V2 = _records(_ROWS_V2)
-"""Hashes and ends are not set."""
+"""The records of the files, without hash and end."""
 
 GOLDEN = {LINES: RECORDS, LINES_V2: RECORDS_V2}
-"""The records of every file."""
+"""The records of each file."""
 
 
 def golden_keys() -> Mapping[str, bytes]:
-    """The vault's keys as they are in the file."""
+    """The vault's keys, by user."""
     return {subject: bytes.fromhex(key) for subject, key in json.loads(KEYS.read_text()).items()}
 
 
 def golden_keyring() -> Keyring:
-    """The same, ready for use."""
+    """The vault's keys as ciphers."""
     keyring = Keyring()
     for subject, key in golden_keys().items():
         keyring.add(subject, key)
@@ -144,7 +144,7 @@ def golden_keyring() -> Keyring:
 
 
 def encoded(keyring: Keyring, records: Sequence[Record] = RECORDS) -> bytes:
-    """The records as today's code writes them, the nonce of each made of its position."""
+    """Encode records with today's code; the nonce of each is its position."""
     content, previous = b"", GENESIS
     for record in records:
         nonce = record.position.to_bytes(12)

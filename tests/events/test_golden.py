@@ -1,4 +1,4 @@
-"""Event type names and shapes, pinned by logs of earlier times that are never edited."""
+"""Event type names and shapes, pinned by golden logs that are never edited."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _without_hash(record: Record) -> Record:
     return msgspec.structs.replace(record, hash=bytes(32), end=0)
 
 
-def test_the_golden_files_are_the_ones_that_were_written() -> None:
+def test_the_golden_files_are_unchanged() -> None:
     assert (
         hashlib.sha256(LINES.read_bytes()).hexdigest()
         == "1d03e399f053e30a31af14c39b67ad91ae7a6b0aa75b39f22bc3152fba869e33"
@@ -41,7 +41,7 @@ each_file = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 
 
 @each_file
-def test_a_log_of_an_earlier_time_is_read_as_what_it_meant(path: Path) -> None:
+def test_a_golden_log_decodes_to_its_records(path: Path) -> None:
     lines = path.read_bytes().splitlines()
     read = decode(lines, golden_keyring())
     assert [_without_hash(record) for record in read] == list(GOLDEN[path])
@@ -49,17 +49,17 @@ def test_a_log_of_an_earlier_time_is_read_as_what_it_meant(path: Path) -> None:
 
 
 @each_file
-def test_today_writes_the_bytes_of_an_earlier_time(path: Path) -> None:
+def test_encoding_the_records_gives_the_bytes_of_the_golden_log(path: Path) -> None:
     assert encoded(golden_keyring(), GOLDEN[path]) == path.read_bytes()
 
 
-def test_every_event_type_has_its_place_in_a_golden_file() -> None:
+def test_every_event_type_is_in_a_golden_log() -> None:
     lines = [line for path in GOLDEN for line in path.read_bytes().splitlines()]
     assert {json.loads(line)["type"] for line in lines} == {event.type for event in VOCABULARY}
 
 
 @each_file
-def test_a_golden_log_is_whole(path: Path) -> None:
+def test_a_golden_log_verifies(path: Path) -> None:
     report = verify(path)
     assert report.ok
     assert report.lines == len(GOLDEN[path])
@@ -74,7 +74,7 @@ def test_control_a_renamed_type_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_control_a_changed_shape_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     class ItemDeleted(Event, frozen=True, gc=False):
-        """As it must never become: with a value that old lines do not have."""
+        """A forbidden change: a required value that old lines do not have."""
 
         reason: str
 

@@ -1,4 +1,4 @@
-"""What `log verify` calls whole, a server can start on, and every read of it works."""
+"""A server can start on a log that `log verify` calls intact, and every read of it works."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ from projections.snapshots import Snapshots
 KEY = "ab" * 32
 
 
-async def _story() -> tuple[list[bytes], dict[str, bytes]]:
-    """Lines of every kind of member, and the keys to them."""
+async def _sample_log() -> tuple[list[bytes], dict[str, bytes]]:
+    """Lines with every kind of member, and the keys to them."""
     log, vault = MemoryLog(), MemoryVault()
     journal = Journal(log, vault, SYSTEM)
     await journal.start()
@@ -72,18 +72,18 @@ async def _story() -> tuple[list[bytes], dict[str, bytes]]:
     return [line async for run in log.read() for line in run], await vault.all()
 
 
-LINES, KEYS = asyncio.run(_story())
+LINES, KEYS = asyncio.run(_sample_log())
 Pairs = list[tuple[str, Any]]
 
 
 def bodies() -> Iterator[Pairs]:
-    """The members of every line but its hash, in their order."""
+    """The members of each line in their order, without the hash."""
     for line in LINES:
         yield list(json.loads(line).items())[:-1]
 
 
 def text_of(pairs: Pairs) -> bytes:
-    """An object of these members, of which some may be there twice, without its last brace."""
+    """A JSON object with these members, possibly duplicate, without its last brace."""
     members = (
         f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'), ensure_ascii=False)}"
         for name, value in pairs
@@ -100,7 +100,7 @@ def chained(texts: Sequence[bytes]) -> list[bytes]:
 
 
 def changed(number: int, change: Callable[[Pairs], Pairs | bytes]) -> list[bytes]:
-    """The log with one line changed, and a chain that is whole all the same."""
+    """The log with one line changed and a valid hash chain."""
     texts = []
     for at_, pairs in enumerate(bodies()):
         new = change(pairs) if at_ == number else pairs
@@ -119,7 +119,7 @@ def with_data(name: str, value: object) -> Callable[[Pairs], Pairs]:
 
 
 def spaced(at_: int) -> Callable[[Pairs], bytes]:
-    """A space before one of the members."""
+    """Insert a space before one of the members."""
     return lambda pairs: text_of(pairs[:at_]) + (b", " if at_ else b" ") + text_of(pairs[at_:])[1:]
 
 
@@ -136,7 +136,7 @@ def report_of(lines: Sequence[bytes], *, fast: bool = True, keys: bool = True) -
 
 
 async def _read_everything(lines: Sequence[bytes]) -> None:
-    """Start over a log and make every kind of answer of it; raises what a start raises."""
+    """Start on a log and do every kind of read; raises the errors of a start."""
     log, vault = MemoryLog(lines, head_of(lines)), MemoryVault()
     await vault.put(KEYS)
     journal = Journal(log, vault, SYSTEM)
@@ -159,7 +159,7 @@ async def _read_everything(lines: Sequence[bytes]) -> None:
     summary_of(state)
     await _show(lines, vault)
     await journal.execute(
-        CreateItem(1, Content("it goes on")), "", IdempotencyKey("cd" * 32, bytes(32))
+        CreateItem(1, Content("one more")), "", IdempotencyKey("cd" * 32, bytes(32))
     )
     await journal.close()
 
@@ -178,7 +178,7 @@ def read_everything(lines: Sequence[bytes]) -> None:
     asyncio.run(_read_everything(lines))
 
 
-def test_the_story_is_whole_and_can_be_read() -> None:
+def test_the_sample_log_is_intact_and_can_be_read() -> None:
     assert chained([text_of(pairs) for pairs in bodies()]) == LINES
     assert report_of(LINES).ok
     assert report_of(LINES, fast=False).ok
@@ -186,7 +186,7 @@ def test_the_story_is_whole_and_can_be_read() -> None:
 
 
 FIRST = {pairs[3][1]: number for number, pairs in reversed([*enumerate(bodies())])}
-"""Where the first event of each type is."""
+"""The index of the first event of each type."""
 WITH_KEY = next(n for n, line in enumerate(LINES) if b"idempotencykey" in line)
 MUTILATED: dict[str, list[bytes]] = {
     "month 99 beside an idempotency key": changed(
@@ -197,28 +197,26 @@ MUTILATED: dict[str, list[bytes]] = {
     ),
     "second 60": changed(FIRST["user.erased"], with_member("time", "9999-02-03T00:00:60.000000Z")),
     "hour 24": changed(FIRST["user.erased"], with_member("time", "9999-02-03T24:00:00.000000Z")),
-    "created_at that is no time": changed(
+    "created_at that is not a time": changed(
         FIRST["user.registered"], with_data("created_at", "yesterday")
     ),
     "created_at of an item that does not exist": changed(
         FIRST["item.created"], with_data("created_at", "2026-13-01T00:00:00.000000Z")
     ),
-    "expires_at that is no time": changed(
+    "expires_at that is not a time": changed(
         FIRST["session.started"], with_data("expires_at", "never")
     ),
-    "a space behind the first brace": changed(FIRST["user.disabled"], spaced(0)),
+    "a space after the first brace": changed(FIRST["user.disabled"], spaced(0)),
     "a space between members": changed(FIRST["user.disabled"], spaced(7)),
-    "a type that is there twice": changed(FIRST["user.disabled"], doubled("type", "item.created")),
-    "a requestid that is there twice": changed(
-        FIRST["user.disabled"], doubled("requestid", "another")
-    ),
-    "data that are there twice": changed(FIRST["user.disabled"], doubled("data", {})),
+    "a duplicate type": changed(FIRST["user.disabled"], doubled("type", "item.created")),
+    "a duplicate requestid": changed(FIRST["user.disabled"], doubled("requestid", "another")),
+    "duplicate data": changed(FIRST["user.disabled"], doubled("data", {})),
     "members in another order": changed(
         FIRST["user.disabled"], lambda pairs: [pairs[0], pairs[2], pairs[1], *pairs[3:]]
     ),
     "subject items/x": changed(FIRST["item.deleted"], with_member("subject", "items/x")),
     "subject of another kind": changed(FIRST["item.deleted"], with_member("subject", "users/1")),
-    "subject with a zero before": changed(
+    "subject with a leading zero": changed(
         FIRST["item.deleted"], with_member("subject", "items/06")
     ),
     "subject beyond 64 bits": changed(
@@ -229,26 +227,26 @@ MUTILATED: dict[str, list[bytes]] = {
     ),
     "a number as seal": changed(FIRST["item.created"], with_data("sealed", 5)),
     "clear values as seal": changed(FIRST["item.created"], with_data("sealed", {"title": "x"})),
-    "a seal for nobody": changed(FIRST["user.disabled"], with_data("sealed", "AAAA")),
+    "a seal without a user": changed(FIRST["user.disabled"], with_data("sealed", "AAAA")),
     "an owner beyond 64 bits": changed(FIRST["item.created"], with_data("owner", 2**70)),
     "a negative owner": changed(FIRST["item.created"], with_data("owner", -1)),
-    "an idempotency key that is none": changed(WITH_KEY, with_member("idempotencykey", "key")),
+    "an idempotency key that is not a hash": changed(
+        WITH_KEY, with_member("idempotencykey", "key")
+    ),
     "a request hash that is not sealed": changed(WITH_KEY, with_member("requesthash", "")),
     "sealed for the key of the log": changed(WITH_KEY, with_member("sealedfor", "log")),
-    "remaining that is no number": changed(len(LINES) - 2, with_member("remaining", "x")),
-    "a source that is no UUID": chained(
+    "remaining that is not a number": changed(len(LINES) - 2, with_member("remaining", "x")),
+    "a source that is not a UUID": chained(
         [text_of(with_member("source", "urn:uuid:x")(pairs)) for pairs in bodies()]
     ),
-    "nobody as actor": changed(FIRST["user.disabled"], with_member("actor", "")),
+    "an empty actor": changed(FIRST["user.disabled"], with_member("actor", "")),
 }
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["fast", "exact"])
 @pytest.mark.parametrize("lines", MUTILATED.values(), ids=MUTILATED.keys())
-def test_a_line_that_is_not_well_formed_is_found_at_its_place(
-    lines: list[bytes], fast: bool
-) -> None:
-    """With and without keys; a number too large or a seal of another type is of a newer version."""
+def test_a_malformed_line_is_found_at_its_position(lines: list[bytes], fast: bool) -> None:
+    """With and without keys. A number too large or a seal of another type looks like a newer version."""
     report = report_of(lines, fast=fast, keys=False)
     assert not report.ok
     wrong = next(n for n, (a, b) in enumerate(zip(lines, LINES, strict=True), 1) if a != b)
@@ -258,23 +256,20 @@ def test_a_line_that_is_not_well_formed_is_found_at_its_place(
 
 
 @pytest.mark.parametrize("lines", MUTILATED.values(), ids=MUTILATED.keys())
-def test_a_start_reads_such_a_log_or_refuses_it_in_words(lines: list[bytes]) -> None:
+def test_a_start_reads_a_malformed_log_or_refuses_it_with_an_error(lines: list[bytes]) -> None:
     with suppress(EventapiError):
         read_everything(lines)
 
 
 @pytest.mark.parametrize("lines", MUTILATED.values(), ids=MUTILATED.keys())
-def test_the_lines_of_such_a_log_can_be_shown(lines: list[bytes]) -> None:
-    async def run() -> None:
-        vault = MemoryVault()
-        await vault.put(KEYS)
-        with suppress(Failure):
-            await _show(lines, vault)
-
-    asyncio.run(run())
+async def test_the_lines_of_a_malformed_log_can_be_shown(lines: list[bytes]) -> None:
+    vault = MemoryVault()
+    await vault.put(KEYS)
+    with suppress(Failure):
+        await _show(lines, vault)
 
 
-def test_an_extension_that_is_not_known_is_well_formed() -> None:
+def test_an_unknown_extension_is_well_formed() -> None:
     lines = changed(
         FIRST["user.disabled"],
         lambda pairs: [*pairs[:7], ("traceparent", '00-1 \\ü"'), *pairs[7:]],
@@ -339,7 +334,7 @@ changes = st.one_of(
 @given(numbers, changes)
 @example(FIRST["item.deleted"], with_member("subject", "items/x"))
 @example(WITH_KEY, with_member("time", "0001-01-01T00:00:00.000000Z"))
-def test_law_a_log_that_is_whole_starts_and_can_be_read(
+def test_law_a_server_starts_on_an_intact_log_and_can_read_it(
     number: int, change: Callable[[Pairs], Pairs | bytes]
 ) -> None:
     lines = changed(number, change)
@@ -349,7 +344,7 @@ def test_law_a_log_that_is_whole_starts_and_can_be_read(
         read_everything(lines)
 
 
-def test_control_without_the_check_of_the_form_the_law_fails(
+def test_control_the_law_fails_without_the_check_of_well_formedness(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(checks, "check_well_formed", lambda *_: None)
