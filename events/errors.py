@@ -65,7 +65,7 @@ class EventapiError(Exception):
 
     @property
     def message(self) -> Message:
-        """What is wrong, how bad it is, and what to type next."""
+        """The error's text, with how bad it is and what to type next."""
         return self._given.about(str(self))
 
 

@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 _HEAD = """\
 # Errors and warnings
 
-Every error and warning that an operator can see states what is wrong, how bad it is (do writes continue? was
+Every error and warning that an operator can see has three parts: what is wrong, how bad it is (do writes continue? was
 anything lost?), and what to type next. A command prints that on stderr, a line for each:
 
     eventapi: there is no vault at data/vault.sqlite

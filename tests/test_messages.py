@@ -1,4 +1,4 @@
-"""Every message that an operator can see says what is wrong, how bad it is and what to type next."""
+"""Every message to an operator has a text, a severity and the next thing to type."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ FILLING = {
     and isinstance(node.returns, ast.Name)
     and node.returns.id == "Message"
 }
-"""The functions that return an entry that is filled in."""
+"""The functions that return an entry with its placeholders filled in."""
 
 _COMMAND = re.compile(r"`(eventapi [^`]*)`")
-_SAYS_HOW_BAD = re.compile(
+_SEVERITY_WORDS = re.compile(
     r"[Ww]rites|[Nn]othing|written|wrote|\blost\b|only read|unchanged|signed|No key|continue|stopped there"
 )
 _LEVELS = {"warning", "error", "critical", "exception"}
 
 
-def test_every_class_of_the_tree_has_a_message_of_its_own() -> None:
+def test_every_error_class_has_a_message_of_its_own() -> None:
     kinds = list(tree_of(EventapiError))
     assert len(kinds) > 25
     assert [kind.__name__ for kind in kinds if "advice" not in vars(kind)] == []
@@ -54,7 +54,7 @@ def test_every_class_of_the_tree_has_a_message_of_its_own() -> None:
     assert [one.text for one in advice if advice.count(one) > 1] == []
 
 
-def test_every_ending_of_a_command_has_a_message() -> None:
+def test_every_failure_of_a_command_has_a_message() -> None:
     kinds = [failures.Failure, failures.Misuse, failures.NegativeResult]
     assert [kind.__name__ for kind in kinds if "advice" not in vars(kind)] == []
 
@@ -63,7 +63,7 @@ def test_every_ending_of_a_command_has_a_message() -> None:
 def test_a_message_has_all_three_parts(name: str) -> None:
     message = CATALOGUE[name]
     assert message.text
-    assert _SAYS_HOW_BAD.search(message.severity), message.severity
+    assert _SEVERITY_WORDS.search(message.severity), message.severity
     assert message.severity.endswith((".", "}")), message.severity
     assert message.next
     assert not message.next.endswith("."), message.next
@@ -71,19 +71,19 @@ def test_a_message_has_all_three_parts(name: str) -> None:
 
 
 def commands_in(text: str) -> Iterator[str]:
-    """The commands that a text tells to type, with words for the values."""
+    """The commands in a text, with a word for each placeholder."""
     for found in _COMMAND.findall(text):
         yield re.sub(r"\{\w+[^}]*\}", "VALUE", found)
 
 
 def is_given(values: Mapping[str, object], argument: click.Argument) -> bool:
-    """Whether the words had a value for an argument."""
+    """Whether the command line has a value for an argument."""
     value = values.get(argument.name or "")
     return isinstance(value, str | tuple) and bool(value)
 
 
 def check_command(text: str) -> None:
-    """Raise `click.UsageError` where there is no such command, or it has no such options."""
+    """Raise `click.UsageError` if there is no such command, or it has no such options."""
     _, *words = shlex.split(text)
     context = click.Context(program, info_name="eventapi")
     command: click.Command = program
@@ -138,7 +138,7 @@ def logged(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def is_catalogued(argument: ast.expr) -> bool:
-    """Whether what is logged is an entry, one that is filled in, or the message of an error."""
+    """Whether the logged value is an entry, a filled-in entry, or the message of an error."""
     if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Name):
         return argument.func.id in FILLING
     if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute):
@@ -175,9 +175,9 @@ def test_every_entry_is_used() -> None:
     assert sorted(CATALOGUE.keys() - used) == []
 
 
-def test_what_an_entry_needs_is_filled_in() -> None:
-    """An entry with places is never used as it stands."""
-    with_places = {name for name, one in CATALOGUE.items() if "{" in f"{one.text}{one.next}"}
+def test_an_entry_with_placeholders_is_filled_in() -> None:
+    """Such an entry is never logged or raised unchanged."""
+    with_placeholders = {name for name, one in CATALOGUE.items() if "{" in f"{one.text}{one.next}"}
     raised = [
         (path, node.exc)
         for path, found in TREES.items()
@@ -189,25 +189,25 @@ def test_what_an_entry_needs_is_filled_in() -> None:
         f"{path.relative_to(ROOT)}:{one.lineno}"
         for path, call in calls
         for one in call.args
-        if isinstance(one, ast.Name) and one.id in with_places
+        if isinstance(one, ast.Name) and one.id in with_placeholders
     ] == []
 
 
-def test_the_page_is_the_catalogue() -> None:
-    assert PAGE.read_text() == render(), "write it anew: python -m tests.errors_page"
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == render(), "generate it: python -m tests.errors_page"
 
 
-# What an error, a log line and a command make of a message
+# Messages in errors, log lines and on the terminal
 
 
-def test_an_error_with_a_text_alone_takes_the_advice_of_its_class() -> None:
+def test_an_error_with_only_a_text_has_the_advice_of_its_class() -> None:
     for kind in tree_of(EventapiError):
         if "__init__" not in vars(kind) and kind.__init__ is EventapiError.__init__:
             message = kind("this is wrong").message
             assert message == kind.advice.about("this is wrong")
 
 
-def test_an_error_with_a_message_keeps_it_and_is_its_text() -> None:
+def test_an_error_with_a_message_keeps_it() -> None:
     message = Message("{what} is wrong", "Nothing was lost.", "type `eventapi config`")
     error = EventapiError(message.fill(what="the disk"))
     assert str(error) == "the disk is wrong"
@@ -227,7 +227,7 @@ def test_a_message_on_a_terminal_has_a_line_for_each_part(
 
 
 def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words of every command that is no group."""
+    """The words of every command that is not a group."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -253,13 +253,13 @@ ARGUMENTS: dict[tuple[str, ...], list[str]] = {
 
 
 @pytest.mark.parametrize("words", [*leaves(program)], ids=" ".join)
-def test_every_command_says_what_is_wrong_how_bad_it_is_and_what_is_next(
+def test_every_command_reports_a_failure_with_all_three_parts(
     words: tuple[str, ...],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Given a file in the place of the data directory, when any command runs, then it says so."""
+    """Given a file instead of the data directory, when a command runs, then it reports that."""
     (tmp_path / "data").write_text("no directory")
     (tmp_path / "db.json").write_text('{"users": {}, "items": {}}')
     monkeypatch.chdir(tmp_path)
@@ -270,11 +270,11 @@ def test_every_command_says_what_is_wrong_how_bad_it_is_and_what_is_next(
     arguments = [one.format(tmp=tmp_path) for one in ARGUMENTS.get(words, [])]
     with pytest.raises(SystemExit) as end:
         program.main([*words, *arguments], prog_name="eventapi")
-    said = capsys.readouterr().err
-    assert end.value.code in {2, 3}, said
+    output = capsys.readouterr().err
+    assert end.value.code in {2, 3}, output
     # A misuse is one line.
-    assert said.count("\n") == (1 if end.value.code == 2 else 3), said
-    assert said.startswith("eventapi: "), said
-    severity, following, _ = said.partition("Next: ")
-    assert _SAYS_HOW_BAD.search(severity), said
-    assert following, said
+    assert output.count("\n") == (1 if end.value.code == 2 else 3), output
+    assert output.startswith("eventapi: "), output
+    severity, following, _ = output.partition("Next: ")
+    assert _SEVERITY_WORDS.search(severity), output
+    assert following, output

@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """What is wrong and how bad it is, for clients, who cannot run commands."""
+        """The text and the severity, for clients, which cannot run commands."""
         return f"{sentence(self.text)} {self.severity}"
 
     @property

@@ -1,7 +1,7 @@
 """The one definition of an intact line: `check_lines`.
 
 The parallel scan calls it for 64 KiB of lines at a time, the verifier for one line at a time, so
-both agree on what is intact. It does not explain a refusal: `events.verification.diagnosis` does.
+both agree. It does not explain a refusal: `events.verification.diagnosis` does.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def check_lines(
 
 
 def position_record(position: int, digest: bytes, source: str, time: str, end: int) -> Record:
-    """A record that says only where a log has got to, for the next line to be checked against."""
+    """A record that only marks a place in a log, to check the next line against."""
     return msgspec.structs.replace(
         START, position=position, hash=digest, source=source, time=time, end=end
     )

@@ -1,7 +1,7 @@
-"""Judging one line at a time: whether it is intact, what is wrong, and what may follow it.
+"""Judge one line at a time: intact or damaged, why, and what the next line must continue.
 
-After damage the verifier goes on, so that it lists all of it. A damaged line may misstate its own
-place, so three modes say what the next line has to continue::
+The verifier continues after damage, so that it lists all of it. A damaged line may misstate its own
+place, so there are three modes of what the next line must continue::
 
                       intact line
                  ┌──────────────────┐
@@ -107,7 +107,7 @@ def judge_unreadable(mode: Mode, offset: int, reason: str) -> Judgement:
 
 
 def _diagnose(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
-    """Find out what is wrong with a line that is not intact after any candidate."""
+    """Find the reason why a line is not intact after any candidate."""
     reason = "it is not an event"
     findings: list[Finding] = []
     for last in mode.candidates:
@@ -159,7 +159,7 @@ def _discontinuity(
     """Report a readable line that does not continue the chain: damage, or a gap before it."""
     expected = mode.position + 1
     if stated.position > expected:
-        detail = f"position {expected} is due, but the line says {stated.position}"
+        detail = f"position {expected} is due, but the line states {stated.position}"
         finding = Finding("gap", expected, offset, detail)
     else:
         finding = Finding("damaged", expected, offset, reason)
@@ -175,7 +175,7 @@ def _discontinuity(
 
 
 def _flaw(line: bytes, record: Record) -> str:
-    """What is wrong with the form of a line of today's vocabulary, or an empty text."""
+    """The fault in the form of a line of today's vocabulary, or an empty text."""
     if record.written_as or not all_timestamps_valid([record.time]):
         return ""  # An old type has no form to check; `_accept` reports a time that is none.
     try:

@@ -46,7 +46,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class ScanOptions(msgspec.Struct, frozen=True):
-    """What a scan computes besides the chain: the tree over the first ``leaves``, and seals.
+    """Options of a scan: compute the tree over the first ``leaves``, and check seals.
 
     ``keys`` maps each user (``users/7``) to their key; with ``None`` no seal is opened.
     """
@@ -74,7 +74,7 @@ def scan(path: Path, end: int, options: ScanOptions, processes: int = 1) -> Iter
     cuts = list(pairwise((*starts, end)))
     last = START
     for segment in _scan_all(path, cuts, options, min(processes, len(cuts))):
-        # Each segment trusts the line before it, so compare that with what was really found there.
+        # A segment trusts the line before it, so compare that with the result of the segment before.
         if segment is None or segment.before != last:
             return
         last = segment.last

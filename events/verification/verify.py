@@ -183,10 +183,10 @@ class _Verification:
             head.position,
             head.hash,
         ):
-            detail = f"the mark speaks of another record at position {head.position}"
+            detail = f"the mark names another record at position {head.position}"
             self._report("mark", good.position, end, detail)
         if size > end:
-            detail = f"{size - end} bytes past the mark: in flight, or left by a crash"
+            detail = f"{size - end} bytes past the mark: being written, or left by a crash"
             self._report("torn-tail", head.position + 1, end, detail)
 
     def compare_with_erasures(self, erased: Collection[str]) -> None:
