@@ -127,7 +127,7 @@ def test_control_a_command_that_does_not_exist_is_found(text: str) -> None:
         check_command(text)
 
 
-def logged(tree: ast.AST) -> Iterator[ast.Call]:
+def find_log_calls(tree: ast.AST) -> Iterator[ast.Call]:
     """The calls that log a warning or an error."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -151,7 +151,7 @@ def is_catalogued(argument: ast.expr) -> bool:
 
 
 def test_every_warning_and_error_that_is_logged_is_in_the_catalogue() -> None:
-    calls = [(path, call) for path, found in TREES.items() for call in logged(found)]
+    calls = [(path, call) for path, found in TREES.items() for call in find_log_calls(found)]
     assert len(calls) > 40
     assert [
         f"{path.relative_to(ROOT)}:{call.lineno}"
@@ -161,7 +161,7 @@ def test_every_warning_and_error_that_is_logged_is_in_the_catalogue() -> None:
 
 
 def test_control_a_warning_without_an_entry_is_found() -> None:
-    (call,) = logged(ast.parse('logger.warning("the disk is full: %s", error)'))
+    (call,) = find_log_calls(ast.parse('logger.warning("the disk is full: %s", error)'))
     assert not is_catalogued(call.args[0])
 
 
@@ -184,7 +184,10 @@ def test_an_entry_with_placeholders_is_filled_in() -> None:
         for node in ast.walk(found)
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
     ]
-    calls = [*raised, *((path, call) for path, found in TREES.items() for call in logged(found))]
+    calls = [
+        *raised,
+        *((path, call) for path, found in TREES.items() for call in find_log_calls(found)),
+    ]
     assert [
         f"{path.relative_to(ROOT)}:{one.lineno}"
         for path, call in calls
@@ -226,14 +229,14 @@ def test_a_message_on_a_terminal_has_a_line_for_each_part(
     )
 
 
-def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def find_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The words of every command that is not a group."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
-            yield from leaves(command, (*path, name))
+            yield from find_commands(command, (*path, name))
         else:
             yield (*path, name)
 
@@ -252,7 +255,7 @@ ARGUMENTS: dict[tuple[str, ...], list[str]] = {
 }
 
 
-@pytest.mark.parametrize("words", [*leaves(program)], ids=" ".join)
+@pytest.mark.parametrize("words", [*find_commands(program)], ids=" ".join)
 def test_every_command_reports_a_failure_with_all_three_parts(
     words: tuple[str, ...],
     tmp_path: Path,

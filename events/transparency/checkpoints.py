@@ -64,7 +64,7 @@ class Checkpoints:
         """
         async with self._lock:
             state = await self._store.read()
-            size = await self._checked_size(state)
+            size = await self._require_signable(state)
             if state.note is None or TreeHead.parse(state.note).size != size:
                 async with self._store.exclusive() as recorder:
                     state = await self._sign_published(recorder)
@@ -76,7 +76,7 @@ class Checkpoints:
     async def _sign_published(self, recorder: Recorder) -> SigningState:
         """Sign and record a checkpoint of all published records, unless it is there already."""
         state = await recorder.read()
-        size = await self._checked_size(state)
+        size = await self._require_signable(state)
         if state.note is not None and TreeHead.parse(state.note).size == size:
             return state  # Another process was faster.
         signer = state.signer
@@ -89,15 +89,15 @@ class Checkpoints:
         self._continued = head
         return replace(state, note=note)
 
-    async def _checked_size(self, state: SigningState) -> int:
+    async def _require_signable(self, state: SigningState) -> int:
         """The size of the tree; raises `SigningSuspended` if it may not be signed."""
         if state.status == "keyless":
             raise SigningSuspended(_key_missing(state))
         if state.status == "unconfirmed":
             raise SigningSuspended(LOG_KEY_UNCONFIRMED)
-        return await self._continued_size(state.head)
+        return await self._require_continuation(state.head)
 
-    async def _continued_size(self, head: TreeHead | None) -> int:
+    async def _require_continuation(self, head: TreeHead | None) -> int:
         """The size of the tree; raises `SigningSuspended` if it does not continue the head."""
         size = await self.tree.grow()
         if head is None or head == self._continued:
@@ -116,7 +116,7 @@ class Checkpoints:
 
     async def check(self) -> None:
         """Raise `SigningSuspended` if nothing may be signed; does not sign."""
-        await self._checked_size(await self._store.read())
+        await self._require_signable(await self._store.read())
 
     async def inclusion(self, position: int) -> Inclusion:
         """The proof that the record at an existing position is in the log."""
@@ -151,7 +151,7 @@ class Checkpoints:
             raise Invalid(Fault("", str(error))) from None
         async with self._lock, self._store.exclusive() as recorder:
             state = await recorder.read()
-            size = await self._checked_size(state)
+            size = await self._require_signable(state)
             signer = state.signer
             if signer is None or not signer.verifier.verify(given):
                 raise Invalid(Fault("", "this log's key did not sign this checkpoint"))
@@ -195,8 +195,8 @@ class Checkpoints:
                 name = state.signer.verifier.name
                 raise Invalid(Fault("", f"the checkpoint is not signed by the log's key {name}"))
             head = TreeHead.parse(shown)
-            await self._continued_size(head)
-            await self._continued_size(state.head)
+            await self._require_continuation(head)
+            await self._require_continuation(state.head)
             if state.head is not None and state.head.size > head.size:
                 head = state.head
             await recorder.confirm(state.signer.sign(str(head)))

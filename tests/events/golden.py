@@ -143,7 +143,7 @@ def golden_keyring() -> Keyring:
     return keyring
 
 
-def encoded(keyring: Keyring, records: Sequence[Record] = RECORDS) -> bytes:
+def encode_all(keyring: Keyring, records: Sequence[Record] = RECORDS) -> bytes:
     """Encode records with today's code; the nonce of each is its position."""
     content, previous = b"", GENESIS
     for record in records:
@@ -156,4 +156,4 @@ def encoded(keyring: Keyring, records: Sequence[Record] = RECORDS) -> bytes:
 
 if __name__ == "__main__":
     with LINES_V2.open("xb") as file:
-        file.write(encoded(golden_keyring(), RECORDS_V2))
+        file.write(encode_all(golden_keyring(), RECORDS_V2))

@@ -35,16 +35,16 @@ def _lines(records: Sequence[Record], keys: Keyring = ALL_KEYS) -> list[bytes]:
     return lines
 
 
-def _bare(record: Record) -> Record:
+def _without_hash(record: Record) -> Record:
     return msgspec.structs.replace(record, hash=GENESIS, end=0)
 
 
-def _created(text: str = "milk", position: int = 1) -> Record:
+def _item_created(text: str = "milk", position: int = 1) -> Record:
     event = ItemCreated(1, personal=Content(text))
     return Record(position, SOURCE, "items/1", TIME, "users/1", event, "users/1")
 
 
-def _forged(line: bytes, previous: bytes = GENESIS, **members: object) -> bytes:
+def _forge(line: bytes, previous: bytes = GENESIS, **members: object) -> bytes:
     """The line with changed members and a hash that fits them."""
     changed = {**json.loads(line), **members}
     del changed["hash"]
@@ -58,7 +58,7 @@ def _forged(line: bytes, previous: bytes = GENESIS, **members: object) -> bytes:
 @given(histories())
 def test_encoded_records_are_decoded_unchanged(history: list[Record]) -> None:
     read = decode(_lines(history), ALL_KEYS)
-    assert [_bare(record) for record in read] == history
+    assert [_without_hash(record) for record in read] == history
 
 
 @given(histories(min_size=1), st.data())
@@ -92,7 +92,7 @@ def test_a_line_contains_no_newline_and_no_personal_value(
 
 
 def test_members_have_a_fixed_order_and_no_spaces() -> None:
-    record = msgspec.structs.replace(_created(), requestid="r-1")
+    record = msgspec.structs.replace(_item_created(), requestid="r-1")
     line, digest = encode(record, GENESIS, ALL_KEYS, NONCE, remaining=2)
     members = json.loads(line)
     assert list(members) == [
@@ -104,7 +104,7 @@ def test_members_have_a_fixed_order_and_no_spaces() -> None:
 
 
 def test_a_line_states_the_position_at_which_its_batch_began() -> None:
-    line, _ = encode(_created(), GENESIS, ALL_KEYS, NONCE, behind=0)
+    line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE, behind=0)
     assert json.loads(line)["behind"] == "0"
     assert parse(line).behind == "0"
 
@@ -121,13 +121,13 @@ def test_empty_members_are_left_out() -> None:
 
 def test_the_hash_covers_the_previous_hash_and_the_bytes_before_the_hash_member() -> None:
     previous = bytes(range(32))
-    line, digest = encode(_created(), previous, ALL_KEYS, NONCE)
+    line, digest = encode(_item_created(), previous, ALL_KEYS, NONCE)
     body, _, _ = line.rpartition(b',"hash":')
     assert sha256(previous + body).digest() == digest
 
 
 def test_a_line_has_at_most_65535_bytes() -> None:
-    record = msgspec.structs.replace(_created(), requestid="x")
+    record = msgspec.structs.replace(_item_created(), requestid="x")
     room = MAX_LINE_BYTES - len(_lines([record])[0])
     (longest,) = _lines([msgspec.structs.replace(record, requestid="x" * (room + 1))])
     assert len(longest) == MAX_LINE_BYTES
@@ -172,7 +172,7 @@ def test_lines_in_another_order_are_refused(order: Sequence[int], position: int)
 def test_a_line_whose_id_is_not_its_position_is_refused(id_: str) -> None:
     ((line,), _) = some_lines(1)
     with pytest.raises(DamagedLog, match="its id is"):
-        decode([_forged(line, id=id_)], NO_KEYS)
+        decode([_forge(line, id=id_)], NO_KEYS)
 
 
 @pytest.mark.parametrize(
@@ -198,19 +198,19 @@ def test_a_hash_member_in_another_form_is_refused() -> None:
 def test_another_specversion_is_refused() -> None:
     ((line,), _) = some_lines(1)
     with pytest.raises(DamagedLog):
-        decode([_forged(line, specversion="2.0")], NO_KEYS)
+        decode([_forge(line, specversion="2.0")], NO_KEYS)
 
 
 def test_an_unknown_extension_is_ignored() -> None:
     ((line,), _) = some_lines(1)
-    assert decode([_forged(line, traceparent="00-1-2-3")], NO_KEYS)[0].subject == "items/1"
+    assert decode([_forge(line, traceparent="00-1-2-3")], NO_KEYS)[0].subject == "items/1"
 
 
 # Seals
 
 
 def test_a_seal_without_a_key_stays_closed_and_can_be_opened_later() -> None:
-    line, _ = encode(_created(), GENESIS, ALL_KEYS, NONCE)
+    line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
     (record,) = decode([line], NO_KEYS)
     assert isinstance(record.event, ItemCreated)
     assert record.event.personal == json.loads(line)["data"]["sealed"]
@@ -219,7 +219,7 @@ def test_a_seal_without_a_key_stays_closed_and_can_be_opened_later() -> None:
 
 
 def test_opening_a_seal_without_its_key_gives_none() -> None:
-    line, _ = encode(_created(), GENESIS, ALL_KEYS, NONCE)
+    line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
     (record,) = decode([line], NO_KEYS)
     open_seal(record, NO_KEYS)
     assert isinstance(record.event, ItemCreated)
@@ -228,7 +228,7 @@ def test_opening_a_seal_without_its_key_gives_none() -> None:
 
 def test_sealing_without_a_key_raises() -> None:
     with pytest.raises(KeyError):
-        encode(_created(), GENESIS, NO_KEYS, NONCE)
+        encode(_item_created(), GENESIS, NO_KEYS, NONCE)
 
 
 @pytest.mark.parametrize(
@@ -244,20 +244,20 @@ def test_sealing_without_a_key_raises() -> None:
 def test_a_seal_opens_only_for_its_log_type_subject_and_user(
     members: Mapping[str, Any],
 ) -> None:
-    line, _ = encode(_created(), GENESIS, ALL_KEYS, NONCE)
+    line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
     sealed = json.loads(line)["data"]["sealed"]
     if "data" in members:
         members = {**members, "data": {**members["data"], "sealed": sealed}}
     with pytest.raises(DamagedLog, match="the seal is broken"):
-        decode([_forged(line, **members)], ALL_KEYS)
+        decode([_forge(line, **members)], ALL_KEYS)
 
 
 def test_seals_of_two_events_of_one_type_and_subject_can_be_exchanged() -> None:
     """A known limit for an attacker who can write the log; no document may promise more."""
-    lines = _lines([_created("milk"), _created("bread", position=2)])
+    lines = _lines([_item_created("milk"), _item_created("bread", position=2)])
     first, second = (json.loads(line)["data"] for line in lines)
-    one = _forged(lines[0], data=second)
-    other = _forged(lines[1], bytes.fromhex(one[-66:-2].decode()), data=first)
+    one = _forge(lines[0], data=second)
+    other = _forge(lines[1], bytes.fromhex(one[-66:-2].decode()), data=first)
     records = decode([one, other], ALL_KEYS)
     texts = [record.event.personal for record in records if isinstance(record.event, ItemCreated)]
     assert texts == [Content("bread"), Content("milk")]
@@ -265,8 +265,8 @@ def test_seals_of_two_events_of_one_type_and_subject_can_be_exchanged() -> None:
 
 @given(st.text(max_size=60))
 def test_an_invalid_seal_is_refused_as_damage(sealed: str) -> None:
-    line, _ = encode(_created(), GENESIS, ALL_KEYS, NONCE)
-    forged = _forged(line, data={"owner": 1, "sealed": sealed})
+    line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
+    forged = _forge(line, data={"owner": 1, "sealed": sealed})
     with pytest.raises(DamagedLog):
         decode([forged], ALL_KEYS)
 
@@ -289,7 +289,7 @@ def test_an_intact_line_of_an_unknown_type_or_shape_is_an_unknown_event(
 ) -> None:
     ((line,), _) = some_lines(1)
     with pytest.raises(UnknownEvent, match="position 1"):
-        decode([_forged(line, **members)], NO_KEYS)
+        decode([_forge(line, **members)], NO_KEYS)
 
 
 def test_an_upcast_renames_a_type_and_its_seal_still_opens() -> None:
@@ -298,7 +298,7 @@ def test_an_upcast_renames_a_type_and_its_seal_still_opens() -> None:
 
         type = "item.added"
 
-    old = msgspec.structs.replace(_created(), event=ItemAdded(1, personal=Content("milk")))
+    old = msgspec.structs.replace(_item_created(), event=ItemAdded(1, personal=Content("milk")))
     line, _ = encode(old, GENESIS, ALL_KEYS, NONCE)
     upcasts: dict[str, Upcast] = {"item.added": lambda data: ("item.created", data)}
     (record,) = decode([line], ALL_KEYS, upcasts=upcasts)
@@ -318,7 +318,7 @@ def test_upcasts_are_applied_in_steps() -> None:
         ("session.closed", {"because": "logout"}),
         ("session.stopped", {"why": "logout"}),
     ):
-        (record,) = decode([_forged(line, type=kind, data=data)], NO_KEYS, upcasts=upcasts)
+        (record,) = decode([_forge(line, type=kind, data=data)], NO_KEYS, upcasts=upcasts)
         assert record.event == SessionEnded("logout")
 
 
@@ -326,4 +326,4 @@ def test_an_upcast_to_an_unknown_type_is_refused() -> None:
     ((line,), _) = some_lines(1)
     upcasts: dict[str, Upcast] = {"item.old": lambda data: ("item.older", data)}
     with pytest.raises(UnknownEvent, match=r"item\.old"):
-        decode([_forged(line, type="item.old")], NO_KEYS, upcasts=upcasts)
+        decode([_forge(line, type="item.old")], NO_KEYS, upcasts=upcasts)

@@ -15,7 +15,7 @@ from events.errors import DamagedLog, UnknownEvent
 from events.record import Event, Record
 from events.sealing import Keyring
 from events.verification.verify import verify
-from tests.events.golden import GOLDEN, KEYS, LINES, LINES_V2, encoded, golden_keyring
+from tests.events.golden import GOLDEN, KEYS, LINES, LINES_V2, encode_all, golden_keyring
 
 
 def _without_hash(record: Record) -> Record:
@@ -50,7 +50,7 @@ def test_a_golden_log_decodes_to_its_records(path: Path) -> None:
 
 @each_file
 def test_encoding_the_records_gives_the_bytes_of_the_golden_log(path: Path) -> None:
-    assert encoded(golden_keyring(), GOLDEN[path]) == path.read_bytes()
+    assert encode_all(golden_keyring(), GOLDEN[path]) == path.read_bytes()
 
 
 def test_every_event_type_is_in_a_golden_log() -> None:

@@ -91,7 +91,7 @@ def text_of(pairs: Pairs) -> bytes:
     return ("{" + ",".join(members)).encode()
 
 
-def chained(texts: Sequence[bytes]) -> list[bytes]:
+def chain(texts: Sequence[bytes]) -> list[bytes]:
     lines, previous = [], GENESIS
     for body in texts:
         previous = link(previous, body)
@@ -99,13 +99,13 @@ def chained(texts: Sequence[bytes]) -> list[bytes]:
     return lines
 
 
-def changed(number: int, change: Callable[[Pairs], Pairs | bytes]) -> list[bytes]:
+def change_line(number: int, change: Callable[[Pairs], Pairs | bytes]) -> list[bytes]:
     """The log with one line changed and a valid hash chain."""
     texts = []
     for at_, pairs in enumerate(bodies()):
         new = change(pairs) if at_ == number else pairs
         texts.append(new if isinstance(new, bytes) else text_of(new))
-    return chained(texts)
+    return chain(texts)
 
 
 def with_member(name: str, value: object) -> Callable[[Pairs], Pairs]:
@@ -118,12 +118,12 @@ def with_data(name: str, value: object) -> Callable[[Pairs], Pairs]:
     ]
 
 
-def spaced(at_: int) -> Callable[[Pairs], bytes]:
+def insert_space(at_: int) -> Callable[[Pairs], bytes]:
     """Insert a space before one of the members."""
     return lambda pairs: text_of(pairs[:at_]) + (b", " if at_ else b" ") + text_of(pairs[at_:])[1:]
 
 
-def doubled(name: str, value: object) -> Callable[[Pairs], Pairs]:
+def duplicate(name: str, value: object) -> Callable[[Pairs], Pairs]:
     return lambda pairs: [(name, value), *pairs] if name == "type" else [*pairs, (name, value)]
 
 
@@ -179,7 +179,7 @@ def read_everything(lines: Sequence[bytes]) -> None:
 
 
 def test_the_sample_log_is_intact_and_can_be_read() -> None:
-    assert chained([text_of(pairs) for pairs in bodies()]) == LINES
+    assert chain([text_of(pairs) for pairs in bodies()]) == LINES
     assert report_of(LINES).ok
     assert report_of(LINES, fast=False).ok
     read_everything(LINES)
@@ -189,57 +189,63 @@ FIRST = {pairs[3][1]: number for number, pairs in reversed([*enumerate(bodies())
 """The index of the first event of each type."""
 WITH_KEY = next(n for n, line in enumerate(LINES) if b"idempotencykey" in line)
 MUTILATED: dict[str, list[bytes]] = {
-    "month 99 beside an idempotency key": changed(
+    "month 99 beside an idempotency key": change_line(
         WITH_KEY, with_member("time", "9999-99-01T00:00:00.000000Z")
     ),
-    "30 February": changed(
+    "30 February": change_line(
         FIRST["user.erased"], with_member("time", "9999-02-30T00:00:00.000000Z")
     ),
-    "second 60": changed(FIRST["user.erased"], with_member("time", "9999-02-03T00:00:60.000000Z")),
-    "hour 24": changed(FIRST["user.erased"], with_member("time", "9999-02-03T24:00:00.000000Z")),
-    "created_at that is not a time": changed(
+    "second 60": change_line(
+        FIRST["user.erased"], with_member("time", "9999-02-03T00:00:60.000000Z")
+    ),
+    "hour 24": change_line(
+        FIRST["user.erased"], with_member("time", "9999-02-03T24:00:00.000000Z")
+    ),
+    "created_at that is not a time": change_line(
         FIRST["user.registered"], with_data("created_at", "yesterday")
     ),
-    "created_at of an item that does not exist": changed(
+    "created_at of an item that does not exist": change_line(
         FIRST["item.created"], with_data("created_at", "2026-13-01T00:00:00.000000Z")
     ),
-    "expires_at that is not a time": changed(
+    "expires_at that is not a time": change_line(
         FIRST["session.started"], with_data("expires_at", "never")
     ),
-    "a space after the first brace": changed(FIRST["user.disabled"], spaced(0)),
-    "a space between members": changed(FIRST["user.disabled"], spaced(7)),
-    "a duplicate type": changed(FIRST["user.disabled"], doubled("type", "item.created")),
-    "a duplicate requestid": changed(FIRST["user.disabled"], doubled("requestid", "another")),
-    "duplicate data": changed(FIRST["user.disabled"], doubled("data", {})),
-    "members in another order": changed(
+    "a space after the first brace": change_line(FIRST["user.disabled"], insert_space(0)),
+    "a space between members": change_line(FIRST["user.disabled"], insert_space(7)),
+    "a duplicate type": change_line(FIRST["user.disabled"], duplicate("type", "item.created")),
+    "a duplicate requestid": change_line(FIRST["user.disabled"], duplicate("requestid", "another")),
+    "duplicate data": change_line(FIRST["user.disabled"], duplicate("data", {})),
+    "members in another order": change_line(
         FIRST["user.disabled"], lambda pairs: [pairs[0], pairs[2], pairs[1], *pairs[3:]]
     ),
-    "subject items/x": changed(FIRST["item.deleted"], with_member("subject", "items/x")),
-    "subject of another kind": changed(FIRST["item.deleted"], with_member("subject", "users/1")),
-    "subject with a leading zero": changed(
+    "subject items/x": change_line(FIRST["item.deleted"], with_member("subject", "items/x")),
+    "subject of another kind": change_line(
+        FIRST["item.deleted"], with_member("subject", "users/1")
+    ),
+    "subject with a leading zero": change_line(
         FIRST["item.deleted"], with_member("subject", "items/06")
     ),
-    "subject beyond 64 bits": changed(
+    "subject beyond 64 bits": change_line(
         FIRST["item.deleted"], with_member("subject", "items/9999999999999999999")
     ),
-    "subject without a name": changed(
+    "subject without a name": change_line(
         FIRST["session.started"], with_member("subject", "sessions/")
     ),
-    "a number as seal": changed(FIRST["item.created"], with_data("sealed", 5)),
-    "clear values as seal": changed(FIRST["item.created"], with_data("sealed", {"title": "x"})),
-    "a seal without a user": changed(FIRST["user.disabled"], with_data("sealed", "AAAA")),
-    "an owner beyond 64 bits": changed(FIRST["item.created"], with_data("owner", 2**70)),
-    "a negative owner": changed(FIRST["item.created"], with_data("owner", -1)),
-    "an idempotency key that is not a hash": changed(
+    "a number as seal": change_line(FIRST["item.created"], with_data("sealed", 5)),
+    "clear values as seal": change_line(FIRST["item.created"], with_data("sealed", {"title": "x"})),
+    "a seal without a user": change_line(FIRST["user.disabled"], with_data("sealed", "AAAA")),
+    "an owner beyond 64 bits": change_line(FIRST["item.created"], with_data("owner", 2**70)),
+    "a negative owner": change_line(FIRST["item.created"], with_data("owner", -1)),
+    "an idempotency key that is not a hash": change_line(
         WITH_KEY, with_member("idempotencykey", "key")
     ),
-    "a request hash that is not sealed": changed(WITH_KEY, with_member("requesthash", "")),
-    "sealed for the key of the log": changed(WITH_KEY, with_member("sealedfor", "log")),
-    "remaining that is not a number": changed(len(LINES) - 2, with_member("remaining", "x")),
-    "a source that is not a UUID": chained(
+    "a request hash that is not sealed": change_line(WITH_KEY, with_member("requesthash", "")),
+    "sealed for the key of the log": change_line(WITH_KEY, with_member("sealedfor", "log")),
+    "remaining that is not a number": change_line(len(LINES) - 2, with_member("remaining", "x")),
+    "a source that is not a UUID": chain(
         [text_of(with_member("source", "urn:uuid:x")(pairs)) for pairs in bodies()]
     ),
-    "an empty actor": changed(FIRST["user.disabled"], with_member("actor", "")),
+    "an empty actor": change_line(FIRST["user.disabled"], with_member("actor", "")),
 }
 
 
@@ -270,7 +276,7 @@ async def test_the_lines_of_a_malformed_log_can_be_shown(lines: list[bytes]) -> 
 
 
 def test_an_unknown_extension_is_well_formed() -> None:
-    lines = changed(
+    lines = change_line(
         FIRST["user.disabled"],
         lambda pairs: [*pairs[:7], ("traceparent", '00-1 \\ü"'), *pairs[7:]],
     )
@@ -307,7 +313,7 @@ def without(name: str) -> Callable[[Pairs], Pairs]:
     return lambda pairs: [(n, v) for n, v in pairs if n != name]
 
 
-def added(name: str, value: object, at_: int) -> Callable[[Pairs], Pairs]:
+def insert_member(name: str, value: object, at_: int) -> Callable[[Pairs], Pairs]:
     return lambda pairs: [*pairs[:at_], (name, value), *pairs[at_:]]
 
 
@@ -323,8 +329,8 @@ changes = st.one_of(
     st.builds(with_data, in_data, values),
     st.builds(without, envelope),
     st.builds(without_data, in_data),
-    st.builds(added, envelope, values, st.integers(0, 9)),
-    st.builds(spaced, st.integers(0, 7)),
+    st.builds(insert_member, envelope, values, st.integers(0, 9)),
+    st.builds(insert_space, st.integers(0, 7)),
     st.permutations(range(8)).map(
         lambda order: lambda pairs: [*(pairs[at_] for at_ in order), *pairs[8:]]
     ),
@@ -337,7 +343,7 @@ changes = st.one_of(
 def test_law_a_server_starts_on_an_intact_log_and_can_read_it(
     number: int, change: Callable[[Pairs], Pairs | bytes]
 ) -> None:
-    lines = changed(number, change)
+    lines = change_line(number, change)
     report = report_of(lines)
     assert report == report_of(lines, fast=False)
     if report.ok:

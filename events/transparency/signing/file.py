@@ -100,14 +100,14 @@ class FileSigning:
     # Reading
 
     def _read(self) -> SigningState:
-        signer = self._signer()
+        signer = self._read_signer()
         with _translate_os_errors():
             # Read it before the register, which is written first and so is never older.
             shown = read_checkpoint(self._checkpoint)
-            register = self._registered()
+            register = self._read_own_register()
             cosigned = read_checkpoint(self._cosigned)
         if signer is None:
-            return _keyless(register, shown)
+            return _keyless_state(register, shown)
         name, head = signer.verifier.name, None
         is_confirmed = False
         if register is not None and register.vkey == signer.verifier.vkey:
@@ -128,7 +128,7 @@ class FileSigning:
             held = replace(held, cosigned=cosigned)
         return held
 
-    def _signer(self) -> Signer | None:
+    def _read_signer(self) -> Signer | None:
         try:
             return Signer.parse(self._key.read_text(encoding="ascii"))
         except FileNotFoundError:
@@ -137,7 +137,7 @@ class FileSigning:
             message = LOG_KEY_UNREADABLE.fill(path=self._key, reason=error)
             raise ConfigurationError(message) from None
 
-    def _registered(self) -> Register | None:
+    def _read_own_register(self) -> Register | None:
         try:
             return read_register(self._register)
         except (ValueError, DecodeError):
@@ -161,7 +161,7 @@ class FileSigning:
     def _record(self, note: Note) -> None:
         head = TreeHead.parse(note)
         with _translate_os_errors():
-            register = self._registered()
+            register = self._read_own_register()
             if register is None or not register.is_here:
                 raise LogUnavailable(f"{self._register} was replaced while it was in use")
             create_register(self._register, register.vkey, head)
@@ -169,10 +169,10 @@ class FileSigning:
             write_durably(self._checkpoint, str(note).encode())
 
     def _confirm(self, note: Note) -> None:
-        signer = self._signer()
+        signer = self._read_signer()
         assert signer is not None  # noqa: S101 - the caller has checked the note with it
         with _translate_os_errors():
-            register = self._registered()
+            register = self._read_own_register()
             if register is not None and register.vkey != signer.verifier.vkey:
                 self._move(self._register, register.vkey.partition("+")[0])
             self._set_aside_checkpoint(signer.verifier.name)
@@ -219,7 +219,7 @@ def _free_name(path: Path, name: str) -> Path:
     return found
 
 
-def _keyless(register: Register | None, shown: Note | None) -> SigningState:
+def _keyless_state(register: Register | None, shown: Note | None) -> SigningState:
     """The state of a store without a key: new, unless a file shows that there was one."""
     is_unused = register is not None and register.is_here and register.head is None
     if shown is None and (register is None or is_unused):

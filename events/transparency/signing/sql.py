@@ -88,18 +88,20 @@ class SqlSigning:
         seed = await connection.scalar(_SEED)
         known = await in_thread(self._read_known)
         signer = None if seed is None else Signer.from_seed(seed, KEY_PREFIX)
-        stored = _note(row.checkpoint)
+        stored = _parse_checkpoint(row.checkpoint)
         if signer is None:
-            newest = _newest(stored, known)
+            newest = _newest_head(stored, known)
             if newest is None and not row.vkey:
                 return SigningState("new")
             return SigningState(
                 "keyless", head=newest, signed_by=row.vkey.partition("+")[0] or _origin(newest)
             )
         verifier = signer.verifier
-        is_confirmed = row.vkey == verifier.vkey and row.place == await _expected(connection, row)
+        is_confirmed = row.vkey == verifier.vkey and row.place == await _expected_place(
+            connection, row
+        )
         ours = [note for note in (stored, known) if note is not None and verifier.verify(note)]
-        head = _newest(*ours)
+        head = _newest_head(*ours)
         held = SigningState(
             "confirmed" if is_confirmed else "unconfirmed",
             signer,
@@ -107,7 +109,7 @@ class SqlSigning:
             None if head is None else signer.sign(str(head)),
             verifier.name,
         )
-        cosigned = _note(row.cosigned)
+        cosigned = _parse_checkpoint(row.cosigned)
         if cosigned is not None and verifier.verify(cosigned):
             held = replace(held, cosigned=cosigned)
         return held
@@ -120,7 +122,7 @@ class SqlSigning:
 
     def _read_known(self) -> Note | None:
         try:
-            return _note(self._known.read_text(encoding="utf-8"))
+            return _parse_checkpoint(self._known.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             return None
 
@@ -173,7 +175,7 @@ class _Row:
         await self._connection.execute(changed.values(place=f"{place}/{number}", **values))
 
 
-async def _expected(connection: AsyncConnection, row: Any) -> str:
+async def _expected_place(connection: AsyncConnection, row: Any) -> str:
     """The place that the row must name if it was written in this database."""
     place, _, number = row.place.rpartition("/")
     if not number:
@@ -182,7 +184,7 @@ async def _expected(connection: AsyncConnection, row: Any) -> str:
     return f"{await database_identity(connection)}/{number}" if is_written_by_it else f"not {place}"
 
 
-def _newest(*notes: Note | None) -> TreeHead | None:
+def _newest_head(*notes: Note | None) -> TreeHead | None:
     heads = [TreeHead.parse(note) for note in notes if note is not None]
     return max(heads, key=lambda head: head.size, default=None)
 
@@ -191,7 +193,7 @@ def _origin(head: TreeHead | None) -> str | None:
     return None if head is None else head.origin
 
 
-def _note(content: str) -> Note | None:
+def _parse_checkpoint(content: str) -> Note | None:
     """The checkpoint in a text, or ``None``."""
     try:
         note = Note.parse(content)

@@ -41,14 +41,14 @@ async def instance(
         await database.close()
 
 
-async def signed(url: str, data: Path, size: int) -> Note:
+async def sign(url: str, data: Path, size: int) -> Note:
     async with instance(url, data, size) as checkpoints:
         return await checkpoints.current()
 
 
-async def suspended(url: str, data: Path, size: int, reason: str) -> None:
+async def assert_suspended(url: str, data: Path, size: int, reason: str) -> None:
     with pytest.raises(SigningSuspended, match=reason):
-        await signed(url, data, size)
+        await sign(url, data, size)
 
 
 async def confirm(url: str, data: Path, size: int, note: Note) -> None:
@@ -59,23 +59,23 @@ async def confirm(url: str, data: Path, size: int, note: Note) -> None:
 async def test_all_instances_sign_with_one_key_and_continue_each_other(
     url: str, tmp_path: Path
 ) -> None:
-    first = await signed(url, tmp_path / "1", 5)
-    assert await signed(url, tmp_path / "2", 5) == first
-    second = TreeHead.parse(await signed(url, tmp_path / "2", 300))
+    first = await sign(url, tmp_path / "1", 5)
+    assert await sign(url, tmp_path / "2", 5) == first
+    second = TreeHead.parse(await sign(url, tmp_path / "2", 300))
     assert second.origin == TreeHead.parse(first).origin
     assert second.root == root_of([leaf_hash(b"%d" % number) for number in range(300)])
-    assert await signed(url, tmp_path / "1", 300) == await signed(url, tmp_path / "2", 300)
+    assert await sign(url, tmp_path / "1", 300) == await sign(url, tmp_path / "2", 300)
 
 
 async def test_concurrent_signers_of_the_first_checkpoint_agree(url: str, tmp_path: Path) -> None:
-    signing = [signed(url, tmp_path / str(number), 9) for number in range(6)]
+    signing = [sign(url, tmp_path / str(number), 9) for number in range(6)]
     assert len(set(map(str, await asyncio.gather(*signing)))) == 1
 
 
 async def test_an_instance_that_is_behind_waits_for_the_records_that_another_one_signed(
     url: str, tmp_path: Path
 ) -> None:
-    newest = await signed(url, tmp_path / "1", 20)
+    newest = await sign(url, tmp_path / "1", 20)
     log = LongLog(10)
 
     async def catch_up() -> None:
@@ -92,15 +92,15 @@ async def test_an_instance_that_has_seen_a_newer_checkpoint_refuses_an_older_dat
     url: str, tmp_path: Path, server: Server
 ) -> None:
     """The row is restored in a way that the database does not reveal."""
-    await signed(url, tmp_path / "1", 5)
-    await signed(url, tmp_path / "2", 9)
-    note = await signed(url, tmp_path / "other", 9)
+    await sign(url, tmp_path / "1", 5)
+    await sign(url, tmp_path / "2", 9)
+    note = await sign(url, tmp_path / "other", 9)
     signer = Signer.from_seed(await _seed(url), "eventapi/")
     root = root_of([leaf_hash(b"%d" % number) for number in range(5)])
     older = signer.sign(str(TreeHead(signer.verifier.name, 5, root)))
     await confirm(url, tmp_path / "fresh", 9, note)
     await _put_row_back(url, older)
-    await suspended(url, tmp_path / "2", 7, "that covers 9 events, and the log has 7")
+    await assert_suspended(url, tmp_path / "2", 7, "that covers 9 events, and the log has 7")
 
 
 async def _seed(url: str) -> bytes:
@@ -169,11 +169,11 @@ async def test_a_loaded_dump_signs_nothing_until_the_newest_checkpoint_is_confir
     restored: Restored, postgresql: PostgreSQL, tmp_path: Path
 ) -> None:
     url = postgresql.new_database()
-    newest = await signed(url, tmp_path / "1", 5)
+    newest = await sign(url, tmp_path / "1", 5)
     there = restored(postgresql, url)
-    await suspended(there, tmp_path / "fresh", 9, COPIED)
+    await assert_suspended(there, tmp_path / "fresh", 9, COPIED)
     await confirm(there, tmp_path / "fresh", 9, newest)
-    assert TreeHead.parse(await signed(there, tmp_path / "another", 9)).size == 9
+    assert TreeHead.parse(await sign(there, tmp_path / "another", 9)).size == 9
 
 
 async def test_control_a_row_without_its_transaction_signs_in_a_loaded_dump(
@@ -184,27 +184,27 @@ async def test_control_a_row_without_its_transaction_signs_in_a_loaded_dump(
 
     monkeypatch.setattr("events.transparency.signing.sql.transaction_id", anywhere)
     url = postgresql.new_database()
-    await signed(url, tmp_path / "1", 5)
+    await sign(url, tmp_path / "1", 5)
     _rows_alone(postgresql, url)
-    assert TreeHead.parse(await signed(url, tmp_path / "fresh", 9)).size == 9
+    assert TreeHead.parse(await sign(url, tmp_path / "fresh", 9)).size == 9
 
 
 async def test_all_instances_use_a_new_key(url: str, tmp_path: Path) -> None:
-    old = await signed(url, tmp_path / "1", 5)
+    old = await sign(url, tmp_path / "1", 5)
     signer = Signer.from_seed(bytes(range(32)), "eventapi/")
     async with instance(url, tmp_path / "1", 4) as checkpoints:
         assert TreeHead.parse(await checkpoints.begin(signer)).origin != TreeHead.parse(old).origin
-    note = await signed(url, tmp_path / "2", 6)
+    note = await sign(url, tmp_path / "2", 6)
     assert signer.verifier.verify(note)
 
 
 async def test_nothing_is_signed_if_the_key_of_the_row_is_missing(url: str, tmp_path: Path) -> None:
-    await signed(url, tmp_path / "1", 5)
+    await sign(url, tmp_path / "1", 5)
     database = await Database.open(url)
     async with database.transaction() as connection:
         await connection.execute(KEYS.delete())
     await database.close()
-    await suspended(url, tmp_path / "fresh", 9, "is missing")
+    await assert_suspended(url, tmp_path / "fresh", 9, "is missing")
 
 
 class Standby(PostgreSQL):
@@ -232,10 +232,10 @@ async def test_a_promoted_standby_signs_nothing_until_the_newest_checkpoint_is_c
 ) -> None:
     """It may lack the newest signature of the primary, without knowing it."""
     with serving(PostgreSQL()) as primary:
-        newest = await signed(primary.url, tmp_path / "1", 5)
+        newest = await sign(primary.url, tmp_path / "1", 5)
         with serving(Standby(primary)) as standby:
             standby.promote()
-            url = with_port(primary.url, standby.port)
-            await suspended(url, tmp_path / "fresh", 9, COPIED)
+            url = by(primary.url, standby.port)
+            await assert_suspended(url, tmp_path / "fresh", 9, COPIED)
             await confirm(url, tmp_path / "fresh", 9, newest)
-            assert TreeHead.parse(await signed(url, tmp_path / "another", 9)).size == 9
+            assert TreeHead.parse(await sign(url, tmp_path / "another", 9)).size == 9

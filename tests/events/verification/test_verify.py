@@ -63,7 +63,7 @@ def _verify(path: Path, content: bytes) -> Report:
     return verify(path)
 
 
-def _chained(*changes: dict[str, object]) -> list[bytes]:
+def _rechain(*changes: dict[str, object]) -> list[bytes]:
     """The first lines with changed members, and a valid hash chain."""
     lines, previous = [], GENESIS
     for line, change in zip(LINES, changes, strict=False):
@@ -274,9 +274,9 @@ def test_missing_lines_are_a_gap_and_doubled_lines_are_damage(
     ],
 )
 def test_an_event_of_a_newer_version_is_not_damage(path: Path, change: dict[str, object]) -> None:
-    lines = _chained({}, {}, change, {}, {})
-    report = _verify(path, file_bytes(lines))
-    assert _places(report) == [("unknown-event", 3, len(file_bytes(lines[:2])))]
+    lines = _rechain({}, {}, change, {}, {})
+    report = _verify(path, joined(lines))
+    assert _places(report) == [("unknown-event", 3, len(joined(lines[:2])))]
     assert (report.ok, report.lines) == (False, 5)
 
 
@@ -297,8 +297,8 @@ def test_an_event_of_a_newer_version_is_not_damage(path: Path, change: dict[str,
 def test_a_line_that_contradicts_the_lines_before_it_is_found(
     path: Path, change: dict[str, object]
 ) -> None:
-    lines = _chained({}, {}, change)
-    (finding,) = _verify(path, file_bytes(lines)).findings
+    lines = _rechain({}, {}, change)
+    (finding,) = _verify(path, joined(lines)).findings
     assert finding.kind in {"damaged", "gap"}
     assert (finding.position, finding.offset) == (3, len(file_bytes(lines[:2])))
 
@@ -389,7 +389,7 @@ def test_a_mark_of_another_log_is_reported(path: Path) -> None:
 
 def test_a_rewritten_chain_contradicts_the_mark(path: Path) -> None:
     publish(path, LINES, HEAD)
-    report = _verify(path, file_bytes(_chained(*[{}] * 11, {"subject": "items/13"})))
+    report = _verify(path, joined(_rechain(*[{}] * 11, {"subject": "items/13"})))
     assert _places(report) == [("mark", 12, SIZE)]
 
 
