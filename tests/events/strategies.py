@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
 from events.codec import PERSONAL, VOCABULARY
-from events.record import Event, Record
+from events.record import Event, Personal, Record
 from tests.events.log_helpers import SOURCE
 
 texts = st.text(max_size=30)
@@ -41,19 +41,24 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
     return _SIMPLE[hint]
 
 
-def _instances(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
-    """Instances of an event type, its personal values in clear, or of a type of personal values."""
+def _instances(
+    kind: type[msgspec.Struct], personal: type[Personal] | None = None
+) -> st.SearchStrategy[Any]:
+    """Instances of a type; its field ``personal``, if it has one, is of the type given."""
     hints = get_type_hints(kind)
     return st.builds(
         kind,
         **{
-            name: _instances(PERSONAL[kind]) if name == "personal" else _values(hints[name])
+            name: _instances(personal) if personal and name == "personal" else _values(hints[name])
             for name in kind.__struct_fields__
         },
     )
 
 
-events: st.SearchStrategy[Event] = st.one_of(*map(_instances, VOCABULARY))
+events: st.SearchStrategy[Event] = st.one_of(
+    *(_instances(kind, PERSONAL.get(kind)) for kind in VOCABULARY)
+)
+"""Any event of the vocabulary, its personal values in clear."""
 
 
 @st.composite

@@ -67,7 +67,7 @@ def test_a_golden_log_verifies(path: Path) -> None:
 
 def test_control_a_renamed_type_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     decoders = {f"{name}ed": decoder for name, decoder in codec._decoders.items()}
-    monkeypatch.setattr(codec, "_known", decoders)
+    monkeypatch.setattr(codec, "_decoders", decoders)
     with pytest.raises(UnknownEvent):
         decode(LINES.read_bytes().splitlines(), golden_keyring())
 
