@@ -1,4 +1,4 @@
-"""Encode records to lines of the log and decode them: hash chain, seals and upcasts.
+"""Encode records to lines of the log, and decode lines: chain, seals, upcasts.
 
 A line is a CloudEvents 1.0 event in the JSON format. Its members have one fixed order, so the bytes
 themselves are the record and no canonical form is needed: ``hash`` is SHA-256 over the raw hash of
@@ -137,7 +137,7 @@ def link(previous: bytes, body: bytes) -> bytes:
 
 
 def context_of(record: Record, type_on_line: str) -> bytes:
-    """The context that a seal is bound to: it opens in this log, for this type and subject only.
+    """The context of a seal, which opens only in its log, for its type and subject.
 
     It also opens in another event of the same type, subject and key. Only the hash chain shows that
     two such seals were not exchanged, against a hash or checkpoint kept elsewhere.
@@ -200,7 +200,7 @@ def encode(
 
 
 def check_link(line: bytes, previous: bytes) -> bytes:
-    """The hash of a line, 32 bytes; raises `ValueError` if it does not continue the chain."""
+    """The 32-byte hash of a line; raises `ValueError` if it breaks the chain."""
     digest = link(previous, line[:-_TAIL_BYTES])
     if line[-_TAIL_BYTES:] != _HASH_MEMBER + digest.hex().encode() + b'"}':
         raise ValueError("its hash does not continue the chain")
@@ -224,7 +224,7 @@ def check_links(lines: Iterable[bytes], last: Record) -> Record:
 
 
 def parse_all(lines: bytes) -> list[Any]:
-    """Decode lines of today's vocabulary in one call: `Line`s with the event as ``data``.
+    """Decode lines of today's vocabulary at once: `Line`s with an event as ``data``.
 
     Nothing else is checked, not even the places of newlines. Raises `ValueError`.
     """
@@ -235,7 +235,7 @@ def parse_all(lines: bytes) -> list[Any]:
 
 
 def check_seal(line: Any, cipher: AESGCM) -> None:
-    """Open the seal of a line from `parse_all`; raises `ValueError` if it cannot be opened."""
+    """Open the seal of a line from `parse_all`; raises `ValueError` if that fails."""
     event = line.data
     _open_personal(event, cipher, f"{line.source}|{event.type}|{line.subject}".encode())
 
@@ -321,7 +321,7 @@ def decode(
 
 
 def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogError:
-    """The error to raise: damage, or an event of a newer version if the chain is intact."""
+    """The error to raise: damage, or in an intact chain an event of a newer version."""
     try:
         parsed = parse(line)
     except ValueError as reason:
@@ -341,7 +341,7 @@ def _open_personal(event: Event, cipher: AESGCM, context: bytes) -> None:
 
 
 def open_seal(record: Record, keyring: Keyring) -> None:
-    """Replace the seal of a record by its personal values, or by ``None`` if there is no key.
+    """Replace a record's seal by its personal values, or by ``None`` without a key.
 
     Changes the record's event in place. Raises `ValueError` if the seal does not open for this log,
     type, subject and key.

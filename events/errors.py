@@ -178,7 +178,7 @@ class Overloaded(EventapiError):
 
 
 class ShareUsedUp(Overloaded):
-    """The caller's own share of a bounded queue is full; other callers still have theirs."""
+    """The caller's share of a bounded queue is full; other callers have theirs."""
 
     advice = error_classes.SHARE_USED_UP
 
@@ -266,7 +266,7 @@ class DivergedLog(LogError):
 
 
 class SigningSuspended(LogError):
-    """The log may contradict its newest checkpoint, so nothing is signed; writes continue."""
+    """The log may contradict its newest checkpoint: no signing, but writes continue."""
 
     advice = error_classes.SIGNING_SUSPENDED
 
@@ -284,7 +284,7 @@ class VaultUnavailable(EventapiError):
 
 
 class ClockJumped(EventapiError):
-    """The clock of this machine jumped or contradicts the log; nothing is written until it is right."""
+    """The machine's clock jumped or contradicts the log; no writes until it is right."""
 
     advice = error_classes.CLOCK_JUMPED
 
@@ -296,7 +296,7 @@ class ConfigurationError(EventapiError):
 
 
 def known_error(error: BaseException | None) -> EventapiError | None:
-    """The error of this tree inside the exception groups of task groups, if there is one."""
+    """The error of this tree inside the exception groups of task groups, or ``None``."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(known_error, error.exceptions)), None)
     return error if isinstance(error, EventapiError) else None

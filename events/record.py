@@ -1,4 +1,4 @@
-"""The record: the content of one line of the log, with the member names of CloudEvents 1.0."""
+"""The record: the content of one line, with the member names of CloudEvents 1.0."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 
 class Personal(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Base of the personal values of an event: text that a user typed, sealed on the line."""
+    """Base of the personal values of an event, which are sealed on the line."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of the vocabulary: the ``data`` member of a record, one class per event type.
+    """Base of the vocabulary: the ``data`` of a record, one class per event type.
 
     A class with personal values has a field ``personal``, named ``sealed`` on the line. It is one of
     three: the values in clear; the sealed text as it is on the line; ``None`` if the key is
@@ -70,7 +70,7 @@ def entity_number(subject: str) -> int:
 
 
 def all_timestamps_valid(texts: Sequence[str]) -> bool:
-    """Whether all texts are valid times in a record's form; cheap enough for every line of a log."""
+    """Whether all texts are valid record times; cheap enough for every line of a log."""
     joined = "".join(texts).encode(errors="replace")
     if joined.translate(_TO_ZERO) != _TIME_PATTERN * len(texts) or {*map(len, texts)} - {
         _TIME_BYTES

@@ -30,7 +30,7 @@ class Keyring(dict[str, AESGCM]):
 
 
 def seal(cipher: AESGCM, nonce: bytes, clear: bytes, context: bytes) -> str:
-    """Encrypt to base64url, unpadded, of nonce ‖ ciphertext ‖ tag, bound to ``context``."""
+    """Encrypt bytes, bound to ``context``: base64url of nonce ‖ ciphertext ‖ tag."""
     box = nonce + cipher.encrypt(nonce, clear, context)
     return b2a_base64(box, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 

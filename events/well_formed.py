@@ -1,4 +1,4 @@
-"""Well-formedness of a line: rules that readers rely on and that JSON types cannot express.
+"""Well-formedness of a line: rules that JSON types cannot express.
 
 A line that passes has its members in the order of the format, each once and without white space;
 its subject fits its type; its times exist; its numbers fit 64 bits; its seals are texts. Every line

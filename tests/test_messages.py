@@ -138,7 +138,7 @@ def find_log_calls(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def is_catalogued(argument: ast.expr) -> bool:
-    """Whether the logged value is an entry, a filled-in entry, or the message of an error."""
+    """Whether the logged value is an entry, filled in or not, or an error's message."""
     if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Name):
         return argument.func.id in FILLING
     if isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute):
@@ -262,7 +262,7 @@ def test_every_command_reports_a_failure_with_all_three_parts(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Given a file instead of the data directory, when a command runs, then it reports that."""
+    """Given a file as data directory, when a command runs, then it reports that."""
     (tmp_path / "data").write_text("no directory")
     (tmp_path / "db.json").write_text('{"users": {}, "items": {}}')
     monkeypatch.chdir(tmp_path)

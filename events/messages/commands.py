@@ -1,4 +1,4 @@
-"""Messages of the command line: findings of commands, and reasons why commands failed."""
+"""Messages of the command line: findings, and reasons why commands failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the log: signed heads of its tree, no two of which contradict each other.
+"""Checkpoints: signed heads of the log's tree that never contradict each other.
 
 A head is signed only if the key's store recorded all signatures of the key
 (`events.transparency.signing.port`), and if the log continues the newest head known here. Otherwise
@@ -45,7 +45,7 @@ class Checkpoints:
         self._continued: TreeHead | None = None
 
     async def verifier(self) -> Verifier:
-        """The key that verifies the signatures; makes the signing key if there never was one.
+        """The verifier key; makes the signing key if there never was one.
 
         Raises `SigningSuspended` if the key is missing, and the errors of the store.
         """
@@ -74,7 +74,7 @@ class Checkpoints:
         return state.cosigned if is_cosigned and state.cosigned is not None else note
 
     async def _sign_published(self, recorder: Recorder) -> SigningState:
-        """Sign and record a checkpoint of all published records, unless it is there already."""
+        """Sign and record a checkpoint of all published records, unless there is one."""
         state = await recorder.read()
         size = await self._require_signable(state)
         if state.note is not None and TreeHead.parse(state.note).size == size:
@@ -98,7 +98,7 @@ class Checkpoints:
         return await self._require_continuation(state.head)
 
     async def _require_continuation(self, head: TreeHead | None) -> int:
-        """The size of the tree; raises `SigningSuspended` if it does not continue the head."""
+        """The tree's size; raises `SigningSuspended` if it does not continue a head."""
         size = await self.tree.grow()
         if head is None or head == self._continued:
             return size
@@ -203,7 +203,7 @@ class Checkpoints:
         return head
 
     async def begin(self, signer: Signer) -> Note:
-        """Begin a new key, so heads of the old one no longer count; return the first checkpoint."""
+        """Begin a new key and return its first checkpoint; old heads no longer count."""
         async with self._lock, self._store.exclusive() as recorder:
             await recorder.begin(signer)
         return await self.current()

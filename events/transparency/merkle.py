@@ -1,4 +1,4 @@
-"""The Merkle tree over the lines of a log: hashes and proofs (RFC 6962, section 2.1).
+"""The Merkle tree over a log's lines: hashes and proofs (RFC 6962, section 2.1).
 
 A leaf is a line's bytes without its newline. This module only computes with hashes;
 `events.transparency.tree` connects them with the lines of a log.
@@ -74,12 +74,12 @@ class Frontier:
 
 
 def split(size: int) -> int:
-    """The number of leaves in the left subtree: the largest power of two below ``size`` (2 or more)."""
+    """The leaves of the left subtree: the largest power of two below ``size`` (> 1)."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def inclusion_ranges(index: int, size: int) -> list[Range]:
-    """The subtrees whose roots prove that leaf ``index`` is in the tree of ``size`` leaves.
+    """The subtrees whose roots prove that a leaf is in the tree of ``size`` leaves.
 
     From the leaf's sibling up to the child of the root (RFC 6962, section 2.1.1).
     """
@@ -97,7 +97,7 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
 
 
 def consistency_ranges(old: int, size: int) -> list[Range]:
-    """The subtrees whose roots prove that the tree of ``size`` leaves begins with that of ``old``.
+    """The subtrees whose roots prove that a tree begins with its first ``old`` leaves.
 
     In the order of RFC 6962, section 2.1.2. There is nothing to prove for the empty tree and for
     the tree itself.
@@ -120,7 +120,7 @@ def consistency_ranges(old: int, size: int) -> list[Range]:
 
 
 def root_from_inclusion(index: int, size: int, leaf: bytes, proof: Iterable[bytes]) -> bytes:
-    """The root computed from the hash of a leaf and its proof (RFC 9162, section 2.1.3.2).
+    """The root from a leaf's hash and its proof (RFC 9162, section 2.1.3.2).
 
     Raises `ValueError` if the proof has the wrong length.
     """
@@ -136,9 +136,10 @@ def root_from_inclusion(index: int, size: int, leaf: bytes, proof: Iterable[byte
 def is_consistent(
     old: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """Whether a proof shows that the tree with ``root`` begins with that of ``old_root``.
+    """Whether a proof shows that one tree begins with another one.
 
-    RFC 9162, section 2.1.4.2.
+    ``root`` is that of the tree of ``size`` leaves, ``old_root`` that of its first ``old`` leaves
+    (RFC 9162, section 2.1.4.2).
     """
     if not 0 <= old <= size:
         return False
@@ -152,7 +153,7 @@ def is_consistent(
 def _roots_from_consistency(
     old: int, size: int, hashes: Sequence[bytes]
 ) -> tuple[bytes, bytes] | None:
-    """The old and the new root computed from a proof, or ``None`` if its length is wrong."""
+    """The old and the new root from a proof, or ``None`` if its length is wrong."""
     node, last = old - 1, size - 1
     while node & 1:
         node, last = node >> 1, last >> 1

@@ -1,4 +1,6 @@
-"""Signed notes and checkpoints (C2SP signed-note, tlog-checkpoint, tlog-proof; Ed25519).
+"""Signed notes, checkpoints and proofs as in C2SP, with Ed25519.
+
+The standards are C2SP signed-note, tlog-checkpoint, tlog-proof and tlog-witness.
 
 A note is a text, a blank line, and signature lines. A checkpoint is a note whose text is the
 origin of a log, its size and the root of its Merkle tree, one on each line.
@@ -122,7 +124,7 @@ class Signer:
 
     @classmethod
     def from_seed(cls, seed: bytes, prefix: str) -> Signer:
-        """Make a key from 32 random bytes, named by the prefix and the beginning of its hash."""
+        """Make a key from 32 random bytes; its name is the prefix and part of its hash."""
         key = Ed25519PrivateKey.from_private_bytes(seed)
         public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return cls(prefix + sha256(public).hexdigest()[:16], key)
@@ -145,7 +147,7 @@ class Signer:
 
 
 class TreeHead(msgspec.Struct, frozen=True):
-    """The content of a checkpoint: the origin of a log, its size, and the 32 bytes of its root."""
+    """The content of a checkpoint: origin, size and 32-byte root of a log."""
 
     origin: str
     size: int
@@ -168,7 +170,7 @@ class TreeHead(msgspec.Struct, frozen=True):
 
 
 class Inclusion(msgspec.Struct, frozen=True):
-    """A proof that a leaf is in a log: its index from 0, hashes up to the root, a checkpoint."""
+    """A proof that a leaf is in a log: index from 0, hashes to the root, checkpoint."""
 
     index: int
     hashes: Sequence[bytes]
@@ -218,7 +220,7 @@ def _lines(hashes: Sequence[bytes]) -> str:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode base64; raises `ValueError` unless it is canonical (RFC 4648, section 3.5)."""
+    """Decode canonical base64 (RFC 4648, section 3.5); raises `ValueError`."""
     found = b64decode(text, validate=True)
     if b64encode(found).decode() != text:
         raise ValueError(f"{text!r} is not canonical base64")

@@ -33,7 +33,7 @@ MAX_CACHED_TILES = 1_024
 
 
 class Tree:
-    """The tree over the published lines of a log; leaves are counted from 0, positions from 1."""
+    """The tree over a log's published lines; leaves count from 0, positions from 1."""
 
     def __init__(self, log: EventLog, max_cached_tiles: int = MAX_CACHED_TILES) -> None:
         self._log = log
@@ -85,7 +85,7 @@ class Tree:
         return await self._roots(consistency_ranges(old, size))
 
     async def tile(self, level: int, number: int, width: int) -> list[bytes]:
-        """The first ``width`` hashes of a tile, or fewer if the tree has no more complete ones."""
+        """The first ``width`` hashes of a tile, or fewer if it is not complete."""
         start = number * TILE
         if level == 0:
             return await self._leaves(start, min(start + width, self.size))
@@ -119,7 +119,7 @@ class Tree:
         return [tile[at : at + HASH_BYTES] for at in places]
 
     async def _tile(self, number: int) -> bytes:
-        """The hashes of the leaves of a complete tile; one request at a time reads the log."""
+        """Leaf hashes of a complete tile; only one request at a time reads the log."""
         if number not in self._tiles:
             async with self._reading:
                 if number not in self._tiles:

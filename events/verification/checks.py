@@ -40,20 +40,20 @@ class MissingKeys(msgspec.Struct):
 
 
 def check_lines(
-    lines_at_once: bytes, last: Record, keyring: Keyring, missing: MissingKeys | None
+    joined_lines: bytes, last: Record, keyring: Keyring, missing: MissingKeys | None
 ) -> Record:
-    """The record of the last of some lines, if all are intact and follow the record ``last``.
+    """The record of the last line, if all are intact and follow the record ``last``.
 
-    ``lines_at_once`` are joined by newlines, without one at the end. The result has position, hash,
+    ``joined_lines`` are joined by newlines, without one at the end. The result has position, hash,
     source, time and end only. Seals are opened with the keys in the keyring; lines without a key go
     into ``missing``, unless it is ``None``. Raises `ValueError`.
     """
-    lines = lines_at_once.split(b"\n")
+    lines = joined_lines.split(b"\n")
     if max(map(len, lines)) > MAX_LINE_BYTES:
         raise ValueError(f"it is longer than {MAX_LINE_BYTES} bytes")
     position, digest, source = last.position, last.hash, last.source
     time, end = last.time, last.end
-    all_parsed = parse_all(lines_at_once)
+    all_parsed = parse_all(joined_lines)
     times = [parsed.time for parsed in all_parsed]
     if not all_timestamps_valid(times + data_timestamps(parsed.data for parsed in all_parsed)):
         raise ValueError("it has a time that does not exist")

@@ -1,4 +1,4 @@
-"""Judge one line at a time: intact or damaged, why, and what the next line must continue.
+"""Judge one line at a time: is it intact, what is wrong, what may follow it.
 
 The verifier continues after damage, so that it lists all of it. A damaged line may misstate its own
 place, so there are three modes of what the next line must continue::
@@ -40,7 +40,7 @@ from events.well_formed import check_well_formed, data_timestamps
 
 
 class Expecting(msgspec.Struct, frozen=True):
-    """The line before was accepted as the record ``last``; the next one has to continue it."""
+    """The next line must continue ``last``, the accepted record of the line before."""
 
     last: Record
 
@@ -61,7 +61,7 @@ class Expecting(msgspec.Struct, frozen=True):
 
 
 class Unsure(msgspec.Struct, frozen=True):
-    """The line before is damaged, or lines are missing; the next may continue any candidate.
+    """After damage or a gap: the next line may continue any of the candidates.
 
     ``position`` is the one that the line before should have had.
     """
@@ -72,7 +72,7 @@ class Unsure(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Nothing of the line before can be read; the next readable line is taken at its word."""
+    """After an unreadable line: the next readable one is accepted as it states."""
 
     good: Record
     position: int
@@ -84,7 +84,7 @@ Judgement = tuple[Mode, list[Finding]]
 
 
 class Seals(msgspec.Struct, frozen=True):
-    """The keys to open seals with; ``missing`` collects users without one, if seals are checked."""
+    """The keys for seals; ``missing`` collects users without one, if not ``None``."""
 
     keyring: Keyring
     missing: MissingKeys | None
@@ -156,7 +156,7 @@ def _accept(
 def _discontinuity(
     mode: Expecting | Unsure, line: bytes, stated: Record, offset: int, reason: str
 ) -> Judgement:
-    """Report a readable line that does not continue the chain: damage, or a gap before it."""
+    """Report a readable line that breaks the chain: damage, or a gap before it."""
     expected = mode.position + 1
     if stated.position > expected:
         detail = f"position {expected} is due, but the line states {stated.position}"
@@ -188,7 +188,7 @@ def _flaw(line: bytes, record: Record) -> str:
 
 
 def _stated_record(line: bytes, offset: int) -> Record:
-    """The record that a line states itself to be, without its data; raises `ValueError`."""
+    """The record that a line states, without its data; raises `ValueError`."""
     parsed: Line = parse(line)
     try:
         position, digest = int(parsed.id), bytes.fromhex(parsed.hash)

@@ -1,4 +1,4 @@
-"""The report of `events.verification.verify`: findings, and whether the log is intact."""
+"""The report of a verification: findings, and whether the log is intact."""
 
 from __future__ import annotations
 
@@ -85,6 +85,6 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def good_up_to(self) -> int:
-        """The position of the last event before the first damage; without damage, the last one."""
+        """The position of the last event before any damage."""
         damage = [one.position for one in self.findings if one.kind in DAMAGE]
         return min(damage, default=self.head.position + 1) - 1

@@ -1,4 +1,4 @@
-"""The fast part of `log verify`: intact segments of a log, checked in parallel processes.
+"""The fast part of `log verify`: check segments of a log in parallel processes.
 
 A log is cut into segments of about 8 MiB. The line before a segment states the hash that the
 segment must continue, so worker processes check segments independently. The scan ends before the
@@ -104,7 +104,7 @@ def _ignore_interrupts() -> None:
 
 
 def _segment_starts(file: BinaryIO, end: int, segment_bytes: int) -> Iterator[int]:
-    """Offsets at which segments begin: starts of lines, except inside a line that is too long."""
+    """Yield offsets of segments: starts of lines, except in a line that is too long."""
     start = 0
     while start < end:
         yield start
@@ -131,7 +131,7 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
 
 
 def _record_before(file: BinaryIO, start: int) -> Record:
-    """The position record that the line before byte ``start`` states; raises `ValueError`."""
+    """The position record of the line before byte ``start``; raises `ValueError`."""
     if start == 0:
         return START
     from_ = max(start - _LONGEST_LINE - 1, 0)

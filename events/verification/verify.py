@@ -48,7 +48,7 @@ def verify(
     processes: int | None = None,
     segment_bytes: int = SEGMENT_BYTES,
 ) -> Report:
-    """Verify the log file at ``path``, with the mark beside it if there is one; only read.
+    """Verify the log file at ``path``, with the mark beside it if there is one.
 
     With a checkpoint, the file must be that log, or one that continues it. With the keys of the
     vault, by user (``users/7``), each seal must open if its key is among them, and only users that
@@ -95,7 +95,7 @@ def _ignore_progress(_: int) -> None:
 
 
 def _lines(file: BinaryIO, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield offsets and lines between two bytes; of a line that is too long, its beginning."""
+    """Yield offsets and lines between two bytes; of too long lines the beginning."""
     while offset < end and (line := file.readline(min(_LONGEST_LINE, end - offset))):
         yield offset, line
         offset += len(line)

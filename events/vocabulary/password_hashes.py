@@ -1,4 +1,4 @@
-"""Stored password hashes: argon2 (PHC string format) and bcrypt, parsed and bounded.
+"""Stored password hashes: argon2 (PHC string format) and bcrypt, with bounds.
 
 ::
 
@@ -62,20 +62,23 @@ class HashKind(msgspec.Struct, frozen=True):
 
     @property
     def decoy(self) -> str:
-        """A hash of this kind that no password matches, to make all logins take equally long."""
+        """A hash of this kind that no password matches, so that all logins cost the same."""
         if self.is_bcrypt:
             return self.prefix + "." * 53
         return f"{self.prefix}{'A' * 22}${'A' * 43}"
 
 
 def hash_kind(stored: str) -> HashKind | None:
-    """The kind of a hash, from its costs; ``None`` if it cannot be checked or would cost too much."""
+    """The kind of a hash; ``None`` if it cannot be checked or would cost too much.
+
+    Salt and digest are not checked.
+    """
     kind = _kind(_prefix(stored))
     return kind if isinstance(kind, HashKind) else None
 
 
 def check_hash(stored: str) -> HashKind:
-    """The kind of a hash, with salt and digest checked too; raises `ValueError` with the reason."""
+    """The kind of a hash whose every part is valid; raises `ValueError` if one is not."""
     prefix = _prefix(stored)
     kind = _kind(prefix)
     if isinstance(kind, str):
@@ -141,7 +144,7 @@ def _is_salt_and_digest(rest: str, kind: HashKind) -> bool:
 
 
 def _decoded_bytes(text: str) -> int | None:
-    """The number of bytes in a canonical base64 text without padding; ``None`` for other texts."""
+    """The number of bytes in canonical base64 without padding; else ``None``."""
     if not _BASE64.fullmatch(text) or len(text) % 4 == 1:
         return None
     raw = b64decode(text + "=" * (-len(text) % 4))

@@ -1,4 +1,4 @@
-"""Events about a session. Subject: ``sessions/ID``, with a random ID that cannot be guessed."""
+"""Events about a session. Subject: ``sessions/ID`` with an unguessable ID."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SessionRefreshed(Event, frozen=True, gc=False):
 
 
 class SessionEnded(Event, frozen=True, gc=False):
-    """The session's tokens are no longer valid; with ``everywhere``, none of its user's are."""
+    """The session's tokens, or with ``everywhere`` all of its user's, are invalid now."""
 
     type: ClassVar[str] = "session.ended"
     reason: EndReason

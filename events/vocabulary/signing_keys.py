@@ -11,7 +11,7 @@ CHECKPOINTS: Final = "log/checkpoints"
 
 
 class LogResumed(Event, frozen=True, gc=False):
-    """An operator made a new signing key, so checkpoints before and after it may contradict.
+    """An operator made a new signing key; older checkpoints may contradict newer ones.
 
     ``key`` is the new verifier key, ``previous`` the name of the old key. ``size`` and ``root``
     (base64) are the newest head that the old key is known to have signed, if there is one.

@@ -12,7 +12,7 @@ Role = Literal["auditor", "operator"]
 
 
 class Profile(Personal, frozen=True, gc=False):
-    """The personal values of a new user; ``password_hash`` is argon2id or imported bcrypt."""
+    """The personal values of a new user; ``password_hash`` is argon2 or bcrypt."""
 
     username: str
     email: str
@@ -91,6 +91,9 @@ class UserRoleRevoked(Event, frozen=True, gc=False):
 
 
 class UserErased(Event, frozen=True, gc=False):
-    """The account, its items and its sessions are erased; the key is destroyed next (crypto-shredding)."""
+    """Account, items and sessions are erased; the key is destroyed next.
+
+    That destruction is the crypto-shredding of everything sealed with the key.
+    """
 
     type: ClassVar[str] = "user.erased"

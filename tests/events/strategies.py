@@ -1,4 +1,4 @@
-"""Hypothesis strategies for records of the whole vocabulary, derived from the types themselves.
+"""Hypothesis strategies for records, derived from the types of the vocabulary.
 
 Values are as wide as the types allow, which is what a codec has to bear. For events and histories
 that make sense to a state, see `eventapi.testing.strategies`.
@@ -44,7 +44,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
 def _instances(
     kind: type[msgspec.Struct], personal: type[Personal] | None = None
 ) -> st.SearchStrategy[Any]:
-    """Instances of a type; its field ``personal``, if it has one, is of the type given."""
+    """Instances of a type; its field ``personal`` is of the given type."""
     hints = get_type_hints(kind)
     return st.builds(
         kind,

@@ -253,7 +253,7 @@ def test_a_seal_opens_only_for_its_log_type_subject_and_user(
 
 
 def test_seals_of_two_events_of_one_type_and_subject_can_be_exchanged() -> None:
-    """A known limit for an attacker who can write the log; no document may promise more."""
+    """A known limit: an attacker with write access can do so; documents must say so."""
     lines = _lines([_item_created("milk"), _item_created("bread", position=2)])
     first, second = (json.loads(line)["data"] for line in lines)
     one = _forge(lines[0], data=second)

@@ -1,4 +1,4 @@
-"""A server can start on a log that `log verify` calls intact, and every read of it works."""
+"""A server starts on every log that verifies, and can read all of it."""
 
 from __future__ import annotations
 
@@ -252,7 +252,10 @@ MUTILATED: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("fast", [True, False], ids=["fast", "exact"])
 @pytest.mark.parametrize("lines", MUTILATED.values(), ids=MUTILATED.keys())
 def test_a_malformed_line_is_found_at_its_position(lines: list[bytes], fast: bool) -> None:
-    """With and without keys. A number too large or a seal of another type looks like a newer version."""
+    """With and without keys.
+
+    A number too large or a seal of another type looks like a newer version.
+    """
     report = report_of(lines, fast=fast, keys=False)
     assert not report.ok
     wrong = next(n for n, (a, b) in enumerate(zip(lines, LINES, strict=True), 1) if a != b)

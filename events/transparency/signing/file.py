@@ -189,14 +189,14 @@ class FileSigning:
 
 
 def _link_copy(path: Path, name: str) -> None:
-    """Give a file that is about to be replaced a second name, with the name of its key."""
+    """Give a file that will be replaced a second name, with the name of its key."""
     if path.exists():
         os.link(path, _free_name(path, name))
         sync_directory(path.parent)
 
 
 def set_aside_checkpoint(path: Path, name: str | None) -> None:
-    """Rename a checkpoint that another key than ``name`` signed, so that it is not overwritten.
+    """Rename a checkpoint of another key than ``name``, so that it is kept.
 
     Raises `OSError`.
     """
@@ -232,7 +232,7 @@ def _keyless_state(register: Register | None, shown: Note | None) -> SigningStat
 
 
 def read_checkpoint(path: Path) -> Note | None:
-    """The checkpoint in a file; ``None`` if the file is missing or is not a checkpoint."""
+    """The checkpoint in a file; ``None`` if the file is missing or not a checkpoint."""
     try:
         note = Note.parse(path.read_text(encoding="utf-8"))
         TreeHead.parse(note)

@@ -1,4 +1,4 @@
-"""The signing store: a log's private key, and the newest checkpoint signed with it."""
+"""The signing store: a log's private key and the newest checkpoint of that key."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Recorder(Protocol):
         """Record a checkpoint as the newest one signed."""
 
     async def confirm(self, note: Note) -> None:
-        """Record the operator's assertion that no checkpoint newer than ``note`` was signed.
+        """Record the operator's assertion that no newer checkpoint was signed.
 
         From then on this store is the one that records every signature of its key.
         """
@@ -64,7 +64,7 @@ class Recorder(Protocol):
 
 
 class SigningStore(Protocol):
-    """The signing key of one log and the record of its signatures, in one place under one lock.
+    """The signing key of a log and the record of its signatures, under one lock.
 
     Order: a checkpoint is recorded before its signature leaves the process.
 

@@ -1,4 +1,4 @@
-"""The register of a signing key: the newest head that it signed, and the place of that record.
+"""The register of a signing key: its newest signed head, and the record's place.
 
 A file of one line of JSON::
 
@@ -41,7 +41,7 @@ class Register(msgspec.Struct, frozen=True):
 
 
 def read_register(path: Path) -> Register | None:
-    """The register at a path, or ``None`` without a file; raises `OSError` and `ValueError`."""
+    """The register at a path, or ``None``; raises `OSError` and `ValueError`."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def read_register(path: Path) -> Register | None:
 
 
 def create_register(path: Path, vkey: str, head: TreeHead | None) -> None:
-    """Replace the register at a path durably; the new file names itself. Raises `OSError`."""
+    """Durably replace the register by a new file that names itself; raises `OSError`."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     descriptor = make_file(temporary, os.O_WRONLY)
     try:

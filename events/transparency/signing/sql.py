@@ -1,4 +1,4 @@
-"""The signing store of a log in a database: one row, and the private key in the vault's table.
+"""The signing store in a database: one row, and a key in the vault's table.
 
 The row holds the newest checkpoint, and the place of that record: the database
 (`events.database.connection.place_of`) and, on PostgreSQL, the number of the transaction that wrote
@@ -69,7 +69,7 @@ class SqlSigning:
         await self.read()
 
     async def _lock_row(self) -> AsyncConnection:
-        """A connection whose transaction has locked the row; each attempt waits up to a second."""
+        """A connection that has locked the row; each attempt waits up to a second."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             # Not `transaction`, which would join a batch that is being written.

@@ -1,4 +1,4 @@
-"""The signing store in a database: one key for all instances, and copies do not sign."""
+"""The signing store in a database: one key for all, and copies do not sign."""
 
 from __future__ import annotations
 
@@ -80,8 +80,7 @@ async def test_an_instance_that_is_behind_waits_for_the_records_that_another_one
 
     async def catch_up() -> None:
         await asyncio.sleep(0.1)
-        log._lines += [b"%d" % number for number in range(10, 20)]
-        log.head = LongLog(20).head
+        log.extend(20)
 
     async with instance(url, tmp_path / "2", 0, behind_seconds=10, log=log) as checkpoints:
         note, _ = await asyncio.gather(checkpoints.current(), catch_up())

@@ -63,7 +63,7 @@ def _mutated(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def _cases(draw: st.DrawFn) -> tuple[Written, bytes, int, list[str], bool]:
-    """A log, its mutated bytes, a checkpoint's size, users without keys, and whether it has a mark."""
+    """A log, its mutated bytes, a checkpoint's size, lost keys, and if it has a mark."""
     written = write(draw(sound_histories()))
     content = draw(_mutated(joined(written.lines)))
     size = draw(st.integers(0, len(written.lines)))

@@ -13,16 +13,14 @@ import pytest
 from events.codec import MAX_LINE_BYTES, decode
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.port import Head
-from events.record import GENESIS, START
+from events.record import GENESIS
 from events.sealing import Keyring
 from events.verification import verify as verify_module
 from events.verification.diagnosis import (
-    Expecting,
     Judgement,
     Lost,
     Mode,
     Seals,
-    Unsure,
     judge_line,
 )
 from events.verification.report import MAX_FINDINGS, Finding, Kind, Report
@@ -41,7 +39,6 @@ from tests.events.log_helpers import (
 
 LINES, HEAD = some_lines(12)
 SIZE = len(joined(LINES))
-NO_SEALS = Seals(Keyring(), None)
 
 
 @pytest.fixture
@@ -324,48 +321,6 @@ def test_control_damage_is_hidden_if_lines_are_believed(
 
     monkeypatch.setattr(verify_module, "judge_line", believe)
     assert _verify(path, damaged).ok
-
-
-# Modes: what the next line has to continue
-
-
-def test_an_intact_line_is_expected_next() -> None:
-    mode, findings = judge_line(Expecting(START), LINES[0], 0, NO_SEALS)
-    assert isinstance(mode, Expecting)
-    assert (mode.position, findings) == (1, [])
-
-
-def test_after_a_damaged_line_its_stated_and_its_due_position_are_candidates() -> None:
-    damaged = LINES[0].replace(b'"id":"1"', b'"id":"7"')
-    mode, (finding,) = judge_line(Expecting(START), damaged, 0, NO_SEALS)
-    assert isinstance(mode, Unsure)
-    assert {one.position for one in mode.candidates} == {1, 7}
-    assert (mode.position, mode.good, finding.kind) == (1, START, "gap")
-
-
-def test_a_line_that_continues_a_candidate_is_accepted() -> None:
-    damaged = LINES[0].replace(b'"id":"1"', b'"id":"7"')
-    unsure, _ = judge_line(Expecting(START), damaged, 0, NO_SEALS)
-    mode, findings = judge_line(unsure, LINES[1], len(damaged) + 1, NO_SEALS)
-    assert isinstance(mode, Expecting)
-    assert (mode.position, findings) == (2, [])
-
-
-def test_a_line_that_continues_no_candidate_makes_new_candidates() -> None:
-    damaged = LINES[0].replace(b'"id":"1"', b'"id":"7"')
-    unsure, _ = judge_line(Expecting(START), damaged, 0, NO_SEALS)
-    mode, (finding,) = judge_line(unsure, LINES[4], len(damaged) + 1, NO_SEALS)
-    assert isinstance(mode, Unsure)
-    assert (mode.position, finding.kind, finding.position) == (2, "gap", 2)
-
-
-def test_the_verifier_is_lost_after_an_unreadable_line_and_accepts_the_next_readable_one() -> None:
-    lost, (finding,) = judge_line(Expecting(START), b"garbage", 0, NO_SEALS)
-    assert lost == Lost(START, 1)
-    assert (finding.kind, finding.position) == ("damaged", 1)
-    mode, findings = judge_line(lost, LINES[7], 8, NO_SEALS)
-    assert isinstance(mode, Expecting)
-    assert (mode.position, findings) == (8, [])
 
 
 # Mark and file

@@ -1,4 +1,4 @@
-"""Stored hashes of well-known software are accepted; hashes that cost too much are refused."""
+"""Hashes of well-known software are accepted, hashes that cost too much are not."""
 
 from __future__ import annotations
 
