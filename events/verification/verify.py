@@ -19,6 +19,7 @@ from typing import BinaryIO
 from events.codec import MAX_LINE_BYTES
 from events.errors import DamagedLog
 from events.log.file.commit_index import CommitPoint, read_commit_point
+from events.log.file.paths import commit_index_path
 from events.record import START
 from events.transparency.merkle import Frontier, leaf_hash
 from events.transparency.signed_note import TreeHead
@@ -65,7 +66,7 @@ def verify(
         # The size is read before the mark, so that bytes past the mark were not published in
         # between; and again after it, so that bytes that are still absent then are really gone.
         size = os.fstat(file.fileno()).st_size
-        run = _Verification(path.with_name(path.name + ".mark"), options)
+        run = _Verification(commit_index_path(path), options)
         size_after_mark = os.fstat(file.fileno()).st_size
         end = size if run.published is None else min(run.published.offset, size_after_mark)
         if segment_bytes:

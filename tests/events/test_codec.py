@@ -72,7 +72,7 @@ def test_a_log_can_be_decoded_in_two_parts(history: list[Record], data: st.DataO
 @given(histories())
 def test_the_end_of_a_record_is_after_its_newline(history: list[Record]) -> None:
     lines = _lines(history)
-    content = joined(lines)
+    content = file_bytes(lines)
     for record, line in zip(decode(lines, ALL_KEYS), lines, strict=True):
         assert content[: record.end].endswith(line + b"\n")
 

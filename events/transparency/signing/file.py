@@ -57,7 +57,7 @@ class FileSigning:
         self._cosigned = log.with_name(f"{log.name}.cosigned")
 
     async def read(self) -> SigningState:
-        return await in_thread(self._read)
+        return await run_in_thread(self._read)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[FileSigning]:
@@ -78,7 +78,7 @@ class FileSigning:
 
     async def record_cosigned(self, note: Note) -> None:
         with _translate_os_errors():
-            await in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
+            await run_in_thread(lambda: write_durably(self._cosigned, str(note).encode()))
 
     def _lock(self) -> int:
         with _translate_os_errors():

@@ -1,8 +1,8 @@
 """The signing store in a database: one row, and a key in the vault's table.
 
 The row holds the newest checkpoint, and the place of that record: the database
-(`events.database.connection.place_of`) and, on PostgreSQL, the number of the transaction that wrote
-the row. Loading a dump writes the row in another transaction, so it is recognised even if it is
+(`events.database.identity.database_identity`) and, on PostgreSQL, the number of the transaction
+that wrote the row. Loading a dump writes the row in another transaction, so it is recognised even if it is
 loaded into the existing tables. MySQL and MariaDB do not expose that number. There the creation time
 of the table is used instead, so loading rows into the old tables is not recognised.
 
@@ -86,7 +86,7 @@ class SqlSigning:
     async def _read(self, connection: AsyncConnection) -> SigningState:
         row = await self._row(connection)
         seed = await connection.scalar(_SEED)
-        known = await in_thread(self._read_known)
+        known = await run_in_thread(self._read_known)
         signer = None if seed is None else Signer.from_seed(seed, KEY_PREFIX)
         stored = _parse_checkpoint(row.checkpoint)
         if signer is None:
@@ -131,7 +131,7 @@ class SqlSigning:
         note = held.note
         if note is None or held.status != "confirmed" or not self._known.parent.is_dir():
             return
-        if await in_thread(self._read_known) != note:
+        if await run_in_thread(self._read_known) != note:
             try:
                 await run_in_thread(lambda: write_durably(self._known, str(note).encode()))
             except OSError as error:
@@ -169,8 +169,8 @@ class _Row:
 
     async def _write(self, **values: str) -> None:
         """Write the row and its place, which confirms it."""
-        place = await place_of(self._connection)
-        number = await transaction_of(self._connection)
+        place = await database_identity(self._connection)
+        number = await transaction_id(self._connection)
         changed = update(SIGNING).where(SIGNING.c.id == 1)
         await self._connection.execute(changed.values(place=f"{place}/{number}", **values))
 

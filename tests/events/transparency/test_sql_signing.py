@@ -17,7 +17,7 @@ from events.transparency.merkle import leaf_hash, root_of
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.transparency.signing.sql import SqlSigning
 from events.transparency.tree import Tree
-from tests.events.rows import Server, by
+from tests.events.rows import Server, with_port
 from tests.events.transparency.test_tree import LongLog
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.serving import serving
@@ -234,7 +234,7 @@ async def test_a_promoted_standby_signs_nothing_until_the_newest_checkpoint_is_c
         newest = await sign(primary.url, tmp_path / "1", 5)
         with serving(Standby(primary)) as standby:
             standby.promote()
-            url = by(primary.url, standby.port)
+            url = with_port(primary.url, standby.port)
             await assert_suspended(url, tmp_path / "fresh", 9, COPIED)
             await confirm(url, tmp_path / "fresh", 9, newest)
             assert TreeHead.parse(await sign(url, tmp_path / "another", 9)).size == 9

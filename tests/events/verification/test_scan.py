@@ -20,7 +20,7 @@ from events.verification import verify as verify_module
 from events.verification.report import Report
 from events.verification.scan import ScanOptions, Segment, scan
 from events.verification.verify import verify
-from tests.events.log_helpers import joined, publish
+from tests.events.log_helpers import file_bytes, publish
 
 SEGMENT_BYTES = 2_000
 """A few lines, so that a short log has several segments."""
@@ -65,7 +65,7 @@ def _mutated(draw: st.DrawFn, content: bytes) -> bytes:
 def _cases(draw: st.DrawFn) -> tuple[Written, bytes, int, list[str], bool]:
     """A log, its mutated bytes, a checkpoint's size, lost keys, and if it has a mark."""
     written = write(draw(sound_histories()))
-    content = draw(_mutated(joined(written.lines)))
+    content = draw(_mutated(file_bytes(written.lines)))
     size = draw(st.integers(0, len(written.lines)))
     lost = draw(st.lists(st.sampled_from(sorted(written.keys)))) if written.keys else []
     return written, content, size, lost, draw(st.booleans())
@@ -169,7 +169,7 @@ def test_control_a_check_that_is_left_out_hides_damage_from_both_ways(
     written = write(registered(number, f"user{number}") for number in range(1, 61))
     keys = dict(written.keys)
     if check == "check_link":
-        path.write_bytes(joined(written.lines).replace(b"operator/t", b"operator/r"))
+        path.write_bytes(file_bytes(written.lines).replace(b"operator/t", b"operator/r"))
     else:
         path.write_bytes(file_bytes(written.lines))
         keys["users/31"] = bytes(32)

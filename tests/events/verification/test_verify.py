@@ -28,8 +28,7 @@ from events.verification.verify import verify
 from tests.events.log_helpers import (
     EMPTY,
     append,
-    everything,
-    joined,
+    file_bytes,
     mark_of,
     open_file_log,
     publish,
@@ -38,7 +37,7 @@ from tests.events.log_helpers import (
 )
 
 LINES, HEAD = some_lines(12)
-SIZE = len(joined(LINES))
+SIZE = len(file_bytes(LINES))
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 def _offset(count: int) -> int:
     """The byte offset of the line after the first ``count``."""
-    return len(joined(LINES[:count]))
+    return len(file_bytes(LINES[:count]))
 
 
 def _places(report: Report) -> list[tuple[Kind, int, int]]:
@@ -96,7 +95,7 @@ def test_an_intact_log_is_ok(path: Path, count: int, marked: bool) -> None:
 
 
 def test_progress_is_reported_up_to_the_last_byte(path: Path) -> None:
-    path.write_bytes(joined(LINES))
+    path.write_bytes(file_bytes(LINES))
     reached: list[int] = []
     verify(path, progress=reached.append)
     assert reached == sorted(reached)
@@ -109,7 +108,7 @@ def test_a_missing_file_raises(path: Path) -> None:
 
 
 async def test_a_log_can_be_verified_while_a_server_appends_to_it(path: Path) -> None:
-    async with opened(path) as log:
+    async with open_file_log(path) as log:
         for _ in range(30):
             await append(log, 3)
             assert verify(path).ok
@@ -122,13 +121,13 @@ def test_events_published_during_verification_are_not_missing(
     """The size of the file and the mark cannot be read at the same moment."""
 
     def append_then_read(mark: Path) -> CommitPoint:
-        path.write_bytes(joined(LINES))
+        path.write_bytes(file_bytes(LINES))
         publish(path, LINES, HEAD)
         return read_commit_point(mark)
 
     publish(path, LINES[:5], _head(5))
     monkeypatch.setattr(verify_module, "read_commit_point", append_then_read)
-    report = _verify(path, joined(LINES[:5]))
+    report = _verify(path, file_bytes(LINES[:5]))
     assert (report.findings, report.lines, report.bytes) == ([], 12, SIZE)
 
 
@@ -154,7 +153,7 @@ def test_verification_changes_creates_and_locks_no_file(path: Path, published: i
 # Past the mark
 
 
-@pytest.mark.parametrize("tail", [b"torn", LINES[10], joined(LINES[10:]), b"\0" * 5000, b"\n"])
+@pytest.mark.parametrize("tail", [b"torn", LINES[10], file_bytes(LINES[10:]), b"\0" * 5000, b"\n"])
 def test_bytes_past_the_mark_are_reported_and_are_not_damage(path: Path, tail: bytes) -> None:
     publish(path, LINES[:10], _head(10))
     report = _verify(path, file_bytes(LINES[:10]) + tail)
@@ -164,7 +163,7 @@ def test_bytes_past_the_mark_are_reported_and_are_not_damage(path: Path, tail: b
 
 @pytest.mark.parametrize("tail", [b"torn", LINES[10], b"\0" * 5000])
 def test_a_torn_tail_without_a_mark_is_an_incomplete_copy(path: Path, tail: bytes) -> None:
-    report = _verify(path, joined(LINES[:10]) + tail)
+    report = _verify(path, file_bytes(LINES[:10]) + tail)
     assert _places(report) == [("torn-tail", 11, _offset(10))]
     assert (report.ok, report.lines) == (False, 10)
 
@@ -175,7 +174,7 @@ def test_a_torn_tail_without_a_mark_is_an_incomplete_copy(path: Path, tail: byte
 @pytest.mark.parametrize("marked", [False, True])
 def test_a_flipped_bit_gives_one_finding_at_its_line(path: Path, marked: bool) -> None:
     """A flipped digit of an id may look like a gap; that finding has the same place."""
-    content = joined(LINES[:3])
+    content = file_bytes(LINES[:3])
     if marked:
         publish(path, LINES[:3], _head(3))
     for byte, bit in product(range(len(content) - 1), (0, 3, 5)):
@@ -190,7 +189,7 @@ def test_a_flipped_bit_gives_one_finding_at_its_line(path: Path, marked: bool) -
 def test_a_flipped_last_newline_is_damage_below_a_mark_and_a_torn_tail_without_one(
     path: Path,
 ) -> None:
-    content = joined(LINES)[:-1] + b"\x0b"
+    content = file_bytes(LINES)[:-1] + b"\x0b"
     assert _places(_verify(path, content)) == [("torn-tail", 12, _offset(11))]
     publish(path, LINES, HEAD)
     assert _places(_verify(path, content)) == [("damaged", 12, _offset(11))]
@@ -208,7 +207,7 @@ def test_each_of_several_damaged_lines_is_listed(path: Path) -> None:
 
 def test_the_first_readable_line_after_an_unreadable_one_is_accepted(path: Path) -> None:
     for garbage in (b"\0" * len(LINES[4]), b"", b"{}", LINES[4][:50], b"x" * 100):
-        content = joined([*LINES[:4], garbage, *LINES[5:]])
+        content = file_bytes([*LINES[:4], garbage, *LINES[5:]])
         report = _verify(path, content)
         assert _places(report) == [("damaged", 5, _offset(4))]
         assert (report.lines, report.head.position) == (11, 12)
@@ -272,8 +271,8 @@ def test_missing_lines_are_a_gap_and_doubled_lines_are_damage(
 )
 def test_an_event_of_a_newer_version_is_not_damage(path: Path, change: dict[str, object]) -> None:
     lines = _rechain({}, {}, change, {}, {})
-    report = _verify(path, joined(lines))
-    assert _places(report) == [("unknown-event", 3, len(joined(lines[:2])))]
+    report = _verify(path, file_bytes(lines))
+    assert _places(report) == [("unknown-event", 3, len(file_bytes(lines[:2])))]
     assert (report.ok, report.lines) == (False, 5)
 
 
@@ -295,7 +294,7 @@ def test_a_line_that_contradicts_the_lines_before_it_is_found(
     path: Path, change: dict[str, object]
 ) -> None:
     lines = _rechain({}, {}, change)
-    (finding,) = _verify(path, joined(lines)).findings
+    (finding,) = _verify(path, file_bytes(lines)).findings
     assert finding.kind in {"damaged", "gap"}
     assert (finding.position, finding.offset) == (3, len(file_bytes(lines[:2])))
 
@@ -344,7 +343,7 @@ def test_a_mark_of_another_log_is_reported(path: Path) -> None:
 
 def test_a_rewritten_chain_contradicts_the_mark(path: Path) -> None:
     publish(path, LINES, HEAD)
-    report = _verify(path, joined(_rechain(*[{}] * 11, {"subject": "items/13"})))
+    report = _verify(path, file_bytes(_rechain(*[{}] * 11, {"subject": "items/13"})))
     assert _places(report) == [("mark", 12, SIZE)]
 
 
