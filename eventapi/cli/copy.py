@@ -108,10 +108,12 @@ async def _copy(
     async with opened_log(source) as log:
         for _ in range(_ATTEMPTS):
             note = await _checkpoint_of(source, log, is_own=is_own)
-            upto = log.position if note is None else TreeHead.of(note).size
+            upto = log.position if note is None else TreeHead.parse(note).size
             new += await _copy_lines(log, target, upto)
             own = None if vault is None else await read_vault(source)
-            report = verify_file(target.log_path, None if note is None else TreeHead.of(note), own)
+            report = verify_file(
+                target.log_path, None if note is None else TreeHead.parse(note), own
+            )
             # A user may have registered after the lines were copied: try again.
             if all(finding.kind != "key" for finding in report.findings):
                 break
@@ -126,9 +128,9 @@ async def _copy(
                 await destroy_erased_keys(copied, own, users)
     if note is not None:
         beside = checkpoint_path(target.log_path)
-        set_aside_checkpoint(beside, TreeHead.of(note).origin)
+        set_aside_checkpoint(beside, TreeHead.parse(note).origin)
         write_durably(beside, str(note).encode())
-    root = None if note is None else TreeHead.of(note).root.hex()
+    root = None if note is None else TreeHead.parse(note).root.hex()
     return CopyResult(str(target.log_path), upto, new, report.bytes, root, counted)
 
 

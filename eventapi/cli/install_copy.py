@@ -35,7 +35,7 @@ from events.messages.commands import COPY_NOT_PROVEN, COPY_TOO_OLD
 from events.transparency.signed_note import Note, TreeHead
 from events.transparency.signing.file import read_checkpoint, set_aside_checkpoint
 from events.vault.tombstones import VaultContents
-from events.verification.verify import Report
+from events.verification.report import Report
 
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = len(b',"hash":""}\n') + 64
@@ -128,9 +128,9 @@ def _write_checkpoint_beside(path: Path, note: Note) -> None:
     A newer checkpoint, or one of another key, is not replaced. The file is evidence of the signed
     head, also on another machine, but it does not confirm the head.
     """
-    beside, head = checkpoint_path(path), TreeHead.of(note)
+    beside, head = checkpoint_path(path), TreeHead.parse(note)
     known = read_checkpoint(beside)
-    existing = None if known is None else TreeHead.of(known)
+    existing = None if known is None else TreeHead.parse(known)
     if existing is None or (existing.origin == head.origin and existing.size < head.size):
         set_aside_checkpoint(beside, head.origin)
         write_durably(beside, str(note).encode())

@@ -42,7 +42,7 @@ from events.messages.commands import (
 )
 from events.transparency.checkpoints import Checkpoints
 from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
-from events.transparency.signing.port import KEY_PREFIX, Held
+from events.transparency.signing.port import KEY_PREFIX, SigningState
 
 _SEED_BYTES = 32
 _VAULT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -153,7 +153,7 @@ async def _restore(request: _Request, settings: Settings) -> RestoreResult:
             state.position,
             None if proof is None else proof.size,
             None if proof is None else proof.root.hex(),
-            None if key is None or proof is None else Verifier.of(key).name,
+            None if key is None or proof is None else Verifier.parse(key).name,
             state.digest(),
             signing,
             journal.erased_again,
@@ -181,7 +181,7 @@ def _own_verifier_key(settings: Settings) -> str | None:
     """The verifier key of the data directory, if it has one."""
     path = signing_key_path(settings.log_path)
     try:
-        return Signer.of(path.read_text(encoding="ascii")).verifier.vkey
+        return Signer.parse(path.read_text(encoding="ascii")).verifier.vkey
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -217,16 +217,16 @@ async def _settle_signing(request: _Request, journal: Journal, checkpoints: Chec
 
 
 async def _has_key(checkpoints: Checkpoints) -> bool:
-    return (await checkpoints.held()).signer is not None
+    return (await checkpoints.signing_state()).signer is not None
 
 
 async def _begin_new_key(note: Note | None, journal: Journal, checkpoints: Checkpoints) -> str:
-    held = await checkpoints.held()
+    held = await checkpoints.signing_state()
     if held.status == "new" and note is None:
         raise NegativeResult(NOTHING_SIGNED)
     if note is not None:
         _check_signed_by_known_key(held, note)
-    heads = [held.head, None if note is None else TreeHead.of(note)]
+    heads = [held.head, None if note is None else TreeHead.parse(note)]
     newest = max(filter(None, heads), key=lambda head: head.size, default=None)
     signer = Signer.from_seed(secrets.token_bytes(_SEED_BYTES), KEY_PREFIX)
     command = ResumeLog(
@@ -242,11 +242,11 @@ async def _begin_new_key(note: Note | None, journal: Journal, checkpoints: Check
     return f"new key {signer.verifier.vkey}"
 
 
-def _check_signed_by_known_key(held: Held, note: Note) -> None:
+def _check_signed_by_known_key(held: SigningState, note: Note) -> None:
     """Raise `NegativeResult` if the previous key did not sign a checkpoint.
 
     Without the key, only its name can be compared.
     """
-    is_signed = held.signer is None or held.signer.verifier.has_signed(note)
-    if not is_signed or held.signed_by not in {None, TreeHead.of(note).origin}:
+    is_signed = held.signer is None or held.signer.verifier.verify(note)
+    if not is_signed or held.signed_by not in {None, TreeHead.parse(note).origin}:
         raise NegativeResult(CHECKPOINT_OF_OTHER_KEY.fill(name=held.signed_by))

@@ -144,13 +144,13 @@ def load_tree_head(checkpoint: str, key: str | None) -> TreeHead:
     note = load_checkpoint(checkpoint)
     if key is not None:
         try:
-            verifier = Verifier.of(key)
+            verifier = Verifier.parse(key)
         except ValueError as error:
             raise Misuse(KEY_UNUSABLE.fill(reason=error)) from None
-        if not verifier.has_signed(note):
+        if not verifier.verify(note):
             message = CHECKPOINT_NOT_SIGNED.fill(checkpoint=checkpoint, key=verifier.name)
             raise NegativeResult(message)
-    return TreeHead.of(note)
+    return TreeHead.parse(note)
 
 
 def load_checkpoint(checkpoint: str) -> Note:
@@ -162,8 +162,8 @@ def load_checkpoint(checkpoint: str) -> Note:
         else:
             with Path(checkpoint).open("rb") as file:
                 content = file.read(_MAX_CHECKPOINT_BYTES).decode()
-        note = Note.of(content)
-        TreeHead.of(note)
+        note = Note.parse(content)
+        TreeHead.parse(note)
     except (OSError, ValueError, HTTPException) as error:
         reason = printable(str(error))  # May contain text of another server.
         message = CHECKPOINT_UNUSABLE.fill(checkpoint=checkpoint, reason=reason)

@@ -248,8 +248,8 @@ def directory_for(name: str) -> Loss:
     [
         (remove("vault.sqlite"), "there is no vault at", SERVING),
         (remove("vault.sqlite"), "there is no vault at", CHANGING[2]),
-        (empty_vault, "is no vault", CHANGING[2]),
-        (foreign_vault, "is no vault", CHANGING[2]),
+        (empty_vault, "is not a vault", CHANGING[2]),
+        (foreign_vault, "is not a vault", CHANGING[2]),
         (foreign_log, "is not a log", CHANGING[2]),
         (dangling_log, "symbolic link", SERVING),
         (dangling_log, "symbolic link", CHANGING[2]),

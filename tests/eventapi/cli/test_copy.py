@@ -33,7 +33,7 @@ from tests.eventapi.cli.running import (
 def test_a_copy_is_the_log_byte_for_byte_with_its_checkpoint(data: Path, tmp_path: Path) -> None:
     copied = answer_of(data, "log", "copy", str(tmp_path / "a.jsonl"))
     assert (tmp_path / "a.jsonl").read_bytes() == log_of(data)
-    head = TreeHead.of(Note.of((tmp_path / "a.jsonl.checkpoint").read_text()))
+    head = TreeHead.parse(Note.parse((tmp_path / "a.jsonl.checkpoint").read_text()))
     assert verify(tmp_path / "a.jsonl", checkpoint=head).ok
     assert (copied["events"], copied["new"], copied["root"]) == (12, 12, head.root.hex())
 
@@ -134,7 +134,7 @@ def test_keys_of_another_log_are_not_replaced(data: Path, backup: Path, tmp_path
     written(tmp_path / "other", RegisterUser(profile("eve")))
     options = (str(tmp_path / "a.jsonl"), "--vault", str(tmp_path / "keys"))
     code, error = refusal_of(tmp_path / "other", "log", "copy", *options)
-    assert (code, "are those of another log" in error) == (1, True)
+    assert (code, "belong to another log" in error) == (1, True)
     assert keys_of(tmp_path / "keys") == before
 
 
@@ -214,14 +214,14 @@ def test_copy_refuses_a_pipe_as_target(data: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     before = set(tmp_path.iterdir())
     code, error = refusal_of(data, "log", "copy", str(tmp_path / "pipe"))
-    assert (code, "is no regular file" in error) == (3, True)
+    assert (code, "is not a regular file" in error) == (3, True)
     assert set(tmp_path.iterdir()) == before
 
 
 def test_a_copy_longer_than_the_log_is_not_changed(data: Path, backup: Path) -> None:
     """An older log was restored by hand: nothing is signed, and nothing is copied."""
     older = "eventapi: the copy has 12 events, the log only 5\n"
-    unsigned = "That is of 12 events, and the log has 5."
+    unsigned = "that covers 12 events, and the log has 5."
     answer_of(data, "log", "copy", str(backup))
     shorter = log_of(data).splitlines(keepends=True)[:5]
     (data / "events.jsonl.mark").unlink()

@@ -103,7 +103,7 @@ def test_damage_as_json_has_all_three_parts_of_the_message(data: Path) -> None:
     assert answer["ok"] is False
     assert answer["good_up_to"] == 4
     assert "DAMAGED" in answer["verdict"]
-    assert "no server starts" in answer["severity"]
+    assert "No server starts" in answer["severity"]
     assert "eventapi log restore" in answer["next"]
 
 
@@ -159,7 +159,7 @@ def test_a_damaged_mark_is_not_reported_as_a_damaged_log(data: Path, harm: bytes
         result = invoke(data, *command)
         assert result.exit_code == 3
         assert message_in(result.stderr) == f"Only the mark is damaged, not the log: {mark}"
-        assert f"if it reports nothing but the mark: rm {mark}" in result.stderr
+        assert f"if it reports only the mark: rm {mark}" in result.stderr
     output = verify_log(data).stdout
     assert f"Only the mark is damaged, not the log: all 12 events in {data}" in output
     assert f"Next: rm {mark}," in output
@@ -174,7 +174,7 @@ def test_a_mark_of_another_log_is_reported(data: Path, tmp_path: Path) -> None:
     written(other, RegisterUser(profile("eve")), *[CreateItem(1, Content("an item"))] * 11)
     (data / "events.jsonl").write_bytes((other / "events.jsonl").read_bytes())
     output = verify_log(data).stdout
-    assert "the mark is of another log" in output
+    assert "the mark belongs to another log" in output
     assert "DAMAGED" not in output
 
 
@@ -233,7 +233,7 @@ async def test_a_start_without_a_mark_reports_the_checked_events(
     async with open_journal(Settings(data=str(data))):
         pass
     assert "No mark was found. All 12 events in the file were checked and kept." in caplog.text
-    assert "Nothing was lost, and writes go on." in caplog.text
+    assert "Nothing was lost, and writes continue." in caplog.text
 
 
 # users erase
@@ -272,7 +272,7 @@ def test_create_without_a_terminal_asks_for_no_password(tmp_path: Path) -> None:
     alone = ["setsid", *PROGRAM]
     ended = run(tmp_path, "users", "create", "ann", "ann@example.com", command=alone)
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert message_in(ended.err) == "there is no terminal to type the password at"
+    assert message_in(ended.err) == "there is no terminal at which to type the password"
     assert "--password-stdin" in ended.err
     assert not (tmp_path / "data").exists()
 

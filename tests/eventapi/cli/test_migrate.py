@@ -273,7 +273,7 @@ def test_keys_of_another_log_are_not_replaced(data: Path, url: str, tmp_path: Pa
     theirs = {"users/1": b"of another log".ljust(32)}
     in_database(url, lambda database: SqlVault(database).put(theirs))
     code, why = refusal_of(data, "log", "copy", url)
-    assert (code, "are those of another log" in why) == (1, True)
+    assert (code, "belong to another log" in why) == (1, True)
     assert keys_in(url) == theirs
     assert output_of(data, "log", "export", "--log", url) == ""
 
@@ -303,13 +303,13 @@ def test_options_that_a_database_excludes_are_refused(
 ) -> None:
     keys = ("--vault", str(tmp_path / "keys"))
     code, why = refusal_of(data, "log", "copy", moved, *keys)
-    assert (code, "a database has the keys beside the log" in why) == (2, True)
+    assert (code, "a log in a database has its keys in the database" in why) == (2, True)
     code, why = refusal_of(data, "log", "copy", moved, moved)
     assert (code, message_in(why).endswith("is the log itself")) == (2, True)
     assert not any(secret in why for secret in PASSWORDS)
     output_of(data, "log", "copy", f"{tmp_path}/backup/", *keys)
     code, why = refusal_of(data, "log", "restore", f"{tmp_path}/backup", *keys, "--log", moved)
-    assert (code, "a log in a database is not restored from FROM" in why) == (3, True)
+    assert (code, "a log in a database cannot be restored from FROM" in why) == (3, True)
     code, why = refusal_of(data, "log", "copy", "oracle://a:b@localhost/x")
     assert code == 2
     assert "postgresql://" in why
@@ -361,4 +361,4 @@ def test_control_copy_notices_a_missing_line(
 
     monkeypatch.setattr(moving, "copy", all_but_one)
     code, why = refusal_of(data, "log", "copy", url)
-    assert (code, "another log than the one it was made of" in why) == (1, True)
+    assert (code, "the copy is not the log that it was made of" in why) == (1, True)

@@ -32,26 +32,26 @@ def lines_of(data: Path) -> list[bytes]:
 
 
 def test_the_checkpoint_covers_the_whole_log_and_is_signed(data: Path) -> None:
-    note = Note.of(output_of(data, "log", "checkpoint"))
-    head = TreeHead.of(note)
+    note = Note.parse(output_of(data, "log", "checkpoint"))
+    head = TreeHead.parse(note)
     assert (head.size, head.root) == (10, root_of([leaf_hash(line) for line in lines_of(data)]))
-    assert Verifier.of(output_of(data, "log", "checkpoint", "--key")).has_signed(note)
+    assert Verifier.parse(output_of(data, "log", "checkpoint", "--key")).verify(note)
     assert output_of(data, "log", "checkpoint") == str(note)
 
 
 def test_prove_proves_every_event(data: Path) -> None:
     for position, line in enumerate(lines_of(data), 1):
-        proof = Inclusion.of(output_of(data, "log", "prove", str(position)))
-        head = TreeHead.of(proof.checkpoint)
+        proof = Inclusion.parse(output_of(data, "log", "prove", str(position)))
+        head = TreeHead.parse(proof.checkpoint)
         found = root_from_inclusion(position - 1, head.size, leaf_hash(line), proof.hashes)
         assert found == head.root
 
 
 def test_prove_since_proves_that_the_log_only_grew(data: Path) -> None:
-    before = TreeHead.of(Note.of(output_of(data, "log", "checkpoint")))
+    before = TreeHead.parse(Note.parse(output_of(data, "log", "checkpoint")))
     written(data, CreateItem(1, Content("one more")))
-    proof = Consistency.of(output_of(data, "log", "prove", "--since", "10"))
-    after = TreeHead.of(proof.checkpoint)
+    proof = Consistency.parse(output_of(data, "log", "prove", "--since", "10"))
+    after = TreeHead.parse(proof.checkpoint)
     assert is_consistent(10, 11, before.root, after.root, proof.hashes)
 
 
@@ -72,12 +72,12 @@ def test_a_log_that_lost_signed_events_is_not_signed(data: Path) -> None:
     code, error = refusal_of(data, "log", "checkpoint")
     assert code == 1
     assert message_in(error) == (
-        "The log contradicts its last checkpoint. That is of 10 events, and the log has 7."
+        "The log contradicts its last checkpoint: that covers 10 events, and the log has 7."
     )
 
 
 def test_witness_signatures_are_stored(data: Path, tmp_path: Path) -> None:
-    note = Note.of(output_of(data, "log", "checkpoint"))
+    note = Note.parse(output_of(data, "log", "checkpoint"))
     cosigned = Note(note.text, [*note.signatures, *WITNESS.sign(note.text).signatures])
     file = tmp_path / "cosigned"
     file.write_text(str(cosigned))
@@ -163,7 +163,7 @@ def test_prefix_of_accepts_a_backup_of_the_log(data: Path) -> None:
     assert verify_log(backup, "--prefix-of", str(log))[0] == 0
     code, output = verify_log(log, "--prefix-of", str(backup))
     assert code == 1
-    assert "The other file ends behind event 10: it is shorter than this one." in output
+    assert "The other file ends after event 10: it is shorter than this one." in output
     assert "DAMAGED" not in output
 
 

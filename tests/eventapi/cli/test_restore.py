@@ -32,7 +32,7 @@ def items(count: int, title: str = "a title") -> list[CreateItem]:
 
 
 def checkpoint(data: Path) -> Note:
-    return Note.of(output_of(data, "log", "checkpoint"))
+    return Note.parse(output_of(data, "log", "checkpoint"))
 
 
 def restore(data: Path, *arguments: str) -> dict[str, object]:
@@ -71,7 +71,7 @@ def test_an_older_copy_on_an_empty_machine_signs_nothing_with_the_old_key(empty:
     code, error = refusal_of(empty, "log", "checkpoint")
     assert code == 1
     assert (
-        "Nothing is signed until an operator decides (docs/operating.md, Restore). Writes go on."
+        "Nothing is signed until an operator decides (docs/operating.md, Restore). Writes continue."
         in error
     )
     assert "eventapi log restore --checkpoint" in error
@@ -79,22 +79,22 @@ def test_an_older_copy_on_an_empty_machine_signs_nothing_with_the_old_key(empty:
 
 def test_an_older_copy_does_not_continue_the_newest_checkpoint(empty: Path, tuesday: Path) -> None:
     code, error = refusal_of(empty, "log", "restore", "--checkpoint", str(tuesday))
-    assert (code, "That is of 8 events, and the log has 5" in error) == (1, True)
+    assert (code, "that covers 8 events, and the log has 5" in error) == (1, True)
     written(empty, *items(5, "another Tuesday"))
     code, error = refusal_of(empty, "log", "restore", "--checkpoint", str(tuesday))
-    assert (code, "Its first 8 events are not those that were signed" in error) == (1, True)
+    assert (code, "its first 8 events are not the ones that were signed" in error) == (1, True)
     assert refusal_of(empty, "log", "checkpoint")[0] == 1
 
 
 def test_a_new_key_is_an_event_that_names_the_last_head_of_the_old_key(
     empty: Path, tuesday: Path
 ) -> None:
-    old = TreeHead.of(Note.of(tuesday.read_text()))
+    old = TreeHead.parse(Note.parse(tuesday.read_text()))
     answer = restore(empty, "--new-key", "--checkpoint", str(tuesday))
     note = checkpoint(empty)
     vkey = str(answer["signing"]).removeprefix("new key ")
-    assert Verifier.of(vkey).has_signed(note)
-    assert TreeHead.of(note).origin != old.origin
+    assert Verifier.parse(vkey).verify(note)
+    assert TreeHead.parse(note).origin != old.origin
     line = json.loads(output_of(empty, "log", "tail", "-n", "1"))
     assert (line["type"], line["subject"]) == (LogResumed.type, "log/checkpoints")
     assert (line["data"]["key"], line["data"]["previous"]) == (vkey, old.origin)
@@ -115,7 +115,7 @@ def test_a_copy_that_continues_the_newest_checkpoint_signs_again(
     answer = restore(machine, str(tmp_path / "copy"), *options)
     assert answer["signing"] == "goes on behind the checkpoint of 5 events"
     written(machine, *items(2))
-    assert TreeHead.of(checkpoint(machine)).size == 7
+    assert TreeHead.parse(checkpoint(machine)).size == 7
 
 
 def test_a_machine_that_another_one_replaced_does_not_sign_again(
@@ -147,13 +147,13 @@ def test_without_its_key_a_log_signs_nothing_until_key_and_checkpoint_are_back(
 ) -> None:
     machine = tmp_path / "machine"
     options = ("--vault", str(tmp_path / "keys"))
-    assert "is not here" in str(restore(machine, str(monday), *options)["signing"])
-    assert "is not here" in refusal_of(machine, "log", "checkpoint")[1]
+    assert "is missing" in str(restore(machine, str(monday), *options)["signing"])
+    assert "is missing" in refusal_of(machine, "log", "checkpoint")[1]
     shutil.copy2(data / "events.jsonl.key", machine)
     newest = str(monday / "events.jsonl.checkpoint")
-    assert "came here by a copy" in refusal_of(machine, "log", "checkpoint")[1]
+    assert "was copied or restored" in refusal_of(machine, "log", "checkpoint")[1]
     restore(machine, "--checkpoint", newest)
-    assert TreeHead.of(checkpoint(machine)).size == 5
+    assert TreeHead.parse(checkpoint(machine)).size == 5
 
 
 def test_a_checkpoint_of_another_key_is_refused(empty: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_refused_restore_creates_no_directory(monday: Path, tmp_path: Path) ->
 def test_a_log_that_was_never_signed_needs_no_new_key(tmp_path: Path) -> None:
     written(tmp_path / "data", RegisterUser(profile("ann")))
     code, error = refusal_of(tmp_path / "data", "log", "restore", "--new-key")
-    assert (code, "nothing was signed for this log yet" in error) == (1, True)
+    assert (code, "no checkpoint of this log has been signed yet" in error) == (1, True)
 
 
 def test_restore_without_arguments_is_misuse(data: Path) -> None:
@@ -194,12 +194,12 @@ def test_restore_without_arguments_is_misuse(data: Path) -> None:
 
 def test_copy_keeps_the_checkpoint_of_another_key(data: Path, monday: Path) -> None:
     before = (monday / "events.jsonl.checkpoint").read_text()
-    origin = TreeHead.of(Note.of(before)).origin
+    origin = TreeHead.parse(Note.parse(before)).origin
     restore(data, "--new-key")
     output_of(data, "log", "copy", f"{monday}/")
     kept = monday / f"events.jsonl.checkpoint.{origin.rpartition('/')[2]}"
     assert kept.read_text() == before
-    assert TreeHead.of(checkpoint(data)).origin != origin
+    assert TreeHead.parse(checkpoint(data)).origin != origin
 
 
 def test_copy_works_while_signing_is_suspended(empty: Path, tmp_path: Path) -> None:

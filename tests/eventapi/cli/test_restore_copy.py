@@ -15,7 +15,7 @@ from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
 from events.transparency.signed_note import Note, Signer, TreeHead
-from events.verification.verify import Report
+from events.verification.report import Report
 from events.vocabulary.items import Content
 from tests.eventapi.cli.running import (
     answer_of,
@@ -102,7 +102,7 @@ def _rewrite(backup: Path) -> None:
 
 
 def _unsign(backup: Path) -> None:
-    head = TreeHead.of(Note.of((backup / "events.jsonl.checkpoint").read_text()))
+    head = TreeHead.parse(Note.parse((backup / "events.jsonl.checkpoint").read_text()))
     other = Signer.from_seed(bytes(32), "eventapi/")
     forged = other.sign(str(TreeHead(other.verifier.name, head.size, head.root)))
     (backup / "events.jsonl.checkpoint").write_text(str(forged))
@@ -114,7 +114,7 @@ def _unsign(backup: Path) -> None:
         (_flip, "is DAMAGED: good up to event 1"),
         (_shorten, "contradicts the checkpoint of 12 events"),
         (_tear, "is an INCOMPLETE copy: good up to event 11"),
-        (_rewrite, "nothing is restored: "),
+        (_rewrite, "nothing was restored: "),
         (_unsign, "is not signed by"),
         (lambda backup: (backup / "events.jsonl.checkpoint").unlink(), "there is no checkpoint"),
         (lambda backup: (backup.parent / "keys").unlink(), "does not exist"),
