@@ -35,7 +35,7 @@ class Judge:
 
     def add(self, note: Note, lines: Sequence[bytes]) -> None:
         """Add a checkpoint; raises `Contradiction`."""
-        head = TreeHead.of(note)
+        head = TreeHead.parse(note)
         new = IssuedCheckpoint(note, head, [leaf_hash(line) for line in lines[: head.size]])
         if len(new.leaves) != head.size or new.root(head.size) != head.root:
             raise Contradiction(
