@@ -49,7 +49,7 @@ def test_a_start_names_the_directory_or_pipe_and_changes_nothing(
     before = tree(data)
     result = invoke(data, "serve", "--port", "0")
     assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
-    assert f"data/{name} is {kind}, and a file belongs there" in result.stderr
+    assert f"data/{name} is {kind}, but must be a file" in result.stderr
     assert f"mv {data / name} {data / name}.away" in result.stderr
     assert tree(data) == before
 
@@ -59,9 +59,9 @@ def test_a_directory_in_the_place_of_the_secret_key_is_named(
     tmp_path: Path, make: Callable[[Path], None], kind: str
 ) -> None:
     make(tmp_path / "secret.key")
-    with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
+    with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, but must be a file"):
         check_stored_keys(None, tmp_path)
-    with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, and a file belongs there"):
+    with pytest.raises(ConfigurationError, match=f"secret.key is {kind}, but must be a file"):
         secret_keys(None, tmp_path)
     check_stored_keys("given, so that the file is not read", tmp_path)
 
@@ -73,4 +73,4 @@ def test_commands_name_the_directory(data: Path, name: str, command: Sequence[st
     (data / name).mkdir()
     result = invoke(data, *command)
     assert (result.exit_code, result.stderr.count("\n")) == (3, 3), result.stderr
-    assert f"data/{name} is a directory, and a file belongs there" in result.stderr
+    assert f"data/{name} is a directory, but must be a file" in result.stderr

@@ -90,7 +90,7 @@ async def test_a_link_in_place_of_the_reserve_is_not_followed(
     await append_one(tmp_path / "events.jsonl")
     assert elsewhere.exists() is is_there
     assert not is_there or elsewhere.read_bytes() == b"a letter"
-    assert "no room can be kept in reserve" in caplog.text
+    assert "the reserve of disk space cannot be created" in caplog.text
 
 
 @pytest.mark.root
@@ -176,7 +176,7 @@ async def test_without_support_for_a_reserve_events_are_still_written(
                 assert await is_refused(log)
                 assert await is_refused(log, revokes=True)
             await append(log)
-    assert "no room can be kept in reserve" in caplog.text
+    assert "the reserve of disk space cannot be created" in caplog.text
 
 
 async def test_the_reserve_is_released_once_until_the_next_append(tmp_path: Path) -> None:
