@@ -41,9 +41,9 @@ def lines(api: Api) -> list[bytes]:
 
 
 def head_of(api: Api) -> TreeHead:
-    note = Note.of(api.request("GET", "/log/checkpoint").text)
-    assert Verifier.of(api.request("GET", "/log/key").text).has_signed(note)
-    return TreeHead.of(note)
+    note = Note.parse(api.request("GET", "/log/checkpoint").text)
+    assert Verifier.parse(api.request("GET", "/log/key").text).verify(note)
+    return TreeHead.parse(note)
 
 
 def test_an_empty_log_has_a_checkpoint() -> None:
@@ -59,7 +59,7 @@ def test_a_checkpoint_covers_every_acknowledged_event(api: Api, lines: list[byte
     assert head.size == api.log.position
 
     leaves = [leaf_hash(line) for line in lines]
-    proof = Consistency.of(api.request("GET", f"/log/consistency/{EVENTS}").text)
+    proof = Consistency.parse(api.request("GET", f"/log/consistency/{EVENTS}").text)
     assert is_consistent(EVENTS, head.size, root_of(leaves), head.root, proof.hashes)
 
     api.caller("one-more")
@@ -110,8 +110,8 @@ def test_the_writer_gets_a_proof_of_inclusion(api: Api) -> None:
     position = int(answer.headers["event-position"])
     (line,) = api.log_lines(position - 1, position)
 
-    proof = Inclusion.of(ann.get(f"/log/proof/{position}").text)
-    head = TreeHead.of(proof.checkpoint)
+    proof = Inclusion.parse(ann.get(f"/log/proof/{position}").text)
+    head = TreeHead.parse(proof.checkpoint)
 
     leaf = leaf_hash(line)
     assert root_from_inclusion(position - 1, head.size, leaf, proof.hashes) == head.root
@@ -143,8 +143,8 @@ def test_every_version_serves_the_same_key(api: Api) -> None:
 def test_control_a_changed_line_is_detected(api: Api, lines: list[bytes]) -> None:
     ann: Caller = api.caller()
 
-    proof = Inclusion.of(ann.get(f"/log/proof/{api.log.position}").text)
-    head = TreeHead.of(proof.checkpoint)
+    proof = Inclusion.parse(ann.get(f"/log/proof/{api.log.position}").text)
+    head = TreeHead.parse(proof.checkpoint)
     other = leaf_hash(lines[0] + b" ")
 
     assert root_from_inclusion(proof.index, head.size, other, proof.hashes) != head.root
@@ -214,7 +214,7 @@ def test_the_newest_cosigned_checkpoint_can_be_read(
     witness = Signer.from_seed(bytes(range(32)), "witness/")
     with Api() as api:
         assert_problem(api.request("GET", "/log/cosigned"), 404, "not-found")
-        note = Note.of(api.request("GET", "/log/checkpoint").text)
+        note = Note.parse(api.request("GET", "/log/checkpoint").text)
         cosigned = Note(note.text, [*note.signatures, *witness.sign(note.text).signatures])
         api.caller("ann")
 
