@@ -38,7 +38,7 @@ def _skip_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     async def size(self: Checkpoints, _: object) -> int:
         return await self.tree.grow()
 
-    monkeypatch.setattr(Checkpoints, "_continued_size", size)
+    monkeypatch.setattr(Checkpoints, "_require_continuation", size)
 
 
 def _skip_register(monkeypatch: pytest.MonkeyPatch) -> None:
