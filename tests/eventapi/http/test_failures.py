@@ -99,7 +99,7 @@ def test_after_a_failed_sync_the_process_answers_and_exits(
 ) -> None:
     codes: list[int] = []
     monkeypatch.setattr("os._exit", codes.append)
-    monkeypatch.setattr("eventapi.bootstrap.services.FLUSH_SECONDS", 0)
+    monkeypatch.setattr("eventapi.bootstrap.process.FLUSH_SECONDS", 0)
     log = FailingLog()
     with Api(log=log) as api:
         ann = api.caller()

@@ -59,7 +59,7 @@ def test_control_without_tombstones_a_restored_key_revives_the_user(
     async def none(_: SqliteVault) -> dict[str, frozenset[bytes]]:
         return {}
 
-    monkeypatch.setattr(SqliteVault, "erased", none)
+    monkeypatch.setattr(SqliteVault, "tombstones", none)
     with pytest.raises(AssertionError, match="are back"):
         play(keys=True)
 
@@ -73,8 +73,8 @@ def test_control_merge_without_tombstones_revives_the_user(
     async def put(vault: SqliteVault, contents: VaultContents) -> None:
         await vault.put(contents.keys)
 
-    monkeypatch.setattr(vaults, "merged", merge_keys_only)
-    monkeypatch.setattr(vaults, "store", put)
+    monkeypatch.setattr(vaults, "merge", merge_keys_only)
+    monkeypatch.setattr(vaults, "store_contents", put)
     machine = Erasures()
     try:
         machine.register()

@@ -1,0 +1,83 @@
+"""The life of a serving process: how it ends, and what its garbage collector skips."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any, Final
+
+from eventapi.queries.live_events import LiveEvents
+from eventapi.queries.subscriptions import LogWatcher
+
+FENCED: Final = os.EX_IOERR
+"""The exit code after a failed sync: the server must be started again."""
+
+FLUSH_SECONDS = 1.0
+
+
+def exit_after_flush() -> None:
+    """End this process soon, because after a failed sync its memory cannot be trusted.
+
+    Waiting requests get their error response before that.
+    """
+    asyncio.get_running_loop().call_later(FLUSH_SECONDS, os._exit, FENCED)
+
+
+def exit_with_parent() -> None:
+    """End this process gracefully as soon as its supervisor has ended, for any reason.
+
+    A worker without a supervisor would keep the port, and no process would replace it.
+    """
+    supervisor, loop = multiprocessing.parent_process(), asyncio.get_running_loop()
+    if supervisor is None:
+        return
+
+    def end() -> None:
+        loop.remove_reader(supervisor.sentinel)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(supervisor.sentinel, end)
+
+
+def freeze_gc() -> None:
+    """Exclude start-up objects from garbage collection: scanning them delays every request.
+
+    Only for the first application in a process, or the objects of closed ones would never be freed.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+
+
+@asynccontextmanager
+async def close_streams_at_signal(feed: LogWatcher, live: LiveEvents) -> AsyncIterator[None]:
+    """End the event streams at a signal to end, because the server waits for its connections."""
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, Any] = {}
+
+    def close() -> None:
+        feed.close()
+        live.close()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(close)
+        before[signal.Signals(number)](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Handlers that are not Python functions belong to something else than the server.
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:
+                signal.signal(number, handler)
+        close()
