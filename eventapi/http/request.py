@@ -104,7 +104,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
     @property
     def services(self) -> Services:
         """The services of the application, which are there once it has started."""
-        services: Services = self.app.state.services
+        services: Services = self.scope["litestar_app"].services  # type: ignore[attr-defined]
         return services
 
     def header(self, name: bytes) -> str | None:
