@@ -19,7 +19,7 @@ from eventapi.values.times import seconds_of, time_of
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
 from tests.eventapi.http.client import SECRET, Api, Caller, assert_problem, quiet_settings
-from tests.eventapi.journal.test_clock import DAY, HOUR, Machine
+from tests.eventapi.journal.clock_machine import DAY, HOUR, Machine
 
 
 class Site:

@@ -18,7 +18,7 @@ from eventapi.journal.batch import Runtime
 from eventapi.values.times import seconds_of, time_of
 from events.vocabulary.items import Content
 from tests.eventapi.http.test_http_state_machine import WALKS, Expected, OverHttp, names
-from tests.eventapi.journal.test_clock import DAY, HOUR, Machine
+from tests.eventapi.journal.clock_machine import DAY, HOUR, Machine
 
 
 def environment_of(machine: Machine) -> Runtime:
