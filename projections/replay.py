@@ -49,7 +49,7 @@ async def open_records(
 
 
 def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
-    """Raise `DamagedLog` for a time that does not exist, because tables and responses parse it."""
+    """Raise `DamagedLog` for an invalid time, because tables and responses parse it."""
     times = [record.time for record in records]
     if all_timestamps_valid(times + data_timestamps(record.event for record in records)):
         return
@@ -61,7 +61,7 @@ def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
 
 
 def apply_all(records: Sequence[Record], state: State, keyring: Keyring) -> None:
-    """Apply the records that the state does not have yet, and drop the keys of erased users."""
+    """Apply records that are new to the state, and drop the keys of erased users."""
     if not records:
         return
     apply = state.apply
@@ -135,7 +135,10 @@ async def replay(
 
 
 async def _belongs_to(log: EventLog, state: State, progress: Progress | None) -> bool:
-    """Whether a snapshot is of this log; raises `DamagedLog` if the chain up to it is broken."""
+    """Whether a snapshot is of this log.
+
+    Raises `DamagedLog` if the hash chain up to the snapshot is broken.
+    """
     last = START
     async for lines in log.read(0, state.position):
         last = check_links(lines, last)

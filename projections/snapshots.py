@@ -1,13 +1,14 @@
-"""Snapshots: a State at a position, stored beside the log so that a start takes less time.
+"""Snapshots: a State at a position, stored beside the log to make starts faster.
 
-A snapshot is a cache. It is used only if it is whole, the same code wrote it, and it belongs to the
+A snapshot is a cache. It is used only if it is intact, the same code wrote it, and it belongs to the
 same log; otherwise a warning is logged and the whole log is folded. You can delete snapshots at any
-time. A damaged one is removed when it is read, or the next one would not be due for a long time.
+time. A damaged one is removed when it is read; if it stayed, the next one would not be due for a
+long time.
 
 A file::
 
     header   a line of JSON: the version of the code, and the position in the log
-    frame    what belongs to no single user: a list with the export of each table
+    frame    values of no single user: a list with the export of each table
     frame    a user: the number, the export of each table, and the sealed personal values
     ...
     sum      the SHA-256 of all of this, 32 bytes
@@ -94,7 +95,7 @@ _decode_header = msgspec.json.Decoder(Header).decode
 
 @cache
 def code_version() -> str:
-    """The SHA-256 of all code that a State depends on; any change makes snapshots stale."""
+    """The SHA-256 of all code that a State depends on. A change makes snapshots stale."""
     digest = sha256()
     here = Path(__file__).parent
     for package in (here, here.parent / "events"):
@@ -118,7 +119,7 @@ class Snapshots:
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def newest(self, keyring: Keyring, *, position: int, time: str | None = None) -> State | None:
-        """The newest usable state, no later than a position and a time; ``None`` if there is none.
+        """The newest usable state up to a position and a time, or ``None``.
 
         The caller must check with ``last.hash`` that it belongs to the log.
         """
@@ -142,7 +143,7 @@ class Snapshots:
         return None
 
     def usable_position(self) -> int:
-        """The position of the newest snapshot with a header of this code; 0 if there is none."""
+        """The position of the newest snapshot of this code version; 0 without one."""
         for position in self.positions():
             with suppress(OSError, msgspec.MsgspecError), self._path(position).open("rb") as file:
                 header = _decode_header(file.readline(_MAX_HEADER_BYTES))
@@ -189,9 +190,9 @@ class Snapshots:
             return not alone
 
     def write(self, state: State, keyring: Keyring, random_bytes: RandomBytes) -> int:
-        """Write a snapshot, whole or not at all; return its size in bytes. Raises `OSError`.
+        """Write a snapshot atomically, and return its size in bytes.
 
-        The caller must hold `locked`.
+        The caller must hold `locked`. Raises `OSError`.
         """
         content = _content(state, keyring, random_bytes)
         make_directory(self._directory)

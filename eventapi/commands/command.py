@@ -1,4 +1,4 @@
-"""The interface of commands: data in, and a pure function that decides on one event."""
+"""The interface of commands: data with a pure function that decides on one event."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def revokes(self) -> bool:
-        """Whether the event only takes rights away; then it is written even on a full disk."""
+        """Whether the event only revokes rights; then a full disk does not refuse it."""
         event = self.event
         if isinstance(event, UserPasswordChanged):
             return event.reason == "changed"

@@ -66,7 +66,10 @@ class ImportItem(msgspec.Struct, frozen=True):
 
 
 class UpdateItem(msgspec.Struct, frozen=True):
-    """Change the given values of an item; ``versions`` are the accepted ones, or ``None``: any."""
+    """Change the given values of an item.
+
+    ``versions`` are the versions at which the item may be; ``None`` accepts any.
+    """
 
     caller: int
     item: int
@@ -130,7 +133,10 @@ def owned_item(state: State, caller: int, number: int) -> Item:
 
 
 def item_or_tombstone(state: State, caller: int, number: int) -> Item | Tombstone:
-    """The caller's item, or its tombstone. Raises `NotFound`, also for an item of another user."""
+    """The caller's item or its tombstone.
+
+    Raises `NotFound` if there is none, or if it belongs to another user.
+    """
     item = state.items.find(number)
     if item is None or item.owner != caller:
         raise NotFound("Item not found")

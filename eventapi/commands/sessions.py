@@ -22,7 +22,10 @@ GRACE_SECONDS = 10
 
 
 class Lifetime(msgspec.Struct, frozen=True):
-    """The longest time of a session in seconds: since its last refresh, and since its start."""
+    """The maximum age of a session in seconds.
+
+    ``unused`` counts from its last refresh, ``total`` from its start.
+    """
 
     unused: int
     total: int
@@ -58,12 +61,13 @@ class StartSession(msgspec.Struct, frozen=True):
 
 
 class RefreshSession(msgspec.Struct, frozen=True):
-    """Exchange a session's refresh token, whose signature was verified, for the next one.
+    """Exchange a session's refresh token for the next one.
 
+    The caller must have verified the signature of the token.
     ``generation`` is that of the token, ``refresh_hash`` the hash of the next token. The last token
     that was spent is accepted again for `GRACE_SECONDS`: two tabs may race, and both get the same
-    successor. The use of any older token means that either the user or a thief holds a copy; these
-    cannot be told apart, so the session ends (RFC 9700, section 4.14.2).
+    successor. The use of any older token means that the token was copied. The server cannot distinguish
+    the user from the thief, so the session ends (RFC 9700, section 4.14.2).
     """
 
     session: str

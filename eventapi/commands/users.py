@@ -78,8 +78,8 @@ class UpdateProfile(msgspec.Struct, frozen=True):
 class RehashPassword(msgspec.Struct, frozen=True):
     """Store the hash of the same password under today's hash function.
 
-    ``replaces`` is the hash that the password was checked against, outside the lock. If another
-    hash is stored by now, the password was changed meanwhile, and the command is refused.
+    ``replaces`` is the hash that the password was checked against, outside the lock. If the stored
+    hash is another one, the password was changed since that check, and the command is refused.
     """
 
     user: int
@@ -181,7 +181,10 @@ class EraseUser(msgspec.Struct, frozen=True):
 
 
 class EraseUserAgain(msgspec.Struct, frozen=True):
-    """Erase a user whose key is destroyed already, because the log is older than the erasure."""
+    """Erase a user whose key is already destroyed.
+
+    Needed when the log is older than the erasure, as after a restore.
+    """
 
     user: int
     actor: str = "operator/eventapi"
@@ -191,7 +194,10 @@ class EraseUserAgain(msgspec.Struct, frozen=True):
 
 
 def _check_password(user: User, password_hash: str) -> None:
-    """Raise `InvalidCredentials` if the password was changed since the check outside the lock."""
+    """Raise `InvalidCredentials` if the hash is no longer the stored one.
+
+    The caller checked the password against the hash outside the lock.
+    """
     if user.password_hash != password_hash:
         raise InvalidCredentials("the password is wrong")
 

@@ -1,4 +1,4 @@
-"""A batch: commands decided one after another on a staged state, and the lines to append."""
+"""A batch: commands decided in order on a staged state, and the lines to append."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Runtime(msgspec.Struct, frozen=True):
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """The key of a request that must take effect only once (IETF draft Idempotency-Key, 07).
+    """The key of a request that must take effect only once.
 
-    ``key`` is the SHA-256 of the caller and their key, in hex; ``request`` the SHA-256 of the
+    See the IETF draft Idempotency-Key, version 07. ``key`` is the SHA-256 of the caller and their key, in hex; ``request`` the SHA-256 of the
     request, 32 bytes. The line has ``request`` sealed, because personal values could be guessed
     from it.
     """
@@ -71,7 +71,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 class PendingWrite(msgspec.Struct, eq=False):
-    """Queued commands that are written together or not at all, with the caller's future.
+    """Queued commands that are written all or none, with the caller's future.
 
     ``session`` is the session of the request, if any.
     """
@@ -114,7 +114,7 @@ class PendingKeys(Keyring):
 
 
 class _StagedWrite(msgspec.Struct, eq=False):
-    """The lines and results of one pending write; the batch commits all of them or none."""
+    """The lines and results of one pending write, committed all or none."""
 
     state: State
     keys: PendingKeys
@@ -261,9 +261,9 @@ class Batch:
 def repeat_result(
     first: IdempotencyRecord, once: IdempotencyKey, source: str, keyring: Keyring
 ) -> CommandResult:
-    """The result of the first request with a key, for a repeated one; ``source`` is the log's.
+    """The result of the first request with a key, to answer a repeated one.
 
-    Raises `IdempotencyKeyReused` if the requests differ.
+    ``source`` is that of the log. Raises `IdempotencyKeyReused` if the requests differ.
     """
     context = _request_context(source, first.subject, once.key)
     if unseal(keyring[first.user], first.request, context) != once.request:

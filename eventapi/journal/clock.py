@@ -69,8 +69,9 @@ def system_now() -> str:
 
 
 class SystemUptime:
-    """Seconds since this machine booted, suspended or not; calling it reads the kernel's file.
+    """Callable: seconds since this machine booted, including time suspended.
 
+    Each call reads the kernel's file.
     ``CLOCK_BOOTTIME`` is the fallback only, because tools that fake the clock of a process, such as
     libfaketime, fake it too. It is used where the file is a mount: lxcfs shows the uptime of the
     container there, which restarts within one boot.
@@ -96,7 +97,7 @@ def _open_uptime() -> int:
 
 
 def boot_id() -> str:
-    """The identifier of the current boot of this machine; empty if the system has none."""
+    """The identifier of this machine's current boot; empty if there is none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -124,9 +125,10 @@ class LogClock:
         path: Path | None = None,
         boot: str | None = None,
     ) -> None:
-        """``now`` is the wall clock; ``path`` is the file of the reference, if there is one.
+        """``now`` is the wall clock; ``path`` is the file of the reference, if any.
 
-        Without ``uptime`` no jump is detected, and a clock ahead of the wall clock stands still.
+        Without ``uptime`` no jump is detected, and a clock ahead of the wall clock does not advance
+        until the wall clock reaches it.
         """
         # Every request with a token reads it, and text would cost more than the rest of the check.
         self._wall_seconds = time.time if now is system_now else lambda: seconds_of(now())
@@ -156,9 +158,9 @@ class LogClock:
             logger.warning(CLOCK_AHEAD_ACCEPTED.fill(span=span, last=last))
 
     def seconds(self) -> float:
-        """The time in seconds since 1970; between two readings of the uptime it follows the wall.
+        """The time in seconds since 1970.
 
-        A jump makes the next reading due, so it is detected at once.
+        Between two readings of the uptime it follows the wall clock. A jump makes the next reading due, so it is detected at once.
         """
         wall = self._wall_seconds()
         if not 0 <= wall - self._wall < _TICK_SECONDS:
@@ -167,7 +169,10 @@ class LogClock:
         return self._seconds + (wall - self._wall)
 
     def second_end(self, seconds: float) -> str:
-        """The end of the second of `seconds`, in a record's form; times up to it have passed."""
+        """The end of the second that contains ``seconds``, in a record's form.
+
+        Compare expiry times with it: times up to it count as passed.
+        """
         second = int(seconds)
         if second != self._second:
             self._second, self._second_end = second, time_of(second + 0.999999)
@@ -213,7 +218,7 @@ class LogClock:
         uptime = 0.0 if self._uptime_seconds is None else self._uptime_seconds()
         passed = 0.0 if self._uptime == -inf else max(uptime - self._uptime, 0.0)
         if uptime and abs(wall - self._wall - passed) < _COARSE_SECONDS:
-            # The clock was not set meanwhile, and it has a finer resolution.
+            # The wall clock was not set since the last reading, and has a finer resolution.
             passed = max(wall - self._wall, 0.0)
         estimate = -inf if self._epoch is None else self._epoch + uptime
         fault = "" if self._uptime_seconds is None else self._judge(wall, estimate)
@@ -232,7 +237,7 @@ class LogClock:
             self._report(fault)
 
     def _judge(self, wall: float, estimate: float) -> str:
-        """The reason, for an operator, why the wall clock is wrong; empty if it may be right."""
+        """Why the wall clock is wrong, as a text to log; empty if it may be right."""
         if estimate != -inf and abs(wall - estimate) > MAX_JUMP_SECONDS:
             way = "forward" if wall > estimate else "back"
             reason = f"The clock of this machine jumped {way} by {_span(abs(wall - estimate))}"
@@ -301,7 +306,10 @@ def write_reference(path: Path, reference: Reference) -> None:
 
 
 class RecentRefreshes:
-    """The refreshes that this process applied in the last seconds of uptime, whatever the clock."""
+    """The refreshes that this process applied in the last seconds.
+
+    The seconds are of uptime, so setting the clock has no influence.
+    """
 
     def __init__(self, uptime: Callable[[], float] | None, seconds: float) -> None:
         """Without ``uptime`` nothing is recent."""

@@ -8,7 +8,7 @@ import msgspec
 
 
 class JournalConfig(msgspec.Struct, frozen=True):
-    """Sizes of the batch and the queue, in requests, and timeouts for the lock, in seconds.
+    """Sizes of batch and queue in requests, and timeouts for the lock in seconds.
 
     A start waits longer than a write, because a worker that fails to start stops the whole server.
     """

@@ -1,4 +1,4 @@
-"""The end of an erasure: destroy the keys of erased users, and retry until it succeeds."""
+"""Complete erasures: destroy the keys of erased users, with retries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("eventapi.journal")
 
 
 class ErasuresToFinish(msgspec.Struct, frozen=True):
-    """What a start must do about erasures.
+    """The work that a start must do to complete erasures.
 
     The log is older than the erasure of the users in ``erase_again``, as after a restore.
     ``destroyed`` has the subjects whose keys are destroyed, and ``highest_number`` is the highest
@@ -35,9 +35,9 @@ class ErasuresToFinish(msgspec.Struct, frozen=True):
 def erasures_to_finish(
     vault: VaultContents, users: Iterable[User], keyring: Keyring
 ) -> ErasuresToFinish:
-    """Compare the users of the state with the vault, which has a tombstone of each erased user.
+    """Compare the users of the state with the vault.
 
-    Raises `VaultUnavailable` if a user who is not erased has neither a key nor a tombstone.
+    The vault has a tombstone of each erased user. Raises `VaultUnavailable` if a user who is not erased has neither a key nor a tombstone.
     """
     alive = [user for user in users if user.status != "erased"]
     again = [user for user in alive if user.subject in vault.erased]
@@ -50,7 +50,10 @@ def erasures_to_finish(
 
 
 class KeyDestruction:
-    """Destroys the keys of erased users; ``pending`` has the subjects of those still to destroy."""
+    """Destroys the keys of erased users.
+
+    ``pending`` has the subjects whose keys are not destroyed yet.
+    """
 
     def __init__(self, log: EventLog, vault: Vault) -> None:
         self.pending: set[str] = set()
@@ -58,7 +61,10 @@ class KeyDestruction:
         self._vault = vault
 
     async def finish(self, users: Iterable[User], destroyed: Collection[str]) -> None:
-        """Destroy the keys of all erased users whose key is not destroyed; raises on failure."""
+        """Destroy the remaining keys of all erased users. Raises on failure.
+
+        ``destroyed`` has the subjects whose keys are destroyed already.
+        """
         erased = {user.subject for user in users if user.status == "erased"}
         unfinished = (erased - set(destroyed)) | self.pending
         if unfinished:
@@ -66,7 +72,10 @@ class KeyDestruction:
             self.pending.clear()
 
     async def retry(self) -> None:
-        """Destroy the pending keys; after a failure they stay pending, at most until a start."""
+        """Destroy the pending keys; after a failure they stay pending.
+
+        A restart calls `finish`, which raises if they still cannot be destroyed.
+        """
         try:
             await self._destroy(self.pending)
         except EventapiError as error:

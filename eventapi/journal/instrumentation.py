@@ -17,7 +17,7 @@ class Instrumentation:
         return _NOTHING
 
     def batch(self, requests: int, waited: float) -> None:
-        """Called for each batch with its number of requests and the wait for the lock in seconds."""
+        """Called for each batch; ``waited`` is the wait for the lock in seconds."""
 
     def append(self, lines: int) -> AbstractContextManager[object]:
         """Entered and left around an append of lines to the log."""

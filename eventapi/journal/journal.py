@@ -148,7 +148,7 @@ class Journal:
         self._task = asyncio.create_task(self._run(), name="journal")
 
     async def _finish_erasures(self, appender: Appender) -> None:
-        """Destroy the keys of erased users, and erase again users whose erasure the log lost."""
+        """Destroy keys of erased users, and erase users whose erasure the log lost."""
         users = self._state.users.by_id.values()
         found = erasures_to_finish(await contents_of(self.vault), users, self._keyring)
         self._erased_number = found.highest_number
@@ -175,7 +175,7 @@ class Journal:
 
     @property
     def pending_destruction(self) -> frozenset[str]:
-        """The erased users whose keys could not be destroyed yet; the journal keeps retrying."""
+        """Erased users whose keys are not destroyed yet; the journal keeps retrying."""
         return frozenset(self._destruction.pending)
 
     @property
@@ -212,7 +212,7 @@ class Journal:
             self._refreshes.track(records, self._state)
 
     def stage_now(self, state: State) -> State:
-        """A staged copy of a state, in which a command can be decided as if it were written now."""
+        """A staged copy of a state, to decide a command as if it were written now."""
         return state.stage_at(self.clock.now(), self._refreshes.current())
 
     async def first_result(self, once: IdempotencyKey | None) -> CommandResult | None:
@@ -336,7 +336,7 @@ class Journal:
     async def _write(
         self, writes: Sequence[PendingWrite], appender: Appender
     ) -> list[tuple[PendingWrite, list[CommandResult] | Exception]]:
-        """Append a batch to the log, then apply it; the state must not change meanwhile."""
+        """Append a batch to the log, then apply it. The caller must hold both locks."""
         await self._catch_up()
         self._check_head(appender)
         self.clock.check(self._state.last.time)

@@ -1,4 +1,4 @@
-"""Repeated requests with an Idempotency-Key: the result of the first one, read from the log."""
+"""Repeated requests with an Idempotency-Key: read the first result from the log."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ class RepeatedRequests:
         keyring: Keyring,
         now: Callable[[], str],
     ) -> None:
-        """``state`` returns the current state, ``keyring`` has its keys, ``now`` is the log's clock."""
+        """``state`` returns the current state, whose keys ``keyring`` has.
+
+        ``now`` is the log's clock.
+        """
         self._state = state
         self._history = history
         self._keyring = keyring
         self._now = now
 
     async def first_result(self, once: IdempotencyKey) -> CommandResult | None:
-        """The result of the first request with a key, or ``None``; raises `IdempotencyKeyReused`."""
+        """The result of the first request with a key, or ``None``.
+
+        Raises `IdempotencyKeyReused`.
+        """
         state = await self._state()
         last = state.last
         first = state.idempotency.valid(once.key, self._now(), last.time)

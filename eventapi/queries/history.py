@@ -35,16 +35,16 @@ _HASH = slice(-66, -2)
 """The place of the hash in a line."""
 
 _MAX_WAITING_STATES = 8
-"""How many callers may wait for a whole past state; each one takes the memory of a state."""
+"""Callers that may wait for a whole past state; each one takes the memory of a state."""
 
 _CONCURRENT_READERS = 4
-"""How many callers read at once in a process."""
+"""Callers that read at once in a process."""
 
 _MAX_READS_PER_CALLER = 32
-"""How many reads one caller may have at a time; all but one of them wait."""
+"""Reads that one caller may have at a time: one runs, and the others wait."""
 
 _MAX_READS = 512
-"""How many reads a process may have at a time; a caller without any is admitted even so."""
+"""Reads that a process may have at a time; beyond it, a caller without any is still admitted."""
 
 
 class History:
@@ -275,7 +275,7 @@ class _Search:
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int, Sequence[int]]]:
-    """Split positions into reads: the first and last position of each, and the wanted ones.
+    """Split positions into reads: first position, last position, and the wanted ones.
 
     The positions ascend or descend, and so do the reads. A read has at most `RECORDS_PER_READ`
     wanted lines, and at most `_LINES_PER_READ` lines in all.

@@ -1,4 +1,4 @@
-"""Live events: one reader per process decodes each new line once and hands it to subscribers.
+"""Live events: one reader per process decodes each new line for all subscribers.
 
 A stream is woken only by a line that matches its filter, or by one that may end its rights. So a
 write costs time only in the streams that deliver it.
@@ -40,7 +40,10 @@ _MAX_LINES_BEHIND: Final = 4_096
 
 
 class Line(msgspec.Struct):
-    """A new line of the log; ``change`` caches what `eventapi.http.routes.events` renders from it."""
+    """A new line of the log.
+
+    ``change`` caches the message that `eventapi.http.routes.events` renders from it.
+    """
 
     position: int
     type: str
@@ -49,8 +52,9 @@ class Line(msgspec.Struct):
 
 
 class Subscription:
-    """The queue of one stream: the events of its user's items, or those that match a filter.
+    """The queue of one stream.
 
+    It gets the events of its user's items, or with a filter those that match.
     Lines after the position ``start`` are queued. The subscriber reads earlier ones, and those that
     did not fit, from the log.
     """
@@ -108,7 +112,7 @@ class Subscription:
 
 
 class LiveEvents:
-    """The one reader of new lines, and its subscribers. It reads only while it has subscribers."""
+    """The reader of new lines, and its subscribers; without any it does not read."""
 
     def __init__(self, feed: LogWatcher, state: Callable[[], Awaitable[State]]) -> None:
         """``state`` returns the current state, as `Journal.state` does."""

@@ -1,4 +1,4 @@
-"""Follow the log: wait for new lines of any process, and read those that match a filter."""
+"""Follow the log: wait for new lines of any process, and read matching ones."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class LogWatcher:
         self._advanced.set()
 
     async def wait_beyond(self, position: int, seconds: float) -> bool:
-        """Wait until the log goes beyond a position, and return whether it did before the timeout.
+        """Wait until the log goes beyond a position; return ``False`` on timeout.
 
         Returns at once if this object is closed.
         """
@@ -132,9 +132,9 @@ class LogWatcher:
         return self._log.position > position
 
     async def _watch(self, seen: int) -> None:
-        """Wake all waiters when the log goes beyond ``seen``, the position that they compared.
+        """Wake all waiters when the log goes beyond ``seen``.
 
-        The log may do so even before the first run of this task.
+        ``seen`` is the position that they compared. The log may go beyond it even before the first run of this task.
         """
         while self._waiting:
             await asyncio.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Background task: apply events that other processes appended, even if no request reads.
+"""Background task: apply events of other processes, even if no request reads.
 
 So the first read after a pause is not slow, and the state of a process that loses the database of
 its log is only a moment old.
@@ -22,7 +22,7 @@ RETRY_SECONDS: Final = 0.5
 
 
 async def run_catch_up(journal: Journal, feed: LogWatcher) -> None:
-    """Bring the state up to date whenever the log moves, until cancelled or the feed is closed."""
+    """Catch up whenever the log moves, until cancelled or the watcher is closed."""
     position = 0
     while not feed.closed:
         if not await feed.wait_beyond(position, WAIT_SECONDS):

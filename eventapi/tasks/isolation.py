@@ -10,7 +10,7 @@ _SAFE_PATH: Final = "PYTHONSAFEPATH"
 
 
 def isolate_children() -> None:
-    """Keep the working directory off the module path of every process that this one starts.
+    """Keep the working directory off the module path of every child process.
 
     ``python -m`` and ``python -c`` put it first, so a ``secrets.py`` in it would run with the keys
     of the server. `multiprocessing` starts its processes by ``python -c``.
@@ -19,7 +19,7 @@ def isolate_children() -> None:
 
 
 def original_environment() -> dict[str, str]:
-    """The environment that this process got at its start, to start the same program again."""
+    """The environment that this process was started with, to start it again."""
     return {
         name: text for name, text in os.environ.items() if name != _SAFE_PATH or sys.flags.safe_path
     }

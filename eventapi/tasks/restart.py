@@ -1,4 +1,4 @@
-"""Background tasks that run as long as the server does, and are restarted after an error.
+"""Run background tasks as long as the server runs; restart them after an error.
 
 A task handles the errors of `events.errors` itself. An unforeseen error, such as one of a driver
 that is mapped nowhere, must not end the task silently: it is logged, and the task is restarted.

@@ -1,5 +1,6 @@
-"""Background task: end expired sessions by an event each, so that every process frees their memory.
+"""Background task: end each expired session with an event.
 
+Every process that applies the event frees the memory of the session.
 The fold cannot end them by the time of the log: if a clock was ever far ahead, that time stays in
 the log, and every session started later would end at once.
 """
@@ -37,7 +38,10 @@ async def run_session_expiry(journal: Journal) -> None:
 
 
 async def end_expired(journal: Journal) -> int:
-    """End up to a batch of the least recently used sessions if they have expired; return how many."""
+    """End one batch of expired sessions, least recently used first.
+
+    Returns the number of sessions ended.
+    """
     unused = islice((await journal.state()).sessions.by_id.values(), SESSIONS_PER_BATCH)
     now = journal.clock.now()
     commands = [ExpireSession(one.id) for one in unused if one.expires_at <= now]

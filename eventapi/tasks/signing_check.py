@@ -1,4 +1,4 @@
-"""Background task: report whether the log may still be signed, even if no client asks."""
+"""Background task: check regularly whether the log may still be signed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SigningCheck:
         self.is_ok: bool | None = None
 
     async def run(self) -> None:
-        """Check at start and once a minute, until cancelled; log every change of the answer."""
+        """Check at start and once a minute until cancelled; log every change."""
         while True:
             await self.check()
             await asyncio.sleep(CHECK_INTERVAL_SECONDS)
@@ -34,7 +34,7 @@ class SigningCheck:
             await self._checkpoints.check()
         except (SigningSuspended, ConfigurationError) as error:
             if self.is_ok is not False:
-                logger.error(error.message)  # noqa: TRY400 - the message says all
+                logger.error(error.message)  # noqa: TRY400 - no traceback needed
             self.is_ok = False
         except EventapiError as error:
             logger.warning(SIGNING_NOT_CHECKED.fill(reason=error))

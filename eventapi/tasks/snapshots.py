@@ -1,4 +1,4 @@
-"""Background task: take snapshots, each in its own process, so that the server does not pause."""
+"""Background task: take snapshots in child processes, without pausing the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECK_INTERVAL_SECONDS = 5.0
 
 
 async def run_snapshots(journal: Journal, snapshots: Snapshots, settings: Settings) -> None:
-    """Take a snapshot whenever the log has grown by ``snapshot_every`` events, until cancelled.
+    """Take a snapshot after every ``snapshot_every`` events, until cancelled.
 
     Every worker runs this task, and one of them takes the snapshot.
     """

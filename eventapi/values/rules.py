@@ -1,7 +1,7 @@
-"""Rules about the values that users type: the types, and the checks that commands apply.
+"""Rules about values that users type: types for decoding, and checks of commands.
 
-HTTP and the command line decode with the types; every command's `decide` checks them with `Rules`, so no path
-to the log can skip a rule.
+HTTP and the command line decode with the types. The `decide` of every command checks the values
+with `Rules`, so no path to the log can skip a rule.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def is_blank(text: str) -> bool:
 
 
 def nfc(password: str) -> str:
-    """The form in which passwords are hashed: what a keyboard sends differs by system."""
+    """The form in which passwords are hashed, because systems send different ones."""
     return unicodedata.normalize("NFC", password)
 
 
 def normal_email(email: str) -> str:
-    """The address in its normal form; raises `Invalid` where its syntax is wrong (RFC 5321).
+    """The normal form of an email address. Raises `Invalid`.
 
-    Reserved domains are accepted, because private networks use them.
+    The syntax is that of RFC 5321. Reserved domains are accepted, because private networks use them.
     """
     try:
         checked = validate_email(email, check_deliverability=False, globally_deliverable=False)

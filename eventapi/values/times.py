@@ -44,7 +44,7 @@ def record_time(text: str, *, zone_needed: bool) -> str:
 
 
 def moment(text: str) -> datetime:
-    """Parse an RFC 3339 time, or a date, which means its start in UTC. Raises `ValueError`."""
+    """Parse an RFC 3339 time, or a date as its start in UTC. Raises `ValueError`."""
     text = f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text
     return datetime.fromisoformat(record_time(text, zone_needed=True))
 
@@ -55,9 +55,9 @@ def naive(time: str) -> str:
 
 
 def parse_point(text: str) -> int | str:
-    """Parse a point of the log: a position, or an RFC 3339 time, returned in a record's form.
+    """Parse a point of the log: a position or an RFC 3339 time.
 
-    A space is accepted for the ``+`` of an offset. Raises `ValueError`.
+    A time is returned in a record's form. A space is accepted for the ``+`` of an offset. Raises `ValueError`.
     """
     if _POSITION.fullmatch(text):
         return int(text)

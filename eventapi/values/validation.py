@@ -21,7 +21,7 @@ RULE: Final = "rule"
 """The meaning of a pattern, as the end of a sentence: ``must be one line``."""
 
 CHECK: Final = "check"
-"""A function that returns what is wrong with a value, or ``None``."""
+"""A function that returns the fault of a value as a text, or ``None``."""
 
 Check = Callable[[Any], str | None]
 Convert = Callable[..., Any]

@@ -1,7 +1,7 @@
-"""The table of idempotency records: which requests had their effect, and where it is in the log.
+"""The table of idempotency records: executed requests and their positions in the log.
 
-A record of it keeps only what the rest of the state does not have. The answer to a request is made
-again from the log, see `eventapi.queries.history.History.entity_after`.
+A record keeps only values that the rest of the state does not have. The response to a repeated
+request is made from the log, see `eventapi.queries.history.History.entity_after`.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class IdempotencyRecords:
 
 
 class StagedIdempotencyRecords(IdempotencyRecords):
-    """The staged table. It drops none for age or number, because a decision only looks one up."""
+    """The staged table. It drops no records, because a decision only looks one up."""
 
     def __init__(self, base: IdempotencyRecords) -> None:
         self.skipped = base.skipped

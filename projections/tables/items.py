@@ -24,7 +24,7 @@ from events.vocabulary.items import (
 from projections.copy_on_write import CopyOnWriteDict
 
 UNREADABLE: Final = Content(title="")
-"""Stands in for a content whose key is destroyed."""
+"""Replaces a content whose key is destroyed."""
 
 
 class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -58,7 +58,7 @@ _decode_personal: Final = msgspec.msgpack.Decoder(list[tuple[str, str | None]]).
 
 
 class _Shared(msgspec.Struct, array_like=True, frozen=True):
-    """What a snapshot has of all items together."""
+    """The part of a snapshot that is about all items together."""
 
     last_id: int
     deleted: list[Tombstone]
@@ -103,7 +103,7 @@ class OwnerIndex:
 
 
 class StagedOwnerIndex(OwnerIndex):
-    """The staged index. A decision never lists items, so only an erasure reads the base."""
+    """The staged index. Only an erasure reads the base; no decision lists items."""
 
     def __init__(self, base: OwnerIndex) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class StagedOwnerIndex(OwnerIndex):
 
 
 class LogBytes:
-    """The size of each owner's lines in the log in bytes, those of deleted items included."""
+    """Bytes of each owner's lines in the log, including lines of deleted items."""
 
     def __init__(self) -> None:
         self.by_owner: dict[int, int] = {}
@@ -183,7 +183,10 @@ class VersionIndex:
             self._before[position] = before
 
     def of(self, version: int, *, upto: int | None = None) -> list[int]:
-        """The positions of an item's events up to a version, oldest first; none beyond ``upto``."""
+        """The positions of an item's events up to a version, oldest first.
+
+        Positions beyond ``upto`` are left out.
+        """
         positions = []
         while version:
             if upto is None or version <= upto:

@@ -16,8 +16,9 @@ from projections.copy_on_write import CopyOnWriteDict
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The current values of a session; ``user`` is a user's number, times are RFC 3339.
+    """The current values of a session.
 
+    ``user`` is the number of a user; times are RFC 3339.
     ``generation`` counts the spent refresh tokens; the last one was spent at ``refreshed_at``.
     """
 
@@ -44,7 +45,10 @@ _decode_personal: Final = msgspec.msgpack.Decoder(list[tuple[str | None, str | N
 
 
 class Sessions:
-    """Sessions that have not ended, by identifier in the order of use, with an index by user."""
+    """Sessions that have not ended, by identifier and by user.
+
+    ``by_id`` is in the order of use, least recently used first.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The interface of a table to snapshots: it exports itself, owner by owner, and loads itself."""
+"""The interface between tables and snapshots: export and load, owner by owner."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from msgspec import Raw
 class Table(Protocol):
     """A table of the state. An owner is a user, named by number.
 
-    Snapshots encode what is exported as MessagePack, and pass it back encoded, so each table
-    decodes with types of its own.
+    Snapshots encode the exports as MessagePack and pass them back encoded, so each table decodes
+    them with its own types.
     """
 
     def export_owner(self, owner: int) -> tuple[object, object]:
-        """What an owner has: values that need no key, and the personal values, to be sealed."""
+        """The values of an owner: public ones, and personal ones to be sealed."""
         ...
 
     def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
@@ -23,7 +23,7 @@ class Table(Protocol):
         ...
 
     def export_shared(self) -> object:
-        """What belongs to no single owner."""
+        """The values that belong to no single owner."""
         ...
 
     def load_shared(self, content: Raw) -> None:

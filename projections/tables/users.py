@@ -31,12 +31,13 @@ from projections.copy_on_write import CopyOnWriteDict
 Status = Literal["enabled", "disabled", "erased"]
 
 _UNREADABLE: Final = Profile(username="", email="", password_hash="")
-"""Stands in for a profile whose key is destroyed."""
+"""Replaces a profile whose key is destroyed."""
 
 
 class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The current values of a user; ``version`` is the position of the user's last event.
+    """The current values of a user.
 
+    ``version`` is the position of the user's last event.
     An erased user keeps only the number, the status and the version.
     """
 
@@ -148,7 +149,7 @@ class Users:
         return user
 
     def _insert(self, user: User) -> None:
-        """Add a user, also to the indexes by name and email address unless these are empty."""
+        """Add a user, also to the indexes of the username and the email if not empty."""
         self.by_id[user.id] = user
         self._track_hash_kind(user)
         if user.username:
