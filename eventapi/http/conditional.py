@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): an entity tag is the version in quotes."""
+"""Conditional requests (RFC 9110, section 13). An entity tag is a quoted version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def etag(version: int) -> bytes:
 
 
 def conditions(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, str | None]:
-    """If-Match and If-None-Match; one that stands on several lines is one list."""
+    """If-Match and If-None-Match; several lines of one field are joined to one list."""
     match: str | None = None
     none_match: str | None = None
     for name, value in headers:
@@ -32,11 +32,11 @@ def _joined(before: str | None, line: bytes) -> str:
 
 
 def accepted_versions(if_match: str | None) -> frozenset[int] | None:
-    """The versions that an If-Match header lets through; ``None`` for any.
+    """The versions that an If-Match header accepts; ``None`` for any.
 
-    A tag that was never given out matches nothing. A weak one matches as the strong one does,
-    although RFC 9110 asks for strong comparison: a proxy that compresses answers makes our tags
-    weak, and the version in the tag still names one content (docs/decisions/etags.md).
+    A tag that the server never issued matches nothing. A weak tag matches like the strong one,
+    although RFC 9110 requires strong comparison: a proxy that compresses responses makes tags
+    weak, and the version in the tag still identifies one content (docs/decisions/etags.md).
     """
     if if_match is None or if_match.strip() == "*":
         return None
@@ -44,7 +44,7 @@ def accepted_versions(if_match: str | None) -> frozenset[int] | None:
 
 
 def is_known(if_none_match: str | None, version: int | str) -> bool:
-    """Whether an If-None-Match header names this version or tag; tags are compared weakly."""
+    """Whether an If-None-Match header names this version or tag (weak comparison)."""
     if if_none_match is None:
         return False
     if if_none_match.strip() == "*":

@@ -1,4 +1,4 @@
-"""Decode bodies, forms and queries strictly, and report every fault of them at once."""
+"""Decode bodies, forms and queries strictly, and report all their faults at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORM_TYPE: Final = "application/x-www-form-urlencoded"
 MULTIPART_TYPE: Final = "multipart/form-data"
 
 MAX_DEPTH: Final = 32
-"""How deep a body may be nested."""
+"""Maximum nesting of a body."""
 
 _MAX_FORM_FIELDS: Final = 64
 _MAX_ESCAPES: Final = 8_192
@@ -42,8 +42,8 @@ Texts = dict[str, list[str]]
 def decode_json(content: bytes, kind: type[S]) -> S:
     """A JSON body as a Struct; raises `ProblemError` and `Invalid`.
 
-    It is checked to be well-formed before it is decoded, because msgspec accepts duplicate keys and
-    lone surrogates, and because a body that is not whole is malformed, whatever else is wrong.
+    Well-formedness is checked first, because msgspec accepts duplicate keys and lone surrogates,
+    and because a truncated body must be reported as malformed, even if it has other faults too.
     """
     try:
         _check_well_formed(content)
@@ -100,9 +100,9 @@ _decode_plainly = json.JSONDecoder(
 def form_fields(content: bytes, content_type: str, names: Collection[str]) -> Texts:
     """The fields of these names in a form; raises `ProblemError`.
 
-    The form is urlencoded or multipart. Other fields are ignored, also if they are repeated, as
-    ``resource`` may be (RFC 8707, section 2).
-    Litestar's parser keeps every body it has seen in a cache, passwords included.
+    The form is urlencoded or multipart. Other fields are ignored, even if repeated, because
+    ``resource`` may be (RFC 8707, section 2). Litestar's parser is not used, because it caches
+    every body, passwords included.
     """
     try:
         if content_type.lower().startswith(MULTIPART_TYPE):
@@ -122,12 +122,12 @@ def _urlencoded_pairs(content: bytes) -> list[tuple[str, str]]:
 
 
 def _multipart_pairs(content: bytes, content_type: str) -> list[tuple[str, str]]:
-    """The text fields; files are ignored like every field that is not known."""
+    """The text fields; files are ignored like all unknown fields."""
     _, options = parse_options_header(content_type)
     boundary = options.get("boundary", "")
     if not boundary:
         raise ValueError("no boundary")
-    # The body is in memory already, so that no part needs a file.
+    # The body is in memory already, so no part needs a file.
     size = len(content) + 1
     parser = MultipartParser(
         io.BytesIO(content),
@@ -163,7 +163,7 @@ def _by_name(pairs: Iterable[tuple[str, str]]) -> Texts:
 def from_texts(texts: Texts, kind: type[S], where: Where) -> S:
     """Texts of a query or a form as a Struct; raises `Invalid`.
 
-    What is not known is ignored in a form (RFC 6749, section 3.2), and refused in a query.
+    Unknown names are ignored in a form (RFC 6749, section 3.2), and refused in a query.
     """
     known = {name: texts[name][-1] for name in kind.__struct_fields__ if name in texts}
     try:
@@ -182,7 +182,7 @@ def from_texts(texts: Texts, kind: type[S], where: Where) -> S:
 
 
 def _inexact(texts: Mapping[str, str], converted: msgspec.Struct) -> list[Fault]:
-    """Numbers that are not written in digits alone: msgspec takes 1.0 and 1e3, too."""
+    """Faults of integers not written in digits: msgspec also accepts 1.0 and 1e3."""
     numbers = ((name, text, getattr(converted, name)) for name, text in texts.items())
     return [
         Fault(f"/{name}", "must be a whole number in digits", "int_parsing")

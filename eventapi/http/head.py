@@ -1,4 +1,4 @@
-"""What the head of a request must be, whoever parsed it: RFC 9112, and limits of our own."""
+"""Checks of the head of a request, after any parser: RFC 9112, and our own limits."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MAX_PARTS = {
     b"if-none-match": 256,
     b"x-forwarded-for": MAX_FORWARDED,
 }
-"""Elements and parameters of header fields that are split; each costs far more than its bytes."""
+"""Maximum elements and parameters of fields that are split; each costs far more than its bytes."""
 
 _FEW_BYTES = 512
-"""A head so small has few parts, and need not be searched for them."""
+"""A head up to this size has few parts, so they are not counted."""
 
 CLOSE: Headers = [(b"connection", b"close")]
-"""On the refusal of a message of which it is not sure where it ends (RFC 9112, section 9.6)."""
+"""For the refusal of a message whose end is uncertain (RFC 9112, section 9.6)."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """RFC 9110, section 5.6.2."""
@@ -44,13 +44,13 @@ _HOST = re.compile(
     rb"([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(:[0-9]{0,5})?"
     rb"|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{0,5})?"
 )
-"""RFC 9110, section 7.2, without the literals of IP versions to come, and without empty names."""
+"""RFC 9110, section 7.2, without literals of future IP versions, and without empty names."""
 
 
 def validate_head(  # noqa: C901 - every request pays for calls
     scope: HTTPScope,
 ) -> tuple[bytes | None, ProblemError | None]:
-    """The request id that the client gave, if it is good, and why the request is refused, if so."""
+    """Check a head: return the client's request id if valid, and the refusal if any."""
     headers = scope["headers"]
     request_id, refusal, hosts, size = None, None, 0, 0
     for name, value in headers:
@@ -78,11 +78,11 @@ def validate_head(  # noqa: C901 - every request pays for calls
 
 
 def _has_too_many_parts(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a list-valued field has more parts than its limit; several lines are one list."""
+    """Whether a list-valued field has more parts than its limit, on all its lines."""
     counts: dict[bytes, int] = {}
     for name, value in headers:
         if name in _MAX_PARTS:
-            # Quoted tags are found without commas, too.
+            # The parser of tags accepts them without commas too.
             here = max(value.count(b",") + value.count(b";") + 1, value.count(b'"') // 2)
             counts[name] = found = counts.get(name, 0) + here
             if found > _MAX_PARTS[name]:
@@ -92,27 +92,30 @@ def _has_too_many_parts(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 @lru_cache(maxsize=256)
 def is_host(value: bytes) -> bool:
-    """Whether this can stand in a Host; most requests name one of few."""
+    """Whether this is a valid Host. Cached, because most requests name one of few."""
     return _HOST.fullmatch(value) is not None
 
 
 def _coding(value: bytes, version: str) -> ProblemError | None:
-    """RFC 9112, sections 6.1 and 7; in HTTP/1.0 it would be read in two ways."""
+    """The refusal of a transfer coding, if any (RFC 9112, sections 6.1 and 7).
+
+    Parsers read a chunked message of HTTP/1.0 in different ways, so it is refused.
+    """
     if value.lower() == b"chunked" and version != "1.0":
         return None
     return malformed("the only transfer coding is chunked, in HTTP/1.1")
 
 
 def malformed(detail: str) -> ProblemError:
-    """The refusal of what is no HTTP; the connection is of no use after it."""
+    """The refusal of a malformed message; it closes the connection."""
     return ProblemError("malformed-body", detail, CLOSE)
 
 
 def too_large() -> ProblemError:
-    """The refusal of a head with too much in it."""
+    """The refusal of a head with too many or too large fields."""
     return ProblemError("headers-too-large", "the header fields are too many or too large")
 
 
 def too_long() -> ProblemError:
-    """The refusal of a target that goes on and on."""
+    """The refusal of a target that is too long."""
     return ProblemError("uri-too-long", f"path and query have {MAX_TARGET_BYTES} bytes at most")

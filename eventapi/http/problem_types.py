@@ -8,7 +8,7 @@ import msgspec
 class ProblemType(msgspec.Struct, frozen=True):
     """A kind of problem: ``slug`` is the last part of its type URI.
 
-    ``v1_status`` is the status in version 1, where it differs.
+    ``v1_status`` is the status in version 1 if it differs; ``oauth`` is the code of OAuth 2.0.
     """
 
     slug: str
@@ -26,7 +26,7 @@ PROBLEMS = {
             "malformed-body",
             400,
             "Malformed request",
-            "The body is not the JSON, or the request not the HTTP, that it claims to be. "
+            "The body is not valid JSON or no valid form, or the request is not valid HTTP. "
             "Correct it before trying again.",
         ),
         ProblemType(
@@ -40,7 +40,7 @@ PROBLEMS = {
             "invalid-credentials",
             401,
             "Wrong username or password",
-            "The username or the password is wrong; which one is not told.",
+            "The username or the password is wrong. The server does not reveal which one.",
             oauth="invalid_grant",
         ),
         ProblemType(
@@ -58,7 +58,7 @@ PROBLEMS = {
             "method-not-allowed",
             405,
             "Method not allowed",
-            "The path is right and the method is not; the Allow header lists those that are.",
+            "This path does not support the method; the Allow header lists the supported ones.",
         ),
         ProblemType(
             "username-taken",
@@ -91,31 +91,31 @@ PROBLEMS = {
             "quota-exceeded",
             409,
             "Quota exceeded",
-            "The user's items take up all that one user may have, by number or by bytes in the "
-            "log. Deleting items makes room for other items, but not for bytes: ask the operator.",
+            "The user has reached the limit on the number of items or on their bytes in the log. "
+            "Deleting items allows new ones, but frees no bytes: ask the operator for more.",
         ),
         ProblemType(
             "precondition-failed",
             412,
             "Precondition failed",
-            "The item is at another version than If-Match named, or at one that If-None-Match did. "
-            "Read it again, then decide.",
+            "The item's version is not one of If-Match, or is one of If-None-Match. "
+            "Read the item again before you retry.",
         ),
         ProblemType(
-            "body-too-large", 413, "Body too large", "The body is larger than this server takes."
+            "body-too-large", 413, "Body too large", "The body is larger than this server accepts."
         ),
         ProblemType("uri-too-long", 414, "URI too long", "The path and query are too long."),
         ProblemType(
             "unsupported-media-type",
             415,
             "Unsupported media type",
-            "The body is not declared as a media type that this request takes.",
+            "The Content-Type is not a media type that this request accepts.",
         ),
         ProblemType(
             "validation-failed",
             422,
             "Validation failed",
-            "The request is well-formed, but a value is not what it must be; `errors` says where.",
+            "The request is well-formed, but a value is invalid; `errors` lists the faults.",
         ),
         ProblemType(
             "idempotency-key-reused",
@@ -127,7 +127,7 @@ PROBLEMS = {
             "rate-limited",
             429,
             "Too many requests",
-            "The caller's limit is used up; Retry-After says when to come back.",
+            "The caller has exceeded a limit. Try again after the seconds in Retry-After.",
             oauth="temporarily_unavailable",
         ),
         ProblemType(
@@ -140,7 +140,7 @@ PROBLEMS = {
             "internal-error",
             500,
             "Internal error",
-            "The server failed; the request id finds the reason in its log.",
+            "The server failed. Its log has the reason, under the request id.",
             oauth="server_error",
         ),
         ProblemType(
@@ -154,14 +154,14 @@ PROBLEMS = {
             "overloaded",
             503,
             "Overloaded",
-            "Too much is waiting already. Try again after the seconds in Retry-After.",
+            "Too many requests are waiting. Try again after the seconds in Retry-After.",
             oauth="temporarily_unavailable",
         ),
         ProblemType(
             "storage-full",
             507,
             "Storage full",
-            "There is no room for another event, so nothing was written; reads go on.",
+            "There is no room for another event, so nothing was written. Reads continue.",
             oauth="temporarily_unavailable",
         ),
     )

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457), and in version 1 in the shape of FastAPI."""
+"""Errors as problem documents (RFC 9457), in version 1 in the shape of FastAPI."""
 
 from __future__ import annotations
 
@@ -47,24 +47,27 @@ from events.messages.server_log import UNFORESEEN
 logger = logging.getLogger("eventapi.http")
 
 _SECRET = re.compile("pass|secret|token", re.IGNORECASE)
-"""Members whose values no answer repeats."""
+"""Members whose values a response must not repeat."""
 
 _ACCOUNT_MEMBERS = frozenset({"username", "email", "full_name"})
-"""All that answers repeat of a body about an account: any other member may be a mistyped secret."""
+"""The only members of an account's body that a response may repeat.
+
+The name of any other member may be mistyped, and its value a secret.
+"""
 
 RETRY_SECONDS = 1
-"""How long a client that came at a bad time is asked to wait."""
+"""The Retry-After of every 503."""
 
 
 class ProblemFault(msgspec.Struct, frozen=True):
-    """One fault of a request; ``pointer`` is a JSON pointer into its body or its query."""
+    """One fault of a request; ``pointer`` is a JSON pointer into its body or query."""
 
     pointer: str
     detail: str
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A problem document; ``errors`` point into the request's body.
+    """A problem document; ``errors`` has the faults of the request.
 
     ``error`` and ``error_description`` are those of OAuth 2.0 (RFC 6749, section 5.2).
     """
@@ -90,7 +93,7 @@ class FaultV1(msgspec.Struct, frozen=True):
 
 
 class ErrorV1(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error of version 1: FastAPI's ``detail`` beside the members of a problem document."""
+    """An error of version 1: FastAPI's ``detail``, and members of a problem document."""
 
     detail: str | list[FaultV1]
     type: str
@@ -102,7 +105,7 @@ class ErrorV1(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProblemError(Exception):
-    """An error that only HTTP knows of, by the slug of its problem."""
+    """An error of the HTTP layer, with the slug of its problem."""
 
     def __init__(self, slug: str, detail: str, headers: Headers | None = None) -> None:
         super().__init__(detail)
@@ -128,7 +131,7 @@ _SLUGS: dict[type[EventapiError], str] = {
     LogError: "log-unavailable",
     ClockJumped: "log-unavailable",
     VaultUnavailable: "log-unavailable",
-    ConfigurationError: "log-unavailable",  # At a request: the log's key cannot be used.
+    ConfigurationError: "log-unavailable",  # During a request: the log's key cannot be used.
 }
 
 _STATUSES = {
@@ -137,7 +140,7 @@ _STATUSES = {
     405: "method-not-allowed",
     413: "body-too-large",
 }
-"""What Litestar itself refuses."""
+"""The slugs of errors that Litestar itself raises, by status."""
 
 _NOT_HERE = "there is nothing at this path"
 
@@ -149,7 +152,7 @@ def request_id_of(scope: Scope) -> str:
 
 
 def slug_of(error: Exception) -> str:
-    """The slug of an error's problem; that of an unforeseen one is ``internal-error``."""
+    """The slug of an error's problem; ``internal-error`` if the error is unforeseen."""
     if isinstance(error, ProblemError):
         return error.slug
     if isinstance(error, MemoryError):
@@ -163,14 +166,17 @@ def slug_of(error: Exception) -> str:
 
 
 def problem_response(error: Exception, scope: Scope) -> Response[Any]:
-    """The answer to a request that failed; whatever was not foreseen is logged, and not told."""
+    """The response to a failed request.
+
+    An unforeseen error is logged, and the response has no details of it.
+    """
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)
-    # A position that is not reached is the client's affair, which must not alert an operator, and
-    # a suspended key is reported once by `eventapi.tasks.signing_check`, not at every request.
+    # The client may ask for a position that is not reached, so that must not alert an operator. A
+    # suspended key is reported once by `eventapi.tasks.signing_check`, not at every request.
     if kind.status >= 500 and not isinstance(error, PositionNotReached | SigningSuspended):
         unforeseen = error if kind.slug == "internal-error" else None
-        # What an unforeseen error says may quote what was typed.
+        # The text of an unforeseen error may quote user input, so only its type is logged.
         said = error if unforeseen is None else type(error).__name__
         known = error if isinstance(error, EventapiError) else Overloaded()
         message = known.message if unforeseen is None else UNFORESEEN
@@ -187,7 +193,7 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
         content = _error_v1(error, kind, status, scope)
     else:
         if isinstance(error, WrongPassword):
-            status = 403  # A client that gets 401 would renew its token, or log out.
+            status = 403  # After a 401, a client would renew its token or log out.
         content = _problem(error, kind, status, request_id)
     if is_token_endpoint(place):
         oauth = {
@@ -220,7 +226,7 @@ def _error_v1(error: Exception, kind: ProblemType, status: int, scope: Scope) ->
         detail = "Could not validate credentials"
     elif isinstance(error, Invalid):
         detail = [_fault_v1(fault, scope) for fault in error.faults]
-    elif status == 422:  # FastAPI has a list there, whatever is wrong.
+    elif status == 422:  # FastAPI always has a list there.
         detail = [FaultV1(kind.slug.replace("-", "_"), ["header"], text, None)]
     return ErrorV1(detail, f"/problems/{kind.slug}", kind.title, status, request_id_of(scope))
 
@@ -231,7 +237,10 @@ def _fault_v1(fault: Fault, scope: Scope) -> FaultV1:
 
 
 def _input(fault: Fault, steps: Sequence[str], scope: Any) -> Any:
-    """The value at fault, or that which has no such member; ``None`` where there is none to show."""
+    """The value at fault, or the object that lacks a member.
+
+    ``None`` if it cannot be found or may be a secret.
+    """
     if fault.kind == "missing":
         steps = steps[:-1]
     elif any(_SECRET.search(step) for step in steps):
@@ -283,11 +292,11 @@ _SAYS_WHY = (
     Overloaded,
     PositionNotReached,
 )
-"""Errors whose own text is for the client."""
+"""Errors whose own text is shown to the client."""
 
 
-_KEY_UNUSABLE = "The log's key cannot be used, so nothing is signed. Writes go on."
-"""The server's log has the path, which is not for clients."""
+_KEY_UNUSABLE = "The log's key cannot be used, so nothing is signed. Writes continue."
+"""Without the path of the key, which is not for clients; the server's log has it."""
 
 
 def _detail(error: Exception, kind: ProblemType) -> str:
@@ -311,16 +320,16 @@ def _headers(error: Exception, kind: ProblemType, status: int) -> Headers:
         challenge = b"Bearer" + (reason if kind.slug == "unauthenticated" else b"")
         headers.append((b"www-authenticate", challenge))
     if kind.status == 413:
-        # The rest of the body is not waited for (RFC 9110, section 15.5.14).
+        # Do not wait for the rest of the body (RFC 9110, section 15.5.14).
         headers.append((b"connection", b"close"))
     if kind.status == 503:
         headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
     if isinstance(error, HTTPException) and error.headers:
-        # All that Litestar puts there is Allow.
+        # Litestar sets no other header than Allow.
         allowed = sorted(error.headers.get("allow", "").split(", "))
         headers.append((b"allow", ", ".join(allowed).encode()))
     return headers
 
 
 NO_TOKEN = "Not authenticated"  # noqa: S105 - a message
-"""Told to a caller who came without a token, and so was not refused one (RFC 6750, section 3.1)."""
+"""The detail if the request has no token; then the challenge has no error (RFC 6750, section 3.1)."""

@@ -1,4 +1,4 @@
-"""The table of idempotency records: executed requests and their positions in the log.
+"""The table of idempotency records: executed requests and where the log has them.
 
 A record keeps only values that the rest of the state does not have. The response to a repeated
 request is made from the log, see `eventapi.queries.history.History.entity_after`.

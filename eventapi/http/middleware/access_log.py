@@ -1,6 +1,7 @@
 """The access log: a line per request, with the route instead of the path.
 
-A path may be personal. At level debug, requests that match no route are logged with theirs.
+A path may contain personal data. At level debug, requests that match no route are logged with their
+paths.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
 def access_log(write: Write, as_json: bool, *, paths: bool = False) -> Observer:
     """An observer that writes the access log, ``paths`` of unknown routes included.
 
-    The lines of one iteration of the event loop are encoded and written together, for half the cost. A process
-    that is killed during an iteration loses its lines.
+    The lines of one iteration of the event loop are encoded and written together, which halves the
+    cost. A process that is killed during an iteration loses its lines.
     """
     entries: list[_Entry] = []
     lines_of = partial(_json_lines if as_json else _console_lines, paths=paths)
 
     def flush() -> None:
         batch = entries.copy()
-        entries.clear()  # First, so that a failing write does not keep the entries for ever.
+        entries.clear()  # Before the write, so that a failing write does not keep them for ever.
         write(lines_of(_now(), batch))
 
     def log(scope: Scope, status: int, seconds: float) -> None:

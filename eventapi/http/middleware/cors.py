@@ -1,7 +1,7 @@
-"""Cross-origin requests (the Fetch standard): which pages elsewhere may read the answers.
+"""Cross-origin requests (CORS): which origins may read responses (Fetch standard).
 
-Credentials (cookies, client certificates) are allowed by a setting. This server has none, but a page
-whose requests include them gets no answer unless they are allowed.
+A setting allows credentials (cookies, client certificates). This server has none, but a browser
+hides the response from a page whose request includes them, unless they are allowed.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """The origins of a setting, ``*`` for any; ``null``, which is anybody's, is never let in."""
+    """The CORS headers for the origins of a setting; ``*`` allows any origin.
+
+    ``null`` is never allowed, because any sandboxed page has this origin.
+    """
 
     def __init__(self, origins: Iterable[str], with_credentials: bool = False) -> None:
-        """With credentials, origins must be listed: browsers refuse them together with ``*``."""
+        """With credentials, list the origins: browsers refuse credentials with ``*``."""
         self._credentials = [_CREDENTIALS] if with_credentials else []
         listed = {_as_sent(origin) for origin in origins}
         self._any = b"*" in listed
         self._listed = listed - {b"null", b"*"}
 
     def headers(self, scope: HTTPScope) -> Headers:
-        """What goes onto an answer; the same for every origin unless ``Vary`` says otherwise."""
+        """The headers to add to a response; they depend on the origin only with ``Vary``."""
         if self._any:
             return [(b"access-control-allow-origin", b"*"), _EXPOSED]
         origin = _header(scope, b"origin")
@@ -55,7 +58,7 @@ class Cors:
     def preflight(self, scope: HTTPScope) -> Headers | None:
         """The headers that answer a browser's preflight; ``None`` for any other request.
 
-        An origin that is let in may send any header.
+        An allowed origin may send any header.
         """
         origin = _header(scope, b"origin")
         if scope["method"] != "OPTIONS" or origin is None:
@@ -70,7 +73,7 @@ class Cors:
 
 
 def _as_sent(origin: str) -> bytes:
-    """An origin as browsers write it: in lower case, without a port that goes without saying."""
+    """An origin as browsers write it: in lower case, without the default port."""
     scheme, _, host = origin.rstrip("/").lower().partition("://")
     host = host.removesuffix(_USUAL_PORTS.get(scheme, "/"))
     return f"{scheme}://{host}".encode() if host else scheme.encode()

@@ -1,4 +1,7 @@
-"""Version 1 on its way out: answers say since when it is deprecated and when it ends (RFC 9745, RFC 8594)."""
+"""Deprecation headers of version 1: when it was deprecated, and when it will end.
+
+See RFC 9745 (``Deprecation``) and RFC 8594 (``Sunset``).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from eventapi.values.times import moment
 
 
 def fields(settings: Settings) -> Headers:
-    """The headers of every answer of version 1; none where it is to stay.
+    """The headers of version 1's responses; none unless the settings announce its end.
 
-    ``Deprecation`` is a structured field's date, ``Sunset`` a date of HTTP; the link is of both.
+    ``Deprecation`` is the date of a structured field, and ``Sunset`` an HTTP date. ``Link`` has both
+    as its relations.
     """
     headers: Headers = []
     if settings.v1_deprecation is not None:
@@ -32,7 +36,10 @@ def fields(settings: Settings) -> Headers:
 
 
 def announced(app: ASGIApp, headers: Headers) -> ASGIApp:
-    """The app, with these headers on all that version 1 answers; itself where there are none."""
+    """Wrap the app to add these headers to every response of version 1.
+
+    Without headers, the app itself is returned.
+    """
     if not headers:
         return app
 

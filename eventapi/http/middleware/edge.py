@@ -1,7 +1,7 @@
-"""The edge: a plain ASGI wrapper around the app, which sees every request and every answer.
+"""The edge: a plain ASGI wrapper around the app, for every request and response.
 
-Litestar's middleware never sees unknown paths and methods, so what belongs on every answer is put
-there here: the request id, the security headers, and word of it to the observers.
+Litestar's middleware is not called for unknown paths and methods. So this wrapper adds the request
+id and the security headers to every response, and notifies the observers.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _DOCS_POLICY = (
 )
 _NO_STORE = (b"cache-control", b"no-store")
 _ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
-"""RFC 6797; told over TLS only, to this server or to a trusted proxy in front of it."""
+"""RFC 6797; sent only if TLS was used, to this server or to a trusted proxy in front of it."""
 
 
 class EdgeMiddleware:
-    """Wraps an ASGI app; only HTTP requests are touched."""
+    """Wraps an ASGI app; scopes other than HTTP pass through unchanged."""
 
     def __init__(
         self,
@@ -50,14 +50,17 @@ class EdgeMiddleware:
         rate_limiter: Callable[[], RateLimiter],
         cors: Cors | None = None,
     ) -> None:
-        """``observers`` may grow until the first request; ``rate_limiter`` is there from then on."""
+        """``observers`` may grow until the first request.
+
+        ``rate_limiter`` is called from the first request on, and must return one then.
+        """
         self._app = app
         self._observers = observers
         self._rate_limiter = rate_limiter
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, whatever becomes of it."""
+        """Answer a request, after an unforeseen error too."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
@@ -100,14 +103,14 @@ class EdgeMiddleware:
             observe(scope, status, seconds)
 
     async def _check(self, scope: HTTPScope, refusal: Exception | None) -> None:
-        """Raise what is wrong with a request; whatever that is, the request counts."""
+        """Raise the refusal of a bad request; rate limits count the request anyway."""
         one_too_many = await self._rate_limiter().check(scope)
-        # A protocol of ours says in the scope what is wrong with what it could not parse.
+        # The server's protocols, and middleware outside, put their refusal into the scope.
         if "refusal" in scope:
             raise scope.pop("refusal")  # type: ignore[typeddict-item]  # ours
         if refusal is not None:
             raise refusal
-        # Litestar takes doubled slashes for one, which a rule in front may not.
+        # Litestar merges doubled slashes, but a path rule of a proxy in front may not.
         if "//" in scope["path"]:
             raise NotFoundException
         if one_too_many is not None:
@@ -119,7 +122,7 @@ class EdgeMiddleware:
 
 
 def add_common_headers(scope: HTTPScope, headers: Headers, request_id: bytes) -> None:
-    """Put on an answer what belongs on every one, cross-origin headers aside."""
+    """Add the headers that every response has, except those of CORS."""
     headers.append((b"x-request-id", request_id))
     headers += _SECURITY
     headers.append(_DOCS_POLICY if scope["path"].startswith("/docs") else _API_POLICY)

@@ -33,7 +33,7 @@ _PROBE_PATHS = ("/health", "/health/live", "/health/ready", "/metrics")
 _UNLIMITED_PATHS = frozenset(
     prefix + probe for prefix in ("", "/api/v1", "/api/v2") for probe in _PROBE_PATHS
 )
-"""Never limited: monitoring must not take a busy server for a dead one."""
+"""Never limited, because monitoring must not report a busy server as down."""
 
 _FAILURE_RATES = (Rate("failures", 5, 60), Rate("failures-hour", 20, 3_600))
 """Wrong passwords after which further passwords are refused unchecked until the window ends."""
@@ -126,7 +126,7 @@ class RateLimiter:
     async def check_failures(self, scope: HTTPScope, what: str) -> None:
         """Raise `ProblemError` after too many wrong passwords for ``what``.
 
-        Off where logins are not limited.
+        Does nothing if logins are not limited.
         """
         if self._login is None:
             return
@@ -167,7 +167,7 @@ def _refusal(window: Window, detail: str) -> ProblemError:
 
 
 def _record_window(scope: HTTPScope, rate: Rate, window: Window) -> None:
-    """Store a window in the scope, for the header fields of the answer."""
+    """Store a window in the scope; the header fields of the answer report it."""
     scope.setdefault("limits", []).append((rate, window))  # type: ignore[typeddict-item]  # ours
 
 

@@ -98,8 +98,8 @@ class Tracing(Instrumentation):
 def _parent(scope: HTTPScope) -> Context:
     """The parent span from ``traceparent`` (W3C Trace Context).
 
-    ``tracestate`` too: the server calls no other service that would need it, and OpenTelemetry logs
-    the content of an invalid one, which any client can choose.
+    ``tracestate`` is ignored: the server calls no other service that would need it, and
+    OpenTelemetry logs the content of an invalid one, which any client can choose.
     """
     return _context_of(
         {

@@ -1,6 +1,6 @@
-"""Trailing slashes: Litestar drops them, so a path with one would alias another route.
+"""Trailing slashes: redirect or reject them, because Litestar drops them.
 
-An empty id must not turn `DELETE /auth/sessions/{id}` into `DELETE /auth/sessions`.
+A path with one would alias another route. An empty id must not turn `DELETE /auth/sessions/{id}` into `DELETE /auth/sessions`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REDIRECTED: Final = re.compile(
 
 
 def trailing_slash_response(scope: HTTPScope) -> Response[Any] | None:
-    """The redirect that the replaced service answered; ``None`` without a trailing slash.
+    """The redirect of a path of the replaced service; ``None`` without a slash.
 
     Raises `NotFoundException` for a trailing slash on any other path.
     """

@@ -1,4 +1,4 @@
-"""What operations share: headers, parameters and error responses, each described once."""
+"""Shared components of operations: headers, parameters and error responses."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _MAX_POSITION = 10**18 - 1
 
 _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "If-Match": {
-        "description": "Entity tags that the item may have; with another one the answer is 412. "
-        "`*` is any.",
+        "description": "Entity tags that the item may have; with any other one the response is 412. "
+        "`*` accepts any.",
         "schema": {"type": "string"},
         "example": "*",
     },
     "If-None-Match": {
         "description": "Entity tags that the client has already. If the content has one of them, "
-        "the answer is 304, and to a write 412.",
+        "the response is 304, or 412 to a write.",
         "schema": {"type": "string"},
         "example": '"0"',
     },
     "Idempotency-Key": {
-        "description": "A key of the client's choice, quoted or bare, for one request: if the "
-        "request is repeated with the same key, it has one effect only.",
+        "description": "A key that the client chooses for one request, quoted or bare. If the "
+        "request is repeated with the same key, it takes effect only once.",
         "schema": {"type": "string", "pattern": '^("[ !#-~]{1,255}"|[!#-~]{1,255})$'},
     },
     "Last-Event-ID": {
-        "description": "The position of the last event received; the stream goes on after it. It "
+        "description": "The position of the last event received; the stream continues after it. It "
         "takes precedence over `after`. If it is ahead of the log, the first event is `reset`.",
         "schema": {
             "type": "integer",
@@ -80,7 +80,7 @@ _PATH: dict[str, dict[str, Any]] = {
         "example": "5f2d0c1b9a8e7d6c5b4a39281706f5e4",
     },
     "size": {
-        "description": "The number of events that the client has a checkpoint of.",
+        "description": "The number of events in the checkpoint that the client has.",
         "schema": {"type": "integer", "format": "int64", "minimum": 0},
         "example": 1,
     },
@@ -101,19 +101,19 @@ _QUERY_EXAMPLES: dict[str, Any] = {
     "subject": "items/1",
     "type": "item.created",
 }
-"""Values with which a request succeeds whatever the log has, because tools send them as they are."""
+"""Values with which a request succeeds for any log, because tools send the examples unchanged."""
 
 _ANSWER_HEADERS = {
-    "Deprecation": "Since when this is deprecated, as `@` and seconds since 1970 (RFC 9745).",
-    "ETag": "The entity tag of what is answered.",
+    "Deprecation": "The time of deprecation, as `@` and seconds since 1970 (RFC 9745).",
+    "ETag": "The entity tag of the content.",
     "Event-Position": "The position in the log of the event that was written.",
     "Link": 'The next page, as `rel="next"`, if there is one.',
     "Location": "The address of the new item or account.",
-    "RateLimit": "What is left of the limits in `RateLimit-Policy`, as `r`, and for how many "
-    "seconds, as `t`.",
+    "RateLimit": "The remaining requests of each limit in `RateLimit-Policy`, as `r`, and the "
+    "seconds until it is reset, as `t`.",
     "RateLimit-Policy": "The limits that count this request: `q` requests in `w` seconds.",
     "Retry-After": "The seconds after which to try again.",
-    "Sunset": "When this will no longer be answered (RFC 8594).",
+    "Sunset": "The time after which this will not be available (RFC 8594).",
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "X-Request-ID": "The id of the request.",
 }
@@ -123,7 +123,7 @@ _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retr
 
 
 class Components:
-    """The components of one document; those that an operation asks for are added."""
+    """The components of one document. Each method adds those that it returns."""
 
     def __init__(self, schemas: dict[str, Any]) -> None:
         self.headers: dict[str, Any] = {}
@@ -132,7 +132,7 @@ class Components:
         self.schemas = schemas
 
     def headers_of(self, names: Iterable[str]) -> dict[str, Any]:
-        """The headers of an answer; each has the request's id."""
+        """References to the headers of a response, and to the request id's."""
         for name in (names := [*names, "X-Request-ID"]):
             is_integer = name in _INTEGER_HEADERS
             schema = {"type": "integer", "format": "int64"} if is_integer else {"type": "string"}
@@ -140,7 +140,7 @@ class Components:
         return {name: _reference("headers", name) for name in names}
 
     def path_parameter(self, name: str) -> dict[str, Any]:
-        """A reference to a part of a path."""
+        """A reference to a parameter of a path."""
         self.parameters[name] = {"name": name, "in": "path", "required": True, **_PATH[name]}
         return _reference("parameters", name)
 
@@ -177,7 +177,7 @@ class Components:
         return _reference("parameters", name)
 
     def error(self, status: int, slugs: Sequence[str], shape: ErrorShape) -> dict[str, Any]:
-        """A reference to the response with some problems, all of one status."""
+        """A reference to the response of one status, for these problems."""
         name = "Or".join(slug.title().replace("-", "") for slug in slugs)
         if any(PROBLEMS[slug].status != status for slug in slugs):
             name += str(status)
@@ -213,7 +213,7 @@ class Components:
 
 
 class ErrorShape(msgspec.Struct, frozen=True):
-    """The shape of the errors of a version: ``suffix`` is that of the names of their components."""
+    """The shape of a version's errors; ``suffix`` ends the names of their components."""
 
     media_type: str
     schema: dict[str, Any]
@@ -235,7 +235,7 @@ _ON_WRITE = ("storage-full",)
 
 
 def slugs_of(described: Described) -> list[str]:
-    """The problems that an operation may answer."""
+    """The slugs of the problems that an operation may respond with."""
     operation = described.operation
     slugs = {*operation.errors, *_ALWAYS}
     if operation.reads_state:
@@ -256,7 +256,7 @@ def slugs_of(described: Described) -> list[str]:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """Everything that a part of the document refers to."""
+    """All references in a part of the document."""
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
             yield value["$ref"]

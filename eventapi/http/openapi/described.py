@@ -1,4 +1,4 @@
-"""Handlers as the OpenAPI document describes them, read from Litestar's registered handlers."""
+"""Descriptions of operations, read from Litestar's registered handlers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from eventapi.http.schemas.responses import ApiVersion
 
 
 class Described(msgspec.Struct, frozen=True):
-    """An operation at a path: ``answers`` maps each status to the type of the body, or ``None``.
+    """An operation at a path.
 
-    ``body`` is the type of the request's body, ``None`` if there is none.
+    ``answers`` maps each status to the type of the response's body, or ``None`` without a body.
+    ``body`` is the type of the request's body, or ``None``.
     """
 
     path: str
@@ -39,7 +40,7 @@ class Described(msgspec.Struct, frozen=True):
 
 
 def described(routes: Iterable[BaseRoute]) -> Iterator[Described]:
-    """Every documented operation of an application's routes, in the order of their paths."""
+    """Every documented operation of an application, in the order of the routes."""
     for route in routes:
         if isinstance(route, HTTPRoute):
             for handler in route.route_handlers:

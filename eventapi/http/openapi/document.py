@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the endpoints and the Structs they name."""
+"""The OpenAPI 3.1 document, built from the handlers and their Structs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ has the seconds to wait. Health and metrics are not limited.
 A browser's `EventSource` cannot send an `Authorization` header: where events are streamed, the access
 token may be in the query as `access_token`. An event named `reset` means that the client knows
 another log, for example one from before a restore: it must fetch everything anew. Its data is
-`{"position": N}`, and the stream goes on after that position.
+`{"position": N}`, and the stream continues after that position.
 
 A path with a slash at its end is not found. In version 1, paths of the replaced service redirect to the
 path without it (307), as that service did.
@@ -66,9 +66,9 @@ def build_document(
 ) -> dict[str, Any]:
     """The document of some operations.
 
-    ``announced`` are the headers that announce the end of version 1, if it is deprecated; ``only`` is
-    the one version of the API to describe, or empty; ``base`` is the address of the server, absolute
-    or as a path, without a slash at its end.
+    ``announced`` has the headers that announce the end of version 1, if it is deprecated. ``only``
+    is the one version of the API to describe, or empty for all. ``base`` is the address of the
+    server, absolute or as a path, without a slash at its end.
     """
     prefix = f"/api/{only}" if only else ""
     operations = [one for one in operations if one.path.startswith(f"{prefix}/")]
@@ -114,7 +114,7 @@ def build_document(
 
 
 class _Builder:
-    """Makes the operations of one document, and collects the components that they refer to."""
+    """Builds the operations of one document, and collects their components."""
 
     def __init__(
         self, operations: Sequence[Described], announced: Sequence[str], only: str
@@ -135,7 +135,7 @@ class _Builder:
         )
 
     def operation(self, described: Described) -> dict[str, Any]:
-        """An operation, as the document has it."""
+        """The operation object of the document."""
         is_v1 = is_version_1(described.path)
         operation_id = described.name
         if (
@@ -171,7 +171,7 @@ class _Builder:
         return found + [components.header_parameter(name, described.name) for name in names]
 
     def _body(self, described: Described) -> dict[str, Any]:
-        # All media types share one schema, or generators mix up several types of one body.
+        # All media types share one schema, because generators confuse several types of one body.
         schema = self._schemas.of(described.body)
         content = {kind: {"schema": schema} for kind in described.media_types}
         return {"required": described.body_is_required, "content": content}

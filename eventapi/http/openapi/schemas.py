@@ -1,4 +1,4 @@
-"""JSON Schemas of the types that endpoints name, in the form that client generators read."""
+"""JSON Schemas of the types of endpoints, in a form that client generators accept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _INT64_MAX = 2**63 - 1
 
 
 class Schemas:
-    """The schemas of some types; those of Structs are ``components``."""
+    """The schemas of some types; ``components`` has those of Structs."""
 
     def __init__(self, kinds: Iterable[Any], answers: Iterable[Any]) -> None:
-        """``answers`` are those of the kinds that the server sends."""
+        """``kinds`` are types of requests, ``answers`` types of responses."""
         by_name = {repr(kind): kind for kind in (*kinds, *answers)}
         schemas, components = msgspec.json.schema_components(
             by_name.values(), ref_template="#/components/schemas/{name}"
@@ -34,7 +34,7 @@ class Schemas:
 
 
 def _require_defaults(kind: Any, components: dict[str, Any]) -> None:
-    """Mark members with a default as required where msgspec always writes them."""
+    """Mark members with a default as required if msgspec always writes them."""
     config = getattr(kind, "__struct_config__", None)
     if config is None or config.omit_defaults:
         return
@@ -45,11 +45,11 @@ def _require_defaults(kind: Any, components: dict[str, Any]) -> None:
 
 
 def readable(schema: Any) -> Any:
-    """A schema without what stops generated clients from compiling.
+    """A schema without features that stop generated clients from compiling.
 
-    Integers are of 64 bits and have no bound beyond that. Defaults are left out: generators make
-    members with a default required, and cannot express ``null``. Enumerations have no empty value,
-    and arrays always say what their items are.
+    Integers have 64 bits, and no bounds outside that range. Defaults are left out, because
+    generators make members with a default required, and cannot express ``null``. Enumerations have
+    no empty value, and arrays always have ``items``.
     """
     if isinstance(schema, list):
         return [readable(one) for one in schema]
