@@ -48,7 +48,7 @@ from projections.state import State
 logger = logging.getLogger("projections.snapshots")
 
 SNAPSHOTS_KEPT: Final = 2
-"""The older one is for a crash while the newer is written."""
+"""Two, so that a crash while one is written leaves the other."""
 
 _SUFFIX: Final = ".snapshot"
 _SUM_BYTES: Final = 32
@@ -166,11 +166,11 @@ class Snapshots:
         return found
 
     def locked(self) -> AbstractContextManager[bool]:
-        """Lock out other writers of snapshots; false if another process holds this lock."""
+        """Lock out other writers of snapshots; yields false if one holds the lock."""
         return self._exclusive(self._lock)
 
     def claimed(self) -> AbstractContextManager[bool]:
-        """Lock out other starters of a writer; false if another process holds this lock."""
+        """Lock out processes that start a writer; yields false if one holds the lock."""
         return self._exclusive(self._claim)
 
     @contextmanager
@@ -296,9 +296,9 @@ def _load(header: Header, body: memoryview, keyring: Keyring) -> State:
 
 
 def _unseal(frame: _UserFrame, keyring: Keyring, last: Record) -> list[msgspec.Raw]:
-    """The personal exports of the tables; none if the key is destroyed since.
+    """The personal exports of the tables; none if the key was destroyed since.
 
-    Then the user's values are blank, and the records after the snapshot erase the user.
+    Then the user's values are blank, and a record after the snapshot erases the user.
     """
     subject = f"users/{frame.user}"
     cipher = keyring.get(subject)

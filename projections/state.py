@@ -123,7 +123,7 @@ class State:
         return self.users.on_erased(record, event)
 
     def digest(self) -> str:
-        """The public sum, 64 hex digits, which covers only what needs no key.
+        """The public digest, 64 hex digits, which covers only values that need no key.
 
         Anyone can recompute it from the log alone, and a later erasure does not change the digest
         at an earlier position. The position of an entity's last event pins its content through the
@@ -136,9 +136,9 @@ class State:
         return digest.hexdigest()
 
     def checksum(self) -> str:
-        """The internal sum, 64 hex digits, which covers all content.
+        """The internal checksum, 64 hex digits, which covers all content.
 
-        Its one use is to compare a live state with a rebuilt one.
+        It is used only to compare a live state with a rebuilt one.
         """
         content = hashlib.sha256()
         encode = msgspec.msgpack.Encoder(order="deterministic").encode

@@ -89,7 +89,7 @@ class UpdateItem(msgspec.Struct, frozen=True):
 
 
 class DeleteItem(msgspec.Struct, frozen=True):
-    """Delete an item; ``versions`` are the accepted ones, or ``None``: any."""
+    """Delete an item; ``versions`` as in `UpdateItem`."""
 
     caller: int
     item: int
@@ -104,8 +104,8 @@ class DeleteItem(msgspec.Struct, frozen=True):
 class RestoreItem(msgspec.Struct, frozen=True):
     """Give an item, deleted or not, the content that it had at position ``as_of``.
 
-    The content is read from the log and not typed, so the rules about values do not apply: an
-    imported text may break them. ``versions`` are the accepted ones, or ``None``: any.
+    The rules about values do not apply, because the content is from the log, and an imported text
+    may break them. ``versions`` as in `UpdateItem`.
     """
 
     caller: int

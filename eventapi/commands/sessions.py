@@ -18,7 +18,7 @@ from projections.state import State
 from projections.tables.sessions import Session
 
 GRACE_SECONDS = 10
-"""For how long the last spent refresh token is accepted again, because two tabs may race."""
+"""How long the last spent refresh token is accepted again, because two tabs may race."""
 
 
 class Lifetime(msgspec.Struct, frozen=True):
@@ -63,11 +63,11 @@ class StartSession(msgspec.Struct, frozen=True):
 class RefreshSession(msgspec.Struct, frozen=True):
     """Exchange a session's refresh token for the next one.
 
-    The caller must have verified the signature of the token.
-    ``generation`` is that of the token, ``refresh_hash`` the hash of the next token. The last token
-    that was spent is accepted again for `GRACE_SECONDS`: two tabs may race, and both get the same
-    successor. The use of any older token means that the token was copied. The server cannot distinguish
-    the user from the thief, so the session ends (RFC 9700, section 4.14.2).
+    The caller must have verified the signature of the token. ``generation`` is that of the token,
+    ``refresh_hash`` the hash of the next token. The last token that was spent is accepted again for
+    `GRACE_SECONDS`: two tabs may race, and both get the same successor. The use of any older token
+    means that the token was copied. The server cannot distinguish the user from the thief, so the
+    session ends (RFC 9700, section 4.14.2).
     """
 
     session: str

@@ -29,10 +29,10 @@ from projections.tables.users import User, casefold_key
 class RegisterUser(msgspec.Struct, frozen=True):
     """Create an account; refuse a username or an email address that is taken.
 
-    The hash of the password is made outside the lock; requests and the command line check the
-    password itself. ``actor`` is set if it is not the new user, ``created_at`` if the account is
-    older. With ``imported`` the values are kept as an older service accepted them: no rule applies,
-    and an empty address means that the account has none.
+    The password is hashed outside the lock; requests and the command line check the password
+    itself. ``actor`` is set if it is not the new user, ``created_at`` if the account is older. With
+    ``imported`` no rule applies, because an older service accepted the values; an empty address
+    means that the account has none.
     """
 
     profile: Profile
@@ -165,8 +165,8 @@ class RevokeRole(msgspec.Struct, frozen=True):
 class EraseUser(msgspec.Struct, frozen=True):
     """Erase an account with its items and sessions; the journal destroys the key next.
 
-    ``password_hash`` is the hash that the user's password was checked against, if the user and not
-    an operator erases the account.
+    If the user and not an operator erases the account, ``password_hash`` is the hash that the
+    user's password was checked against.
     """
 
     username: str

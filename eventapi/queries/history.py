@@ -1,4 +1,4 @@
-"""The history of items, read from only those lines of the log that are theirs."""
+"""The history of items, read from only their own lines of the log."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MAX_GAP_LINES = 32
 """The largest gap between two wanted lines at which one read is cheaper than two."""
 
 RECORDS_PER_READ = 16
-"""How many records of an answer are in memory at once; each may take 64 KiB."""
+"""Records of one response that are in memory at once; each may take 64 KiB."""
 
 _LINES_PER_READ = 64
-"""How many lines are decoded before other tasks run, the lines between wanted ones included."""
+"""Lines that are decoded before other tasks run, including lines between wanted ones."""
 
 _HASH = slice(-66, -2)
 """The place of the hash in a line."""
@@ -68,8 +68,8 @@ class History:
     def admit(self, caller: int) -> Iterator[None]:
         """Admit a read by a user, which may then wait for its turns; raises `Overloaded`.
 
-        The first read of a caller is always admitted, because slow clients can hold theirs for
-        long.
+        The first read of a caller is always admitted, because slow clients of other callers can
+        hold their reads for long.
         """
         turns = self._callers.setdefault(caller, _CallerReads())
         if turns.wanted >= (_MAX_READS_PER_CALLER if self._reads < _MAX_READS else 1):

@@ -54,9 +54,9 @@ class Line(msgspec.Struct):
 class Subscription:
     """The queue of one stream.
 
-    It gets the events of its user's items, or with a filter those that match.
-    Lines after the position ``start`` are queued. The subscriber reads earlier ones, and those that
-    did not fit, from the log.
+    It gets the events of its user's items, or with a filter the events that match. Lines after the
+    position ``start`` are queued. The subscriber reads earlier lines, and lines that did not fit,
+    from the log.
     """
 
     def __init__(self, user: int, session: str, selection: EventFilter | None) -> None:

@@ -25,7 +25,7 @@ _ENVELOPE: Final = re.compile(
 )
 """Finds three members without decoding the line, because the order of members is fixed.
 
-A line in another order, which `log verify` reports as damaged, is decoded.
+A line in another order is decoded; `log verify` reports it as damaged.
 """
 
 
@@ -134,11 +134,12 @@ class LogWatcher:
     async def _watch(self, seen: int) -> None:
         """Wake all waiters when the log goes beyond ``seen``.
 
-        ``seen`` is the position that they compared. The log may go beyond it even before the first run of this task.
+        ``seen`` is the position that they compared. The log may go beyond it even before the first
+        run of this task.
         """
         while self._waiting:
             await asyncio.sleep(_POLL_SECONDS)
-            if self.closed:  # The log may be closed, too.
+            if self.closed:  # The log may be closed already.
                 return
             if self._log.position != seen:
                 seen = self._log.position

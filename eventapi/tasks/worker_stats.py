@@ -1,4 +1,4 @@
-"""Samples the current values of a worker for its metrics."""
+"""Sample the current values of a worker for its metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WorkerStats(msgspec.Struct, frozen=True):
     async def sample(self) -> Sample:
         """The current values; an error leaves out a value.
 
-        It catches up with the log first, because an idle worker may be behind without any fault.
+        Catches up with the log first, because an idle worker may be behind without any fault.
         """
         sessions = None
         with suppress(EventapiError):

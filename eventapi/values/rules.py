@@ -22,7 +22,7 @@ from events.errors import Fault, Invalid
 from events.vocabulary.users import Role
 
 PLAIN: Final = "plain"
-"""In ``Meta(extra=...)``: ASCII texts that are printable and do not begin with a space are good."""
+"""In ``Meta(extra=...)``: printable ASCII texts that do not begin with a space are valid."""
 
 MIN_PASSWORD_CHARACTERS: Final = 8
 MAX_PASSWORD_BYTES: Final = 1024
@@ -35,10 +35,10 @@ _BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
 _ONE_LINE: Final = rf"^[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TITLE: Final = rf"^(?=.*\S)[^\t\n\r{_CONTROLS}{_BIDI}]*$(?!\n)"
 _TEXT: Final = rf"^[^{_CONTROLS}{_BIDI}]*$(?!\n)"
-# Not `-` first: commands take such a name for an option. Existing users may have one.
+# Not `-` first, because commands parse such a name as an option. Existing users may have one.
 _USERNAME: Final = r"^[A-Za-z0-9_.][A-Za-z0-9_.\-]*$(?!\n)"
 
-# Otherwise addresses at names such as `.test`, `.local` and `.internal` are refused (RFC 6761).
+# Unless emptied, addresses at names such as `.test` and `.internal` are refused (RFC 6761).
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
@@ -76,7 +76,7 @@ def _is_invisible(character: str) -> bool:
 
 def is_blank(text: str) -> bool:
     """Whether a text is empty or has only invisible characters."""
-    if "!" <= text[:1] <= "~":  # Nearly every text begins so.
+    if "!" <= text[:1] <= "~":  # Fast path: nearly every text begins with such a character.
         return False
     return all(map(_is_invisible, text))
 
@@ -107,7 +107,7 @@ def _title_fault(title: str) -> str | None:
 
 
 def _full_name_fault(full_name: str) -> str | None:
-    # Plain spaces always were accepted.
+    # Plain spaces have always been accepted.
     if is_blank(full_name) and full_name.strip():
         return "has no visible character; leave it out, or type a name"
     return None
@@ -252,13 +252,13 @@ class Rules:
                 raise Invalid(*self.faults(values))
 
     def faults(self, values: Mapping[str, object]) -> list[Fault]:
-        """Every fault of these values, in the words in which a request is refused."""
+        """Every fault of these values, in the words of a refused request."""
         given = {name: value for name, value in values.items() if value is not UNSET}
         return [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
 
 
 Holds = Callable[[Any], bool]
-"""Whether a value keeps its rule."""
+"""Whether a value obeys its rule."""
 
 
 def _rule(info: inspect.Type) -> Holds:

@@ -57,7 +57,8 @@ def naive(time: str) -> str:
 def parse_point(text: str) -> int | str:
     """Parse a point of the log: a position or an RFC 3339 time.
 
-    A time is returned in a record's form. A space is accepted for the ``+`` of an offset. Raises `ValueError`.
+    A time is returned in a record's form. A space is accepted for the ``+`` of an offset. Raises
+    `ValueError`.
     """
     if _POSITION.fullmatch(text):
         return int(text)

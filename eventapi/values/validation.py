@@ -1,8 +1,8 @@
 """Check input against a type, and report every fault in plain words.
 
-msgspec reports only the first fault, in a programmer's words. A type can add to this in
+msgspec reports only the first fault, in the terms of a programmer. A type can add to this in
 ``Meta(extra=...)``: `RULE` explains a pattern, and `CHECK` is a function that finds a fault which
-the type cannot express. Codes of faults are those of pydantic, because version 1 shows them.
+the type cannot express. Codes of faults are those of pydantic, because version 1 returns them.
 """
 
 from __future__ import annotations

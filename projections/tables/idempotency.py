@@ -24,14 +24,14 @@ Entity = User | Item | Session | None
 
 _SECOND = 1_000_000
 KEPT_MICROSECONDS = 24 * 3600 * _SECOND
-"""How long an idempotency record is kept, by the running clock; see `IdempotencyRecords`."""
+"""The age at which a record is dropped, by the running clock; see `IdempotencyRecords`."""
 
 MAX_GAP_MICROSECONDS = 3600 * _SECOND
-"""The most that a gap between two consecutive records adds to the running clock."""
+"""The maximum that a gap between two consecutive records adds to the running clock."""
 
 RECORDS_PER_USER = 10_000
 RECORDS_IN_ALL = 1_000_000
-"""The most that are kept; the oldest are dropped first. One takes about 550 bytes of memory."""
+"""Maximum number of records; the oldest are dropped first. One takes about 550 bytes of memory."""
 
 HOUR = slice(13)
 """The part of a record's time down to the hour."""
@@ -84,7 +84,7 @@ class IdempotencyRecords:
     def advance(self, before: str, time: str) -> None:
         """Advance the running clock from one record's time to the next one's.
 
-        The call can be left out if both are within the same hour (see `HOUR`): then it has no
+        Callers may skip it if both times are within the same hour (see `HOUR`): then it has no
         effect.
         """
         gap = _microseconds(time) - _microseconds(before)
@@ -114,7 +114,7 @@ class IdempotencyRecords:
         self._put(record.idempotencykey, receipt)
 
     def export_owner(self, _: int) -> tuple[object, object]:
-        """Nothing, because the order goes across all users; see `Table`."""
+        """Nothing, because the order of the records spans all users; see `Table`."""
         return None, None
 
     def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
@@ -191,7 +191,7 @@ class StagedIdempotencyRecords(IdempotencyRecords):
 
 
 def _counted(gap: int) -> int:
-    """By how much a gap advances the running clock."""
+    """The amount by which a gap advances the running clock."""
     return min(max(gap, 0), MAX_GAP_MICROSECONDS)
 
 

@@ -79,7 +79,7 @@ class OwnerIndex:
         return self._ids.get(owner, ())
 
     def count(self, owner: int) -> int:
-        """How many items an owner has."""
+        """The number of items of an owner."""
         return len(self._ids.get(owner, ()))
 
     def add(self, owner: int, item: int) -> None:

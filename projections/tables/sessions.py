@@ -18,8 +18,8 @@ from projections.copy_on_write import CopyOnWriteDict
 class Session(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The current values of a session.
 
-    ``user`` is the number of a user; times are RFC 3339.
-    ``generation`` counts the spent refresh tokens; the last one was spent at ``refreshed_at``.
+    ``user`` is the number of a user; times are RFC 3339. ``generation`` counts the spent refresh
+    tokens; the last one was spent at ``refreshed_at``.
     """
 
     id: str

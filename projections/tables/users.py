@@ -37,8 +37,8 @@ _UNREADABLE: Final = Profile(username="", email="", password_hash="")
 class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The current values of a user.
 
-    ``version`` is the position of the user's last event.
-    An erased user keeps only the number, the status and the version.
+    ``version`` is the position of the user's last event. An erased user keeps only the number, the
+    status and the version.
     """
 
     id: int
