@@ -151,7 +151,7 @@ def test_a_key_that_cannot_be_destroyed_now_is_destroyed_later() -> None:
 def test_a_key_is_destroyed_later_without_another_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(journal, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(journal, "DESTROY_RETRY_SECONDS", 0.01)
     vault = StubbornVault()
     with Api(vault=vault) as api:
         ann = api.caller()

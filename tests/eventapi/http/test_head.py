@@ -74,7 +74,7 @@ def test_a_list_of_too_many_parts_is_refused_before_it_is_split(
     def split(self: ApiRequest) -> dict[str, float]:
         raise AssertionError("the field was split")
 
-    monkeypatch.setattr(ApiRequest, "accepted", split)
+    monkeypatch.setattr(ApiRequest, "accept_weights", split)
 
     answer = ann.get("/items/events?access_token=x", headers={"accept": "," * 30_000}, token=None)
 

@@ -249,7 +249,7 @@ def test_real_answers_are_valid_by_the_document(
     async def cosigned(checkpoints: Checkpoints) -> Note:
         return await checkpoints.current()
 
-    monkeypatch.setattr(Checkpoints, "cosigned", cosigned)
+    monkeypatch.setattr(Checkpoints, "newest_cosigned", cosigned)
     ann.api.execute(GrantRole(ann.name, "auditor", "operator/test"))
     places = {"slug": "forbidden", "item_id": str(ann.create()), "level": "0"}
     places |= {"place": "000.p/1", "position": "1", "size": "1"}
