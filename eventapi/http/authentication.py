@@ -1,4 +1,4 @@
-"""Who calls, by the access token that the request brings."""
+"""Authentication: from the access token of a request to its user."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from projections.tables.users import User
 
 
 def bearer(scope: HTTPScope) -> str | None:
-    """The token of the Authorization header (RFC 6750, 2.1); of several headers, of the last.
+    """The token of the last Authorization header (RFC 6750, section 2.1), if any.
 
-    Blanks around the token are no part of it, nor are those around the value (RFC 9110, 5.5).
+    Whitespace around the value and the token is ignored (RFC 9110, section 5.5).
     """
     found = None
     for name, value in scope["headers"]:
@@ -25,9 +25,10 @@ def bearer(scope: HTTPScope) -> str | None:
 
 
 def user_of(state: State, claims: Claims, second_end: str) -> User | None:
-    """The user whose token says this, if its session goes on and the user is enabled.
+    """The user of an access token, if its session is active and the user is enabled.
 
-    ``second_end`` is that of the log's clock: whole seconds, as ``exp`` has them.
+    ``second_end`` is the end of the current second of the log's clock, because ``exp`` has whole
+    seconds.
     """
     session = state.sessions.by_id.get(claims.sid)
     if session is None or session.expires_at <= second_end:

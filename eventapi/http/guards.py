@@ -1,4 +1,4 @@
-"""Guards: checks that run before a handler's body is decoded."""
+"""Guards: checks that run before a request's body is decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class _NoQuery(msgspec.Struct, frozen=True):
-    """The query parameters of a handler that has none."""
+    """The query of a handler that accepts no parameters."""
 
 
 async def logged_in(connection: _Connection, _: BaseRouteHandler) -> None:
@@ -23,12 +23,12 @@ async def logged_in(connection: _Connection, _: BaseRouteHandler) -> None:
 
 
 async def auditor(connection: _Connection, _: BaseRouteHandler) -> None:
-    """Authenticate the caller, who must be an auditor; raises `Unauthenticated` and `Forbidden`."""
+    """Require an auditor as the caller; raises `Unauthenticated` and `Forbidden`."""
     await _request(connection).authenticate_auditor()
 
 
 async def refuse_query(connection: _Connection, _: BaseRouteHandler) -> None:
-    """Refuse query parameters, because the handler has none; raises `Invalid`."""
+    """Reject query parameters, because the handler has none; raises `Invalid`."""
     if connection.scope["query_string"]:
         _request(connection).query_as(_NoQuery)
 

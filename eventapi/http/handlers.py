@@ -1,6 +1,6 @@
-"""The decorators of the handlers: Litestar's, with more for the OpenAPI document.
+"""Route decorators: those of Litestar, with additional data for the OpenAPI document.
 
-What a handler takes and returns is in its signature. `Operation` has the rest.
+The signature of a handler declares its parameters, body and response; `Operation` has the rest.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _OPERATION: Final = "operation"
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """What clients need to know of a handler beside its signature.
+    """The description of a handler for the OpenAPI document, beyond its signature.
 
-    ``errors`` are slugs of problems, beside those that every operation has. ``query`` describes the
-    query parameters, which the handler decodes with `ApiRequest.query_as`. ``form_body`` is the
-    body of a handler that takes JSON or a form. With ``creates``, a success has the status of the
-    version, and the version's ``Location``. ``empty_statuses`` are further successes without a body.
-    ``reads_state`` is whether the client can ask to wait for a position of the log, ``is_limited``
-    whether rate limits count the request. ``name`` is that of the function in generated clients, by
-    default the handler's.
+    - ``errors``: slugs of problems, in addition to those of every operation.
+    - ``query``: the query parameters, which the handler decodes with `ApiRequest.query_as`.
+    - ``form_body``: the form of a handler that accepts JSON or a form.
+    - ``creates``: success has the version's status for a creation, and its ``Location``.
+    - ``empty_statuses``: further success statuses, without a body.
+    - ``reads_state``: the handler accepts Min-Event-Position.
+    - ``is_limited``: rate limits count the request.
+    - ``name``: the function in generated clients; by default the handler's name.
     """
 
     errors: Sequence[str] = ()
@@ -80,42 +81,46 @@ def _operation(
 
 
 def get(path: str = "/", *, summary: str, **details: Any) -> Callable[[Any], HTTPRouteHandler]:
-    """Handle GET, and HEAD with it; ``details`` are ``guards``, ``tags`` and those of `Operation`."""
+    """Handle GET and HEAD.
+
+    ``details`` are ``guards``, ``tags`` and the fields of `Operation`, here and below.
+    """
     return _operation("GET", path, summary, 200, **details)
 
 
 def post(
     path: str = "/", *, summary: str, status: int = 200, **details: Any
 ) -> Callable[[Any], HTTPRouteHandler]:
-    """Handle POST; ``details`` are ``guards``, ``tags`` and those of `Operation`."""
+    """Handle POST; see `get` for ``details``."""
     return _operation("POST", path, summary, status, **details)
 
 
 def put(path: str = "/", *, summary: str, **details: Any) -> Callable[[Any], HTTPRouteHandler]:
-    """Handle PUT; ``details`` are ``guards``, ``tags`` and those of `Operation`."""
+    """Handle PUT; see `get` for ``details``."""
     return _operation("PUT", path, summary, 200, **details)
 
 
 def patch(path: str = "/", *, summary: str, **details: Any) -> Callable[[Any], HTTPRouteHandler]:
-    """Handle PATCH; ``details`` are ``guards``, ``tags`` and those of `Operation`."""
+    """Handle PATCH; see `get` for ``details``."""
     return _operation("PATCH", path, summary, 200, **details)
 
 
 def delete(path: str = "/", *, summary: str, **details: Any) -> Callable[[Any], HTTPRouteHandler]:
-    """Handle DELETE, which answers 204; ``details`` are ``guards``, ``tags`` and those of `Operation`."""
+    """Handle DELETE, whose response has status 204; see `get` for ``details``."""
     return _operation("DELETE", path, summary, 204, **details)
 
 
 def operation_of(handler: BaseRouteHandler) -> Operation | None:
-    """What was given to the decorator; ``None`` for a handler that is not part of the API."""
+    """The `Operation` of a handler; ``None`` if the handler is not part of the API."""
     found: Operation | None = handler.opt.get(_OPERATION)
     return found
 
 
 def options_handlers(controllers: Iterable[type[Controller]]) -> list[HTTPRouteHandler]:
-    """Handlers of OPTIONS for every path of some controllers.
+    """OPTIONS handlers for every path of the given controllers.
 
-    Litestar's own know one method of a path only. Register these before the controllers.
+    Litestar's own OPTIONS handlers list only one method of a path. Register these handlers before
+    the controllers.
     """
     allowed: dict[str, set[str]] = {}
     for controller in controllers:

@@ -1,9 +1,8 @@
-"""A request, with what every handler asks of it: who calls, what the body says, which item."""
+"""The request class of the API: authentication, body, query, conditions and writes."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from litestar.typing import FieldDefinition
 
 from eventapi.commands.command import Command
 from eventapi.http.authentication import bearer, user_of
+from eventapi.http.body import receive_body
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
     Texts,
@@ -28,7 +28,8 @@ from eventapi.http.decoding import (
     from_texts,
     query_texts,
 )
-from eventapi.http.head import malformed
+from eventapi.http.idempotency import idempotency_key, parse_key
+from eventapi.http.negotiation import parse_content_type, parse_weights, preferred_type
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
 from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
@@ -41,7 +42,6 @@ from events.errors import (
     Fault,
     Forbidden,
     Invalid,
-    NotFound,
     PositionNotReached,
     PreconditionFailed,
     Unauthenticated,
@@ -57,22 +57,19 @@ T = TypeVar("T")
 JSON_TYPES = frozenset({"application/json"})
 MERGE_PATCH_TYPE: Final = "application/merge-patch+json"
 MergePatch: TypeAlias = Annotated[T, BodyKwarg(media_type=MERGE_PATCH_TYPE)]
-"""The body of a PATCH: JSON, also if it is declared as a merge patch (RFC 7396)."""
+"""The body of a PATCH, declared as JSON or as a merge patch (RFC 7396)."""
 
 EVENT_STREAM = "text/event-stream"
 NDJSON = "application/x-ndjson"
 _TOKEN = "access_token"  # noqa: S105 - the name of a parameter
 _STREAMED = "/events"
-"""How the paths end that may be answered by a stream of events."""
+"""Suffix of the paths whose responses may be event streams."""
 
 _WAIT_STEP_SECONDS = 0.01
 _WITHIN_REACH = 1_000_000
-"""How many events a log cannot gain within the wait: a position beyond that is not waited for."""
+"""More events than a log can gain during the wait; the request fails at once beyond that."""
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-_QUOTED = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"')
-_BARE = re.compile(r"([\x21\x23-\x7e]{1,255})")
 
 
 class _QueryToken(msgspec.Struct, frozen=True):
@@ -80,7 +77,7 @@ class _QueryToken(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """The user who makes a request, in the state in which the access token was checked."""
+    """The authenticated user, and the state against which the token was checked."""
 
     state: State
     user: User
@@ -89,7 +86,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 
 
 class ApiRequest(litestar.Request[None, None, Any]):
-    """A request to one version of the API; `of_version` makes the class of one."""
+    """A request to one version of the API; `of_version` returns its class."""
 
     version: ClassVar[ApiVersion]
 
@@ -103,12 +100,12 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     @property
     def services(self) -> Services:
-        """The services of the application, which are there once it has started."""
+        """The services of the application, available after its start."""
         services: Services = self.scope["litestar_app"].services  # type: ignore[attr-defined]
         return services
 
     def header(self, name: bytes) -> str | None:
-        """A header by its lower-case name; of several, the last."""
+        """A header by its lower-case name; the last line if there are several."""
         found = None
         for key, value in self.scope["headers"]:
             if key == name:
@@ -117,7 +114,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     @property
     def id(self) -> str:
-        """The request's id, which its answer, its events and its log lines carry."""
+        """The request's id, which appears in its response, events and log lines."""
         return request_id_of(self.scope)
 
     # The caller
@@ -129,7 +126,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return self._caller
 
     async def current_state(self) -> State:
-        """The state at the position that the client asked for, or at a later one.
+        """The state at the position in Min-Event-Position, or at a later one.
 
         Raises `PositionNotReached` if the log does not reach that position in time.
         """
@@ -152,10 +149,10 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return state
 
     async def authenticate(self) -> Caller:
-        """Authenticate the caller by the access token, now (RFC 6750).
+        """Authenticate the caller by the access token (RFC 6750).
 
-        Raises `Unauthenticated`, for a bad token before anything else is checked. Streams call it
-        again, because a session may end while they last.
+        Raises `Unauthenticated`; a bad token is reported before any other error. Streams call this
+        repeatedly, because a session may end during a stream.
         """
         token = bearer(self.scope) or self._query_token()
         if token is None:
@@ -175,13 +172,13 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """Authenticate an auditor; raises `Unauthenticated` and `Forbidden`."""
         caller = await self.authenticate()
         if "auditor" not in caller.user.roles:
-            raise Forbidden("this is for auditors")
+            raise Forbidden("only auditors may do this")
         return caller
 
     def _query_token(self) -> str | None:
-        """The token in the query (RFC 6750, section 2.3), of an event stream alone.
+        """The token in the query (RFC 6750, section 2.3), for event streams only.
 
-        A browser's EventSource can send it nowhere else.
+        A browser's EventSource cannot send an Authorization header.
         """
         if (
             b"access_token=" not in self.scope["query_string"]
@@ -196,26 +193,15 @@ class ApiRequest(litestar.Request[None, None, Any]):
     # The content
 
     def accept_weights(self, header: bytes = b"accept") -> dict[str, float]:
-        """The values of Accept, or of a header like it, with their weights (RFC 9110, section 12.5)."""
-        lines = [value for name, value in self.scope["headers"] if name == header]
-        weights: dict[str, float] = {}
-        for part in b",".join(lines).decode("latin-1").lower().split(","):
-            kind, *parameters = (text.strip() for text in part.split(";"))
-            found = [match[1] for match in map(_WEIGHT.fullmatch, parameters) if match]
-            weights[kind] = float(found[0]) if found else 1.0
-        return weights
+        """The values of Accept, or of a similar header, with their weights."""
+        return parse_weights(self.scope["headers"], header)
 
     def preferred_type(self, *kinds: str) -> str | None:
-        """Which of these media types is accepted by its name, and not less gladly than JSON is."""
-        weights = self.accept_weights()
-        best = max(kinds, key=lambda kind: weights.get(kind, 0.0))
-        weight = weights.get(best, 0.0)
-        ranges = ("application/json", "application/*", "*/*")
-        json_weight = next((weights[kind] for kind in ranges if kind in weights), 0.0)
-        return best if weight and weight >= json_weight else None
+        """The media type of ``kinds`` that the client prefers; ``None`` means JSON."""
+        return preferred_type(self.accept_weights(), kinds)
 
     async def resolve_as_of(self, state: State, as_of: int | str) -> int:
-        """The position that a point of the log means; raises `Invalid`."""
+        """The position of a point of the log, given as position or time; raises `Invalid`."""
         try:
             point = as_of if isinstance(as_of, int) else parse_point(as_of)
             return await self.services.history.position(point, state)
@@ -227,62 +213,39 @@ class ApiRequest(litestar.Request[None, None, Any]):
         raise Invalid(*(msgspec.structs.replace(fault, where=where) for fault in faults))
 
     def media_type(self) -> str:
-        """The declared media type, or what the version takes for one; raises `ProblemError`.
+        """The declared media type, or the default of the version.
 
-        A charset other than UTF-8 is refused.
+        Raises `ProblemError` if a charset other than UTF-8 is declared.
         """
-        kind, *parameters = (self.header(b"content-type") or "").lower().split(";")
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "charset" and value.strip(' \t"') not in {"utf-8", "utf8"}:
-                raise ProblemError("unsupported-media-type", "the body must be UTF-8")
-        return kind.strip() or self.version.default_media_type
+        declared = parse_content_type(self.header(b"content-type"))
+        return declared or self.version.default_media_type
 
     async def content(self) -> bytes:
-        """The whole body; raises `ProblemError` where it is too large, or does not come whole.
+        """The whole body; raises `ProblemError` if it is too large or incomplete.
 
-        Litestar's `body` takes as long as all of our own work on a request.
+        It does not use Litestar's `body`, which takes as long as all other work on a request.
         """
         if self._content is None:
-            self._content = await self._received()
+            limit = self.route_handler.resolve_request_max_body_size() or inf
+            length = self.header(b"content-length")
+            self._content = await receive_body(self.receive, length, limit)
             self.scope["received"] = self._content  # type: ignore[typeddict-unknown-key]  # ours
         return self._content
 
-    async def _received(self) -> bytes:
-        limit = self.route_handler.resolve_request_max_body_size() or inf
-        try:
-            declared = int(self.header(b"content-length") or 0)
-        except ValueError:  # Our own server lets none of these through.
-            raise malformed("the Content-Length is no number") from None
-        if declared > limit:
-            raise _too_large(limit)
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message: Any = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ProblemError("malformed-body", "the client went away")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise _too_large(limit)
-            more = message.get("more_body", False)
-        return b"".join(parts)
-
     async def body(self) -> bytes:
-        """The whole body, for Litestar; see `content`."""
+        """The whole body, as Litestar calls it; see `content`."""
         return await self.content()
 
     async def json(self) -> Any:
-        """The JSON body as what the handler declares as ``data``, decoded strictly.
+        """The JSON body, decoded strictly as the type of the handler's ``data``.
 
-        Litestar passes it to the handler as it is. Raises `Invalid` and `ProblemError`.
+        Litestar passes the result to the handler unchanged. Raises `Invalid` and `ProblemError`.
         """
         kind, media_types = declared_body(self.route_handler)
         return decode_json(await self._json_content(media_types), kind)
 
     def missing_body(self) -> ProblemError:
-        """The refusal of a request without the body that its handler takes."""
+        """The error for a request without the body that its handler requires."""
         _, media_types = declared_body(self.route_handler)
         try:
             if self.media_type() not in media_types:
@@ -292,7 +255,10 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return ProblemError("malformed-body", "the body is not valid JSON")
 
     async def json_as(self, kind: type[B]) -> B:
-        """The JSON body of a handler that also takes a form; raises `Invalid` and `ProblemError`."""
+        """The JSON body of a handler that also accepts a form.
+
+        Raises `Invalid` and `ProblemError`.
+        """
         strict_or_lenient: type[B] = self.version.body(kind)
         return decode_json(await self._json_content(JSON_TYPES), strict_or_lenient)
 
@@ -303,7 +269,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return content
 
     async def form_fields(self) -> Texts | None:
-        """The fields of a token endpoint's form, or ``None`` where the body is declared otherwise.
+        """The fields of a token endpoint's form; ``None`` if the body is JSON.
 
         Raises `Invalid` and `ProblemError`.
         """
@@ -316,7 +282,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return form_fields(await self.content(), content_type, TOKEN_FIELDS)
 
     def query_as(self, kind: type[S]) -> S:
-        """The query string; raises `Invalid`, also for parameters that are not known."""
+        """The decoded query string; raises `Invalid`, also for unknown parameters."""
         raw = self.scope["query_string"]
         if not raw:
             return kind()
@@ -326,10 +292,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return from_texts(texts, kind, "query")
 
     def accepted_versions(self, item: Item | Tombstone) -> frozenset[int] | None:
-        """The versions at which a write may find the item: those of If-Match, or ``None`` for any.
+        """The versions that If-Match allows a write to replace; ``None`` for any.
 
-        ``item`` is the caller's, as it stands. Raises `PreconditionFailed` where If-None-Match
-        names its version; a change of it that comes later was never given out, nor named.
+        ``item`` is the caller's item in its current version. Raises `PreconditionFailed` if
+        If-None-Match has that version. Later versions need no check, because no client has
+        received their tags yet.
         """
         match, none_match = conditions(self.scope["headers"])
         if is_known(none_match, item.version):
@@ -337,9 +304,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return accepted_versions(match)
 
     def has_current(self, item: Item) -> bool:
-        """Whether the caller has the item already, as it stands.
+        """Whether If-None-Match has the current version of the item.
 
-        Raises `PreconditionFailed` where If-Match names other versions.
+        Raises `PreconditionFailed` if If-Match has other versions only.
         """
         match, none_match = conditions(self.scope["headers"])
         versions = accepted_versions(match)
@@ -348,7 +315,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return is_known(none_match, item.version)
 
     def url_of(self, place: str) -> str:
-        """The absolute URL of a place of this API, under the prefix that the request came by."""
+        """The absolute URL of a path of this API, with the prefix that the request used."""
         path = place_of(self.scope)
         prefixes = (prefix for prefix in self.version.prefixes if path.startswith(f"{prefix}/"))
         prefix = max(prefixes, key=len, default="")
@@ -357,30 +324,24 @@ class ApiRequest(litestar.Request[None, None, Any]):
     # Writing
 
     async def idempotency_key(self, caller: str) -> IdempotencyKey | None:
-        """What makes this request have its effect only once, if it has an Idempotency-Key.
+        """The request's idempotency key, if it has one; raises `Invalid`.
 
-        ``caller`` is whose keys these are. Raises `Invalid`.
+        ``caller`` is the owner of the key.
         """
         header = self.header(b"idempotency-key")
         if header is None:
             return None
-        key = _QUOTED.fullmatch(header) or _BARE.fullmatch(header)
-        if key is None:
-            detail = "Idempotency-Key must be 1 to 255 visible characters, quoted or bare"
-            raise Invalid(Fault("", detail, where="header"))
+        key = parse_key(header)
         match, none_match = conditions(self.scope["headers"])
-        parts = (self.method, self.scope["path"], match or "", none_match or "")
-        request = hashlib.sha256("\0".join(parts).encode() + b"\0" + await self.content())
-        return IdempotencyKey(
-            hashlib.sha256(f"{caller}\0{key[1]}".encode()).hexdigest(), request.digest()
-        )
+        head = (self.method, self.scope["path"], match or "", none_match or "")
+        return idempotency_key(caller, key, head, await self.content())
 
     async def first_result(self, caller: str) -> CommandResult | None:
-        """What the first of same requests came to; see `Journal.first_result`."""
+        """The result of an earlier equal request; see `Journal.first_result`."""
         return await self.services.journal.first_result(await self.idempotency_key(caller))
 
     async def execute(self, command: Command, key_scope: str) -> CommandResult:
-        """Write a command, once for an idempotency key; see `Journal.execute`.
+        """Execute a command, once for each idempotency key; see `Journal.execute`.
 
         ``key_scope`` is the owner of the keys: two scopes may use the same key.
         """
@@ -388,18 +349,18 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return await self.services.journal.execute(command, self.id, key, self._session)
 
     async def execute_always(self, command: Command) -> CommandResult:
-        """Write a command that takes no idempotency key; see `Journal.execute`."""
+        """Execute a command without an idempotency key; see `Journal.execute`."""
         return await self.services.journal.execute(command, self.id, session=self._session)
 
     @property
     def _session(self) -> str | None:
-        """The session without which nothing is written, if there is one."""
+        """The session that must still exist when the command is written, if any."""
         return None if self._caller is None else self._caller.session
 
 
 @cache
 def declared_body(handler: Any) -> tuple[type[msgspec.Struct], frozenset[str]]:
-    """The type of the parameter ``data`` of a handler, and the media types that it accepts."""
+    """The type of a handler's parameter ``data``, and the accepted media types."""
     field: FieldDefinition = handler.parsed_data_field
     (kind,) = (
         one for one in get_args(field.annotation) or (field.annotation,) if one is not NoneType
@@ -419,24 +380,5 @@ def written(
     return json_response(content, status, (b"event-position", position), *headers)
 
 
-def path_number(text: str, missing: str) -> int:
-    """A positive number in a path; raises `NotFound`, with the text ``missing``, for other texts."""
-    if not _NUMBER.fullmatch(text):
-        raise NotFound(missing)
-    return int(text)
-
-
-def path_position(text: str, state: State) -> int:
-    """A position in a path; raises `NotFound` if the state has not reached it."""
-    position = path_number(text, "there is no such event")
-    if position > state.position:
-        raise NotFound("there is no such event")
-    return position
-
-
 def _unsupported(expected: Sequence[str]) -> ProblemError:
     return ProblemError("unsupported-media-type", f"the body must be {' or '.join(expected)}")
-
-
-def _too_large(limit: float) -> ProblemError:
-    return ProblemError("body-too-large", f"the body may have {limit} bytes at most")

@@ -1,7 +1,7 @@
-"""Responses of the handlers: Litestar's `Response`, sent as it is.
+"""Responses of the handlers: Litestar's `Response` without its rendering.
 
-Litestar's own rendering handles cookies, background tasks and encoders. None of that is used here,
-and it costs a tenth of a read (docs/decisions/litestar.md).
+Litestar's rendering handles cookies, background tasks and encoders. The handlers use none of them,
+and they cost a tenth of a read (docs/decisions/litestar.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ JSON: Final = (b"content-type", b"application/json")
 
 
 class Response(litestar.Response[T]):
-    """A status, headers with lower-case names, and a whole body. ``T`` is what the body describes."""
+    """A status, headers and a complete body.
+
+    Names of headers are in lower case. ``T`` is the type that the body encodes.
+    """
 
     __slots__ = ("body", "fields")
 
@@ -36,7 +39,7 @@ class Response(litestar.Response[T]):
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; the response to a HEAD request has no body (RFC 9110, section 9.3.2)."""
+        """Send the response, without its body if the method is HEAD (RFC 9110, 9.3.2)."""
         if self.status_code not in {204, 304}:
             self.fields.append((b"content-length", str(len(self.body)).encode()))
         start: Any = {
@@ -50,12 +53,12 @@ class Response(litestar.Response[T]):
 
 
 def json_response(content: T, status: int = 200, *headers: tuple[bytes, bytes]) -> Response[T]:
-    """Anything that msgspec can encode, as JSON."""
+    """A JSON response; ``content`` is anything that msgspec can encode."""
     return Response(status, [JSON, *headers], encode(content))
 
 
 def text_response(text: str, media_type: str, status: int = 200) -> Response[str]:
-    """Text in UTF-8."""
+    """A text response in UTF-8."""
     return Response(
         status, [(b"content-type", f"{media_type}; charset=utf-8".encode())], text.encode()
     )

@@ -1,4 +1,4 @@
-"""What the handlers work with; `eventapi.app` puts it together."""
+"""The services that handlers use; `eventapi.app` constructs them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Details = Callable[[], Mapping[str, Any]]
 
 
 class Services(msgspec.Struct, frozen=True):
-    """``health`` gives the details.
+    """The services of one application, injected into handlers.
 
-    ``metrics`` returns `None` where they are off, or cannot be kept yet.
+    ``health`` returns the details of ``/health``. ``metrics`` returns `None` while metrics are off
+    or their files cannot be created.
     """
 
     journal: Journal

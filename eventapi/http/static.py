@@ -1,4 +1,4 @@
-"""Content that stays the same while the server runs: encoded and compressed once, with entity tags."""
+"""Static content: encoded and compressed once per process, with entity tags."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from eventapi.http.response import Headers, Response
 
 
 class StaticContent:
-    """A document with a strong entity tag for each of its codings (RFC 9110, section 8.8.3.3).
+    """A document with a strong entity tag for each content coding.
 
-    ``make`` runs at the first request, in a thread, because compressing takes some time. Caches must
-    revalidate the content, because an update of the server may change it.
+    See RFC 9110, section 8.8.3.3. ``make`` runs at the first request, in a thread, because
+    compression takes some time. Caches must revalidate the content, because an update of the server
+    may change it.
     """
 
     def __init__(self, media_type: str, make: Callable[[], bytes]) -> None:
@@ -27,13 +28,13 @@ class StaticContent:
 
     @cached_property
     def _codings(self) -> tuple[bytes, bytes, str]:
-        """The content, the compressed content, and the entity tag of the former."""
+        """The content, the compressed content, and the entity tag of the uncompressed one."""
         plain = self._make()
         digest = hashlib.sha256(plain).hexdigest()[:32]
         return plain, gzip.compress(plain, mtime=0), digest
 
     async def response(self, request: ApiRequest) -> Response[Any]:
-        """The answer to a GET: 304 if the client has the content already."""
+        """The response to a GET: 304 if the client already has the content."""
         plain, compressed, tag = await asyncio.to_thread(lambda: self._codings)
         weights = request.accept_weights(b"accept-encoding")
         is_compressed = weights.get("gzip", weights.get("*", 0.0)) > 0

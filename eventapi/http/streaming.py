@@ -1,4 +1,4 @@
-"""Answers that go on: an ASGI response made of parts, as they come."""
+"""Streaming responses: parts are generated and sent one after the other."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from events.messages.server_log import STREAM_CUT
 logger = logging.getLogger("eventapi.http")
 
 SEND_TIMEOUT_SECONDS = 30.0
-"""How long a part may wait for a client that does not take it; then the client is let go."""
+"""Maximum time to send a part; if the client does not read it in time, the stream ends."""
 
 
 class StreamingResponse(Response[Any]):
-    """A status, headers and parts of a body; what is not taken is not made.
+    """A response whose body is generated while the client reads it.
 
-    Who reads slowly is waited for with one part at hand, and not for long.
+    At most one part is in memory: the next one is generated after the previous one was sent.
     """
 
     __slots__ = ("_parts",)
@@ -33,7 +33,7 @@ class StreamingResponse(Response[Any]):
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the parts until there are no more, or nobody is there any more."""
+        """Send all parts, or stop when the client disconnects."""
         start: Any = {"type": "http.response.start", "status": 200, "headers": self.fields}
         await send(start)
         if scope.get("method") == "HEAD":
@@ -49,11 +49,11 @@ class StreamingResponse(Response[Any]):
                 task.cancel()
             await asyncio.wait([sending, leaving])
         if not sending.cancelled() and (error := sending.exception()) is not None:
-            # The answer ends in its middle, which tells the client that it is not whole.
+            # The body ends without its last chunk, so the client detects that it is incomplete.
             if not isinstance(error, EventapiError | TimeoutError | MemoryError):
                 raise error
             reason = "out of memory" if isinstance(error, MemoryError) else str(error)
-            logger.warning(STREAM_CUT.fill(reason=reason or "it was not taken"))
+            logger.warning(STREAM_CUT.fill(reason=reason or "the client did not read it"))
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._parts) as parts:

@@ -1,16 +1,20 @@
-"""Where things are: a path as the routes have it, and an address as the client has it."""
+"""Paths as the routes see them, URLs as clients see them, and numbers in paths."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
+from events.errors import NotFound
+from projections.state import State
+
 _VERSION_1: Final = ("/api/v1/", "/auth/", "/items/")
 _ACCOUNTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/")
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}")
 _TOKEN_ENDPOINTS: Final = re.compile(r"(/api/v[0-9]+)?/auth/(login|refresh)")
 
 PUBLIC_URL: Final = "public_url"
-"""The scope's key of the setting PUBLIC_URL, where it is set."""
+"""The key of the scope under which the setting PUBLIC_URL is stored, if it is set."""
 
 
 def place_of(scope: Any) -> str:
@@ -20,7 +24,7 @@ def place_of(scope: Any) -> str:
 
 
 def is_version_1(place: str) -> bool:
-    """Whether a path belongs to version 1 alone; what has no version, such as health, does not."""
+    """Whether a path belongs to version 1; unversioned paths (``/health``) do not."""
     return f"{place}/".startswith(_VERSION_1)
 
 
@@ -30,22 +34,40 @@ def is_token_endpoint(place: str) -> bool:
 
 
 def is_account(place: str) -> bool:
-    """Whether a path is about an account, so that bodies may have passwords, in any version."""
+    """Whether a path belongs to accounts, in any version: its bodies may have passwords."""
     return _ACCOUNTS.match(place) is not None
 
 
 def base_url(scope: Any) -> str:
-    """The address of this server as the client has it, without a slash at its end.
+    """The URL of this server as clients see it, without a trailing slash.
 
-    It is the setting PUBLIC_URL, else made of scheme, Host and the prefix of the server. What
-    trusted proxies report of these is in the scope already.
+    It is the setting PUBLIC_URL if that is set, otherwise the scheme, Host and the mount prefix. The
+    scope already has the values that trusted proxies report.
     """
     public: str | None = scope.get(PUBLIC_URL)
     if public is not None:
         return public
     host = next((value for name, value in scope["headers"] if name == b"host"), None)
-    if host is None:  # HTTP/1.0 asks for none.
+    if host is None:  # HTTP/1.0 does not require Host.
         name, port = scope.get("server") or ("localhost", None)
         name = f"[{name}]" if ":" in name else name
         host = f"{name}:{port}".encode() if port else name.encode()
     return f"{scope['scheme']}://{host.decode('latin-1')}{scope.get('root_path', '')}"
+
+
+def path_number(text: str, missing: str) -> int:
+    """A positive number in a path.
+
+    Raises `NotFound`, with the detail ``missing``, for other texts.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise NotFound(missing)
+    return int(text)
+
+
+def path_position(text: str, state: State) -> int:
+    """A position in a path; raises `NotFound` if the state has not reached it."""
+    position = path_number(text, "there is no such event")
+    if position > state.position:
+        raise NotFound("there is no such event")
+    return position

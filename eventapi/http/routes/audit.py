@@ -15,13 +15,14 @@ from msgspec import UNSET
 
 from eventapi.http.guards import auditor
 from eventapi.http.handlers import get
-from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest, path_position
+from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
 from eventapi.http.response import JSON, Response, encode, json_response
 from eventapi.http.routes.events import Following, event, followed, resumed_after
 from eventapi.http.schemas.requests import EventsQuery, StateQuery
 from eventapi.http.schemas.responses import EventPage, OpenedEvent
 from eventapi.http.services import Services
 from eventapi.http.streaming import StreamingResponse
+from eventapi.http.urls import path_position
 from eventapi.queries.live_events import Line
 from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary, summary_of

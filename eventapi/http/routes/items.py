@@ -18,7 +18,7 @@ from eventapi.commands.items import (
 from eventapi.http.conditional import etag
 from eventapi.http.guards import logged_in
 from eventapi.http.handlers import delete, get, patch, post, put
-from eventapi.http.request import ApiRequest, MergePatch, path_number, written
+from eventapi.http.request import ApiRequest, MergePatch, written
 from eventapi.http.response import Response, json_response
 from eventapi.http.routes.events import follow_items
 from eventapi.http.routes.history import item_history
@@ -34,6 +34,7 @@ from eventapi.http.schemas.requests import (
 )
 from eventapi.http.schemas.responses import Change, ItemChange, ItemPage, ItemView
 from eventapi.http.services import Services
+from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from events.errors import Fault, Invalid, NotFound
 from events.vocabulary.items import Content

@@ -10,9 +10,10 @@ from litestar.params import FromPath
 
 from eventapi.http.guards import auditor, logged_in
 from eventapi.http.handlers import get
-from eventapi.http.request import ApiRequest, path_position
+from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response, text_response
 from eventapi.http.services import Services
+from eventapi.http.urls import path_position
 from events.codec import parse
 from events.errors import NotFound
 from events.record import entity_number
