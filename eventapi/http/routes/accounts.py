@@ -61,7 +61,7 @@ class AccountsController(Controller):
 
     @post(
         "/register",
-        summary="Make an account",
+        summary="Create an account",
         creates=True,
         request_headers=("Idempotency-Key",),
         response_headers=_WRITTEN,
@@ -70,9 +70,9 @@ class AccountsController(Controller):
     async def register(
         self, request: ApiRequest, data: JSONBody[Registration], services: NamedDependency[Services]
     ) -> Response[UserView]:
-        """Make an account."""
+        """Create an account."""
         email = normal_email(data.email)
-        # Without a user the key belongs to the account that is asked for: strangers share no keys.
+        # There is no user yet, so the new account owns the key: different clients share no keys.
         scope = services.tokens.scope_of(
             "register", casefold_key(data.username), casefold_key(email)
         )
@@ -100,7 +100,7 @@ class AccountsController(Controller):
     ) -> Response[TokenPair]:
         """Log in with a username and a password, as JSON or as a form.
 
-        OAuth 2.0 clients that have one address for tokens may also renew them here, with the form of
+        OAuth 2.0 clients with a single token endpoint may also renew tokens here, with the form of
         `/auth/refresh`: `grant_type=refresh_token` and `refresh_token`.
         """
         form = await request.form_fields()
@@ -148,11 +148,11 @@ class AccountsController(Controller):
         data: MergePatch[ProfilePatch],
         services: NamedDependency[Services],
     ) -> Response[UserView]:
-        """Change what is named of your profile."""
+        """Change the given members of your profile."""
         user = request.caller.user
         email = normal_email(data.email) if isinstance(data.email, str) else data.email
         if isinstance(email, str) and casefold_key(email) != casefold_key(user.email):
-            # The answer reveals whether the address is taken, as that of a registration does.
+            # The response reveals whether the address is taken, as the one to a registration does.
             await services.rate_limiter.check_email(request.scope, user.id)
         command = UpdateProfile(user.id, email, data.full_name)
         result = await request.execute_always(command)
@@ -168,7 +168,7 @@ class AccountsController(Controller):
     async def erase_me(
         self, request: ApiRequest, data: JSONBody[Confirmation], services: NamedDependency[Services]
     ) -> Response[None]:
-        """Erase your account and all that is in it, for good."""
+        """Erase your account and all of its data permanently."""
         user, session = request.caller.user, request.caller.session
         client = RequestClient(request)
         return written(await services.accounts.erase(client, user, session, data.password), None)
@@ -183,7 +183,7 @@ class AccountsController(Controller):
     async def refresh(
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[TokenPair]:
-        """Spend a refresh token for another one, and an access token; as JSON or as a form."""
+        """Exchange a refresh token, sent as JSON or as a form, for new tokens."""
         form = await request.form_fields()
         if form is not None:
             token = _refresh_token(form)
@@ -216,7 +216,7 @@ class AccountsController(Controller):
     async def list_sessions(
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[list[SessionView]]:
-        """List your sessions, the newest first, 1,000 at most."""
+        """List your sessions, newest first, at most 1,000."""
         sessions, caller = request.caller.state.sessions, request.caller
         now = services.journal.clock.now()
         own = (sessions.by_id[number] for number in sessions.ids_by_user[caller.user.id])
@@ -231,7 +231,7 @@ class AccountsController(Controller):
         response_headers=_WRITTEN,
     )
     async def end_sessions(self, request: ApiRequest) -> Response[None]:
-        """End all of your sessions, this one too."""
+        """End all of your sessions, including this one."""
         caller = request.caller
         command = EndSession(caller.user.id, caller.session, "revoked", everywhere=True)
         return await _end(request, command)
@@ -252,9 +252,9 @@ class AccountsController(Controller):
 
 
 class RequestClient:
-    """A request as the account service needs it.
+    """Adapter: a request as the client that the account service expects.
 
-    With ``key_scope`` a command has its effect once for the request's idempotency key.
+    With ``key_scope``, a command is executed once for the request's idempotency key.
     """
 
     def __init__(self, request: ApiRequest, key_scope: str | None = None) -> None:
@@ -264,29 +264,29 @@ class RequestClient:
         self.address = caller_address(request.scope)
 
     async def current_state(self) -> State:
-        """The state, at the position that the client asked for or at a later one."""
+        """The state at the position in Min-Event-Position, or at a later one."""
         return await self._request.current_state()
 
     async def execute(self, command: Command) -> CommandResult:
-        """Write a command in the caller's session, if there is one."""
+        """Execute a command, in the caller's session if there is one."""
         if self._key_scope is not None:
             return await self._request.execute(command, self._key_scope)
         return await self._request.execute_always(command)
 
     async def check_guesses(self, subject: str) -> None:
-        """Raise `ProblemError` if there were too many wrong passwords."""
+        """Raise `ProblemError` if there were too many wrong passwords for a subject."""
         await self._limiter.check_failures(self._request.scope, subject)
 
     async def count_guess(self, subject: str) -> None:
-        """Count a wrong password; raises `ProblemError`."""
+        """Count a wrong password for a subject; raises `ProblemError`."""
         await self._limiter.count_failure(self._request.scope, subject)
 
     async def clear_guesses(self, subject: str) -> None:
-        """Forget the wrong passwords."""
+        """Reset the count of wrong passwords for a subject."""
         await self._limiter.clear_failures(subject)
 
     def queue(self) -> AbstractContextManager[None]:
-        """Around hashing; raises `ProblemError`."""
+        """A context in which to hash a password; raises `ProblemError`."""
         return self._limiter.refuse_used_up_share(self._request.scope)
 
 
@@ -307,7 +307,10 @@ def _refresh_token(form: Texts) -> str:
 
 
 def _check_grant(form: Texts, *grants: str) -> None:
-    """Raise `Invalid` for other grants; one without a value counts as left out (RFC 6749, 3.2)."""
+    """Raise `Invalid` for other grants.
+
+    A parameter without a value is treated as omitted (RFC 6749, section 3.2).
+    """
     given = form.get("grant_type", [""])
     if given == [""]:
         form.pop("grant_type", None)

@@ -1,4 +1,4 @@
-"""Health: is the process alive, may it be given work, and how is it doing."""
+"""Health checks: liveness, readiness and details of the process."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ from events.errors import LogUnreachable
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All is well: anything else is a problem document."""
+    """The check succeeded; failures are problem documents."""
 
     status: Literal["ok"] = "ok"
 
 
 class Health(msgspec.Struct, frozen=True):
-    """How the server is doing.
+    """Details about the state of the server.
 
-    ``position`` is that of the log as far as it is known, ``lag`` how many of its records are not
-    folded in yet, ``queued`` how many writes wait. While the database is lost, reads are answered from what
-    was known before, ``database_lost_seconds`` ago, and writes are refused. While Redis is lost,
-    requests are counted without it.
+    ``position`` is the last known position of the log, ``lag`` the number of its records that the
+    state does not include yet, and ``queued`` the number of waiting writes. While the connection to
+    the database is lost, reads return the state of ``database_lost_seconds`` ago, and writes are
+    refused. While the connection to Redis is lost, rate limits are counted without it.
     """
 
     position: int
     lag: int
-    database: Annotated[Literal["ok", "lost"] | None, Meta(description="Where the log is in one.")]
+    database: Annotated[Literal["ok", "lost"] | None, Meta(description="Null without a database.")]
     database_lost_seconds: float
     queued: int
-    disk_free_bytes: Annotated[int | None, Meta(description="Room where the log lies.")]
+    disk_free_bytes: Annotated[int | None, Meta(description="Free space on the disk of the log.")]
     uptime_seconds: float
-    redis: Annotated[Literal["ok", "lost"] | None, Meta(description="Where there is one.")]
+    redis: Annotated[Literal["ok", "lost"] | None, Meta(description="Null without Redis.")]
     signing: Annotated[
         Literal["ok", "suspended"],
-        Meta(description="Whether checkpoints are signed, or an operator has to decide first."),
+        Meta(description="`suspended`: an operator must act before checkpoints are signed again."),
     ]
     process: int
     workers: Annotated[
-        int | None, Meta(description="Processes of this server, while METRICS is on.")
+        int | None, Meta(description="Worker processes of this server; null while METRICS is off.")
     ]
     version: str
     status: Literal["ok"] = "ok"
 
 
 class HealthController(Controller):
-    """Whether the process is alive, may be given work, and how it is doing."""
+    """Liveness, readiness and details of the process."""
 
     path = "/health"
     tags = ("health",)
 
-    @get("/live", summary="Alive?", reads_state=False, is_limited=False)
+    @get("/live", summary="Check liveness", reads_state=False, is_limited=False)
     async def get_liveness(self) -> Response[Status]:
-        """Whether the process answers at all."""
+        """Check that the process responds to requests."""
         return json_response(Status())
 
-    @get("/ready", summary="Ready?", reads_state=False, is_limited=False)
+    @get("/ready", summary="Check readiness", reads_state=False, is_limited=False)
     async def get_readiness(self, services: NamedDependency[Services]) -> Response[Status]:
-        """Whether the state can be brought up to date, so that the process may be given work."""
-        await services.journal.state()  # Without `Min-Event-Position`, which is for clients.
+        """Check that the process can update its state and so can accept requests."""
+        await services.journal.state()  # `Min-Event-Position` is for clients only, so it is ignored.
         if services.health()["database"] == "lost":
             raise LogUnreachable("the database of the log cannot be reached")
         return json_response(Status())
 
-    @get(summary="Details", reads_state=False, is_limited=False)
+    @get(summary="Read health details", reads_state=False, is_limited=False)
     async def get_health(self, services: NamedDependency[Services]) -> Response[Health]:
-        """Details."""
+        """Read the position of the log, connections, queue and version of the server."""
         state = await services.journal.state()
         details = services.health()
         return json_response(Health(lag=details["position"] - state.position, **details))

@@ -1,4 +1,4 @@
-"""The history of an item: a page, or all of it in pieces, in bounded memory."""
+"""The history of an item: a page, or a stream in bounded memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def item_history(request: ApiRequest, number: int) -> Response[list[Change
         headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
     parts = _parts(request, user.id, positions)
     if request.method == "HEAD":
-        return StreamingResponse(headers, parts)  # Which makes none of them.
+        return StreamingResponse(headers, parts)  # No part is generated for HEAD.
     first = await anext(parts)
     if len(positions) > RECORDS_PER_READ:
         return StreamingResponse(headers, _chained(first, parts))
@@ -42,7 +42,7 @@ async def item_history(request: ApiRequest, number: int) -> Response[list[Change
 
 
 async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The first piece, which is made before the answer begins, and the others."""
+    """The first part, read before the response begins, and the rest."""
     async with aclosing(rest):
         yield first
         async for part in rest:
@@ -52,13 +52,16 @@ async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
 async def _parts(
     request: ApiRequest, caller: int, positions: Sequence[int]
 ) -> AsyncGenerator[bytes, None]:
-    """The array in pieces; each read has a turn of its own, so that a slow client keeps none."""
+    """The JSON array in parts.
+
+    Each read waits for its own turn, so that a slow client does not block other reads.
+    """
     past = request.services.history
     prefix = b"["
     with past.admit(caller):
         for start in range(0, len(positions), RECORDS_PER_READ):
             if start:
-                # Checked anew: the client may be slow, and its session may have ended.
+                # Authenticate again: the client may be slow, and its session may have ended.
                 await request.authenticate()
             async with past.turn(caller):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])

@@ -1,4 +1,4 @@
-"""Lists of items: pages, or everything in pieces, of the present or of the past."""
+"""Lists of items, current or past: pages, or a stream of all items."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from projections.tables.items import Item
 from projections.tables.users import User
 
 _ITEMS_PER_READ = 100
-"""Items whose past is read at once."""
+"""Items whose history is read in one turn."""
 
 _PAGE = 100
-"""Items on a page, unless `limit` asks for another number."""
+"""Items on a page if `limit` is not given."""
 
 _ITEMS_PER_PIECE = 500
-"""Items that are encoded at once where a list has no pages."""
+"""Items that are encoded at once in a list without pages."""
 
 
 async def list_items(request: ApiRequest, query: ListQuery) -> Response[Any]:
-    """The caller's items, by number."""
+    """The caller's items, ordered by number."""
     state, user = request.caller.state, request.caller.user
     limit = _PAGE if query.limit is UNSET else query.limit
     if query.limit is UNSET and request.version.lists_all:
@@ -53,11 +53,11 @@ async def list_items(request: ApiRequest, query: ListQuery) -> Response[Any]:
 async def _found(
     request: ApiRequest, state: State, owner: int, query: ListQuery, most: int | None
 ) -> list[Item]:
-    """The items that a query asks for of the present, so many at most; all of one moment."""
+    """The current items that match a query, at most ``most``, from a single state."""
     items = _listed(state, owner, query)
     if query.q is UNSET:
         return list(islice(items, most))
-    # The state moves on between two slices of a search.
+    # Copy the list first: the state changes between two slices of a search.
     every = list(items)
     async with request.services.history.turn_of(owner):
         return await matching(every, query.q, most or len(every), request.services.casefolded_texts)
@@ -66,7 +66,7 @@ async def _found(
 async def _found_then(
     request: ApiRequest, state: State, owner: int, query: ListQuery, *, as_of: str, most: int
 ) -> list[Item]:
-    """As `_found`, of the past; of all that an owner ever had no more is read than is needed."""
+    """The past items that match a query; reading stops after ``most`` of them."""
     found: list[Item] = []
     async with aclosing(_past_slices(request, state, owner, query, as_of)) as slices:
         async for items in slices:
@@ -79,7 +79,7 @@ async def _found_then(
 async def _all_items(
     request: ApiRequest, state: State, user: User, query: ListQuery
 ) -> Response[Any]:
-    """Everything that a query asks for, without pages; what is long is sent in pieces."""
+    """All items that match a query, without pages; a long list is streamed."""
     version, owner = request.version, user.username
     if query.as_of is UNSET:
         slices = _present_slices(request, state, user.id, query)
@@ -100,7 +100,7 @@ async def _all_items(
         async with aclosing(slices):
             yield b"[" + joined(found)
             async for items in slices:
-                # Checked again: the client may be slow, and its session may have ended.
+                # Authenticate again: the client may be slow, and its session may have ended.
                 await request.authenticate()
                 if items:
                     yield b"," + joined(items)
@@ -114,7 +114,7 @@ async def _all_items(
 async def _present_slices(
     request: ApiRequest, state: State, owner: int, query: ListQuery
 ) -> AsyncGenerator[list[Item], None]:
-    """What a query asks for of the present, a piece at a time."""
+    """The current items that match a query, in slices."""
     items = await _found(request, state, owner, query, None)
     for start in range(0, len(items), _ITEMS_PER_PIECE):
         yield items[start : start + _ITEMS_PER_PIECE]
@@ -123,7 +123,7 @@ async def _present_slices(
 async def _past_slices(
     request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
 ) -> AsyncGenerator[list[Item], None]:
-    """What a query asks for of the past; each slice has a turn of its own."""
+    """The past items that match a query, in slices; each waits for its own turn."""
     position = await request.resolve_as_of(state, as_of)
     ever = state.items.all_of_owner(owner)
     if query.order == "desc":
@@ -135,7 +135,7 @@ async def _past_slices(
     with past.admit(owner):
         for start in range(0, len(ever), _ITEMS_PER_READ):
             async with past.turn(owner):
-                if start:  # An erasure in between would have taken the keys.
+                if start:  # An erasure meanwhile destroys the keys.
                     await request.authenticate()
                 then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
                 items = list(_listed(then, owner, query))
@@ -147,7 +147,7 @@ async def _past_slices(
 
 
 def _listed(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
-    """The items in the order asked for, from behind ``after`` on, whatever their texts."""
+    """The items after ``after`` in the query's order, without searching their texts."""
     ids: Sequence[int] = state.items.by_owner[owner]
     by_id = state.items.by_id
     if query.order == "asc":

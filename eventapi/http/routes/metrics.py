@@ -1,4 +1,4 @@
-"""GET /metrics, and where requests are counted."""
+"""GET /metrics, and the observer that counts requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEXT_TYPE = TEXT.partition(";")[0]
 
 
 def counting(meters: Meters) -> Observer:
-    """Counts every request that was answered."""
+    """An observer that counts every response."""
     answered = meters.count_request
 
     def count(scope: Scope, status: int, seconds: float) -> None:
@@ -49,16 +49,16 @@ class MetricsController(Controller):
     async def get_metrics(
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[str]:
-        """What was counted, by all workers of the server together, for Prometheus.
+        """The metrics of all workers of the server together, for Prometheus.
 
-        In its text format, or in OpenMetrics where that is accepted no less gladly. Nobody has to log in: keep the
-        public away from it in the load balancer.
+        The format is Prometheus's text format, or OpenMetrics if `Accept` prefers it or gives both the
+        same weight. No login is required: block public access in the load balancer.
         """
         exposition = services.metrics()
         if exposition is None:
             raise ProblemError(
                 "not-found",
-                "metrics are off, or the disk has no room for them; then they begin later",
+                "metrics are off, or the disk is full; then they start once there is space",
             )
         weights = request.accept_weights()
         weight = weights.get(_OPENMETRICS_TYPE, 0.0)

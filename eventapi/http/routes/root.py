@@ -1,4 +1,4 @@
-"""The root of the server: where its documentation is, for a browser and for a program."""
+"""The root URL: it refers browsers and programs to the documentation."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _VARY = (b"vary", b"Accept")
 
 
 class Root(msgspec.Struct, frozen=True):
-    """Where the documentation of this server is."""
+    """The URLs of the documentation of this server."""
 
     docs: Annotated[str, Meta(description="The documentation, for people.")]
     openapi: Annotated[str, Meta(description="The OpenAPI document, for programs.")]
 
 
 class RootController(Controller):
-    """The address of the server itself."""
+    """The root URL of the server."""
 
     path = "/"
     tags = ("documentation",)
 
     @get(
-        summary="Where the documentation is",
+        summary="Find the documentation",
         empty_statuses=(307,),
         reads_state=False,
         ignores_query=True,
         name="get_root",
     )
     async def root(self, request: ApiRequest) -> Response[Root]:
-        """Redirect a browser to the documentation, and name its address to any other client."""
+        """Redirect a browser to the documentation; return its URLs to other clients."""
         base = base_url(request.scope)
         docs = f"{base}/docs"
         if "text/html" in request.headers.get("accept", ""):

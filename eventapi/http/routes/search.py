@@ -1,4 +1,4 @@
-"""Searching the texts of items, in slices, so that a long search delays no other request."""
+"""Search in the texts of items, in slices so that other requests can run between."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Final
 from projections.tables.items import Item
 
 _CHARACTERS_PER_TURN: Final = 32_768
-"""How much text is searched before other requests have their turn; about a millisecond."""
+"""Characters searched before other requests may run: about a millisecond."""
 
 _CHARACTERS_PER_ITEM: Final = 100
-"""What an item costs beside its texts."""
+"""Cost of an item in addition to its texts, as a number of characters."""
 
 _CACHED_CHARACTERS: Final = 4 * 1_048_576
-"""How much folded text is kept per process, of at most 4 bytes a character."""
+"""Casefolded text that is cached per process, at most 4 bytes per character."""
 
 _CHEAP_CHARACTERS: Final = 128
-"""Texts up to this length are folded anew: that is cheaper than a look into the cache."""
+"""Texts up to this length are not cached: folding them is cheaper than a lookup."""
 
 
 def folded(text: str) -> str:
-    """A text for comparison without regard to case or to composition (NFC, NFD)."""
+    """A text for comparison that ignores case and Unicode composition (NFC, NFD)."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", text).casefold()
 
 
 class CasefoldedTexts:
-    """The folded texts of items, of which some are kept: folding costs far more than searching."""
+    """A cache of casefolded texts, because folding is far slower than searching."""
 
     def __init__(self) -> None:
         self._by_version: dict[int, str] = {}
         self._characters = 0
 
     def of(self, item: Item) -> str:
-        """Title and description of an item, folded; no query finds the NUL between them."""
+        """Folded title and description of an item, with a NUL that no query can match."""
         text = f"{item.title}\0{item.description or ''}"
         if len(text) <= _CHEAP_CHARACTERS or text.isascii():
             return folded(text)
@@ -55,9 +55,10 @@ class CasefoldedTexts:
 async def matching(
     items: Iterable[Item], query: str, limit: int, texts: CasefoldedTexts
 ) -> list[Item]:
-    """The first items with a part of a text in title or description, ``limit`` at most.
+    """The first ``limit`` items whose title or description contains ``query``.
 
-    ``items`` must not change meanwhile: other requests, writes too, run between two slices.
+    ``items`` must not change during the search: other requests, including writes, run between two
+    slices.
     """
     needle = folded(query)
     found: list[Item] = []

@@ -1,4 +1,7 @@
-"""The log as a transparency log (C2SP tlog-tiles, tlog-checkpoint, tlog-proof), under ``/log``."""
+"""The log as a transparency log, under ``/log``.
+
+It implements C2SP tlog-tiles, tlog-checkpoint and tlog-proof.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class TransparencyController(Controller):
     async def get_cosigned_checkpoint(
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[str]:
-        """Read the newest signed head of the log that witnesses cosigned."""
+        """Read the newest signed head of the log that witnesses have cosigned."""
         await request.current_state()
         return text_response(str(await services.checkpoints.newest_cosigned()), "text/plain")
 
@@ -62,7 +65,7 @@ class TransparencyController(Controller):
         reads_state=False,
     )
     async def get_log_key(self, services: NamedDependency[Services]) -> Response[str]:
-        """Read the key that checks the signatures of checkpoints, as a verifier key."""
+        """Read the verifier key for the signatures of checkpoints."""
         verifier = await services.checkpoints.verifier()
         return text_response(f"{verifier.vkey}\n", "text/plain")
 
@@ -76,7 +79,7 @@ class TransparencyController(Controller):
     async def get_entries(
         self, request: ApiRequest, place: FromPath[str], services: NamedDependency[Services]
     ) -> Response[str]:
-        """Read the lines of a tile, each behind its length as 16 bits, high byte first."""
+        """Read the lines of a tile, each prefixed with its length (16 bits, big-endian)."""
         number, width = _tile_of(place)
         start = number * TILE
         upto = min(start + width, request.caller.state.position)
@@ -95,7 +98,7 @@ class TransparencyController(Controller):
     async def get_tile(
         self, level: FromPath[str], place: FromPath[str], services: NamedDependency[Services]
     ) -> Response[str]:
-        """Read hashes of the tree, 256 at a time."""
+        """Read the hashes of a tile of the tree: up to 256."""
         if not _LEVEL.fullmatch(level):
             raise NotFound("there is no such tile")
         number, width = _tile_of(place)
@@ -114,7 +117,7 @@ class TransparencyController(Controller):
     async def prove_inclusion(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
     ) -> Response[str]:
-        """Prove that an event is in the log; whoever may see it may have the proof."""
+        """Prove that an event is in the log, to every user who may see the event."""
         number = path_position(position, request.caller.state)
         line = await services.history.line_at(number)
         # Authenticated again, because reading the line may have taken a while.
@@ -125,16 +128,16 @@ class TransparencyController(Controller):
 
     @get(
         "/consistency/{size:str}",
-        summary="Prove that the log continues what it was",
+        summary="Prove that the log is append-only",
         media_type="text/plain",
         errors=("not-found",),
     )
     async def prove_consistency(
         self, request: ApiRequest, size: FromPath[str], services: NamedDependency[Services]
     ) -> Response[str]:
-        """Prove that the log continues what its first events were.
+        """Prove that the log still begins with the same first events.
 
-        The answer is what a witness is asked with (C2SP tlog-witness): the old size, the hashes of the
+        The response is a request to a witness (C2SP tlog-witness): the old size, the hashes of the
         proof, and the checkpoint.
         """
         state = await request.current_state()
@@ -143,7 +146,7 @@ class TransparencyController(Controller):
 
 
 def _tile_of(place: str) -> tuple[int, int]:
-    """The number of a tile and how many of its hashes are wanted; raises `NotFound`."""
+    """The number and the width (in hashes) of a tile in a path; raises `NotFound`."""
     match = _PLACE.fullmatch(place)
     number = int(re.sub(r"\D", "", match[1])) if match else 0
     width = int(match[2] or TILE) if match else 0
@@ -167,7 +170,7 @@ def _octets(content: bytes, is_whole: bool, who: bytes) -> Response[str]:
 
 
 def _may_see(state: State, user: User, line: bytes) -> bool:
-    """Whether an event is of the user's doing, about them, or about an item of theirs."""
+    """Whether a user caused an event, is its subject, or owns the item in it."""
     if "auditor" in user.roles:
         return True
     record = parse(line)
