@@ -1,4 +1,4 @@
-"""Route decorators: those of Litestar, with additional data for the OpenAPI document.
+"""Route decorators: Litestar's, with additional data for the OpenAPI document.
 
 The signature of a handler declares its parameters, body and response; `Operation` has the rest.
 """

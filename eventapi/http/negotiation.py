@@ -1,4 +1,4 @@
-"""Content negotiation: the Accept headers and Content-Type (RFC 9110, sections 8.3 and 12.5)."""
+"""Accept headers (RFC 9110, section 12.5) and Content-Type (section 8.3)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse_weights(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> dict[s
 
 
 def preferred_type(weights: Mapping[str, float], kinds: Sequence[str]) -> str | None:
-    """The media type of ``kinds`` with the highest weight; ``None`` if JSON is preferred.
+    """The media type with the highest weight; ``None`` if JSON is preferred.
 
     A type must be named in full: the range ``*/*`` selects JSON.
     """

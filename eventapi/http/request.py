@@ -1,4 +1,4 @@
-"""The request class of the API: authentication, body, query, conditions and writes."""
+"""The request class: authentication, body, query, preconditions and writes."""
 
 from __future__ import annotations
 

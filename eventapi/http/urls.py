@@ -34,7 +34,7 @@ def is_token_endpoint(place: str) -> bool:
 
 
 def is_account(place: str) -> bool:
-    """Whether a path belongs to accounts, in any version: its bodies may have passwords."""
+    """Whether bodies at a path may have passwords: those of accounts, in any version."""
     return _ACCOUNTS.match(place) is not None
 
 

@@ -286,7 +286,10 @@ class RequestClient:
         await self._limiter.clear_failures(subject)
 
     def queue(self) -> AbstractContextManager[None]:
-        """A context in which to hash a password; raises `ProblemError`."""
+        """A context for hashing a password.
+
+        It raises `ProblemError` if the client has used up its share of the queue.
+        """
         return self._limiter.refuse_used_up_share(self._request.scope)
 
 

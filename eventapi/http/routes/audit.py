@@ -1,4 +1,4 @@
-"""For auditors: the events as they are, one of them opened and proven, the state at any point."""
+"""Endpoints for auditors: events, proofs, and the state at any point of the log."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ from projections.state import State
 from projections.tables.users import User
 
 _PAGE = 100
+"""Events on a page if `limit` is not given."""
+
 _MOST_SCANNED = 100_000
-"""How many lines are looked through for a page; there may be less on it than was asked for."""
+"""Lines scanned for a page; a page may have fewer events than its limit."""
 
 _LINES_AT_ONCE = 64
-"""How many lines a stream has in memory as one part."""
+"""Lines that a stream sends as one part."""
 
 _SECRETS = ("password_hash",)
-"""What even an auditor is not shown."""
+"""Members of personal data that are hidden from auditors too."""
 
 
 class AuditController(Controller):
@@ -57,10 +59,10 @@ class AuditController(Controller):
         errors=("forbidden", "validation-failed"),
     )
     async def list_events(self, request: ApiRequest) -> Response[EventPage]:
-        """Read the events of the log: a page, all as lines of JSON, or live as server-sent events.
+        """Read events of the log: as a page, as lines of JSON, or as a live stream.
 
-        The name of a server-sent event (`event:`) is its type, such as `user.registered`, or `reset`; its
-        `id:` is its position.
+        `Accept` selects the form. The name of a server-sent event (`event:`) is its type, such as
+        `user.registered`, or `reset`; its `id:` is its position.
         """
         position = request.caller.state.position
         query = request.query_as(EventsQuery)
@@ -77,13 +79,13 @@ class AuditController(Controller):
 
     @get(
         "/events/{position:str}",
-        summary="Read an event, opened and proven",
+        summary="Read an event with its proof",
         errors=("forbidden", "not-found"),
     )
     async def get_event(
         self, request: ApiRequest, position: FromPath[str], services: NamedDependency[Services]
     ) -> Response[OpenedEvent]:
-        """Read an event, opened where its key still exists, and the proof that it is in the log."""
+        """Read an event, decrypted if its key still exists, and its inclusion proof."""
         number = path_position(position, request.caller.state)
         line = await services.history.line_at(number)
         (record,) = await services.history.records([number])
@@ -97,14 +99,14 @@ class AuditController(Controller):
 
     @get(
         "/state",
-        summary="Sum up the state at a point of the log",
+        summary="Summarize the state at a point of the log",
         query=StateQuery,
         errors=("forbidden", "validation-failed"),
     )
     async def get_state(
         self, request: ApiRequest, services: NamedDependency[Services]
     ) -> Response[Summary]:
-        """Count what there is, and sum it up in the public digest, at any point of the log."""
+        """Read the counts of entities and the public digest at any point of the log."""
         state = request.caller.state
         query = request.query_as(StateQuery)
         position = state.position
@@ -137,7 +139,7 @@ async def _all(
     left = upto if query.limit is UNSET else query.limit
     async for run in request.services.log_watcher.lines(query.after, upto, wanted):
         if run:
-            # Asked anew: to take what came before may have taken a while. A refusal cuts it off.
+            # Authenticate again: the client may have read slowly. An error ends the stream.
             await request.authenticate_auditor()
             yield b"".join(line + b"\n" for _, line in run[:left])
             left -= len(run)

@@ -1,6 +1,7 @@
-"""The documentation pages: Swagger UI from this server alone, the documents, the problem types.
+"""Documentation: Swagger UI, the OpenAPI documents and the problem types.
 
-All addresses in the pages are relative, so that they work behind a path prefix.
+The pages load nothing from other servers. Their URLs are relative, so that they work behind a path
+prefix.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ nav a[aria-current] { font-weight: bold; text-decoration: none }
 """
 
 _START = """\
-// Swagger UI would parse the whole document for references in components before it draws anything.
-// The security schemes, which it looks for, have none.
+// Without this, Swagger UI resolves all references in components before it draws anything. It needs
+// the security schemes only, which have no references.
 const drawFirst = () => ({
   statePlugins: {
     spec: {
@@ -77,29 +78,29 @@ Handler = Callable[[ApiRequest], Awaitable[Response[Any]]]
 _TAG: Final = "documentation"
 
 _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
-"""Of everything in the bundle; its own pages load from other servers."""
+"""The only files used of the bundle, because its own pages load from other servers."""
 
 
 Document = Callable[[str, str], Any]
-"""Makes the OpenAPI document of a version, or of all if that is empty, for the server's address."""
+"""Makes the OpenAPI document of a version (empty: all versions) for a base URL."""
 
 
 class ProblemsController(Controller):
-    """The meanings of problem types."""
+    """Descriptions of the problem types."""
 
     path = "/problems"
     tags = (_TAG,)
 
     @get(
         "/{slug:str}",
-        summary="What a problem type means",
+        summary="Read the description of a problem type",
         media_type="text/plain",
         errors=("not-found",),
         reads_state=False,
         ignores_query=True,
     )
     async def get_problem(self, slug: FromPath[str]) -> Response[str]:
-        """What a problem type means."""
+        """Read the meaning of a problem type, with its status and title."""
         kind = PROBLEMS.get(slug)
         if kind is None:
             raise ProblemError("not-found", "there is no such problem type")
@@ -108,7 +109,10 @@ class ProblemsController(Controller):
 
 
 def handlers(document: Document, versions: Sequence[str]) -> list[HTTPRouteHandler]:
-    """The documents, the pages and what the pages load. The newest version is the last one."""
+    """Handlers of the documents, the pages and their files.
+
+    The last of ``versions`` is the newest.
+    """
     details: dict[str, Any] = {
         "tags": (_TAG,),
         "request_headers": ("If-None-Match",),
@@ -137,7 +141,7 @@ def _openapi(document: Document, version: str) -> Handler:
         return StaticContent(JSON[1].decode(), lambda: encode(document(version, base)))
 
     async def openapi(request: ApiRequest) -> Response[dict[str, Any]]:
-        """The description of this API."""
+        """Read the OpenAPI document."""
         scope: Any = request.scope
         base: str = scope.get(PUBLIC_URL) or scope.get("root_path", "")
         return await content(base).response(request)
@@ -146,7 +150,10 @@ def _openapi(document: Document, version: str) -> Handler:
 
 
 def _page(versions: Sequence[str], version: str, root: str) -> Handler:
-    """Swagger UI of one version, with links to the others; ``root`` leads from the page to ``/``."""
+    """Swagger UI of one version, with links to the other versions.
+
+    ``root`` is the relative URL from the page to ``/``.
+    """
     links = ""
     for other in reversed(versions):
         place = "docs" if other == versions[-1] else f"docs/{other}"
@@ -156,14 +163,14 @@ def _page(versions: Sequence[str], version: str, root: str) -> Handler:
     content = StaticContent("text/html; charset=utf-8", lambda: page)
 
     async def docs(request: ApiRequest) -> Response[str]:
-        """Swagger UI."""
+        """Read the documentation in Swagger UI."""
         return await content.response(request)
 
     return docs
 
 
 def _parts(versions: Sequence[str]) -> list[HTTPRouteHandler]:
-    """The routes of the pages of older versions, and of what all pages load."""
+    """Routes of the pages of older versions, and of the files of all pages."""
     handlers = {f"/docs/{old}": _page(versions, old, "../") for old in versions[:-1]}
     handlers["/docs/start.js"] = _static("text/javascript", _START.encode)
     handlers["/docs/page.css"] = _static("text/css", _STYLE.encode)
@@ -180,7 +187,7 @@ def _static(media_type: str, make: Callable[[], bytes]) -> Handler:
     content = StaticContent(f"{media_type}; charset=utf-8", make)
 
     async def static(request: ApiRequest) -> Response[str]:
-        """A part of the pages."""
+        """Read a file of the pages."""
         return await content.response(request)
 
     return static

@@ -1,7 +1,7 @@
-"""Server-sent events (WHATWG HTML, section 9.2): changes as they happen, from any position on.
+"""Server-sent events (WHATWG HTML, section 9.2): live changes after any position.
 
-The id of an event is its position, so a client that comes back with ``Last-Event-ID`` goes on
-where it was, at whichever worker: nothing is lost at the seam, and nothing comes twice.
+The id of an event is its position. A client that reconnects with ``Last-Event-ID`` therefore resumes
+after it, at any worker, without lost or duplicate events.
 """
 
 from __future__ import annotations
@@ -30,43 +30,48 @@ from projections.state import State
 from projections.tables.users import User
 
 HEARTBEAT_SECONDS = 15.0
-"""How often something is said where nothing happens, lest somebody in between hang up."""
+"""Interval of heartbeats on an idle stream, so that proxies do not close it."""
 
 MAX_STREAMS = 16
-"""How many a user may have open at a process."""
+"""Maximum open streams of a user per process."""
 
 _AT_ONCE = 64
+"""Lines that a stream sends as one part."""
+
 _BEHIND_SECONDS = 0.05
-"""How soon a stream looks again while the state lags behind the log."""
+"""Pause until a stream reads again while the state lags behind the log."""
 
 _MOST_LAG = 10_000
-"""So many events an instance may lag behind another; who is farther ahead knows another log."""
+"""Maximum lag behind other instances, in events; a client further ahead has another log."""
 
 _FEW = 1000
-"""Up to how many lines it is cheaper to look at than at all items of somebody who has many."""
+"""Up to this many new lines, scanning them is cheaper than scanning all items of a user."""
 
 _POSITION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _RETRY = b"retry: 1000\n"
-"""Milliseconds until a client reconnects; part of the first event, because some clients take a block
-that has nothing else for an event."""
+"""Milliseconds until a client reconnects.
+
+It is sent with the first event, because some clients treat a block without data as an event.
+"""
 
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
-"""The second asks proxies of nginx's kind to hand on at once."""
+"""The second header disables buffering in nginx and similar proxies."""
 
 Authenticate = Callable[[], Awaitable[Caller]]
-"""Authenticates the caller anew; a stream ends when that is refused."""
+"""Authenticates the caller again; the stream ends if that fails."""
 
 Source = Callable[[State, User, int], AsyncIterator[bytes]]
-"""The events behind a position that are in a state."""
+"""Returns the encoded events after a position, up to the position of a state."""
 
 LiveSource = Callable[[Sequence[Line]], AsyncIterator[bytes]]
-"""The events on lines that were handed out."""
+"""Returns the encoded events of new lines."""
 
 
 class Following(msgspec.Struct, frozen=True):
-    """From which position a stream goes on, and how its events are made.
+    """The start position of a stream, and the functions that produce its events.
 
-    ``restart`` is from where it does when that is ahead of the log; ``None`` is from now on.
+    ``restart`` is the position to continue from if ``after`` is ahead of the log; ``None`` is the
+    current position.
     """
 
     after: int
@@ -77,12 +82,12 @@ class Following(msgspec.Struct, frozen=True):
 
 
 def event(position: int, kind: str, data: bytes) -> bytes:
-    """One event; the data is of one line."""
+    """Encode one event; ``data`` must not contain line breaks."""
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (position, kind.encode(), data)
 
 
 def resumed_after(request: ApiRequest) -> int | None:
-    """The position that the client has come to, if it says so; raises `Invalid`."""
+    """The position in Last-Event-ID, if the client sends it; raises `Invalid`."""
     last = request.header(b"last-event-id")
     if not last:
         return None
@@ -92,17 +97,18 @@ def resumed_after(request: ApiRequest) -> int | None:
 
 
 def reset(position: int) -> bytes:
-    """The event that tells a client to begin anew, because it knows a log that is not this one."""
+    """Encode the event that resets a client, because it followed another log."""
     return event(position, "reset", b'{"position":%d}' % position)
 
 
 async def followed(
     request: ApiRequest, following: Following, selection: EventFilter | None = None
 ) -> StreamingResponse:
-    """What comes behind a position, and then whatever happens, while the caller may see it.
+    """Stream the events after a position and then live events, while access lasts.
 
-    ``selection`` is of all events; without it they are those of the caller's items. Raises
-    `Overloaded` where the caller, or all callers together, follow too much already.
+    ``selection`` filters all events of the log; without it, the stream has the events of the
+    caller's items. Raises `Overloaded` if the caller, or all callers together, have too many streams
+    open.
     """
     user = (await following.authenticate()).user
     followers = request.services.log_watcher.followers
@@ -127,7 +133,7 @@ async def followed(
                 del followers[user.id]
 
     parts = counted()
-    await anext(parts)  # From here on it counts, before anybody else is looked at.
+    await anext(parts)  # Count this stream before another request is checked.
     return StreamingResponse(list(_HEADERS), parts)
 
 
@@ -137,7 +143,7 @@ async def _followed(
     feed, live = request.services.log_watcher, request.services.live_events
     authenticate = following.authenticate
     after, reads_log = following.after, True
-    yield b":\n\n"  # Proxies pass the headers on with the first bytes of the body.
+    yield b":\n\n"  # Proxies forward the headers only with the first bytes of the body.
     said = time.monotonic()
     opening = _RETRY
     try:
@@ -150,7 +156,7 @@ async def _followed(
             subscription.begin()
             caller = await authenticate()
             state, user = caller.state, caller.user
-            # Read before anything suspends: the state moves on, and what it gains comes next time.
+            # Read all three before any await: new events are left for the next iteration.
             position, seen, lines = state.position, live.seen, subscription.take()
             is_behind = feed.position > position
             subscription.put_back([line for line in lines or () if line.position > position])
@@ -162,7 +168,7 @@ async def _followed(
                     [line for line in lines if after < line.position <= position]
                 )
             async for part in parts:
-                # Checked anew: to read it, and to take what came before, may have taken a while.
+                # Authenticate again: reading the part and sending the previous one may be slow.
                 await authenticate()
                 yield opening + part
                 opening = b"" if part else opening
@@ -181,7 +187,7 @@ async def _followed(
 
 
 async def _is_ahead(request: ApiRequest, after: int) -> bool:
-    """Whether a position is ahead of the log, also once other instances' events had their time."""
+    """Whether a position is ahead of the log, after waiting for other instances."""
     feed = request.services.log_watcher
     deadline = time.monotonic() + request.services.wait_seconds
     while feed.position < after <= feed.position + _MOST_LAG:
@@ -193,7 +199,7 @@ async def _is_ahead(request: ApiRequest, after: int) -> bool:
 
 
 async def follow_items(request: ApiRequest, query: FeedQuery) -> Response[Any]:
-    """The changes of the caller's items, as they happen."""
+    """Stream the changes of the caller's items."""
     state = request.caller.state
     after = resumed_after(request)
     if after is None:
@@ -204,7 +210,7 @@ async def follow_items(request: ApiRequest, query: FeedQuery) -> Response[Any]:
     async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
         for start in range(0, len(lines), _AT_ONCE):
             some = lines[start : start + _AT_ONCE]
-            # One stream makes what several of the same user deliver.
+            # Render each change once, also if several streams of the user send it.
             async with live.rendering:
                 missing = {line.position: line for line in some if line.change is None}
                 for record in await past.records(list(missing)):
@@ -233,7 +239,7 @@ def _change_event(record: Record) -> bytes:
 
 
 def _changes_of(state: State, user: User, after: int) -> list[int]:
-    """The positions behind one of what happened to a user's items, by looking at all of these."""
+    """Positions of changes of a user's items, found by scanning all of the items."""
     return sorted(
         position
         for item in state.items.all_of_owner(user.id)
@@ -244,9 +250,9 @@ def _changes_of(state: State, user: User, after: int) -> list[int]:
 
 
 async def _changes_among(feed: LogWatcher, state: State, user: User, after: int) -> list[int]:
-    """The same, by looking at all lines behind the position.
+    """The same positions, found by scanning all lines after a position.
 
-    Of those there are few as long as somebody follows; items, they may have any number.
+    A connected client is only a few lines behind, whereas a user may have any number of items.
     """
     return [
         position

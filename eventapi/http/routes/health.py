@@ -64,7 +64,9 @@ class HealthController(Controller):
     @get("/ready", summary="Check readiness", reads_state=False, is_limited=False)
     async def get_readiness(self, services: NamedDependency[Services]) -> Response[Status]:
         """Check that the process can update its state and so can accept requests."""
-        await services.journal.state()  # `Min-Event-Position` is for clients only, so it is ignored.
+        await (
+            services.journal.state()
+        )  # `Min-Event-Position` is for clients only, so it is ignored.
         if services.health()["database"] == "lost":
             raise LogUnreachable("the database of the log cannot be reached")
         return json_response(Status())

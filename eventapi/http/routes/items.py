@@ -1,4 +1,4 @@
-"""The items of the caller."""
+"""Endpoints for the items of the caller."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _WRITE_ERRORS = ("not-found", "precondition-failed", "quota-exceeded", "validati
 
 
 class ItemsController(Controller):
-    """The caller's items, their history and their changes as they happen."""
+    """The caller's items, their history and their live changes."""
 
     path = "/items"
     tags = ("items",)
     guards = (logged_in,)
 
     @post(
-        summary="Make an item",
+        summary="Create an item",
         creates=True,
         request_headers=("Idempotency-Key",),
         response_headers=_WRITTEN_HEADERS,
@@ -63,7 +63,7 @@ class ItemsController(Controller):
     async def create_item(
         self, request: ApiRequest, data: JSONBody[ItemBody], services: NamedDependency[Services]
     ) -> Response[ItemView]:
-        """Make an item."""
+        """Create an item."""
         user = request.caller.user
         content = Content(data.title, data.description)
         result = await request.execute(CreateItem(user.id, content, services.quota), user.subject)
@@ -80,7 +80,7 @@ class ItemsController(Controller):
         errors=("validation-failed",),
     )
     async def list_items(self, request: ApiRequest) -> Response[ItemPage]:
-        """List the caller's items, by number."""
+        """List your items, ordered by number."""
         return await list_items(request, request.query_as(ListQuery))
 
     @get(
@@ -95,8 +95,8 @@ class ItemsController(Controller):
         """Follow the changes of your items as they happen.
 
         The name of an event (`event:`) is its type: `item.created`, `item.updated`, `item.deleted` or
-        `item.restored`; its `id:` is its position. An event named `reset` means that the client knows
-        another log, and must fetch everything anew.
+        `item.restored`; its `id:` is its position. An event named `reset` means that the client
+        followed another log, and must fetch everything again.
         """
         return await follow_items(request, request.query_as(FeedQuery))
 
@@ -135,15 +135,15 @@ class ItemsController(Controller):
     async def get_item_history(
         self, request: ApiRequest, item_id: FromPath[str]
     ) -> Response[list[Change]]:
-        """List every change of an item, oldest first, also once it is deleted.
+        """List every change of an item, oldest first, also after its deletion.
 
-        With `limit` it is a page, and `Link` leads to the next one.
+        With `limit`, the response is a page, and `Link` has the URL of the next one.
         """
         return await item_history(request, _item_number(item_id))
 
     @post(
         f"{_ONE}/restore",
-        summary="Undo a deletion, or bring an earlier content back",
+        summary="Undo a deletion, or restore earlier content",
         request_headers=_WRITE_HEADERS,
         response_headers=_WRITTEN_HEADERS,
         errors=_WRITE_ERRORS,
@@ -154,7 +154,7 @@ class ItemsController(Controller):
         item_id: FromPath[str],
         data: JSONBody[Restoration | None] = None,
     ) -> Response[ItemView]:
-        """Undo a deletion, or bring an earlier content back."""
+        """Undo a deletion, or restore the content at an earlier point."""
         subject, number = request.caller.user.subject, _item_number(item_id)
         result = await request.first_result(subject)
         if result is None:
@@ -177,7 +177,7 @@ class ItemsController(Controller):
 
     @patch(
         _ONE,
-        summary="Change what is named of an item's content",
+        summary="Change parts of an item's content",
         request_headers=_WRITE_HEADERS,
         response_headers=_WRITTEN_HEADERS,
         errors=_WRITE_ERRORS,
@@ -185,7 +185,7 @@ class ItemsController(Controller):
     async def update_item(
         self, request: ApiRequest, item_id: FromPath[str], data: MergePatch[ItemPatch]
     ) -> Response[ItemView]:
-        """Change what is named of an item's content."""
+        """Change the given members of an item's content."""
         return await _update(request, item_id, data)
 
     @delete(
@@ -219,7 +219,7 @@ async def _restoration(request: ApiRequest, number: int, body: Restoration) -> R
         position = await request.resolve_as_of(state, body.as_of)
     elif isinstance(known, Tombstone):
         position = known.version - 1
-        # A restoration by another request must not be undone as well.
+        # Do not overwrite a restoration by another request.
         if versions is None:
             versions = frozenset({known.version})
     else:

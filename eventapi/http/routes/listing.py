@@ -135,7 +135,7 @@ async def _past_slices(
     with past.admit(owner):
         for start in range(0, len(ever), _ITEMS_PER_READ):
             async with past.turn(owner):
-                if start:  # An erasure meanwhile destroys the keys.
+                if start:  # An erasure since the previous slice destroyed the keys.
                     await request.authenticate()
                 then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
                 items = list(_listed(then, owner, query))

@@ -1,4 +1,4 @@
-"""What clients may send: one Struct a body, with every rule of its members."""
+"""Request bodies and queries: one Struct each, with the rules of its members."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _POINT: Final = (
 Password = Annotated[
     str, Meta(max_length=MAX_PASSWORD_BYTES, extra_json_schema={"format": "password"})
 ]
-"""One that may be right or wrong."""
+"""A password to verify; only its length is limited."""
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of what is sent as JSON."""
+    """Base class of JSON bodies, which rejects unknown members."""
 
 
 @cache
 def lenient(kind: type[Any]) -> type[Any]:
-    """The same body for version 1, which ignores members that are not known."""
+    """The same body for version 1, which ignores unknown members."""
     name = f"{kind.__name__}V1"
     space = {"__doc__": kind.__doc__}
     return msgspec.defstruct(
@@ -66,8 +66,8 @@ class Registration(Body, frozen=True):
 class PasswordGrant(Body, frozen=True):
     """A login, as JSON or as the OAuth 2.0 form (RFC 6749, section 4.3).
 
-    It has no rules about what a username or a password looks like, so that the answer reveals nothing
-    about which users exist.
+    There are no rules for the form of the username and the password, so that the response does not
+    reveal which users exist.
     """
 
     username: Annotated[str, Meta(max_length=254, examples=["john_doe"])]
@@ -76,31 +76,31 @@ class PasswordGrant(Body, frozen=True):
 
 
 class RefreshGrant(Body, frozen=True):
-    """A refresh token, to be spent, as JSON or as the OAuth 2.0 form (RFC 6749, section 6)."""
+    """A refresh token, as JSON or as the OAuth 2.0 form (RFC 6749, section 6)."""
 
     refresh_token: Annotated[str, Meta(max_length=256)]
     grant_type: Literal["refresh_token"] = "refresh_token"
 
 
 TOKEN_FIELDS: Final = frozenset({*PasswordGrant.__struct_fields__, *RefreshGrant.__struct_fields__})
-"""Fields of forms that the token endpoints read."""
+"""Form fields that the token endpoints read."""
 
 
 class PasswordChange(Body, frozen=True):
-    """A new password, and the one that stands."""
+    """The current password and the new one."""
 
     current_password: Password
     new_password: NewPassword
 
 
 class Confirmation(Body, frozen=True):
-    """The password once more, for what cannot be undone."""
+    """The password, to confirm an operation that cannot be undone."""
 
     password: Password
 
 
 class ProfilePatch(Body, frozen=True):
-    """What to change of a profile."""
+    """A merge patch (RFC 7396) of a profile."""
 
     email: Email | UnsetType = UNSET
     full_name: FullName | UnsetType | None = UNSET
@@ -125,8 +125,8 @@ Point = Annotated[
     Meta(
         max_length=40,
         pattern=_POINT,
-        description="A position of the log, or an RFC 3339 time; a space stands for the `+` of an "
-        "offset, and a leap second is the end of its minute.",
+        description="A position of the log, or an RFC 3339 time; a space is read as the `+` of an "
+        "offset, and a leap second as the end of its minute.",
         examples=["17", "2026-01-02T03:04:05Z"],
         extra={RULE: "must be a position or an RFC 3339 time"},
     ),
@@ -134,7 +134,7 @@ Point = Annotated[
 
 
 class Restoration(Body, frozen=True):
-    """Which content to bring back; by default that of before the deletion."""
+    """The point whose content to restore; by default the one before the deletion."""
 
     as_of: Annotated[int, Meta(ge=0, le=2**63 - 1)] | Point | UnsetType = UNSET
 
@@ -153,35 +153,35 @@ JSON_BODIES: Final = (
 
 
 class ItemQuery(msgspec.Struct, frozen=True):
-    """At which point of the past to look."""
+    """The point of the past at which to read an item."""
 
     as_of: Point | UnsetType = UNSET
 
 
-_HISTORY_LIMIT: Final = "How many changes at most; without it the answer is all of them."
+_HISTORY_LIMIT: Final = "Maximum number of changes; by default all."
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
-    """Which changes of an item to list."""
+    """The changes of an item to list."""
 
     limit: Annotated[int, Meta(ge=1, le=1000, description=_HISTORY_LIMIT)] | UnsetType = UNSET
     after: (
-        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start after this position.")]
         | UnsetType
     ) = UNSET
 
 
-After = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this position.")]
+After = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start after this position.")]
 
 
 class StateQuery(msgspec.Struct, frozen=True):
-    """At which point of the past to look."""
+    """The point of the past at which to read the state."""
 
     as_of: Point | UnsetType = UNSET
 
 
 class FeedQuery(msgspec.Struct, frozen=True):
-    """From where to follow; by default from now on."""
+    """The position to follow from; by default the current one."""
 
     after: After | UnsetType = UNSET
 
@@ -195,14 +195,14 @@ _TYPES: Final = frozenset(kind.type for kind in VOCABULARY)
 
 
 def _type_fault(name: str) -> str | None:
-    """What is wrong with a type that no event has."""
+    """The fault of a type of events that does not exist."""
     if name in _TYPES:
         return None
     return f"must be a type of events: {', '.join(sorted(_TYPES))}"
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
-    """Which events of the log to read."""
+    """The events of the log to read."""
 
     after: After = 0
     limit: (
@@ -211,7 +211,8 @@ class EventsQuery(msgspec.Struct, frozen=True):
             Meta(
                 ge=1,
                 le=1000,
-                description="How many at most; of lines, by default all. What is live has no end.",
+                description="Maximum number of events: by default 100 on a page, and all as lines of "
+                "JSON. Live streams ignore it.",
             ),
         ]
         | UnsetType
@@ -221,7 +222,7 @@ class EventsQuery(msgspec.Struct, frozen=True):
             str,
             Meta(
                 max_length=300,
-                description="A type of events.",
+                description="Only events of this type.",
                 examples=["item.created"],
                 extra={CHECK: _type_fault},
             ),
@@ -232,25 +233,27 @@ class EventsQuery(msgspec.Struct, frozen=True):
     actor: _Member | UnsetType = UNSET
 
 
-_LIST_LIMIT: Final = "How many at most; by default 100, and in version 1 all of them."
+_LIST_LIMIT: Final = "Maximum number of items; by default 100, and in version 1 all."
 
 
 class ListQuery(msgspec.Struct, frozen=True):
-    """How to list items; nothing may be null, or msgspec would take the text ``null`` for it."""
+    """The items to list, and their order.
+
+    No member may be ``None``, because msgspec would decode the text ``null`` as it.
+    """
 
     limit: Annotated[int, Meta(ge=1, le=1000, description=_LIST_LIMIT)] | UnsetType = UNSET
     after: (
-        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start behind this number.")]
-        | UnsetType
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start after this number.")] | UnsetType
     ) = UNSET
-    order: Annotated[Literal["asc", "desc"], Meta(description="By number.")] = "asc"
+    order: Annotated[Literal["asc", "desc"], Meta(description="Order by number.")] = "asc"
     q: (
         Annotated[
             str,
             Meta(
                 max_length=200,
                 pattern=_NO_NUL,
-                description="Part of a text, in any case.",
+                description="A part of the title or description; case is ignored.",
                 extra={RULE: "must not contain NUL"},
             ),
         ]

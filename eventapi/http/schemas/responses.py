@@ -1,4 +1,4 @@
-"""What clients get to see: the same entities in the shapes of two versions."""
+"""Response bodies: the same entities in the formats of two versions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NaiveTime = Annotated[
         examples=["2026-01-02T03:04:05.678901"],
     ),
 ]
-Id = Annotated[int, Meta(ge=1, description="Never used again.")]
+Id = Annotated[int, Meta(ge=1, description="Never reused.")]
 Version = Annotated[int, Meta(ge=1, description="The position of the last event.")]
 
 
@@ -81,11 +81,14 @@ class ItemV2(msgspec.Struct, frozen=True, gc=False):
 
 UserView: TypeAlias = UserV1 | UserV2
 ItemView: TypeAlias = ItemV1 | ItemV2
-"""What the handlers of all versions return; `ApiVersion.namespace` has the type of one version."""
+"""Return types of handlers in all versions.
+
+`ApiVersion.namespace` has the types of one version.
+"""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """A change of an item: ``changes`` has the values that it set."""
+    """A change of an item; ``changes`` has the new values."""
 
     position: Version
     time: Time
@@ -106,7 +109,7 @@ class ItemChange(msgspec.Struct, frozen=True, gc=False):
 
 
 def changes_of(record: Record) -> ContentChanges:
-    """The values that an event of an item set."""
+    """The values that an event of an item sets."""
     personal = getattr(record.event, "personal", None)
     if isinstance(personal, Content | ContentChanges):
         return ContentChanges(title=personal.title, description=personal.description)
@@ -114,16 +117,16 @@ def changes_of(record: Record) -> ContentChanges:
 
 
 class EventPage(msgspec.Struct, frozen=True, gc=False):
-    """Records as they stand in the log, and where the next page is."""
+    """A page of records of the log, and the URL of the next page."""
 
     items: list[Any]
     next: str | None
 
 
 class OpenedEvent(msgspec.Struct, frozen=True, gc=False):
-    """A record as it stands in the log, what is sealed in it, and that it is there.
+    """A record of the log, its decrypted personal data, and its inclusion proof.
 
-    ``personal`` is null where nothing is sealed or the key is destroyed; ``proof`` is a
+    ``personal`` is null if the record has no sealed data or its key is destroyed. ``proof`` is a
     C2SP tlog-proof.
     """
 
@@ -133,7 +136,7 @@ class OpenedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class PageV2(msgspec.Struct, frozen=True, gc=False):
-    """A page of items, and where the next one is."""
+    """A page of items, and the URL of the next page."""
 
     items: list[ItemV2]
     next: str | None
@@ -143,7 +146,7 @@ ItemPage: TypeAlias = list[ItemV1] | PageV2
 
 
 class TokenPair(msgspec.Struct, frozen=True, gc=False):
-    """An access token, good for ``expires_in`` seconds, and the token that renews it."""
+    """An access token, valid for ``expires_in`` seconds, and a refresh token."""
 
     access_token: str
     token_type: Literal["bearer"]
@@ -152,7 +155,7 @@ class TokenPair(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionView(msgspec.Struct, frozen=True, gc=False):
-    """A session; ``current`` is the one that asks."""
+    """A session; ``current`` is true for the session of the request."""
 
     id: str
     started_at: Time
@@ -163,7 +166,7 @@ class SessionView(msgspec.Struct, frozen=True, gc=False):
 
 
 def session_view(session: Session, current: str) -> SessionView:
-    """A session as its user sees it; ``current`` is the identifier of the one that asks."""
+    """The view of a session; ``current`` is the id of the request's session."""
     return SessionView(
         session.id,
         session.started_at,
@@ -175,11 +178,12 @@ def session_view(session: Session, current: str) -> SessionView:
 
 
 class ApiVersion(msgspec.Struct, frozen=True):
-    """Everything in which versions differ.
+    """A version of the API: everything that differs between versions.
 
-    ``body`` makes the type of a body from the strict one. ``default_media_type`` is that of a body
-    that declares none, and ``form_types`` are those of forms that log in. With ``lists_all``, a list
-    without ``limit`` has everything.
+    ``body`` returns the version's type of a body for the strict type. ``default_media_type`` applies
+    to bodies that declare none. ``form_types`` are the media types of forms at the token endpoints.
+    With ``lists_all``, a list without ``limit`` has all items. ``statuses`` replaces the statuses of
+    problems, by slug, for authenticated requests.
     """
 
     name: str
@@ -199,7 +203,7 @@ class ApiVersion(msgspec.Struct, frozen=True):
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """The types that the annotations of handlers mean in this version, by name."""
+        """The types of this version by the names in the annotations of handlers."""
         views = {
             "UserView": self.user_type,
             "ItemView": self.item_type,
@@ -278,7 +282,7 @@ V2 = ApiVersion(
     default_media_type="",
     form_types=(FORM_TYPE,),
     lists_all=False,
-    statuses={"invalid-credentials": 403},  # Of a user who is logged in.
+    statuses={"invalid-credentials": 403},
 )
 
 VERSIONS = (V1, V2)
