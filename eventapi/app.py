@@ -1,4 +1,4 @@
-"""The application: its controllers, its middleware and what happens around its life.
+"""The application: controllers, middleware and lifespan.
 
 `create_app` is a factory, so ``uvicorn --factory eventapi.app:create_app --workers N`` is safe.
 """
@@ -100,9 +100,10 @@ def create_app(
     parts: Overrides = NO_OVERRIDES,
     tracing: Tracing | None = None,
 ) -> Application:
-    """The application; without ``settings``, they and the tracing come from the environment.
+    """Create the application.
 
-    Faults of the data directory are reported when the application starts.
+    Without ``settings``, they and the tracing come from the environment. Faults of the data directory
+    are reported when the application starts.
     """
     if settings is None:
         settings, from_environment = _configured()
@@ -150,7 +151,7 @@ def create_app(
 
 
 def _configured() -> tuple[Settings, Tracing | None]:
-    """The settings and the tracing of the environment; ends the process if one is wrong."""
+    """The settings and the tracing of the environment; exits if one is wrong."""
     try:
         settings = load(os.environ).settings
         server_log.configure(settings)
@@ -166,7 +167,10 @@ def _configured() -> tuple[Settings, Tracing | None]:
 
 
 class _Router(Router):
-    """A router that Litestar does not copy when it registers it: that takes a third of a start."""
+    """A router that Litestar does not copy at registration.
+
+    The copies take a third of a start.
+    """
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
@@ -179,7 +183,7 @@ def _cors(settings: Settings) -> Cors | None:
 
 
 def _routers(app: Callable[[], Litestar], announced: Sequence[str]) -> list[Router]:
-    """A router for each prefix of each version, and one for what has no version.
+    """A router for each prefix of each version, and one for unversioned paths.
 
     ``app`` is called when the first document is made.
     """
@@ -220,7 +224,7 @@ def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any
 
 
 def _plain_startup(app: ASGIApp) -> ASGIApp:
-    """The app, telling why a start failed in one line instead of Litestar's traceback."""
+    """The app, which reports a failed start in one line, without a traceback."""
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":

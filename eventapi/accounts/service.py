@@ -36,7 +36,7 @@ _SESSION_ID_BYTES: Final = 16
 
 
 class Client(Protocol):
-    """The origin of a request about an account: it writes, and limits what may be tried."""
+    """The origin of a request: it writes commands and limits guesses."""
 
     address: str
     """Counted with an account when a password is wrong."""
@@ -168,7 +168,10 @@ class Accounts(msgspec.Struct, frozen=True):
             raise WrongPassword(_WRONG_PASSWORD)
 
     async def _checked_user(self, client: Client, username: str, password: str) -> User:
-        """The user with these credentials, whose hash is renewed; raises `InvalidCredentials`."""
+        """The user with these credentials; raises `InvalidCredentials`.
+
+        A stored hash with outdated parameters is renewed.
+        """
         users = (await client.current_state()).users
         user = users.find_by_username(username)
         stored = None if user is None else user.password_hash

@@ -26,7 +26,7 @@ def health_details(  # noqa: PLR0917 - one of each
     signing: SigningCheck,
     metering: Metering | None,
 ) -> Details:
-    """A function that returns the details of ``GET /health`` that do not need the state."""
+    """A function that returns the details of ``GET /health``, the lag aside."""
     started = time.monotonic()
 
     def details() -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The life of a serving process: how it ends, and what its garbage collector skips."""
+"""The life of a serving process: its end, signals and garbage collection."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def exit_with_parent() -> None:
 
 
 def freeze_gc() -> None:
-    """Exclude start-up objects from garbage collection: scanning them delays every request.
+    """Exclude start-up objects from garbage collection.
 
-    Only for the first application in a process, or the objects of closed ones would never be freed.
+    Scanning them would delay every request. Only for the first application in a process, or the objects of closed ones would never be freed.
     """
     if not gc.get_freeze_count():
         gc.freeze()
@@ -57,7 +57,10 @@ def freeze_gc() -> None:
 
 @asynccontextmanager
 async def close_streams_at_signal(feed: LogWatcher, live: LiveEvents) -> AsyncIterator[None]:
-    """End the event streams at a signal to end, because the server waits for its connections."""
+    """End the event streams at a signal to end.
+
+    The server waits for its connections.
+    """
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Any] = {}
 

@@ -1,10 +1,10 @@
-"""Open everything that the handlers work with, and run the background tasks beside them."""
+"""Open the services of the handlers, and run the background tasks."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from eventapi import __version__
@@ -30,6 +30,7 @@ from eventapi.configuration.settings import Settings
 from eventapi.http.middleware.observers import Observer
 from eventapi.http.middleware.rate_limit import RateLimiter
 from eventapi.http.services import Services
+from eventapi.journal.instrumentation import Instrumentation
 from eventapi.journal.journal import Journal
 from eventapi.queries.live_events import LiveEvents
 from eventapi.queries.subscriptions import LogWatcher
@@ -46,6 +47,7 @@ from eventapi.tasks.signing_check import SigningCheck
 from eventapi.tasks.snapshots import run_snapshots
 from eventapi.tasks.worker_stats import WorkerStats
 from eventapi.telemetry.progress import replay_lines
+from events.log.port import EventLog
 
 if TYPE_CHECKING:
     from eventapi.http.middleware.tracing import Tracing
@@ -80,15 +82,7 @@ async def open_services(
             setup_telemetry(settings, parts, tracing, __version__)
         )
         journal, log = await stack.enter_async_context(
-            open_journal(
-                settings,
-                parts,
-                bar=replay_lines,
-                on_fence=exit_after_flush,
-                watch=instrumentation,
-                patience=PATIENCE_SECONDS,
-                begin=True,
-            )
+            _open_journal(settings, parts, instrumentation)
         )
         # Only once the log is open, because a refused start creates nothing.
         secrets = secret_keys(settings.secret_key, settings.data_path)
@@ -106,10 +100,7 @@ async def open_services(
         )
         for task in (
             close_streams_at_signal(log_watcher, live_events),
-            restart_on_error(lambda: run_catch_up(journal, log_watcher), "following"),
-            restart_on_error(signing.run, "signing"),
-            restart_on_error(counts.run_sweeps, "limits"),
-            restart_on_error(lambda: run_session_expiry(journal), "expiry"),
+            *_background_tasks(journal, log_watcher, counts, signing),
             _taking_snapshots(settings, parts, journal),
             metering.count_requests(observers, stats.sample) if metering else nullcontext(),
         ):
@@ -130,6 +121,31 @@ async def open_services(
         )
 
 
+def _open_journal(
+    settings: Settings, parts: Overrides, instrumentation: Instrumentation
+) -> AbstractAsyncContextManager[tuple[Journal, EventLog]]:
+    return open_journal(
+        settings,
+        parts,
+        bar=replay_lines,
+        on_fence=exit_after_flush,
+        watch=instrumentation,
+        patience=PATIENCE_SECONDS,
+        begin=True,
+    )
+
+
+def _background_tasks(
+    journal: Journal, log_watcher: LogWatcher, counts: RateLimitStorage, signing: SigningCheck
+) -> list[AbstractAsyncContextManager[None]]:
+    return [
+        restart_on_error(lambda: run_catch_up(journal, log_watcher), "following"),
+        restart_on_error(signing.run, "signing"),
+        restart_on_error(counts.run_sweeps, "limits"),
+        restart_on_error(lambda: run_session_expiry(journal), "expiry"),
+    ]
+
+
 def _lifetime(settings: Settings) -> Lifetime:
     return Lifetime(settings.refresh_token_days * 86_400, settings.session_days * 86_400)
 
@@ -138,7 +154,10 @@ def _lifetime(settings: Settings) -> Lifetime:
 async def _open_counts(
     settings: Settings, parts: Overrides, secret: str
 ) -> AsyncIterator[RateLimitStorage]:
-    """Counters that all processes of the data directory share; private if the log is in memory."""
+    """Counters shared by all processes of the data directory.
+
+    They are private if the log is in memory.
+    """
     path = settings.data_path / "limits.table" if parts.log is None else None
     table = SharedCounters(path, secret)
     try:

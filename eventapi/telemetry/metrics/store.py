@@ -1,7 +1,7 @@
 """Numbers in files that all workers share, so that each can report the sums.
 
-This is prometheus-client's multiprocess mode without its globals: the same files and sums, but for
-one app instead of one process. See docs/decisions/metrics.md.
+This is prometheus-client's multiprocess mode without its globals: the same files and sums, for one
+app instead of one process. See docs/decisions/metrics.md.
 
 ::
 
