@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from litestar import Controller
-from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
@@ -33,7 +32,6 @@ from eventapi.http.schemas.requests import (
     Restoration,
 )
 from eventapi.http.schemas.responses import Change, ItemChange, ItemPage, ItemView
-from eventapi.http.services import Services
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
 from events.errors import Fault, Invalid, NotFound
@@ -61,12 +59,13 @@ class ItemsController(Controller):
         errors=("quota-exceeded", "validation-failed"),
     )
     async def create_item(
-        self, request: ApiRequest, data: JSONBody[ItemBody], services: NamedDependency[Services]
+        self, request: ApiRequest, data: JSONBody[ItemBody]
     ) -> Response[ItemView]:
         """Create an item."""
         user = request.caller.user
         content = Content(data.title, data.description)
-        result = await request.execute(CreateItem(user.id, content, services.quota), user.subject)
+        command = CreateItem(user.id, content, request.services.quota)
+        result = await request.execute(command, user.subject)
         status = request.version.created_status
         if status != 201:
             return _item_written(request, result, status)
