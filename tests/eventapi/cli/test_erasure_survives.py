@@ -166,7 +166,7 @@ def test_a_key_copy_with_a_tombstone_never_gets_the_key_back(data: Path, tmp_pat
     written(new, CreateItem(1, Content("another")))
     options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
     code, why = refusal_of(new, "log", "copy", *options)
-    assert (code, "users/2 is alive in this log" in why, "users erase NAME" in why) == (
+    assert (code, "users/2 exists in this log" in why, "users erase NAME" in why) == (
         1,
         True,
         True,
@@ -188,7 +188,7 @@ def test_a_key_copy_of_an_earlier_version_never_gets_an_erased_key_back(
     written(new, CreateItem(1, Content("another")))
     options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
     code, why = refusal_of(new, "log", "copy", *options)
-    assert (code, "users/2 is alive in this log" in why) == (1, True)
+    assert (code, "users/2 exists in this log" in why) == (1, True)
     assert "users/2" not in keys_of(tmp_path / "tuesday.keys")
 
 

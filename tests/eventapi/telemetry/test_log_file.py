@@ -137,7 +137,10 @@ def test_the_rest_of_lines_that_were_written_in_part_follows(
     assert path.read_bytes() == b"one\ntwo\n"
 
 
-@pytest.mark.skipif(shutil.which("logrotate") is None, reason="needs logrotate")
+@pytest.mark.long
+@pytest.mark.skipif(
+    shutil.which("logrotate") is None, reason="logrotate is absent: apt-get install logrotate"
+)
 def test_logrotate_accepts_the_configuration_in_deploy(tmp_path: Path) -> None:
     configuration = ROOT / "deploy" / "logrotate" / "eventapi"
     command = ["logrotate", "--debug", "--state", str(tmp_path / "state"), str(configuration)]
