@@ -189,7 +189,7 @@ def _routers(app: Callable[[], Litestar], announced: Sequence[str]) -> list[Rout
     """
 
     def document(only: str, base: str) -> Any:
-        return build_document(list(described(app().routes)), __version__, announced, only, base)
+        return build_document(described(app().routes), __version__, announced, only, base)
 
     unversioned = _Router(
         "/",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -14,6 +14,8 @@ from eventapi.http.guards import auditor, logged_in
 from eventapi.http.handlers import Operation, operation_of
 from eventapi.http.request import declared_body
 from eventapi.http.schemas.responses import ApiVersion
+
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -39,13 +41,23 @@ class Described(msgspec.Struct, frozen=True):
     version: ApiVersion
 
 
-def described(routes: Iterable[BaseRoute]) -> Iterator[Described]:
-    """Every documented operation of an application, in the order of the routes."""
-    for route in routes:
-        if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                if (operation := operation_of(handler)) is not None:
-                    yield _described(route.path_format, handler, operation)
+def described(routes: Iterable[BaseRoute]) -> list[Described]:
+    """Every documented operation of an application's routes, by path and method.
+
+    Litestar's order differs between processes, and all workers must serve the same document.
+    """
+    operations = [
+        _described(route.path_format, handler, operation)
+        for route in routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if (operation := operation_of(handler)) is not None
+    ]
+    return sorted(operations, key=_order)
+
+
+def _order(operation: Described) -> tuple[str, int]:
+    return operation.path, _METHODS.index(operation.method)
 
 
 def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> Described:

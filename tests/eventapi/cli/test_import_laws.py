@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from events.sealing import Keyring
 from projections.state import State
 from projections.tables.users import User
 from tests.eventapi.cli.old_service import ARGON2, BCRYPT, Document, run_import
+
+pytestmark = pytest.mark.long  # Each example is a whole import.
 
 Keys = tuple[str | int, ...]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -152,9 +155,34 @@ def test_operations_of_the_transparency_log_list_an_unavailable_log(
             assert "`log-unavailable`" in operation["responses"]["503"]["description"], path
 
 
-OPERATIONS = sorted(
-    described(create_app(quiet_settings()).routes), key=lambda one: (one.path, one.method)
-)
+OPERATIONS = described(create_app(quiet_settings()).routes)
+
+
+_PRINT_OPERATIONS = """
+from eventapi.app import create_app
+from eventapi.configuration.settings import Settings
+from eventapi.http.openapi.described import described
+
+print([(one.path, one.method) for one in described(create_app(Settings()).routes)])
+"""
+
+
+def test_every_process_lists_the_operations_in_the_same_order() -> None:
+    """Otherwise the workers of a server would have different documents and entity tags."""
+    seeds = ("1", "2", "3")
+
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_OPERATIONS],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in seeds
+    }
+
+    assert len(orders) == 1
 
 
 @pytest.mark.parametrize(
