@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventapi.configuration.settings import Settings
-from events.log.file.paths import commit_index_path, lock_path
+from events.log.file.paths import commit_index_path, lock_path, reserve_path
 
 SIGNING_KEY_SUFFIX = ".key"
 CHECKPOINT_SUFFIX = ".checkpoint"
@@ -21,6 +21,23 @@ def paths_beside(log: Path) -> Sequence[Path]:
     """Every file beside a log whose name begins with that of the log."""
     signing = (SIGNING_KEY_SUFFIX, CHECKPOINT_SUFFIX, SIGNED_HEAD_SUFFIX, COSIGNED_SUFFIX)
     return [commit_index_path(log), lock_path(log), *(_beside(log, suffix) for suffix in signing)]
+
+
+def files_of_server(settings: Settings) -> Sequence[Path]:
+    """Every file that a server keeps and a command must not overwrite."""
+    log = settings.log_path
+    vault = vault_path(settings)
+    counters = settings.data_path / "limits.table"
+    secret = settings.data_path / "secret.key"
+    return [
+        log,
+        *paths_beside(log),
+        reserve_path(log),
+        vault,
+        clock_path(settings),
+        counters,
+        secret,
+    ]
 
 
 def signing_key_path(log: Path) -> Path:

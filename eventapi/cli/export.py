@@ -12,14 +12,13 @@ from typing import BinaryIO, Literal
 
 import click
 
-from eventapi.bootstrap.paths import vault_path
+from eventapi.bootstrap.paths import files_of_server
 from eventapi.cli import db_json
 from eventapi.cli.failures import Misuse
 from eventapi.cli.opening import open_runs, opened_log, opened_vault, state_at
 from eventapi.cli.options import loaded, settings_options
 from eventapi.configuration.settings import Settings
 from events.io.files import TEMPORARY, make_file, sync_directory
-from events.log.file.paths import commit_index_path
 
 Format = Literal["jsonl", "db-json"]
 
@@ -49,9 +48,7 @@ def export_log(form: Format, output: Path) -> None:
 
 
 def _check_output(output: Path, settings: Settings) -> None:
-    log = settings.log_path.resolve()
-    own = {log, commit_index_path(log), vault_path(settings).resolve()}
-    if output.resolve() in own:
+    if output.resolve() in {path.resolve() for path in files_of_server(settings)}:
         raise Misuse(f"{output} is a file of the server")
 
 

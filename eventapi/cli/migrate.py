@@ -8,7 +8,7 @@ import msgspec
 
 from eventapi.bootstrap import storage
 from eventapi.bootstrap.paths import signing_key_path
-from eventapi.cli.failures import NegativeResult
+from eventapi.cli.failures import Failure, NegativeResult
 from eventapi.cli.opening import (
     LOCK_SECONDS,
     check_data_directory,
@@ -28,7 +28,7 @@ from eventapi.configuration.settings import Settings
 from events.codec import check_links
 from events.log.copy import copy, resume_point
 from events.log.port import EventLog
-from events.messages.commands import COPY_DIFFERS, COPY_STATE_DIFFERS
+from events.messages.commands import COPY_DIFFERS, COPY_STATE_DIFFERS, OWN_KEY_UNREADABLE
 from events.record import START
 from events.transparency.merkle import Frontier, leaf_hash
 from events.transparency.signed_note import Signer
@@ -108,6 +108,9 @@ async def copy_signing_key(source: Settings, keys: Mapping[str, bytes], vault: V
     path = signing_key_path(source.log_path)
     seed = keys.get(LOG)
     if seed is None and path.exists():
-        seed = Signer.parse(path.read_text(encoding="ascii")).seed
+        try:
+            seed = Signer.parse(path.read_text(encoding="ascii")).seed
+        except (OSError, ValueError) as error:
+            raise Failure(OWN_KEY_UNREADABLE.fill(path=path, reason=error)) from None
     if seed is not None and not await vault.get([LOG]):
         await vault.put({LOG: seed})

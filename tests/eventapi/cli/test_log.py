@@ -298,11 +298,31 @@ def test_a_failed_export_keeps_the_older_file(data: Path, tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"data", "export.jsonl"}
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.mark", "vault.sqlite"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "events.jsonl",
+        "events.jsonl.mark",
+        "events.jsonl.lock",
+        "events.jsonl.key",
+        "events.jsonl.checkpoint",
+        "events.jsonl.signed",
+        "events.jsonl.reserve",
+        "vault.sqlite",
+        "secret.key",
+        "clock",
+        "limits.table",
+    ],
+)
 def test_an_export_never_replaces_a_file_of_the_server(data: Path, name: str) -> None:
-    before = (data / name).read_bytes()
-    assert invoke(data, "log", "export", "--output", str(data / name)).exit_code == 2
-    assert (data / name).read_bytes() == before
+    path = data / name
+    if not path.exists():
+        path.write_bytes(b"what the server keeps")
+    before = path.read_bytes()
+
+    assert invoke(data, "log", "export", "--output", str(path)).exit_code == 2
+
+    assert path.read_bytes() == before
 
 
 def test_an_export_to_a_device_is_written_directly(data: Path, tmp_path: Path) -> None:

@@ -235,6 +235,16 @@ def test_an_erasure_destroys_no_key_of_another_log(tmp_path: Path, url: str) -> 
     assert keys_in(url) == before
 
 
+def test_a_malformed_signing_key_is_refused_in_words(data: Path, url: str) -> None:
+    (data / "events.jsonl.key").write_text("this is not a key")
+
+    refused = invoke(data, "log", "copy", url)
+
+    assert refused.exit_code == 3
+    assert "events.jsonl.key" in refused.stderr
+    assert "Traceback" not in refused.output
+
+
 def test_a_second_copy_does_not_restore_a_destroyed_key(tmp_path: Path, url: str) -> None:
     written(tmp_path / "here", RegisterUser(profile("carl")))
     answer_of(tmp_path / "here", "log", "copy", url)
