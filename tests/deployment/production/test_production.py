@@ -80,5 +80,5 @@ def test_incidents_lose_no_write_and_cause_no_stale_read(
 
 
 def test_tests_that_may_differ_behind_a_balancer_exist() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "tests/eventapi/http").glob("test_*.py"))
+    text = "".join(path.read_text() for path in (ROOT / "tests/eventapi/http").rglob("test_*.py"))
     assert [name for name in DIFFERENT if f"def {name}(" not in text] == []
