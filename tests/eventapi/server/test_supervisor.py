@@ -52,6 +52,7 @@ def until_replaced(server: Server, worker: int) -> None:
     server.wait_until_ready()
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_after_a_ping_is_replaced(tmp_path: Path) -> None:
     with Server(tmp_path / "data", 2, serving(HEALTH_SECONDS=PATIENT)) as server:
         hanging = stop_worker(server)
