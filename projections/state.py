@@ -32,13 +32,13 @@ class State:
     recent_refreshes: Container[tuple[str, int]] = frozenset()
 
     def __init__(
-        self, users: Users, items: Items, sessions: Sessions, receipts: IdempotencyRecords
+        self, users: Users, items: Items, sessions: Sessions, records: IdempotencyRecords
     ) -> None:
         self.last = START
         self.users = users
         self.items = items
         self.sessions = sessions
-        self.idempotency = receipts
+        self.idempotency = records
         self._apply: dict[type[Event], Callable[[Record, Any], Entity]] = {
             user_events.UserRegistered: users.on_registered,
             user_events.UserUpdated: users.on_updated,
@@ -145,8 +145,8 @@ class State:
         for table in (self.users.by_id, self.items.by_id, self.items.deleted, self.sessions.by_id):
             for key in sorted(table):
                 content.update(encode(table[key]))  # type: ignore[index]  # its own
-        for key, receipt in sorted(self.idempotency.by_key.items()):
-            content.update(encode((key, receipt)))
+        for key, found in sorted(self.idempotency.by_key.items()):
+            content.update(encode((key, found)))
         for index in (self.users.ids_by_name, self.users.ids_by_email):
             content.update(encode(dict(sorted(index.items()))))
         content.update(

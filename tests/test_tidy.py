@@ -139,3 +139,8 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_problem_says_what_it_means() -> None:
     assert [kind.slug for kind in PROBLEMS.values() if len(kind.meaning) < 10] == []
+
+
+def test_no_program_left_files_in_the_repository() -> None:
+    """A command that takes an option for a directory makes one, such as `--help`."""
+    assert [file.name for file in ROOT.iterdir() if file.name.startswith("-")] == []

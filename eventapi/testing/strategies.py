@@ -212,7 +212,7 @@ events: st.SearchStrategy[Event] = (
 
 @st.composite
 def sound_histories(draw: st.DrawFn, *, max_size: int = 40) -> list[Happened]:
-    """Histories that commands can write: every rule is kept and every value readable."""
+    """Histories that commands can write: every rule about state is kept."""
     guide = _Guide()
     steps = st.tuples(events, st.integers(0, 5))
     guide.add(UserRegistered(personal=draw(profiles)), 0)

@@ -1,7 +1,7 @@
 """Rules about values that users type: types for decoding, and checks of commands.
 
 HTTP and the command line decode with the types. The `decide` of every command checks the values
-with `Rules`, so no path to the log can skip a rule.
+with `Rules`, so no path to the log can skip a rule, except imports and restorations.
 """
 
 from __future__ import annotations

@@ -95,23 +95,23 @@ class IdempotencyRecords:
 
         ``now`` has the form of a record's time; ``last`` is the time of the last record.
         """
-        receipt = self._find(key)
-        if receipt is None:
+        entry = self._find(key)
+        if entry is None:
             return None
         reached = _microseconds(last)
         clock = reached + _counted(_microseconds(now) - reached) - self.skipped
-        return receipt if clock - receipt.clock <= KEPT_MICROSECONDS else None
+        return entry if clock - entry.clock <= KEPT_MICROSECONDS else None
 
     def add(self, record: Record) -> None:
         """Add the last record of the log, and drop those that are too old or too many."""
-        receipt = IdempotencyRecord(
+        entry = IdempotencyRecord(
             record.position,
             record.subject,
             sys.intern(record.sealedfor),
             record.requesthash,
             _microseconds(record.time) - self.skipped,
         )
-        self._put(record.idempotencykey, receipt)
+        self._put(record.idempotencykey, entry)
 
     def export_owner(self, _: int) -> tuple[object, object]:
         """Nothing, because the order of the records spans all users; see `Table`."""
@@ -129,9 +129,9 @@ class IdempotencyRecords:
 
     def load_shared(self, content: Raw) -> None:
         """Add the records of a snapshot in their order; see `Table`."""
-        self.skipped, receipts = _decode_shared(content)
-        for key, receipt in receipts:
-            self._put(key, msgspec.structs.replace(receipt, user=sys.intern(receipt.user)))
+        self.skipped, records = _decode_shared(content)
+        for key, entry in records:
+            self._put(key, msgspec.structs.replace(entry, user=sys.intern(entry.user)))
 
     def erase_user(self, subject: str) -> None:
         """Drop the records of a user."""
@@ -141,16 +141,16 @@ class IdempotencyRecords:
     def _find(self, key: str) -> IdempotencyRecord | None:
         return self._by_key.get(key)
 
-    def _put(self, key: str, receipt: IdempotencyRecord) -> None:
+    def _put(self, key: str, entry: IdempotencyRecord) -> None:
         if key in self._by_key:
             self._drop(key)
-        keys = self._keys_by_user.setdefault(receipt.user, {})
-        self._by_key[key] = receipt
+        keys = self._keys_by_user.setdefault(entry.user, {})
+        self._by_key[key] = entry
         keys[key] = None
         if len(keys) > self._per_user:
             self._drop(next(iter(keys)))
         while len(self._by_key) > self._in_all or self._is_first_older(
-            receipt.clock - KEPT_MICROSECONDS
+            entry.clock - KEPT_MICROSECONDS
         ):
             self._drop(next(iter(self._by_key)))
 
@@ -183,11 +183,11 @@ class StagedIdempotencyRecords(IdempotencyRecords):
         self._erased.add(subject)
 
     def _find(self, key: str) -> IdempotencyRecord | None:
-        receipt = self._added.get(key) or self._base._find(key)
-        return None if receipt is None or receipt.user in self._erased else receipt
+        entry = self._added.get(key) or self._base._find(key)
+        return None if entry is None or entry.user in self._erased else entry
 
-    def _put(self, key: str, receipt: IdempotencyRecord) -> None:
-        self._added[key] = receipt
+    def _put(self, key: str, entry: IdempotencyRecord) -> None:
+        self._added[key] = entry
 
 
 def _counted(gap: int) -> int:

@@ -1,4 +1,4 @@
-"""Commands refuse values that break the rules, so no path to the log can skip a rule."""
+"""Commands refuse values that break the rules; only imports and restorations may have them."""
 
 from __future__ import annotations
 
