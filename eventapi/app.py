@@ -48,7 +48,7 @@ from eventapi.http.schemas.responses import VERSIONS, ApiVersion
 from eventapi.http.services import Services
 from eventapi.telemetry import server_log
 from eventapi.telemetry.optional import require_sentry
-from events.errors import ConfigurationError, known_error
+from events.errors import ConfigurationError, LogUnavailable, known_error
 from events.messages.server_log import SECRET_KEY_OF_ONE_MACHINE, START_FAILED
 
 if TYPE_CHECKING:
@@ -81,8 +81,15 @@ class Application(Litestar):
     counted, logged and answered with the common headers as well.
     """
 
-    services: Services
-    """Set when the application has started."""
+    started: Services | None = None
+    """The services, once the application has started."""
+
+    @property
+    def services(self) -> Services:
+        """The services; raises `LogUnavailable` before the start."""
+        if self.started is None:
+            raise LogUnavailable("the server has not started yet")
+        return self.started
 
     def __init__(self, *args: Any, around: Sequence[Wrap] = (), **options: Any) -> None:
         """``around`` is the middleware, the outermost first."""
@@ -115,7 +122,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings, parts, tracing, observers) as app.services:
+        async with open_services(settings, parts, tracing, observers) as app.started:
             yield
 
     def provide_services() -> Services:
@@ -216,7 +223,7 @@ def _router(prefix: str, version: ApiVersion) -> Router:
 
 
 def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    if isinstance(error, ValidationException):
+    if isinstance(error, ValidationException) and request.route_handler.parsed_data_field:
         # Bodies are decoded by `ApiRequest.json`, so all that Litestar misses is a whole body.
         request_class: Any = request.route_handler.resolve_request_class()
         error = request_class(request.scope).missing_body()

@@ -190,7 +190,8 @@ def accepts_no_connection(server: Server) -> bool:
 
 
 def test_single_worker_that_is_still_starting_restarts_at_once(code: Path, data: Path) -> None:
-    slow = "            import time\n            Path('folding').touch()\n            time.sleep(3600)\n"
+    touch = f"open({str(data / 'folding')!r}, 'w').close()"
+    slow = f"            import time\n            {touch}\n            time.sleep(3600)\n"
     place = "            await journal.start("
     edit(code, place, slow + place)
     server = Server(data, 1, by_serve, {"PYTHONPATH": str(code)})

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from eventapi.http.head import validate_head
 from eventapi.http.middleware.cors import Cors
 from eventapi.http.middleware.observers import Observer
-from eventapi.http.middleware.rate_limit import RateLimiter
+from eventapi.http.middleware.rate_limit import RateLimiter, rate_limit_fields
 from eventapi.http.middleware.trailing_slash import trailing_slash_response
 from eventapi.http.problems import problem_response
 from eventapi.http.response import Headers, Response
@@ -77,7 +77,7 @@ class EdgeMiddleware:
                 status = message["status"]
                 headers: Headers = message["headers"]  # type: ignore[assignment]  # a list
                 add_common_headers(scope, headers, request_id)
-                headers += self._rate_limiter().fields(scope)
+                headers += rate_limit_fields(scope)
                 if self._cors is not None:
                     headers += self._cors.headers(scope)
             elif not told and not message.get("more_body"):

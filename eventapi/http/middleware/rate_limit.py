@@ -112,17 +112,6 @@ class RateLimiter:
                 return f"user {user.id}"
         return caller_address(scope)
 
-    def fields(self, scope: HTTPScope) -> Headers:
-        """The RateLimit fields of an answer; none where no limit counted the request."""
-        windows: list[tuple[Rate, Window]] | None = scope.get("limits")  # type: ignore[assignment]
-        if windows is None:
-            return []
-        policies = b", ".join([b'"%b";q=%d;w=%d' % _policy(rate) for rate, _ in windows])
-        left = b", ".join(
-            [b'"%b";r=%d;t=%d' % _remaining(rate, window) for rate, window in windows]
-        )
-        return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
-
     async def check_failures(self, scope: HTTPScope, what: str) -> None:
         """Raise `ProblemError` after too many wrong passwords for ``what``.
 
@@ -155,6 +144,16 @@ class RateLimiter:
         for rate in _FAILURE_RATES:
             if (await self._counts.get(rate, what)).count:
                 await self._counts.clear(rate, what)
+
+
+def rate_limit_fields(scope: HTTPScope) -> Headers:
+    """The RateLimit fields of an answer; none where no limit counted the request."""
+    windows: list[tuple[Rate, Window]] | None = scope.get("limits")  # type: ignore[assignment]
+    if windows is None:
+        return []
+    policies = b", ".join([b'"%b";q=%d;w=%d' % _policy(rate) for rate, _ in windows])
+    left = b", ".join([b'"%b";r=%d;t=%d' % _remaining(rate, window) for rate, window in windows])
+    return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
 
 
 def _failed_too_often(scope: HTTPScope, rate: Rate, window: Window) -> ProblemError:

@@ -44,9 +44,6 @@ from projections.state import State
 from projections.tables.sessions import Session
 from projections.tables.users import User, casefold_key
 
-_WRONG = "Incorrect username or password"
-_NOT_IT = "the password is wrong"
-_SESSION_BYTES = 16
 _MAX_SESSIONS = 1_000
 _MAX_AGENT = 256
 _NO_STORE = (b"cache-control", b"no-store")
