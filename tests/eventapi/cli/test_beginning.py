@@ -266,6 +266,7 @@ def test_a_start_beside_lost_or_foreign_files_changes_nothing(
     assert tree(data) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lose", [empty_vault, foreign_log])
 def test_a_server_that_fails_late_changes_nothing_but_its_metrics(data: Path, lose: Loss) -> None:
     """Metrics are opened before the log; they hold no data worth protecting."""
@@ -289,6 +290,7 @@ def dangling_secret(data: Path) -> None:
     (data / "secret.key").symlink_to("nowhere")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lose", [short_secret, directory_for("secret.key"), dangling_secret])
 def test_an_unusable_secret_key_is_refused_before_a_log_is_created(
     tmp_path: Path, lose: Loss

@@ -185,6 +185,7 @@ def _replace(path: Path) -> None:
     copy.replace(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "lose"),
     [
@@ -221,6 +222,7 @@ def test_a_server_of_two_workers_exits_when_its_log_is_gone(tmp_path: Path) -> N
     assert not (tmp_path / "data" / "events.jsonl").exists()
 
 
+@pytest.mark.long
 def test_a_server_continues_after_the_loss_of_files_that_can_be_recreated(tmp_path: Path) -> None:
     with running(tmp_path, "serve", "--port", "0", "--data", "data") as server:
         url = address_of(server)

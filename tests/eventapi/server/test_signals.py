@@ -86,6 +86,7 @@ def serving(workers: int) -> list[str]:
     return ["serve", "--port", "0", "--workers", str(workers)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_server_stops_while_it_replays_the_log(
