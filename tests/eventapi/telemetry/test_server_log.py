@@ -112,8 +112,12 @@ def test_messages_of_the_system_and_of_our_errors_are_kept(error: Exception, tex
     assert "canary" not in line
 
 
-def test_messages_of_asyncio_are_cut_before_values(caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_of_asyncio_are_cut_before_values(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asyncio prints the messages of errors and the arguments of callbacks."""
+    # A command that was interrupted in this process has disabled it.
+    monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", False)
 
     async def fail() -> None:
         raise KeyError("canary")
