@@ -155,14 +155,14 @@ def parse() -> Options:
     parser.add_argument("--seconds", type=int, metavar="N", help="of each measurement")
     parser.add_argument("--items", type=numbers, metavar="N,...")
     parser.add_argument("--users", type=numbers, metavar="N,...")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     return Options(
-        told.users or (QUICK_USERS if told.quick else USERS),
-        told.items or (QUICK_ITEMS if told.quick else ITEMS),
-        told.rounds or (2 if told.quick else 4),
-        told.seconds or (1 if told.quick else 2),
-        told.minutes,
-        told.keep,
+        arguments.users or (QUICK_USERS if arguments.quick else USERS),
+        arguments.items or (QUICK_ITEMS if arguments.quick else ITEMS),
+        arguments.rounds or (2 if arguments.quick else 4),
+        arguments.seconds or (1 if arguments.quick else 2),
+        arguments.minutes,
+        arguments.keep,
     )
 
 

@@ -203,16 +203,20 @@ def parse() -> Options:
         metavar="NAME,...",
     )
     parser.add_argument("--all", action="store_true", help="all connections in all rounds: long")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     return Options(
-        [each for each in RUNGS if each.name in (told.only or set(names) - ONLY_IF_NAMED)],
-        [each for each in WORKLOADS if told.workloads is None or each.name in told.workloads],
-        told.rounds or (2 if told.quick else 5),
-        told.seconds or (1 if told.quick else 2),
-        told.minutes,
-        told.all,
-        told.quick,
-        told.keep,
+        [each for each in RUNGS if each.name in (arguments.only or set(names) - ONLY_IF_NAMED)],
+        [
+            each
+            for each in WORKLOADS
+            if arguments.workloads is None or each.name in arguments.workloads
+        ],
+        arguments.rounds or (2 if arguments.quick else 5),
+        arguments.seconds or (1 if arguments.quick else 2),
+        arguments.minutes,
+        arguments.all,
+        arguments.quick,
+        arguments.keep,
     )
 
 

@@ -88,7 +88,9 @@ def eventapi(folder: Path, seconds: float, _: str) -> Appended:
 
     async def run() -> Appended:
         await write_items(folder, users=1, items=0)
-        async with open_journal(Settings(data=str(folder)), watch=batches, begin=True) as (
+        async with open_journal(
+            Settings(data=str(folder)), instrumentation=batches, begin=True
+        ) as (
             journal,
             _,
         ):

@@ -93,14 +93,18 @@ _decode_exports = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_header = msgspec.json.Decoder(Header).decode
 
 
+STATE_CODE: Final = ("projections/**/*.py", "events/*.py", "events/vocabulary/*.py")
+"""The files that decide what a line means to a State. Logs, databases and messages do not."""
+
+
 @cache
 def code_version() -> str:
     """The SHA-256 of all code that a State depends on. A change makes snapshots stale."""
     digest = sha256()
-    here = Path(__file__).parent
-    for package in (here, here.parent / "events"):
-        for file in sorted(package.rglob("*.py")):
-            name = file.relative_to(package).as_posix()
+    root = Path(__file__).parent.parent
+    for pattern in STATE_CODE:
+        for file in sorted(root.glob(pattern)):
+            name = file.relative_to(root).as_posix()
             digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 

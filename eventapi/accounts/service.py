@@ -36,7 +36,7 @@ _SESSION_ID_BYTES: Final = 16
 
 
 class Client(Protocol):
-    """The origin of a request: it writes commands and limits guesses."""
+    """The origin of a request, such as an HTTP request or the command line."""
 
     address: str
     """Counted with an account when a password is wrong."""
@@ -47,8 +47,15 @@ class Client(Protocol):
     async def execute(self, command: Command) -> CommandResult:
         """Write a command; see `Journal.execute`."""
 
+    def queue(self) -> AbstractContextManager[None]:
+        """Around hashing; raise if the caller's share of the queue is used up."""
+
+
+class GuessingClient(Client, Protocol):
+    """A client that may send wrong passwords, which are limited by subject."""
+
     async def check_guesses(self, subject: str) -> None:
-        """Raise if there were too many wrong passwords for the subject."""
+        """Raise if there were too many wrong passwords."""
 
     async def count_guess(self, subject: str) -> None:
         """Count a wrong password; raise if it was one too many."""
@@ -56,12 +63,9 @@ class Client(Protocol):
     async def clear_guesses(self, subject: str) -> None:
         """Forget the wrong passwords, because there was a right one."""
 
-    def queue(self) -> AbstractContextManager[None]:
-        """Around hashing; raise if the caller's share of the queue is used up."""
-
 
 class Operator:
-    """The command line as the origin of a request: nothing is limited."""
+    """The command line as a client: nothing is limited."""
 
     address = "operator"
 
@@ -75,15 +79,6 @@ class Operator:
     async def execute(self, command: Command) -> CommandResult:
         """Write a command; see `Journal.execute`."""
         return await self._journal.execute(command)
-
-    async def check_guesses(self, subject: str) -> None:
-        """Allow every guess."""
-
-    async def count_guess(self, subject: str) -> None:
-        """Count nothing."""
-
-    async def clear_guesses(self, subject: str) -> None:
-        """Forget nothing."""
 
     def queue(self) -> AbstractContextManager[None]:
         """Limit nothing."""
@@ -115,7 +110,9 @@ class Accounts(msgspec.Struct, frozen=True):
         """Make an account; see the function `register`."""
         return await register(client, self.passwords, profile, password)
 
-    async def log_in(self, client: Client, username: str, password: str, device: Device) -> Grant:
+    async def log_in(
+        self, client: GuessingClient, username: str, password: str, device: Device
+    ) -> Grant:
         """Start a session; raises `InvalidCredentials` and `AccountDisabled`."""
         user = await self._checked_user(client, username, password)
         try:
@@ -143,7 +140,7 @@ class Accounts(msgspec.Struct, frozen=True):
         return self._grant(result, user.username, RefreshClaims(session.id, session.generation))
 
     async def change_password(
-        self, client: Client, user: User, session: str, current: str, new: str
+        self, client: GuessingClient, user: User, session: str, current: str, new: str
     ) -> CommandResult:
         """Change a password, and end all sessions but this one; raises `WrongPassword`."""
         await self._confirm(client, user, session, current)
@@ -151,12 +148,16 @@ class Accounts(msgspec.Struct, frozen=True):
         command = ChangePassword(user.id, user.password_hash, password_hash, session)
         return await client.execute(command)
 
-    async def erase(self, client: Client, user: User, session: str, password: str) -> CommandResult:
+    async def erase(
+        self, client: GuessingClient, user: User, session: str, password: str
+    ) -> CommandResult:
         """Erase an account and everything in it; raises `WrongPassword`."""
         await self._confirm(client, user, session, password)
         return await client.execute(EraseUser(user.username, user.subject, user.password_hash))
 
-    async def _confirm(self, client: Client, user: User, session: str, password: str) -> None:
+    async def _confirm(
+        self, client: GuessingClient, user: User, session: str, password: str
+    ) -> None:
         """Raise `WrongPassword` unless this is the user's password.
 
         Wrong passwords are counted by session. So a stolen session does not allow guessing, and
@@ -167,7 +168,7 @@ class Accounts(msgspec.Struct, frozen=True):
         if matched is None:
             raise WrongPassword(_WRONG_PASSWORD)
 
-    async def _checked_user(self, client: Client, username: str, password: str) -> User:
+    async def _checked_user(self, client: GuessingClient, username: str, password: str) -> User:
         """The user with these credentials; raises `InvalidCredentials`.
 
         A stored hash with outdated parameters is renewed.
@@ -192,7 +193,7 @@ class Accounts(msgspec.Struct, frozen=True):
 
     async def _match(  # noqa: PLR0917 - all of one guess
         self,
-        client: Client,
+        client: GuessingClient,
         subject: str,
         stored: str | None,
         password: str,

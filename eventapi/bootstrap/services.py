@@ -129,7 +129,7 @@ def _open_journal(
         parts,
         bar=replay_lines,
         on_fence=exit_after_flush,
-        watch=instrumentation,
+        instrumentation=instrumentation,
         patience=PATIENCE_SECONDS,
         begin=True,
     )

@@ -290,7 +290,7 @@ async def open_journal(
     *,
     bar: OpenProgress = no_progress,
     on_fence: Callable[[], None] = lambda: None,
-    watch: Instrumentation = NO_INSTRUMENTATION,
+    instrumentation: Instrumentation = NO_INSTRUMENTATION,
     patience: float = 0,
     begin: bool = False,
 ) -> AsyncIterator[tuple[Journal, EventLog]]:
@@ -320,7 +320,7 @@ async def open_journal(
             runtime,
             on_fence=on_fence,
             snapshots=snapshots,
-            watch=watch,
+            instrumentation=instrumentation,
             clock=clock,
         )
         stack.push_async_callback(journal.close)

@@ -43,7 +43,7 @@ PROXIES_RULE: Final = "IP addresses and networks, separated by commas, and unix"
 TIME_RULE: Final = "a date, or an RFC 3339 time with its offset"
 
 UNIX: Final = "unix"
-"""Stands for the peers of a Unix socket, which have no address."""
+"""The entry for the peers of a Unix socket, which have no address."""
 
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "valkey", "valkeys")
 REDIS_RULE: Final = (

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from math import inf
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
@@ -70,6 +70,10 @@ _WITHIN_REACH = 1_000_000
 """More events than a log can gain during the wait; the request fails at once beyond that."""
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+
+
+_HANDLERS = 512
+"""Handlers whose body type is cached: more than one application has."""
 
 
 class _QueryToken(msgspec.Struct, frozen=True):
@@ -358,7 +362,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return None if self._caller is None else self._caller.session
 
 
-@cache
+@lru_cache(_HANDLERS)
 def declared_body(handler: Any) -> tuple[type[msgspec.Struct], frozenset[str]]:
     """The type of a handler's parameter ``data``, and the accepted media types."""
     field: FieldDefinition = handler.parsed_data_field

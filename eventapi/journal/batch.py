@@ -79,7 +79,7 @@ class PendingWrite(msgspec.Struct, eq=False):
     commands: Sequence[Command]
     requestid: str
     future: asyncio.Future[list[CommandResult]]
-    once: IdempotencyKey | None = None
+    idempotency_key: IdempotencyKey | None = None
     session: str | None = None
 
     def answer(self, answer: list[CommandResult] | Exception) -> None:
@@ -132,24 +132,24 @@ class Batch:
         self,
         state: State,
         keyring: Keyring,
-        environment: Runtime,
+        runtime: Runtime,
         recent_refreshes: Container[tuple[str, int]] = (),
         erased_number: int = 0,
         *,
         is_full: bool = False,
     ) -> None:
-        """``environment.now`` is the log's clock; ``recent_refreshes`` as in `State`.
+        """``runtime.now`` is the log's clock; ``recent_refreshes`` as in `State`.
 
         ``erased_number`` is the highest user number that was erased; new users get higher ones,
         because after a restore of an older log the state does not have that number any more.
         """
-        now = environment.now()
+        now = runtime.now()
         self._is_full = is_full
         self._state = state.stage_at(now, recent_refreshes)
         self._state.users.last_id = max(self._state.users.last_id, erased_number)
         self._behind = state.position
-        self._environment = environment
-        self._source = state.last.source or f"urn:uuid:{environment.new_uuid()}"
+        self._runtime = runtime
+        self._source = state.last.source or f"urn:uuid:{runtime.new_uuid()}"
         self._time = max(now, state.last.time)
         self.keys = PendingKeys(keyring)
         self.revokes = True
@@ -178,11 +178,11 @@ class Batch:
         if write.session is not None and write.session not in self._state.sessions.by_id:
             # The session was valid when the request arrived, but ended while the write was queued.
             raise Unauthenticated("the session has ended")
-        if write.once is not None:
+        if write.idempotency_key is not None:
             last = self._state.last
-            first = self._state.idempotency.valid(write.once.key, self._time, last.time)
+            first = self._state.idempotency.valid(write.idempotency_key.key, self._time, last.time)
             if first is not None:
-                return [repeat_result(first, write.once, self._source, self.keys)]
+                return [repeat_result(first, write.idempotency_key, self._source, self.keys)]
         # A single command fails before it changes the state, so it needs no staged copy of its own.
         # With one, a process could create only half as many items a second.
         is_single = len(write.commands) == 1
@@ -213,14 +213,14 @@ class Batch:
         keys = staged.keys
         if isinstance(decision.event, UserRegistered):
             keys = PendingKeys(keys)
-            keys.add(decision.sealedfor, self._environment.random_bytes(KEY_BYTES))
+            keys.add(decision.sealedfor, self._runtime.random_bytes(KEY_BYTES))
         try:
             record = self._record(decision, state.position + 1, keys, write)
             line, digest = encode(
                 record,
                 state.last.hash,
                 keys,
-                self._environment.random_bytes(NONCE_BYTES),
+                self._runtime.random_bytes(NONCE_BYTES),
                 remaining,
                 behind=self._behind if state.position > self._behind else None,
             )
@@ -239,11 +239,11 @@ class Batch:
     ) -> Record:
         """The record of a decision; its hash and end follow from its line."""
         key, sealed_request, sealed_for = "", "", decision.sealedfor
-        if write.once is not None:
-            key, sealed_for = write.once.key, sealed_for or decision.actor
-            nonce = self._environment.random_bytes(NONCE_BYTES)
+        if write.idempotency_key is not None:
+            key, sealed_for = write.idempotency_key.key, sealed_for or decision.actor
+            nonce = self._runtime.random_bytes(NONCE_BYTES)
             context = _request_context(self._source, decision.subject, key)
-            sealed_request = seal(keys[sealed_for], nonce, write.once.request, context)
+            sealed_request = seal(keys[sealed_for], nonce, write.idempotency_key.request, context)
         return Record(
             position,
             self._source,
@@ -259,14 +259,14 @@ class Batch:
 
 
 def repeat_result(
-    first: IdempotencyRecord, once: IdempotencyKey, source: str, keyring: Keyring
+    first: IdempotencyRecord, idempotency_key: IdempotencyKey, source: str, keyring: Keyring
 ) -> CommandResult:
     """The result of the first request with a key, to answer a repeated one.
 
     ``source`` is that of the log. Raises `IdempotencyKeyReused` if the requests differ.
     """
-    context = _request_context(source, first.subject, once.key)
-    if unseal(keyring[first.user], first.request, context) != once.request:
+    context = _request_context(source, first.subject, idempotency_key.key)
+    if unseal(keyring[first.user], first.request, context) != idempotency_key.request:
         raise IdempotencyKeyReused("the Idempotency-Key was used before, for another request")
     record = Record(
         first.position,
@@ -276,15 +276,10 @@ def repeat_result(
         first.user,
         Event(),
         first.user,
-        idempotencykey=once.key,
+        idempotencykey=idempotency_key.key,
         requesthash=first.request,
     )
     return CommandResult(record, None, replayed=True)
-
-
-def idempotency_context(record: Record) -> bytes:
-    """The associated data of the sealed hash of a record's request."""
-    return _request_context(record.source, record.subject, record.idempotencykey)
 
 
 def _request_context(source: str, subject: str, key: str) -> bytes:

@@ -29,13 +29,7 @@ import msgspec
 from eventapi.commands.command import Command
 from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.commands.users import EraseUserAgain
-from eventapi.journal.batch import (
-    Batch,
-    CommandResult,
-    IdempotencyKey,
-    PendingWrite,
-    Runtime,
-)
+from eventapi.journal.batch import Batch, CommandResult, IdempotencyKey, PendingWrite, Runtime
 from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.erasure import KeyDestruction, erasures_to_finish
@@ -82,28 +76,27 @@ class Journal:
         self,
         log: EventLog,
         vault: Vault,
-        environment: Runtime,
-        limits: JournalConfig = DEFAULT_CONFIG,
+        runtime: Runtime,
+        config: JournalConfig = DEFAULT_CONFIG,
         *,
         on_fence: Callable[[], None] = lambda: None,
         snapshots: Snapshots | None = None,
-        watch: Instrumentation = NO_INSTRUMENTATION,
+        instrumentation: Instrumentation = NO_INSTRUMENTATION,
         clock: LogClock | None = None,
     ) -> None:
         """``on_fence`` is called when nothing may be written before a restart.
 
-        ``snapshots`` make a start faster; ``watch`` observes the writes; ``clock`` is that of the
-        environment, with a reference that outlives this process.
+        ``snapshots`` make a start faster; ``clock`` has a reference that outlives this process.
         """
         self.snapshots = snapshots
         self._log = log
         self.vault = vault
-        self.clock = clock or LogClock(environment.now, environment.uptime)
-        self._environment = msgspec.structs.replace(environment, now=self.clock.now)
-        self._refreshes = RecentRefreshes(environment.uptime, GRACE_SECONDS)
-        self._config = limits
+        self.clock = clock or LogClock(runtime.now, runtime.uptime)
+        self._runtime = msgspec.structs.replace(runtime, now=self.clock.now)
+        self._refreshes = RecentRefreshes(runtime.uptime, GRACE_SECONDS)
+        self._config = config
         self._on_fence = on_fence
-        self._instrumentation = watch
+        self._instrumentation = instrumentation
         self._keyring = Keyring()
         self.history = History(log, self._keyring, vault, snapshots)
         self._state = State.empty()
@@ -113,9 +106,7 @@ class Journal:
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._running: set[str] = set()
-        self._repeats = RepeatedRequests(
-            self.state, self.history, self._keyring, self._environment.now
-        )
+        self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
         self._destruction = KeyDestruction(log, vault)
         self._erased_number = 0
         self.erased_again: Sequence[str] = ()
@@ -215,42 +206,44 @@ class Journal:
         """A staged copy of a state, to decide a command as if it were written now."""
         return state.stage_at(self.clock.now(), self._refreshes.current())
 
-    async def first_result(self, once: IdempotencyKey | None) -> CommandResult | None:
+    async def first_result(self, idempotency_key: IdempotencyKey | None) -> CommandResult | None:
         """The result of the first request with this key, or ``None``.
 
         Raises `IdempotencyKeyReused`. ``None`` is only a hint: `execute` checks again, under the
         lock.
         """
-        return None if once is None else await self._repeats.first_result(once)
+        return (
+            None if idempotency_key is None else await self._repeats.first_result(idempotency_key)
+        )
 
     async def execute(
         self,
         command: Command,
         requestid: str = "",
-        once: IdempotencyKey | None = None,
+        idempotency_key: IdempotencyKey | None = None,
         session: str | None = None,
     ) -> CommandResult:
         """Decide and write one command; see `execute_all`.
 
-        With ``once``, a repeated request has no effect and gets the result of the first, in any
-        process and also after a crash. Raises `IdempotencyKeyReused`, and `RequestInProgress` while
-        this process is still executing the first.
+        With ``idempotency_key``, a repeated request has no effect and gets the first result, also
+        in another process and after a crash. Raises `IdempotencyKeyReused`, and
+        `RequestInProgress` while this process is still executing the first.
         """
-        if once is None:
+        if idempotency_key is None:
             return (await self.execute_all([command], requestid, session=session))[0]
-        if once.key in self._running:
+        if idempotency_key.key in self._running:
             raise RequestInProgress("a request with this Idempotency-Key is still running")
-        self._running.add(once.key)
+        self._running.add(idempotency_key.key)
         try:
-            return (await self.execute_all([command], requestid, once, session))[0]
+            return (await self.execute_all([command], requestid, idempotency_key, session))[0]
         finally:
-            self._running.discard(once.key)
+            self._running.discard(idempotency_key.key)
 
     async def execute_all(
         self,
         commands: Sequence[Command],
         requestid: str = "",
-        once: IdempotencyKey | None = None,
+        idempotency_key: IdempotencyKey | None = None,
         session: str | None = None,
     ) -> list[CommandResult]:
         """Decide and write commands, all or none; return when they are durable.
@@ -266,14 +259,13 @@ class Journal:
             return []
         if len(self._queue) >= self._config.queue:
             raise Overloaded("too many writes are waiting")
-        write = PendingWrite(
-            commands, requestid, asyncio.get_running_loop().create_future(), once, session
-        )
+        future = asyncio.get_running_loop().create_future()
+        write = PendingWrite(commands, requestid, future, idempotency_key, session)
         self._queue.append(write)
         self._filled.set()
         with self._instrumentation.write():
             results = await write.future
-        if once is not None and results[0].replayed:
+        if idempotency_key is not None and results[0].replayed:
             return [await self._repeats.with_entity(results[0])]
         return results
 
@@ -361,7 +353,7 @@ class Journal:
         batch = Batch(
             self._state,
             self._keyring,
-            self._environment,
+            self._runtime,
             self._refreshes.current(),
             self._erased_number,
             is_full=is_full,

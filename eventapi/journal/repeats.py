@@ -31,17 +31,19 @@ class RepeatedRequests:
         self._keyring = keyring
         self._now = now
 
-    async def first_result(self, once: IdempotencyKey) -> CommandResult | None:
+    async def first_result(self, idempotency_key: IdempotencyKey) -> CommandResult | None:
         """The result of the first request with a key, or ``None``.
 
         Raises `IdempotencyKeyReused`.
         """
         state = await self._state()
         last = state.last
-        first = state.idempotency.valid(once.key, self._now(), last.time)
+        first = state.idempotency.valid(idempotency_key.key, self._now(), last.time)
         if first is None:
             return None
-        return await self.with_entity(repeat_result(first, once, last.source, self._keyring))
+        return await self.with_entity(
+            repeat_result(first, idempotency_key, last.source, self._keyring)
+        )
 
     async def with_entity(self, result: CommandResult) -> CommandResult:
         """A replayed result with the entity right after its record.

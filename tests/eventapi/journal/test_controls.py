@@ -57,7 +57,7 @@ def write_in_this_order(*steps: str) -> Callable[..., Awaitable[Any]]:
     async def write(self: Any, wishes: Sequence[Any], appender: Appender) -> Any:
         if "catch up" in steps:
             await self._catch_up()
-        batch = Batch(self._state, self._keyring, self._environment)
+        batch = Batch(self._state, self._keyring, self._runtime)
         for wish in wishes:
             batch.add(wish)
         for step in steps:

@@ -35,7 +35,7 @@ from tests.eventapi.journal.checks import (
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (StorageFull("full"), StorageFull),
         (LogUnavailable("gone"), LogUnavailable),
@@ -45,20 +45,20 @@ from tests.eventapi.journal.checks import (
     ids=repr,
 )
 async def test_failed_append_leaves_memory_unchanged(
-    storage: Storage, error: Exception, told: type[EventapiError]
+    storage: Storage, error: Exception, reported: type[EventapiError]
 ) -> None:
-    await failed_write_leaves_memory_unchanged(storage, error, told)
+    await failed_write_leaves_memory_unchanged(storage, error, reported)
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [(VaultUnavailable("gone"), VaultUnavailable), (OSError("what else"), LogUnavailable)],
     ids=repr,
 )
 async def test_failed_vault_leaves_memory_unchanged(
-    storage: Storage, error: Exception, told: type[EventapiError]
+    storage: Storage, error: Exception, reported: type[EventapiError]
 ) -> None:
-    await failed_write_leaves_memory_unchanged(storage, error, told, vault=True)
+    await failed_write_leaves_memory_unchanged(storage, error, reported, vault=True)
 
 
 async def test_write_is_invisible_until_durable(storage: Storage) -> None:

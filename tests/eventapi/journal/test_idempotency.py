@@ -236,8 +236,8 @@ async def test_idempotency_records_of_large_entities_take_no_more_memory(
         await harness.register("ann")
         command = CreateItem(1, Content("t" * 200, "\N{GRINNING FACE}" * 5000))
         await harness.journal.execute(command, "", KEY)
-        receipts = (await harness.state()).idempotency.by_key
-        assert len(msgspec.msgpack.encode(receipts[KEY.key])) < 200
+        records = (await harness.state()).idempotency.by_key
+        assert len(msgspec.msgpack.encode(records[KEY.key])) < 200
 
 
 async def test_hash_of_the_request_is_sealed_on_the_line(storage: Storage) -> None:

@@ -92,7 +92,7 @@ async def _read_all(
 async def _apply_early(self: journal.Journal, writes: Any, appender: Any) -> Any:
     """Apply to the state before appending."""
     await self._catch_up()
-    decided = batch.Batch(self._state, self._keyring, self._environment)
+    decided = batch.Batch(self._state, self._keyring, self._runtime)
     for write in writes:
         decided.add(write)
     if decided.lines:
