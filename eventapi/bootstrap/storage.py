@@ -297,7 +297,7 @@ async def open_journal(
     """Open and start a journal; yields it with its log, and closes both.
 
     A missing log is created only with ``begin``. ``bar`` displays the progress of the replay,
-    ``on_fence`` is called when writes stop until a restart, ``watch`` measures writes, and
+    ``on_fence`` is called when writes stop until a restart, ``instrumentation`` measures writes, and
     ``patience`` is how many seconds to wait for a database. Raises `ConfigurationError`, `LogError`
     and `VaultUnavailable`.
     """

@@ -85,7 +85,7 @@ class SqlSigning:
 
     async def _read(self, connection: AsyncConnection) -> SigningState:
         row = await self._row(connection)
-        seed = await connection.scalar(_SEED)
+        seed = row.seed
         known = await run_in_thread(self._read_known)
         signer = None if seed is None else Signer.from_seed(seed, KEY_PREFIX)
         stored = _parse_checkpoint(row.checkpoint)
@@ -115,7 +115,8 @@ class SqlSigning:
         return held
 
     async def _row(self, connection: AsyncConnection) -> Any:
-        wanted = _ROW
+        # In one statement: a key between two would be taken for one that was copied here.
+        wanted = _ROW.add_columns(_SEED.scalar_subquery().label("seed"))
         if self._database.is_postgresql:
             wanted = wanted.add_columns(text("xmin::text::bigint AS written_by"))
         return (await connection.execute(wanted)).one()

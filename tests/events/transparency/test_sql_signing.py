@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.database.connection import Database
 from events.database.tables import KEYS
@@ -70,6 +72,26 @@ async def test_all_instances_sign_with_one_key_and_continue_each_other(
 async def test_concurrent_signers_of_the_first_checkpoint_agree(url: str, tmp_path: Path) -> None:
     signing = [sign(url, tmp_path / str(number), 9) for number in range(6)]
     assert len(set(map(str, await asyncio.gather(*signing)))) == 1
+
+
+async def test_a_key_that_another_instance_creates_during_a_read_is_not_taken_for_a_copy(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_row = SqlSigning._row
+    first_reads = iter([True])
+
+    async def row_then_first_signature(self: SqlSigning, connection: AsyncConnection) -> Any:
+        row = await read_row(self, connection)
+        if next(first_reads, False):
+            await sign(url, tmp_path / "other", 9)
+        return row
+
+    monkeypatch.setattr(SqlSigning, "_row", row_then_first_signature)
+
+    note = await sign(url, tmp_path / "own", 9)
+
+    monkeypatch.undo()
+    assert note == await sign(url, tmp_path / "third", 9)
 
 
 async def test_an_instance_that_is_behind_waits_for_the_records_that_another_one_signed(
