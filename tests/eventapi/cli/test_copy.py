@@ -61,6 +61,7 @@ def test_a_copy_of_a_copy_has_the_same_checkpoint(data: Path, backup: Path, tmp_
         assert (tmp_path / "other" / name).read_bytes() == (backup / name).read_bytes()
 
 
+@pytest.mark.long
 def test_copies_beside_writers_are_prefixes_of_the_log(data: Path, tmp_path: Path) -> None:
     done = threading.Event()
 

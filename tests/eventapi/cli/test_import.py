@@ -229,6 +229,7 @@ def test_a_missing_file_is_misuse(tmp_path: Path) -> None:
     assert invoke(tmp_path, "log", "import", str(tmp_path / "no.json")).exit_code == 2
 
 
+@pytest.mark.long
 def test_an_import_works_beside_a_running_server(tmp_path: Path) -> None:
     """A user of the old service logs in at the server without a restart."""
     file = tmp_path / "db.json"

@@ -25,6 +25,7 @@ def first_lines(server: Running) -> list[str]:
     return lines
 
 
+@pytest.mark.long
 def test_the_server_listens_where_the_settings_name(tmp_path: Path) -> None:
     free = bind("127.0.0.1", 0, "http")
     port = free.socket.getsockname()[1]

@@ -277,6 +277,7 @@ def _maps(pid: int, name: bytes) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path, workers: int) -> None:
     """SIGHUP would restart it, and it would keep running unseen."""

@@ -133,6 +133,7 @@ async def destroy_one(
     return lambda: on_disk(server, url, gone), lambda: on_disk(server, url, kept)
 
 
+@pytest.mark.long
 async def test_a_destroyed_key_leaves_the_file_of_the_table(
     server: Server, url: str, cleanup: AsyncExitStack
 ) -> None:
