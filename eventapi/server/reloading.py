@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
 import uvicorn
-from uvicorn.supervisors import ChangeReload
+from uvicorn.supervisors.statreload import StatReload
 
 from eventapi.server.starting import StartingServer
 from eventapi.server.supervisor import interrupts_blocked
 
 
-class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two classes
+class Reloader(StatReload):
     """Uvicorn's reloader with a child that prints no traceback at Ctrl-C."""
 
     def __init__(
@@ -27,11 +28,22 @@ class Reloader(ChangeReload):  # type: ignore[valid-type,misc]  # one of two cla
         """The child calls ``report`` with the reason if it cannot start."""
         super().__init__(config, target=partial(_serve, config, report), sockets=sockets)
         self.was_interrupted = False
+        self._is_stopping = False
 
-    def signal_handler(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, and record whether SIGINT was the reason."""
+    def signal_handler(self, sig: int, _frame: FrameType | None) -> None:
+        """Make the next `pause` stop, and record whether SIGINT was the reason.
+
+        Uvicorn sets an event here. Its lock may be held by the code that the signal interrupts,
+        which could then never release it.
+        """
         self.was_interrupted = self.was_interrupted or sig == signal.SIGINT
-        super().signal_handler(sig, frame)
+        self._is_stopping = True
+
+    def pause(self) -> None:
+        """Wait until the next look at the files; end the iteration after a signal."""
+        time.sleep(self.config.reload_delay)
+        if self._is_stopping:
+            raise StopIteration
 
     def startup(self) -> None:
         """Start the first child."""
