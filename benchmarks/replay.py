@@ -25,6 +25,7 @@ from benchmarks.machine import command_line_of_part, context, rounds_within, two
 from benchmarks.results import Replay, Results, Whole, keep
 from benchmarks.sample_log import write
 from benchmarks.verify import time_verify
+from eventapi.testing.items import empty_state
 from events.codec import parse_all
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
@@ -59,7 +60,7 @@ def measure(folder: Path) -> Whole:
     keyring, snapshots = Keyring(), Snapshots(folder / "snapshots")
     replayed, state = measure_cpu(lambda: asyncio.run(fold(folder, keyring)))
     wrote, size = measure_cpu(lambda: snapshots.write(state, keyring, secrets.token_bytes))
-    position, state = state.position, State.empty()
+    position, state = state.position, empty_state()
     gc.disable()  # As in a start of the server.
     loaded, found = measure_cpu(lambda: snapshots.newest(keyring, position=position))
     gc.enable()

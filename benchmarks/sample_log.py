@@ -8,13 +8,13 @@ from pathlib import Path
 from benchmarks.sample_data import LISTED
 from benchmarks.workload import READER
 from eventapi.security.passwords import OWASP_HASHER
+from eventapi.testing.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
 from events.codec import encode
 from events.log.file.log import JsonlLog
 from events.log.port import Head
 from events.record import Event, Record
 from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring
 from events.vault.sqlite import SqliteVault
-from events.vocabulary.items import Content, ContentChanges, ItemCreated, ItemDeleted, ItemUpdated
 from events.vocabulary.users import Profile, UserRegistered
 
 USERS = 1000

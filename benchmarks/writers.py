@@ -25,12 +25,11 @@ from benchmarks.results import Appended, percentile
 from benchmarks.sample_log import write_items
 from benchmarks.workload import NEW_ITEM
 from eventapi.bootstrap.storage import open_journal
-from eventapi.commands.items import CreateItem
 from eventapi.configuration.settings import Settings
 from eventapi.journal.instrumentation import Instrumentation
+from eventapi.testing.items import Content, create_item
 from events.log.file.log import JsonlLog
 from events.log.port import Head
-from events.vocabulary.items import Content
 
 PRODUCERS = 64
 WARM_UP_SECONDS = 0.5
@@ -99,7 +98,7 @@ def eventapi(folder: Path, seconds: float, _: str) -> Appended:
             async def produce() -> None:
                 while tally.goes_on():
                     started = time.perf_counter()
-                    await journal.execute(CreateItem(1, Content(**NEW_ITEM)), "r" * 32)
+                    await journal.execute(create_item(1, Content(**NEW_ITEM)), "r" * 32)
                     tally.count(started)
 
             await asyncio.gather(*(produce() for _ in range(PRODUCERS)))

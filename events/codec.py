@@ -1,4 +1,4 @@
-"""Encode records to lines of the log, and decode lines: chain, seals, upcasts.
+"""Encode records to lines of the log, and decode lines: chain and seals.
 
 A line is a CloudEvents 1.0 event in the JSON format. Its members have one fixed order, so the bytes
 themselves are the record and no canonical form is needed: ``hash`` is SHA-256 over the raw hash of
@@ -7,21 +7,20 @@ the line before and this line's bytes up to ``,"hash":``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
+from collections.abc import Iterable
 from hashlib import sha256
-from operator import or_
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import force_setattr, replace
 
 from events.errors import DamagedLog, LogError, UnknownEvent
-from events.record import START, Event, Personal, Record
+from events.record import START, Event, Line, Personal, Record
 from events.sealing import Keyring, seal, unseal
-from events.vocabulary import items, sessions, users
-from events.vocabulary import signing_keys as keys
+from events.vocabulary.resources import ResourceEvent
+from events.vocabulary.schemas import SchemaDeclared
+from events.vocabulary.vocabulary import Vocabulary
 
 MAX_LINE_BYTES = 65_535
 """The longest line, without its newline: the maximum of a 16-bit length."""
@@ -30,62 +29,6 @@ _HASH_MEMBER = b',"hash":"'
 _TAIL_BYTES = len(_HASH_MEMBER) + 64 + len(b'"}')
 _HASH_NAME = slice(-_TAIL_BYTES, len(_HASH_MEMBER) - _TAIL_BYTES)
 """Where the name of the hash member is on a line."""
-
-VOCABULARY: tuple[type[Event], ...] = (
-    users.UserRegistered,
-    users.UserUpdated,
-    users.UserPasswordChanged,
-    users.UserDisabled,
-    users.UserEnabled,
-    users.UserRoleGranted,
-    users.UserRoleRevoked,
-    users.UserErased,
-    sessions.SessionStarted,
-    sessions.SessionRefreshed,
-    sessions.SessionEnded,
-    items.ItemCreated,
-    items.ItemUpdated,
-    items.ItemDeleted,
-    items.ItemRestored,
-    keys.LogResumed,
-)
-
-PERSONAL: Mapping[type[Event], type[Personal]] = {
-    users.UserRegistered: users.Profile,
-    users.UserUpdated: users.ProfileChanges,
-    users.UserPasswordChanged: users.PasswordHash,
-    sessions.SessionStarted: sessions.Device,
-    sessions.SessionRefreshed: sessions.Device,
-    items.ItemCreated: items.Content,
-    items.ItemUpdated: items.ContentChanges,
-    items.ItemRestored: items.Content,
-}
-
-Upcast = Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]
-"""From the ``data`` of an old type to the next type and its ``data``."""
-
-UPCASTS: Mapping[str, Upcast] = {}
-"""Old event types, each with the step to the next shape; steps are applied until none is left."""
-
-
-class Line(msgspec.Struct, gc=False, omit_defaults=True):
-    """The members of a line; unknown extensions are ignored."""
-
-    specversion: Literal["1.0"]
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: str
-    actor: str
-    data: msgspec.Raw
-    hash: str
-    sealedfor: str = ""
-    requestid: str = ""
-    remaining: str = "0"
-    behind: str = ""
-    idempotencykey: str = ""
-    requesthash: str = ""
 
 
 class _Members(msgspec.Struct, omit_defaults=True, gc=False):
@@ -107,28 +50,9 @@ class _Members(msgspec.Struct, omit_defaults=True, gc=False):
     data: Event | None = None
 
 
-def _typed_line(event: type[Event]) -> type[msgspec.Struct]:
-    """A `Line` of this one type, with the event as ``data``."""
-    members: list[Any] = []
-    for field in msgspec.structs.fields(Line):
-        if field.name == "data":
-            members.append(("data", event))
-        elif field.name != "type":
-            members.append((field.name, field.type, *([] if field.required else [field.default])))
-    return msgspec.defstruct(
-        event.type, members, tag_field="type", tag=event.type, gc=False, omit_defaults=True
-    )
-
-
 _decode_line = msgspec.json.Decoder(Line).decode
-_decode_typed_lines = msgspec.json.Decoder(reduce(or_, map(_typed_line, VOCABULARY))).decode_lines
+_decode_values = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
-_personal_decoders = {event: msgspec.json.Decoder(kind).decode for event, kind in PERSONAL.items()}
-_decoders = {
-    kind.type: (msgspec.json.Decoder(kind).decode, _personal_decoders.get(kind))
-    for kind in VOCABULARY
-}
-"""By type, the decoders of ``data`` and of the values sealed in it."""
 
 
 def link(previous: bytes, body: bytes) -> bytes:
@@ -223,21 +147,16 @@ def check_links(lines: Iterable[bytes], last: Record) -> Record:
     return replace(START, position=position, hash=previous, end=end)
 
 
-def parse_all(lines: bytes) -> list[Any]:
-    """Decode lines of today's vocabulary at once: `Line`s with an event as ``data``.
-
-    Nothing else is checked, not even the places of newlines. Raises `ValueError`.
-    """
-    try:
-        return _decode_typed_lines(lines)
-    except RecursionError as error:
-        raise ValueError(f"they are not events: {error}") from None
-
-
-def check_seal(line: Any, cipher: AESGCM) -> None:
-    """Open the seal of a line from `parse_all`; raises `ValueError` if that fails."""
+def check_seal(line: Any, cipher: AESGCM, vocabulary: Vocabulary) -> None:
+    """Open the seal of a line from `Vocabulary.parse_all`; raises `ValueError` if that fails."""
     event = line.data
-    _open_personal(event, cipher, f"{line.source}|{event.type}|{line.subject}".encode())
+    context = f"{line.source}|{event.type}|{line.subject}".encode()
+    if isinstance(event, ResourceEvent) and event.resource.foreign:
+        sealed = getattr(event, "personal", None)
+        if sealed is not None:
+            _decode_values(unseal(cipher, sealed, context))
+    else:
+        _open_personal(event, cipher, context, vocabulary)
 
 
 def parse(line: bytes) -> Line:
@@ -248,24 +167,11 @@ def parse(line: bytes) -> Line:
         raise ValueError(f"it is not an event: {error}") from None
 
 
-def _upcast(line: Line, upcasts: Mapping[str, Upcast]) -> Event:
-    """The event of a type that is not in today's vocabulary, after its upcasts."""
-    name, data = line.type, bytes(line.data)
-    while name in upcasts:
-        name, shape = upcasts[name](msgspec.json.decode(data))
-        data = _encode(shape)
-    known = _decoders.get(name)
-    if known is None:
-        raise UnknownEvent(f"position {line.id}: event type {line.type!r} is unknown")
-    decode_data, _ = known
-    return decode_data(data)
-
-
 def decode(
     lines: Iterable[bytes],
     keyring: Keyring,
+    vocabulary: Vocabulary,
     last: Record = START,
-    upcasts: Mapping[str, Upcast] = UPCASTS,
 ) -> list[Record]:
     """The records of lines that follow the record ``last``.
 
@@ -274,6 +180,7 @@ def decode(
     so calls are inlined where they cost.
     """
     records = []
+    decoders, foreign_decoders = vocabulary.decoders, vocabulary.foreign_decoders
     position, previous, end = last.position, last.hash, last.end
     for line in lines:
         position += 1
@@ -284,9 +191,9 @@ def decode(
                 raise ValueError("its hash does not continue the chain")
             if parsed.id != str(position):
                 raise ValueError(f"its id is {parsed.id!r}")
-            known = _decoders.get(parsed.type)
-            event: Any = known[0](parsed.data) if known else _upcast(parsed, upcasts)
-            _, decode_personal = known or _decoders[event.type]
+            known = decoders.get(parsed.type) or foreign_decoders(parsed.type)
+            event: Any = known.data(parsed.data)
+            decode_personal = known.personal
             if decode_personal is not None:
                 sealed = event.personal
                 if type(sealed) is str:
@@ -298,7 +205,7 @@ def decode(
                         force_setattr(event, "personal", personal)
                 elif sealed is not None:
                     raise ValueError("its seal is not text")
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, UnknownEvent) as error:
             raise _explain(error, line, position, end) from None
         end += len(line) + 1
         record = Record(
@@ -312,16 +219,20 @@ def decode(
             parsed.requestid,
             previous,
             end,
-            "" if known else parsed.type,
             parsed.idempotencykey,
             parsed.requesthash,
         )
         records.append(record)
+        if type(event) is SchemaDeclared:
+            vocabulary = vocabulary.after(event)
+            decoders, foreign_decoders = vocabulary.decoders, vocabulary.foreign_decoders
     return records
 
 
 def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogError:
     """The error to raise: damage, or in an intact chain an event of a newer version."""
+    if isinstance(error, UnknownEvent):
+        return UnknownEvent(f"position {position}: {error}")
     try:
         parsed = parse(line)
     except ValueError as reason:
@@ -331,16 +242,16 @@ def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogEr
     return DamagedLog(str(error), position=position, offset=offset)
 
 
-def _open_personal(event: Event, cipher: AESGCM, context: bytes) -> None:
-    decode_personal = _personal_decoders.get(type(event))
+def _open_personal(event: Event, cipher: AESGCM, context: bytes, vocabulary: Vocabulary) -> None:
+    known = vocabulary.decoders.get(event.type)
     sealed = getattr(event, "personal", None)
-    if decode_personal is not None and type(sealed) is str:
-        personal = decode_personal(unseal(cipher, sealed, context))
+    if known is not None and known.personal is not None and type(sealed) is str:
+        personal = known.personal(unseal(cipher, sealed, context))
         # No other code has a reference to the event yet, so change it in place.
         force_setattr(event, "personal", personal)
 
 
-def open_seal(record: Record, keyring: Keyring) -> None:
+def open_seal(record: Record, keyring: Keyring, vocabulary: Vocabulary) -> None:
     """Replace a record's seal by its personal values, or by ``None`` without a key.
 
     Changes the record's event in place. Raises `ValueError` if the seal does not open for this log,
@@ -348,8 +259,7 @@ def open_seal(record: Record, keyring: Keyring) -> None:
     """
     cipher = keyring.get(record.sealedfor)
     if cipher is not None:
-        _open_personal(
-            record.event, cipher, context_of(record, record.written_as or record.event.type)
-        )
+        context = context_of(record, record.event.type)
+        _open_personal(record.event, cipher, context, vocabulary)
     elif type(getattr(record.event, "personal", None)) is str:
         force_setattr(record.event, "personal", None)

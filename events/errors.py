@@ -13,10 +13,12 @@
     │   ├── AccountDisabled
     │   ├── Forbidden
     │   ├── PreconditionFailed  If-Match named another version
-    │   ├── QuotaExceeded       the user's items have reached their limit
+    │   ├── QuotaExceeded       the user's resources have reached their limit
+    │   ├── ActionRefused       a declared action refuses, in the application's words
     │   ├── IdempotencyKeyReused
     │   ├── RequestInProgress   the first request with this key is still running
     │   └── Invalid             invalid values, each with its place in the input
+    │       └── NotUnique       values that another resource has, and that must be unique
     ├── Overloaded              a bounded queue is full; try again later
     │   └── ShareUsedUp         one caller's share of the queue is full
     ├── StorageFull             no space left for log or vault; reads continue
@@ -30,6 +32,7 @@
     │   │   └── MissingEvents   acknowledged events are missing
     │   ├── DivergedLog         not the log that a copy was made of
     │   ├── SigningSuspended    nothing is signed until an operator decides; writes continue
+    │   ├── UnknownKind         a newer version of the application changed the kind
     │   └── UnknownEvent        written by a newer version of this program
     ├── VaultUnavailable        the keys cannot be read or written
     ├── ClockJumped             the clock of this machine cannot be right; reads continue
@@ -130,9 +133,15 @@ class PreconditionFailed(Refusal):
 
 
 class QuotaExceeded(Refusal):
-    """The items of a user have reached the limit of one user."""
+    """The resources of a user have reached the limit of one user."""
 
     advice = error_classes.QUOTA_EXCEEDED
+
+
+class ActionRefused(Refusal):
+    """An action that an application declares refuses; the text is the application's."""
+
+    advice = error_classes.ACTION_REFUSED
 
 
 class IdempotencyKeyReused(Refusal):
@@ -169,6 +178,12 @@ class Invalid(Refusal):
         details = (f"{one.pointer}: {one.detail}" if one.pointer else one.detail for one in faults)
         super().__init__("; ".join(details))
         self.faults = faults
+
+
+class NotUnique(Invalid):
+    """Values that must be unique, and that another live resource has."""
+
+    advice = error_classes.NOT_UNIQUE
 
 
 class Overloaded(EventapiError):
@@ -275,6 +290,12 @@ class UnknownEvent(LogError):
     """An event type or shape of a newer version, which this one does not know."""
 
     advice = error_classes.UNKNOWN_EVENT
+
+
+class UnknownKind(LogError):
+    """A newer version of the application changed the kind; all other kinds are served."""
+
+    advice = error_classes.UNKNOWN_KIND
 
 
 class VaultUnavailable(EventapiError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -28,10 +28,11 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
 
     A class with personal values has a field ``personal``, named ``sealed`` on the line. It is one of
     three: the values in clear; the sealed text as it is on the line; ``None`` if the key is
-    destroyed.
+    destroyed. ``timestamp`` names the field whose value is a time in a record's form.
     """
 
     type: ClassVar[str]
+    timestamp: ClassVar[str] = ""
 
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -44,7 +45,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     ``position`` counts from 1 without gaps. ``time`` is RFC 3339 in UTC with microseconds and ``Z``.
     ``sealedfor`` names the user whose key seals the personal values, or is empty. ``hash`` is
     32 raw bytes. ``end`` is the byte offset in a JSON-lines log after the line's newline.
-    ``written_as`` is the type on the line if an upcast renamed it, because the seal is bound to it.
     ``idempotencykey`` and ``requesthash`` identify the request that caused the event, if it had an
     Idempotency-Key: the SHA-256 of caller and key, in hex, and the sealed SHA-256 of the request.
     """
@@ -59,7 +59,26 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     requestid: str = ""
     hash: bytes = GENESIS
     end: int = 0
-    written_as: str = ""
+    idempotencykey: str = ""
+    requesthash: str = ""
+
+
+class Line(msgspec.Struct, gc=False, omit_defaults=True):
+    """The members of a line; unknown extensions are ignored."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    actor: str
+    data: msgspec.Raw
+    hash: str
+    sealedfor: str = ""
+    requestid: str = ""
+    remaining: str = "0"
+    behind: str = ""
     idempotencykey: str = ""
     requesthash: str = ""
 

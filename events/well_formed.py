@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
-from operator import attrgetter
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from events.record import Event
-from events.vocabulary.items import ItemCreated
-from events.vocabulary.sessions import SessionRefreshed, SessionStarted
-from events.vocabulary.users import UserRegistered
+from events.vocabulary.resources import ResourceEvent
 
 MAX_NUMBER: Final = 2**63 - 1
 
-_SUBJECT: Final = re.compile(
-    r"(?:user\.\w+ users/|item\.\w+ items/)(?P<number>[1-9][0-9]{0,18})"
-    r"|session\.\w+ sessions/[!#-\[\]-~]{1,55}"
-    r"|log\.resumed log/checkpoints",
-    re.ASCII,
-)
+_SUBJECTS: Final = {
+    "user": re.compile(r"users/(?P<number>[1-9][0-9]{0,18})", re.ASCII),
+    "session": re.compile(r"sessions/(?P<number>)[!#-\[\]-~]{1,55}"),
+    "log": re.compile(r"log/(?P<number>)checkpoints"),
+    "schema": re.compile(r"schemas/(?P<number>)[a-z][a-z0-9_]{0,62}"),
+}
+_RESOURCE: Final = re.compile(r"[a-z][a-z0-9_]{0,62}/(?P<number>[1-9][0-9]{0,18})", re.ASCII)
 _USER: Final = re.compile(r"users/[1-9][0-9]{0,18}")
 _ACTOR: Final = re.compile(r"users/[1-9][0-9]{0,18}|operator/.*", re.DOTALL)
 _SOURCE: Final = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -39,12 +37,6 @@ _FIRST_REQUEST: Final = "1970"
 _COUNT: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
-_TIMES: Final[dict[type, Callable[[Any], str | None]]] = {
-    UserRegistered: attrgetter("created_at"),
-    ItemCreated: attrgetter("created_at"),
-    SessionStarted: attrgetter("expires_at"),
-    SessionRefreshed: attrgetter("expires_at"),
-}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,18 +45,28 @@ def data_timestamps(events: Iterable[Event]) -> list[str]:
     return [
         time
         for event in events
-        if (time_in := _TIMES.get(type(event))) is not None and (time := time_in(event)) is not None
+        if event.timestamp and (time := getattr(event, event.timestamp)) is not None
     ]
+
+
+def _subject_fits(event: Event, kind: str, subject: str) -> bool:
+    """Whether a subject is one of an event's kind, with a number of 64 bits."""
+    pattern = _SUBJECTS.get(kind.partition(".")[0], _RESOURCE)
+    match = pattern.fullmatch(subject)
+    if match is None or int(match["number"] or 1) > MAX_NUMBER:
+        return False
+    if isinstance(event, ResourceEvent) and not event.resource.foreign:
+        return subject.startswith(f"{event.resource.collection}/")
+    return True
 
 
 def check_well_formed(raw: bytes, line: Any, kind: str) -> None:
     """Raise `ValueError` if a line is not well formed.
 
-    ``line`` has the members of the bytes ``raw``, from `events.codec.parse_all`, and ``kind`` is its
+    ``line`` has the members of the bytes ``raw``, from `Vocabulary.parse_all`, and ``kind`` is its
     type. Times, chain and position are not checked here.
     """
-    subject = _SUBJECT.fullmatch(f"{kind} {line.subject}")
-    if subject is None or int(subject["number"] or 1) > MAX_NUMBER:
+    if not _subject_fits(line.data, kind, line.subject):
         raise ValueError(f"its subject is {line.subject!r}, which does not fit {kind}")
     start = (
         f'{{"specversion":"1.0","id":"{line.id}","source":"{line.source}","type":"{kind}",'

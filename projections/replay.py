@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from events.codec import check_links, decode, open_seal
-from events.errors import DamagedLog
+from events.errors import DamagedLog, UnknownEvent
 from events.log.port import EventLog
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.vault.port import Vault
+from events.vocabulary.resources import ResourceEvent
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
+from events.vocabulary.vocabulary import Vocabulary
 from events.well_formed import data_timestamps
 from projections.snapshots import Snapshots
 from projections.state import State
@@ -33,19 +36,36 @@ async def open_records(
 
     Raises `DamagedLog`, `UnknownEvent` and `VaultUnavailable`.
     """
-    records = decode(lines, keyring, state.last)
+    vocabulary = state.vocabulary
+    records = decode(lines, keyring, vocabulary, state.last)
     closed = [record for record in records if record.sealedfor and record.sealedfor not in keyring]
     if closed:
         for subject, key in (await vault.get({record.sealedfor for record in closed})).items():
             keyring.add(subject, key)
         for record in closed:
             try:
-                open_seal(record, keyring)
+                open_seal(record, keyring, vocabulary)
             except ValueError as error:
                 start = record.end - len(lines[record.position - state.position - 1]) - 1
                 raise DamagedLog(str(error), position=record.position, offset=start) from None
     _check_times(records, lines)
+    _check_declared(records, state)
     return records
+
+
+def _check_declared(records: Sequence[Record], state: State) -> None:
+    """Raise `UnknownEvent` for a resource of a kind that the log has not declared."""
+    declared: set[str] = set()
+    for record in records:
+        event = record.event
+        if isinstance(event, SchemaDeclared):
+            declared.add(event.kind)
+        elif isinstance(event, ResourceEvent) and event.resource.foreign:
+            kind = event.resource.kind
+            if kind not in declared and kind not in state.resources.schemas:
+                raise UnknownEvent(
+                    f"position {record.position}: event type {event.type!r} is unknown"
+                )
 
 
 def _check_times(records: Sequence[Record], lines: Sequence[bytes]) -> None:
@@ -92,6 +112,7 @@ async def replay(
     log: EventLog,
     keyring: Keyring,
     vault: Vault,
+    vocabulary: Vocabulary,
     *,
     position: int | None = None,
     time: str | None = None,
@@ -105,7 +126,7 @@ async def replay(
     is still checked.
     """
     with _pause_gc():
-        state = State.empty()
+        state = State.empty(vocabulary)
         if snapshots is not None:
             # Read the position before the keys: a snapshot with users of a later position would
             # be used without their keys.

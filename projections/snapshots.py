@@ -43,6 +43,7 @@ from events.messages.server_log import (
 )
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
+from events.vocabulary.vocabulary import Vocabulary
 from projections.state import State
 
 logger = logging.getLogger("projections.snapshots")
@@ -53,7 +54,7 @@ SNAPSHOTS_KEPT: Final = 2
 _SUFFIX: Final = ".snapshot"
 _SUM_BYTES: Final = 32
 _LENGTH_BYTES: Final = 8
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 _MAX_HEADER_BYTES: Final = 4096
 
 RandomBytes = Callable[[int], bytes]
@@ -112,8 +113,11 @@ def code_version() -> str:
 class Snapshots:
     """The snapshots of one directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, vocabulary: Vocabulary) -> None:
+        """Snapshots of states with this vocabulary; others are not used."""
         self._directory = directory
+        self._vocabulary = vocabulary
+        self._code = f"{code_version()} {vocabulary.fingerprint}"
         self._lock = directory / "lock"
         self._claim = directory / "claim"
 
@@ -137,9 +141,9 @@ class Snapshots:
                 continue
             path = self._path(taken)
             try:
-                header, body = _open(path.read_bytes())
+                header, body = self._open(path.read_bytes())
                 if time is None or header.time <= time:
-                    return _load(header, body, keyring)
+                    return _load(header, body, keyring, self._vocabulary)
             except _DamagedError:
                 _remove(path)
             except (OSError, _RefusedError, msgspec.MsgspecError, ValueError) as reason:
@@ -151,7 +155,7 @@ class Snapshots:
         for position in self.positions():
             with suppress(OSError, msgspec.MsgspecError), self._path(position).open("rb") as file:
                 header = _decode_header(file.readline(_MAX_HEADER_BYTES))
-                if header.format == _FORMAT and header.code == code_version():
+                if header.format == _FORMAT and header.code == self._code:
                     return position
         return 0
 
@@ -198,7 +202,7 @@ class Snapshots:
 
         The caller must hold `locked`. Raises `OSError`.
         """
-        content = _content(state, keyring, random_bytes)
+        content = _content(state, keyring, random_bytes, self._code)
         make_directory(self._directory)
         for left_behind in self._directory.glob(f"*{TEMPORARY}"):
             left_behind.unlink(missing_ok=True)
@@ -211,6 +215,15 @@ class Snapshots:
         """Remove all snapshots, so the next start folds the whole log."""
         for position in self.positions():
             self._path(position).unlink(missing_ok=True)
+
+    def _open(self, content: bytes) -> tuple[Header, memoryview]:
+        """The header and the frames of a file; raises `_RefusedError`."""
+        view = _without_sum(content)
+        length = content.index(b"\n")
+        header = _decode_header(view[:length])
+        if header.format != _FORMAT or header.code != self._code:
+            raise _RefusedError("another version of the code wrote it")
+        return header, view[length + 1 :]
 
     def _path(self, position: int) -> Path:
         return self._directory / f"{position}{_SUFFIX}"
@@ -233,22 +246,10 @@ def _without_sum(content: bytes) -> memoryview:
     return view[:-_SUM_BYTES]
 
 
-def _open(content: bytes) -> tuple[Header, memoryview]:
-    """The header and the frames of a file; raises `_RefusedError`."""
-    view = _without_sum(content)
-    length = content.index(b"\n")
-    header = _decode_header(view[:length])
-    if header.format != _FORMAT or header.code != code_version():
-        raise _RefusedError("another version of the code wrote it")
-    return header, view[length + 1 :]
-
-
-def _content(state: State, keyring: Keyring, random_bytes: RandomBytes) -> bytearray:
+def _content(state: State, keyring: Keyring, random_bytes: RandomBytes, code: str) -> bytearray:
     """The content of a snapshot's file."""
     last = state.last
-    header = Header(
-        _FORMAT, code_version(), last.source, last.position, last.hash.hex(), last.time, last.end
-    )
+    header = Header(_FORMAT, code, last.source, last.position, last.hash.hex(), last.time, last.end)
     content = bytearray(msgspec.json.encode(header) + b"\n")
     _append(content, [table.export_shared() for table in state.tables])
     for user in state.users.by_id.values():
@@ -277,8 +278,8 @@ def _frames(body: memoryview) -> Iterator[memoryview]:
         start = end
 
 
-def _load(header: Header, body: memoryview, keyring: Keyring) -> State:
-    state = State.empty()
+def _load(header: Header, body: memoryview, keyring: Keyring, vocabulary: Vocabulary) -> State:
+    state = State.empty(vocabulary)
     state.last = replace(
         START,
         position=header.position,
@@ -288,14 +289,15 @@ def _load(header: Header, body: memoryview, keyring: Keyring) -> State:
         end=header.end,
     )
     frames = _frames(body)
-    shared = next(frames)
+    for table, content in zip(state.tables, _decode_exports(next(frames)), strict=True):
+        table.load_shared(content)
     for encoded in frames:
         frame = _decode_user_frame(encoded)
         personal = _unseal(frame, keyring, state.last)
         for index, (table, public) in enumerate(zip(state.tables, frame.public, strict=True)):
             table.load_owner(frame.user, public, personal[index] if personal else None)
-    for table, content in zip(state.tables, _decode_exports(shared), strict=True):
-        table.load_shared(content)
+    for table in state.tables:
+        table.finish_load()
     return state
 
 

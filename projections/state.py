@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 
 from events.record import START, Event, Record, entity_number
-from events.vocabulary import items as item_events
 from events.vocabulary import sessions as session_events
 from events.vocabulary import signing_keys as key_events
 from events.vocabulary import users as user_events
-from projections.tables.idempotency import HOUR, Entity, IdempotencyRecords
-from projections.tables.items import Item, Items
+from events.vocabulary.resources import Entity, ResourceEvent
+from events.vocabulary.schemas import SchemaDeclared
+from events.vocabulary.vocabulary import Vocabulary
+from projections.tables.collections import Collections
+from projections.tables.idempotency import HOUR, Changed, IdempotencyRecords
+from projections.tables.resources import ResourceTable
 from projections.tables.sessions import Sessions
 from projections.tables.table import Table
 from projections.tables.users import Users
@@ -32,14 +35,18 @@ class State:
     recent_refreshes: Container[tuple[str, int]] = frozenset()
 
     def __init__(
-        self, users: Users, items: Items, sessions: Sessions, records: IdempotencyRecords
+        self,
+        users: Users,
+        resources: Collections,
+        sessions: Sessions,
+        records: IdempotencyRecords,
     ) -> None:
         self.last = START
         self.users = users
-        self.items = items
+        self.resources = resources
         self.sessions = sessions
         self.idempotency = records
-        self._apply: dict[type[Event], Callable[[Record, Any], Entity]] = {
+        self._apply: dict[type[Event], Callable[[Record, Any], Changed]] = {
             user_events.UserRegistered: users.on_registered,
             user_events.UserUpdated: users.on_updated,
             user_events.UserPasswordChanged: self._password_changed,
@@ -48,20 +55,27 @@ class State:
             user_events.UserRoleGranted: users.on_role_granted,
             user_events.UserRoleRevoked: users.on_role_revoked,
             user_events.UserErased: self._user_erased,
-            item_events.ItemCreated: items.on_created,
-            item_events.ItemUpdated: items.on_updated,
-            item_events.ItemDeleted: items.on_deleted,
-            item_events.ItemRestored: items.on_restored,
             session_events.SessionStarted: sessions.on_started,
             session_events.SessionRefreshed: sessions.on_refreshed,
             session_events.SessionEnded: sessions.on_ended,
             key_events.LogResumed: _leave_as_it_is,
+            SchemaDeclared: resources.on_declared,
         }
 
     @classmethod
-    def empty(cls) -> State:
-        """The state before the first record."""
-        return cls(Users({}, {}, {}), Items.empty(), Sessions(), IdempotencyRecords())
+    def empty(cls, vocabulary: Vocabulary) -> State:
+        """The state before the first record of a log with this vocabulary."""
+        users = Users({}, {}, {})
+        return cls(users, Collections(vocabulary), Sessions(), IdempotencyRecords())
+
+    def __getitem__(self, collection: str) -> ResourceTable:
+        """The table of a collection, such as ``items``; raises `KeyError`."""
+        return self.resources[collection]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of the next record."""
+        return self.resources.vocabulary
 
     @property
     def position(self) -> int:
@@ -71,7 +85,7 @@ class State:
     @property
     def tables(self) -> Sequence[Table]:
         """All tables, as a snapshot exports and loads them."""
-        return self.users, self.items, self.sessions, self.idempotency
+        return self.users, self.resources, self.sessions, self.idempotency
 
     def stage(self) -> State:
         """A copy-on-write copy, in which commands are decided before anything is written.
@@ -80,7 +94,7 @@ class State:
         """
         draft = State(
             self.users.stage(),
-            self.items.stage(),
+            self.resources.stage(),
             self.sessions.stage(),
             self.idempotency.stage(),
         )
@@ -94,31 +108,35 @@ class State:
         draft.now, draft.recent_refreshes = now, recent_refreshes
         return draft
 
-    def apply(self, record: Record) -> Entity:
+    def apply(self, record: Record) -> Changed:
         """Apply one record; never raises on an event of the vocabulary."""
         last, self.last = self.last, record
         if record.time[HOUR] != last.time[HOUR]:
             self.idempotency.advance(last.time, record.time)
-        entity = self._apply[type(record.event)](record, record.event)
-        if type(entity) is Item:
-            self.items.log_bytes.add(entity.owner, record.end - last.end)
+        event = record.event
+        if isinstance(event, ResourceEvent):
+            entity: Changed = self.resources.apply(record, event)
+        else:
+            entity = self._apply[type(event)](record, event)
+        if isinstance(entity, Entity):
+            self.resources.log_bytes.add(entity.owner, record.end - last.end)
         if record.idempotencykey:
             self.idempotency.add(record)
         return entity
 
-    def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Entity:
+    def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Changed:
         if event.reason == "changed":
             self.sessions.end_all(entity_number(record.subject), keep=event.session)
         return self.users.on_password_changed(record, event)
 
-    def _user_disabled(self, record: Record, event: user_events.UserDisabled) -> Entity:
+    def _user_disabled(self, record: Record, event: user_events.UserDisabled) -> Changed:
         self.sessions.end_all(entity_number(record.subject))
         return self.users.on_disabled(record, event)
 
-    def _user_erased(self, record: Record, event: user_events.UserErased) -> Entity:
+    def _user_erased(self, record: Record, event: user_events.UserErased) -> Changed:
         number = entity_number(record.subject)
         self.sessions.end_all(number)
-        self.items.erase_owner(number, record.position)
+        self.resources.erase_user(number, record.position)
         self.idempotency.erase_user(record.subject)
         return self.users.on_erased(record, event)
 
@@ -130,7 +148,7 @@ class State:
         hash chain.
         """
         digest = hashlib.sha256()
-        for table in (self.users, self.items, self.sessions):
+        for table in (self.users, self.resources, self.sessions):
             for line in table.digest_lines():
                 digest.update(line.encode() + b"\n")
         return digest.hexdigest()
@@ -142,22 +160,28 @@ class State:
         """
         content = hashlib.sha256()
         encode = msgspec.msgpack.Encoder(order="deterministic").encode
-        for table in (self.users.by_id, self.items.by_id, self.items.deleted, self.sessions.by_id):
+        resources = [
+            table for each in self.resources.values() for table in (each.by_id, each.deleted)
+        ]
+        for table in (self.users.by_id, *resources, self.sessions.by_id):
             for key in sorted(table):
                 content.update(encode(table[key]))  # type: ignore[index]  # its own
         for key, found in sorted(self.idempotency.by_key.items()):
             content.update(encode((key, found)))
         for index in (self.users.ids_by_name, self.users.ids_by_email):
             content.update(encode(dict(sorted(index.items()))))
+        for each in self.resources.values():
+            for number, users in sorted(each.shares.items()):
+                content.update(encode((number, sorted(users.items()))))
         content.update(
             encode(
                 (
                     self.last.position,
                     self.last.hash,
                     self.users.last_id,
-                    self.items.last_id,
+                    *(table.last_id for table in self.resources.values()),
                     self.idempotency.skipped,
-                    [self.items.log_bytes.of(user) for user in sorted(self.users.by_id)],
+                    [self.resources.log_bytes.of(user) for user in sorted(self.users.by_id)],
                 )
             )
         )

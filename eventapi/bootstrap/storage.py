@@ -38,6 +38,7 @@ from eventapi.journal.batch import Runtime
 from eventapi.journal.clock import LogClock, SystemUptime, system_now
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from eventapi.journal.journal import Journal
+from eventapi.resources.registry import Registry, load_registry
 from eventapi.security.passwords import Passwords
 from events.errors import ConfigurationError
 from events.log.file.log import JsonlLog
@@ -78,6 +79,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: Snapshots | None = None
     passwords: Passwords | None = None
     runtime: Runtime = SYSTEM
+    registry: Registry | None = None
 
 
 NO_OVERRIDES = Overrides()
@@ -268,9 +270,14 @@ def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStor
     return SqlSigning(log.database, checkpoint_path(settings.log_path))
 
 
+def registry_of(settings: Settings) -> Registry:
+    """The resources of the settings; raises `ConfigurationError`."""
+    return load_registry(settings.resources)
+
+
 def snapshots_of(settings: Settings) -> Snapshots:
     """The snapshots beside the log."""
-    return Snapshots(snapshots_path(settings))
+    return Snapshots(snapshots_path(settings), registry_of(settings).vocabulary)
 
 
 OpenProgress = Callable[[int], AbstractContextManager[Progress]]
@@ -317,6 +324,7 @@ async def open_journal(
         journal = Journal(
             log,
             vault,
+            (overrides.registry or registry_of(settings)).vocabulary,
             runtime,
             on_fence=on_fence,
             snapshots=snapshots,

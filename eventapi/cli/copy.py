@@ -112,7 +112,7 @@ async def _copy(
             new += await _copy_lines(log, target, upto)
             own = None if vault is None else await read_vault(source)
             report = verify_file(
-                target.log_path, None if note is None else TreeHead.parse(note), own
+                source, target.log_path, None if note is None else TreeHead.parse(note), own
             )
             # A user may have registered after the lines were copied: try again.
             if all(finding.kind != "key" for finding in report.findings):
@@ -121,7 +121,7 @@ async def _copy(
             raise NegativeResult(COPY_NOT_WHOLE.fill(finding=format_finding(report.findings[0])))
         counted = None
         if vault is not None and own is not None:
-            users = (await state_at(log, MemoryVault(), upto)).users.by_id.values()
+            users = (await state_at(source, log, MemoryVault(), upto)).users.by_id.values()
             make_directory(vault.parent)
             async with async_closing(SqliteVault(vault)) as copied:
                 counted = await copy_keys(copied, own, users)

@@ -118,7 +118,7 @@ def _old_user(user: User) -> dict[str, object]:
 
 
 def _old_items(user: User, state: State) -> list[dict[str, object]]:
-    items = (state.items.by_id[number] for number in state.items.by_owner[user.id])
+    items = (state["items"].by_id[number] for number in state["items"].by_owner[user.id])
     return [
         {
             "id": item.id,

@@ -11,9 +11,9 @@ import msgspec
 from eventapi.cli.db_json import Contents, Fault, OldUser
 from eventapi.cli.db_json_reader import KEPT_NAME_CHARACTERS
 from eventapi.commands.command import Command
-from eventapi.commands.items import ImportItem
+from eventapi.commands.resources import Import
 from eventapi.commands.users import DisableUser, RegisterUser
-from events.vocabulary.items import Content
+from eventapi.resources.declared import Declared
 from events.vocabulary.users import Profile
 from projections.state import State
 from projections.tables.users import casefold_key
@@ -43,8 +43,11 @@ class Plan(msgspec.Struct, frozen=True):
     is_repeated: bool
 
 
-def plan(contents: Contents, state: State, actor: str) -> Plan:
-    """Plan the import of a file into a state; the plan is deterministic."""
+def plan(contents: Contents, state: State, item: Declared, actor: str) -> Plan:
+    """Plan the import of a file into a state; the plan is deterministic.
+
+    ``item`` is the kind of the items.
+    """
     faults = list(contents.faults)
     users = sorted(contents.users, key=lambda user: user.created_at or _AFTER_ALL_TIMES)
     names = _unique_names(users, state, faults)
@@ -56,7 +59,7 @@ def plan(contents: Contents, state: State, actor: str) -> Plan:
     ]
     commands = [
         *_user_commands(contents, names, emails, actor),
-        *_item_commands(contents, names, actor),
+        *_item_commands(contents, names, item, actor),
     ]
     is_repeated = bool(users) and all(_is_in_log(state, user) for user in users)
     return Plan(commands, faults, renamed, is_repeated)
@@ -132,7 +135,9 @@ def _user_commands(
             yield DisableUser(name, actor)
 
 
-def _item_commands(contents: Contents, names: Mapping[str, str], actor: str) -> Iterable[Command]:
+def _item_commands(
+    contents: Contents, names: Mapping[str, str], kind: Declared, actor: str
+) -> Iterable[Command]:
     """Commands for the items by number; the oldest item with a number keeps it."""
     highest = max((item.id or 0 for item in contents.items), default=0)
     ordered = sorted(
@@ -140,9 +145,10 @@ def _item_commands(contents: Contents, names: Mapping[str, str], actor: str) -> 
         key=lambda item: (item.id or highest + 1, item.created_at or _AFTER_ALL_TIMES),
     )
     for item in ordered:
-        yield ImportItem(
+        yield Import(
+            kind,
             names[item.owner],
-            Content(item.title, item.description),
+            {"title": item.title, "description": item.description},
             item.created_at,
             item.id,
             highest,

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from eventapi.bootstrap.start_check import check_start
-from eventapi.bootstrap.storage import SYSTEM, has_log
+from eventapi.bootstrap.storage import SYSTEM, has_log, registry_of
 from eventapi.cli.db_json import Contents, Fault, Note, Refused
 from eventapi.cli.db_json_reader import read
 from eventapi.cli.failures import NegativeResult
@@ -26,14 +26,15 @@ from eventapi.cli.opening import (
 )
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable
-from eventapi.commands.items import ImportItem
+from eventapi.commands.resources import Import
 from eventapi.configuration.settings import Settings
 from eventapi.journal.batch import Batch, CommandResult, PendingWrite
+from eventapi.resources.declared import Declared
 from events.errors import EmailTaken, UsernameTaken
 from events.messages.commands import IMPORT_NEEDS_MENDING, IMPORT_REFUSED, IMPORT_REPEATED
 from events.record import entity_number
 from events.sealing import Keyring
-from events.vocabulary.items import ItemCreated
+from events.vocabulary.resources import Created
 from events.vocabulary.users import UserDisabled, UserRegistered
 from projections.state import State
 
@@ -149,18 +150,19 @@ async def _import_contents(
 ) -> ImportResult:
     check_data_directory(settings)
     check_start(settings, begin=True)
+    registry = registry_of(settings)
     is_new = not await has_log(settings)
     if is_new or dry_run:
         # Check for faults before the log is created, so that a refusal creates nothing.
-        state = State.empty() if is_new else await _current_state(settings)
-        planned = _plan_or_refuse(contents, state, mend)
+        state = State.empty(registry.vocabulary) if is_new else await _current_state(settings)
+        planned = _plan_or_refuse(contents, state, registry.item, mend)
         if dry_run:
             return _summary(
                 contents, planned, _decide_without_writing(planned, state), dry_run=True
             )
     async with writing_journal(settings, begin=True) as journal:
         for attempt in range(1, _PLAN_ATTEMPTS + 1):
-            planned = _plan_or_refuse(contents, await journal.state(), mend)
+            planned = _plan_or_refuse(contents, await journal.state(), registry.item, mend)
             try:
                 outcomes = await journal.execute_all(planned.commands)
                 break
@@ -172,12 +174,12 @@ async def _import_contents(
 
 async def _current_state(settings: Settings) -> State:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        return await state_at(log, vault)
+        return await state_at(settings, log, vault)
 
 
-def _plan_or_refuse(contents: Contents, state: State, mend: bool) -> Plan:
+def _plan_or_refuse(contents: Contents, state: State, item: Declared, mend: bool) -> Plan:
     """Plan the import; raises `Refused` if it has faults and ``mend`` is false."""
-    planned = plan(contents, state, operator())
+    planned = plan(contents, state, item, operator())
     if planned.faults and not mend:
         raise Refused(planned.faults, contents.notes, is_repeated=planned.is_repeated)
     return planned
@@ -203,14 +205,14 @@ def _summary(
     return ImportResult(
         events[UserRegistered],
         events[UserDisabled],
-        events[ItemCreated],
+        sum(count for kind, count in events.items() if issubclass(kind, Created)),
         positions[0] if positions else None,
         positions[-1] if positions else None,
         planned.renamed,
         [
             Renumbered(command.owner, command.number, number)
             for command, outcome in zip(planned.commands, outcomes, strict=True)
-            if isinstance(command, ImportItem)
+            if isinstance(command, Import)
             and (number := entity_number(outcome.record.subject)) != command.number
         ],
         planned.faults,

@@ -68,7 +68,9 @@ async def open_runs(
             await runs.aclose()
 
 
-async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> State:
+async def state_at(
+    settings: Settings, log: EventLog, vault: Vault, at: int | str | None = None
+) -> State:
     """Fold the state from zero: to a position, to a time, or to the end of the log.
 
     A time has the form of a record. Raises `NegativeResult` for a position that does not exist, and
@@ -78,8 +80,11 @@ async def state_at(log: EventLog, vault: Vault, at: int | str | None = None) -> 
     time = at if isinstance(at, str) else None
     if position is not None and position > log.position:
         raise NegativeResult(NO_POSITION.fill(position=position, end=log.position))
+    vocabulary = storage.registry_of(settings).vocabulary
     with progress_bar(REPLAYING, log.position if position is None else position) as bar:
-        return await replay(log, Keyring(), vault, position=position, time=time, progress=bar)
+        return await replay(
+            log, Keyring(), vault, vocabulary, position=position, time=time, progress=bar
+        )
 
 
 def resolve_log(place: str) -> str:

@@ -43,11 +43,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 _data = setting_option("data", "DIR", "The data directory")
 _log = setting_option("log", "URL", "The log: a path or a database URL")
+_resources = setting_option("resources", "MODULES", "The modules that declare resources")
 
 
 def settings_options(command: C) -> C:
-    """Decorate a command with ``--data`` and ``--log``; `loaded` applies them."""
-    return _data(_log(command))
+    """Decorate a command with ``--data``, ``--log`` and ``--resources``; `loaded` applies them."""
+    return _data(_log(_resources(command)))
 
 
 def flags() -> Mapping[str, str]:

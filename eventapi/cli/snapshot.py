@@ -10,7 +10,7 @@ import time
 import click
 import msgspec
 
-from eventapi.bootstrap.storage import snapshots_of
+from eventapi.bootstrap.storage import registry_of, snapshots_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import REPLAYING, check_data_directory, opened_log, opened_vault
 from eventapi.cli.options import json_option, loaded, settings_options
@@ -57,7 +57,12 @@ async def _take(settings: Settings) -> SnapshotResult:
             async with opened_vault(settings) as vault:
                 with progress_bar(REPLAYING, log.position) as progress:
                     state = await replay(
-                        log, keyring, vault, snapshots=snapshots, progress=progress
+                        log,
+                        keyring,
+                        vault,
+                        registry_of(settings).vocabulary,
+                        snapshots=snapshots,
+                        progress=progress,
                     )
             size = snapshots.write(state, keyring, secrets.token_bytes)
     return SnapshotResult(state.position, size, round(time.perf_counter() - started, 3))

@@ -8,7 +8,7 @@ import time
 import click
 import msgspec
 
-from eventapi.bootstrap.storage import snapshots_of
+from eventapi.bootstrap.storage import registry_of, snapshots_of
 from eventapi.cli.failures import NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, state_at
 from eventapi.cli.options import json_option, loaded, settings_options
@@ -90,7 +90,7 @@ def digest(at: int | str | None, as_json: bool) -> None:
 async def _keyless_state(settings: Settings, at: int | str | None) -> State:
     """Fold the state without keys, which suffices for counts and digest."""
     async with opened_log(settings) as log:
-        return await state_at(log, MemoryVault(), at)
+        return await state_at(settings, log, MemoryVault(), at)
 
 
 @click.command()
@@ -127,14 +127,20 @@ async def _rebuild(settings: Settings) -> RebuildResult:
         keys = MemoryVault()
         await keys.put(await vault.all())
         started = time.perf_counter()
-        rebuilt = await state_at(log, keys, upto)
+        rebuilt = await state_at(settings, log, keys, upto)
         seconds = time.perf_counter() - started
         digest, checksum = rebuilt.digest(), rebuilt.checksum()
         equal = True
         if taken is not None:
             with progress_bar("comparing with a start from the snapshot", upto) as bar:
                 served = await replay(
-                    log, Keyring(), keys, position=upto, snapshots=snapshots, progress=bar
+                    log,
+                    Keyring(),
+                    keys,
+                    registry_of(settings).vocabulary,
+                    position=upto,
+                    snapshots=snapshots,
+                    progress=bar,
                 )
             equal = (served.digest(), served.checksum()) == (digest, checksum)
     if not equal:

@@ -86,7 +86,7 @@ def list_users(as_json: bool) -> None:
 
 async def _state(settings: Settings) -> State:
     async with opened_log(settings) as log, opened_vault(settings) as vault:
-        return await state_at(log, vault)
+        return await state_at(settings, log, vault)
 
 
 def _listed(user: User, state: State) -> Listed:
@@ -97,7 +97,7 @@ def _listed(user: User, state: State) -> Listed:
         user.full_name,
         user.status,
         sorted(user.roles),
-        len(state.items.by_owner[user.id]),
+        len(state["items"].by_owner[user.id]),
         user.created_at,
     )
 
@@ -249,7 +249,7 @@ async def _erasure_prompt(settings: Settings, username: str) -> str:
     user = state.users.find_by_username(username)
     if user is None:
         raise NotFound(f"there is no user {username!r}")
-    items = len(state.items.by_owner[user.id])
+    items = len(state["items"].by_owner[user.id])
     return (
         f"Erase {user.subject} {printable(user.username)} "
         f"({items:,} item{'' if items == 1 else 's'}, registered {user.created_at[:10]})? "

@@ -94,6 +94,15 @@ class Settings(msgspec.Struct, frozen=True, rename=str.upper, forbid_unknown_fie
             example="postgresql://eventapi:PASSWORD@db.example:5432/eventapi",
         ),
     ] = None
+    resources: Annotated[
+        tuple[str, ...],
+        describe(
+            "Python modules that declare resources. `--resources` overrides it.",
+            values="names of modules, separated by commas",
+            default="none; only items",
+            example="shop,crm.models",
+        ),
+    ] = ()
     secret_key: Annotated[
         str | None,
         describe(

@@ -95,6 +95,18 @@ PROBLEMS = {
             "Deleting items allows new ones, but frees no bytes: ask the operator for more.",
         ),
         ProblemType(
+            "action-refused",
+            409,
+            "Action refused",
+            "The application's rules for this action refuse it, for the reason in `detail`.",
+        ),
+        ProblemType(
+            "not-unique",
+            409,
+            "Not unique",
+            "Another resource has a value that must be unique; `errors` lists the fields.",
+        ),
+        ProblemType(
             "precondition-failed",
             412,
             "Precondition failed",

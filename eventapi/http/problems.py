@@ -18,6 +18,7 @@ from eventapi.http.response import Headers, Response, encode
 from eventapi.http.urls import is_account, is_token_endpoint, is_version_1, place_of
 from events.errors import (
     AccountDisabled,
+    ActionRefused,
     ClockJumped,
     ConfigurationError,
     EmailTaken,
@@ -29,6 +30,7 @@ from events.errors import (
     InvalidCredentials,
     LogError,
     NotFound,
+    NotUnique,
     Overloaded,
     PositionNotReached,
     PreconditionFailed,
@@ -124,6 +126,8 @@ _SLUGS: dict[type[EventapiError], str] = {
     PreconditionFailed: "precondition-failed",
     QuotaExceeded: "quota-exceeded",
     Invalid: "validation-failed",
+    NotUnique: "not-unique",
+    ActionRefused: "action-refused",
     IdempotencyKeyReused: "idempotency-key-reused",
     RequestInProgress: "request-in-progress",
     Overloaded: "overloaded",

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
 from eventapi.commands.command import Command, Decision
+from eventapi.commands.declarations import declaration_of
+from eventapi.commands.resources import ResourceCommand
 from events.codec import encode
 from events.errors import (
     EventapiError,
@@ -19,6 +21,7 @@ from events.errors import (
     Invalid,
     StorageFull,
     Unauthenticated,
+    UnknownKind,
     VaultUnavailable,
 )
 from events.messages.errors import KEY_MISSING
@@ -27,7 +30,7 @@ from events.record import Event, Record
 from events.sealing import KEY_BYTES, NONCE_BYTES, Keyring, seal, unseal
 from events.vocabulary.users import UserRegistered
 from projections.state import State
-from projections.tables.idempotency import Entity, IdempotencyRecord
+from projections.tables.idempotency import Changed, IdempotencyRecord
 
 logger = logging.getLogger("eventapi.journal")
 
@@ -40,7 +43,7 @@ class CommandResult(msgspec.Struct, frozen=True):
     """
 
     record: Record
-    entity: Entity
+    entity: Changed
     replayed: bool = False
 
 
@@ -114,12 +117,16 @@ class PendingKeys(Keyring):
 
 
 class _StagedWrite(msgspec.Struct, eq=False):
-    """The lines and results of one pending write, committed all or none."""
+    """The lines, records and results of one pending write, committed all or none.
+
+    There is a result for each command; a declaration is a record without one.
+    """
 
     state: State
     keys: PendingKeys
-    lines: list[bytes]
-    results: list[CommandResult]
+    lines: list[bytes] = []
+    records: list[Record] = []
+    results: list[CommandResult] = []
 
 
 class Batch:
@@ -183,29 +190,52 @@ class Batch:
             first = self._state.idempotency.valid(write.idempotency_key.key, self._time, last.time)
             if first is not None:
                 return [repeat_result(first, write.idempotency_key, self._source, self.keys)]
+        declarations = self._missing_declarations(write.commands)
         # A single command fails before it changes the state, so it needs no staged copy of its own.
         # With one, a process could create only half as many items a second.
-        is_single = len(write.commands) == 1
-        staged = _StagedWrite(self._state, self.keys, [], [])
+        is_single = len(write.commands) == 1 and not declarations
+        staged = _StagedWrite(self._state, self.keys)
         if not is_single:
-            staged = _StagedWrite(self._state.stage(), PendingKeys(self.keys), [], [])
-        for done, command in enumerate(write.commands, 1):
-            self._stage(staged, command, write, remaining=len(write.commands) - done)
-        records = [result.record for result in staged.results]
+            staged = _StagedWrite(self._state.stage(), PendingKeys(self.keys))
+        lines = len(declarations) + len(write.commands)
+        for decision in declarations:
+            lines -= 1
+            self._stage(staged, decision, PendingWrite((), write.requestid, write.future), lines)
+        for command in write.commands:
+            lines -= 1
+            result = self._stage(staged, command.decide(staged.state), write, lines)
+            staged.results.append(result)
         if not is_single:
-            for record in records:
+            for record in staged.records:
                 self._state.apply(record)
             self.keys.merge(staged.keys)
         self.lines += staged.lines
-        self.records += records
+        self.records += staged.records
         return staged.results
 
+    def _missing_declarations(self, commands: Sequence[Command]) -> list[Decision]:
+        """The declarations that must stand before the events of some commands.
+
+        Raises `UnknownKind` if the log has a declaration that this code cannot read.
+        """
+        found: dict[str, Decision] = {}
+        for command in commands:
+            if isinstance(command, ResourceCommand):
+                resource = command.resource.type
+                if self._state.resources[resource.collection].resource is not resource:
+                    raise UnknownKind(
+                        f"another version of this application changed {resource.kind}"
+                    )
+                decision = declaration_of(self._state.resources, resource)
+                if decision is not None:
+                    found[resource.kind] = decision
+        return list(found.values())
+
     def _stage(
-        self, staged: _StagedWrite, command: Command, write: PendingWrite, *, remaining: int
-    ) -> None:
-        """Decide a command, encode its record, and apply it to the staged state."""
+        self, staged: _StagedWrite, decision: Decision, write: PendingWrite, remaining: int
+    ) -> CommandResult:
+        """Encode the record of a decision, and apply it to the staged state."""
         state = staged.state
-        decision = command.decide(state)
         if not decision.revokes:
             if self._is_full:
                 raise StorageFull("no room for another event")
@@ -232,7 +262,8 @@ class Batch:
             staged.keys.merge(keys)
         record = replace(record, hash=digest, end=state.last.end + len(line) + 1)
         staged.lines.append(line)
-        staged.results.append(CommandResult(record, state.apply(record)))
+        staged.records.append(record)
+        return CommandResult(record, state.apply(record))
 
     def _record(
         self, decision: Decision, position: int, keys: Keyring, write: PendingWrite

@@ -27,6 +27,7 @@ from contextlib import suppress
 import msgspec
 
 from eventapi.commands.command import Command
+from eventapi.commands.declarations import DeclareKind, check_readable, declaration_of
 from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.commands.users import EraseUserAgain
 from eventapi.journal.batch import Batch, CommandResult, IdempotencyKey, PendingWrite, Runtime
@@ -48,11 +49,12 @@ from events.errors import (
 )
 from events.log.port import Appender, EventLog, Head
 from events.messages.erasures import users_erased_again
-from events.messages.server_log import BATCH_FAILED
+from events.messages.server_log import BATCH_FAILED, NEWER_KIND
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vault.tombstones import contents_of
 from events.vocabulary.users import UserErased
+from events.vocabulary.vocabulary import Vocabulary
 from projections.replay import Progress, apply_all, open_records, replay
 from projections.snapshots import Snapshots
 from projections.state import State
@@ -76,6 +78,7 @@ class Journal:
         self,
         log: EventLog,
         vault: Vault,
+        vocabulary: Vocabulary,
         runtime: Runtime,
         config: JournalConfig = DEFAULT_CONFIG,
         *,
@@ -98,8 +101,9 @@ class Journal:
         self._on_fence = on_fence
         self._instrumentation = instrumentation
         self._keyring = Keyring()
-        self.history = History(log, self._keyring, vault, snapshots)
-        self._state = State.empty()
+        self._vocabulary = vocabulary
+        self.history = History(log, self._keyring, vault, snapshots, vocabulary)
+        self._state = State.empty(vocabulary)
         self._folding = asyncio.Lock()
         self._queue: deque[PendingWrite] = deque()
         self._closing = False
@@ -126,6 +130,7 @@ class Journal:
             self._log,
             self._keyring,
             self.vault,
+            self._vocabulary,
             snapshots=self.snapshots,
             progress=progress,
         )
@@ -135,8 +140,29 @@ class Journal:
             self._check_head(appender)
             appender.keep_reserve()
             self.clock.start(self._state.last.time)
+            await self._declare_changes(appender)
             await self._finish_erasures(appender)
         self._task = asyncio.create_task(self._run(), name="journal")
+
+    async def _declare_changes(self, appender: Appender) -> None:
+        """Declare kinds that changed since their last event; raises `ConfigurationError`."""
+        resources = self._state.resources
+        changed: list[Command] = []
+        for resource in self._vocabulary.resources:
+            if not check_readable(resources, resource):
+                logger.warning(NEWER_KIND.fill(kind=resource.kind, collection=resource.collection))
+            elif resource.kind in resources.schemas and declaration_of(resources, resource):
+                changed.append(DeclareKind(resource))
+        await self._write_now(changed, appender)
+
+    async def _write_now(self, commands: Sequence[Command], appender: Appender) -> None:
+        """Write commands during the start; raises if that fails."""
+        if not commands:
+            return
+        write = PendingWrite(commands, "", asyncio.get_running_loop().create_future())
+        for _, result in await self._write_batch([write], appender):
+            if isinstance(result, Exception):
+                raise result
 
     async def _finish_erasures(self, appender: Appender) -> None:
         """Destroy keys of erased users, and erase users whose erasure the log lost."""
@@ -148,11 +174,7 @@ class Journal:
         await self._destruction.finish(self._state.users.by_id.values(), found.destroyed)
 
     async def _erase_again(self, users: Sequence[User], appender: Appender) -> None:
-        commands = [EraseUserAgain(user.id) for user in users]
-        write = PendingWrite(commands, "", asyncio.get_running_loop().create_future())
-        for _, result in await self._write_batch([write], appender):
-            if isinstance(result, Exception):
-                raise result
+        await self._write_now([EraseUserAgain(user.id) for user in users], appender)
         self.erased_again = tuple(user.subject for user in users)
         logger.warning(users_erased_again(self.erased_again))
 

@@ -1,12 +1,13 @@
-"""The history of items, read from only their own lines of the log."""
+"""The history of resources, read from only their own lines of the log."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from events.codec import decode
@@ -15,12 +16,21 @@ from events.log.port import EventLog
 from events.record import START, Record, entity_number
 from events.sealing import Keyring
 from events.vault.port import Vault
-from events.vocabulary.items import Content, ContentChanges, ItemDeleted, ItemUpdated
+from events.vocabulary.resources import (
+    Content,
+    Created,
+    Deleted,
+    Entity,
+    ResourceType,
+    Restored,
+    Updated,
+)
+from events.vocabulary.vocabulary import Vocabulary
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
-from projections.tables.idempotency import Entity
-from projections.tables.items import UNREADABLE, Item, Tombstone
+from projections.tables.idempotency import Changed
+from projections.tables.resources import ResourceTable, Tombstone
 
 _MAX_GAP_LINES = 32
 """The largest gap between two wanted lines at which one read is cheaper than two."""
@@ -48,12 +58,18 @@ _MAX_READS = 512
 
 
 class History:
-    """Reads past states of items, live or deleted."""
+    """Reads past states of resources, live or deleted."""
 
     def __init__(
-        self, log: EventLog, keyring: Keyring, vault: Vault, snapshots: Snapshots | None
+        self,
+        log: EventLog,
+        keyring: Keyring,
+        vault: Vault,
+        snapshots: Snapshots | None,
+        vocabulary: Vocabulary,
     ) -> None:
         """``keyring`` must have the keys of all users in the states that are passed in."""
+        self._vocabulary = vocabulary
         self._log = log
         self._keyring = keyring
         self._vault = vault
@@ -119,20 +135,18 @@ class History:
             low, high = (middle, high) if record.time <= point else (low, middle - 1)
         return low
 
-    async def of_item(self, item: Item | Tombstone, state: State) -> list[Record]:
-        """All records of an item, oldest first; their ``end`` is 0."""
-        return await self.records(state.items.versions.of(item.version))
+    async def entities_at(
+        self, position: int, entities: Iterable[Entity | Tombstone], table: ResourceTable
+    ) -> dict[int, Entity]:
+        """Resources of a table as of a position, by number, without those that did not exist then.
 
-    async def items_at(
-        self, position: int, items: Iterable[Item | Tombstone], state: State
-    ) -> State:
-        """A state with only these items, as of a position.
-
-        Reads the records of each item backwards until title and description are known.
+        Reads the records of each resource backwards until all of its values are known.
         """
-        lives = state.items.versions
-        searches = [_Search(item, lives.of(item.version, upto=position)) for item in items]
-        past = State.empty()
+        searches = [
+            _Search(entity, table.versions.of(entity.version, upto=position), table.resource)
+            for entity in entities
+        ]
+        past: dict[int, Entity] = {}
         count = 1
         while searches := [one for one in searches if one.positions]:
             wanted = {at: one for one in searches for at in one.next_positions(count)}
@@ -140,28 +154,28 @@ class History:
                 for record in records:
                     wanted[record.position].add(record)
             for one in searches:
-                if (item := one.found()) is not None:
-                    past.items.by_id[item.id] = item
-                    past.items.by_owner.add(item.owner, item.id)
+                if (found := one.found()) is not None:
+                    past[found.id] = found
             count = min(2 * count, _LINES_PER_READ)
         return past
 
-    async def entity_after(self, position: int, subject: str, state: State) -> Entity:
-        """The item, or the registered user, right after the event at a position.
+    async def entity_after(self, position: int, subject: str, state: State) -> Changed:
+        """The resource, or the registered user, right after the event at a position.
 
-        ``None`` for a deleted item. Reading an item that changed since takes a turn of its owner;
+        ``None`` for a deleted resource. Reading one that changed since takes a turn of its owner;
         raises `Overloaded`.
         """
-        if subject.startswith("items/"):
-            item = state.items.find(entity_number(subject))
-            if item is None:
+        table = state.resources.get(subject.partition("/")[0])
+        if table is not None:
+            entity = table.find(entity_number(subject))
+            if entity is None:
                 return None
-            if item.version == position:
-                return item if isinstance(item, Item) else None
-            async with self.turn_of(item.owner):
-                return (await self.items_at(position, [item], state)).items.by_id.get(item.id)
+            if entity.version == position:
+                return entity if isinstance(entity, Entity) else None
+            async with self.turn_of(entity.owner):
+                return (await self.entities_at(position, [entity], table)).get(entity.id)
         (record,) = await self.records([position])
-        return State.empty().stage().apply(record)
+        return State.empty(self._vocabulary).stage().apply(record)
 
     @asynccontextmanager
     async def state_at(self, position: int) -> AsyncIterator[State]:
@@ -178,6 +192,7 @@ class History:
                     self._log,
                     Keyring(),
                     self._vault,
+                    self._vocabulary,
                     position=position,
                     snapshots=self._snapshots,
                 )
@@ -201,7 +216,7 @@ class History:
             if first > 1:
                 digest = bytes.fromhex(lines.pop(0)[_HASH].decode())
                 before = replace(START, position=first - 1, hash=digest)
-            found = decode(lines, self._keyring, before)
+            found = decode(lines, self._keyring, self._vocabulary, before)
             yield [replace(found[position - first], end=0) for position in wanted]
             await asyncio.sleep(0)
 
@@ -215,15 +230,17 @@ class _CallerReads:
 
 
 class _Search:
-    """The search for the content of one item, from its newest position backwards."""
+    """The search for the values of one resource, from its newest position backwards."""
 
-    def __init__(self, item: Item | Tombstone, positions: list[int]) -> None:
-        """``positions`` are those of the item's events up to the wanted point, ascending."""
+    def __init__(
+        self, entity: Entity | Tombstone, positions: list[int], resource: ResourceType
+    ) -> None:
+        """``positions`` are those of the resource's events up to the wanted point, ascending."""
         self.positions = positions
-        self._item = item
+        self._entity = entity
+        self._resource = resource
         self._newest: Record | None = None
-        self._title: str | UnsetType = UNSET
-        self._description: str | UnsetType | None = UNSET
+        self._values: dict[str, Any] = {}
 
     def next_positions(self, count: int) -> list[int]:
         """Remove and return the next positions to read, newest first."""
@@ -232,46 +249,49 @@ class _Search:
         return taken
 
     def add(self, record: Record) -> None:
-        """Add the next older record; it is ignored if the content is complete."""
+        """Add the next older record; it is ignored if all values are known."""
         if self._is_whole():
             return
         if self._newest is None:
             self._newest = record
         event = record.event
-        personal = getattr(event, "personal", None)
-        if isinstance(event, ItemDeleted):
+        if isinstance(event, Deleted):
             # Older records do not count: a restoration after the deletion has the whole content.
             self.positions.clear()
-        elif isinstance(event, ItemUpdated):
-            if isinstance(personal, ContentChanges):
-                self._title = personal.title if self._title is UNSET else self._title
-                if self._description is UNSET:
-                    self._description = personal.description
-        else:
-            content = personal if isinstance(personal, Content) else UNREADABLE
-            self._title = content.title if self._title is UNSET else self._title
-            if self._description is UNSET:
-                self._description = content.description
+        elif isinstance(event, Created | Restored):
+            self._add_values(event.personal, event.clear)
+            self._add_values(self._resource.blank, self._resource.blank_clear)
+        elif isinstance(event, Updated):
+            self._add_values(event.personal, event.clear)
         if self._is_whole():
             self.positions.clear()
 
-    def _is_whole(self) -> bool:
-        return self._title is not UNSET and self._description is not UNSET
+    def _add_values(self, *parts: object) -> None:
+        """Add values that no newer record has set."""
+        for part in parts:
+            if isinstance(part, Content):
+                for name in self._resource.names:
+                    value = getattr(part, name, UNSET)
+                    if value is not UNSET:
+                        self._values.setdefault(name, value)
 
-    def found(self) -> Item | None:
-        """The past item; ``None`` while it is not complete, and if it was deleted."""
-        if self._newest is None or self._title is UNSET or self._description is UNSET:
+    def _is_whole(self) -> bool:
+        return len(self._values) == len(self._resource.names) and self._newest is not None
+
+    def found(self) -> Entity | None:
+        """The past resource; ``None`` while it is not complete, and if it was deleted."""
+        if self._newest is None or not self._is_whole():
             return None
-        item, newest = self._item, self._newest
-        return Item(
-            item.id,
-            self._title,
-            self._description,
-            item.owner,
-            item.created_at,
+        entity, newest = self._entity, self._newest
+        found: Entity = self._resource.entity(
+            entity.id,
+            *(self._values[name] for name in self._resource.names),
+            entity.owner,
+            entity.created_at,
             newest.time,
             newest.position,
         )
+        return found
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int, Sequence[int]]]:

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from eventapi.commands.command import Command, Decision
+from eventapi.testing.items import Content, ItemCreated, empty_state
 from events.errors import Refusal
 from events.record import Event, Record
-from events.vocabulary.items import Content, ItemCreated
 from events.vocabulary.sessions import Device, SessionStarted
 from events.vocabulary.users import Profile, UserRegistered
 from projections.state import State
@@ -77,7 +77,7 @@ def state_of(*happened: Happened) -> State:
 
 def folded_records(records: Iterable[Record]) -> State:
     """Fold records into a state."""
-    state = State.empty()
+    state = empty_state()
     for record in records:
         state.apply(record)
     return state

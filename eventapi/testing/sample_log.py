@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from eventapi.testing.given import Happened, records_of
+from eventapi.testing.items import empty_state
 from events.codec import encode
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -51,7 +52,7 @@ def _sealed_for(record: Record, state: State) -> str:
         return record.subject
     if kind == "items":
         number = entity_number(record.subject)
-        item = state.items.by_id.get(number) or state.items.deleted.get(number)
+        item = state["items"].by_id.get(number) or state["items"].deleted.get(number)
         owner = getattr(record.event, "owner", None) or (item.owner if item else 0)
         return f"users/{owner}"
     session = state.sessions.by_id.get(name)
@@ -60,7 +61,7 @@ def _sealed_for(record: Record, state: State) -> str:
 
 def write(history: Iterable[Happened]) -> Written:
     """Encode a history: seal, chain and fold every event."""
-    state, keyring = State.empty(), Keyring()
+    state, keyring = empty_state(), Keyring()
     written = Written([], [], {})
     for draft in records_of(history):
         sealed_for = _sealed_for(draft, state)

@@ -6,7 +6,7 @@ changed and deleted. The shapes:
 - `events`: an event, such as ``UserDisabled()``.
 - `wild_happenings`: a subject and an event, ``("items/3", ItemDeleted())``, possible or not.
 - `wild_histories` and `sound_histories`: lists of those; the sound ones follow the rules.
-- `commands`: a command, such as ``DeleteItem(1, 3, None)``.
+- `commands`: a command, such as ``delete_item(1, 3, None)``.
 
 Together with `eventapi.testing.given`: ``given(*draw(sound_histories())).when(draw(commands))``.
 """
@@ -20,20 +20,24 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, DeleteItem, ImportItem, UpdateItem
 from eventapi.commands.sessions import EndSession, Lifetime, StartSession
 from eventapi.commands.users import DisableUser, RegisterUser, RehashPassword, UpdateProfile
 from eventapi.testing.given import Happened, at, records_of
-from eventapi.values.rules import is_blank
-from events.record import Event
-from events.vocabulary.items import (
+from eventapi.testing.items import (
     Content,
     ContentChanges,
     ItemCreated,
     ItemDeleted,
     ItemRestored,
     ItemUpdated,
+    create_item,
+    delete_item,
+    empty_state,
+    import_item,
+    update_item,
 )
+from eventapi.values.rules import is_blank
+from events.record import Event
 from events.vocabulary.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
 from events.vocabulary.users import (
     PasswordHash,
@@ -49,7 +53,6 @@ from events.vocabulary.users import (
     UserRoleRevoked,
     UserUpdated,
 )
-from projections.state import State
 
 NAMES = ("ann", "Ann", "bob", "BOB", "eve")
 EMAILS = ("a@example.org", "A@example.org", "b@example.org", "c@example.org")
@@ -156,7 +159,7 @@ class _Guide:
 
     def __init__(self) -> None:
         self.history: list[Happened] = []
-        self._state = State.empty()
+        self._state = empty_state()
 
     def add(self, event: Event, pick: int) -> None:
         """Append an event with the ``pick``-th of its possible subjects, if there is one."""
@@ -166,7 +169,7 @@ class _Guide:
             self._state.apply(records_of(self.history)[-1])
 
     def _place(self, event: Event, pick: int) -> Happened | None:
-        users, items, sessions = self._state.users, self._state.items, self._state.sessions
+        users, items, sessions = self._state.users, self._state["items"], self._state.sessions
         alive = [user.id for user in users.by_id.values() if user.status != "erased"]
         if isinstance(event, UserRegistered):
             return self._with_free_name(f"users/{users.last_id + 1}", event)
@@ -243,9 +246,9 @@ commands: st.SearchStrategy[Command] = st.one_of(
         StartSession, numbers, texts, sessions, texts, st.just(Lifetime(600, 9_000)), devices
     ),
     st.builds(EndSession, numbers, sessions, st.just("logout")),
-    st.builds(CreateItem, numbers, typed_contents),
+    st.builds(create_item, numbers, typed_contents),
     st.builds(
-        ImportItem,
+        import_item,
         names,
         contents,
         st.just(at(-9)),
@@ -254,13 +257,13 @@ commands: st.SearchStrategy[Command] = st.one_of(
         st.just("operator/x"),
     ),
     st.builds(
-        UpdateItem,
+        update_item,
         numbers,
         numbers,
         st.just(UNSET) | typed_titles,
         st.just(UNSET) | st.none() | typed_texts,
         versions,
     ),
-    st.builds(DeleteItem, numbers, numbers, versions),
+    st.builds(delete_item, numbers, numbers, versions),
 )
 """Commands of every kind; most of them are refused in most states."""

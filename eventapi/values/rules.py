@@ -10,6 +10,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Final
 
 import email_validator
@@ -214,9 +215,14 @@ Description = Annotated[
 ]
 
 
-class _ItemValues(msgspec.Struct):
-    title: Title
-    description: Description | None = None
+PLAIN_TEXT: Final = Meta(
+    pattern=_TEXT,
+    extra={
+        RULE: "must have no control characters but tab, newline and carriage return",
+        PLAIN: True,
+    },
+)
+"""The rule of a declared text that has no pattern of its own."""
 
 
 class _UserValues(msgspec.Struct):
@@ -239,10 +245,7 @@ class Rules:
     def __init__(self, kind: type[msgspec.Struct]) -> None:
         """``kind`` has the values as fields, each with its rules in its type."""
         self._kind = kind
-        self._holds = {
-            field.name: _rule(inspect.type_info(field.type))
-            for field in msgspec.structs.fields(kind)
-        }
+        self._holds = {field.name: _rule(field.type) for field in msgspec.structs.fields(kind)}
 
     def check(self, **values: object) -> None:
         """Raise `Invalid` with every fault of these values; `UNSET` has none."""
@@ -253,7 +256,9 @@ class Rules:
 
     def faults(self, values: Mapping[str, object]) -> list[Fault]:
         """Every fault of these values, in the words of a refused request."""
-        given = {name: value for name, value in values.items() if value is not UNSET}
+        given = msgspec.to_builtins(
+            {name: value for name, value in values.items() if value is not UNSET}
+        )
         return [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
 
 
@@ -261,15 +266,20 @@ Holds = Callable[[Any], bool]
 """Whether a value obeys its rule."""
 
 
-def _rule(info: inspect.Type) -> Holds:
-    """The rule of a text with its `Meta`, of such a text or ``None``, or of a literal."""
+def _rule(kind: Any) -> Holds:
+    """The rule of a type: fast for texts, truth values and literals."""
+    info = inspect.type_info(kind)
+    if isinstance(info, inspect.BoolType):
+        return lambda value: type(value) is bool
     if isinstance(info, inspect.LiteralType):
         return frozenset(info.values).__contains__
-    is_optional = isinstance(info, inspect.UnionType)
+    is_optional = False
     if isinstance(info, inspect.UnionType):
-        (info,) = (one for one in info.types if not isinstance(one, inspect.NoneType))
-    assert isinstance(info, inspect.Metadata)  # noqa: S101 - for the type checker
-    assert isinstance(info.type, inspect.StrType)  # noqa: S101 - for the type checker
+        others = [one for one in info.types if not isinstance(one, inspect.NoneType)]
+        is_optional = len(others) < len(info.types)
+        info = others[0] if len(others) == 1 else info
+    if not isinstance(info, inspect.Metadata) or not isinstance(info.type, inspect.StrType):
+        return partial(_is_decodable, msgspec.json.Decoder(kind).decode)
     extra = info.extra or {}
     matches = re.compile(info.type.pattern or "").search
     shortest, longest = info.type.min_length or 0, info.type.max_length or sys.maxsize
@@ -288,6 +298,13 @@ def _rule(info: inspect.Type) -> Holds:
     return holds
 
 
-ITEM: Final = Rules(_ItemValues)
+def _is_decodable(decode: Callable[[bytes], Any], value: Any) -> bool:
+    try:
+        decode(msgspec.json.encode(value))
+    except (msgspec.ValidationError, TypeError, ValueError):
+        return False
+    return True
+
+
 USER: Final = Rules(_UserValues)
 ROLE: Final = Rules(_RoleValues)

@@ -72,6 +72,21 @@ QUOTA_EXCEEDED: Final = Message(
     "Nothing was written. Only requests that would add to the items of this user are refused.",
     "the user deletes items, or you raise EVENTAPI_USER_QUOTA_BYTES or EVENTAPI_USER_QUOTA_ITEMS",
 )
+UNKNOWN_KIND: Final = Message(
+    "a newer version of this application has changed the kind",
+    "Nothing was written. Requests for other resources are answered.",
+    "restart this server with the newer version of the application",
+)
+ACTION_REFUSED: Final = Message(
+    "the action is refused",
+    _REFUSED,
+    "the client reads the resource again; the rule is in the application that declares the action",
+)
+NOT_UNIQUE: Final = Message(
+    "another resource has this value already",
+    _REFUSED,
+    "the client chooses another value, or changes the other resource first",
+)
 IDEMPOTENCY_KEY_REUSED: Final = Message(
     "the Idempotency-Key was used before, for another request",
     _REFUSED,

@@ -97,6 +97,11 @@ SYNC_BINLOG: Final = Message(
 
 # Snapshots and projections
 
+NEWER_KIND: Final = Message(
+    "a newer version of this application has changed the kind {kind!r}",
+    "Requests for {collection} are refused. All other requests are answered.",
+    "restart this server with the newer version of the application",
+)
 SNAPSHOT_OF_OTHER_LOG: Final = Message(
     "the snapshot at {position:,} is ignored: it belongs to another log",
     "Nothing was lost. This start replays the whole log and takes longer.",

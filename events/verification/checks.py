@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
-from events.codec import MAX_LINE_BYTES, check_link, check_seal, parse_all
+from events.codec import MAX_LINE_BYTES, check_link, check_seal
 from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.vocabulary.users import UserErased
+from events.vocabulary.vocabulary import Vocabulary
 from events.well_formed import check_well_formed, data_timestamps
 
 
@@ -40,7 +41,11 @@ class MissingKeys(msgspec.Struct):
 
 
 def check_lines(
-    joined_lines: bytes, last: Record, keyring: Keyring, missing: MissingKeys | None
+    joined_lines: bytes,
+    last: Record,
+    keyring: Keyring,
+    missing: MissingKeys | None,
+    vocabulary: Vocabulary,
 ) -> Record:
     """The record of the last line, if all are intact and follow the record ``last``.
 
@@ -53,7 +58,7 @@ def check_lines(
         raise ValueError(f"it is longer than {MAX_LINE_BYTES} bytes")
     position, digest, source = last.position, last.hash, last.source
     time, end = last.time, last.end
-    all_parsed = parse_all(joined_lines)
+    all_parsed = vocabulary.parse_all(joined_lines)
     times = [parsed.time for parsed in all_parsed]
     if not all_timestamps_valid(times + data_timestamps(parsed.data for parsed in all_parsed)):
         raise ValueError("it has a time that does not exist")
@@ -68,7 +73,7 @@ def check_lines(
         if missing is not None:
             cipher = keyring.get(parsed.sealedfor)
             if cipher is not None:
-                check_seal(parsed, cipher)
+                check_seal(parsed, cipher, vocabulary)
             else:
                 is_erasure = type(parsed.data) is UserErased
                 missing.record_line(parsed.sealedfor, parsed.subject, is_erasure, (position, end))

@@ -29,13 +29,14 @@ from typing import ClassVar
 import msgspec
 from msgspec.structs import replace
 
-from events.codec import Line, decode, link, parse, parse_all
+from events.codec import decode, link, parse
 from events.errors import DamagedLog, UnknownEvent
-from events.record import START, Record, all_timestamps_valid
+from events.record import START, Line, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.verification.checks import MissingKeys, check_lines
 from events.verification.report import Finding
 from events.vocabulary.users import UserErased
+from events.vocabulary.vocabulary import Vocabulary
 from events.well_formed import check_well_formed, data_timestamps
 
 
@@ -88,13 +89,15 @@ class Seals(msgspec.Struct, frozen=True):
 
     keyring: Keyring
     missing: MissingKeys | None
+    vocabulary: Vocabulary
 
 
 def judge_line(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
     """Judge the line (without its newline) that begins at a byte offset."""
     for last in mode.candidates:
         try:
-            return Expecting(check_lines(line, last, seals.keyring, seals.missing)), []
+            checked = check_lines(line, last, seals.keyring, seals.missing, seals.vocabulary)
+            return Expecting(checked), []
         except ValueError:
             continue
     return _diagnose(mode, line, offset, seals)
@@ -112,7 +115,7 @@ def _diagnose(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
     findings: list[Finding] = []
     for last in mode.candidates:
         try:
-            (record,) = decode((line,), seals.keyring, last)
+            (record,) = decode((line,), seals.keyring, seals.vocabulary, last)
         except DamagedLog as error:
             reason = error.reason
             continue
@@ -120,7 +123,7 @@ def _diagnose(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
             findings.append(Finding("unknown-event", last.position + 1, offset, str(error)))
             record = _stated_record(line, offset)
         else:
-            if flaw := _flaw(line, record):
+            if flaw := _flaw(line, record, seals.vocabulary):
                 findings.append(Finding("damaged", record.position, offset, flaw))
         return _accept(mode.good, record, offset, findings, seals)
     try:
@@ -174,12 +177,12 @@ def _discontinuity(
     return Unsure(mode.good, expected, candidates), [finding]
 
 
-def _flaw(line: bytes, record: Record) -> str:
-    """The fault in the form of a line of today's vocabulary, or an empty text."""
-    if record.written_as or not all_timestamps_valid([record.time]):
-        return ""  # An old type has no form to check; `_accept` reports a time that is none.
+def _flaw(line: bytes, record: Record, vocabulary: Vocabulary) -> str:
+    """The fault in the form of a line, or an empty text."""
+    if not all_timestamps_valid([record.time]):
+        return ""  # `_accept` reports it.
     try:
-        (typed,) = parse_all(line)
+        (typed,) = vocabulary.parse_all(line)
         check_well_formed(line, typed, record.event.type)
     except ValueError as error:
         return str(error)

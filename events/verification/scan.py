@@ -24,6 +24,7 @@ from events.record import START, Record
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
 from events.verification.checks import MissingKeys, check_lines, position_record
+from events.vocabulary.vocabulary import Vocabulary
 
 SEGMENT_BYTES = 1 << 23
 _CHUNK_BYTES = 1 << 16
@@ -48,8 +49,11 @@ class Segment(msgspec.Struct, frozen=True):
 class ScanOptions(msgspec.Struct, frozen=True):
     """Options of a scan: compute the tree over the first ``leaves``, and check seals.
 
-    ``keys`` maps each user (``users/7``) to their key; with ``None`` no seal is opened.
+    ``keys`` maps each user (``users/7``) to their key; with ``None`` no seal is opened. Of resources
+    outside the vocabulary only the verbs are checked.
     """
+
+    vocabulary: Vocabulary
 
     leaves: int = 0
     keys: Mapping[str, bytes] | None = None
@@ -121,7 +125,8 @@ def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Seg
             before = last = _record_before(file, start)
             tree = Frontier(before.position)
             for chunk in _chunks(file, start, end):
-                last = check_lines(chunk, last, keyring, None if options.keys is None else missing)
+                collected = None if options.keys is None else missing
+                last = check_lines(chunk, last, keyring, collected, options.vocabulary)
                 if tree.size < options.leaves:
                     for line in chunk.split(b"\n")[: options.leaves - tree.size]:
                         tree.add(leaf_hash(line))

@@ -34,6 +34,7 @@ from events.verification.diagnosis import (
 )
 from events.verification.report import MAX_FINDINGS, Finding, Kind, LastGood, Report
 from events.verification.scan import SEGMENT_BYTES, ScanOptions, Segment, keyring_of, scan
+from events.vocabulary.vocabulary import Vocabulary
 
 _LONGEST_LINE = MAX_LINE_BYTES + len(b"\n")
 _LINES_PER_PROGRESS = 4096
@@ -48,6 +49,7 @@ def verify(
     progress: Callable[[int], None] | None = None,
     processes: int | None = None,
     segment_bytes: int = SEGMENT_BYTES,
+    vocabulary: Vocabulary | None = None,
 ) -> Report:
     """Verify the log file at ``path``, with the mark beside it if there is one.
 
@@ -55,13 +57,15 @@ def verify(
     vault, by user (``users/7``), each seal must open if its key is among them, and only users that
     are erased, in the log or in ``erased``, may be without one. ``processes`` is the number of
     worker processes, by default one a core. ``segment_bytes`` is the size of the parallel scan's
-    segments; 0 switches the scan off, and the report is the same.
+    segments; 0 switches the scan off, and the report is the same. Of resources outside the
+    ``vocabulary`` only the verbs are checked.
 
     ``progress`` is called now and then with the number of bytes judged so far. Raises `OSError` if
     the file cannot be read.
     """
     progress = progress or _ignore_progress
-    options = ScanOptions(checkpoint.size if checkpoint else 0, keys, segment_bytes)
+    leaves = checkpoint.size if checkpoint else 0
+    options = ScanOptions(vocabulary or Vocabulary(), leaves, keys, segment_bytes)
     with path.open("rb") as file:
         # The size is read before the mark, so that bytes past the mark were not published in
         # between; and again after it, so that bytes that are still absent then are really gone.
@@ -117,7 +121,8 @@ class _Verification:
         self._leaves = options.leaves
         self._tree = Frontier()
         self._missing = MissingKeys()
-        self._seals = Seals(keyring_of(options), None if options.keys is None else self._missing)
+        missing = None if options.keys is None else self._missing
+        self._seals = Seals(keyring_of(options), missing, options.vocabulary)
         try:
             self.published = read_commit_point(mark)
         except FileNotFoundError:

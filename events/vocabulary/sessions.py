@@ -26,6 +26,7 @@ class SessionStarted(Event, frozen=True, gc=False):
     """
 
     type: ClassVar[str] = "session.started"
+    timestamp: ClassVar[str] = "expires_at"
     user: Number
     expires_at: str
     refresh_hash: str
@@ -39,6 +40,7 @@ class SessionRefreshed(Event, frozen=True, gc=False):
     """
 
     type: ClassVar[str] = "session.refreshed"
+    timestamp: ClassVar[str] = "expires_at"
     expires_at: str
     refresh_hash: str
     personal: Device | str | None = field(default=None, name="sealed")

@@ -40,6 +40,7 @@ class UserRegistered(Event, frozen=True, gc=False):
     """
 
     type: ClassVar[str] = "user.registered"
+    timestamp: ClassVar[str] = "created_at"
     created_at: str | None = None
     personal: Profile | str | None = field(default=None, name="sealed")
 

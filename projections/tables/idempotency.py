@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Raw
 
 from events.record import Record
-from projections.tables.items import Item
+from events.vocabulary.resources import Entity
 from projections.tables.sessions import Session
 from projections.tables.users import User
 
-Entity = User | Item | Session | None
+Changed = User | Entity | Session | None
 """The entity that a record changed, right after that record; ``None`` if there is none."""
 
 _SECOND = 1_000_000
@@ -126,6 +126,9 @@ class IdempotencyRecords:
         Nothing is personal: the log has the same values in clear, and the request's hash sealed.
         """
         return self.skipped, list(self._by_key.items())
+
+    def finish_load(self) -> None:
+        """Nothing; see `Table`."""
 
     def load_shared(self, content: Raw) -> None:
         """Add the records of a snapshot in their order; see `Table`."""

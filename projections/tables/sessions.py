@@ -148,6 +148,9 @@ class Sessions:
         return None
 
     def load_shared(self, _: Raw) -> None:
+        """Nothing, see `export_shared`."""
+
+    def finish_load(self) -> None:
         """Put the sessions of all users into the order of use; see `Table`."""
         for session in sorted(self.by_id.values(), key=attrgetter("version")):
             self._use(session)

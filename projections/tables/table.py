@@ -27,5 +27,8 @@ class Table(Protocol):
         ...
 
     def load_shared(self, content: Raw) -> None:
-        """Add what `export_shared` returned, after all owners."""
+        """Add what `export_shared` returned, before all owners."""
         ...
+
+    def finish_load(self) -> None:
+        """Called after the last owner was loaded."""

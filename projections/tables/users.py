@@ -256,6 +256,9 @@ class Users:
         """Set the highest number from a snapshot; see `Table`."""
         self.last_id = msgspec.msgpack.decode(content, type=int)
 
+    def finish_load(self) -> None:
+        """Nothing; see `Table`."""
+
     def digest_lines(self) -> Iterator[str]:
         """The public content of the table: a line for each user, by number."""
         for number in sorted(self.by_id):

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 
 from eventapi.testing.given import Happened
+from eventapi.testing.items import empty_state
 from eventapi.testing.sample_log import write
 from eventapi.testing.strategies import sound_histories
 from events.codec import decode
 from events.sealing import Keyring
 from events.transparency.merkle import leaf_hash, root_of
-from projections.state import State
 from tests.end_to_end.server import ROOT, Server
 from tests.end_to_end.workers import run_trial
 from tests.end_to_end.workload import Load
@@ -40,7 +40,7 @@ def node(log: Path, position: int | None = None) -> subprocess.CompletedProcess[
 
 def expected_output(lines: list[bytes]) -> str:
     """The output that the replayer must print for these lines."""
-    state = State.empty()
+    state = empty_state()
     for record in decode(lines, Keyring()):
         state.apply(record)
     return f"{state.position} {state.last.hash.hex()} {state.digest()}\n"

@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item
 from tests.end_to_end.server import ROOT, Server, by_serve, hold_log_lock, is_running
 from tests.end_to_end.waiting import wait_until
 from tests.eventapi.cli.running import invoke, written
@@ -42,7 +41,7 @@ def code(tmp_path: Path) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
-    written(folder, RegisterUser(profile("ann")), *[CreateItem(1, Content("x" * 50))] * EVENTS)
+    written(folder, RegisterUser(profile("ann")), *[create_item(1, Content("x" * 50))] * EVENTS)
     assert invoke(folder, "snapshot").exit_code == 0
     return folder
 

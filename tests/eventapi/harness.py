@@ -11,19 +11,18 @@ from random import Random
 from typing import Literal
 from uuid import UUID
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult, Runtime
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import at, profile
+from eventapi.testing.items import Content, create_item
 from events.log.file.log import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import Appender, EventLog, Head
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
 from events.vault.sqlite import SqliteVault
-from events.vocabulary.items import Content
 from projections.state import State
 
 Kind = Literal["memory", "jsonl"]
@@ -213,7 +212,7 @@ class JournalHarness:
 
     async def create(self, owner: int, title: str = "a title") -> CommandResult:
         """Create an item."""
-        return await self.journal.execute(CreateItem(owner, Content(title)))
+        return await self.journal.execute(create_item(owner, Content(title)))
 
     async def sums(self) -> tuple[str, str]:
         """Digest and checksum of the state."""

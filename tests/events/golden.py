@@ -10,10 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from events.codec import encode
-from events.record import GENESIS, Event, Record
-from events.sealing import Keyring
-from events.vocabulary.items import (
+from eventapi.testing.items import (
     Content,
     ContentChanges,
     ItemCreated,
@@ -21,6 +18,9 @@ from events.vocabulary.items import (
     ItemRestored,
     ItemUpdated,
 )
+from events.codec import encode
+from events.record import GENESIS, Event, Record
+from events.sealing import Keyring
 from events.vocabulary.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
 from events.vocabulary.signing_keys import CHECKPOINTS, LogResumed
 from events.vocabulary.users import (

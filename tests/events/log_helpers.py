@@ -10,6 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from eventapi.testing.items import Content, ItemCreated, ItemDeleted
 from events.codec import encode
 from events.log.file.commit_index import CommitIndex
 from events.log.file.log import JsonlLog
@@ -17,7 +18,6 @@ from events.log.file.paths import commit_index_path
 from events.log.port import EventLog, Head
 from events.record import Event, Record
 from events.sealing import Keyring
-from events.vocabulary.items import Content, ItemCreated, ItemDeleted
 
 P = ParamSpec("P")
 

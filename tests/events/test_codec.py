@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventapi.testing.items import Content, ItemCreated, ItemDeleted
 from events.codec import MAX_LINE_BYTES, Upcast, decode, encode, open_seal, parse
 from events.errors import DamagedLog, UnknownEvent
 from events.record import GENESIS, START, Personal, Record
 from events.sealing import Keyring
-from events.vocabulary.items import Content, ItemCreated, ItemDeleted
 from events.vocabulary.sessions import SessionEnded
 from tests.events.golden import RECORDS
 from tests.events.log_helpers import SOURCE, TIME, file_bytes, keyring, some_lines

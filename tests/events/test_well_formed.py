@@ -18,7 +18,6 @@ from eventapi.bootstrap.storage import SYSTEM
 from eventapi.cli import db_json, show
 from eventapi.cli.failures import Failure
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, DeleteItem, ImportItem
 from eventapi.commands.sessions import Lifetime, StartSession
 from eventapi.commands.users import DisableUser, EraseUser, GrantRole, RegisterUser
 from eventapi.journal.batch import IdempotencyKey
@@ -27,6 +26,7 @@ from eventapi.queries.history import History
 from eventapi.queries.subscriptions import EventFilter, kind_of, subject_of
 from eventapi.queries.summary import summary_of
 from eventapi.testing.given import at, profile
+from eventapi.testing.items import Content, create_item, delete_item, import_item
 from events.codec import link
 from events.errors import EventapiError
 from events.log.memory import MemoryLog
@@ -37,7 +37,6 @@ from events.verification import checks
 from events.verification.report import Report
 from events.verification.scan import SEGMENT_BYTES
 from events.verification.verify import verify
-from events.vocabulary.items import Content
 from events.vocabulary.sessions import Device
 from projections.snapshots import Snapshots
 
@@ -56,18 +55,18 @@ async def _sample_log() -> tuple[list[bytes], dict[str, bytes]]:
         StartSession(
             1, "hash of ann", "s" * 32, "a secret", Lifetime(9_000, 9_000), Device("::1", "curl")
         ),
-        ImportItem("ann", Content("one"), at(2), 3, 5, "operator/root"),
-        CreateItem(2, Content("two")),
+        import_item("ann", Content("one"), at(2), 3, 5, "operator/root"),
+        create_item(2, Content("two")),
         DisableUser("ben", "operator/root"),
         EraseUser("ben", "operator/root"),
     ]
     for command in commands:
         await journal.execute(command, "request-1")
     created = await journal.execute(
-        CreateItem(1, Content("three")), "", IdempotencyKey(KEY, bytes(32))
+        create_item(1, Content("three")), "", IdempotencyKey(KEY, bytes(32))
     )
-    await journal.execute(DeleteItem(1, int(created.record.subject[6:])))
-    await journal.execute_all([CreateItem(1, Content("four")), CreateItem(1, Content("five"))])
+    await journal.execute(delete_item(1, int(created.record.subject[6:])))
+    await journal.execute_all([create_item(1, Content("four")), create_item(1, Content("five"))])
     await journal.close()
     return [line async for run in log.read() for line in run], await vault.all()
 
@@ -151,7 +150,7 @@ async def _read_everything(lines: Sequence[bytes]) -> None:
     await past.position(at(5), state)
     db_json.write(state)
     for user in state.users.by_id.values():
-        assert all(state.items.by_id[number].id for number in state.items.by_owner[user.id])
+        assert all(state["items"].by_id[number].id for number in state["items"].by_owner[user.id])
     with tempfile.TemporaryDirectory() as folder:
         Snapshots(Path(folder)).write(state, journal.keyring, SYSTEM.random_bytes)
         assert Snapshots(Path(folder)).newest(journal.keyring, position=len(lines)) is not None
@@ -159,7 +158,7 @@ async def _read_everything(lines: Sequence[bytes]) -> None:
     summary_of(state)
     await _show(lines, vault)
     await journal.execute(
-        CreateItem(1, Content("one more")), "", IdempotencyKey("cd" * 32, bytes(32))
+        create_item(1, Content("one more")), "", IdempotencyKey("cd" * 32, bytes(32))
     )
     await journal.close()
 

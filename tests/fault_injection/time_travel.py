@@ -21,20 +21,20 @@ from statistics import median
 
 from eventapi.queries.history import History
 from eventapi.testing.given import Happened, registered
-from eventapi.testing.sample_log import write
-from events.log.file.log import JsonlLog
-from events.sealing import Keyring
-from events.vault.memory import MemoryVault
-from events.vocabulary.items import (
+from eventapi.testing.items import (
     Content,
     ContentChanges,
     ItemCreated,
     ItemDeleted,
     ItemRestored,
     ItemUpdated,
+    empty_state,
 )
+from eventapi.testing.sample_log import write
+from events.log.file.log import JsonlLog
+from events.sealing import Keyring
+from events.vault.memory import MemoryVault
 from projections.replay import replay
-from projections.state import State
 
 USERS = 20
 EVENTS_OF_TIMED_ITEM = 10
@@ -89,21 +89,21 @@ async def main(events: int, positions: int, seed: int) -> int:
         state = await replay(log, keyring, vault)
         history = History(log, keyring, MemoryVault(), None)
         wrong = 0
-        fold, at = State.empty(), 0
+        fold, at = empty_state(), 0
         for position in sorted(random_source.sample(range(events), positions)):
             for record in written.records[at:position]:
                 fold.apply(record)
             at = position
-            items = state.items.all_of_owner(random_source.randint(1, USERS))
+            items = state["items"].all_of_owner(random_source.randint(1, USERS))
             if some := random_source.random() > WHOLE_LIST_CHANCE:
                 items = random_source.sample(items, min(ITEMS_PER_COMPARISON, len(items)))
             then = (await history.items_at(position, items, state)).items.by_id
-            now = fold.items.by_id
+            now = fold["items"].by_id
             wrong += any(then.get(item.id) != now.get(item.id) for item in items)
             if not some:
-                wrong += len(then) != len(fold.items.by_owner[items[0].owner])
+                wrong += len(then) != len(fold["items"].by_owner[items[0].owner])
         times = []
-        item = state.items.by_id[1]
+        item = state["items"].by_id[1]
         for _ in range(TIMED_READS):
             started = time.perf_counter()
             events_of_item = await history.of_item(item, state)

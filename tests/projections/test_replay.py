@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, at, created, folded_records, registered, started
+from eventapi.testing.items import empty_state
 from eventapi.testing.sample_log import Written, erased_users, write
 from eventapi.testing.strategies import sound_histories
 from events.errors import DamagedLog
@@ -59,7 +60,7 @@ def test_replay_restores_the_live_state(history: list[Happened]) -> None:
 
 
 def test_empty_log_folds_to_the_empty_state() -> None:
-    assert sums(replayed(write([]))) == sums(State.empty())
+    assert sums(replayed(write([]))) == sums(empty_state())
 
 
 @given(sound_histories(max_size=15))
@@ -108,7 +109,7 @@ def test_a_later_erasure_does_not_change_the_digest_at_an_earlier_position(
 def test_user_before_the_erasure_exists_but_is_unreadable() -> None:
     state = replayed(write(STORY), destroyed={"users/1"}, position=5)
     assert state.users.by_id[1].username == ""
-    assert state.items.by_id[1].title == ""
+    assert state["items"].by_id[1].title == ""
     assert state.sessions.by_id["s1"].address is None
     assert state.users.find_by_username("ann") is None
     assert state.users.find_by_username("bob") is not None

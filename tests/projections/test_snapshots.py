@@ -326,7 +326,7 @@ def test_snapshot_has_no_personal_value_in_clear(snapshots: Snapshots) -> None:
         assert typed not in content
     state = snapshots.newest(keyring_of(written), position=99)
     assert state is not None
-    assert state.items.by_id[1].title == "a secret of ann"
+    assert state["items"].by_id[1].title == "a secret of ann"
 
 
 def test_an_erasure_reaches_a_snapshot_taken_before(snapshots: Snapshots) -> None:
@@ -336,7 +336,7 @@ def test_an_erasure_reaches_a_snapshot_taken_before(snapshots: Snapshots) -> Non
     del keyring["users/1"]
     state = snapshots.newest(keyring, position=99)
     assert state is not None
-    assert state.items.by_id[1].title == ""
+    assert state["items"].by_id[1].title == ""
     assert state.users.by_id[1].username == ""
     assert state.users.by_id[2].username == "bob"
     live = replayed(written, None)

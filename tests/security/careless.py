@@ -20,7 +20,7 @@ class CarelessError(Exception):
 async def update(request: ApiRequest, item_id: str, data: object) -> Response[Any]:
     """Fail with an error that quotes the user, the item, the body and the headers."""
     caller, body = request.caller, await request.content()
-    item = caller.state.items.by_id[int(item_id)]
+    item = caller.state["items"].by_id[int(item_id)]
     quoted = f"{caller.user} {item} {data} {body!r} {request.scope['headers']}"
     try:
         raise LookupError(quoted)

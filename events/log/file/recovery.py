@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from events.codec import Line, check_link, parse
+from events.codec import check_link, parse
 from events.errors import DamagedLog
 from events.log.port import Head
+from events.record import Line
 
 
 class Tail(msgspec.Struct, frozen=True):

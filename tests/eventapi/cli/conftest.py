@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.security import passwords
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item
 from tests.eventapi.cli.running import answer_of, written
 
 
@@ -35,7 +34,7 @@ def url(request: pytest.FixtureRequest) -> str:
 def data(tmp_path: Path) -> Path:
     """A data directory of two users with five items each; many modules override it."""
     folder = tmp_path / "data"
-    items = [CreateItem(1 + number % 2, Content(f"item {number}")) for number in range(10)]
+    items = [create_item(1 + number % 2, Content(f"item {number}")) for number in range(10)]
     written(folder, RegisterUser(profile("ann")), RegisterUser(profile("ben")), *items)
     return folder
 

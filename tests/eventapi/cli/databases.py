@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.database.connection import Database
 from events.vault.sql import SqlVault
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import written
 
 NEEDS_DATABASE = [
@@ -30,7 +29,7 @@ PASSWORDS = ("a%20password", "a password")
 
 def write_log_with_erasure(folder: Path) -> None:
     """Write a log of two users with five items each; the second user is erased."""
-    items = [CreateItem(1 + number % 2, Content(f"item {number}")) for number in range(10)]
+    items = [create_item(1 + number % 2, Content(f"item {number}")) for number in range(10)]
     users = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
     written(folder, *users, *items, EraseUser("ben", "users/2"))
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item
 from tests.eventapi.cli.running import invoke, message_in, run, running, written
 from tests.eventapi.cli.trees import tree
 
@@ -53,7 +52,7 @@ pytestmark = pytest.mark.usefixtures("cheap_hashes")
 def data(tmp_path: Path) -> Path:
     """A data directory with a log, its keys, a checkpoint and a snapshot."""
     folder = tmp_path / "data"
-    written(folder, RegisterUser(profile("ann")), CreateItem(1, Content("an item")))
+    written(folder, RegisterUser(profile("ann")), create_item(1, Content("an item")))
     for command in (["log", "checkpoint"], ["snapshot"]):
         assert invoke(folder, *command).exit_code == 0
     return folder

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.transparency.signed_note import Note, TreeHead
 from events.vault.sqlite import SqliteVault
 from events.verification.verify import verify
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import (
     answer_of,
     invoke,
@@ -39,7 +38,7 @@ def test_a_copy_is_the_log_byte_for_byte_with_its_checkpoint(data: Path, tmp_pat
 
 
 def test_a_second_copy_writes_only_what_is_new(data: Path, backup: Path) -> None:
-    written(data, CreateItem(1, Content("one more")))
+    written(data, create_item(1, Content("one more")))
     copied = answer_of(data, "log", "copy", str(backup))
     assert (copied["events"], copied["new"]) == (13, 1)
     assert log_of(backup) == log_of(data)
@@ -54,7 +53,7 @@ def test_a_copy_that_was_interrupted_is_finished(data: Path, tmp_path: Path, lef
 
 
 def test_a_copy_of_a_copy_has_the_same_checkpoint(data: Path, backup: Path, tmp_path: Path) -> None:
-    written(data, CreateItem(1, Content("one more")))
+    written(data, create_item(1, Content("one more")))
     copied = answer_of(data, "log", "copy", str(backup), str(tmp_path / "other") + "/")
     assert copied["events"] == 12
     for name in ("events.jsonl", "events.jsonl.checkpoint"):
@@ -67,7 +66,7 @@ def test_copies_beside_writers_are_prefixes_of_the_log(data: Path, tmp_path: Pat
 
     def write() -> None:
         for number in range(60):
-            written(data, CreateItem(1, Content(f"beside {number}")))
+            written(data, create_item(1, Content(f"beside {number}")))
         done.set()
 
     writer = threading.Thread(target=write)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item
 from tests.eventapi.cli.running import invoke, written
 from tests.servers.postgresql import PostgreSQL
 
@@ -18,7 +17,7 @@ from tests.servers.postgresql import PostgreSQL
 def url(tmp_path: Path, postgresql: PostgreSQL) -> str:
     """A database whose log has a user and an item."""
     found = postgresql.new_database()
-    written(tmp_path / "file", RegisterUser(profile("ann")), CreateItem(1, Content("secret")))
+    written(tmp_path / "file", RegisterUser(profile("ann")), create_item(1, Content("secret")))
     assert invoke(tmp_path / "file", "log", "copy", found).exit_code == 0
     return found
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli import vaults
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.vault.tombstones import VaultContents
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import (
     answer_of,
     invoke,
@@ -34,7 +33,7 @@ def data(tmp_path: Path) -> Path:
     """A server with copies of Monday and Tuesday; ben was erased in between."""
     folder = tmp_path / "data"
     users = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
-    written(folder, *users, CreateItem(2, Content(SECRET)), CreateItem(1, Content("ann's")))
+    written(folder, *users, create_item(2, Content(SECRET)), create_item(1, Content("ann's")))
     back_up(folder, tmp_path, "monday")
     written(folder, EraseUser("ben", "users/2"))
     back_up(folder, tmp_path, "tuesday")
@@ -153,7 +152,7 @@ def test_the_first_write_to_a_log_restored_by_hand_repeats_the_erasure(
     shutil.copy(tmp_path / "monday" / "events.jsonl", data)
     assert invoke(data, "log", "verify", "--seals").exit_code == 0
     assert SECRET not in all_output(data)
-    written(data, CreateItem(1, Content("another")))
+    written(data, create_item(1, Content("another")))
     types = [json.loads(line)["type"] for line in log_of(data).splitlines()]
     assert types[-2:] == ["user.erased", "item.created"]
     assert usernames(data) == ["ann"]
@@ -163,7 +162,7 @@ def test_a_key_copy_with_a_tombstone_never_gets_the_key_back(data: Path, tmp_pat
     """Keys and log of the machine were restored by hand and have no trace of Tuesday."""
     new = machine_with_mondays_keys(data, tmp_path)
     shutil.copy(tmp_path / "monday" / "events.jsonl", new)
-    written(new, CreateItem(1, Content("another")))
+    written(new, create_item(1, Content("another")))
     options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
     code, why = refusal_of(new, "log", "copy", *options)
     assert (code, "users/2 exists in this log" in why, "users erase NAME" in why) == (
@@ -185,7 +184,7 @@ def test_a_key_copy_of_an_earlier_version_never_gets_an_erased_key_back(
         db.execute("INSERT INTO keys VALUES ('users/2', zeroblob(32))")
     new = machine_with_mondays_keys(data, tmp_path)
     shutil.copy(tmp_path / "monday" / "events.jsonl", new)
-    written(new, CreateItem(1, Content("another")))
+    written(new, create_item(1, Content("another")))
     options = (str(tmp_path / "wednesday"), "--vault", str(tmp_path / "tuesday.keys"))
     code, why = refusal_of(new, "log", "copy", *options)
     assert (code, "users/2 exists in this log" in why) == (1, True)

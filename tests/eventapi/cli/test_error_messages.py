@@ -16,15 +16,14 @@ from eventapi.bootstrap.storage import open_journal
 from eventapi.cli import output
 from eventapi.cli.verdict import verdict
 from eventapi.cli.verify import format_finding
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.configuration.settings import Settings
 from eventapi.telemetry.progress import LINE_SECONDS, progress_lines
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.codec import link
 from events.record import GENESIS
 from events.verification.report import Finding, LastGood, Report
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import PROGRAM, invoke, message_in, run, written
 
 EVENTS = 12
@@ -34,7 +33,7 @@ EVENTS = 12
 def data(tmp_path: Path) -> Path:
     """A log of 12 events: a user and 11 items."""
     folder = tmp_path / "data"
-    written(folder, RegisterUser(profile("ann")), *[CreateItem(1, Content("an item"))] * 11)
+    written(folder, RegisterUser(profile("ann")), *[create_item(1, Content("an item"))] * 11)
     return folder
 
 
@@ -171,7 +170,7 @@ def test_a_damaged_mark_is_not_reported_as_a_damaged_log(data: Path, harm: bytes
 
 def test_a_mark_of_another_log_is_reported(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    written(other, RegisterUser(profile("eve")), *[CreateItem(1, Content("an item"))] * 11)
+    written(other, RegisterUser(profile("eve")), *[create_item(1, Content("an item"))] * 11)
     (data / "events.jsonl").write_bytes((other / "events.jsonl").read_bytes())
     output = verify_log(data).stdout
     assert "the mark belongs to another log" in output
@@ -203,7 +202,7 @@ def test_a_log_that_contradicts_its_checkpoint_is_not_reported_as_damaged(
     assert invoke(data, "log", "checkpoint").exit_code == 0
     shutil.copytree(data, tmp_path / "kept")
     other = tmp_path / "other"
-    written(other, RegisterUser(profile("eve")), *[CreateItem(1, Content("an item"))] * 11)
+    written(other, RegisterUser(profile("eve")), *[create_item(1, Content("an item"))] * 11)
     for name in ("events.jsonl", "events.jsonl.mark"):
         shutil.copy(other / name, data / name)
     output = verify_log(data).stdout
@@ -244,7 +243,7 @@ def test_erase_asks_with_the_name_and_the_number_of_items(
     tmp_path: Path, items: int, counted: str
 ) -> None:
     users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
-    written(tmp_path, *users, *[CreateItem(2, Content("an item"))] * items)
+    written(tmp_path, *users, *[create_item(2, Content("an item"))] * items)
     (ben,) = [
         user
         for user in json.loads(invoke(tmp_path, "users", "list", "--json").stdout)

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from eventapi.cli import importing
 from eventapi.cli.db_json import Contents
 from eventapi.cli.import_plan import Plan, plan
-from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item, delete_item
 from projections.state import State
 from tests.eventapi.cli.old_service import (
     ARGON2,
@@ -151,8 +150,8 @@ def test_items_keep_numbers_that_are_not_in_use(tmp_path: Path) -> None:
     """A number that was ever in use, or that the file has twice, is not free."""
     content = Content("mine")
     registered = RegisterUser(profile("zoe"))
-    written(tmp_path / "data", registered, CreateItem(1, content), CreateItem(1, content))
-    written(tmp_path / "data", DeleteItem(1, 2))
+    written(tmp_path / "data", registered, create_item(1, content), create_item(1, content))
+    written(tmp_path / "data", delete_item(1, 2))
     report = import_report(
         tmp_path,
         {

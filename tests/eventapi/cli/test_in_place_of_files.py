@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.security.secret_key import check_stored_keys, secret_keys
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.errors import ConfigurationError
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, written
 from tests.eventapi.cli.trees import tree
 
@@ -30,7 +29,7 @@ FILES = [
 def data(tmp_path: Path) -> Path:
     """A data directory with a log, its keys and a checkpoint."""
     folder = tmp_path / "data"
-    written(folder, RegisterUser(profile("ann")), CreateItem(1, Content("an item")))
+    written(folder, RegisterUser(profile("ann")), create_item(1, Content("an item")))
     assert invoke(folder, "log", "checkpoint").exit_code == 0
     return folder
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem, ImportItem, UpdateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item, import_item, update_item
 from tests.eventapi.cli.running import (
     PATIENCE,
     PROGRAM,
@@ -35,8 +34,8 @@ ANN, BEN = RegisterUser(profile("ann")), RegisterUser(profile("ben"))
 def data(tmp_path: Path) -> Path:
     """A directory with five events: two users, two items, one change."""
     folder = tmp_path / "data"
-    items = CreateItem(1, Content("a secret title")), CreateItem(2, Content("another"))
-    written(folder, ANN, BEN, *items, UpdateItem(1, 1, title="a new title"))
+    items = create_item(1, Content("a secret title")), create_item(2, Content("another"))
+    written(folder, ANN, BEN, *items, update_item(1, 1, title="a new title"))
     return folder
 
 
@@ -104,7 +103,7 @@ def test_values_without_a_key_are_not_shown(data: Path) -> None:
 
 def test_control_characters_in_values_are_escaped(data: Path) -> None:
     content = Content("\x9b2J\u202e\u2028")
-    written(data, ImportItem("ann", content, None, None, 0, actor="operator/root"))
+    written(data, import_item("ann", content, None, None, 0, actor="operator/root"))
     shown = invoke(data, "log", "show", "--open", "--after", "5").stdout
     assert shown.count("\n") == 1
     assert shown.rstrip("\n").isprintable()
@@ -156,7 +155,7 @@ def test_a_copy_without_a_mark_is_read_completely(data: Path, tmp_path: Path) ->
 def test_follow_prints_new_events_until_ctrl_c(data: Path) -> None:
     with running(data.parent, "log", "tail", "-n", "1", "--follow") as tail:
         assert tail.line() == log_of(data).splitlines(keepends=True)[-1]
-        written(data, CreateItem(1, Content("later")))
+        written(data, create_item(1, Content("later")))
         assert tail.line() == log_of(data).splitlines(keepends=True)[-1]
         ended = tail.stop(signal.SIGINT)
     assert ended.code == 130
@@ -165,7 +164,7 @@ def test_follow_prints_new_events_until_ctrl_c(data: Path) -> None:
 
 def test_a_closed_pipe_ends_the_command_silently(data: Path) -> None:
     """As with ``| head -1``: the exit code is that of a program that SIGPIPE ended."""
-    written(data, *(CreateItem(1, Content("x" * 200, "y" * 5000)) for _ in range(40)))
+    written(data, *(create_item(1, Content("x" * 200, "y" * 5000)) for _ in range(40)))
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [*PROGRAM, "log", "show", "--json"],

@@ -17,9 +17,9 @@ import sqlalchemy
 from hypothesis import Phase, given, settings
 
 from eventapi.cli import migrate as moving
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import Happened, profile, registered, state_of
+from eventapi.testing.items import Content, create_item
 from eventapi.testing.sample_log import erased_users, write
 from eventapi.testing.strategies import sound_histories
 from events.database.tables import EVENTS, HEAD
@@ -30,7 +30,6 @@ from events.transparency.signed_note import Signer
 from events.transparency.signing.port import KEY_PREFIX
 from events.vault.sql import SqlVault
 from events.vault.sqlite import SqliteVault
-from events.vocabulary.items import Content
 from events.vocabulary.users import UserErased
 from tests.eventapi.cli.databases import (
     NEEDS_DATABASE,
@@ -153,7 +152,7 @@ def test_a_second_copy_adds_new_events_and_removes_keys_of_erased_users(
     first = answer_of(data, "log", "copy", url)
     assert (first["events"], first["new"], first["keys"]) == (14, 14, 2)
     assert keys_in(url).keys() - {"log"} == {"users/1", "users/3"}
-    written(data, CreateItem(1, Content("one more")), EraseUser("cid", "users/3"))
+    written(data, create_item(1, Content("one more")), EraseUser("cid", "users/3"))
     second = answer_of(data, "log", "copy", url)
     assert (second["events"], second["new"], second["keys"]) == (16, 2, 1)
     assert keys_in(url).keys() - {"log"} == {"users/1"}

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli import verify as verify_module
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.transparency.merkle import is_consistent, leaf_hash, root_from_inclusion, root_of
 from events.transparency.signed_note import Consistency, Inclusion, Note, Signer, TreeHead, Verifier
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, output_of, refusal_of, written
 
 WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
@@ -22,7 +21,7 @@ WITNESS = Signer.from_seed(bytes(range(32)), "witness/")
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
-    items = [CreateItem(1, Content(f"item {number}")) for number in range(9)]
+    items = [create_item(1, Content(f"item {number}")) for number in range(9)]
     written(folder, RegisterUser(profile("ann")), *items)
     return folder
 
@@ -49,7 +48,7 @@ def test_prove_proves_every_event(data: Path) -> None:
 
 def test_prove_since_proves_that_the_log_only_grew(data: Path) -> None:
     before = TreeHead.parse(Note.parse(output_of(data, "log", "checkpoint")))
-    written(data, CreateItem(1, Content("one more")))
+    written(data, create_item(1, Content("one more")))
     proof = Consistency.parse(output_of(data, "log", "prove", "--since", "10"))
     after = TreeHead.parse(proof.checkpoint)
     assert is_consistent(10, 11, before.root, after.root, proof.hashes)
@@ -83,7 +82,7 @@ def test_witness_signatures_are_stored(data: Path, tmp_path: Path) -> None:
     file.write_text(str(cosigned))
     assert output_of(data, "log", "checkpoint", "--cosigned", str(file)) == str(cosigned)
     assert output_of(data, "log", "checkpoint") == str(cosigned)
-    written(data, CreateItem(1, Content("one more")))
+    written(data, create_item(1, Content("one more")))
     assert output_of(data, "log", "checkpoint") != str(cosigned)
     assert output_of(data, "log", "checkpoint", "--cosigned", str(file)) == str(cosigned)
     assert output_of(data, "log", "checkpoint", "--newest-cosigned") == str(cosigned)
@@ -110,7 +109,7 @@ def test_verify_accepts_a_log_that_continues_a_checkpoint(data: Path, signed: Pa
     key = output_of(data, "log", "checkpoint", "--key").strip()
     log = data / "events.jsonl"
     assert verify_log(log, "--checkpoint", str(signed), "--key", key)[0] == 0
-    written(data, CreateItem(1, Content("one more")))
+    written(data, create_item(1, Content("one more")))
     assert verify_log(log, "--checkpoint", str(signed), "--key", key)[0] == 0
     assert verify_log(log, "--checkpoint", signed.as_uri())[0] == 3
 
@@ -118,7 +117,7 @@ def test_verify_accepts_a_log_that_continues_a_checkpoint(data: Path, signed: Pa
 def test_verify_finds_a_log_that_does_not_continue_a_checkpoint(data: Path, signed: Path) -> None:
     """The chain of the log is valid, but it was rewritten or truncated."""
     other = data.parent / "other"
-    written(other, RegisterUser(profile("ann")), *[CreateItem(1, Content("x"))] * 9)
+    written(other, RegisterUser(profile("ann")), *[create_item(1, Content("x"))] * 9)
     code, output = verify_log(other / "events.jsonl", "--checkpoint", str(signed))
     assert code == 1
     assert "checkpoint at position 10" in output
@@ -159,7 +158,7 @@ def test_control_characters_of_another_server_are_escaped(
 def test_prefix_of_accepts_a_backup_of_the_log(data: Path) -> None:
     log, backup = data / "events.jsonl", data.parent / "backup.jsonl"
     backup.write_bytes(log.read_bytes())
-    written(data, CreateItem(1, Content("one more")))
+    written(data, create_item(1, Content("one more")))
     assert verify_log(backup, "--prefix-of", str(log))[0] == 0
     code, output = verify_log(log, "--prefix-of", str(backup))
     assert code == 1

@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.database.connection import Database
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import as_nobody, clean_environment, invoke, running, written
 from tests.eventapi.cli.trees import tree
 
@@ -54,7 +53,7 @@ def data() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="eventapi-reading-") as name:
         Path(name).chmod(0o755)
         folder = Path(name) / "data"
-        written(folder, RegisterUser(profile("ann")), CreateItem(1, Content("an item")))
+        written(folder, RegisterUser(profile("ann")), create_item(1, Content("an item")))
         assert invoke(folder, "snapshot").exit_code == 0
         yield folder
 
@@ -162,7 +161,7 @@ def test_follow_uses_a_mark_that_a_server_creates_later(data: Path) -> None:
     (data / "events.jsonl.mark").unlink()
     with running(data.parent, "log", "tail", "-n", "1", "--follow", "--data", "data") as tail:
         assert json.loads(tail.line())["id"] == "2"
-        written(data, CreateItem(1, Content("later")))
+        written(data, create_item(1, Content("later")))
         assert json.loads(tail.line())["id"] == "3"
 
 

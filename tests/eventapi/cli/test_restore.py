@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli import vaults
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.transparency.signed_note import Note, Signer, TreeHead, Verifier
 from events.vault.tombstones import VaultContents, merge
-from events.vocabulary.items import Content
 from events.vocabulary.signing_keys import LogResumed
 from tests.eventapi.cli.running import answer_of, invoke, output_of, refusal_of, written
 
@@ -27,8 +26,8 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def items(count: int, title: str = "a title") -> list[CreateItem]:
-    return [CreateItem(1, Content(f"{title} {number}")) for number in range(count)]
+def items(count: int, title: str = "a title") -> list[create_item]:
+    return [create_item(1, Content(f"{title} {number}")) for number in range(count)]
 
 
 def checkpoint(data: Path) -> Note:

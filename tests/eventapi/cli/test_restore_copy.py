@@ -11,12 +11,11 @@ import pytest
 
 from eventapi.cli import install_copy as install_module
 from eventapi.cli.verify import verify_file
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.transparency.signed_note import Note, Signer, TreeHead
 from events.verification.report import Report
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import (
     answer_of,
     invoke,
@@ -53,7 +52,7 @@ def test_a_restored_log_equals_the_copied_one_and_accepts_events(
     assert digest_of(new) == digest_of(data)
     assert invoke(new, "rebuild", "--json").exit_code == 0
     assert keys_of(new / "vault.sqlite") == keys_of(data / "vault.sqlite")
-    written(new, CreateItem(2, Content("one more")))
+    written(new, create_item(2, Content("one more")))
     assert invoke(new, "log", "verify", "--seals").exit_code == 0
 
 
@@ -96,7 +95,7 @@ def _rewrite(backup: Path) -> None:
     """Replace the copy with another valid log."""
     shutil.rmtree(backup.parent / "forged", ignore_errors=True)
     ben, ann = RegisterUser(profile("ben")), RegisterUser(profile("ann"))
-    written(backup.parent / "forged", ben, ann, *[CreateItem(1, Content("x"))] * 10)
+    written(backup.parent / "forged", ben, ann, *[create_item(1, Content("x"))] * 10)
     shutil.copy(backup.parent / "forged" / "events.jsonl", backup / "events.jsonl")
     (backup / "events.jsonl.mark").unlink()
 
@@ -161,7 +160,7 @@ def test_restore_never_replaces_a_log(data: Path, backup: Path, tmp_path: Path) 
 def test_restore_refuses_a_copy_without_all_acknowledged_events(
     data: Path, backup: Path, tmp_path: Path
 ) -> None:
-    written(data, CreateItem(1, Content("acknowledged")))
+    written(data, create_item(1, Content("acknowledged")))
     (data / "events.jsonl").rename(tmp_path / "lost")
     code, error = refusal_of(data, "log", "restore", str(backup))
     assert (code, "13 events were acknowledged here" in error) == (1, True)

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from eventapi.bootstrap.storage import snapshots_of
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.configuration.settings import Settings
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item
 from projections.snapshots import Snapshots
 from tests.eventapi.cli.running import invoke, run, running, written
 
@@ -23,7 +22,7 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def snapshots(tmp_path: Path) -> Snapshots:
-    items = [CreateItem(1, Content(f"item {number}")) for number in range(10)]
+    items = [create_item(1, Content(f"item {number}")) for number in range(10)]
     written(tmp_path / "data", RegisterUser(profile("ann")), *items)
     return snapshots_of(Settings(data=str(tmp_path / "data")))
 

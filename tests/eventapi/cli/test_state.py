@@ -12,11 +12,10 @@ import msgspec
 import pytest
 
 from eventapi.bootstrap.storage import open_journal, snapshots_of
-from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import DisableUser, EraseUser, RegisterUser
 from eventapi.configuration.settings import Settings
 from eventapi.testing.given import profile, state_of
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item, delete_item
 from tests.eventapi.cli.running import invoke, message_in, written
 
 EMPTY = state_of().digest()
@@ -26,8 +25,8 @@ EMPTY = state_of().digest()
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
-    items = [CreateItem(1, Content("one")), CreateItem(1, Content("two"))]
-    written(folder, *users, *items, DeleteItem(1, 1), DisableUser("ben", "operator/root"))
+    items = [create_item(1, Content("one")), create_item(1, Content("two"))]
+    written(folder, *users, *items, delete_item(1, 1), DisableUser("ben", "operator/root"))
     return folder
 
 
@@ -116,8 +115,8 @@ def write_wrong_snapshot(data: Path) -> None:
     async def write() -> None:
         async with open_journal(settings) as (journal, _):
             state = await journal.state()
-            item = state.items.by_id[2]
-            state.items.by_id[2] = msgspec.structs.replace(item, title="never written")
+            item = state["items"].by_id[2]
+            state["items"].by_id[2] = msgspec.structs.replace(item, title="never written")
             snapshots_of(settings).write(state, journal.keyring, secrets.token_bytes)
 
     asyncio.run(write())
@@ -126,7 +125,7 @@ def write_wrong_snapshot(data: Path) -> None:
 def test_rebuild_compares_with_the_snapshot_that_a_server_starts_from(data: Path) -> None:
     assert json.loads(invoke(data, "rebuild", "--json").stdout)["snapshot"] is None
     assert invoke(data, "snapshot").exit_code == 0
-    written(data, CreateItem(1, Content("behind the snapshot")))
+    written(data, create_item(1, Content("behind the snapshot")))
     answer = json.loads(invoke(data, "rebuild", "--json").stdout)
     assert (answer["events"], answer["snapshot"], answer["equal"]) == (7, 6, True)
 
@@ -161,7 +160,7 @@ def test_a_damaged_snapshot_is_found_removed_and_named(data: Path, at: int) -> N
 def test_only_the_damaged_one_of_two_snapshots_is_removed(data: Path) -> None:
     assert invoke(data, "snapshot").exit_code == 0
     (whole,) = (data / "snapshots").glob("*.snapshot")
-    written(data, CreateItem(1, Content("behind the snapshot")))
+    written(data, create_item(1, Content("behind the snapshot")))
     assert invoke(data, "snapshot").exit_code == 0
     damaged = whole.with_name("7.snapshot")
     damaged.write_bytes(damaged.read_bytes()[:-5])

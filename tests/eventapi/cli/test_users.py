@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.errors import StorageFull, VaultUnavailable
 from events.vault.sqlite import SqliteVault
-from events.vocabulary.items import Content
 from tests.eventapi.cli.running import invoke, message_in, run, written
 
 GOOD = "correct horse"
@@ -82,7 +81,7 @@ def test_create_applies_the_rules_of_a_request(
 
 def test_list_prints_a_row_per_user(tmp_path: Path) -> None:
     users = [RegisterUser(profile(name)) for name in ("ann", "ben")]
-    written(tmp_path, *users, CreateItem(1, Content("one")), DisableUser("ben", "operator/root"))
+    written(tmp_path, *users, create_item(1, Content("one")), DisableUser("ben", "operator/root"))
     assert [(user["username"], user["status"], user["items"]) for user in list_users(tmp_path)] == [
         ("ann", "enabled", 1),
         ("ben", "disabled", 0),

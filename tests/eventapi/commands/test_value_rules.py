@@ -10,15 +10,22 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, ImportItem, RestoreItem, UpdateItem
 from eventapi.commands.users import GrantRole, RegisterUser, RevokeRole, UpdateProfile
 from eventapi.testing.given import at, created, given, profile, registered, state_of
+from eventapi.testing.items import (
+    Content,
+    ItemCreated,
+    ItemRestored,
+    create_item,
+    import_item,
+    restore_item,
+    update_item,
+)
 from eventapi.testing.strategies import commands
 from eventapi.values.rules import ITEM as ITEM_RULES
 from eventapi.values.rules import USER as USER_RULES
 from eventapi.values.rules import Rules
 from events.errors import Fault, Invalid, Refusal
-from events.vocabulary.items import Content, ItemCreated, ItemRestored
 from events.vocabulary.users import Profile, Role, UserRegistered
 
 ANN = registered(1, "ann")
@@ -74,7 +81,7 @@ def only_fault(command: Command) -> Fault:
 @pytest.mark.parametrize("case", BAD_TITLES)
 def test_no_command_accepts_a_bad_title(case: str) -> None:
     title, detail = BAD_TITLES[case]
-    for command in (CreateItem(1, Content(title)), UpdateItem(1, 1, title=title)):
+    for command in (create_item(1, Content(title)), update_item(1, 1, title=title)):
         fault = only_fault(command)
         assert (fault.pointer, fault.detail) == ("/title", detail)
 
@@ -82,7 +89,7 @@ def test_no_command_accepts_a_bad_title(case: str) -> None:
 @pytest.mark.parametrize("case", BAD_DESCRIPTIONS)
 def test_no_command_accepts_a_bad_description(case: str) -> None:
     text, detail = BAD_DESCRIPTIONS[case]
-    for command in (CreateItem(1, Content("Milk", text)), UpdateItem(1, 1, description=text)):
+    for command in (create_item(1, Content("Milk", text)), update_item(1, 1, description=text)):
         fault = only_fault(command)
         assert (fault.pointer, fault.detail) == ("/description", detail)
 
@@ -123,7 +130,7 @@ def test_a_refusal_reports_every_fault_of_a_command() -> None:
     bad = Profile("-", "nowhere", "hash", "\x00")
     refusal = given(ANN).when(RegisterUser(bad)).refused(Invalid)
     assert [one.pointer for one in refusal.faults] == ["/username", "/email", "/full_name"]
-    refusal = given(ANN).when(CreateItem(1, ODD_TEXTS)).refused(Invalid)
+    refusal = given(ANN).when(create_item(1, ODD_TEXTS)).refused(Invalid)
     assert [one.pointer for one in refusal.faults] == ["/title", "/description"]
 
 
@@ -131,7 +138,7 @@ def test_an_import_keeps_texts_that_break_the_rules() -> None:
     old = Profile("x", "", "hash", "\x00")
     event = UserRegistered(personal=old)
     given().when(RegisterUser(old, "operator/root", imported=True)).then("users/1", event)
-    item = ImportItem("ann", ODD_TEXTS, at(-9), number=7, above=7, actor="operator/root")
+    item = import_item("ann", ODD_TEXTS, at(-9), number=7, above=7, actor="operator/root")
     event_of_item = ItemCreated(1, created_at=at(-9), personal=ODD_TEXTS)
     given(ANN).when(item).then("items/7", event_of_item)
 
@@ -139,7 +146,7 @@ def test_an_import_keeps_texts_that_break_the_rules() -> None:
 def test_a_restoration_brings_imported_texts_back() -> None:
     """Its content is from the log, and not typed."""
     event = ItemRestored(2, personal=ODD_TEXTS)
-    given(ANN, ITEM).when(RestoreItem(1, 1, 2, ODD_TEXTS)).then("items/1", event)
+    given(ANN, ITEM).when(restore_item(1, 1, 2, ODD_TEXTS)).then("items/1", event)
 
 
 lengths = st.sampled_from([0, 1, 2, 3, 32, 33, 100, 101, 200, 201, 254, 255, 5000, 5001])

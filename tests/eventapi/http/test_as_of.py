@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from eventapi.commands.items import CreateItem, DeleteItem
 from eventapi.commands.users import GrantRole
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item, delete_item
 from tests.eventapi.http.client import (
     OPERATOR,
     Api,
@@ -134,7 +133,7 @@ def test_a_page_of_the_past_reads_about_a_page_of_the_log() -> None:
     log = CountingLog()
     with Api(log=log) as api:
         ann = api.caller()
-        api.execute(*(CreateItem(1, Content(f"item {number}")) for number in range(1000)))
+        api.execute(*(create_item(1, Content(f"item {number}")) for number in range(1000)))
         ann.get("/items")
         before = log.lines_read
         page = ann.get(f"/items?as_of={log.position}&limit=5&after=700").json()
@@ -301,7 +300,7 @@ def test_a_history_includes_events_of_other_processes(new_api: Api) -> None:
     ann = new_api.caller()
     number = ann.create("here")
 
-    new_api.execute(DeleteItem(ann.owner_id(number), number))
+    new_api.execute(delete_item(ann.owner_id(number), number))
 
     assert [one["type"] for one in ann.get(f"/items/{number}/history").json()] == [
         "item.created",
@@ -316,7 +315,7 @@ def test_a_long_list_of_the_past_is_read_at_the_pace_of_the_client(query: str, e
     log = CountingLog()
     with Api(log=log) as api:
         ann = api.caller()
-        api.execute(*(CreateItem(1, Content(f"item {number}")) for number in range(1500)))
+        api.execute(*(create_item(1, Content(f"item {number}")) for number in range(1500)))
         ann.get("/items?limit=1")
         query = f"as_of={log.position}{query}"
         whole, lines = StreamReader(ann, "/items", "application/json", query), 0

@@ -13,10 +13,9 @@ from hypothesis import settings
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from eventapi.bootstrap.storage import SYSTEM
-from eventapi.commands.items import CreateItem
 from eventapi.journal.batch import Runtime
+from eventapi.testing.items import Content, create_item
 from eventapi.values.times import seconds_of, time_of
-from events.vocabulary.items import Content
 from tests.eventapi.http.test_http_state_machine import WALKS, Expected, OverHttp, names
 from tests.eventapi.journal.clock_machine import DAY, HOUR, Machine
 
@@ -76,7 +75,7 @@ class WithClocks(OverHttp):
         owner = self._api.run(self._journal.state()).users.find_by_username(name)
         assert owner is not None
         environment = environment_of(self._other_machine)
-        command = CreateItem(owner.id, Content("from elsewhere"))
+        command = create_item(owner.id, Content("from elsewhere"))
         self._api.execute(command, environment=environment)
         self._last_position += 1
         number = self._last_number = self._last_number + 1

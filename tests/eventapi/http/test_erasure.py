@@ -114,7 +114,7 @@ def test_no_file_reveals_what_an_erased_user_typed(file_api: Api, data: Path) ->
     state, keyring = file_api.run(replay_files(data))
     assert set(keyring) == {"users/2"}
     assert state.users.by_id[1].username == ""
-    assert [item.title for item in state.items.by_id.values()] == ["bob's"]
+    assert [item.title for item in state["items"].by_id.values()] == ["bob's"]
 
 
 def test_control_before_the_erasure_the_key_is_in_the_vault(file_api: Api, data: Path) -> None:

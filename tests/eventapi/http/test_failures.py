@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
+from eventapi.testing.items import create_item
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
 from tests.eventapi.http.logs import FailingLog
@@ -19,7 +19,7 @@ class BrokenError(Exception):
     """An unforeseen error."""
 
 
-def broken(*_: object) -> CreateItem:
+def broken(*_: object) -> create_item:
     """A command that cannot be made, for an unforeseen reason."""
     raise BrokenError("the disk of the moon is full")
 
@@ -27,7 +27,7 @@ def broken(*_: object) -> CreateItem:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """A user of an app whose handler cannot make its command."""
-    monkeypatch.setattr(items, "CreateItem", broken)
+    monkeypatch.setattr(items, "create_item", broken)
     with Api() as api:
         yield api.caller("unlucky")
 

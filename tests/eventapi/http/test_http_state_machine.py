@@ -28,11 +28,11 @@ from eventapi.bootstrap.paths import vault_path
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
+from eventapi.testing.items import Item
 from events.errors import NotFound
 from events.log.file.log import JsonlLog
 from events.vault.sqlite import SqliteVault
 from projections.state import State
-from projections.tables.items import Item
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
 
 CONTROLS = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
@@ -267,7 +267,7 @@ def test_the_server_agrees_with_a_dictionary() -> None:
 @pytest.mark.long
 def test_control_a_server_that_shows_items_of_other_users_is_detected() -> None:
     def any_item(state: State, _: int, number: int) -> Item:
-        item = state.items.by_id.get(number)
+        item = state["items"].by_id.get(number)
         if item is None:
             raise NotFound
         return item

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from eventapi.commands.items import CreateItem
 from eventapi.http.routes import search
 from eventapi.http.routes.search import CasefoldedTexts, folded, matching
-from events.vocabulary.items import Content
-from projections.tables.items import Item
+from eventapi.testing.items import Content, Item, create_item
 from tests.eventapi.http.client import Api, Caller, items_of
 
 
@@ -120,7 +118,7 @@ def test_a_search_is_consistent_while_items_are_created_and_deleted(new_api: Api
     """It finds each item that existed throughout once, and changes do not fail it."""
     ann = new_api.caller()
     text = "\U0001f600" * 4000
-    new_api.execute(*(CreateItem(1, Content(f"find {n}", text)) for n in range(120)))
+    new_api.execute(*(create_item(1, Content(f"find {n}", text)) for n in range(120)))
 
     async def search_during_changes() -> list[int]:
         search_task = asyncio.create_task(

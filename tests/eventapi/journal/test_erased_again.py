@@ -56,7 +56,7 @@ async def test_user_erased_after_the_log_was_copied_is_erased_again(
             assert harness.journal.erased_again == ("users/2",)
             assert state.users.by_id[2].status == "erased"
             assert list(state.users.ids_by_name) == ["ann"]
-            assert state.items.by_id == {}
+            assert state["items"].by_id == {}
             sums = await harness.sums()
         (*_, last) = map(json.loads, await storage.lines())
         assert (last["type"], last["subject"]) == ("user.erased", "users/2")

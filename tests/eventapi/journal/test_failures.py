@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
 from eventapi.journal.config import JournalConfig
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.errors import (
     DamagedLog,
     EventapiError,
@@ -23,7 +23,6 @@ from events.errors import (
     UsernameTaken,
     VaultUnavailable,
 )
-from events.vocabulary.items import Content
 from tests.eventapi.harness import Storage, open_harness
 from tests.eventapi.journal.checks import (
     failed_write_leaves_memory_unchanged,
@@ -149,7 +148,7 @@ async def test_key_of_registration_too_long_for_a_line_is_not_stored(storage: St
 
 async def test_registration_with_items_succeeds_after_a_failed_write(storage: Storage) -> None:
     async with open_harness(storage) as harness:
-        wish: list[Command] = [RegisterUser(profile("ann")), CreateItem(1, Content("one"))]
+        wish: list[Command] = [RegisterUser(profile("ann")), create_item(1, Content("one"))]
         harness.log.error = LogUnavailable("gone")
         with pytest.raises(LogUnavailable):
             await harness.journal.execute_all(wish)

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, DeleteItem, RestoreItem, UpdateItem
 from eventapi.commands.sessions import (
     EndSession,
     ExpireSession,
@@ -30,12 +29,12 @@ from eventapi.commands.users import (
 )
 from eventapi.journal.batch import CommandResult, IdempotencyKey
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item, delete_item, restore_item, update_item
 from events.errors import NotFound, StorageFull, Unauthenticated
 from events.log.memory import MemoryLog
 from events.log.port import EventLog, Head
 from events.vault.memory import MemoryVault
 from events.vault.port import Vault
-from events.vocabulary.items import Content
 from events.vocabulary.sessions import Device
 from tests.eventapi.harness import JournalHarness, Storage, open_harness
 
@@ -98,7 +97,7 @@ BEFORE: list[Command] = [
     start(1, "a3", Lifetime(0, 0)),
     start(2, "b1"),
     GrantRole("ann", "auditor", ROOT),
-    CreateItem(1, Content("an item")),
+    create_item(1, Content("an item")),
     RefreshSession("a2", 0, "next", LONG),
     RefreshSession("a2", 1, "after", LONG),
 ]
@@ -122,10 +121,10 @@ OTHERS: dict[str, Command] = {
     "rehash the password": RehashPassword(1, "hash of ann", "another"),
     "enable": EnableUser("ann", ROOT),
     "grant a role": GrantRole("ann", "operator", ROOT),
-    "create an item": CreateItem(1, Content("a title")),
-    "update an item": UpdateItem(1, 1, "a title"),
-    "restore an item": RestoreItem(1, 1, 1, Content("a title")),
-    "delete an item": DeleteItem(1, 1),
+    "create an item": create_item(1, Content("a title")),
+    "update an item": update_item(1, 1, "a title"),
+    "restore an item": restore_item(1, 1, 1, Content("a title")),
+    "delete an item": delete_item(1, 1),
 }
 
 
@@ -165,7 +164,7 @@ async def test_full_disk_writes_only_commands_of_a_batch_that_take_rights_away()
             [OTHERS["create an item"]],
             [REVOKING["logout"]],
             [REVOKING["disable"], OTHERS["register"]],
-            [DeleteItem(1, 99)],
+            [delete_item(1, 99)],
             [DisableUser("bob", ROOT), EndSession(1, "a3", "revoked")],
         ]
         found = await asyncio.gather(

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, DeleteItem, RestoreItem, UpdateItem
 from eventapi.commands.users import EraseUser, GrantRole, RegisterUser, UpdateProfile
 from eventapi.journal.batch import CommandResult, IdempotencyKey
 from eventapi.queries.history import History
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item, delete_item, restore_item, update_item
 from events.errors import (
     IdempotencyKeyReused,
     NotFound,
@@ -22,7 +22,6 @@ from events.errors import (
     RequestInProgress,
     StorageFull,
 )
-from events.vocabulary.items import Content
 from projections.state import State
 from projections.tables.idempotency import Entity
 from tests.eventapi.harness import JournalHarness, Storage, open_harness
@@ -32,7 +31,7 @@ OTHER_REQUEST = IdempotencyKey(KEY.key, b"s" * 32)
 
 
 async def create(harness: JournalHarness, once: IdempotencyKey | None = KEY) -> CommandResult:
-    return await harness.journal.execute(CreateItem(1, Content("a title")), "request", once)
+    return await harness.journal.execute(create_item(1, Content("a title")), "request", once)
 
 
 def same(first: CommandResult, second: CommandResult) -> bool:
@@ -57,9 +56,9 @@ async def test_repeated_request_gets_the_first_answer_after_a_change_or_deletion
     async with open_harness(storage) as harness:
         await harness.register("ann")
         first = await create(harness)
-        await harness.journal.execute(UpdateItem(1, 1, title="changed"))
+        await harness.journal.execute(update_item(1, 1, title="changed"))
         assert same(first, await create(harness))
-        await harness.journal.execute(DeleteItem(1, 1))
+        await harness.journal.execute(delete_item(1, 1))
         assert same(first, await create(harness))
 
 
@@ -88,7 +87,7 @@ async def test_repeated_request_counts_as_a_history_read_of_its_user(
             for _ in range(32):
                 reads.enter_context(harness.journal.history.admit(1))
             assert same(first, await create(harness))
-            await harness.journal.execute(UpdateItem(1, 1, title="changed"))
+            await harness.journal.execute(update_item(1, 1, title="changed"))
             with pytest.raises(Overloaded):
                 await create(harness)
         assert same(first, await create(harness))
@@ -133,18 +132,18 @@ async def test_registrations_and_deletions_are_idempotent_too(storage: Storage) 
         assert same(first, await harness.journal.execute(command, "", KEY))
         await harness.create(1)
         once = IdempotencyKey("b" * 64, b"d" * 32)
-        gone = await harness.journal.execute(DeleteItem(1, 1), "", once)
-        assert same(gone, await harness.journal.execute(DeleteItem(1, 1), "", once))
+        gone = await harness.journal.execute(delete_item(1, 1), "", once)
+        assert same(gone, await harness.journal.execute(delete_item(1, 1), "", once))
         assert (await harness.state()).position == 3
 
 
 CHANGES: dict[str, Command] = {
-    "create": CreateItem(1, Content("new", "text")),
-    "replace": UpdateItem(1, 1, "new", "text"),
-    "clear": UpdateItem(1, 1, description=None),
-    "patch": UpdateItem(1, 1, title="patched"),
-    "delete": DeleteItem(1, 1),
-    "restore": RestoreItem(1, 1, 2, Content("old", None)),
+    "create": create_item(1, Content("new", "text")),
+    "replace": update_item(1, 1, "new", "text"),
+    "clear": update_item(1, 1, description=None),
+    "patch": update_item(1, 1, title="patched"),
+    "delete": delete_item(1, 1),
+    "restore": restore_item(1, 1, 2, Content("old", None)),
 }
 """The changes that a request with a key may make to the first user's item."""
 
@@ -155,17 +154,17 @@ async def test_replayed_result_has_the_entity_right_after_its_event(
 ) -> None:
     """The entity is read from the log, even if the item was changed, deleted or restored since."""
     later: list[Command] = [
-        UpdateItem(1, 1, title="later"),
-        UpdateItem(1, 1, description="later"),
-        DeleteItem(1, 1),
-        RestoreItem(1, 1, 2, Content("restored")),
+        update_item(1, 1, title="later"),
+        update_item(1, 1, description="later"),
+        delete_item(1, 1),
+        restore_item(1, 1, 2, Content("restored")),
     ]
 
     async def run() -> None:
         async with open_harness(storage) as harness:
             await harness.register("ann")
             for number in range(3):
-                await harness.journal.execute(CreateItem(1, Content(f"item {number}", "text")))
+                await harness.journal.execute(create_item(1, Content(f"item {number}", "text")))
             first = await harness.journal.execute(CHANGES[change], "", KEY)
             assert same(first, await harness.journal.execute(CHANGES[change], "", KEY))
             for command in later if change != "delete" else later[-1:]:
@@ -202,7 +201,7 @@ async def test_repeated_request_of_a_user_erased_meanwhile_is_not_found(
 
             await harness.register("ann")
             await create(harness)
-            await harness.journal.execute(UpdateItem(1, 1, title="changed"))
+            await harness.journal.execute(update_item(1, 1, title="changed"))
             monkeypatch.setattr(History, "entity_after", erase_first)
             with pytest.raises(NotFound):
                 await create(harness)
@@ -234,7 +233,7 @@ async def test_idempotency_records_of_large_entities_take_no_more_memory(
     """They have no personal value, whether open or sealed."""
     async with open_harness(storage) as harness:
         await harness.register("ann")
-        command = CreateItem(1, Content("t" * 200, "\N{GRINNING FACE}" * 5000))
+        command = create_item(1, Content("t" * 200, "\N{GRINNING FACE}" * 5000))
         await harness.journal.execute(command, "", KEY)
         records = (await harness.state()).idempotency.by_key
         assert len(msgspec.msgpack.encode(records[KEY.key])) < 200

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from eventapi.commands.command import Command, Decision
-from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.sessions import EndSession, Lifetime, StartSession
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
 from eventapi.journal.config import JournalConfig
 from eventapi.testing.given import at, profile
+from eventapi.testing.items import Content, Item, create_item, delete_item, update_item
 from events.errors import (
     Invalid,
     LogUnavailable,
@@ -24,10 +24,8 @@ from events.errors import (
     Unauthenticated,
     UsernameTaken,
 )
-from events.vocabulary.items import Content
 from events.vocabulary.sessions import Device
 from projections.state import State
-from projections.tables.items import Item
 from projections.tables.users import User
 from tests.eventapi.harness import Storage, open_harness
 
@@ -108,9 +106,9 @@ async def test_result_has_the_entity_right_after_its_own_event(storage: Storage)
     async with open_harness(storage) as harness:
         await harness.register("ann")
         wishes: list[Command] = [
-            CreateItem(1, Content("one")),
-            UpdateItem(1, 1, title="two"),
-            DeleteItem(1, 1),
+            create_item(1, Content("one")),
+            update_item(1, 1, title="two"),
+            delete_item(1, 1),
         ]
         made, changed, deleted = await asyncio.gather(*map(harness.journal.execute, wishes))
         assert harness.log.batches == [1, 3]
@@ -172,12 +170,12 @@ async def test_write_sees_its_own_earlier_commands(storage: Storage) -> None:
     async with open_harness(storage) as harness:
         wish: list[Command] = [
             RegisterUser(profile("ann")),
-            CreateItem(1, Content("one")),
-            DeleteItem(1, 1),
+            create_item(1, Content("one")),
+            delete_item(1, 1),
         ]
         assert len(await harness.journal.execute_all(wish)) == 3
         with pytest.raises(NotFound):
-            await harness.journal.execute_all([CreateItem(1, Content("two")), DeleteItem(1, 1)])
+            await harness.journal.execute_all([create_item(1, Content("two")), delete_item(1, 1)])
 
 
 async def test_write_without_commands_returns_at_once(storage: Storage) -> None:
@@ -314,13 +312,13 @@ async def test_event_too_long_for_a_line_is_refused_without_affecting_others(
 async def test_result_equals_what_a_replay_reads(storage: Storage) -> None:
     """Position, hash and offset of the record are those of the line on the disk."""
     async with open_harness(storage) as harness:
-        wishes: list[Command] = [RegisterUser(profile("ann")), CreateItem(1, Content("one"))]
+        wishes: list[Command] = [RegisterUser(profile("ann")), create_item(1, Content("one"))]
         outcomes = await harness.journal.execute_all(wishes)
         live = await harness.state()
     async with open_harness(storage) as harness:
         replayed = await harness.state()
         assert replayed.last == live.last == outcomes[-1].record
-        assert msgspec.structs.asdict(replayed.items.by_id[1]) == msgspec.structs.asdict(
+        assert msgspec.structs.asdict(replayed["items"].by_id[1]) == msgspec.structs.asdict(
             cast("Item", outcomes[1].entity)
         )
         assert await harness.sums() == (live.digest(), live.checksum())
@@ -334,10 +332,10 @@ async def test_write_is_refused_after_its_session_has_ended(storage: Storage) ->
         hashed = ann.entity.password_hash
         login = StartSession(1, hashed, "s", "secret", Lifetime(9_000, 9_000), Device())
         await harness.journal.execute(login)
-        await harness.journal.execute(CreateItem(1, Content("a")), session="s")
+        await harness.journal.execute(create_item(1, Content("a")), session="s")
         answers = await asyncio.gather(
             harness.journal.execute(EndSession(1, "s", "logout")),
-            harness.journal.execute(CreateItem(1, Content("b")), session="s"),
+            harness.journal.execute(create_item(1, Content("b")), session="s"),
             return_exceptions=True,
         )
         assert isinstance(answers[0], CommandResult)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser, UpdateProfile
 from eventapi.journal.batch import CommandResult
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item, delete_item, update_item
 from eventapi.testing.strategies import (
     commands,
     emails,
@@ -26,7 +26,6 @@ from eventapi.testing.strategies import (
     typed_titles,
 )
 from events.errors import EventapiError, StorageFull
-from events.vocabulary.items import Content
 from events.vocabulary.users import Profile
 from projections.state import State
 from tests.eventapi.harness import JournalHarness, Storage, open_harness
@@ -59,10 +58,10 @@ class Model:
     def agrees_with(self, state: State) -> None:
         """Check that the state equals the dictionaries."""
         users = state.users.by_id.values()
-        items = state.items.by_id.values()
+        items = state["items"].by_id.values()
         assert {user.id: (user.username, user.email) for user in users} == self.users
         assert {item.id: (item.owner, item.title) for item in items} == self.items
-        assert state.items.last_id == self.made
+        assert state["items"].last_id == self.made
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -174,7 +173,7 @@ class AgainstDictionary(JournalMachine):
     @rule(owner=numbers, content=typed_contents)
     def create(self, owner: int, content: Content) -> None:
         known = owner in self.model.users
-        assert self._was_granted(CreateItem(owner, content)) == known
+        assert self._was_granted(create_item(owner, content)) == known
         if known:
             self.model.made += 1
             self.model.items[self.model.made] = (owner, content.title)
@@ -182,14 +181,14 @@ class AgainstDictionary(JournalMachine):
     @rule(caller=numbers, item=numbers, title=typed_titles)
     def retitle(self, caller: int, item: int, title: str) -> None:
         theirs = self.model.items.get(item, (0, ""))[0] == caller
-        assert self._was_granted(UpdateItem(caller, item, title=title)) == theirs
+        assert self._was_granted(update_item(caller, item, title=title)) == theirs
         if theirs:
             self.model.items[item] = (caller, title)
 
     @rule(caller=numbers, item=numbers)
     def delete(self, caller: int, item: int) -> None:
         theirs = self.model.items.get(item, (0, ""))[0] == caller
-        assert self._was_granted(DeleteItem(caller, item)) == theirs
+        assert self._was_granted(delete_item(caller, item)) == theirs
         if theirs:
             del self.model.items[item]
 

@@ -138,4 +138,4 @@ def test_killed_process_loses_no_acknowledged_write(tmp_path: Path, after: int) 
         state = replayed(tmp_path)
         assert [state.digest(), state.checksum()] == ask(survivor, "sums")
     for position, subject, _ in writes:
-        assert state.items.by_id[int(subject.partition("/")[2])].version == position
+        assert state["items"].by_id[int(subject.partition("/")[2])].version == position

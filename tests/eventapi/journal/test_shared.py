@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from eventapi.commands.command import Decision
-from eventapi.commands.items import CreateItem
 from eventapi.journal.batch import CommandResult
+from eventapi.testing.items import Content, create_item
 from events.errors import DamagedLog, EventapiError, UsernameTaken, VaultUnavailable
 from events.log.port import Appender, Head
-from events.vocabulary.items import Content
 from events.vocabulary.users import UserErased
 from projections.state import State
 from tests.eventapi.harness import ControlledLog, JournalHarness, Storage, delete_key, open_harness
@@ -241,7 +240,7 @@ async def test_erased_user_gets_no_items_later_in_the_write(storage: Storage) ->
     async with open_harness(storage) as harness:
         await harness.register("ann")
         with pytest.raises(EventapiError):
-            await harness.journal.execute_all([Erase(1), CreateItem(1, Content("late"))])
+            await harness.journal.execute_all([Erase(1), create_item(1, Content("late"))])
         assert (await harness.state()).position == 1
 
 

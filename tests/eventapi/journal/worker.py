@@ -15,15 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.errors import UsernameTaken
 from events.log.file.log import JsonlLog
 from events.vault.sqlite import SqliteVault
-from events.vocabulary.items import Content
 
 WRITERS = 8
 """How many writes a process has under way at the same time."""
@@ -52,7 +51,7 @@ async def write(journal: Journal, count: int) -> None:
     async def some(share: int) -> None:
         for _ in range(share):
             began = time.monotonic()
-            record = (await journal.execute(CreateItem(1, Content("a title")))).record
+            record = (await journal.execute(create_item(1, Content("a title")))).record
             say([record.position, record.subject, time.monotonic() - began])
 
     await asyncio.gather(*(some(count // WRITERS) for _ in range(WRITERS)))

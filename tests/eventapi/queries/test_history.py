@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from eventapi.queries.history import RECORDS_PER_READ, History, _runs
 from eventapi.testing.given import Happened, at, created, folded_records, records_of, registered
+from eventapi.testing.items import Content, ContentChanges, ItemDeleted, ItemRestored, ItemUpdated
 from eventapi.testing.sample_log import Written, key_of, write
 from eventapi.testing.strategies import sound_histories
 from events.errors import Invalid, Overloaded
@@ -21,7 +22,6 @@ from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
-from events.vocabulary.items import Content, ContentChanges, ItemDeleted, ItemRestored, ItemUpdated
 from projections.state import State
 
 
@@ -63,10 +63,10 @@ async def test_past_state_equals_a_fold_up_to_the_position(
     for user in state.users.by_id.values():
         if user.status == "erased":
             continue
-        items = state.items.all_of_owner(user.id)
+        items = state["items"].all_of_owner(user.id)
         found = await past.items_at(position, items, state)
-        assert [found.items.by_id[number] for number in found.items.by_owner[user.id]] == [
-            then.items.by_id[number] for number in then.items.by_owner[user.id]
+        assert [found["items"].by_id[number] for number in found["items"].by_owner[user.id]] == [
+            then["items"].by_id[number] for number in then["items"].by_owner[user.id]
         ]
         for item in items:
             life = await past.of_item(item, state)
@@ -102,7 +102,7 @@ def test_reads_do_not_depend_on_the_length_of_the_log() -> None:
         written = write(history)
         past, log = past_of(written)
         state: State = folded_records(written.records)
-        item = state.items.by_id[1]
+        item = state["items"].by_id[1]
         assert len(asyncio.run(past.of_item(item, state))) == 1
         return log.lines_read
 
@@ -117,7 +117,7 @@ async def test_reading_a_long_history_lets_other_tasks_run() -> None:
     state = folded_records(written.records)
 
     async def turns() -> int:
-        life = asyncio.create_task(past.of_item(state.items.by_id[1], state))
+        life = asyncio.create_task(past.of_item(state["items"].by_id[1], state))
         count = 0
         while not life.done():
             await asyncio.sleep(0)
@@ -134,9 +134,9 @@ async def test_memory_of_an_item_history_does_not_depend_on_the_log() -> None:
     written = write([*history, updated(1, "the last")])
     past, _ = past_of(written)
     state = folded_records(written.records)
-    then = await past.items_at(state.position, [state.items.by_id[1]], state)
-    assert then.items.by_id[1].title == "the last"
-    assert bytes(then.items.versions) == b""
+    then = await past.items_at(state.position, [state["items"].by_id[1]], state)
+    assert then["items"].by_id[1].title == "the last"
+    assert bytes(then.resources.versions) == b""
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ async def test_past_item_is_read_back_to_its_last_complete_content(
     written = write(versions(TITLE, size=500) + last)
     past, log = past_of(written)
     state = folded_records(written.records)
-    item = state.items.find(1)
+    item = state["items"].find(1)
     assert item is not None
     then = await past.items_at(state.position, [item], state)
-    assert then.items.by_id.get(1) == state.items.by_id.get(1)
+    assert then["items"].by_id.get(1) == state["items"].by_id.get(1)
     assert log.lines_read <= most
 
 
@@ -198,8 +198,8 @@ async def test_control_changes_of_one_field_are_all_read() -> None:
     written = write(versions(TITLE, size=500))
     past, log = past_of(written)
     state = folded_records(written.records)
-    then = await past.items_at(state.position, [state.items.by_id[1]], state)
-    assert then.items.by_id[1] == state.items.by_id[1]
+    then = await past.items_at(state.position, [state["items"].by_id[1]], state)
+    assert then["items"].by_id[1] == state["items"].by_id[1]
     assert log.lines_read > 500
 
 
@@ -214,7 +214,7 @@ async def test_long_history_is_read_a_few_lines_at_a_time() -> None:
 
     async def most() -> int:
         found, before = 0, 0
-        positions = state.items.versions.of(state.items.by_id[1].version)
+        positions = state.resources.versions.of(state["items"].by_id[1].version)
         async for records in past.slices(positions):
             assert len(records) <= RECORDS_PER_READ
             found, before = max(found, log.lines_read - before), log.lines_read
@@ -322,7 +322,7 @@ async def test_unchanged_entity_is_not_read_from_the_log(last: list[Happened]) -
         answers = (past.entity_after(state.position, "items/1", state) for _ in range(100))
         return await asyncio.gather(*answers)
 
-    assert set(await run()) == {state.items.by_id.get(1)}
+    assert set(await run()) == {state["items"].by_id.get(1)}
     assert log.lines_read == 0
 
 

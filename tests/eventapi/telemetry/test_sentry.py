@@ -12,9 +12,9 @@ import pytest
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from eventapi.commands.items import CreateItem
 from eventapi.http.routes import items
 from eventapi.telemetry.sentry import report_errors
+from eventapi.testing.items import create_item
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api
 
@@ -54,7 +54,7 @@ def reported(work: Callable[[], object]) -> RecordingTransport:
     return transport
 
 
-def broken(*content: object) -> CreateItem:
+def broken(*content: object) -> create_item:
     """Fail with an error that quotes personal values."""
     local = f"{CANARY} {content}"
     try:
@@ -65,7 +65,7 @@ def broken(*content: object) -> CreateItem:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(items, "CreateItem", broken)
+    monkeypatch.setattr(items, "create_item", broken)
     with Api() as api:
         yield api
 

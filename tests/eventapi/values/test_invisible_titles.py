@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from eventapi.commands.items import CreateItem, UpdateItem
 from eventapi.testing.given import created, given, registered
+from eventapi.testing.items import Content, create_item, update_item
 from eventapi.values.rules import is_blank
 from events.errors import Invalid
-from events.vocabulary.items import Content
 
 INVISIBLE = {
     "nothing": "",
@@ -65,5 +64,5 @@ def test_control_a_visible_text_is_not_blank(what: str) -> None:
 @pytest.mark.parametrize("what", INVISIBLE)
 def test_no_command_makes_an_item_with_an_invisible_title(what: str) -> None:
     title = INVISIBLE[what]
-    given(ANN).when(CreateItem(1, Content(title))).refused(Invalid)
-    given(ANN, ITEM).when(UpdateItem(1, 1, title=title)).refused(Invalid)
+    given(ANN).when(create_item(1, Content(title))).refused(Invalid)
+    given(ANN, ITEM).when(update_item(1, 1, title=title)).refused(Invalid)

@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from eventapi.commands.command import Command
-from eventapi.commands.items import CreateItem, DeleteItem, UpdateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import Runtime
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import at, profile
+from eventapi.testing.items import Content, create_item, delete_item, update_item
 from events.errors import EventapiError
 from events.log.file.log import JsonlLog
 from events.log.port import EventLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
-from events.vocabulary.items import Content
 from projections.replay import replay
 from projections.snapshots import Snapshots
 
@@ -41,15 +40,15 @@ SHORT_TIMEOUTS = JournalConfig(lock_timeout=0.2, start_timeout=0.2)
 
 FIRST_WRITES: Sequence[Sequence[Command]] = (
     [RegisterUser(profile("ann"))],
-    [CreateItem(1, Content("first"))],
-    [UpdateItem(1, 1, title="first, changed")],
-    [RegisterUser(profile("bob")), CreateItem(1, Content("of two"))],
-    [DeleteItem(1, 1)],
-    [CreateItem(1, Content("last"))],
+    [create_item(1, Content("first"))],
+    [update_item(1, 1, title="first, changed")],
+    [RegisterUser(profile("bob")), create_item(1, Content("of two"))],
+    [delete_item(1, 1)],
+    [create_item(1, Content("last"))],
 )
 LATER_WRITES: Sequence[Sequence[Command]] = (
     [RegisterUser(profile("eve"))],
-    [CreateItem(1, Content("after"))],
+    [create_item(1, Content("after"))],
 )
 """The writes to a directory that an earlier run has used."""
 

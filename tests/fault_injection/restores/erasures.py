@@ -21,17 +21,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.cli import vaults
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, create_item
 from events.codec import decode
 from events.errors import DamagedLog, StorageFull, VaultUnavailable
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring, unseal
 from events.vault.sqlite import SqliteVault
 from events.vault.tombstones import VaultContents, contents_of
-from events.vocabulary.items import Content
 from projections.state import State
 
 
@@ -96,7 +95,7 @@ class Erasures(RuleBasedStateMachine):
         async def work(journal: Journal) -> None:
             user = (await journal.state()).users.find_by_username(name)
             assert user is not None
-            await journal.execute(CreateItem(user.id, Content(f"typed by {name}")))
+            await journal.execute(create_item(user.id, Content(f"typed by {name}")))
 
         self._run_in_journal(work)
 
@@ -201,7 +200,7 @@ class Erasures(RuleBasedStateMachine):
         names = {user.username for user in state.users.by_id.values() if user.status != "erased"}
         assert "" not in names, "a user without a key is served"
         assert not names & self.erased, f"{names & self.erased} are back"
-        texts = {item.title for item in state.items.by_id.values()}
+        texts = {item.title for item in state["items"].by_id.values()}
         assert texts <= {f"typed by {name}" for name in names}
         self._check_no_other_user_is_erased(state, before)
 

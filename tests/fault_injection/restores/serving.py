@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from eventapi.bootstrap.storage import checkpoints_of, open_journal
-from eventapi.commands.items import CreateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.configuration.settings import Settings
 from eventapi.testing.given import profile
-from events.vocabulary.items import Content
+from eventapi.testing.items import Content, create_item
 from tests.fault_injection.restores.judge import Judge
 
 
@@ -23,7 +22,7 @@ async def serve(
             await journal.execute(RegisterUser(profile("ann")))
         for _ in range(titles):
             title = f"{name} {judge.compared} {log.position}"
-            await journal.execute(CreateItem(1, Content(title)))
+            await journal.execute(create_item(1, Content(title)))
         if with_checkpoint:
             note = await checkpoints_of(settings, log).current()
             lines = [line async for run in log.read() for line in run]

@@ -8,16 +8,14 @@ from random import Random
 import msgspec
 
 from eventapi.commands.command import Decision
-from eventapi.commands.items import CreateItem, UpdateItem
 from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import IdempotencyKey
 from eventapi.testing.given import profile
+from eventapi.testing.items import Content, Item, create_item, update_item
 from events.errors import NotFound
-from events.vocabulary.items import Content
 from events.vocabulary.users import UserErased
 from projections.state import State
 from projections.tables.idempotency import Entity
-from projections.tables.items import Item
 from projections.tables.users import User
 from tests.fault_injection.simulation.ledger import ClientRequest, Ledger
 
@@ -94,11 +92,11 @@ class RequestGenerator:
         paddings = [self._padding() for _ in range(count)]
         if count == 1 and self._items and random.random() < 0.3:
             item, owner = random.choice(self._items)
-            change = UpdateItem(owner, item, title=texts[0], description=paddings[0])
+            change = update_item(owner, item, title=texts[0], description=paddings[0])
             return self._maybe_idempotent(ClientRequest(number, owner, (change,), texts))
         owner = random.choice(list(self._names))
         contents = map(Content, texts, paddings)
-        items = tuple(CreateItem(owner, content) for content in contents)
+        items = tuple(create_item(owner, content) for content in contents)
         return self._maybe_idempotent(ClientRequest(number, owner, items, texts))
 
     def _registration(self, number: int) -> ClientRequest:

@@ -12,10 +12,10 @@ import msgspec
 
 from eventapi.commands.command import Command
 from eventapi.journal.batch import IdempotencyKey
+from eventapi.testing.items import Content, ContentChanges, empty_state
 from events.codec import decode
 from events.record import Personal, Record, entity_number
 from events.sealing import Keyring
-from events.vocabulary.items import Content, ContentChanges
 from events.vocabulary.users import Profile
 from projections.state import State
 from tests.fault_injection.simulation.disk import File, Folder
@@ -119,7 +119,7 @@ class Ledger:
         hash chain is intact.
         """
         records = decode(lines, keyring)
-        state = State.empty()
+        state = empty_state()
         for record in records:
             state.apply(record)
         for position, digest in self._hashes.items():

@@ -10,11 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from eventapi.testing.items import Content, ItemCreated, ItemDeleted
 from events.codec import encode
 from events.log.port import Head
 from events.record import Event, Record
 from events.sealing import Keyring
-from events.vocabulary.items import Content, ItemCreated, ItemDeleted
 from tests.events.log_helpers import SOURCE, TIME, keyring
 
 Kind = Literal["whole", "torn", "damaged"]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from eventapi.testing.given import created, records_of, registered
+from eventapi.testing.items import empty_state
 from events.record import Record
 from events.vocabulary.users import UserErased
 from projections.state import State
@@ -33,7 +34,7 @@ def keyed(record: Record, time: str, user: int = 1) -> Record:
 
 def at_times(*times: str, per_user: int = 100, in_all: int = 100) -> State:
     """The state of records with keys, at these times."""
-    state = State.empty()
+    state = empty_state()
     state.idempotency = IdempotencyRecords(per_user, in_all)
     for record, time in zip(STORY, times, strict=False):
         state.apply(keyed(record, time))
@@ -63,7 +64,7 @@ def test_idempotency_record_has_the_position_of_the_effect() -> None:
 
 def with_records_every_hour(hours: int) -> State:
     """A receipt at the first hour, and a record without a key every hour after it."""
-    state = State.empty()
+    state = empty_state()
     state.apply(keyed(STORY[0], at(1)))
     for number, time in enumerate(hourly(1, hours), 2):
         state.apply(msgspec.structs.replace(STORY[1], position=number, time=time))
@@ -152,7 +153,7 @@ def test_erased_user_has_no_idempotency_record(drafts: int) -> None:
 
 
 def test_idempotency_records_change_the_checksum_and_not_the_digest() -> None:
-    plain, with_keys = State.empty(), State.empty()
+    plain, with_keys = empty_state(), empty_state()
     for record in STORY:
         plain.apply(record)
         with_keys.apply(msgspec.structs.replace(record, idempotencykey="key"))

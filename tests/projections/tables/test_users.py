@@ -116,7 +116,7 @@ def test_a_disabled_user_keeps_items_and_name_but_no_session() -> None:
     assert state.users.by_id[1].disabled
     assert state.users.find_by_username("ann") is not None
     assert not state.sessions.by_id
-    assert 1 in state.items.by_id
+    assert 1 in state["items"].by_id
 
 
 def test_only_the_disabled_user_loses_sessions() -> None:
@@ -156,8 +156,8 @@ def test_erased_user_keeps_only_number_status_and_version() -> None:
         1, "", "", None, "", "erased", frozenset(), created_at="", updated_at=at(6), version=6
     )
     assert not state.sessions.by_id
-    assert not state.items.by_id
-    assert {1, 2} == set(state.items.deleted)
+    assert not state["items"].by_id
+    assert {1, 2} == set(state["items"].deleted)
 
 
 def test_the_name_and_email_of_an_erased_user_are_free_and_their_number_is_not() -> None:

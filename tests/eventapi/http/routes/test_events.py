@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from eventapi.http.routes.events import MAX_STREAMS
-from projections.tables.items import Item, Items, Tombstone
+from eventapi.testing.items import Item
+from projections.tables.resources import Items, Tombstone
 from tests.eventapi.http.client import Api, Caller, assert_problem
 from tests.eventapi.http.logs import SlowLog
 from tests.eventapi.http.streams import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from eventapi.commands.items import UpdateItem
 from eventapi.queries.history import RECORDS_PER_READ, History
+from eventapi.testing.items import update_item
 from tests.eventapi.http.client import Api, Caller, assert_problem
 from tests.eventapi.http.streams import StreamReader, ways_to_lose_access
 from tests.eventapi.queries.test_history import CountingLog
@@ -25,7 +25,10 @@ class LongHistory:
         self.number = caller.create("a title", "a description")
         owner = caller.owner_id(self.number)
         caller.api.execute(
-            *(UpdateItem(owner, self.number, title=f"title {number}") for number in range(changes)),
+            *(
+                update_item(owner, self.number, title=f"title {number}")
+                for number in range(changes)
+            ),
         )
         self.path = f"/items/{self.number}/history"
 
@@ -107,7 +110,7 @@ def test_a_past_version_of_a_long_history_is_found_in_a_few_lines(
     number = ann.create()
     owner = ann.owner_id(number)
     texts = (f"version {at}" for at in range(400))
-    api.execute(*(UpdateItem(owner, number, title=one, description=one) for one in texts))
+    api.execute(*(update_item(owner, number, title=one, description=one) for one in texts))
     last = api.log.position
     ann.get("/items")
     before = log.lines_read

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.testing.items import ItemDeleted
 from events.codec import decode, encode
 from events.errors import ConfigurationError, DamagedLog, MissingEvents
 from events.log.file import recovery
@@ -20,7 +21,6 @@ from events.log.port import Head
 from events.record import Record
 from events.sealing import Keyring
 from events.verification.verify import verify
-from events.vocabulary.items import ItemDeleted
 from tests.events.log_helpers import (
     EMPTY,
     SOURCE,

@@ -1,0 +1,69 @@
+"""Declare a kind in the log: once, before its first event, and again when it changed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from eventapi.commands.command import Decision
+from events.errors import ConfigurationError
+from events.vocabulary.compatibility import unreadable
+from events.vocabulary.resources import ResourceType
+from events.vocabulary.schemas import SchemaDeclared
+from projections.state import State
+from projections.tables.collections import Collections
+
+ACTOR: Final = "operator/eventapi"
+
+
+class DeclareKind(msgspec.Struct, frozen=True):
+    """Declare what a kind is from now on."""
+
+    resource: ResourceType
+
+    def decide(self, state: State) -> Decision:
+        decision = declaration_of(state.resources, self.resource)
+        assert decision is not None, "the log has this declaration"  # noqa: S101 - checked before
+        return decision
+
+
+def declaration_of(resources: Collections, resource: ResourceType) -> Decision | None:
+    """The declaration that must stand before the next event of a kind, if it is missing.
+
+    One that the log has already, even if a later one is in force, is not written again: two versions
+    of an application that can read each other's events would do so in turns.
+    """
+    ours = resource.declaration
+    if ours is None:
+        return None
+    declared = resources.schemas.get(resource.kind, ())
+    if any(is_same(one, ours) for one in declared):
+        return None
+    event = replace(ours, version=len(declared) + 1)
+    return Decision(f"schemas/{resource.collection}", event, ACTOR)
+
+
+def check_readable(resources: Collections, resource: ResourceType) -> bool:
+    """Whether this code may write events of a kind; false if a newer version of it did.
+
+    Raises `ConfigurationError` if the declaration contradicts the one in the log.
+    """
+    ours = resource.declaration
+    declared = resources.schemas.get(resource.kind, ())
+    if ours is None or not declared:
+        return True
+    if resources[resource.collection].resource is resource:
+        return True
+    if any(is_same(one, ours) for one in declared):
+        return False
+    faults = next(faults for one in declared if (faults := unreadable(one, ours, resource.upcast)))
+    raise ConfigurationError(
+        f"{resource.entity_name} cannot read the {resource.collection} in the log: {'; '.join(faults)}"
+    )
+
+
+def is_same(one: SchemaDeclared, other: SchemaDeclared) -> bool:
+    """Whether two declarations differ at most in their versions."""
+    return replace(one, version=1) == replace(other, version=1)

@@ -1,0 +1,344 @@
+"""Commands about resources of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from eventapi.commands.command import Decision
+from eventapi.commands.quota import NO_QUOTA, Quota
+from eventapi.resources import access
+from eventapi.resources.declared import Declared
+from events.errors import (
+    Fault,
+    Forbidden,
+    Invalid,
+    NotFound,
+    NotUnique,
+    PreconditionFailed,
+    Unauthenticated,
+)
+from events.vocabulary.resources import Content, Entity, ResourceEvent
+from projections.state import State
+from projections.tables.resources import Tombstone
+from projections.tables.users import User
+
+
+class ResourceCommand(msgspec.Struct, frozen=True):
+    """Base of the commands about a resource."""
+
+    resource: Declared
+
+
+class Create(ResourceCommand, frozen=True):
+    """Create a resource that the caller owns, with all ``values`` of its fields."""
+
+    caller: int
+    values: Mapping[str, Any]
+    quota: Quota = NO_QUOTA
+
+    def decide(self, state: State) -> Decision:
+        resource = self.resource
+        caller = _caller(state, self.caller)
+        if not access.may_create(resource, caller):
+            raise Forbidden(f"only the role {resource.access.write!r} may do this")
+        resource.rules.check(**self.values)
+        self.quota.check(state, caller.id, adds_one=True)
+        sealed, clear = resource.contents(self.values)
+        number = state[resource.collection].last_id + 1
+        _check_unique(resource, state, number, caller.id, self.values)
+        event = resource.type.created(caller.id, **_parts(clear, sealed))
+        return _decision(resource, number, event, caller.subject, caller.subject)
+
+
+class Import(ResourceCommand, frozen=True):
+    """Import a resource, with values that the rules may not allow today.
+
+    ``owner`` is a username, because the owner may be imported by the same group of commands. The
+    resource keeps ``number`` if none ever had it. Otherwise, or without a number, it gets a new one
+    that is greater than ``above``.
+    """
+
+    owner: str
+    values: Mapping[str, Any]
+    created_at: str | None
+    number: int | None
+    above: int
+    actor: str
+
+    def decide(self, state: State) -> Decision:
+        resource = self.resource
+        user = state.users.find_by_username(self.owner)
+        if user is None:
+            raise NotFound(f"there is no user {self.owner!r}")
+        table = state[resource.collection]
+        number = self.number
+        if number is None or table.is_used(number):
+            number = max(table.last_id, self.above) + 1
+        sealed, clear = resource.contents(self.values)
+        _check_unique(resource, state, number, user.id, self.values)
+        event = resource.type.created(user.id, created_at=self.created_at, **_parts(clear, sealed))
+        return _decision(resource, number, event, self.actor, user.subject)
+
+
+class Update(ResourceCommand, frozen=True):
+    """Change the given ``values`` of a resource.
+
+    ``versions`` are the versions at which the resource may be; ``None`` accepts any.
+    """
+
+    caller: int
+    number: int
+    values: Mapping[str, Any]
+    versions: frozenset[int] | None = None
+    quota: Quota = NO_QUOTA
+
+    def decide(self, state: State) -> Decision:
+        resource = self.resource
+        entity = writable(resource, state, self.caller, self.number)
+        _check_version(entity, self.versions)
+        resource.rules.check(**self.values)
+        self.quota.check(state, entity.owner, adds_one=False)
+        _check_unique_changes(resource, state, entity, self.values)
+        sealed, clear = resource.changes(self.values)
+        event = resource.type.updated(**_parts(clear, sealed))
+        return _decision(
+            resource, entity.id, event, f"users/{self.caller}", f"users/{entity.owner}"
+        )
+
+
+class Delete(ResourceCommand, frozen=True):
+    """Delete a resource; ``versions`` as in `Update`."""
+
+    caller: int
+    number: int
+    versions: frozenset[int] | None = None
+
+    def decide(self, state: State) -> Decision:
+        entity = writable(self.resource, state, self.caller, self.number)
+        _check_version(entity, self.versions)
+        event = self.resource.type.deleted()
+        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+
+
+class Restore(ResourceCommand, frozen=True):
+    """Give a resource, deleted or not, the ``values`` that it had at position ``as_of``.
+
+    The rules about single values do not apply, because the values are from the log, and an imported
+    one may break them. ``versions`` as in `Update`.
+    """
+
+    caller: int
+    number: int
+    as_of: int
+    values: Mapping[str, Any]
+    versions: frozenset[int] | None = None
+    quota: Quota = NO_QUOTA
+
+    def decide(self, state: State) -> Decision:
+        resource = self.resource
+        found = writable_or_tombstone(resource, state, self.caller, self.number)
+        _check_version(found, self.versions)
+        self.quota.check(state, found.owner, adds_one=isinstance(found, Tombstone))
+        _check_unique(resource, state, found.id, found.owner, self.values)
+        sealed, clear = resource.contents(self.values)
+        event = resource.type.restored(self.as_of, **_parts(clear, sealed))
+        return _decision(resource, found.id, event, f"users/{self.caller}", f"users/{found.owner}")
+
+
+class Act(ResourceCommand, frozen=True):
+    """Run an action that the application declares, and write what it changed.
+
+    ``arguments`` are the action's keyword parameters, ``versions`` as in `Update`. Raises
+    `ActionRefused` as the action does.
+    """
+
+    caller: int
+    number: int
+    action: str
+    arguments: Mapping[str, Any]
+    versions: frozenset[int] | None = None
+    quota: Quota = NO_QUOTA
+
+    def decide(self, state: State) -> Decision:
+        resource = self.resource
+        entity = writable(resource, state, self.caller, self.number)
+        _check_version(entity, self.versions)
+        self.quota.check(state, entity.owner, adds_one=False)
+        before = resource.value_of(entity)
+        after = resource.actions[self.action].call(before, **self.arguments)
+        if not isinstance(after, resource.cls):
+            raise TypeError(f"{self.action} must return a {resource.cls.__name__}")
+        values = {
+            name: value
+            for name in resource.names
+            if (value := getattr(after, name)) != getattr(before, name)
+        }
+        resource.rules.check(**values)
+        _check_unique_changes(resource, state, entity, values)
+        sealed, clear = resource.changes(values)
+        arguments = msgspec.to_builtins(dict(self.arguments)) or msgspec.UNSET
+        act = resource.type.arguments(**_set_values(sealed), arguments_=arguments)
+        event = resource.type.actions[self.action](**_parts(clear, act))
+        return _decision(
+            resource, entity.id, event, f"users/{self.caller}", f"users/{entity.owner}"
+        )
+
+
+class Share(ResourceCommand, frozen=True):
+    """Let another user read a resource of the caller, or read and write it."""
+
+    caller: int
+    number: int
+    username: str
+    can: str
+
+    def decide(self, state: State) -> Decision:
+        entity = _owned(self.resource, state, self.caller, self.number)
+        user = state.users.find_by_username(self.username)
+        if user is None or user.disabled:
+            raise NotFound("User not found")
+        if user.id == self.caller:
+            raise Invalid(Fault("/username", "is the owner, who may do everything already"))
+        event = self.resource.type.shared(user.id, self.can)
+        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+
+
+class Unshare(ResourceCommand, frozen=True):
+    """Take back what `Share` gave."""
+
+    caller: int
+    number: int
+    username: str
+
+    def decide(self, state: State) -> Decision:
+        entity = _owned(self.resource, state, self.caller, self.number)
+        user = state.users.find_by_username(self.username)
+        shares = state[self.resource.collection].shares.get(entity.id, {})
+        if user is None or user.id not in shares:
+            raise NotFound("Share not found")
+        event = self.resource.type.unshared(user.id)
+        return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
+
+
+def readable(resource: Declared, state: State, user: User | None, number: int) -> Entity:
+    """A resource that a user may read. Raises `NotFound`, as for one that does not exist."""
+    entity = state[resource.collection].by_id.get(number)
+    if entity is None or not access.may_read(resource, state, user, entity):
+        raise not_found(resource)
+    return entity
+
+
+def readable_or_tombstone(
+    resource: Declared, state: State, user: User | None, number: int
+) -> Entity | Tombstone:
+    """A resource that a user may read, or its tombstone; raises `NotFound`."""
+    found = state[resource.collection].find(number)
+    if found is None or not access.may_read(resource, state, user, found):
+        raise not_found(resource)
+    return found
+
+
+def writable(resource: Declared, state: State, caller: int, number: int) -> Entity:
+    """A resource that the caller may change.
+
+    Raises `NotFound` if the caller may not even read it, and `Forbidden` if only that.
+    """
+    found = writable_or_tombstone(resource, state, caller, number)
+    if isinstance(found, Tombstone):
+        raise not_found(resource)
+    return found
+
+
+def writable_or_tombstone(
+    resource: Declared, state: State, caller: int, number: int
+) -> Entity | Tombstone:
+    """A resource that the caller may change, or its tombstone; raises as `writable`."""
+    user = state.users.by_id.get(caller)
+    if user is None:
+        raise not_found(resource)
+    found = readable_or_tombstone(resource, state, user, number)
+    if not access.may_write(resource, state, user, found):
+        if isinstance(found, Tombstone):
+            raise not_found(resource)
+        raise Forbidden("you may read this, and not change it")
+    return found
+
+
+def not_found(resource: Declared) -> NotFound:
+    """The refusal for a resource that does not exist, or that the caller may not see."""
+    return NotFound(f"{resource.cls.__name__} not found")
+
+
+def _owned(resource: Declared, state: State, caller: int, number: int) -> Entity:
+    user = _caller(state, caller)
+    entity = readable(resource, state, user, number)
+    if entity.owner != caller:
+        raise Forbidden("only the owner may do this")
+    return entity
+
+
+def _caller(state: State, number: int) -> User:
+    user = state.users.by_id.get(number)
+    if user is None or user.disabled:
+        raise Unauthenticated("the account is not in use any more")
+    return user
+
+
+def _check_version(found: Entity | Tombstone, versions: frozenset[int] | None) -> None:
+    if versions is not None and found.version not in versions:
+        raise PreconditionFailed(f"it is at version {found.version}")
+
+
+def _check_unique_changes(
+    resource: Declared, state: State, entity: Entity, changes: Mapping[str, Any]
+) -> None:
+    if any(name in changes for rule in resource.type.unique for name in rule.fields):
+        values = {name: getattr(entity, name) for name in resource.names} | dict(changes)
+        _check_unique(resource, state, entity.id, entity.owner, values)
+
+
+def _check_unique(
+    resource: Declared, state: State, number: int, owner: int, values: Mapping[str, Any]
+) -> None:
+    """Raise `NotUnique` if another live resource has values that must be unique."""
+    if not resource.type.unique:
+        return
+    table = state[resource.collection]
+    faults = []
+    for index, rule in enumerate(resource.type.unique):
+        key = tuple(values[name] for name in rule.fields)
+        place = (index, 0 if rule.is_global else owner, key)
+        if None not in key and table.unique.get(place, number) != number:
+            faults += [Fault(f"/{name}", "is taken by another resource") for name in rule.fields]
+    if faults:
+        raise NotUnique(*faults)
+
+
+def _set_values(content: Content) -> dict[str, Any]:
+    """The values of a change that are set."""
+    return {
+        name: value
+        for name in content.__struct_fields__
+        if (value := getattr(content, name)) is not msgspec.UNSET
+    }
+
+
+def _parts(clear: Content, sealed: Content) -> dict[str, Any]:
+    """The two contents of an event; one without any value is left out."""
+    found: dict[str, Any] = {}
+    if _set_values(clear):
+        found["clear"] = clear
+    if _set_values(sealed):
+        found["personal"] = sealed
+    return found
+
+
+def _decision(
+    resource: Declared, number: int, event: ResourceEvent, actor: str, sealed_for: str
+) -> Decision:
+    has_seal = getattr(event, "personal", None) is not None
+    subject = resource.type.subject(number)
+    return Decision(subject, event, actor, sealed_for if has_seal else "")

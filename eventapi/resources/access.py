@@ -1,0 +1,55 @@
+"""Who may read and who may write a resource, now.
+
+========  ============================  =============================
+rule      reads                         writes
+========  ============================  =============================
+owner     the owner                     the owner
+users     everybody who is logged in    -
+public    everybody                     -
+a role    its holders, and the owner    its holders
+a share   whom it is shared with        whom it is shared with to write
+========  ============================  =============================
+"""
+
+from __future__ import annotations
+
+from eventapi.resources.declared import Declared
+from events.vocabulary.resources import Entity
+from projections.state import State
+from projections.tables.resources import Tombstone
+from projections.tables.users import User
+
+
+def may_read(resource: Declared, state: State, user: User | None, one: Entity | Tombstone) -> bool:
+    """Whether a user may read a resource; ``None`` is a caller without a token."""
+    if may_read_all(resource, user):
+        return True
+    return user is not None and (one.owner == user.id or _share(resource, state, user, one) != "")
+
+
+def may_read_all(resource: Declared, user: User | None) -> bool:
+    """Whether a user may read every resource of the kind."""
+    read = resource.access.read
+    if read == "public":
+        return True
+    return user is not None and (read == "users" or read in user.roles)
+
+
+def may_write(resource: Declared, state: State, user: User, one: Entity | Tombstone) -> bool:
+    """Whether a user may change a resource."""
+    write = resource.access.write
+    is_writer = one.owner == user.id if write == "owner" else write in user.roles
+    return is_writer or _share(resource, state, user, one) == "write"
+
+
+def may_create(resource: Declared, user: User) -> bool:
+    """Whether a user may create resources of the kind."""
+    write = resource.access.write
+    return write == "owner" or write in user.roles
+
+
+def _share(resource: Declared, state: State, user: User, one: Entity | Tombstone) -> str:
+    """What a resource's share lets a user do: ``read``, ``write``, or nothing."""
+    if not resource.shareable:
+        return ""
+    return state[resource.collection].shares.get(one.id, {}).get(user.id, "")

@@ -1,0 +1,101 @@
+"""What a declaration is written with: the base class and its markers.
+
+A resource is a frozen msgspec Struct. Its fields are the content; class variables say the rest::
+
+    class Invoice(Resource):
+        unique = ("number",)
+
+        number: str
+        cents: Clear[int]
+        paid: Clear[bool] = False
+
+        @action
+        def pay(self) -> "Invoice":
+            return structs.replace(self, paid=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, dataclass_transform
+
+import msgspec
+
+T = TypeVar("T")
+Act = TypeVar("Act", bound=Callable[..., Any])
+
+_ACTION: Final = "__eventapi_action__"
+
+
+class ClearMarker:
+    """The mark of `Clear` in the metadata of a type."""
+
+
+Clear = Annotated[T, ClearMarker]
+"""A field whose values are not personal: they stay readable in the log for ever."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Who may read and who may write the resources of a kind, besides their shares.
+
+    ``read``: ``owner``, ``users`` for everybody who is logged in, ``public`` for everybody, or a
+    role. ``write``: ``owner``, or a role. An owner may always read what they own.
+    """
+
+    read: str = "owner"
+    write: str = "owner"
+
+
+class Global(tuple[str, ...]):
+    """Fields whose values are unique among the resources of all owners: ``Global("number")``."""
+
+    __slots__ = ()
+
+    def __new__(cls, *fields: str) -> Self:
+        return super().__new__(cls, fields)
+
+
+UniqueFields = str | tuple[str, ...]
+"""A field, or fields together; unique among the resources of one owner unless `Global`."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class _ResourceMeta(msgspec.StructMeta):
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any
+    ) -> Any:
+        config = {"kw_only": True, "frozen": True, "forbid_unknown_fields": True} | config
+        return super().__new__(mcls, name, bases, namespace, **config)
+
+
+class Resource(msgspec.Struct, metaclass=_ResourceMeta):
+    """Base of declared resources.
+
+    - ``collection``: the name in paths and subjects; by default the kind with an ``s``.
+    - ``unique``: fields, or tuples of fields, whose values no two live resources share.
+    - ``access``: who may read and write.
+    - ``shareable``: the owner may share a resource with other users.
+    - ``renamed``: the new names of renamed fields by their old ones.
+    - ``upcast``: converts the values that an event of an older declaration sets, as JSON values.
+    """
+
+    collection: ClassVar[str] = ""
+    unique: ClassVar[tuple[UniqueFields, ...]] = ()
+    access: ClassVar[Access] = Access()
+    shareable: ClassVar[bool] = False
+    renamed: ClassVar[Mapping[str, str]] = {}
+    upcast: ClassVar[Callable[[dict[str, Any]], dict[str, Any]] | None] = None
+
+
+def action(function: Act) -> Act:
+    """Declare a method as an action: it returns the new value, or raises `Refused`.
+
+    Its keyword parameters are the body of the request.
+    """
+    setattr(function, _ACTION, True)
+    return function
+
+
+def is_action(value: object) -> bool:
+    """Whether a member of a class is an action."""
+    return callable(value) and getattr(value, _ACTION, False) is True

@@ -1,0 +1,366 @@
+"""A declared resource: the kind that a class declares, with its rules, access and actions.
+
+`declare` checks a class and derives everything else from it. It raises `ConfigurationError` with one
+line that names the class, the field and the cure.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import NODEFAULT, UNSET
+
+from eventapi.resources import fields as types
+from eventapi.resources.declaration import Access, Global, Resource, is_action
+from eventapi.values.rules import Rules
+from events.errors import ConfigurationError
+from events.vocabulary.resources import VERBS, Content, Entity, Field, ResourceType, Unique
+from events.vocabulary.schemas import KIND_PATTERN, SchemaDeclared
+from events.vocabulary.vocabulary import RESERVED_KINDS
+
+RESERVED_FIELDS: Final = frozenset({"id", "owner", "created_at", "updated_at", "version"})
+RESERVED_COLLECTIONS: Final = frozenset(
+    {
+        *("auth", "audit", "batch", "docs", "health", "log", "metrics", "openapi", "problems"),
+        *("projections", "schemas", "sessions", "users"),
+    }
+)
+"""Names of other paths, and of other subjects in the log."""
+
+RESERVED_ACTIONS: Final = VERBS | {"acted", "events", "history", "restore", "shares"}
+
+_NAME: Final = re.compile(KIND_PATTERN)
+_ROLE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_LOOKS: Final = frozenset({"title", "description", "examples", "$comment"})
+"""Members of a JSON Schema that decide nothing."""
+
+
+class Action(msgspec.Struct, frozen=True):
+    """An action: ``body`` is the Struct of its parameters, ``call`` the method."""
+
+    name: str
+    summary: str
+    description: str
+    body: type[msgspec.Struct]
+    call: Callable[..., Any]
+
+
+class Declared(msgspec.Struct, frozen=True, eq=False):
+    """A resource as its class declares it.
+
+    ``type`` is the kind as the log has it. ``strict`` are the types of the fields with their limits,
+    for input; ``defaults`` those of the fields that have one.
+    """
+
+    cls: type[Resource]
+    type: ResourceType
+    strict: Mapping[str, Any]
+    rules: Rules
+    access: Access
+    shareable: bool
+    actions: Mapping[str, Action]
+    doc: str
+    has_nested: bool = False
+    times: Sequence[str] = ()
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind, as in ``invoice.created``."""
+        return self.type.kind
+
+    @property
+    def collection(self) -> str:
+        """The name in paths and subjects, as in ``invoices/7``."""
+        return self.type.collection
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the fields, as they are declared."""
+        return self.cls.__struct_fields__
+
+    def contents(self, values: Mapping[str, Any]) -> tuple[Content, Content]:
+        """The sealed and the clear content of a whole resource."""
+        values = self._normal(values)
+        kind = self.type
+        return (
+            kind.content(**{field.name: values[field.name] for field in kind.sealed}),
+            kind.clear_content(**{field.name: values[field.name] for field in kind.clear}),
+        )
+
+    def changes(self, values: Mapping[str, Any]) -> tuple[Content, Content]:
+        """The sealed and the clear content that changes some values."""
+        values = self._normal(values)
+        sealed, clear = self.type.changes, self.type.clear_changes
+        return (
+            sealed(**{name: values[name] for name in sealed.__struct_fields__ if name in values}),
+            clear(**{name: values[name] for name in clear.__struct_fields__ if name in values}),
+        )
+
+    def _normal(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Values as a replay would read them: times in UTC, nested Structs without limits."""
+        if self.times:
+            utc = {
+                name: values[name].astimezone(UTC)
+                for name in self.times
+                if isinstance(values.get(name), datetime)
+            }
+            values = {**values, **utc}
+        if self.has_nested:
+            encoded = msgspec.json.encode(values)
+            raw = msgspec.json.decode(encoded, type=dict[str, msgspec.Raw])
+            values = {
+                field.name: msgspec.json.decode(raw[field.name], type=field.type)
+                for field in self.type.fields
+                if field.name in raw
+            }
+        return values
+
+    def value_of(self, entity: Entity) -> Resource:
+        """The content of a resource as an instance of its class."""
+        return self.cls(**{name: getattr(entity, name) for name in self.names})
+
+
+def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:
+    """Check a class, and derive the kind that it declares; raises `ConfigurationError`."""
+    try:
+        return _declared(cls, built_in=built_in)
+    except (types.TypeFault, TypeError) as fault:
+        raise ConfigurationError(f"{cls.__name__}: {fault}") from None
+
+
+def kind_of(cls: type[Resource]) -> str:
+    """The class name in snake case."""
+    return _WORD_START.sub("_", cls.__name__).lower()
+
+
+def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
+    kind = kind_of(cls)
+    collection = cls.collection or f"{kind}s"
+    _check_names(kind, collection)
+    hints = types.hints_of(cls)
+    strict: dict[str, Any] = {}
+    fields: list[Field] = []
+    for one in msgspec.structs.fields(cls):
+        fields.append(_field(one, hints[one.name]))
+        strict[one.name] = types.strict(hints[one.name])
+    if not fields:
+        raise types.TypeFault("it has no field; add one, such as `name: str`")
+    values: Any = msgspec.defstruct(cls.__name__, list(strict.items()))
+    rules = Rules(values)
+    _check_defaults(fields, rules)
+    actions = _actions(cls)
+    unique = _unique(cls, fields)
+    _check_access(cls.access)
+    declaration = None if built_in else _declaration(kind, fields, strict, unique, actions)
+    doc = inspect.cleandoc(cls.__doc__ or "") if cls.__doc__ != Resource.__doc__ else ""
+    return Declared(
+        cls,
+        ResourceType(
+            kind,
+            collection,
+            fields,
+            tuple(actions),
+            unique,
+            upcast=_upcast(cls, [field.name for field in fields]),
+            declaration=declaration,
+            fingerprint=_fingerprint(cls),
+        ),
+        strict,
+        rules,
+        cls.access,
+        cls.shareable,
+        actions,
+        doc,
+        any(_has_struct(field.type) for field in fields),
+        tuple(field.name for field in fields if _has_time(field.type)),
+    )
+
+
+def _check_names(kind: str, collection: str) -> None:
+    if not _NAME.search(kind) or kind in RESERVED_KINDS:
+        raise types.TypeFault(f"{kind!r} cannot be the name of a kind; rename the class")
+    if not _NAME.search(collection) or collection in RESERVED_COLLECTIONS:
+        raise types.TypeFault(
+            f"collection = {collection!r} is not possible; use another name of lower-case letters, "
+            "digits and _"
+        )
+
+
+def _field(one: msgspec.structs.FieldInfo, hint: Any) -> Field:
+    name = one.name
+    if name in RESERVED_FIELDS:
+        raise types.TypeFault(f"{name}: every resource has this already; use another name")
+    if one.encode_name != name:
+        raise types.TypeFault(f"{name}: it has another name in JSON; name the field so")
+    if name.startswith("_"):
+        raise types.TypeFault(f"{name}: a name begins with a letter")
+    default: Any = UNSET
+    if one.default is not NODEFAULT:
+        default = one.default
+    elif one.default_factory is not NODEFAULT:
+        default = one.default_factory()
+    try:
+        return Field(name, types.plain(hint), default, types.is_clear(hint))
+    except types.TypeFault as fault:
+        raise types.TypeFault(f"{name}: {fault}") from None
+
+
+def _check_defaults(fields: Sequence[Field], rules: Rules) -> None:
+    for field in fields:
+        if field.default is not UNSET:
+            for fault in rules.faults({field.name: field.default}):
+                raise types.TypeFault(f"{field.name}: the default {fault.detail}")
+
+
+def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
+    by_name = {field.name: field for field in fields}
+    found = []
+    if isinstance(cls.unique, str):  # type: ignore[unreachable]  # a frequent mistake
+        raise types.TypeFault(f'unique = ("{cls.unique}",): it is a tuple of fields')
+    for key in cls.unique:
+        names = (key,) if isinstance(key, str) else tuple(key)
+        for name in names:
+            if name not in by_name:
+                raise types.TypeFault(f"unique names {name!r}, which is not a field")
+            if not types.hashable(by_name[name].type):
+                raise types.TypeFault(f"{name}: a list, dict or Struct cannot be unique")
+        found.append(Unique(names, isinstance(key, Global)))
+    return tuple(found)
+
+
+def _check_access(access: Access) -> None:
+    for name, who in (("read", access.read), ("write", access.write)):
+        if not _ROLE.fullmatch(who) or (name == "write" and who in {"users", "public"}):
+            raise types.TypeFault(
+                f'access: {name} = "{who}" is not possible; use "owner" or a role'
+            )
+
+
+def _actions(cls: type[Resource]) -> dict[str, Action]:
+    found = {}
+    for name in dir(cls):
+        method = inspect.getattr_static(cls, name)
+        if is_action(method):
+            found[name] = _action(cls, name, method)
+    return found
+
+
+def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Action:
+    if name in RESERVED_ACTIONS or not _NAME.search(name):
+        raise types.TypeFault(f"{name}: an action cannot have this name; use another one")
+    members: list[Any] = []
+    hints = types.hints_of(method)  # type: ignore[arg-type]  # functions have hints as well
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name not in hints:
+            raise types.TypeFault(
+                f"{name}: {parameter.name} must be a keyword parameter with a type, behind a `*`"
+            )
+        hint = types.strict(hints[parameter.name])
+        has_default = parameter.default is not parameter.empty
+        members.append((parameter.name, hint, *([parameter.default] if has_default else [])))
+    text = inspect.getdoc(method) or ""
+    title = f"{cls.__name__}{''.join(word.capitalize() for word in name.split('_'))}"
+    body = msgspec.defstruct(
+        title,
+        members,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        namespace={"__doc__": f"The parameters of {name}."},
+    )
+    summary = text.partition("\n")[0].rstrip(".") or f"{name.replace('_', ' ').capitalize()}"
+    return Action(name, summary, text or f"{summary}.", body, method)
+
+
+def _upcast(
+    cls: type[Resource], names: Sequence[str]
+) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """The conversion of older values: first the application's, then the new names."""
+    for old, new in cls.renamed.items():
+        if new not in names:
+            raise types.TypeFault(f'renamed = {{"{old}": "{new}"}}: there is no field {new}')
+        if old in names:
+            raise types.TypeFault(f'renamed = {{"{old}": "{new}"}}: there still is a field {old}')
+    upcast, renamed = inspect.getattr_static(cls, "upcast"), dict(cls.renamed)
+    convert = upcast.__func__ if isinstance(upcast, staticmethod) else upcast
+    if convert is None and not renamed:
+        return None
+
+    def converted(values: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = dict(values) if convert is None else convert(dict(values))
+        for old, new in renamed.items():
+            if old in found:
+                found.setdefault(new, found.pop(old))
+        return found
+
+    return converted
+
+
+def _declaration(
+    kind: str,
+    fields: Sequence[Field],
+    strict: Mapping[str, Any],
+    unique: Sequence[Unique],
+    actions: Mapping[str, Action],
+) -> SchemaDeclared:
+    members: list[Any] = [
+        (field.name, strict[field.name], *([] if field.default is UNSET else [field.default]))
+        for field in fields
+    ]
+    values = msgspec.defstruct("Content", members, kw_only=True, forbid_unknown_fields=True)
+    schema = msgspec.json.schema(values)
+    definitions = schema.pop("$defs")
+    content = _without_looks(definitions.pop("Content"))
+    if definitions:
+        content["$defs"] = _without_looks(definitions)
+    return SchemaDeclared(
+        1,
+        kind,
+        content,
+        [field.name for field in fields if field.is_clear],
+        [
+            {"fields": list(rule.fields), "global": True} if rule.is_global else list(rule.fields)
+            for rule in unique
+        ],
+        list(actions),
+    )
+
+
+def _without_looks(schema: Any) -> Any:
+    """A JSON Schema without descriptions, so that a better text is no new declaration."""
+    if isinstance(schema, list):
+        return [_without_looks(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: {member: _without_looks(one) for member, one in value.items()}
+        if name == "properties"
+        else _without_looks(value)
+        for name, value in schema.items()
+        if name not in _LOOKS
+    }
+
+
+def _fingerprint(cls: type) -> str:
+    """The SHA-256 of the module that declares a class; of the class's name without a file."""
+    place = inspect.getsourcefile(cls) if inspect.getmodule(cls) else None
+    content = Path(place).read_bytes() if place and Path(place).is_file() else b""
+    return sha256(f"{cls.__module__}.{cls.__qualname__}".encode() + b"\0" + content).hexdigest()
+
+
+def _has_struct(hint: Any) -> bool:
+    return any(
+        isinstance(one, type) and issubclass(one, msgspec.Struct) for one in types.parts_of(hint)
+    )
+
+
+def _has_time(hint: Any) -> bool:
+    return datetime in types.parts_of(hint)

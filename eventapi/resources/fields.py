@@ -1,0 +1,165 @@
+"""The types of fields: which are allowed, their rules for input, and their plain form in a log.
+
+A field has two types. Input is decoded with the strict one: the declared type with the limits that
+apply to every text and number. Events are decoded with the plain one, without any limit, because a
+limit may be looser or tighter than it was when an event was written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import types
+import typing
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from eventapi.resources.declaration import ClearMarker
+from eventapi.values.rules import PLAIN_TEXT
+
+MAX_TEXT: Final = 5_000
+"""Characters of a text without a limit of its own."""
+
+INT64: Final = Meta(ge=-(2**63), le=2**63 - 1)
+
+_SCALARS: Final = (
+    *(bool, int, float, str, decimal.Decimal, uuid.UUID),
+    *(dt.date, dt.datetime, types.NoneType),
+)
+_ALLOWED: Final = (
+    "bool, int, float, str, Decimal, date, datetime, UUID, Enum, Literal, list, dict with str keys, "
+    "a msgspec Struct, or one of them with None"
+)
+
+
+class TypeFault(ValueError):
+    """A type that a field cannot have; the text is the end of a sentence."""
+
+
+def is_clear(hint: Any) -> bool:
+    """Whether the type of a field is marked as `Clear`."""
+    return ClearMarker in getattr(hint, "__metadata__", ())
+
+
+def plain(hint: Any) -> Any:
+    """A type without limits; raises `TypeFault` if a field cannot have it."""
+    return _mapped(hint, _no_limits, frozenset())
+
+
+def strict(hint: Any) -> Any:
+    """A type with the limits of every text and number; raises `TypeFault`."""
+    return _mapped(hint, _with_limits, frozenset())
+
+
+def _no_limits(scalar: Any, _: Sequence[Meta]) -> Any:
+    return scalar
+
+
+def _with_limits(scalar: Any, limits: Sequence[Meta]) -> Any:
+    if scalar is str:
+        if not any(limit.pattern for limit in limits):
+            limits = [*limits, PLAIN_TEXT]
+        if not any(limit.max_length for limit in limits):
+            limits = [*limits, Meta(max_length=MAX_TEXT)]
+    elif scalar is int:
+        limits = [*limits, *_int_limits(limits)]
+    elif scalar is dt.datetime:
+        limits = [*limits, Meta(tz=True)]
+    return Annotated[(scalar, *limits)] if limits else scalar
+
+
+def _int_limits(limits: Sequence[Meta]) -> Iterator[Meta]:
+    if not any(limit.ge is not None or limit.gt is not None for limit in limits):
+        yield Meta(ge=INT64.ge)
+    if not any(limit.le is not None or limit.lt is not None for limit in limits):
+        yield Meta(le=INT64.le)
+
+
+def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
+    """A type whose scalars are mapped by a function of the scalar and its limits."""
+    limits: list[Meta] = []
+    while get_origin(hint) is Annotated:
+        hint, *metadata = get_args(hint)
+        limits = [one for one in metadata if isinstance(one, Meta)] + limits
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in {Union, types.UnionType}:
+        return Union[tuple(_mapped(one, scalar, seen) for one in arguments)]  # noqa: UP007
+    if origin is Literal:
+        return hint
+    if hint in {list, dict} or origin in {list, dict}:
+        return _container(origin or hint, arguments, scalar, limits, seen)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return _nested(hint, scalar, seen)
+    if hint in _SCALARS:
+        return scalar(hint, limits)
+    name = getattr(hint, "__name__", None) or str(hint)
+    raise TypeFault(f"the type {name} is not supported; use {_ALLOWED}")
+
+
+def _container(
+    kind: Any, arguments: Sequence[Any], scalar: Any, limits: Sequence[Meta], seen: frozenset[type]
+) -> Any:
+    if len(arguments) != (1 if kind is list else 2):
+        raise TypeFault(f"say what is in the {kind.__name__}, such as {kind.__name__}[...]")
+    if kind is dict and _mapped(arguments[0], _no_limits, seen) is not str:
+        raise TypeFault("the keys of a dict must be str")
+    inner = tuple(_mapped(one, scalar, seen) for one in arguments)
+    mapped = kind[inner if kind is dict else inner[0]]
+    return Annotated[(mapped, *limits)] if limits and scalar is _with_limits else mapped
+
+
+def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) -> Any:
+    """A Struct in a field: input gets a subclass with limits; events the Struct itself."""
+    if struct in seen:
+        raise TypeFault(f"{struct.__name__} contains itself")
+    seen |= {struct}
+    fields: list[Any] = []
+    for one in msgspec.structs.fields(struct):
+        mapped = _mapped(one.type, scalar, seen)
+        if one.default is not msgspec.NODEFAULT:
+            fields.append((one.name, mapped, one.default))
+        elif one.default_factory is not msgspec.NODEFAULT:
+            made = msgspec.field(default_factory=one.default_factory)
+            fields.append((one.name, mapped, made))
+        else:
+            fields.append((one.name, mapped))
+    if scalar is not _with_limits:
+        return struct
+    return msgspec.defstruct(
+        struct.__name__,
+        fields,
+        bases=(struct,),
+        namespace={"__doc__": struct.__doc__},
+        module=struct.__module__,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def hashable(hint: Any) -> bool:
+    """Whether values of a plain type can be compared as unique ones."""
+    if get_origin(hint) in {Union, types.UnionType}:
+        return all(hashable(one) for one in get_args(hint))
+    if get_origin(hint) is Literal or hint in _SCALARS:
+        return True
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+
+
+def hints_of(kind: type) -> dict[str, Any]:
+    """The declared types of a class; raises `TypeFault` for a name that is not defined."""
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except NameError as error:
+        raise TypeFault(f"{error}; import it, or define it above the class") from None
+
+
+def parts_of(hint: Any) -> set[Any]:
+    """A plain type and everything in it."""
+    return {hint}.union(*map(parts_of, get_args(hint))) if get_origin(hint) else {hint}

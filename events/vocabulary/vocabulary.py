@@ -1,0 +1,220 @@
+"""The vocabulary of a log: its event types, with the decoders of their data.
+
+The types about users, sessions and the log itself are the same in every log. Those about resources
+follow from the kinds that a `Vocabulary` is made of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property, reduce
+from hashlib import sha256
+from operator import attrgetter, or_
+from typing import Any, Final
+
+import msgspec
+
+from events.errors import UnknownEvent
+from events.record import Event, Line, Personal
+from events.vocabulary import sessions, signing_keys, users
+from events.vocabulary.compatibility import unreadable
+from events.vocabulary.resources import ResourceEvent, ResourceType
+from events.vocabulary.schemas import SchemaDeclared
+
+CORE: Final[tuple[type[Event], ...]] = (
+    users.UserRegistered,
+    users.UserUpdated,
+    users.UserPasswordChanged,
+    users.UserDisabled,
+    users.UserEnabled,
+    users.UserRoleGranted,
+    users.UserRoleRevoked,
+    users.UserErased,
+    sessions.SessionStarted,
+    sessions.SessionRefreshed,
+    sessions.SessionEnded,
+    signing_keys.LogResumed,
+    SchemaDeclared,
+)
+"""The types of every log."""
+
+_PERSONAL: Final[Mapping[type[Event], type[Personal]]] = {
+    users.UserRegistered: users.Profile,
+    users.UserUpdated: users.ProfileChanges,
+    users.UserPasswordChanged: users.PasswordHash,
+    sessions.SessionStarted: sessions.Device,
+    sessions.SessionRefreshed: sessions.Device,
+}
+
+RESERVED_KINDS: Final = frozenset(event.type.partition(".")[0] for event in CORE)
+"""Kinds that no resource may have."""
+
+_TYPE: Final = re.compile(r"([a-z][a-z0-9_]{0,62})\.([a-z][a-z0-9_]{0,62})")
+_TYPE_MEMBER: Final = re.compile(rb',"type":"([a-z0-9_]{1,63}\.[a-z0-9_]{1,63})","subject":')
+_MAX_FOREIGN: Final = 1_000
+"""Kinds that one process meets without knowing them; more are not of a log."""
+
+Decode = Callable[[Any], Any]
+
+
+class Decoders(msgspec.Struct, frozen=True):
+    """The decoders of ``data``, and of the values sealed in it, if there are any."""
+
+    data: Decode
+    personal: Decode | None
+
+
+class Vocabulary:
+    """The event types of a log whose resources have these kinds."""
+
+    def __init__(self, resources: Iterable[ResourceType] = ()) -> None:
+        self.resources = tuple(sorted(resources, key=attrgetter("collection")))
+        self.kinds = {resource.kind: resource for resource in self.resources}
+        self.collections = {resource.collection: resource for resource in self.resources}
+        self.events = (
+            *CORE,
+            *(event for resource in self.resources for event in resource.events.values()),
+        )
+        self.decoders = {event.type: _decoders(event) for event in self.events}
+        self._foreign: dict[str, ResourceType] = {}
+        self._foreign_decoders: dict[str, Decoders] = {}
+        self._met: list[type[Event]] = []
+        self._without: dict[str, Vocabulary] = {}
+
+    def __reduce__(self) -> Any:
+        return Vocabulary, (self.resources,)
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The names of all types."""
+        return frozenset(self.decoders)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of everything in the declarations that a State depends on."""
+        digest = sha256()
+        for resource in self.resources:
+            digest.update(resource.fingerprint.encode() + b"\0")
+        return digest.hexdigest()
+
+    def after(self, event: SchemaDeclared) -> Vocabulary:
+        """The vocabulary after a declaration: one that is unreadable makes the kind foreign."""
+        resource = self.kinds.get(event.kind)
+        if resource is None or not unreadable(event, resource.declaration, resource.upcast):
+            return self
+        without = self._without.get(event.kind)
+        if without is None:
+            others = [one for one in self.resources if one is not resource]
+            without = self._without[event.kind] = Vocabulary(others)
+        return without
+
+    def foreign(self, kind: str) -> ResourceType:
+        """A kind of which only the verbs are known."""
+        found = self._foreign.get(kind)
+        if found is None:
+            if len(self._foreign) >= _MAX_FOREIGN:
+                raise UnknownEvent(f"the log has more than {_MAX_FOREIGN} kinds of resources")
+            found = self._foreign[kind] = ResourceType(kind, "", foreign=True)
+        return found
+
+    def foreign_decoders(self, name: str) -> Decoders:
+        """The decoders of a type that no kind of this vocabulary has.
+
+        Raises `UnknownEvent` if it cannot be a type of a resource.
+        """
+        found = self._foreign_decoders.get(name)
+        if found is None:
+            found = self._foreign_decoders[name] = _decoders(self._foreign_event(name))
+        return found
+
+    def _foreign_event(self, name: str) -> type[ResourceEvent]:
+        match = _TYPE.fullmatch(name)
+        if match is None or match[1] in RESERVED_KINDS or match[1] in self.kinds:
+            raise UnknownEvent(f"event type {name!r} is unknown")
+        return self.foreign(match[1]).event_of(match[2])
+
+    def parse_all(self, lines: bytes) -> list[Any]:
+        """Decode lines at once: `Line`s with an event as ``data``.
+
+        Nothing else is checked, not even the places of newlines. Raises `ValueError`.
+        """
+        try:
+            try:
+                return self._decode_typed_lines(lines)
+            except msgspec.ValidationError:
+                if not self._meet_types(lines):
+                    raise
+                return self._decode_typed_lines(lines)
+        except RecursionError as error:
+            raise ValueError(f"they are not events: {error}") from None
+
+    @cached_property
+    def _decode_typed_lines(self) -> Callable[[bytes], list[Any]]:
+        types = map(_typed_line, (*self.events, *self._met))
+        return msgspec.json.Decoder(reduce(or_, types)).decode_lines
+
+    def _meet_types(self, lines: bytes) -> bool:
+        """Make the types of foreign kinds that lines have known; false if there is none."""
+        met = {event.type for event in self._met}
+        for name in {found.decode() for found in _TYPE_MEMBER.findall(lines)} - met:
+            with suppress(UnknownEvent):
+                if name not in self.decoders:
+                    self._met.append(self._foreign_event(name))
+        if len(self._met) == len(met):
+            return False
+        del self._decode_typed_lines
+        return True
+
+
+def _decoders(event: type[Event]) -> Decoders:
+    decode = msgspec.json.Decoder(event).decode
+    if not issubclass(event, ResourceEvent):
+        personal = _PERSONAL.get(event)
+        return Decoders(decode, personal and msgspec.json.Decoder(personal).decode)
+    resource = event.resource
+    sealed = resource.sealed_type(event)
+    if resource.foreign or sealed is None:
+        return Decoders(decode, None)
+    if resource.upcast is None:
+        return Decoders(decode, msgspec.json.Decoder(sealed).decode)
+    return Decoders(_upcast_data(event), _upcast_personal(resource, sealed))
+
+
+def _upcast_data(event: type[ResourceEvent]) -> Decode:
+    """Decode data whose clear values may be those of an older declaration."""
+    upcast = event.resource.upcast
+    assert upcast is not None  # noqa: S101 - for the type checker
+
+    def decode(data: bytes) -> Any:
+        members = msgspec.json.decode(data)
+        if isinstance(members, dict) and isinstance(members.get("clear"), dict):
+            members["clear"] = upcast(members["clear"])
+        return msgspec.convert(members, event)
+
+    return decode
+
+
+def _upcast_personal(resource: ResourceType, sealed: type[Personal]) -> Decode:
+    """Decode sealed values that may be those of an older declaration."""
+    upcast = resource.upcast
+    assert upcast is not None  # noqa: S101 - for the type checker
+
+    def decode(values: bytes) -> Any:
+        return msgspec.convert(upcast(msgspec.json.decode(values)), sealed)
+
+    return decode
+
+
+def _typed_line(event: type[Event]) -> type[msgspec.Struct]:
+    """A `Line` of this one type, with the event as ``data``."""
+    members: list[Any] = []
+    for field in msgspec.structs.fields(Line):
+        if field.name == "data":
+            members.append(("data", event))
+        elif field.name != "type":
+            members.append((field.name, field.type, *([] if field.required else [field.default])))
+    return msgspec.defstruct(
+        event.type, members, tag_field="type", tag=event.type, gc=False, omit_defaults=True
+    )

@@ -1,0 +1,318 @@
+"""The table of the resources of one kind, by number, by owner and by unique values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+from msgspec.structs import astuple
+
+from events.record import Record, entity_number
+from events.vocabulary.resources import (
+    Created,
+    Deleted,
+    Entity,
+    ResourceEvent,
+    ResourceType,
+    Restored,
+    Shared,
+    Unshared,
+    Updated,
+)
+from projections.copy_on_write import CopyOnWriteDict
+from projections.tables.indexes import OwnerIndex, StagedOwnerIndex, VersionIndex
+
+UniqueKey = tuple[int, int, tuple[Hashable, ...]]
+"""The number of a rule, the owner or 0 for all owners, and the values."""
+
+
+class Tombstone(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The rest of a deleted resource: its owner, and the position of its last event."""
+
+    id: int
+    owner: int
+    created_at: str
+    version: int
+
+
+class SharedRows(msgspec.Struct, array_like=True, frozen=True):
+    """The part of a snapshot that is about all resources of a kind together."""
+
+    kind: str
+    last_id: int
+    deleted: list[Tombstone]
+    shares: dict[int, dict[int, str]]
+
+
+class ResourceTable:
+    """Live resources of one kind by number; of deleted ones only tombstones."""
+
+    def __init__(self, resource: ResourceType, versions: VersionIndex) -> None:
+        """``versions`` is the index of all kinds."""
+        self.resource = resource
+        self.by_id: MutableMapping[int, Entity] = {}
+        self.deleted: MutableMapping[int, Tombstone] = {}
+        self.by_owner = OwnerIndex()
+        self.versions = versions
+        self.unique: MutableMapping[UniqueKey, int] = {}
+        self.shares: MutableMapping[int, Mapping[int, str]] = {}
+        """By number, the users that a resource is shared with, and what they can do."""
+        self.shared_with: MutableMapping[int, frozenset[int]] = {}
+        """By user, the numbers of the resources that are shared with them."""
+        self.last_id = 0
+        self._ever_deleted: dict[int, set[int]] = {}
+
+    def stage(self, versions: VersionIndex) -> ResourceTable:
+        """A copy-on-write copy."""
+        draft = ResourceTable(self.resource, versions)
+        draft.by_id = CopyOnWriteDict(self.by_id)
+        draft.deleted = CopyOnWriteDict(self.deleted)
+        draft.by_owner = StagedOwnerIndex(self.by_owner)
+        draft.unique = CopyOnWriteDict(self.unique)
+        draft.shares = CopyOnWriteDict(self.shares)
+        draft.shared_with = CopyOnWriteDict(self.shared_with)
+        draft.last_id = self.last_id
+        return draft
+
+    def find(self, number: int) -> Entity | Tombstone | None:
+        """A resource or its tombstone."""
+        return self.by_id.get(number) or self.deleted.get(number)
+
+    def all_of_owner(self, owner: int) -> list[Entity | Tombstone]:
+        """All resources that an owner ever had, or their tombstones, by number."""
+        numbers = sorted(self.ever_deleted(owner) | set(self.by_owner[owner]))
+        return [found for number in numbers if (found := self.find(number)) is not None]
+
+    def ever_deleted(self, owner: int) -> AbstractSet[int]:
+        """The numbers of an owner's resources that were ever deleted, restored ones included."""
+        return self._ever_deleted.get(owner, frozenset())
+
+    def is_used(self, number: int) -> bool:
+        """Whether a resource of that number exists or existed."""
+        return self.find(number) is not None
+
+    def unique_keys(self, entity: Entity) -> Iterator[UniqueKey]:
+        """The keys of a resource's unique values; a value that is ``None`` makes none."""
+        for index, rule in enumerate(self.resource.unique):
+            values = tuple(getattr(entity, name) for name in rule.fields)
+            if None not in values:
+                yield index, 0 if rule.is_global else entity.owner, values
+
+    def apply(self, record: Record, event: ResourceEvent) -> Entity | None:
+        """Apply one record about a resource of this kind."""
+        return _ON[event.verb](self, record, event)
+
+    def on_created(self, record: Record, event: Created) -> Entity:
+        entity: Entity = self.resource.entity(
+            entity_number(record.subject),
+            *self._content(event),
+            event.owner,
+            event.created_at or record.time,
+            record.time,
+            record.position,
+        )
+        self._put(entity)
+        self.by_owner.add(entity.owner, entity.id)
+        self.last_id = max(self.last_id, entity.id)
+        return entity
+
+    def _content(self, event: Created | Restored) -> tuple[Any, ...]:
+        """The values of a whole content, in the order of the entity's fields; blank without a key."""
+        kind = self.resource
+        personal = event.personal if isinstance(event.personal, kind.content) else kind.blank
+        if not kind.clear:
+            return astuple(personal)
+        clear = event.clear if isinstance(event.clear, kind.clear_content) else kind.blank_clear
+        return astuple(personal) + astuple(clear)
+
+    def _put(self, entity: Entity) -> None:
+        before = self.by_id.get(entity.id)
+        self.by_id[entity.id] = entity
+        if self.resource.unique:
+            if before is not None:
+                self._release(before)
+            for key in self.unique_keys(entity):
+                self.unique[key] = entity.id
+
+    def _release(self, entity: Entity) -> None:
+        """Give the unique values of a resource free."""
+        for key in self.unique_keys(entity):
+            if self.unique.get(key) == entity.id:
+                del self.unique[key]
+
+    def on_updated(self, record: Record, event: Updated) -> Entity | None:
+        changes = {}
+        for part in (event.personal, event.clear):
+            if isinstance(part, msgspec.Struct):
+                for name in self.resource.names:
+                    value = getattr(part, name, UNSET)
+                    if value is not UNSET:
+                        changes[name] = value
+        return self._replace(record, changes)
+
+    def _replace(self, record: Record, changes: Mapping[str, Any]) -> Entity | None:
+        before = self.by_id.get(entity_number(record.subject))
+        if before is None:
+            return None
+        self.versions.add(record.position, before.version)
+        entity = msgspec.structs.replace(
+            before, **changes, updated_at=record.time, version=record.position
+        )
+        self._put(entity)
+        return entity
+
+    def on_deleted(self, record: Record, _: Deleted) -> None:
+        entity = self.by_id.get(entity_number(record.subject))
+        if entity is not None:
+            self.by_owner.remove(entity.owner, entity.id)
+            self.versions.add(record.position, entity.version)
+            self._bury(entity, record.position)
+
+    def _bury(self, entity: Entity, position: int) -> None:
+        """Leave only a tombstone of a resource."""
+        self._release(entity)
+        del self.by_id[entity.id]
+        self.deleted[entity.id] = Tombstone(entity.id, entity.owner, entity.created_at, position)
+        self._ever_deleted.setdefault(entity.owner, set()).add(entity.id)
+
+    def on_restored(self, record: Record, event: Restored) -> Entity | None:
+        number = entity_number(record.subject)
+        before = self.find(number)
+        if before is None:
+            return None
+        self.versions.add(record.position, before.version)
+        if self.deleted.pop(number, None):
+            self.by_owner.add(before.owner, number)
+        entity: Entity = self.resource.entity(
+            number,
+            *self._content(event),
+            before.owner,
+            before.created_at,
+            record.time,
+            record.position,
+        )
+        self._put(entity)
+        return entity
+
+    def on_shared(self, record: Record, event: Shared) -> Entity | None:
+        entity = self._replace(record, {})
+        if entity is not None:
+            self.shares[entity.id] = {**self.shares.get(entity.id, {}), event.user: event.can}
+            others = self.shared_with.get(event.user, frozenset())
+            self.shared_with[event.user] = others | {entity.id}
+        return entity
+
+    def on_unshared(self, record: Record, event: Unshared) -> Entity | None:
+        entity = self._replace(record, {})
+        if entity is not None:
+            self._unshare(entity.id, event.user)
+        return entity
+
+    def _unshare(self, number: int, user: int) -> None:
+        left = {other: can for other, can in self.shares.get(number, {}).items() if other != user}
+        _set_or_remove(self.shares, number, left)
+        _set_or_remove(self.shared_with, user, self.shared_with.get(user, frozenset()) - {number})
+
+    def erase_user(self, user: int, position: int) -> None:
+        """Delete all resources of a user, and everything that is shared with the user."""
+        for one in self.all_of_owner(user):
+            for other in self.shares.get(one.id, {}):
+                self._unshare(one.id, other)
+        for number in self.by_owner.drop(user):
+            entity = self.by_id.get(number)
+            if entity is not None and entity.owner == user:
+                self._bury(entity, position)
+        for number in self.shared_with.get(user, frozenset()):
+            self._unshare(number, user)
+        self._ever_deleted.pop(user, None)
+
+    @cached_property
+    def _public_values(self) -> Callable[[Entity], Any]:
+        clear = (field.name for field in self.resource.clear)
+        return attrgetter("id", "created_at", "updated_at", "version", *clear)
+
+    @cached_property
+    def _decode_public(self) -> Callable[[Raw], Any]:
+        return _rows_decoder([int, str, str, int, *(field.type for field in self.resource.clear)])
+
+    def _personal_values(self, entity: Entity) -> tuple[Any, ...]:
+        return tuple(getattr(entity, field.name) for field in self.resource.sealed)
+
+    @cached_property
+    def _decode_personal(self) -> Callable[[Raw], Any]:
+        return _rows_decoder([field.type for field in self.resource.sealed])
+
+    def export_owner(self, owner: int) -> tuple[object, object]:
+        """The resources of one owner, for a snapshot; see `Table`."""
+        entities = [self.by_id[number] for number in self.by_owner[owner]]
+        return [*map(self._public_values, entities)], [*map(self._personal_values, entities)]
+
+    def load_owner(self, owner: int, public: Raw, personal: Raw | None) -> None:
+        """Add the resources of one owner from a snapshot; see `Table`."""
+        rows = self._decode_public(public)
+        blank = astuple(self.resource.blank)
+        texts = [blank] * len(rows) if personal is None else self._decode_personal(personal)
+        new, put, add = self.resource.entity, self._put, self.by_owner.add
+        for (number, created, updated, version, *clear), sealed in zip(rows, texts, strict=True):
+            if updated == created:
+                updated = created  # noqa: PLW2901 - one string for both saves memory
+            put(new(number, *sealed, *clear, owner, created, updated, version))
+            add(owner, number)
+
+    def export_shared(self) -> SharedRows:
+        """Tombstones and shares, for a snapshot; see `Table`."""
+        shares = {number: dict(users) for number, users in self.shares.items()}
+        tombstones = list(self.deleted.values())
+        return SharedRows(self.resource.kind, self.last_id, tombstones, shares)
+
+    def load_shared(self, shared: SharedRows) -> None:
+        """Add tombstones and shares from a snapshot; see `Table`."""
+        self.last_id = shared.last_id
+        for tombstone in shared.deleted:
+            self.deleted[tombstone.id] = tombstone
+            self._ever_deleted.setdefault(tombstone.owner, set()).add(tombstone.id)
+        for number, users in shared.shares.items():
+            self.shares[number] = users
+            for user in users:
+                others = self.shared_with.get(user, frozenset())
+                self.shared_with[user] = others | {number}
+
+    def digest_lines(self) -> Iterator[str]:
+        """The public content of the table: a line for each resource, by number."""
+        name = self.resource.collection
+        for number in sorted([*self.by_id, *self.deleted]):
+            entity = self.by_id.get(number)
+            if entity is not None:
+                yield f"{name}/{number} live {entity.owner} {entity.version}"
+            else:
+                tombstone = self.deleted[number]
+                yield f"{name}/{number} deleted {tombstone.owner} {tombstone.version}"
+
+
+_ON: Final[Mapping[str, Callable[[ResourceTable, Record, Any], Entity | None]]] = {
+    "created": ResourceTable.on_created,
+    "updated": ResourceTable.on_updated,
+    "acted": ResourceTable.on_updated,
+    "deleted": ResourceTable.on_deleted,
+    "restored": ResourceTable.on_restored,
+    "shared": ResourceTable.on_shared,
+    "unshared": ResourceTable.on_unshared,
+}
+
+
+def _set_or_remove(mapping: MutableMapping[int, Any], key: int, value: Any) -> None:
+    if value:
+        mapping[key] = value
+    else:
+        mapping.pop(key, None)
+
+
+def _rows_decoder(types: Sequence[Any]) -> Callable[[Raw], Any]:
+    row: Any = tuple.__class_getitem__(tuple(types))
+    rows: Any = list.__class_getitem__(row)
+    return msgspec.msgpack.Decoder(rows).decode
