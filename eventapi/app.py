@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Self
 
-from litestar import Litestar, Request, Router
+from litestar import Controller, Litestar, Request, Router
 from litestar.di import Provide
 from litestar.exceptions import ValidationException
 from litestar.types import ASGIApp
 
 from eventapi import __version__
 from eventapi.bootstrap.services import open_services
-from eventapi.bootstrap.storage import NO_OVERRIDES, Overrides
+from eventapi.bootstrap.storage import NO_OVERRIDES, Overrides, registry_of
 from eventapi.bootstrap.telemetry import tracing_of
 from eventapi.configuration.load import load
 from eventapi.configuration.settings import Settings
@@ -40,12 +40,14 @@ from eventapi.http.routes import docs
 from eventapi.http.routes.accounts import AccountsController
 from eventapi.http.routes.audit import AuditController
 from eventapi.http.routes.health import HealthController
-from eventapi.http.routes.items import ItemsController
 from eventapi.http.routes.metrics import MetricsController
 from eventapi.http.routes.root import RootController
+from eventapi.http.routes.templates import resource_controller
 from eventapi.http.routes.transparency import TransparencyController
+from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import VERSIONS, ApiVersion
 from eventapi.http.services import Services
+from eventapi.resources.registry import Registry
 from eventapi.telemetry import server_log
 from eventapi.telemetry.optional import require_sentry
 from events.errors import ConfigurationError, LogUnavailable, known_error
@@ -59,15 +61,14 @@ logger = logging.getLogger("eventapi")
 CANNOT_START = 3
 """The exit code that stops uvicorn's supervisor from trying again."""
 
-CONTROLLERS = (
+CONTROLLERS: tuple[type[Controller], ...] = (
     AccountsController,
-    ItemsController,
     AuditController,
     TransparencyController,
     HealthController,
     MetricsController,
 )
-"""Those of every version."""
+"""Those of every version; each resource has one more."""
 
 PLAIN_CONTROLLERS = (RootController, docs.ProblemsController)
 
@@ -128,9 +129,10 @@ def create_app(
     def provide_services() -> Services:
         return app.services
 
+    registry = parts.registry or registry_of(settings)
     fields = deprecation.fields(settings)
     app: Application = Application(
-        _routers(lambda: app, [name.decode().title() for name, _ in fields]),
+        _routers(lambda: app, registry, [name.decode().title() for name, _ in fields]),
         lifespan=[lifespan],
         dependencies={"services": Provide(provide_services, sync_to_thread=False)},
         exception_handlers={Exception: _on_error},
@@ -189,14 +191,20 @@ def _cors(settings: Settings) -> Cors | None:
     return Cors(settings.cors_origins, settings.cors_credentials == "on")
 
 
-def _routers(app: Callable[[], Litestar], announced: Sequence[str]) -> list[Router]:
+def _routers(
+    app: Callable[[], Litestar], registry: Registry, announced: Sequence[str]
+) -> list[Router]:
     """A router for each prefix of each version, and one for unversioned paths.
 
     ``app`` is called when the first document is made.
     """
+    tags = {
+        one.collection: one.doc.partition("\n")[0] or f"The {one.collection} of the caller."
+        for one in registry.resources
+    }
 
     def document(only: str, base: str) -> Any:
-        return build_document(described(app().routes), __version__, announced, only, base)
+        return build_document(described(app().routes), __version__, announced, tags, only, base)
 
     unversioned = _Router(
         "/",
@@ -208,15 +216,23 @@ def _routers(app: Callable[[], Litestar], announced: Sequence[str]) -> list[Rout
         request_class=ApiRequest.of_version(VERSIONS[0]),
         signature_namespace=VERSIONS[0].namespace,
     )
-    return [_router(prefix, version) for version in VERSIONS for prefix in version.prefixes] + [
-        unversioned
-    ]
+    routers = []
+    for version in VERSIONS:
+        controllers = _controllers(registry, version)
+        routers += [_router(prefix, version, controllers) for prefix in version.prefixes]
+    return [*routers, unversioned]
 
 
-def _router(prefix: str, version: ApiVersion) -> Router:
+def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
+    """The controllers of a version; version 1 has no resources but items."""
+    resources = [registry.item] if version.lists_all else registry.resources
+    return [*CONTROLLERS, *(resource_controller(shape_of(one, version)) for one in resources)]
+
+
+def _router(prefix: str, version: ApiVersion, controllers: Sequence[type[Controller]]) -> Router:
     return _Router(
         prefix or "/",
-        route_handlers=[*options_handlers(CONTROLLERS), *CONTROLLERS],
+        route_handlers=[*options_handlers(controllers), *controllers],
         request_class=ApiRequest.of_version(version),
         signature_namespace=version.namespace,
     )

@@ -21,6 +21,7 @@ from eventapi.bootstrap.storage import (
     Overrides,
     checkpoints_of,
     open_journal,
+    registry_of,
     snapshots_of,
 )
 from eventapi.bootstrap.telemetry import setup_telemetry
@@ -116,6 +117,7 @@ async def open_services(
             live_events,
             checkpoints,
             RateLimiter(settings, counts, tokens, journal),
+            parts.registry or registry_of(settings),
             lambda: None if metering is None else metering.exposition,
             quota=Quota(settings.user_quota_bytes, settings.user_quota_items),
         )

@@ -22,6 +22,11 @@ async def logged_in(connection: _Connection, _: BaseRouteHandler) -> None:
     await _request(connection).authenticate()
 
 
+async def anybody(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Authenticate the caller if there is a token; raises `Unauthenticated` for a bad one."""
+    await _request(connection).authenticate_reader()
+
+
 async def auditor(connection: _Connection, _: BaseRouteHandler) -> None:
     """Require an auditor as the caller; raises `Unauthenticated` and `Forbidden`."""
     await _request(connection).authenticate_auditor()

@@ -19,7 +19,9 @@ from eventapi.http.response import Response
 
 Method = Literal["DELETE", "GET", "PATCH", "POST", "PUT"]
 
-_OPERATION: Final = "operation"
+OPERATION: Final = "operation"
+ACTION: Final = "action"
+"""Keys of a handler's ``opt``: its `Operation`, and the action of a resource that it runs."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     - ``reads_state``: the handler accepts Min-Event-Position.
     - ``is_limited``: rate limits count the request.
     - ``name``: the function in generated clients; by default the handler's name.
+    - ``kind`` and ``noun``: those of the resources that it is about, ``noun`` with its article.
     """
 
     errors: Sequence[str] = ()
@@ -48,6 +51,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reads_state: bool = True
     is_limited: bool = True
     name: str | None = None
+    kind: str = ""
+    noun: str = ""
 
 
 class ApiHandler(HTTPRouteHandler):
@@ -79,7 +84,7 @@ def _operation(
         summary=summary,
         tags=tags,
         guards=[*guards] if has_query else [*guards, refuse_query],
-        opt={_OPERATION: operation},
+        opt={OPERATION: operation},
     )
 
 
@@ -115,7 +120,7 @@ def delete(path: str = "/", *, summary: str, **details: Any) -> Callable[[Any], 
 
 def operation_of(handler: BaseRouteHandler) -> Operation | None:
     """The `Operation` of a handler; ``None`` if the handler is not part of the API."""
-    found: Operation | None = handler.opt.get(_OPERATION)
+    found: Operation | None = handler.opt.get(OPERATION)
     return found
 
 

@@ -46,8 +46,9 @@ from events.errors import (
     PreconditionFailed,
     Unauthenticated,
 )
+from events.vocabulary.resources import Entity
 from projections.state import State
-from projections.tables.items import Item, Tombstone
+from projections.tables.resources import Tombstone
 from projections.tables.users import User
 
 B = TypeVar("B", bound=Body)
@@ -89,12 +90,25 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     """The id of the session."""
 
 
+class Reader(msgspec.Struct, frozen=True, gc=False):
+    """Who reads: a user, or without a token nobody, and the state to read."""
+
+    state: State
+    user: User | None
+
+    @property
+    def number(self) -> int:
+        """The number of the user; 0 for nobody."""
+        return 0 if self.user is None else self.user.id
+
+
 class ApiRequest(litestar.Request[None, None, Any]):
     """A request to one version of the API; `of_version` returns its class."""
 
     version: ClassVar[ApiVersion]
 
     _caller: Caller | None = None
+    _reader: Reader | None = None
     _content: bytes | None = None
 
     @classmethod
@@ -128,6 +142,13 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """The caller that the guard `logged_in` or `auditor` authenticated."""
         assert self._caller is not None, "the handler has no guard"  # noqa: S101
         return self._caller
+
+    @property
+    def reader(self) -> Reader:
+        """Who reads, after the guard `logged_in` or `anybody`."""
+        if self._reader is None:
+            self._reader = Reader(self.caller.state, self.caller.user)
+        return self._reader
 
     async def current_state(self) -> State:
         """The state at the position in Min-Event-Position, or at a later one.
@@ -170,7 +191,16 @@ class ApiRequest(litestar.Request[None, None, Any]):
             raise Unauthenticated("the session has ended")
         self.scope["user"] = user.id
         self._caller = Caller(state, user, claims.sid)
+        self._reader = None
         return self._caller
+
+    async def authenticate_reader(self) -> Reader:
+        """Authenticate the caller if there is a token; raises `Unauthenticated` for a bad one."""
+        if self.header(b"authorization") is not None or self._query_token() is not None:
+            await self.authenticate()
+        else:
+            self._reader = Reader(await self.current_state(), None)
+        return self.reader
 
     async def authenticate_auditor(self) -> Caller:
         """Authenticate an auditor; raises `Unauthenticated` and `Forbidden`."""
@@ -295,28 +325,28 @@ class ApiRequest(litestar.Request[None, None, Any]):
             texts.pop(_TOKEN, None)
         return from_texts(texts, kind, "query")
 
-    def accepted_versions(self, item: Item | Tombstone) -> frozenset[int] | None:
+    def accepted_versions(self, found: Entity | Tombstone) -> frozenset[int] | None:
         """The versions that If-Match allows a write to replace; ``None`` for any.
 
-        ``item`` is the caller's item in its current version. Raises `PreconditionFailed` if
+        ``found`` is the resource in its current version. Raises `PreconditionFailed` if
         If-None-Match has that version. Later versions need no check, because no client has
         received their tags yet.
         """
         match, none_match = conditions(self.scope["headers"])
-        if is_known(none_match, item.version):
-            raise PreconditionFailed(f"the item is at version {item.version}")
+        if is_known(none_match, found.version):
+            raise PreconditionFailed(f"it is at version {found.version}")
         return accepted_versions(match)
 
-    def has_current(self, item: Item) -> bool:
-        """Whether If-None-Match has the current version of the item.
+    def has_current(self, entity: Entity) -> bool:
+        """Whether If-None-Match has the current version of a resource.
 
         Raises `PreconditionFailed` if If-Match has other versions only.
         """
         match, none_match = conditions(self.scope["headers"])
         versions = accepted_versions(match)
-        if versions is not None and item.version not in versions:
-            raise PreconditionFailed(f"the item is at version {item.version}")
-        return is_known(none_match, item.version)
+        if versions is not None and entity.version not in versions:
+            raise PreconditionFailed(f"it is at version {entity.version}")
+        return is_known(none_match, entity.version)
 
     def url_of(self, place: str) -> str:
         """The absolute URL of a path of this API, with the prefix that the request used."""

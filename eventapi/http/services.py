@@ -15,6 +15,7 @@ from eventapi.journal.journal import Journal
 from eventapi.queries.history import History
 from eventapi.queries.live_events import LiveEvents
 from eventapi.queries.subscriptions import LogWatcher
+from eventapi.resources.registry import Registry
 from eventapi.security.tokens import Tokens
 from eventapi.telemetry.metrics.exposition import Exposition
 from events.transparency.checkpoints import Checkpoints
@@ -38,6 +39,7 @@ class Services(msgspec.Struct, frozen=True):
     live_events: LiveEvents
     checkpoints: Checkpoints
     rate_limiter: RateLimiter
+    registry: Registry
     metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA

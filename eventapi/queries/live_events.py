@@ -17,7 +17,6 @@ import msgspec
 from eventapi.queries.subscriptions import EventFilter, LogWatcher, members_of
 from events.errors import EventapiError
 from events.messages.server_log import EVENTS_UNREAD
-from events.record import entity_number
 from projections.state import State
 
 logger = logging.getLogger("eventapi.queries")
@@ -39,6 +38,14 @@ _MAX_LINES_BEHIND: Final = 4_096
 """The most lines that are distributed at once; beyond it all subscribers read the log."""
 
 
+class _UnsharedData(msgspec.Struct):
+    user: int
+
+
+class _Unshared(msgspec.Struct):
+    data: _UnsharedData
+
+
 class Line(msgspec.Struct):
     """A new line of the log.
 
@@ -54,15 +61,27 @@ class Line(msgspec.Struct):
 class Subscription:
     """The queue of one stream.
 
-    It gets the events of its user's items, or with a filter the events that match. Lines after the
+    With a filter it gets the events that match. Otherwise it gets the events of the resources of
+    one collection that its user owns or shares, or with ``reads_all`` of all of them. Lines after the
     position ``start`` are queued. The subscriber reads earlier lines, and lines that did not fit,
-    from the log.
+    from the log. A stream that has ``ended`` lost a right: its client connects again.
     """
 
-    def __init__(self, user: int, session: str, selection: EventFilter | None) -> None:
+    def __init__(
+        self,
+        user: int,
+        session: str,
+        selection: EventFilter | None = None,
+        *,
+        collection: str = "",
+        reads_all: bool = False,
+    ) -> None:
         self.user = user
         self.session = session
         self.selection = selection
+        self.collection = collection
+        self.reads_all = reads_all
+        self.ended = False
         self.start = 0
         self._pending: list[Line] = []
         self._pending_bytes = 0
@@ -120,6 +139,8 @@ class LiveEvents:
         self._state = state
         self._subscriptions: set[Subscription] = set()
         self._filtered: set[Subscription] = set()
+        self._of_collections: dict[str, set[Subscription]] = {}
+        self._of_readers: dict[tuple[str, int], set[Subscription]] = {}
         self._by_user: dict[int, set[Subscription]] = {}
         self._by_session: dict[str, set[Subscription]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -143,6 +164,10 @@ class LiveEvents:
             (self._by_user, subscription.user),
             (self._by_session, subscription.session),
         ]
+        if subscription.reads_all:
+            indexes.append((self._of_collections, subscription.collection))
+        elif subscription.collection:
+            indexes.append((self._of_readers, (subscription.collection, subscription.user)))
         self._subscriptions.add(subscription)
         if subscription.selection is not None:
             self._filtered.add(subscription)
@@ -200,7 +225,7 @@ class LiveEvents:
         for subscription in self._interested_in(kind, subject, actor, state):
             line = line or Line(position, msgspec.json.decode(kind), raw)
             subscription.put(line)
-        for subscription in self._to_recheck(kind, subject, actor):
+        for subscription in self._to_recheck(kind, subject, actor, raw):
             subscription.wake()
 
     def _interested_in(
@@ -210,13 +235,27 @@ class LiveEvents:
         for one in self._filtered:
             if one.selection is not None and one.selection.matches_members(kind, subject, actor):
                 yield one
-        if subject.startswith(b'"items/'):
-            item = state.items.find(entity_number(msgspec.json.decode(subject)))
-            owners = () if item is None else self._by_user.get(item.owner, ())
-            yield from (one for one in owners if one.selection is None)
+        if not (self._of_collections or self._of_readers):
+            return
+        collection, _, number = subject[1:-1].decode().partition("/")
+        yield from self._of_collections.get(collection, ())
+        table = state.resources.get(collection)
+        found = table.find(int(number)) if table is not None else None
+        if table is not None and found is not None:
+            for reader in {found.owner, *table.shares.get(found.id, ())}:
+                yield from self._of_readers.get((collection, reader), ())
 
-    def _to_recheck(self, kind: bytes, subject: bytes, actor: bytes) -> Iterable[Subscription]:
+    def _to_recheck(
+        self, kind: bytes, subject: bytes, actor: bytes, raw: bytes
+    ) -> Iterable[Subscription]:
         """The subscribers whose rights an event may have ended."""
+        if kind.endswith(b'.unshared"'):
+            user = msgspec.json.decode(raw, type=_Unshared).data.user
+            collection = subject[1:-1].decode().partition("/")[0]
+            losers = self._of_readers.get((collection, user), set())
+            for one in losers:
+                one.ended = True
+            return losers
         if kind.startswith(b'"user.'):
             return self._by_user.get(_number(subject), ())
         if kind == b'"session.ended"':

@@ -13,6 +13,8 @@ a share   whom it is shared with        whom it is shared with to write
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from eventapi.resources.declared import Declared
 from events.vocabulary.resources import Entity
 from projections.state import State
@@ -46,6 +48,36 @@ def may_create(resource: Declared, user: User) -> bool:
     """Whether a user may create resources of the kind."""
     write = resource.access.write
     return write == "owner" or write in user.roles
+
+
+def readable_numbers(resource: Declared, state: State, user: User | None) -> Sequence[int]:
+    """The numbers of the live resources that a user may read, ascending."""
+    table = state[resource.collection]
+    if may_read_all(resource, user):
+        return sorted(table.by_id)
+    if user is None:
+        return ()
+    owned, shared = table.by_owner[user.id], _shared_with(resource, state, user)
+    if not shared:
+        return owned
+    return sorted({*owned, *(number for number in shared if number in table.by_id)})
+
+
+def ever_readable_numbers(resource: Declared, state: State, user: User | None) -> Sequence[int]:
+    """The numbers of the resources, live or deleted, that a user may read, ascending."""
+    table = state[resource.collection]
+    if may_read_all(resource, user):
+        return sorted({*table.by_id, *table.deleted})
+    if user is None:
+        return ()
+    owned = {*table.by_owner[user.id], *table.ever_deleted(user.id)}
+    return sorted(owned | _shared_with(resource, state, user))
+
+
+def _shared_with(resource: Declared, state: State, user: User) -> frozenset[int]:
+    if not resource.shareable:
+        return frozenset()
+    return state[resource.collection].shared_with.get(user.id, frozenset())
 
 
 def _share(resource: Declared, state: State, user: User, one: Entity | Tombstone) -> str:

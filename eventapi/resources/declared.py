@@ -44,13 +44,17 @@ _LOOKS: Final = frozenset({"title", "description", "examples", "$comment"})
 
 
 class Action(msgspec.Struct, frozen=True):
-    """An action: ``body`` is the Struct of its parameters, ``call`` the method."""
+    """An action: ``body`` is the Struct of its parameters, ``call`` the method.
+
+    ``needs_body``: a parameter has no default.
+    """
 
     name: str
     summary: str
     description: str
     body: type[msgspec.Struct]
     call: Callable[..., Any]
+    needs_body: bool = False
 
 
 class Declared(msgspec.Struct, frozen=True, eq=False):
@@ -277,7 +281,8 @@ def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Actio
         namespace={"__doc__": f"The parameters of {name}."},
     )
     summary = text.partition("\n")[0].rstrip(".") or f"{name.replace('_', ' ').capitalize()}"
-    return Action(name, summary, text or f"{summary}.", body, method)
+    needs_body = any(len(member) == 2 for member in members)
+    return Action(name, summary, text or f"{summary}.", body, method, needs_body)
 
 
 def _upcast(

@@ -15,7 +15,7 @@ _MAX_POSITION = 10**18 - 1
 
 _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "If-Match": {
-        "description": "Entity tags that the item may have; with any other one the response is 412. "
+        "description": "Entity tags that the resource may have; with any other one the response is 412. "
         "`*` accepts any.",
         "schema": {"type": "string"},
         "example": "*",
@@ -50,11 +50,6 @@ _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
 }
 
 _PATH: dict[str, dict[str, Any]] = {
-    "item_id": {
-        "description": "The number of an item.",
-        "schema": {"type": "integer", "format": "int64", "minimum": 1},
-        "example": 1,
-    },
     "level": {
         "description": "The level of the tile in the tree.",
         "schema": {"type": "integer", "format": "int64", "minimum": 0, "maximum": 63},
@@ -84,6 +79,11 @@ _PATH: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "format": "int64", "minimum": 0},
         "example": 1,
     },
+    "username": {
+        "description": "The name of a user.",
+        "schema": {"type": "string"},
+        "example": "john_doe",
+    },
     "slug": {
         "description": "The last part of a problem's `type`.",
         "schema": {"type": "string", "enum": list(PROBLEMS)},
@@ -91,13 +91,22 @@ _PATH: dict[str, dict[str, Any]] = {
     },
 }
 
+_NUMBER: dict[str, Any] = {
+    "schema": {"type": "integer", "format": "int64", "minimum": 1},
+    "example": 1,
+}
+"""The number of a resource in a path."""
+
 _QUERY_EXAMPLES: dict[str, Any] = {
     "actor": "users/1",
     "after": 0,
     "as_of": "2099-12-31T23:59:59Z",
+    "count": "true",
+    "fields": "id",
     "limit": 100,
     "order": "asc",
     "q": "first",
+    "sort": "id",
     "subject": "items/1",
     "type": "item.created",
 }
@@ -108,7 +117,7 @@ _ANSWER_HEADERS = {
     "ETag": "The entity tag of the content.",
     "Event-Position": "The position in the log of the event that was written.",
     "Link": 'The next page, as `rel="next"`, if there is one.',
-    "Location": "The address of the new item or account.",
+    "Location": "The address of the new resource or account.",
     "RateLimit": "The remaining requests of each limit in `RateLimit-Policy`, as `r`, and the "
     "seconds until it is reset, as `t`.",
     "RateLimit-Policy": "The limits that count this request: `q` requests in `w` seconds.",
@@ -139,9 +148,11 @@ class Components:
             self.headers[name] = {"description": _ANSWER_HEADERS[name], "schema": schema}
         return {name: _reference("headers", name) for name in names}
 
-    def path_parameter(self, name: str) -> dict[str, Any]:
-        """A reference to a parameter of a path."""
-        self.parameters[name] = {"name": name, "in": "path", "required": True, **_PATH[name]}
+    def path_parameter(self, name: str, noun: str) -> dict[str, Any]:
+        """A reference to a parameter of a path; ``noun`` is the kind of a resource, if any."""
+        number = {"description": f"The number of {noun}.", **_NUMBER}
+        found = _PATH.get(name, number)
+        self.parameters[name] = {"name": name, "in": "path", "required": True, **found}
         return _reference("parameters", name)
 
     def query_parameters(self, query: type[msgspec.Struct]) -> list[dict[str, Any]]:
@@ -150,7 +161,8 @@ class Components:
         references = []
         for name, member in definition["properties"].items():
             schema = readable(member)
-            description = schema.pop("description", None) or "Only events of this " + name + "."
+            noun = "events" if query.__name__ == "EventsQuery" else "resources"
+            description = schema.pop("description", None) or f"Only {noun} of this {name}."
             schema.pop("examples", None)
             if "default" in member:
                 schema["default"] = member["default"]
@@ -160,8 +172,9 @@ class Components:
                 "in": "query",
                 "description": description,
                 "schema": schema,
-                "example": _QUERY_EXAMPLES[name],
             }
+            if name in _QUERY_EXAMPLES:
+                self.parameters[component]["example"] = _QUERY_EXAMPLES[name]
             references.append(_reference("parameters", component))
         return references
 

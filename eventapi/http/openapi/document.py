@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from eventapi.http.handlers import Operation
@@ -45,7 +45,6 @@ path without it (307), as that service did.
 
 _TAGS = {
     "auth": "Accounts and sessions.",
-    "items": "The caller's items, their history and their events.",
     "audit": "The events of the log, for auditors.",
     "log": "The log as a transparency log, with proofs.",
     "health": "Health and metrics of the server.",
@@ -57,14 +56,15 @@ _MEANINGS = {304: "The client has it already.", 307: "It is at the address in `L
 _BINARY = "application/octet-stream"
 
 
-def build_document(
+def build_document(  # noqa: PLR0917 - the parts of a document
     operations: Sequence[Described],
     version: str,
     announced: Sequence[str],
+    tags: Mapping[str, str],
     only: str,
     base: str,
 ) -> dict[str, Any]:
-    """The document of some operations.
+    """The document of some operations; ``tags`` describes those of resources.
 
     ``announced`` has the headers that announce the end of version 1, if it is deprecated. ``only``
     is the one version of the API to describe, or empty for all. ``base`` is the address of the
@@ -92,7 +92,9 @@ def build_document(
         },
         "servers": [{"url": base or "/"}],
         "tags": [
-            {"name": name, "description": text} for name, text in _TAGS.items() if name in used
+            {"name": name, "description": text}
+            for name, text in {**_TAGS, **tags}.items()
+            if name in used
         ],
         "paths": paths,
         "components": builder.components.used_by(paths)
@@ -163,7 +165,10 @@ class _Builder:
 
     def _parameters(self, described: Described) -> list[dict[str, Any]]:
         components, operation = self.components, described.operation
-        found = [components.path_parameter(name) for name in _PARAMETER.findall(described.path)]
+        found = [
+            components.path_parameter(name, operation.noun)
+            for name in _PARAMETER.findall(described.path)
+        ]
         if operation.query is not None:
             found += components.query_parameters(operation.query)
         position = ("Min-Event-Position",) if operation.reads_state else ()

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from eventapi.http.guards import auditor
 from eventapi.http.handlers import get
-from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
+from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest, Reader
 from eventapi.http.response import JSON, Response, encode, json_response
 from eventapi.http.routes.events import Following, event, followed, resumed_after
 from eventapi.http.schemas.requests import EventsQuery, StateQuery
@@ -23,11 +23,11 @@ from eventapi.http.schemas.responses import EventPage, OpenedEvent
 from eventapi.http.services import Services
 from eventapi.http.streaming import StreamingResponse
 from eventapi.http.urls import path_position
-from eventapi.queries.live_events import Line
+from eventapi.queries.live_events import Line, Subscription
 from eventapi.queries.subscriptions import EventFilter, kind_of
 from eventapi.queries.summary import Summary, summary_of
+from events.errors import Fault, Invalid
 from projections.state import State
-from projections.tables.users import User
 
 _PAGE = 100
 """Events on a page if `limit` is not given."""
@@ -66,6 +66,7 @@ class AuditController(Controller):
         """
         position = request.caller.state.position
         query = request.query_as(EventsQuery)
+        _check_type(query, request.caller.state)
         wanted = EventFilter.of(
             *(None if one is UNSET else one for one in (query.type, query.subject, query.actor))
         )
@@ -117,8 +118,9 @@ class AuditController(Controller):
 
 
 async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) -> Response[Any]:
-    async def source(state: State, _: User, after: int) -> AsyncIterator[bytes]:
-        async for run in request.services.log_watcher.lines(after, state.position, wanted):
+    async def source(reader: Reader, after: int) -> AsyncIterator[bytes]:
+        position = reader.state.position
+        async for run in request.services.log_watcher.lines(after, position, wanted):
             if run:
                 yield b"".join(event(position, kind_of(line), line) for position, line in run)
 
@@ -129,8 +131,25 @@ async def _live(request: ApiRequest, query: EventsQuery, wanted: EventFilter) ->
 
     after = resumed_after(request)
     after = query.after if after is None else after
-    following = Following(after, request.authenticate_auditor, source, handed_out, restart=0)
-    return await followed(request, following, wanted)
+
+    async def authenticate() -> Reader:
+        await request.authenticate_auditor()
+        return request.reader
+
+    following = Following(after, authenticate, source, handed_out, restart=0)
+    caller = request.caller
+    return await followed(request, following, Subscription(caller.user.id, caller.session, wanted))
+
+
+def _check_type(query: EventsQuery, state: State) -> None:
+    """Raise `Invalid` for a type that no event of the log can have."""
+    if query.type is UNSET or query.type in state.vocabulary.types:
+        return
+    kind = query.type.partition(".")[0]
+    if kind in state.resources.schemas and kind not in state.vocabulary.kinds:
+        return
+    types = ", ".join(sorted(state.vocabulary.types))
+    raise Invalid(Fault("/type", f"must be a type of events: {types}", where="query"))
 
 
 async def _all(

@@ -15,25 +15,27 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from eventapi.http.request import ApiRequest, Caller
+from eventapi.http.request import ApiRequest, Reader
 from eventapi.http.response import Response, encode
 from eventapi.http.schemas.requests import FeedQuery
-from eventapi.http.schemas.responses import ItemChange, changes_of
+from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
 from eventapi.queries.live_events import MAX_STREAMS as MAX_STREAMS_IN_ALL
 from eventapi.queries.live_events import Line, Subscription
-from eventapi.queries.subscriptions import EventFilter, LogWatcher, subject_of
+from eventapi.queries.subscriptions import subject_of
+from eventapi.resources import access
 from events.errors import Fault, Forbidden, Invalid, Overloaded, Unauthenticated
 from events.record import Record, entity_number
-from projections.state import State
-from projections.tables.users import User
 
 HEARTBEAT_SECONDS = 15.0
 """Interval of heartbeats on an idle stream, so that proxies do not close it."""
 
 MAX_STREAMS = 16
 """Maximum open streams of a user per process."""
+
+MAX_STREAMS_OF_NOBODY = 256
+"""Maximum open streams of all callers without a token per process."""
 
 _AT_ONCE = 64
 """Lines that a stream sends as one part."""
@@ -57,11 +59,11 @@ It is sent with the first event, because some clients treat a block without data
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
 """The second header disables buffering in nginx and similar proxies."""
 
-Authenticate = Callable[[], Awaitable[Caller]]
+Authenticate = Callable[[], Awaitable[Reader]]
 """Authenticates the caller again; the stream ends if that fails."""
 
-Source = Callable[[State, User, int], AsyncIterator[bytes]]
-"""Returns the encoded events after a position, up to the position of a state."""
+Source = Callable[[Reader, int], AsyncIterator[bytes]]
+"""Returns the encoded events after a position, up to the position of the reader's state."""
 
 LiveSource = Callable[[Sequence[Line]], AsyncIterator[bytes]]
 """Returns the encoded events of new lines."""
@@ -102,24 +104,22 @@ def reset(position: int) -> bytes:
 
 
 async def followed(
-    request: ApiRequest, following: Following, selection: EventFilter | None = None
+    request: ApiRequest, following: Following, subscription: Subscription
 ) -> StreamingResponse:
     """Stream the events after a position and then live events, while access lasts.
 
-    ``selection`` filters all events of the log; without it, the stream has the events of the
-    caller's items. Raises `Overloaded` if the caller, or all callers together, have too many streams
-    open.
+    Raises `Overloaded` if the caller, or all callers together, have too many streams open; callers
+    without a token count as one.
     """
-    user = (await following.authenticate()).user
+    user = (await following.authenticate()).number
     followers = request.services.log_watcher.followers
-    if followers[user.id] >= MAX_STREAMS:
+    if followers[user] >= (MAX_STREAMS if user else MAX_STREAMS_OF_NOBODY):
         raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
     if followers.total() >= MAX_STREAMS_IN_ALL:
         raise Overloaded("too many streams are open at this server")
-    subscription = Subscription(user.id, request.caller.session, selection)
 
     async def counted() -> AsyncGenerator[bytes, None]:
-        followers[user.id] += 1
+        followers[user] += 1
         try:
             yield b""
             with request.services.live_events.subscribe(subscription):
@@ -128,9 +128,9 @@ async def followed(
                     async for part in parts:
                         yield part
         finally:
-            followers[user.id] -= 1
-            if not followers[user.id]:
-                del followers[user.id]
+            followers[user] -= 1
+            if not followers[user]:
+                del followers[user]
 
     parts = counted()
     await anext(parts)  # Count this stream before another request is checked.
@@ -154,15 +154,17 @@ async def _followed(
             opening = b""
         while not feed.closed:
             subscription.begin()
-            caller = await authenticate()
-            state, user = caller.state, caller.user
+            reader = await authenticate()
+            state = reader.state
+            if subscription.ended:
+                return
             # Read all three before any await: new events are left for the next iteration.
             position, seen, lines = state.position, live.seen, subscription.take()
             is_behind = feed.position > position
             subscription.put_back([line for line in lines or () if line.position > position])
             reads_log = reads_log or lines is None
             if reads_log or lines is None:
-                parts = following.source(state, user, after)
+                parts = following.source(reader, after)
             else:
                 parts = following.live(
                     [line for line in lines if after < line.position <= position]
@@ -198,67 +200,94 @@ async def _is_ahead(request: ApiRequest, after: int) -> bool:
     return after > feed.position
 
 
-async def follow_items(request: ApiRequest, query: FeedQuery) -> Response[Any]:
-    """Stream the changes of the caller's items."""
-    state = request.caller.state
+async def follow_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
+    """Stream the changes of the resources of a kind that the caller may read."""
+    query = request.query_as(FeedQuery)
+    state = request.reader.state
     after = resumed_after(request)
     if after is None:
         after = state.position if query.after is UNSET else query.after
+    stream = _ResourceStream(request, shape)
+    subscription = Subscription(
+        request.reader.number,
+        "" if request.reader.user is None else request.caller.session,
+        collection=shape.resource.collection,
+        reads_all=access.may_read_all(shape.resource, request.reader.user),
+    )
+    following = Following(after, stream.authenticate, stream.past, stream.live)
+    return await followed(request, following, subscription)
 
-    past, live = request.services.history, request.services.live_events
 
-    async def handed_out(lines: Sequence[Line]) -> AsyncIterator[bytes]:
+class _ResourceStream:
+    """The changes of one collection, for one caller."""
+
+    def __init__(self, request: ApiRequest, shape: Shape) -> None:
+        self._request = request
+        self._shape = shape
+        self._read_all = access.may_read_all(shape.resource, request.reader.user)
+
+    async def authenticate(self) -> Reader:
+        """Authenticate the caller again; raises `Forbidden` if a role that counted is lost."""
+        if self._request.reader.user is None:
+            return await self._request.authenticate_reader()
+        await self._request.authenticate()
+        reader = self._request.reader
+        if self._read_all and not access.may_read_all(self._shape.resource, reader.user):
+            raise Forbidden("the role was revoked")
+        return reader
+
+    async def live(self, lines: Sequence[Line]) -> AsyncIterator[bytes]:
+        """The events of new lines. Each is rendered once, also if several streams send it."""
+        past, live = self._request.services.history, self._request.services.live_events
         for start in range(0, len(lines), _AT_ONCE):
             some = lines[start : start + _AT_ONCE]
-            # Render each change once, also if several streams of the user send it.
             async with live.rendering:
                 missing = {line.position: line for line in some if line.change is None}
                 for record in await past.records(list(missing)):
-                    missing[record.position].change = _change_event(record)
+                    missing[record.position].change = self._event(record)
             yield b"".join(line.change or b"" for line in some)
 
-    async def source(state: State, user: User, after: int) -> AsyncIterator[bytes]:
-        if state.position - after > _FEW:
-            positions = _changes_of(state, user, after)
+    async def past(self, reader: Reader, after: int) -> AsyncIterator[bytes]:
+        """The events after a position, up to that of the state."""
+        history = self._request.services.history
+        if reader.state.position - after > _FEW:
+            positions = self._positions_of_resources(reader, after)
         else:
-            positions = await _changes_among(request.services.log_watcher, state, user, after)
+            positions = await self._positions_of_lines(reader, after)
         for start in range(0, len(positions), RECORDS_PER_READ):
-            async with past.turn_of(user.id):
-                records = await past.records(positions[start : start + RECORDS_PER_READ])
+            async with history.turn_of(reader.number):
+                records = await history.records(positions[start : start + RECORDS_PER_READ])
             for record in records:
-                yield _change_event(record)
+                yield self._event(record)
 
-    return await followed(request, Following(after, request.authenticate, source, handed_out))
+    def _event(self, record: Record) -> bytes:
+        change = self._shape.change_of(record, entity_number(record.subject))
+        return event(record.position, record.event.type, encode(change))
 
+    def _positions_of_resources(self, reader: Reader, after: int) -> list[int]:
+        """Positions of changes, found by scanning all resources that the caller may read."""
+        state, resource = reader.state, self._shape.resource
+        table, versions = state[resource.collection], state.resources.versions
+        return sorted(
+            position
+            for number in access.ever_readable_numbers(resource, state, reader.user)
+            if (found := table.find(number)) is not None and found.version > after
+            for position in versions.of(found.version)
+            if position > after
+        )
 
-def _change_event(record: Record) -> bytes:
-    kind = record.event.type
-    item = entity_number(record.subject)
-    change = ItemChange(record.position, record.time, kind, record.actor, item, changes_of(record))
-    return event(record.position, kind, encode(change))
+    async def _positions_of_lines(self, reader: Reader, after: int) -> list[int]:
+        """The same positions, found by scanning all lines after a position.
 
-
-def _changes_of(state: State, user: User, after: int) -> list[int]:
-    """Positions of changes of a user's items, found by scanning all of the items."""
-    return sorted(
-        position
-        for item in state.items.all_of_owner(user.id)
-        if item.version > after
-        for position in state.items.versions.of(item.version)
-        if position > after
-    )
-
-
-async def _changes_among(feed: LogWatcher, state: State, user: User, after: int) -> list[int]:
-    """The same positions, found by scanning all lines after a position.
-
-    A connected client is only a few lines behind, whereas a user may have any number of items.
-    """
-    return [
-        position
-        async for run in feed.lines(after, state.position)
-        for position, line in run
-        if (subject := subject_of(line)).startswith("items/")
-        and (item := state.items.find(entity_number(subject))) is not None
-        and item.owner == user.id
-    ]
+        A connected client is only a few lines behind, whereas a user may have any number of resources.
+        """
+        state, resource = reader.state, self._shape.resource
+        table, start = state[resource.collection], f"{resource.collection}/"
+        return [
+            position
+            async for run in self._request.services.log_watcher.lines(after, state.position)
+            for position, line in run
+            if (subject := subject_of(line)).startswith(start)
+            and (found := table.find(entity_number(subject))) is not None
+            and access.may_read(resource, state, reader.user, found)
+        ]

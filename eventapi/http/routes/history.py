@@ -1,4 +1,4 @@
-"""The history of an item: a page, or a stream in bounded memory."""
+"""The history of a resource: a page, or a stream in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 
 from msgspec import UNSET
 
-from eventapi.commands.items import item_or_tombstone
+from eventapi.commands.resources import readable_or_tombstone
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Headers, Response, encode
 from eventapi.http.schemas.requests import HistoryQuery
-from eventapi.http.schemas.responses import Change, changes_of
+from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.history import RECORDS_PER_READ
-from events.record import Record
 
 
-async def item_history(request: ApiRequest, number: int) -> Response[list[Change]]:
-    """Every change of one of the caller's items, from the oldest to the newest."""
-    state, user = request.caller.state, request.caller.user
-    item = item_or_tombstone(state, user.id, number)
+async def resource_history(request: ApiRequest, shape: Shape, number: int) -> Response[Any]:
+    """Every change of a resource that the caller may read, from the oldest to the newest."""
+    reader = request.reader
+    found = readable_or_tombstone(shape.resource, reader.state, reader.user, number)
     query = request.query_as(HistoryQuery)
-    positions: Sequence[int] = state.items.versions.of(item.version)
+    positions: Sequence[int] = reader.state.resources.versions.of(found.version)
     if query.after is not UNSET:
         positions = positions[bisect_right(positions, query.after) :]
     headers: Headers = [JSON]
     if query.limit is not UNSET and len(positions) > query.limit:
         positions = positions[: query.limit]
-        place = f"/items/{item.id}/history?limit={query.limit}&after={positions[-1]}"
+        subject = shape.resource.type.subject(found.id)
+        place = f"/{subject}/history?limit={query.limit}&after={positions[-1]}"
         headers.append((b"link", f'<{request.url_of(place)}>; rel="next"'.encode()))
-    parts = _parts(request, user.id, positions)
+    parts = _parts(request, shape, positions)
     if request.method == "HEAD":
         return StreamingResponse(headers, parts)  # No part is generated for HEAD.
     first = await anext(parts)
@@ -50,26 +50,21 @@ async def _chained(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
 
 
 async def _parts(
-    request: ApiRequest, caller: int, positions: Sequence[int]
+    request: ApiRequest, shape: Shape, positions: Sequence[int]
 ) -> AsyncGenerator[bytes, None]:
     """The JSON array in parts.
 
     Each read waits for its own turn, so that a slow client does not block other reads.
     """
-    past = request.services.history
+    past, reader = request.services.history, request.reader
     prefix = b"["
-    with past.admit(caller):
+    with past.admit(reader.number):
         for start in range(0, len(positions), RECORDS_PER_READ):
-            if start:
+            if start and reader.user is not None:
                 # Authenticate again: the client may be slow, and its session may have ended.
                 await request.authenticate()
-            async with past.turn(caller):
+            async with past.turn(reader.number):
                 records = await past.records(positions[start : start + RECORDS_PER_READ])
-            yield prefix + b",".join([encode(_change(record)) for record in records])
+            yield prefix + b",".join([encode(shape.entry_of(record)) for record in records])
             prefix = b","
     yield b"]" if positions else b"[]"
-
-
-def _change(record: Record) -> Change:
-    kind: Any = record.event.type
-    return Change(record.position, record.time, kind, record.actor, changes_of(record))

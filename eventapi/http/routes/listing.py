@@ -1,109 +1,189 @@
-"""Lists of items, current or past: pages, or a stream of all items."""
+"""Lists of resources, current or past: pages, or a stream of all of them."""
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from itertools import islice
-from operator import gt, lt
 from typing import Any
 from urllib.parse import urlencode
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, UnsetType
 
+from eventapi.http.decoding import Texts, from_texts, query_texts
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import JSON, Response, encode
 from eventapi.http.routes.search import matching
-from eventapi.http.schemas.requests import ListQuery
+from eventapi.http.schemas.requests import ListQuery, ListQueryV1
+from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
-from projections.state import State
-from projections.tables.items import Item
-from projections.tables.users import User
+from eventapi.queries.selection import CONTROLS, Selection, first, parse_selection
+from eventapi.resources import access
+from events.errors import Fault, Invalid
+from events.vocabulary.resources import Entity
 
-_ITEMS_PER_READ = 100
-"""Items whose history is read in one turn."""
+_PER_READ = 100
+"""Resources whose history is read in one turn."""
 
 _PAGE = 100
-"""Items on a page if `limit` is not given."""
+"""Resources on a page if `limit` is not given."""
 
-_ITEMS_PER_PIECE = 500
-"""Items that are encoded at once in a list without pages."""
+_PER_PIECE = 500
+"""Resources that are encoded at once in a list without pages."""
+
+_PER_TURN = 1_000
+"""Resources that are filtered before other requests run."""
 
 
-async def list_items(request: ApiRequest, query: ListQuery) -> Response[Any]:
-    """The caller's items, ordered by number."""
-    state, user = request.caller.state, request.caller.user
-    limit = _PAGE if query.limit is UNSET else query.limit
-    if query.limit is UNSET and request.version.lists_all:
-        return await _all_items(request, state, user, query)
-    if query.as_of is UNSET:
-        found = await _found(request, state, user.id, query, limit + 1)
-    else:
-        as_of = query.as_of
-        found = await _found_then(request, state, user.id, query, as_of=as_of, most=limit + 1)
-    page, more = found[:limit], len(found) > limit
-    following = _following(request, query, limit, page[-1].id) if more else None
+class Listing(msgspec.Struct, frozen=True):
+    """A list that a client asks for. ``behind`` is the sort key of the cursor, if there is one."""
+
+    shape: Shape
+    selection: Selection
+    texts: Texts
+    limit: int
+    after: str | None = None
+    behind: Any = None
+    q: str | None = None
+    as_of: str | None = None
+    fields: Sequence[str] | None = None
+    count: bool = False
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the list is read in its order, so that a page ends the reading."""
+        return self.selection.is_by_id and not self.count
+
+    def cut(self, numbers: Sequence[int], most: int | None) -> Sequence[int]:
+        """The first ``most`` numbers behind the cursor, of ascending ones, in the list's order."""
+        if not self.is_in_order:
+            return numbers
+        start, end = 0, len(numbers)
+        if self.selection.descending:
+            end = end if self.after is None else bisect_left(numbers, int(self.after))
+            start = 0 if most is None else max(0, end - most)
+            return numbers[start:end][::-1]
+        start = 0 if self.after is None else bisect_right(numbers, int(self.after))
+        return numbers[start : end if most is None else start + most]
+
+
+def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
+    """The list of a query; raises `Invalid` with every fault."""
+    texts = query_texts(request.scope["query_string"])
+    if shape.version.lists_all:
+        query: Any = from_texts(texts, ListQueryV1, "query")
+        selection = parse_selection({}, {name: texts[name] for name in texts}, [])
+        after: Any = UNSET if query.after is UNSET else str(query.after)
+        return _listing(shape, selection, texts, query, after, None)
+    faults: list[Fault] = []
+    selection = parse_selection(shape.columns, texts, faults)
+    for name, values in texts.items():
+        if name not in CONTROLS and len(values) > 1:
+            faults.append(Fault(f"/{name}", "is given more than once"))
+    query = ListQuery()
+    try:
+        controls = {name: values for name, values in texts.items() if name in CONTROLS}
+        query = from_texts(controls, ListQuery, "query")
+    except Invalid as error:
+        faults += error.faults
+    fields = _fields(shape, query.fields, faults)
+    listing = None
+    try:
+        listing = _listing(shape, selection, texts, query, query.after, fields)
+    except ValueError as error:
+        faults.append(Fault("/after", str(error)))
+    if faults or listing is None:
+        raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
+    return listing
+
+
+def _listing(  # noqa: PLR0917 - the parts of a query
+    shape: Shape,
+    selection: Selection,
+    texts: Texts,
+    query: Any,
+    after: str | UnsetType,
+    fields: Sequence[str] | None,
+) -> Listing:
+    return Listing(
+        shape,
+        selection,
+        texts,
+        _PAGE if query.limit is UNSET else query.limit,
+        after or None,
+        None if after is UNSET else selection.key_of_cursor(after),
+        query.q or None,
+        query.as_of or None,
+        fields,
+        getattr(query, "count", UNSET) == "true",
+    )
+
+
+def _fields(shape: Shape, text: str | UnsetType, faults: list[Fault]) -> Sequence[str] | None:
+    if text is UNSET:
+        return None
+    names = text.split(",")
+    known = shape.view.__struct_fields__
+    faults += [
+        Fault("/fields", f"has {name!r}, which is no field") for name in names if name not in known
+    ]
+    return names
+
+
+async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
+    """The resources that the caller may read and that a query selects."""
+    listing = parse_listing(request, shape)
+    if shape.version.lists_all and "limit" not in listing.texts:
+        return await _all(request, listing)
+    found, count = await _page(request, listing)
+    page, more = found[: listing.limit], len(found) > listing.limit
+    following = _following(request, listing, page[-1]) if more else None
     headers = [JSON]
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
-    return Response(200, headers, encode(request.version.page(page, user.username, following)))
+    rows = _rows(request, listing, page)
+    if shape.version.lists_all:
+        return Response(200, headers, encode(rows))
+    return Response(200, headers, encode(shape.page(rows, following, count)))
 
 
-async def _found(
-    request: ApiRequest, state: State, owner: int, query: ListQuery, most: int | None
-) -> list[Item]:
-    """The current items that match a query, at most ``most``, from a single state."""
-    items = _listed(state, owner, query)
-    if query.q is UNSET:
-        return list(islice(items, most))
-    # Copy the list first: the state changes between two slices of a search.
-    every = list(items)
-    async with request.services.history.turn_of(owner):
-        return await matching(every, query.q, most or len(every), request.services.casefolded_texts)
-
-
-async def _found_then(
-    request: ApiRequest, state: State, owner: int, query: ListQuery, *, as_of: str, most: int
-) -> list[Item]:
-    """The past items that match a query; reading stops after ``most`` of them."""
-    found: list[Item] = []
-    async with aclosing(_past_slices(request, state, owner, query, as_of)) as slices:
-        async for items in slices:
-            found += items
-            if len(found) >= most:
+async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], int | UnsetType]:
+    """The resources of a page and the next one; and how many there are on all pages."""
+    most = listing.limit + 1
+    found: list[Entity] = []
+    async with aclosing(_slices(request, listing, most)) as slices:
+        async for entities in slices:
+            found += entities
+            if listing.is_in_order and len(found) >= most:
                 break
-    return found
+    if listing.is_in_order:
+        return found[:most], UNSET
+    count = len(found) if listing.count else UNSET
+    key = listing.selection.key(_owner_names(request))
+    return first(found, key, listing.behind, most), count
 
 
-async def _all_items(
-    request: ApiRequest, state: State, user: User, query: ListQuery
-) -> Response[Any]:
-    """All items that match a query, without pages; a long list is streamed."""
-    version, owner = request.version, user.username
-    if query.as_of is UNSET:
-        slices = _present_slices(request, state, user.id, query)
-    else:
-        slices = _past_slices(request, state, user.id, query, query.as_of)
-    found: list[Item] = []
-    async for items in slices:
-        found += items
-        if len(found) > _ITEMS_PER_PIECE:
+async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
+    """Everything that a query of version 1 selects; a long list is streamed."""
+    slices = _slices(request, listing, None)
+    found: list[Entity] = []
+    async for entities in slices:
+        found += entities
+        if len(found) > _PER_PIECE:
             break
     else:
-        return Response(200, [JSON], encode(version.page(found, owner, None)))
-
-    def joined(items: list[Item]) -> bytes:
-        return encode([version.item(item, owner) for item in items])[1:-1]
+        return Response(200, [JSON], encode(_rows(request, listing, found)))
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         async with aclosing(slices):
-            yield b"[" + joined(found)
-            async for items in slices:
+            yield b"[" + encode(_rows(request, listing, found))[1:-1]
+            async for entities in slices:
                 # Authenticate again: the client may be slow, and its session may have ended.
                 await request.authenticate()
-                if items:
-                    yield b"," + joined(items)
+                if entities:
+                    yield b"," + encode(_rows(request, listing, entities))[1:-1]
         yield b"]"
 
     if request.method == "HEAD":
@@ -111,55 +191,104 @@ async def _all_items(
     return StreamingResponse([JSON], pieces())
 
 
+def _slices(
+    request: ApiRequest, listing: Listing, most: int | None
+) -> AsyncGenerator[list[Entity], None]:
+    """The selected resources in slices, in the order of a list that is in order.
+
+    Without filters, at most ``most`` current ones are read.
+    """
+    if listing.as_of is not None:
+        return _past_slices(request, listing, listing.as_of)
+    return _present_slices(request, listing, most)
+
+
 async def _present_slices(
-    request: ApiRequest, state: State, owner: int, query: ListQuery
-) -> AsyncGenerator[list[Item], None]:
-    """The current items that match a query, in slices."""
-    items = await _found(request, state, owner, query, None)
-    for start in range(0, len(items), _ITEMS_PER_PIECE):
-        yield items[start : start + _ITEMS_PER_PIECE]
+    request: ApiRequest, listing: Listing, most: int | None
+) -> AsyncGenerator[list[Entity], None]:
+    reader, resource = request.reader, listing.shape.resource
+    by_id = reader.state[resource.collection].by_id
+    numbers = access.readable_numbers(resource, reader.state, reader.user)
+    is_filtered = bool(listing.selection.filters or listing.q)
+    wanted = listing.cut(numbers, None if is_filtered or not listing.is_in_order else most)
+    # Copied from one state, which changes between two slices.
+    entities = [by_id[number] for number in wanted]
+    if is_filtered:
+        async with request.services.history.turn_of(reader.number):
+            entities = await _selected(request, listing, entities)
+    for start in range(0, len(entities), _PER_PIECE):
+        yield entities[start : start + _PER_PIECE]
 
 
 async def _past_slices(
-    request: ApiRequest, state: State, owner: int, query: ListQuery, as_of: str
-) -> AsyncGenerator[list[Item], None]:
-    """The past items that match a query, in slices; each waits for its own turn."""
-    position = await request.resolve_as_of(state, as_of)
-    ever = state.items.all_of_owner(owner)
-    if query.order == "desc":
-        ever.reverse()
-    if query.after is not UNSET:
-        behind = gt if query.order == "asc" else lt
-        ever = [item for item in ever if behind(item.id, query.after)]
+    request: ApiRequest, listing: Listing, as_of: str
+) -> AsyncGenerator[list[Entity], None]:
+    """The selected resources of the past; each slice waits for its own turn."""
+    reader, resource = request.reader, listing.shape.resource
+    table = reader.state[resource.collection]
+    position = await request.resolve_as_of(reader.state, as_of)
+    numbers = access.ever_readable_numbers(resource, reader.state, reader.user)
+    wanted = listing.cut(numbers, None)
     past = request.services.history
-    with past.admit(owner):
-        for start in range(0, len(ever), _ITEMS_PER_READ):
-            async with past.turn(owner):
-                if start:  # An erasure since the previous slice destroyed the keys.
+    with past.admit(reader.number):
+        for start in range(0, len(wanted), _PER_READ):
+            async with past.turn(reader.number):
+                if start and reader.user:  # An erasure since the last slice destroyed the keys.
                     await request.authenticate()
-                then = await past.items_at(position, ever[start : start + _ITEMS_PER_READ], state)
-                items = list(_listed(then, owner, query))
-                if query.q is not UNSET:
-                    items = await matching(
-                        items, query.q, len(items), request.services.casefolded_texts
-                    )
-            yield items
+                some = [
+                    found for one in wanted[start : start + _PER_READ] if (found := table.find(one))
+                ]
+                then = await past.entities_at(position, some, table)
+                entities = [then[one.id] for one in some if one.id in then]
+                selected = await _selected(request, listing, entities)
+            yield selected
 
 
-def _listed(state: State, owner: int, query: ListQuery) -> Iterator[Item]:
-    """The items after ``after`` in the query's order, without searching their texts."""
-    ids: Sequence[int] = state.items.by_owner[owner]
-    by_id = state.items.by_id
-    if query.order == "asc":
-        numbers = range(0 if query.after is UNSET else bisect_right(ids, query.after), len(ids))
-    else:
-        end = len(ids) if query.after is UNSET else bisect_left(ids, query.after)
-        numbers = range(end - 1, -1, -1)
-    return map(by_id.__getitem__, map(ids.__getitem__, numbers))
+async def _selected(
+    request: ApiRequest, listing: Listing, entities: Sequence[Entity]
+) -> list[Entity]:
+    """The resources that pass the filters and the search; other requests run in between."""
+    if listing.selection.filters:
+        matches = listing.selection.matches(_owner_names(request))
+        passed: list[Entity] = []
+        for start in range(0, len(entities), _PER_TURN):
+            passed += filter(matches, entities[start : start + _PER_TURN])
+            await asyncio.sleep(0)
+        entities = passed
+    if listing.q is None:
+        return list(entities)
+    texts, names = request.services.casefolded_texts, listing.shape.text_fields
+    return [one async for one in matching(entities, names, listing.q, texts)]
 
 
-def _following(request: ApiRequest, query: ListQuery, limit: int, last: int) -> str:
-    place = f"/items?limit={limit}&after={last}&order={query.order}"
-    asked = (("q", query.q), ("as_of", query.as_of))
-    typed = [(name, text) for name, text in asked if text is not UNSET]
-    return request.url_of(f"{place}&{urlencode(typed)}" if typed else place)
+def _owner_names(request: ApiRequest) -> Callable[[int], str]:
+    """The function that returns the username of an owner."""
+    users = request.reader.state.users.by_id
+
+    def name(owner: int) -> str:
+        user = users.get(owner)
+        return "" if user is None else user.username
+
+    return name
+
+
+def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> list[Any]:
+    name, view_of = _owner_names(request), listing.shape.view_of
+    rows = [view_of(entity, name(entity.owner)) for entity in page]
+    if listing.fields is None:
+        return rows
+    return [{field: getattr(row, field) for field in listing.fields} for row in rows]
+
+
+def _following(request: ApiRequest, listing: Listing, last: Entity) -> str:
+    """The URL of the next page."""
+    cursor = listing.selection.cursor(last, _owner_names(request))
+    texts = {name: values[-1] for name, values in listing.texts.items()}
+    order = texts.pop("order", "asc")
+    texts.pop("limit", None)
+    texts.pop("after", None)
+    head = {"limit": str(listing.limit), "after": cursor}
+    if "sort" not in texts:
+        head["order"] = order
+    place = f"/{listing.shape.resource.collection}?{urlencode(head | texts)}"
+    return request.url_of(place)

@@ -1,19 +1,19 @@
-"""Search in the texts of items, in slices so that other requests can run between."""
+"""Search in the texts of resources, in slices so that other requests can run between."""
 
 from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
-from projections.tables.items import Item
+from events.vocabulary.resources import Entity
 
 _CHARACTERS_PER_TURN: Final = 32_768
 """Characters searched before other requests may run: about a millisecond."""
 
-_CHARACTERS_PER_ITEM: Final = 100
-"""Cost of an item in addition to its texts, as a number of characters."""
+_CHARACTERS_PER_ENTITY: Final = 100
+"""Cost of a resource in addition to its texts, as a number of characters."""
 
 _CACHED_CHARACTERS: Final = 4 * 1_048_576
 """Casefolded text that is cached per process, at most 4 bytes per character."""
@@ -36,41 +36,37 @@ class CasefoldedTexts:
         self._by_version: dict[int, str] = {}
         self._characters = 0
 
-    def of(self, item: Item) -> str:
-        """Folded title and description of an item, with a NUL that no query can match."""
-        text = f"{item.title}\0{item.description or ''}"
+    def of(self, entity: Entity, names: Sequence[str]) -> str:
+        """The folded texts of a resource, with NULs between them that no query can match."""
+        text = "\0".join([getattr(entity, name) or "" for name in names])
         if len(text) <= _CHEAP_CHARACTERS or text.isascii():
             return folded(text)
-        found = self._by_version.get(item.version)
+        found = self._by_version.get(entity.version)
         if found is None:
             found = folded(text)
             if self._characters + len(found) > _CACHED_CHARACTERS:
                 self._by_version.clear()
                 self._characters = 0
-            self._by_version[item.version] = found
+            self._by_version[entity.version] = found
             self._characters += len(found)
         return found
 
 
 async def matching(
-    items: Iterable[Item], query: str, limit: int, texts: CasefoldedTexts
-) -> list[Item]:
-    """The first ``limit`` items whose title or description contains ``query``.
+    entities: Iterable[Entity], names: Sequence[str], query: str, texts: CasefoldedTexts
+) -> AsyncIterator[Entity]:
+    """Yield the resources with ``query`` in a text of one of the fields ``names``.
 
-    ``items`` must not change during the search: other requests, including writes, run between two
+    ``entities`` must not change during the search: other requests, including writes, run between two
     slices.
     """
     needle = folded(query)
-    found: list[Item] = []
     searched = 0
-    for item in items:
-        text = texts.of(item)
+    for entity in entities:
+        text = texts.of(entity, names)
         if needle in text:
-            found.append(item)
-            if len(found) >= limit:
-                break
-        searched += len(text) + _CHARACTERS_PER_ITEM
+            yield entity
+        searched += len(text) + _CHARACTERS_PER_ENTITY
         if searched >= _CHARACTERS_PER_TURN:
             searched = 0
             await asyncio.sleep(0)
-    return found

@@ -170,13 +170,12 @@ def _octets(content: bytes, is_whole: bool, who: bytes) -> Response[str]:
 
 
 def _may_see(state: State, user: User, line: bytes) -> bool:
-    """Whether a user caused an event, is its subject, or owns the item in it."""
+    """Whether a user caused an event, is its subject, or owns the resource in it."""
     if "auditor" in user.roles:
         return True
     record = parse(line)
     if user.subject in {record.actor, record.subject, record.sealedfor}:
         return True
-    if not record.subject.startswith("items/"):
-        return False
-    item = state.items.find(entity_number(record.subject))
-    return item is not None and item.owner == user.id
+    table = state.resources.get(record.subject.partition("/")[0])
+    found = None if table is None else table.find(entity_number(record.subject))
+    return found is not None and found.owner == user.id

@@ -10,15 +10,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from eventapi.values.rules import (
     MAX_PASSWORD_BYTES,
-    Description,
     Email,
     FullName,
     NewPassword,
-    Title,
     Username,
 )
-from eventapi.values.validation import CHECK, RULE
-from events.codec import VOCABULARY
+from eventapi.values.validation import RULE
 
 _NO_NUL: Final = r"^[^\u0000]*$"
 
@@ -106,20 +103,6 @@ class ProfilePatch(Body, frozen=True):
     full_name: FullName | UnsetType | None = UNSET
 
 
-class ItemBody(Body, frozen=True):
-    """The content of an item."""
-
-    title: Title
-    description: Description | None = None
-
-
-class ItemPatch(Body, frozen=True):
-    """A merge patch (RFC 7396) of an item."""
-
-    title: Title | UnsetType = UNSET
-    description: Description | UnsetType | None = UNSET
-
-
 Point = Annotated[
     str,
     Meta(
@@ -141,8 +124,6 @@ class Restoration(Body, frozen=True):
 
 JSON_BODIES: Final = (
     Confirmation,
-    ItemBody,
-    ItemPatch,
     PasswordChange,
     PasswordGrant,
     ProfilePatch,
@@ -152,8 +133,8 @@ JSON_BODIES: Final = (
 )
 
 
-class ItemQuery(msgspec.Struct, frozen=True):
-    """The point of the past at which to read an item."""
+class ReadQuery(msgspec.Struct, frozen=True):
+    """The point of the past at which to read a resource."""
 
     as_of: Point | UnsetType = UNSET
 
@@ -162,7 +143,7 @@ _HISTORY_LIMIT: Final = "Maximum number of changes; by default all."
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
-    """The changes of an item to list."""
+    """The changes of a resource to list."""
 
     limit: Annotated[int, Meta(ge=1, le=1000, description=_HISTORY_LIMIT)] | UnsetType = UNSET
     after: (
@@ -191,16 +172,6 @@ _Member = Annotated[
 ]
 
 
-_TYPES: Final = frozenset(kind.type for kind in VOCABULARY)
-
-
-def _type_fault(name: str) -> str | None:
-    """The fault of a type of events that does not exist."""
-    if name in _TYPES:
-        return None
-    return f"must be a type of events: {', '.join(sorted(_TYPES))}"
-
-
 class EventsQuery(msgspec.Struct, frozen=True):
     """The events of the log to read."""
 
@@ -224,7 +195,6 @@ class EventsQuery(msgspec.Struct, frozen=True):
                 max_length=300,
                 description="Only events of this type.",
                 examples=["item.created"],
-                extra={CHECK: _type_fault},
             ),
         ]
         | UnsetType
@@ -233,29 +203,75 @@ class EventsQuery(msgspec.Struct, frozen=True):
     actor: _Member | UnsetType = UNSET
 
 
-_LIST_LIMIT: Final = "Maximum number of items; by default 100, and in version 1 all."
+_LIST_LIMIT: Final = "Maximum number of resources; by default 100, and in version 1 all."
+_SEARCHED: Final = "A part of any text; case is ignored."
+
+Limit = Annotated[int, Meta(ge=1, le=1000, description=_LIST_LIMIT)]
+Order = Annotated[Literal["asc", "desc"], Meta(description="Order by number.")]
+Searched = Annotated[
+    str,
+    Meta(
+        max_length=200,
+        pattern=_NO_NUL,
+        description=_SEARCHED,
+        extra={RULE: "must not contain NUL"},
+    ),
+]
 
 
-class ListQuery(msgspec.Struct, frozen=True):
-    """The items to list, and their order.
+class ListQueryV1(msgspec.Struct, frozen=True):
+    """The items to list in version 1, and their order.
 
     No member may be ``None``, because msgspec would decode the text ``null`` as it.
     """
 
-    limit: Annotated[int, Meta(ge=1, le=1000, description=_LIST_LIMIT)] | UnsetType = UNSET
+    limit: Limit | UnsetType = UNSET
     after: (
         Annotated[int, Meta(ge=0, le=2**63 - 1, description="Start after this number.")] | UnsetType
     ) = UNSET
-    order: Annotated[Literal["asc", "desc"], Meta(description="Order by number.")] = "asc"
-    q: (
+    order: Order = "asc"
+    q: Searched | UnsetType = UNSET
+    as_of: Point | UnsetType = UNSET
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """The resources to list, and their order; filters are beside it."""
+
+    limit: Limit | UnsetType = UNSET
+    after: (
+        Annotated[
+            str, Meta(max_length=8_192, description="The cursor in `next` of the page before.")
+        ]
+        | UnsetType
+    ) = UNSET
+    order: Order = "asc"
+    sort: (
         Annotated[
             str,
             Meta(
-                max_length=200,
-                pattern=_NO_NUL,
-                description="A part of the title or description; case is ignored.",
-                extra={RULE: "must not contain NUL"},
+                max_length=600,
+                description="Fields to sort by, separated by commas; `-` before one reverses it.",
+                examples=["-updated_at,id"],
             ),
+        ]
+        | UnsetType
+    ) = UNSET
+    q: Searched | UnsetType = UNSET
+    fields: (
+        Annotated[
+            str,
+            Meta(
+                max_length=4_096,
+                description="The members of each resource in the response, separated by commas.",
+                examples=["id,version"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    count: (
+        Annotated[
+            Literal["true", "false"],
+            Meta(description="Whether to count the resources of all pages."),
         ]
         | UnsetType
     ) = UNSET

@@ -10,10 +10,7 @@ from msgspec import Meta
 
 from eventapi.http.decoding import FORM_TYPE, MULTIPART_TYPE
 from eventapi.http.schemas.requests import JSON_BODIES, lenient
-from events.record import Record
-from events.vocabulary.items import Content, ContentChanges
 from events.vocabulary.users import Role
-from projections.tables.items import Item
 from projections.tables.sessions import Session
 from projections.tables.users import User
 
@@ -57,63 +54,8 @@ class UserV2(msgspec.Struct, frozen=True, gc=False):
     roles: list[Role]
 
 
-class ItemV1(msgspec.Struct, frozen=True, gc=False):
-    """An item, as version 1 shows it."""
-
-    id: Id
-    title: str
-    description: str | None
-    owner: str
-    created_at: NaiveTime
-
-
-class ItemV2(msgspec.Struct, frozen=True, gc=False):
-    """An item, as version 2 shows it."""
-
-    id: Id
-    title: str
-    description: str | None
-    owner: str
-    created_at: Time
-    updated_at: Time
-    version: Version
-
-
 UserView: TypeAlias = UserV1 | UserV2
-ItemView: TypeAlias = ItemV1 | ItemV2
-"""Return types of handlers in all versions.
-
-`ApiVersion.namespace` has the types of one version.
-"""
-
-
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """A change of an item; ``changes`` has the new values."""
-
-    position: Version
-    time: Time
-    type: Literal["item.created", "item.updated", "item.deleted", "item.restored"]
-    actor: str
-    changes: ContentChanges
-
-
-class ItemChange(msgspec.Struct, frozen=True, gc=False):
-    """A change of one of the caller's items."""
-
-    position: Version
-    time: Time
-    type: str
-    actor: str
-    item: Id
-    changes: ContentChanges
-
-
-def changes_of(record: Record) -> ContentChanges:
-    """The values that an event of an item sets."""
-    personal = getattr(record.event, "personal", None)
-    if isinstance(personal, Content | ContentChanges):
-        return ContentChanges(title=personal.title, description=personal.description)
-    return ContentChanges()
+"""The return type of handlers in all versions; `ApiVersion.namespace` has that of one."""
 
 
 class EventPage(msgspec.Struct, frozen=True, gc=False):
@@ -133,16 +75,6 @@ class OpenedEvent(msgspec.Struct, frozen=True, gc=False):
     record: Any
     personal: dict[str, Any] | None
     proof: str
-
-
-class PageV2(msgspec.Struct, frozen=True, gc=False):
-    """A page of items, and the URL of the next page."""
-
-    items: list[ItemV2]
-    next: str | None
-
-
-ItemPage: TypeAlias = list[ItemV1] | PageV2
 
 
 class TokenPair(msgspec.Struct, frozen=True, gc=False):
@@ -190,11 +122,7 @@ class ApiVersion(msgspec.Struct, frozen=True):
     prefixes: tuple[str, ...]
     created_status: int
     user_type: type
-    item_type: type
-    page_type: Any
     user: Callable[[User], UserView]
-    item: Callable[[Item, str], ItemView]
-    page: Callable[[Sequence[Item], str, str | None], ItemPage]
     body: Callable[[Any], Any]
     default_media_type: str
     form_types: Sequence[str]
@@ -204,11 +132,7 @@ class ApiVersion(msgspec.Struct, frozen=True):
     @property
     def namespace(self) -> dict[str, Any]:
         """The types of this version by the names in the annotations of handlers."""
-        views = {
-            "UserView": self.user_type,
-            "ItemView": self.item_type,
-            "ItemPage": self.page_type,
-        }
+        views = {"UserView": self.user_type}
         return views | {kind.__name__: self.body(kind) for kind in JSON_BODIES}
 
 
@@ -228,41 +152,12 @@ def _user_v2(user: User) -> UserV2:
     )
 
 
-def _item_v1(item: Item, owner: str) -> ItemV1:
-    created_at = item.created_at.removesuffix("Z")
-    return ItemV1(item.id, item.title, item.description, owner, created_at)
-
-
-def _item_v2(item: Item, owner: str) -> ItemV2:
-    return ItemV2(
-        item.id,
-        item.title,
-        item.description,
-        owner,
-        item.created_at,
-        item.updated_at,
-        item.version,
-    )
-
-
-def _page_v1(items: Sequence[Item], owner: str, _: str | None) -> list[ItemV1]:
-    return [_item_v1(item, owner) for item in items]
-
-
-def _page_v2(items: Sequence[Item], owner: str, following: str | None) -> PageV2:
-    return PageV2([_item_v2(item, owner) for item in items], following)
-
-
 V1 = ApiVersion(
     "v1",
     ("", "/api/v1"),
     200,
     UserV1,
-    ItemV1,
-    list[ItemV1],
     _user_v1,
-    _item_v1,
-    _page_v1,
     body=lenient,
     default_media_type="application/json",
     form_types=(FORM_TYPE, MULTIPART_TYPE),
@@ -273,11 +168,7 @@ V2 = ApiVersion(
     ("/api/v2",),
     201,
     UserV2,
-    ItemV2,
-    PageV2,
     _user_v2,
-    _item_v2,
-    _page_v2,
     body=lambda kind: kind,
     default_media_type="",
     form_types=(FORM_TYPE,),

@@ -1,0 +1,429 @@
+"""The endpoints of a kind of resources: one controller, made for each kind and version.
+
+The templates have the handlers. `eventapi.http.routes.templates` fills in the names, the Structs and
+the guards of a kind, so that routes and OpenAPI document read as if they were written for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+
+import msgspec
+from litestar import Controller
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, structs
+
+from eventapi.commands.resources import (
+    Act,
+    Create,
+    Delete,
+    Restore,
+    Share,
+    Unshare,
+    Update,
+    not_found,
+    readable,
+    readable_or_tombstone,
+    writable,
+    writable_or_tombstone,
+)
+from eventapi.http.conditional import etag
+from eventapi.http.decoding import decode_json
+from eventapi.http.handlers import ACTION, delete, get, patch, post, put
+from eventapi.http.request import ApiRequest, MergePatch, written
+from eventapi.http.response import Response, json_response
+from eventapi.http.routes.events import follow_resources
+from eventapi.http.routes.history import resource_history
+from eventapi.http.routes.listing import list_resources
+from eventapi.http.schemas.requests import (
+    FeedQuery,
+    HistoryQuery,
+    ListQuery,
+    ReadQuery,
+    Restoration,
+)
+from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
+from eventapi.http.urls import path_number
+from eventapi.journal.batch import CommandResult
+from events.errors import Fault, Forbidden, Invalid, NotFound
+from events.vocabulary.resources import Entity
+from projections.tables.resources import Tombstone
+
+if TYPE_CHECKING:
+    # `Shape.namespace` has the Structs of a kind by these names.
+    ResourceBody: TypeAlias = msgspec.Struct
+    ResourcePatch: TypeAlias = msgspec.Struct
+    ResourceView: TypeAlias = msgspec.Struct
+    ResourcePage: TypeAlias = msgspec.Struct
+    HistoryEntry: TypeAlias = msgspec.Struct
+    ResourceChange: TypeAlias = msgspec.Struct
+    ActionBody: TypeAlias = msgspec.Struct
+
+_ONE: Final = "/{number:str}"
+_SHARE: Final = f"{_ONE}/shares/{{username:str}}"
+_WRITE_HEADERS: Final = ("If-Match", "If-None-Match", "Idempotency-Key")
+_WRITTEN_HEADERS: Final = ("ETag", "Event-Position")
+_WRITE_ERRORS: Final = ("not-found", "precondition-failed", "quota-exceeded", "validation-failed")
+
+
+class ResourceTemplate(Controller):
+    """The resources of one kind, their history and their live changes."""
+
+    shape: ClassVar[Shape]
+
+    @post(
+        name="create_{kind}",
+        summary="Create {a_noun}",
+        creates=True,
+        request_headers=("Idempotency-Key",),
+        response_headers=_WRITTEN_HEADERS,
+        errors=("quota-exceeded", "validation-failed"),
+    )
+    async def create(
+        self, request: ApiRequest, data: JSONBody[ResourceBody]
+    ) -> Response[ResourceView]:
+        """Create {a_noun}."""
+        user = request.caller.user
+        values = structs.asdict(data)
+        command = Create(self.shape.resource, user.id, values, request.services.quota)
+        result = await request.execute(command, user.subject)
+        status = request.version.created_status
+        if status != 201:
+            return _written(request, self.shape, result, status)
+        subject = self.shape.resource.type.subject(_entity(result).id)
+        location = request.url_of(f"/{subject}").encode()
+        return _written(request, self.shape, result, status, (b"location", location))
+
+    @get(
+        name="list_{collection}",
+        summary="List your {collection}",
+        query=ListQuery,
+        response_headers=("Link",),
+        errors=("validation-failed",),
+    )
+    async def list_all(self, request: ApiRequest) -> Response[ResourcePage]:
+        """List your {collection}, ordered by number."""
+        return await list_resources(request, self.shape)
+
+    @get(
+        "/events",
+        name="follow_{collection}",
+        summary="Follow the changes of your {collection}",
+        query=FeedQuery,
+        request_headers=("Last-Event-ID",),
+        media_type="text/event-stream",
+        errors=("validation-failed",),
+    )
+    async def follow(self, request: ApiRequest) -> Response[ResourceChange]:
+        """Follow the changes of your {collection} as they happen.
+
+        The name of an event (`event:`) is its type: `{kind}.created`, `{kind}.updated`,
+        `{kind}.deleted` or `{kind}.restored`; its `id:` is its position. An event named `reset` means
+        that the client followed another log, and must fetch everything again.
+        """
+        return await follow_resources(request, self.shape)
+
+    @get(
+        _ONE,
+        name="get_{kind}",
+        summary="Read {a_noun}",
+        query=ReadQuery,
+        request_headers=("If-None-Match", "If-Match"),
+        response_headers=("ETag",),
+        empty_statuses=(304,),
+        errors=("not-found", "precondition-failed", "validation-failed"),
+    )
+    async def get_one(self, request: ApiRequest, number: FromPath[str]) -> Response[ResourceView]:
+        """Read {a_noun}."""
+        resource, reader = self.shape.resource, request.reader
+        wanted = _number(self.shape, number)
+        query = request.query_as(ReadQuery)
+        if query.as_of is UNSET:
+            entity = readable(resource, reader.state, reader.user, wanted)
+        else:
+            found = readable_or_tombstone(resource, reader.state, reader.user, wanted)
+            position = await request.resolve_as_of(reader.state, query.as_of)
+            entity = await _past(request, self.shape, found, position)
+        tag = (b"etag", etag(entity.version))
+        if request.has_current(entity):
+            return Response(304, [tag])
+        return json_response(_view(request, self.shape, entity), 200, tag)
+
+    @get(
+        f"{_ONE}/history",
+        name="get_{kind}_history",
+        summary="List every change of {a_noun}",
+        query=HistoryQuery,
+        response_headers=("Link",),
+        errors=("not-found", "validation-failed"),
+    )
+    async def history(
+        self, request: ApiRequest, number: FromPath[str]
+    ) -> Response[list[HistoryEntry]]:
+        """List every change of {a_noun}, oldest first, also after its deletion.
+
+        With `limit`, the response is a page, and `Link` has the URL of the next one.
+        """
+        return await resource_history(request, self.shape, _number(self.shape, number))
+
+    @post(
+        f"{_ONE}/restore",
+        name="restore_{kind}",
+        summary="Undo a deletion, or restore earlier content",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=_WRITE_ERRORS,
+    )
+    async def restore(
+        self,
+        request: ApiRequest,
+        number: FromPath[str],
+        data: JSONBody[Restoration | None] = None,
+    ) -> Response[ResourceView]:
+        """Undo a deletion, or restore the content at an earlier point."""
+        subject, wanted = request.caller.user.subject, _number(self.shape, number)
+        result = await request.first_result(subject)
+        if result is None:
+            command = await _restoration(request, self.shape, wanted, data or Restoration())
+            result = await request.execute(command, subject)
+        return _written(request, self.shape, result)
+
+    @put(
+        _ONE,
+        name="replace_{kind}",
+        summary="Replace {a_noun}'s content",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=_WRITE_ERRORS,
+    )
+    async def replace(
+        self, request: ApiRequest, number: FromPath[str], data: JSONBody[ResourceBody]
+    ) -> Response[ResourceView]:
+        """Replace {a_noun}'s content."""
+        return await _update(request, self.shape, _number(self.shape, number), data)
+
+    @patch(
+        _ONE,
+        name="update_{kind}",
+        summary="Change parts of {a_noun}'s content",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=_WRITE_ERRORS,
+    )
+    async def update(
+        self, request: ApiRequest, number: FromPath[str], data: MergePatch[ResourcePatch]
+    ) -> Response[ResourceView]:
+        """Change the given members of {a_noun}'s content."""
+        return await _update(request, self.shape, _number(self.shape, number), data)
+
+    @delete(
+        _ONE,
+        name="delete_{kind}",
+        summary="Delete {a_noun}",
+        request_headers=_WRITE_HEADERS,
+        response_headers=("Event-Position",),
+        errors=("not-found", "precondition-failed"),
+    )
+    async def delete_one(self, request: ApiRequest, number: FromPath[str]) -> Response[None]:
+        """Delete {a_noun}."""
+        state, user = request.caller.state, request.caller.user
+        resource, wanted = self.shape.resource, _number(self.shape, number)
+        result = await request.first_result(user.subject)
+        if result is None:
+            versions = request.accepted_versions(writable(resource, state, user.id, wanted))
+            result = await request.execute(
+                Delete(resource, user.id, wanted, versions), user.subject
+            )
+        return written(result, None)
+
+
+class SharingTemplate(Controller):
+    """The shares of a kind that is shareable."""
+
+    shape: ClassVar[Shape]
+
+    @get(
+        f"{_ONE}/shares",
+        name="list_{kind}_shares",
+        summary="List whom {a_noun} is shared with",
+        errors=("not-found",),
+    )
+    async def list_shares(
+        self, request: ApiRequest, number: FromPath[str]
+    ) -> Response[list[ShareView]]:
+        """List whom {a_noun} is shared with. Only its owner can see this."""
+        return json_response(_shares(request, self.shape, number))
+
+    @get(_SHARE, name="get_{kind}_share", summary="Read a share of {a_noun}", errors=("not-found",))
+    async def get_share(
+        self, request: ApiRequest, number: FromPath[str], username: FromPath[str]
+    ) -> Response[ShareView]:
+        """Read what a user may do with {a_noun}. Only its owner can see this."""
+        for share in _shares(request, self.shape, number):
+            if share.username.casefold() == username.casefold():
+                return json_response(share)
+        raise NotFound("Share not found")
+
+    @put(
+        _SHARE,
+        name="share_{kind}",
+        summary="Share {a_noun}",
+        request_headers=("Idempotency-Key",),
+        response_headers=("Event-Position",),
+        errors=("not-found", "validation-failed"),
+    )
+    async def share(
+        self,
+        request: ApiRequest,
+        number: FromPath[str],
+        username: FromPath[str],
+        data: JSONBody[ShareBody],
+    ) -> Response[ShareView]:
+        """Let another user read {a_noun}, or read and write it."""
+        user, resource = request.caller.user, self.shape.resource
+        command = Share(resource, user.id, _number(self.shape, number), username, data.can)
+        result = await request.execute(command, user.subject)
+        return written(result, ShareView(username, data.can))
+
+    @delete(
+        _SHARE,
+        name="unshare_{kind}",
+        summary="Stop sharing {a_noun}",
+        request_headers=("Idempotency-Key",),
+        response_headers=("Event-Position",),
+        errors=("not-found",),
+    )
+    async def unshare(
+        self, request: ApiRequest, number: FromPath[str], username: FromPath[str]
+    ) -> Response[None]:
+        """Take back what a user may do with {a_noun}."""
+        user, resource = request.caller.user, self.shape.resource
+        command = Unshare(resource, user.id, _number(self.shape, number), username)
+        return written(await request.execute(command, user.subject), None)
+
+
+class ActionTemplate(Controller):
+    """One action of a kind."""
+
+    shape: ClassVar[Shape]
+
+    @post(
+        f"{_ONE}/ACTION",
+        name="{action}_{kind}",
+        summary="{action_summary}",
+        request_headers=_WRITE_HEADERS,
+        response_headers=_WRITTEN_HEADERS,
+        errors=(*_WRITE_ERRORS, "action-refused"),
+    )
+    async def act(
+        self, request: ApiRequest, number: FromPath[str], data: JSONBody[ActionBody | None] = None
+    ) -> Response[ResourceView]:
+        """{action_description}."""
+        resource, user = self.shape.resource, request.caller.user
+        wanted = _number(self.shape, number)
+        action: str = request.route_handler.opt[ACTION]
+        body = data or decode_json(b"{}", resource.actions[action].body)
+        result = await request.first_result(user.subject)
+        if result is None:
+            entity = writable(resource, request.caller.state, user.id, wanted)
+            versions = request.accepted_versions(entity)
+            command = Act(
+                resource,
+                user.id,
+                wanted,
+                action,
+                structs.asdict(body),
+                versions,
+                request.services.quota,
+            )
+            result = await request.execute(command, user.subject)
+        return _written(request, self.shape, result)
+
+
+def _number(shape: Shape, text: str) -> int:
+    return path_number(text, str(not_found(shape.resource)))
+
+
+async def _update(
+    request: ApiRequest, shape: Shape, number: int, body: msgspec.Struct
+) -> Response[Any]:
+    state, user, resource = request.caller.state, request.caller.user, shape.resource
+    result = await request.first_result(user.subject)
+    if result is None:
+        versions = request.accepted_versions(writable(resource, state, user.id, number))
+        values = {name: value for name, value in structs.asdict(body).items() if value is not UNSET}
+        quota = request.services.quota
+        command = Update(resource, user.id, number, values, versions, quota)
+        result = await request.execute(command, user.subject)
+    return _written(request, shape, result)
+
+
+async def _restoration(
+    request: ApiRequest, shape: Shape, number: int, body: Restoration
+) -> Restore:
+    state, caller, resource = request.caller.state, request.caller.user.id, shape.resource
+    found = writable_or_tombstone(resource, state, caller, number)
+    versions = request.accepted_versions(found)
+    if body.as_of is not UNSET:
+        position = await request.resolve_as_of(state, body.as_of)
+    elif isinstance(found, Tombstone):
+        position = found.version - 1
+        # Do not overwrite a restoration by another request.
+        if versions is None:
+            versions = frozenset({found.version})
+    else:
+        raise Invalid(Fault("/as_of", f"is required: the {shape.noun} is not deleted"))
+    history = request.services.history
+    async with history.turn_of(caller):
+        past = await history.entities_at(position, [found], state[resource.collection])
+    if number not in past:
+        raise NotFound(f"there was no such {shape.noun} at position {position}")
+    values = {name: getattr(past[number], name) for name in resource.names}
+    quota = request.services.quota
+    return Restore(resource, caller, number, position, values, versions, quota)
+
+
+async def _past(
+    request: ApiRequest, shape: Shape, found: Entity | Tombstone, position: int
+) -> Entity:
+    """A resource as of a position; raises `NotFound` if it did not exist then."""
+    reader, history = request.reader, request.services.history
+    async with history.turn_of(reader.number):
+        table = reader.state[shape.resource.collection]
+        past = await history.entities_at(position, [found], table)
+    if found.id not in past:
+        raise not_found(shape.resource)
+    return past[found.id]
+
+
+def _shares(request: ApiRequest, shape: Shape, text: str) -> list[ShareView]:
+    """The shares of a resource of the caller, by username."""
+    state, user, resource = request.caller.state, request.caller.user, shape.resource
+    entity = readable(resource, state, user, _number(shape, text))
+    if entity.owner != user.id:
+        raise Forbidden("only the owner may do this")
+    shares = state[resource.collection].shares.get(entity.id, {})
+    names = {state.users.by_id[number].username: can for number, can in shares.items()}
+    return [ShareView(name, can) for name, can in sorted(names.items())]  # type: ignore[arg-type]  # checked when written
+
+
+def _entity(result: CommandResult) -> Entity:
+    assert isinstance(result.entity, Entity)  # noqa: S101 - for the type checker
+    return result.entity
+
+
+def _view(request: ApiRequest, shape: Shape, entity: Entity) -> msgspec.Struct:
+    owner = request.reader.state.users.by_id.get(entity.owner)
+    return shape.view_of(entity, "" if owner is None else owner.username)
+
+
+def _written(
+    request: ApiRequest,
+    shape: Shape,
+    result: CommandResult,
+    status: int = 200,
+    *headers: tuple[bytes, bytes],
+) -> Response[Any]:
+    entity = _entity(result)
+    view = _view(request, shape, entity)
+    return written(result, view, status, (b"etag", etag(entity.version)), *headers)

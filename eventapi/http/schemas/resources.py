@@ -1,0 +1,257 @@
+"""Bodies of requests and responses about resources, derived from their declarations.
+
+A `Shape` has the Structs of one kind in one version of the API. Version 1 has items only, in the
+shapes of the replaced service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from eventapi.http.schemas.requests import Body, ListQuery, ListQueryV1
+from eventapi.http.schemas.responses import ApiVersion, Id, NaiveTime, Time, Version
+from eventapi.queries.selection import CONTROLS, Column, columns_of
+from eventapi.resources.declared import Declared
+from events.record import Record
+from events.vocabulary.resources import Content, Entity
+
+_VERBS: Final = ("created", "updated", "deleted", "restored")
+_SHARING: Final = ("shared", "unshared")
+
+
+class ShareBody(Body, frozen=True):
+    """What another user may do with a resource."""
+
+    can: Literal["read", "write"]
+
+
+class ShareView(msgspec.Struct, frozen=True, gc=False):
+    """A user whom a resource is shared with, and what they may do."""
+
+    username: str
+    can: Literal["read", "write"]
+
+
+class Shape(msgspec.Struct, frozen=True, eq=False):
+    """A kind of resources in one version of the API.
+
+    ``body`` and ``patch`` are bodies of requests; ``view``, ``page``, ``entry`` (of a history) and
+    ``change`` (of a stream) those of responses; ``changes`` are the values that an event set.
+    """
+
+    version: ApiVersion
+    resource: Declared
+    body: type[msgspec.Struct]
+    patch: type[msgspec.Struct]
+    view: type[msgspec.Struct]
+    page: Any
+    entry: type[msgspec.Struct]
+    change: type[msgspec.Struct]
+    changes: type[msgspec.Struct]
+    list_query: type[msgspec.Struct]
+    columns: Mapping[str, Column]
+    values_of: Callable[[Entity], tuple[Any, ...]]
+    text_fields: Sequence[str]
+
+    @property
+    def noun(self) -> str:
+        """The kind in the words of a sentence."""
+        return self.resource.kind.replace("_", " ")
+
+    @property
+    def a_noun(self) -> str:
+        """The kind with its article."""
+        return _article(self.resource)
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The Structs by their names in the annotations of handlers."""
+        return {
+            "ResourceBody": self.body,
+            "ResourcePatch": self.patch,
+            "ResourceView": self.view,
+            "ResourcePage": self.page,
+            "HistoryEntry": self.entry,
+            "ResourceChange": self.change,
+        }
+
+    def view_of(self, entity: Entity, owner: str) -> msgspec.Struct:
+        """The response body of a resource whose owner has this username."""
+        values = self.values_of(entity)
+        if self.version.lists_all:
+            return self.view(entity.id, *values, owner, entity.created_at.removesuffix("Z"))
+        return self.view(
+            entity.id, *values, owner, entity.created_at, entity.updated_at, entity.version
+        )
+
+    def changes_of(self, record: Record) -> msgspec.Struct:
+        """The values that an event of a resource set."""
+        values: dict[str, Any] = {}
+        for part in (
+            getattr(record.event, "personal", None),
+            getattr(record.event, "clear", None),
+        ):
+            if isinstance(part, Content):
+                values |= {
+                    name: getattr(part, name, UNSET)
+                    for name in part.__struct_fields__
+                    if name in self.changes.__struct_fields__
+                }
+        return self.changes(**values)
+
+    def entry_of(self, record: Record) -> msgspec.Struct:
+        """An event in the history of a resource."""
+        kind = record.event.type
+        return self.entry(record.position, record.time, kind, record.actor, self.changes_of(record))
+
+    def change_of(self, record: Record, number: int) -> msgspec.Struct:
+        """An event in the stream of a collection."""
+        kind, changes = record.event.type, self.changes_of(record)
+        return self.change(record.position, record.time, kind, record.actor, number, changes)
+
+
+def shape_of(resource: Declared, version: ApiVersion) -> Shape:
+    """The Structs of a kind in a version."""
+    name = resource.cls.__name__
+    changes, columns = _changes(resource), columns_of(resource)
+    view = _view(resource, version)
+    return Shape(
+        version,
+        resource,
+        version.body(_body(resource)),
+        version.body(_patch(resource)),
+        view,
+        list[view] if version.lists_all else _page(name, view),  # type: ignore[valid-type]  # a class
+        _entry(resource, changes),
+        _entry(resource, changes, is_live=True),
+        changes,
+        ListQueryV1 if version.lists_all else _list_query(resource),
+        columns,
+        _values_getter(resource.names),
+        [column.name for column in columns.values() if column.is_text],
+    )
+
+
+def _values_getter(fields: Sequence[str]) -> Callable[[Entity], tuple[Any, ...]]:
+    if len(fields) == 1:
+        (name,) = fields
+        return lambda entity: (getattr(entity, name),)
+    found: Callable[[Entity], tuple[Any, ...]] = attrgetter(*fields)
+    return found
+
+
+def _article(resource: Declared) -> str:
+    noun = resource.kind.replace("_", " ")
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _defined(name: str, members: Sequence[Any], doc: str, **options: Any) -> Any:
+    return msgspec.defstruct(
+        name,
+        members,
+        namespace={"__doc__": doc},
+        module=__name__,
+        frozen=True,
+        **options,
+    )
+
+
+def _body(resource: Declared) -> Any:
+    required = []
+    optional = []
+    for field in resource.type.fields:
+        hint = resource.strict[field.name]
+        if field.default is UNSET:
+            required.append((field.name, hint))
+        else:
+            optional.append((field.name, hint, _default(field.default)))
+    doc = f"The content of {_article(resource)}."
+    return _defined(f"{resource.cls.__name__}Body", required + optional, doc, bases=(Body,))
+
+
+def _default(value: Any) -> Any:
+    """A default that each value gets a copy of."""
+    if isinstance(value, list | dict) and value:
+        encoded = msgspec.msgpack.encode(value)
+        return msgspec.field(default_factory=lambda: msgspec.msgpack.decode(encoded))
+    return value
+
+
+def _patch(resource: Declared) -> Any:
+    members = [(name, hint | UnsetType, UNSET) for name, hint in resource.strict.items()]
+    doc = f"A merge patch (RFC 7396) of {_article(resource)}."
+    return _defined(f"{resource.cls.__name__}Patch", members, doc, bases=(Body,))
+
+
+def _view(resource: Declared, version: ApiVersion) -> Any:
+    values = [(field.name, field.type) for field in resource.type.fields]
+    is_v1 = version.lists_all
+    stamps: list[Any] = [("owner", str), ("created_at", NaiveTime if is_v1 else Time)]
+    if not is_v1:
+        stamps += [("updated_at", Time), ("version", Version)]
+    noun = _article(resource)
+    doc = f"{noun[0].upper()}{noun[1:]}, as version {version.name[1:]} shows it."
+    name = f"{resource.cls.__name__}{version.name.upper()}"
+    return _defined(name, [("id", Id), *values, *stamps], doc, gc=False)
+
+
+def _page(name: str, view: Any) -> Any:
+    count = Annotated[int, Meta(ge=0, description="Of all pages; only with `count=true`.")]
+    members = [
+        ("items", list[view]),
+        ("next", str | None),
+        ("count", count | UnsetType, UNSET),
+    ]
+    return _defined(f"{name}Page", members, "A page of a list, and the URL of the next page.")
+
+
+def _list_query(resource: Declared) -> Any:
+    """The parameters of a list in the document: a filter for each field beside the others."""
+    members = [
+        (
+            field.name,
+            Annotated[
+                str,
+                Meta(
+                    description=f"Only resources with this `{field.name}`. Other operators: "
+                    f"`{field.name}.ne`, `.lt`, `.le`, `.gt`, `.ge`, `.in`, `.contains`, `.prefix` "
+                    "and `.null`, as far as the type has them."
+                ),
+            ]
+            | UnsetType,
+            UNSET,
+        )
+        for field in resource.type.fields
+        if field.name not in CONTROLS
+    ]
+    name = f"{resource.cls.__name__}Query"
+    return _defined(name, members, "The resources to list.", bases=(ListQuery,))
+
+
+def _changes(resource: Declared) -> Any:
+    by_name = {field.name: field.type for field in resource.type.fields}
+    members = [(name, by_name[name] | UnsetType, UNSET) for name in resource.names]
+    return _defined(f"{resource.cls.__name__}Changes", members, "The new values of a change.")
+
+
+def _entry(resource: Declared, changes: Any, *, is_live: bool = False) -> Any:
+    verbs = (*_VERBS, *(_SHARING if resource.shareable else ()), *resource.actions)
+    types: Any = Literal.__getitem__(tuple(f"{resource.kind}.{verb}" for verb in verbs))
+    members: list[Any] = [
+        ("position", Version),
+        ("time", Time),
+        ("type", types),
+        ("actor", str),
+        *([(resource.kind, Id)] if is_live else []),
+        ("changes", changes),
+    ]
+    name = f"{resource.cls.__name__}{'Change' if is_live else 'HistoryEntry'}"
+    where = (
+        "in the stream of a collection" if is_live else f"in the history of {_article(resource)}"
+    )
+    return _defined(name, members, f"A change {where}.", gc=False)

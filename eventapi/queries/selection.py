@@ -1,0 +1,336 @@
+"""Selections of a list: which resources, in which order, and from where on.
+
+A selection is made from the texts of a query::
+
+    cents.ge=100&due.null=false&sort=-due,id&q=acme
+
+It works on the current resources and on past ones alike, because it sees only entities.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import types
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import total_ordering
+from heapq import nsmallest
+from operator import attrgetter, contains, eq, ge, gt, le, lt, ne
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from eventapi.resources.declared import Declared
+from eventapi.values.times import record_time
+from events.errors import Fault
+from events.vocabulary.resources import Entity
+
+Texts = Mapping[str, Sequence[str]]
+Value = Callable[[Entity], Any]
+OwnerName = Callable[[int], str]
+
+_ORDERED: Final = (int, float, str, decimal.Decimal, dt.date, dt.datetime)
+_SCALARS: Final = (*_ORDERED, bool, uuid.UUID)
+_COMPARING: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "eq": eq,
+    "ne": ne,
+    "lt": lt,
+    "le": le,
+    "gt": gt,
+    "ge": ge,
+    "contains": contains,
+    "prefix": str.startswith,
+}
+_ORDERING: Final = ("eq", "ne", "lt", "le", "gt", "ge", "in", "null")
+OPERATORS: Final = (*_ORDERING, "contains", "prefix")
+CONTROLS: Final = frozenset({"limit", "after", "order", "sort", "q", "fields", "count", "as_of"})
+"""Parameters that are not filters; a field of such a name is filtered with ``.eq``."""
+
+_MAX_SORTS: Final = 8
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A value of every resource in a list: its type without ``None``, and how to get it."""
+
+    name: str
+    type: Any
+    is_time: bool = False
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the values have an order."""
+        return self.type in _ORDERED
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are texts of the content."""
+        return self.type is str and not self.is_time and self.name != "owner"
+
+    @property
+    def operators(self) -> Sequence[str]:
+        """The operators of filters by this column."""
+        if self.type is str and not self.is_time:
+            return OPERATORS
+        if self.is_ordered:
+            return _ORDERING
+        if self.type in _SCALARS or get_origin(self.type) is Literal or _is_enum(self.type):
+            return ("eq", "ne", "in", "null")
+        return ("contains", "null") if get_origin(self.type) is list else ("null",)
+
+    def parse(self, text: str) -> Any:
+        """A value of this column; raises `ValueError`."""
+        if self.is_time:
+            return record_time(text.replace(" ", "+"), zone_needed=True)
+        if self.type is str:
+            return text
+        if self.type is bool and text not in {"true", "false"}:
+            raise ValueError("must be true or false")
+        if self.type is dt.datetime:
+            text = text.replace(" ", "+")
+        value = msgspec.convert(text, self.type, strict=False)
+        if self.type is int and str(value) != text:
+            raise ValueError("must be a whole number in digits")
+        if isinstance(value, dt.datetime):
+            if value.tzinfo is None:
+                raise ValueError("must have an offset, such as Z")
+            return value.astimezone(dt.UTC)
+        return value
+
+
+def columns_of(resource: Declared) -> dict[str, Column]:
+    """The columns of a kind by name."""
+    found = [
+        Column("id", int),
+        *(Column(one.name, _without_none(one.type)) for one in resource.type.fields),
+        Column("owner", str),
+        Column("created_at", str, is_time=True),
+        Column("updated_at", str, is_time=True),
+        Column("version", int),
+    ]
+    return {column.name: column for column in found}
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in {Union, types.UnionType}:
+        others = [one for one in get_args(hint) if one is not types.NoneType]
+        return others[0] if len(others) == 1 else object
+    return hint
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """A test of one column."""
+
+    column: str
+    test: Callable[[Any], bool]
+
+
+class Sort(msgspec.Struct, frozen=True):
+    """A column to sort by."""
+
+    column: str
+    descending: bool = False
+
+
+@total_ordering
+class _Descending:
+    """A sort key in reverse order."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and bool(self.key == other.key)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __lt__(self, other: _Descending) -> bool:
+        return bool(other.key < self.key)
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """The filters and the order of a list.
+
+    ``sorts`` always end with the number, so that the order is total. ``text`` is the order as the
+    client wrote it; cursors belong to it.
+    """
+
+    columns: Mapping[str, Column]
+    filters: Sequence[Filter] = ()
+    sorts: Sequence[Sort] = (Sort("id"),)
+    text: str = ""
+
+    @property
+    def is_by_id(self) -> bool:
+        """Whether the order is that of the numbers, in either direction."""
+        return self.sorts[0].column == "id"
+
+    @property
+    def descending(self) -> bool:
+        """Whether the first column is in descending order."""
+        return self.sorts[0].descending
+
+    def value(self, name: str, owner_name: OwnerName) -> Value:
+        """The function that gets the value of a column."""
+        if name == "owner":
+            return lambda entity: owner_name(entity.owner)
+        found: Value = attrgetter(name)
+        return found
+
+    def matches(self, owner_name: OwnerName) -> Callable[[Entity], bool]:
+        """The test whether a resource passes all filters."""
+        tests = [(self.value(one.column, owner_name), one.test) for one in self.filters]
+        return lambda entity: all(test(value(entity)) for value, test in tests)
+
+    def key(self, owner_name: OwnerName) -> Callable[[Entity], tuple[Any, ...]]:
+        """The sort key of a resource; a value that is ``None`` comes last in ascending order."""
+        values = [(self.value(one.column, owner_name), one.descending) for one in self.sorts]
+        return lambda entity: tuple(
+            _sort_key(value(entity), descending) for value, descending in values
+        )
+
+    def cursor(self, entity: Entity, owner_name: OwnerName) -> str:
+        """The cursor behind a resource; in the order of numbers it is the number."""
+        if self.is_by_id:
+            return str(entity.id)
+        values = [self.value(one.column, owner_name)(entity) for one in self.sorts]
+        encoded = msgspec.msgpack.encode((self.text, values))
+        return urlsafe_b64encode(encoded).rstrip(b"=").decode()
+
+    def key_of_cursor(self, text: str) -> tuple[Any, ...]:
+        """The sort key of a cursor; raises `ValueError` if it is of another order."""
+        if self.is_by_id:
+            if not text.isascii() or not text.isdigit() or len(text) > 19:
+                raise ValueError("must be the cursor of a page in this order")
+            return (_sort_key(int(text), self.descending),)
+        hints = tuple(self.columns[one.column].type for one in self.sorts)
+        row: Any = tuple.__class_getitem__(tuple(hint | None for hint in hints))
+        cursor_type: Any = tuple.__class_getitem__((str, row))
+        try:
+            encoded = urlsafe_b64decode(text.encode() + b"==")
+            order, values = msgspec.msgpack.decode(encoded, type=cursor_type)
+        except (Base64Error, msgspec.MsgspecError, UnicodeEncodeError, ValueError):
+            order, values = None, ()
+        if order != self.text:
+            raise ValueError("must be the cursor of a page in this order")
+        return tuple(
+            _sort_key(value, one.descending) for value, one in zip(values, self.sorts, strict=True)
+        )
+
+
+def _sort_key(value: Any, descending: bool) -> Any:
+    key = (value is None, value)
+    return _Descending(key) if descending else key
+
+
+def parse_selection(columns: Mapping[str, Column], texts: Texts, faults: list[Fault]) -> Selection:
+    """The selection of a query; what is wrong is added to ``faults``."""
+    filters = [
+        found
+        for parameter, values in texts.items()
+        if parameter not in CONTROLS
+        for text in values[-1:]
+        if (found := _filter(columns, parameter, text, faults)) is not None
+    ]
+    order = texts.get("sort", [""])[-1]
+    sorts = _sorts(columns, order, faults) if order or "sort" in texts else []
+    if not sorts:
+        descending = texts.get("order", ["asc"])[-1] == "desc"
+        return Selection(columns, filters, (Sort("id", descending),))
+    if all(one.column != "id" for one in sorts):
+        sorts.append(Sort("id"))
+    while sorts[-1].column != "id":  # Nothing behind the number decides anything.
+        sorts.pop()
+    return Selection(columns, filters, tuple(sorts), order)
+
+
+def _sorts(columns: Mapping[str, Column], order: str, faults: list[Fault]) -> list[Sort]:
+    found: list[Sort] = []
+    names = order.split(",")
+    if len(names) > _MAX_SORTS:
+        faults.append(_fault("sort", f"must name at most {_MAX_SORTS} fields"))
+        return []
+    for name in names:
+        column = columns.get(name.removeprefix("-"))
+        if column is None or not (column.is_ordered or column.type is bool):
+            faults.append(_fault("sort", f"cannot be by {name.removeprefix('-')!r}"))
+        else:
+            found.append(Sort(column.name, name.startswith("-")))
+    return found
+
+
+def _filter(
+    columns: Mapping[str, Column], parameter: str, text: str, faults: list[Fault]
+) -> Filter | None:
+    name, _, operator = parameter.partition(".")
+    column = columns.get(name)
+    if column is None or name == "version":
+        faults.append(
+            Fault(f"/{parameter}", "is not a parameter of this request", "extra_forbidden")
+        )
+        return None
+    operator = operator or ("eq" if "." not in parameter else "")
+    if operator not in column.operators:
+        possible = ", ".join(f".{one}" for one in column.operators if one != "eq")
+        faults.append(_fault(parameter, f"has no such operator; possible are {possible}"))
+        return None
+    try:
+        return Filter(name, _test(column, operator, text))
+    except (ValueError, OverflowError) as error:
+        faults.append(_fault(parameter, _plain(error, column)))
+        return None
+
+
+def _test(column: Column, operator: str, text: str) -> Callable[[Any], bool]:
+    """The test of a value; raises `ValueError` for a text of another type."""
+    if operator == "null":
+        if text not in {"true", "false"}:
+            raise ValueError("must be true or false")
+        is_null = text == "true"
+        return lambda value: (value is None) is is_null
+    if operator == "in":
+        wanted_values = [column.parse(one) for one in text.split(",")]
+        return lambda value: value in wanted_values
+    if operator == "contains" and get_origin(column.type) is list:
+        (inner,) = get_args(column.type)
+        element = Column(column.name, _without_none(inner)).parse(text)
+        return lambda value: value is not None and element in value
+    wanted = column.parse(text)
+    compare = _COMPARING[operator]
+    if operator in {"eq", "ne"}:
+        return lambda value: compare(value, wanted)
+    return lambda value: value is not None and compare(value, wanted)
+
+
+def _plain(error: Exception, column: Column) -> str:
+    message = str(error)
+    if isinstance(error, msgspec.ValidationError) or not message.startswith("must"):
+        if column.is_time or column.type is dt.datetime:
+            return "must be an RFC 3339 time"
+        noun = getattr(column.type, "__name__", "value").lower()
+        return f"must be a value of the type {noun}"
+    return message
+
+
+def _fault(parameter: str, detail: str) -> Fault:
+    return Fault(f"/{parameter}", detail)
+
+
+def first(
+    entities: Iterable[Entity], key: Callable[[Entity], Any], behind: Any, most: int
+) -> list[Entity]:
+    """The first resources behind a key, in order; ``None`` begins at the start."""
+    rows = [(key(entity), entity.id, entity) for entity in entities]
+    if behind is not None:
+        rows = [row for row in rows if row[0] > behind]
+    return [entity for _, _, entity in nsmallest(most, rows)]
