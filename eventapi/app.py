@@ -129,7 +129,10 @@ def create_app(
     def provide_services() -> Services:
         return app.services
 
-    registry = parts.registry or registry_of(settings)
+    try:
+        registry = parts.registry or registry_of(settings)
+    except ConfigurationError as error:
+        return _refusing(error)
     fields = deprecation.fields(settings)
     app: Application = Application(
         _routers(lambda: app, registry, [name.decode().title() for name, _ in fields]),
@@ -157,6 +160,17 @@ def create_app(
         ],
     )
     return app
+
+
+def _refusing(error: ConfigurationError) -> Application:
+    """An application that cannot start, so that the reason is reported as that of any start."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        raise error
+        yield
+
+    return Application([], lifespan=[lifespan], openapi_config=None, around=[_plain_startup])
 
 
 def _configured() -> tuple[Settings, Tracing | None]:

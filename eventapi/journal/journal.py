@@ -102,7 +102,7 @@ class Journal:
         self._instrumentation = instrumentation
         self._keyring = Keyring()
         self._vocabulary = vocabulary
-        self.history = History(log, self._keyring, vault, snapshots, vocabulary)
+        self.history = History(log, self._keyring, vault, snapshots, lambda: self._state.vocabulary)
         self._state = State.empty(vocabulary)
         self._folding = asyncio.Lock()
         self._queue: deque[PendingWrite] = deque()
