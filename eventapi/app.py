@@ -165,12 +165,10 @@ def create_app(
 def _refusing(error: ConfigurationError) -> Application:
     """An application that cannot start, so that the reason is reported as that of any start."""
 
-    @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def fail() -> None:
         raise error
-        yield
 
-    return Application([], lifespan=[lifespan], openapi_config=None, around=[_plain_startup])
+    return Application([], on_startup=[fail], openapi_config=None, around=[_plain_startup])
 
 
 def _configured() -> tuple[Settings, Tracing | None]:
