@@ -86,7 +86,10 @@ def _declared(cls: type[Projection]) -> DeclaredProjection:
 def _model(cls: type[Projection], name: str) -> ReadModel:
     """The read model of a class; its folds start with a copy of the declared state."""
     declared = inspect.getattr_static(cls, "state")
-    start = declared() if isinstance(declared, type) else declared
+    try:
+        start = declared() if isinstance(declared, type) else declared
+    except TypeError as fault:
+        raise types.TypeFault(f"state: each field needs a default: {fault}") from None
     if not isinstance(start, msgspec.Struct):
         raise types.TypeFault("it needs a state; add `state = Totals()`, with a msgspec Struct")
     kind = type(start)

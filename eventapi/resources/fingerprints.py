@@ -34,7 +34,10 @@ def fingerprint_of_resource(cls: type) -> str:
 
 
 def _source(cls: type) -> bytes:
-    place = inspect.getsourcefile(cls) if inspect.getmodule(cls) else None
+    try:
+        place = inspect.getsourcefile(cls)
+    except TypeError:  # Its module is not a file.
+        place = None
     return Path(place).read_bytes() if place and Path(place).is_file() else b""
 
 

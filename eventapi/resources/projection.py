@@ -4,7 +4,8 @@ A projection folds what anyone can read in the log without a key. So it survives
 an outsider can recompute it::
 
     class Totals(Struct):
-        cents: dict[str, int] = {}
+        cents: dict[str, int] = {}  # of each invoice
+        paid: dict[str, int] = {}  # in each month
 
 
     class Revenue(Projection):
@@ -13,15 +14,18 @@ an outsider can recompute it::
         state = Totals()
 
         def apply(self, event: PublicEvent) -> None:
+            cents, paid = self.state.cents, self.state.paid
+            if "cents" in event.clear:
+                cents[event.subject] = event.clear["cents"]
             if event.type == "invoice.pay":
                 month = event.time[:7]
-                self.state.cents[month] = self.state.cents.get(month, 0) + event.clear["cents"]
+                paid[month] = paid.get(month, 0) + cents[event.subject]
 
         def query(self, caller: Caller, *, month: str) -> int:
-            return self.state.cents.get(month, 0)
+            return self.state.paid.get(month, 0)
 
-``GET /api/v2/projections/revenue?month=2026-11`` answers what ``query`` returns. An event of an
-action has the fields that the action changed: here ``pay`` sets ``cents``.
+``GET /api/v2/projections/revenue?month=2026-11`` answers what ``query`` returns. An event has only
+the fields that it set: ``invoice.pay`` sets ``paid``, so the fold remembers ``cents``.
 """
 
 from __future__ import annotations
