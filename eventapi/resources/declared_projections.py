@@ -72,6 +72,8 @@ def _declared(cls: type[Projection]) -> DeclaredProjection:
     for method in ("apply", "query"):
         if getattr(cls, method) is getattr(Projection, method):
             raise types.TypeFault(f"it has no method {method!r}; add one")
+        if inspect.iscoroutinefunction(getattr(cls, method)):
+            raise types.TypeFault(f"{method}: it cannot be async; write `def {method}`")
     text = inspect.cleandoc(cls.__doc__ or "") if cls.__doc__ != Projection.__doc__ else ""
     return DeclaredProjection(
         cls,

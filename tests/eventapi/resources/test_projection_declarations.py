@@ -50,6 +50,10 @@ class Needs(msgspec.Struct):
     value: int
 
 
+async def waiting(self: Projection, event: PublicEvent) -> None:
+    pass
+
+
 def positional(self: Projection, caller: Caller, month: str) -> None:
     pass
 
@@ -67,6 +71,8 @@ def untyped(self, caller, *, month) -> None:  # type: ignore[no-untyped-def]
         ({"state": Unkept()}, "state: it is another one after a snapshot"),
         ({"apply": None}, "it has no method 'apply'"),
         ({"query": None}, "it has no method 'query'"),
+        ({"query": waiting}, "query: it cannot be async"),
+        ({"apply": waiting}, "apply: it cannot be async"),
         ({"query": positional}, "query: month must be a keyword parameter with a type"),
         ({"query": untyped}, "query: month must be a keyword parameter with a type"),
         ({"name": "Two Words"}, "name = 'Two Words' is not possible"),
