@@ -113,9 +113,9 @@ class Story(msgspec.Struct):
         return vault
 
 
-def runtime() -> Runtime:
+def runtime(first_day: int = 1) -> Runtime:
     """Time in steps of a day, and random bytes."""
-    ticks = count(1)
+    ticks = count(first_day)
     return Runtime(
         lambda: at(86_400 * next(ticks)),
         lambda: str(UUID(bytes=_random.randbytes(16))),

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.errors import ProjectionNotReady
+from eventapi.commands.resources import Create
+from eventapi.journal.journal import Journal
+from eventapi.resources import Clear, Resource, action
+from eventapi.resources.registry import Registry
+from events.errors import ProjectionFailed, ProjectionNotReady
 from events.log.memory import MemoryLog
 from events.log.port import Head
 from events.record import Record
@@ -29,9 +36,11 @@ from tests.projections.invoices import (
     Everything,
     Seen,
     Step,
+    Story,
     events_of,
     model,
     records,
+    runtime,
     steps,
     vocabulary,
     written,
@@ -97,6 +106,59 @@ def test_while_it_is_folded_anew_the_rest_is_served(tmp_path: Path) -> None:
         state.read_models["changed"]
     asyncio.run(fold_read_models(story.log(), state, known))
     assert events_of(state, "changed") == recomputed(story.lines)
+
+
+def test_a_failure_of_the_fold_anew_stops_only_that_read_model(tmp_path: Path) -> None:
+    story, known = written(STORY), vocabulary(model("same"), model("a", "2", 4), model("b", "2"))
+    snapshots = Snapshots(tmp_path, known)
+    take(snapshots, folded(story, vocabulary(model("same")), upto=8))
+    state = folded(story, known, snapshots=snapshots)
+    assert events_of(state, "same") == events_of(state, "b") == recomputed(story.lines)
+    with pytest.raises(ProjectionFailed, match="'a' failed at position 4"):
+        state.read_models["a"]
+    assert state.read_models.behind == []
+
+
+def test_older_code_folds_events_of_a_newer_declaration_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a log whose later lines only newer code reads, then older code folds what is clear."""
+    monkeypatch.setattr(replay_module, "LINES_PER_TURN", 1)
+    story = asyncio.run(write_newer(written([("create", 1, 1)])))
+    known = vocabulary(model(code="2"))
+    snapshots = Snapshots(tmp_path, known)
+    take(snapshots, folded(story, vocabulary(model())))
+    state = folded(story, known, snapshots=snapshots)
+    assert events_of(state) == recomputed(story.lines)
+    assert events_of(state)[-1]["clear"]["amount"] == 5
+
+
+async def write_newer(story: Story) -> Story:
+    """Append an event as a newer version of the application does, which renamed a field."""
+
+    class Invoice(Resource):
+        shareable = True
+        renamed = {"cents": "amount"}  # noqa: RUF012 - as applications write it
+
+        customer: str
+        amount: Clear[int]
+        due: Clear[date | None] = None
+        note: str = ""
+        paid: Clear[bool] = False
+
+        @action
+        def pay(self, *, by: str = "") -> Any:
+            return self
+
+    registry, log = Registry([Invoice]), story.log()
+    journal = Journal(log, await story.vault_without(), registry.vocabulary, runtime(365))
+    await journal.start()
+    try:
+        values = msgspec.structs.asdict(Invoice(customer="c", amount=5))
+        await journal.execute(Create(registry.by_collection["invoices"], 1, values))
+    finally:
+        await journal.close()
+    return Story([line async for run in log.read() for line in run], story.vault, story.all_keys)
 
 
 @given(steps, st.data())

@@ -13,6 +13,7 @@ import pytest
 
 from eventapi.commands.resources import Create
 from eventapi.commands.users import RegisterUser
+from eventapi.queries.projections import query_projection
 from eventapi.resources.registry import Registry, load_registry
 from eventapi.tasks import read_models as task_module
 from eventapi.tasks.read_models import run_read_models
@@ -26,6 +27,7 @@ from events.sealing import Keyring
 from events.vault.memory import MemoryVault
 from projections.snapshots import Snapshots
 from tests.eventapi.resources.applications import (
+    ANN,
     Revenue,
     answer,
     invoices_with,
@@ -150,6 +152,17 @@ async def test_changed_code_folds_anew_in_the_background(shop: Path, tmp_path: P
         await journal.execute(Create(changed.by_collection["orders"], 1, {"cents": 4_000}))
         await run_read_models(journal)
         assert await answer(changed, journal, "turnover") == 2 * 4_321
+        declared, state = changed.projections["turnover"], await journal.state()
+        for position, expected in ((journal.position - 1, 642), (journal.position, 2 * 4_321)):
+            found = await query_projection(
+                declared,
+                ANN,
+                declared.parse({}),
+                state,
+                history=journal.history,
+                position=position,
+            )
+            assert found == expected
 
 
 async def test_control_unchanged_code_is_served_from_the_snapshot(
