@@ -301,7 +301,7 @@ class UnknownKind(LogError):
 
 
 class ProjectionFailed(EventapiError):
-    """A projection that an application declares has stopped; everything else is served."""
+    """A declared projection has stopped; everything else is served."""
 
     advice = error_classes.PROJECTION_FAILED
 

@@ -1,4 +1,4 @@
-"""Read models: what an application folds from the public part of a log, beside the tables.
+"""Read models: what an application folds from the public part of a log.
 
 They are the only code of an application that a replay runs. So an exception stops one read model
 and nothing else, and a staged state has none. They see no personal value, so an erasure changes
@@ -77,10 +77,14 @@ class Failure(msgspec.Struct, frozen=True, eq=False):
     """The exception that stopped a read model, and the position of the event."""
 
     position: int
-    error: Exception
+    error: BaseException
 
     def __str__(self) -> str:
-        return f"{type(self.error).__name__}: {self.error}"
+        try:
+            text = str(self.error)
+        except Exception:  # The text is from the application, too.
+            text = "its text cannot be shown"
+        return f"{type(self.error).__name__}: {text}"
 
 
 class Saved(msgspec.Struct, array_like=True, frozen=True):
@@ -143,7 +147,9 @@ class ReadModels:
                     fold.state = new
                 if not isinstance(fold.state, self.models[name].state):
                     raise TypeError(f"apply made a state of type {type(fold.state).__name__}")
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # An application may also call `sys.exit`.
                 failed[name] = Failure(record.position, error)
         for name, failure in failed.items():
             self._fail(name, failure)
@@ -207,7 +213,7 @@ def public_event(record: Record, owner: int | None) -> PublicEvent:
 
 
 def _encoded(state: object, encode: Callable[[object], bytes]) -> bytes | None:
-    """A state as MessagePack; ``None`` if it has values that MessagePack does not have."""
+    """A state as MessagePack; ``None`` if it has values that cannot be encoded."""
     try:
         return encode(state)
     except Exception:

@@ -165,9 +165,9 @@ async def replay(
 
 
 async def fold_read_models(log: EventLog, state: State, vocabulary: Vocabulary) -> None:
-    """Fold the read models that are behind a state from zero, while the state may move on.
+    """Fold the read models that are behind a state; the state may move on.
 
-    ``vocabulary`` is that of the first record. No key is needed. Raises the errors of `EventLog.read`.
+    They are folded from zero. ``vocabulary`` is that of the first record. No key is needed. Raises the errors of `EventLog.read`.
     """
     models = ReadModels(state.read_models.behind)
     last = START

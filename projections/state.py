@@ -1,4 +1,4 @@
-"""The state: the tables that the log folds into, and the read models of an application."""
+"""The state: the tables that the log folds into, and read models."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class State:
         return entity
 
     def owner_of(self, record: Record) -> int | None:
-        """The owner of the resource that a record is about, by number; ``None`` without one."""
+        """The number of the owner of a record's resource; ``None`` without one."""
         event = record.event
         if not isinstance(event, ResourceEvent):
             return None

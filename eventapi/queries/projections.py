@@ -21,7 +21,7 @@ async def query_projection(
     history: History,
     position: int | None = None,
 ) -> Any:
-    """What a projection answers in the current state, or as of a position up to that state's.
+    """What a projection answers now, or as of a position up to that of the state.
 
     Raises `ProjectionFailed` if it failed up to there, `ProjectionNotReady`, what the query raises,
     and as `History.state_at` does.

@@ -56,7 +56,7 @@ class DeclaredProjection(msgspec.Struct, frozen=True, eq=False):
 
 
 def declare_projection(cls: type[Projection]) -> DeclaredProjection:
-    """Check a class, and derive the read model that it declares; raises `ConfigurationError`."""
+    """Check a class, and derive its read model; raises `ConfigurationError`."""
     try:
         return _declared(cls)
     except (types.TypeFault, TypeError) as fault:

@@ -15,7 +15,7 @@ from eventapi.resources.projection import Projection
 
 
 def fingerprint_of_module(cls: type) -> str:
-    """The SHA-256 of the module that declares a class; of the class's name without a file.
+    """The SHA-256 of the file that declares a class, and of the class's name.
 
     A change in another module that this one imports goes unnoticed.
     """
@@ -23,7 +23,7 @@ def fingerprint_of_module(cls: type) -> str:
 
 
 def fingerprint_of_resource(cls: type) -> str:
-    """As `fingerprint_of_module`, without the projections that the module declares as well.
+    """As `fingerprint_of_module`, without the projections of the same module.
 
     So a changed projection makes only its own part of a snapshot stale.
     """
@@ -62,7 +62,7 @@ def _names_of_projections(module: ModuleType) -> set[str]:
 
 
 def _without(names: set[str], source: bytes) -> bytes:
-    """Source code without classes of these names; whole if other code uses one of them."""
+    """Source code without these classes; whole if other code uses one of them."""
     if not names:
         return source
     lines = source.splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""The registry of one application: its resources, with the built-in one, and projections."""
+"""The registry of one application: its resources and its projections."""
 
 from __future__ import annotations
 

@@ -144,6 +144,44 @@ def public(record: Record, owner: int | None) -> PublicEvent:
     )
 
 
+class UnspeakableError(Exception):
+    """Its text is not to be had."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SystemExit(1), "SystemExit: 1"),
+        (GeneratorExit(), "GeneratorExit: "),
+        (RecursionError("deep"), "RecursionError: deep"),
+        (UnspeakableError(), "UnspeakableError: its text cannot be shown"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_any_exception_stops_only_the_read_model(error: BaseException, text: str) -> None:
+    class Raising(Everything):
+        def apply(self, event: PublicEvent) -> None:
+            raise error
+
+    story = written(STORY)
+    state = folded(story, vocabulary(model(), ReadModel("raising", Raising, Seen, "1")))
+    assert events_of(state) == recomputed(story.lines)
+    assert str(state.read_models.failures["raising"]) == text
+    assert len(state.read_models.checksum()) == 64
+
+
+def test_an_interrupt_stops_the_replay() -> None:
+    class Interrupted(Everything):
+        def apply(self, event: PublicEvent) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folded(written(STORY), vocabulary(ReadModel("a", Interrupted, Seen, "1")))
+
+
 def test_a_failed_read_model_gets_no_further_event() -> None:
     got: list[int] = []
 
