@@ -181,10 +181,10 @@ class History:
         return State.empty(self._vocabulary()).stage().apply(record)
 
     @asynccontextmanager
-    async def state_at(self, position: int) -> AsyncIterator[State]:
+    async def state_at(self, position: int, *, read_models: bool = False) -> AsyncIterator[State]:
         """The whole state at a position, folded from the nearest snapshot; one at a time.
 
-        Raises `Overloaded`, and the errors of `replay`.
+        With ``read_models``, those that the snapshot does not have are folded as well. Raises `Overloaded`, and the errors of `replay`.
         """
         if self._wanted >= _MAX_WAITING_STATES:
             raise Overloaded("too many states of the past are asked for")
@@ -198,6 +198,7 @@ class History:
                     self._vocabulary(),
                     position=position,
                     snapshots=self._snapshots,
+                    defer_read_models=not read_models,
                 )
         finally:
             self._wanted -= 1
