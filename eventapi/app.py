@@ -41,6 +41,7 @@ from eventapi.http.routes.accounts import AccountsController
 from eventapi.http.routes.audit import AuditController
 from eventapi.http.routes.health import HealthController
 from eventapi.http.routes.metrics import MetricsController
+from eventapi.http.routes.projections import projections_controller
 from eventapi.http.routes.root import RootController
 from eventapi.http.routes.templates import resource_controller
 from eventapi.http.routes.transparency import TransparencyController
@@ -238,7 +239,10 @@ def _routers(
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
     """The controllers of a version; version 1 has no resources but items."""
     resources = [registry.item] if version.lists_all else registry.resources
-    return [*CONTROLLERS, *(resource_controller(shape_of(one, version)) for one in resources)]
+    controllers = [resource_controller(shape_of(one, version)) for one in resources]
+    if registry.projections and not version.lists_all:
+        controllers.append(projections_controller(registry))
+    return [*CONTROLLERS, *controllers]
 
 
 def _router(prefix: str, version: ApiVersion, controllers: Sequence[type[Controller]]) -> Router:

@@ -62,8 +62,7 @@ class ReadModel(msgspec.Struct, frozen=True, eq=False):
 class ApplicationVocabulary(Vocabulary):
     """The vocabulary of an application's log, with the read models that fold the log.
 
-    `State.empty` makes a state with these read models. Vocabularies that follow from this one, and
-    copies in other processes, have none.
+    `State.empty` makes a state with these read models. Copies in other processes have none.
     """
 
     def __init__(
@@ -71,6 +70,9 @@ class ApplicationVocabulary(Vocabulary):
     ) -> None:
         super().__init__(resources)
         self.read_models = tuple(read_models)
+
+    def _with(self, resources: Iterable[ResourceType]) -> Vocabulary:
+        return ApplicationVocabulary(resources, self.read_models)
 
 
 class Failure(msgspec.Struct, frozen=True, eq=False):

@@ -36,6 +36,16 @@ class DeclaredProjection(msgspec.Struct, frozen=True, eq=False):
         """The name in the path."""
         return self.model.name
 
+    @property
+    def query_type(self) -> type[msgspec.Struct]:
+        """The parameters of the query, and ``as_of``, for the document."""
+        return msgspec.defstruct(
+            f"{self.cls.__name__}Query",
+            [("as_of", str | msgspec.UnsetType, msgspec.UNSET)],
+            bases=(self.parameters,),
+            kw_only=True,
+        )
+
     def parse(self, texts: dict[str, str]) -> msgspec.Struct:
         """The parameters of a query string; raises `Invalid` with every fault."""
         try:

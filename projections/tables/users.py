@@ -64,9 +64,7 @@ class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 _public_values: Final = attrgetter("status", "roles", "created_at", "updated_at", "version")
 _personal_values: Final = attrgetter("username", "email", "full_name", "password_hash")
-_decode_public: Final = msgspec.msgpack.Decoder(
-    tuple[Status, frozenset[str], str, str, int]
-).decode
+_decode_public: Final = msgspec.msgpack.Decoder(tuple[Status, frozenset[str], str, str, int]).decode
 _decode_personal: Final = msgspec.msgpack.Decoder(tuple[str, str, str | None, str]).decode
 
 

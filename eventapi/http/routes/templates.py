@@ -98,11 +98,11 @@ def _filled(
     )
     handler.summary = (handler.summary or "").format(**words)
     handler.guards = [*_guards(shape, handler), *(handler.guards or [])]
-    handler._fn = _renamed(handler.fn, operation.name.format(**words), words)
+    handler._fn = renamed(handler.fn, operation.name.format(**words), words)
     return handler
 
 
-def _renamed(function: Any, name: str, words: Mapping[str, str]) -> Any:
+def renamed(function: Any, name: str, words: Mapping[str, str]) -> Any:
     """A copy of a function with another name, and a docstring with the words of a kind."""
     made = FunctionType(
         function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
