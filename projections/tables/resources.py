@@ -79,6 +79,19 @@ class ResourceTable:
         draft.last_id = self.last_id
         return draft
 
+    def become_foreign(self, resource: ResourceType) -> None:
+        """Keep only what the verbs of a kind say, because its declaration is not readable.
+
+        The rest is removed, so that the state is the one that a snapshot of it leads to.
+        """
+        self.resource = resource
+        self.unique = {}
+        for cached in ("_public_values", "_decode_public", "_decode_personal"):
+            self.__dict__.pop(cached, None)
+        new = resource.entity
+        for number, one in list(self.by_id.items()):
+            self.by_id[number] = new(number, one.owner, one.created_at, one.updated_at, one.version)
+
     def find(self, number: int) -> Entity | Tombstone | None:
         """A resource or its tombstone."""
         return self.by_id.get(number) or self.deleted.get(number)
