@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from eventapi.resources.declaration import ClearMarker
+from eventapi.resources.declaration import ClearMarker, Resource
 from eventapi.values.rules import PLAIN_TEXT
 
 MAX_TEXT: Final = 5_000
@@ -96,6 +96,8 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
         return _container(origin or hint, arguments, scalar, limits, seen)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint
+    if isinstance(hint, type) and issubclass(hint, Resource):
+        raise TypeFault(f"{hint.__name__} is a resource; use its id, an int")
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return _nested(hint, scalar, seen)
     if hint in _SCALARS:

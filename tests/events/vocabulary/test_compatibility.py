@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Mapping
+from copy import deepcopy
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -109,7 +111,7 @@ READABLE = {
     "more values of an enum": ({"a": Size}, {"a": MoreSizes}),
     "enum to a literal of its values": ({"a": Size}, {"a": Literal["large", "small"]}),
     "literal to text": ({"a": Literal["x"]}, {"a": str}),
-    "literal with null to optional text": ({"a": Literal["x", None]}, {"a": str | None}),
+    "literal with null to optional text": ({"a": Literal["x"] | None}, {"a": str | None}),
     "literal of integers to number": ({"a": Literal[1, 2]}, {"a": float}),
     "elements": ({"a": list[int]}, {"a": list[float | None]}),
     "members": ({"a": dict[str, int]}, {"a": dict[str, float]}),
@@ -331,14 +333,14 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     int: st.integers(-(2**63), 2**63 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
-    str: st.text(st.characters(exclude_categories=("Cs",)), max_size=4),
+    str: st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs")), max_size=4),
     Decimal: st.decimals(allow_nan=False, allow_infinity=False, places=2),
     UUID: st.uuids(),
     dt.date: st.dates(),
     dt.datetime: st.datetimes(timezones=st.just(dt.UTC)),
     Size: st.sampled_from(Size),
     MoreSizes: st.sampled_from(MoreSizes),
-    Literal["x", None]: st.sampled_from(["x", None]),
+    (Literal["x"] | None): st.sampled_from(["x", None]),
     Literal["x", "y", 1]: st.sampled_from(["x", "y", 1]),
     limited(int, ge=1): st.integers(1, 2**63 - 1),
     limited(int, gt=0, le=5): st.integers(1, 5),
@@ -402,7 +404,7 @@ def drawn_declaration(draw: st.DrawFn, drawn: Drawn) -> Declared:
     fields: dict[str, Any] = {}
     for name, (kind, values, is_clear, has_default) in drawn.items():
         hint = Clear[kind] if is_clear else kind
-        default = msgspec.field(default_factory=lambda found=draw(values): found)
+        default = msgspec.field(default_factory=partial(deepcopy, draw(values)))
         fields[name] = (hint, default) if has_default else hint
     return invoice(fields)
 
