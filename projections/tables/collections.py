@@ -50,7 +50,7 @@ class Collections(Mapping[str, ResourceTable]):
             self._add(resource.collection, resource)
 
     def _add(self, collection: str, resource: ResourceType) -> None:
-        self._tables[collection] = ResourceTable(resource, self.versions)
+        self._tables[collection] = ResourceTable(resource, self.versions, collection)
 
     def stage(self) -> Collections:
         """A copy-on-write copy; it copies a table when that is first used."""

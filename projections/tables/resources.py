@@ -52,9 +52,12 @@ class SharedRows(msgspec.Struct, array_like=True, frozen=True):
 class ResourceTable:
     """Live resources of one kind by number; of deleted ones only tombstones."""
 
-    def __init__(self, resource: ResourceType, versions: VersionIndex) -> None:
-        """``versions`` is the index of all kinds."""
+    def __init__(
+        self, resource: ResourceType, versions: VersionIndex, collection: str = ""
+    ) -> None:
+        """``versions`` is the index of all kinds; a foreign kind does not name its collection."""
         self.resource = resource
+        self.collection = collection or resource.collection
         self.by_id: MutableMapping[int, Entity] = {}
         self.deleted: MutableMapping[int, Tombstone] = {}
         self.by_owner = OwnerIndex()
@@ -69,7 +72,7 @@ class ResourceTable:
 
     def stage(self, versions: VersionIndex) -> ResourceTable:
         """A copy-on-write copy."""
-        draft = ResourceTable(self.resource, versions)
+        draft = ResourceTable(self.resource, versions, self.collection)
         draft.by_id = CopyOnWriteDict(self.by_id)
         draft.deleted = CopyOnWriteDict(self.deleted)
         draft.by_owner = StagedOwnerIndex(self.by_owner)
@@ -297,7 +300,7 @@ class ResourceTable:
 
     def digest_lines(self) -> Iterator[str]:
         """The public content of the table: a line for each resource, by number."""
-        name = self.resource.collection
+        name = self.collection
         for number in sorted([*self.by_id, *self.deleted]):
             entity = self.by_id.get(number)
             if entity is not None:
