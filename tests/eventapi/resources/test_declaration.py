@@ -86,10 +86,11 @@ def test_built_in_kind_has_no_declaration() -> None:
 @pytest.mark.parametrize("default", [None, 7, "x", ["x"], {"x": 1}, 1.5, True])
 def test_default_replaces_a_missing_value_and_is_declared(default: Any) -> None:
     kind = type(default) if not isinstance(default, list | dict) else None
-    hint: Any = {list: list[str], dict: dict[str, int]}.get(type(default), kind)
+    hints: dict[Any, Any] = {list: list[str], dict: dict[str, int]}
+    hint = hints.get(type(default), kind)
     made = msgspec.field(default_factory=lambda: msgspec.json.decode(msgspec.json.encode(default)))
     resource = declared("Invoice", {"a": (hint, made)})
-    assert resource.type.content().a == default  # type: ignore[attr-defined]
+    assert resource.type.content().a == default
     declaration = resource.type.declaration
     assert declaration is not None
     assert declaration.schema["properties"]["a"]["default"] == default

@@ -17,7 +17,7 @@ from eventapi.resources.declared import Declared
 from events.errors import Fault, Invalid
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary
-from tests.eventapi.resources.declaring import declared
+from tests.eventapi.resources.declaring import as_clear, declared
 
 
 class Color(enum.Enum):
@@ -71,7 +71,7 @@ def decoded(resource: Declared, event: Any) -> Any:
 @pytest.mark.parametrize("is_clear", [False, True], ids=["sealed", "clear"])
 def test_every_type_of_field_survives_the_log(kind: Any, is_clear: bool) -> None:
     resource = declared(
-        "Thing", {"a": Clear[kind] if is_clear else kind, "b": str, "c": Clear[int]}
+        "Thing", {"a": as_clear(kind) if is_clear else kind, "b": str, "c": Clear[int]}
     )
     values = {"a": VALUES[kind], "b": "x", "c": 1}
     assert not resource.rules.faults(values)

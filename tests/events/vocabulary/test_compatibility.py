@@ -21,7 +21,7 @@ from eventapi.resources import Clear, Global, action
 from eventapi.resources.declared import Declared
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary, contradictions
-from tests.eventapi.resources.declaring import declared
+from tests.eventapi.resources.declaring import as_clear, declared
 
 
 class Size(enum.Enum):
@@ -78,11 +78,14 @@ def faults(old: Declared, new: Declared) -> list[str]:
     return contradictions(new.type, written, old.collection)
 
 
+ShortKey = Annotated[str, Meta(max_length=2)]
+
+
 def limited(kind: Any, **limits: Any) -> Any:
     return Annotated[kind, Meta(**limits)]
 
 
-READABLE = {
+READABLE: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing changed": ({"a": str}, {"a": str}),
     "other order": ({"a": str, "b": int}, {"b": int, "a": str}),
     "new field with a default": ({"a": str}, {"a": str, "b": (int, 0)}),
@@ -116,8 +119,8 @@ READABLE = {
     "elements": ({"a": list[int]}, {"a": list[float | None]}),
     "members": ({"a": dict[str, int]}, {"a": dict[str, float]}),
     "longer keys": (
-        {"a": dict[limited(str, max_length=2), int]},
-        {"a": dict[limited(str, max_length=3), int]},
+        {"a": dict[ShortKey, int]},
+        {"a": dict[Annotated[str, Meta(max_length=3)], int]},
     ),
     "more elements": (
         {"a": limited(list[int], max_length=1)},
@@ -135,7 +138,7 @@ def test_declaration_that_accepts_more_is_readable(case: str) -> None:
 
 WIDEN = "a: the type is narrower than before; widen it, or add an upcast"
 
-UNREADABLE = {
+UNREADABLE: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "removed": (
         {"a": str, "b": int},
         {"b": int},
@@ -204,7 +207,7 @@ UNREADABLE = {
     "members": ({"a": dict[str, float]}, {"a": dict[str, int]}, WIDEN),
     "shorter keys": (
         {"a": dict[str, int]},
-        {"a": dict[limited(str, max_length=2), int]},
+        {"a": dict[ShortKey, int]},
         WIDEN,
     ),
     "required nested member": ({"a": Address}, {"a": StrictAddress}, WIDEN),
@@ -359,14 +362,17 @@ def hinted(scalars: list[Any]) -> st.SearchStrategy[tuple[Any, st.SearchStrategy
     """A type of a field, with a strategy for its values."""
 
     def wrapped(one: tuple[Any, Any]) -> st.SearchStrategy[tuple[Any, Any]]:
+        kind: Any
         kind, values = one
+        a_list: Any = list
+        a_dict: Any = dict
         return st.sampled_from(
             [
                 (kind, values),
                 (kind, values),
                 (kind | None, st.none() | values),
-                (list[kind], st.lists(values, max_size=2)),
-                (dict[str, kind], st.dictionaries(st.sampled_from("xy"), values, max_size=2)),
+                (a_list[kind], st.lists(values, max_size=2)),
+                (a_dict[str, kind], st.dictionaries(st.sampled_from("xy"), values, max_size=2)),
             ]
         )
 
@@ -403,7 +409,7 @@ def evolutions(draw: st.DrawFn) -> tuple[Drawn, Drawn]:
 def drawn_declaration(draw: st.DrawFn, drawn: Drawn) -> Declared:
     fields: dict[str, Any] = {}
     for name, (kind, values, is_clear, has_default) in drawn.items():
-        hint = Clear[kind] if is_clear else kind
+        hint = as_clear(kind) if is_clear else kind
         default = msgspec.field(default_factory=partial(deepcopy, draw(values)))
         fields[name] = (hint, default) if has_default else hint
     return invoice(fields)
