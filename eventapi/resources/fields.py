@@ -130,13 +130,12 @@ def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) ->
 @lru_cache(1_024)  # One subclass for all fields, or a JSON Schema would have two of one name.
 def _limited(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """A subclass of a Struct whose fields have the limits of input."""
+    field: Any = msgspec.field
     fields = [
         (
             one.name,
             _mapped(one.type, _with_limits, frozenset({struct})),
-            msgspec.field(
-                name=one.encode_name, default=one.default, default_factory=one.default_factory
-            ),
+            field(name=one.encode_name, default=one.default, default_factory=one.default_factory),
         )
         for one in msgspec.structs.fields(struct)
     ]
