@@ -32,7 +32,7 @@ FOREIGN: Final = "not in this code"
 
 
 class ListedResource(msgspec.Struct, frozen=True):
-    """A row of the list; ``version`` is that of the declaration in the log, if there is one."""
+    """A row of the list; ``version`` is that of the newest declaration in the log."""
 
     kind: str
     collection: str

@@ -1,4 +1,4 @@
-"""The declaration of a kind as the log gets it, with the JSON Schema of its content."""
+"""The declaration of a kind in the log, with the JSON Schema of its content."""
 
 from __future__ import annotations
 
