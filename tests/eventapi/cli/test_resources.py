@@ -298,3 +298,60 @@ def test_bad_module_is_one_message(data: Path, command: tuple[str, ...]) -> None
     result = resources(data, *command, modules="no_such_module")
     assert (result.exit_code, result.stdout) == (3, "")
     assert message_in(result.stderr).startswith("there is no module 'no_such_module'; name a")
+
+
+@pytest.mark.parametrize("option", [(), ("--seals",)])
+@pytest.mark.parametrize("modules", ["shop", ""])
+def test_older_code_verifies_the_log_of_newer_code(
+    data: Path, shop: Write, option: tuple[str, ...], modules: str
+) -> None:
+    """Its lines are intact, also where their values are of types that this code does not have."""
+    newer = SHOP.replace("Clear[int]", 'Clear[int | str] = ""').replace(
+        "Annotated[str, Meta(max_length=20)]", 'str | int = ""'
+    )
+    shop(newer)
+    serve(data, invoices=1)
+    written_by_newer(data)
+    shop(SHOP)
+    result = invoke(data, "log", "verify", *option, "--resources", modules)
+    assert (result.exit_code, result.stderr) == (0, ""), result.stdout
+
+
+def written_by_newer(data: Path) -> None:
+    """Write values that the older code cannot read."""
+
+    async def write() -> None:
+        settings = Settings(data=str(data), resources=("shop",))
+        async with open_journal(settings) as (journal, _):
+            invoice = registry_of(settings).by_collection["invoices"]
+            await journal.execute(Create(invoice, 1, {"number": 7, "cents": "x"}))
+
+    asyncio.run(write())
+
+
+@pytest.mark.parametrize("option", [(), ("--seals",)])
+def test_code_with_new_names_and_an_upcast_verifies_the_log(
+    data: Path, shop: Write, option: tuple[str, ...]
+) -> None:
+    shop(
+        """
+        from eventapi.resources import Clear, Resource, action
+
+        class Invoice(Resource):
+            renamed = {"cents": "amount"}
+
+            number: int
+            amount: Clear[str]
+
+            @staticmethod
+            def upcast(values):
+                return {name: 7 if name == "number" else str(value) for name, value in values.items()}
+
+            @action
+            def pay(self) -> "Invoice":
+                return self
+        """
+    )
+    assert resources(data, "check").exit_code == 0
+    result = invoke(data, "log", "verify", *option, "--resources", "shop")
+    assert (result.exit_code, result.stderr) == (0, ""), result.stdout
