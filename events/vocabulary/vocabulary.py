@@ -113,6 +113,7 @@ class Vocabulary:
         if without is None:
             others = [one for one in self.resources if one.kind not in lost]
             without = self._without[lost] = Vocabulary(others)
+            without._foreign = self._foreign  # One type for each foreign kind of a log.
         return without
 
     def foreign(self, kind: str) -> ResourceType:
