@@ -55,25 +55,23 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def hinted(scalars: list[Any]) -> st.SearchStrategy[tuple[Any, st.SearchStrategy[Any]]]:
-    """A type of a field, with a strategy for its values."""
+Kind = tuple[Any, st.SearchStrategy[Any]]
+"""A type, with a strategy for its values."""
 
-    def wrapped(one: tuple[Any, Any]) -> st.SearchStrategy[tuple[Any, Any]]:
-        kind: Any
-        kind, values = one
-        a_list: Any = list
-        a_dict: Any = dict
-        return st.sampled_from(
-            [
-                (kind, values),
-                (kind, values),
-                (kind | None, st.none() | values),
-                (a_list[kind], st.lists(values, max_size=2)),
-                (a_dict[str, kind], st.dictionaries(st.sampled_from("xy"), values, max_size=2)),
-            ]
-        )
+CONTAINERS = ("", "optional", "list", "dict")
 
-    return st.sampled_from(scalars).map(lambda kind: (kind, SCALARS[kind])).flatmap(wrapped)
+
+def contained(container: str, kind: Any) -> Kind:
+    """A scalar type in a container."""
+    values = SCALARS[kind]
+    a_list: Any = list
+    a_dict: Any = dict
+    return {
+        "": (kind, values),
+        "optional": (kind | None, st.none() | values),
+        "list": (a_list[kind], st.lists(values, max_size=2)),
+        "dict": (a_dict[str, kind], st.dictionaries(st.sampled_from("xy"), values, max_size=2)),
+    }[container]
 
 
 Drawn = dict[str, tuple[Any, st.SearchStrategy[Any], bool, bool]]
@@ -83,17 +81,23 @@ Drawn = dict[str, tuple[Any, st.SearchStrategy[Any], bool, bool]]
 @st.composite
 def evolutions(draw: st.DrawFn) -> tuple[Drawn, Drawn]:
     """An older declaration, and one that is similar, so that often it can read the events."""
-    kinds = hinted(list(SCALARS))
-    old: Drawn = {
-        name: (*draw(kinds), draw(st.booleans()), draw(st.booleans()))
-        for name in draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
-    }
+    scalars = st.sampled_from(list(SCALARS))
+    containers = {name: draw(st.sampled_from(CONTAINERS)) for name in "abc"}
+
+    def field(name: str) -> tuple[Any, st.SearchStrategy[Any], bool, bool]:
+        kind = contained(containers[name], draw(scalars))
+        return (*kind, draw(st.booleans()), draw(st.booleans()))
+
+    names = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True))
+    old: Drawn = {name: field(name) for name in names}
     new = dict(old)
-    for name in draw(st.lists(st.sampled_from("abcd"), max_size=2)):
-        change = draw(st.sampled_from(["type", "default", "remove", "clear"]))
-        before = new.get(name, (*draw(kinds), False, True))
-        if change == "type":
-            new[name] = (*draw(kinds), before[2], before[3])
+    for name in draw(st.lists(st.sampled_from("abc"), max_size=2)):
+        change = draw(st.sampled_from(["type", "type", "container", "default", "remove", "clear"]))
+        before = new.get(name) or (*field(name)[:3], True)
+        if change == "container":
+            containers[name] = draw(st.sampled_from(CONTAINERS))
+        if change in {"type", "container"}:
+            new[name] = (*field(name)[:2], *before[2:])
         elif change == "default":
             new[name] = (*before[:3], not before[3])
         elif change == "clear":
