@@ -225,7 +225,7 @@ def _routers(
 
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
     """The controllers of a version; version 1 has no resources but items."""
-    resources = [registry.item] if version.lists_all else registry.resources
+    resources = [registry.item] if version.is_replacement else registry.resources
     return [*CONTROLLERS, *(resource_controller(shape_of(one, version)) for one in resources)]
 
 

@@ -51,6 +51,7 @@ CONTROLS: Final = frozenset({"limit", "after", "order", "sort", "q", "fields", "
 """Parameters that are not filters; a field of such a name is filtered with ``.eq``."""
 
 _MAX_SORTS: Final = 8
+_MAX_ID: Final = 2**63 - 1
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -210,7 +211,7 @@ class Selection(msgspec.Struct, frozen=True):
     def key_of_cursor(self, text: str) -> tuple[Any, ...]:
         """The sort key of a cursor; raises `ValueError` if it is of another order."""
         if self.is_by_id:
-            if not text.isascii() or not text.isdigit() or len(text) > 19:
+            if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _MAX_ID:
                 raise ValueError("must be the cursor of a page in this order")
             return (_sort_key(int(text), self.descending),)
         hints = tuple(self.columns[one.column].type for one in self.sorts)

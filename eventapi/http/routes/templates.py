@@ -21,6 +21,9 @@ from eventapi.http.schemas.resources import Shape
 from eventapi.resources.declared import Action
 from events.errors import UnknownKind
 
+_NUMBER: Final = "number"
+"""The parameter of the templates that has the number of a resource."""
+
 _WRITES: Final = frozenset({"create", "replace", "update", "restore"})
 """Handlers that set values, which may have to be unique."""
 
@@ -36,7 +39,7 @@ def resource_controller(shape: Shape) -> type[Controller]:
     handlers = {
         name: _filled(handler, shape, words, name) for name, handler in _handlers(ResourceTemplate)
     }
-    if not shape.version.lists_all:
+    if not shape.version.is_replacement:
         if resource.shareable:
             handlers |= {
                 name: _filled(handler, shape, words, name)
@@ -98,17 +101,31 @@ def _filled(
     )
     handler.summary = (handler.summary or "").format(**words)
     handler.guards = [*_guards(shape, handler), *(handler.guards or [])]
-    handler._fn = _renamed(handler.fn, operation.name.format(**words), words)
+    parameter = f"{shape.resource.kind}_id"
+    handler.paths = {path.replace(f"{{{_NUMBER}:", f"{{{parameter}:") for path in handler.paths}
+    handler._fn = _renamed(handler.fn, operation.name.format(**words), parameter, words)
     return handler
 
 
-def _renamed(function: Any, name: str, words: Mapping[str, str]) -> Any:
-    """A copy of a function with another name, and a docstring with the words of a kind."""
+def _renamed(function: Any, name: str, parameter: str, words: Mapping[str, str]) -> Any:
+    """A copy of a function with another name, and a docstring with the words of a kind.
+
+    ``parameter`` replaces ``number`` in its signature, because metrics, traces and logs show the path
+    with the names of its parameters.
+    """
+    names = {_NUMBER: parameter}
+    code = function.__code__
     made = FunctionType(
-        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+        code.replace(co_varnames=tuple(names.get(one, one) for one in code.co_varnames)),
+        function.__globals__,
+        name,
+        function.__defaults__,
+        function.__closure__,
     )
     made.__kwdefaults__ = function.__kwdefaults__
-    made.__annotations__ = function.__annotations__
+    made.__annotations__ = {
+        names.get(one, one): hint for one, hint in function.__annotations__.items()
+    }
     made.__qualname__ = name
     made.__doc__ = function.__doc__.format(**words)
     return made

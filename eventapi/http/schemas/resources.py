@@ -83,7 +83,7 @@ class Shape(msgspec.Struct, frozen=True, eq=False):
     def view_of(self, entity: Entity, owner: str) -> msgspec.Struct:
         """The response body of a resource whose owner has this username."""
         values = self.values_of(entity)
-        if self.version.lists_all:
+        if self.version.is_replacement:
             return self.view(entity.id, *values, owner, entity.created_at.removesuffix("Z"))
         return self.view(
             entity.id, *values, owner, entity.created_at, entity.updated_at, entity.version
@@ -126,11 +126,11 @@ def shape_of(resource: Declared, version: ApiVersion) -> Shape:
         version.body(_body(resource)),
         version.body(_patch(resource)),
         view,
-        list[view] if version.lists_all else _page(name, view),  # type: ignore[valid-type]  # a class
+        _page(name, view) if version.has_pages else list[view],  # type: ignore[valid-type]  # a class
         _entry(resource, changes),
         _entry(resource, changes, is_live=True),
         changes,
-        ListQueryV1 if version.lists_all else _list_query(resource),
+        ListQueryV1 if version.is_replacement else _list_query(resource),
         columns,
         _values_getter(resource.names),
         [column.name for column in columns.values() if column.is_text],
@@ -190,7 +190,7 @@ def _patch(resource: Declared) -> Any:
 
 def _view(resource: Declared, version: ApiVersion) -> Any:
     values = [(field.name, field.type) for field in resource.type.fields]
-    is_v1 = version.lists_all
+    is_v1 = version.is_replacement
     stamps: list[Any] = [("owner", str), ("created_at", NaiveTime if is_v1 else Time)]
     if not is_v1:
         stamps += [("updated_at", Time), ("version", Version)]
