@@ -41,6 +41,7 @@ from eventapi.http.routes.accounts import AccountsController
 from eventapi.http.routes.audit import AuditController
 from eventapi.http.routes.health import HealthController
 from eventapi.http.routes.metrics import MetricsController
+from eventapi.http.routes.projections import projections_controller
 from eventapi.http.routes.root import RootController
 from eventapi.http.routes.templates import resource_controller
 from eventapi.http.routes.transparency import TransparencyController
@@ -129,7 +130,10 @@ def create_app(
     def provide_services() -> Services:
         return app.services
 
-    registry = parts.registry or registry_of(settings)
+    try:
+        registry = parts.registry or registry_of(settings)
+    except ConfigurationError as error:
+        return _refusing(error)
     fields = deprecation.fields(settings)
     app: Application = Application(
         _routers(lambda: app, registry, [name.decode().title() for name, _ in fields]),
@@ -157,6 +161,15 @@ def create_app(
         ],
     )
     return app
+
+
+def _refusing(error: ConfigurationError) -> Application:
+    """An application that cannot start, so that the reason is reported as that of any start."""
+
+    async def fail() -> None:
+        raise error
+
+    return Application([], on_startup=[fail], openapi_config=None, around=[_plain_startup])
 
 
 def _configured() -> tuple[Settings, Tracing | None]:
@@ -226,7 +239,10 @@ def _routers(
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
     """The controllers of a version; version 1 has no resources but items."""
     resources = [registry.item] if version.is_replacement else registry.resources
-    return [*CONTROLLERS, *(resource_controller(shape_of(one, version)) for one in resources)]
+    controllers = [resource_controller(shape_of(one, version)) for one in resources]
+    if registry.projections and not version.is_replacement:
+        controllers.append(projections_controller(registry))
+    return [*CONTROLLERS, *controllers]
 
 
 def _router(prefix: str, version: ApiVersion, controllers: Sequence[type[Controller]]) -> Router:

@@ -34,6 +34,8 @@
     │   ├── SigningSuspended    nothing is signed until an operator decides; writes continue
     │   ├── UnknownKind         a newer version of the application changed the kind
     │   └── UnknownEvent        written by a newer version of this program
+    ├── ProjectionFailed        an exception in the application's code stopped this projection
+    │   └── ProjectionNotReady  its code changed, and it is computed anew; try again later
     ├── VaultUnavailable        the keys cannot be read or written
     ├── ClockJumped             the clock of this machine cannot be right; reads continue
     └── ConfigurationError      a setting, or a data directory, that cannot be used
@@ -296,6 +298,18 @@ class UnknownKind(LogError):
     """A newer version of the application changed the kind; all other kinds are served."""
 
     advice = error_classes.UNKNOWN_KIND
+
+
+class ProjectionFailed(EventapiError):
+    """A declared projection has stopped; everything else is served."""
+
+    advice = error_classes.PROJECTION_FAILED
+
+
+class ProjectionNotReady(ProjectionFailed):
+    """A projection that is computed anew in the background, because its code changed."""
+
+    advice = error_classes.PROJECTION_NOT_READY
 
 
 class VaultUnavailable(EventapiError):

@@ -1,4 +1,4 @@
-"""Fold a log into a State."""
+"""Fold a log into a State, and read models that are behind a State."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from events.codec import check_links, decode, open_seal
 from events.errors import DamagedLog, UnknownEvent
@@ -20,10 +21,14 @@ from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
 from events.vocabulary.vocabulary import Vocabulary
 from events.well_formed import data_timestamps
+from projections.read_models import ReadModels
 from projections.snapshots import Snapshots
 from projections.state import State
 
 logger = logging.getLogger("projections.replay")
+
+LINES_PER_TURN: Final = 64
+"""Lines that read models fold before other tasks run."""
 
 Progress = Callable[[int], None]
 """Called from time to time with the position that the replay has reached."""
@@ -118,12 +123,14 @@ async def replay(
     time: str | None = None,
     snapshots: Snapshots | None = None,
     progress: Progress | None = None,
+    defer_read_models: bool = False,
 ) -> State:
     """Fold the log: all of it, up to a position, or up to a time.
 
     ``time`` has the form of a record's. The keyring gets the keys of the users in the state. With
     ``snapshots`` the fold starts from the newest usable one; the hash chain of the lines below it
-    is still checked.
+    is still checked. Read models that it does not have are folded from zero; with
+    ``defer_read_models`` that is left to the caller: see `fold_read_models`.
     """
     with _pause_gc():
         state = State.empty(vocabulary)
@@ -152,7 +159,30 @@ async def replay(
             if progress is not None:
                 progress(state.position)
     _forget_unused_keys(keyring, state)
+    if not defer_read_models:
+        await fold_read_models(log, state, vocabulary)
     return state
+
+
+async def fold_read_models(log: EventLog, state: State, vocabulary: Vocabulary) -> None:
+    """Fold the read models that are behind a state; the state may move on.
+
+    They are folded from zero. ``vocabulary`` is that of the first record. No key is needed. Raises the errors of `EventLog.read`.
+    """
+    models = ReadModels(state.read_models.behind)
+    last = START
+    while models.current and last.position < state.position:
+        async for lines in log.read(last.position, state.position):
+            for start in range(0, len(lines), LINES_PER_TURN):
+                turn = lines[start : start + LINES_PER_TURN]
+                for record in decode(turn, Keyring(), vocabulary, last):
+                    models.apply(record, state.owner_of(record))
+                    if isinstance(record.event, SchemaDeclared):
+                        vocabulary = vocabulary.after(record.event)
+                    last = record
+                await asyncio.sleep(0)
+    # Nothing was awaited since the positions were compared, so the state has not moved.
+    state.read_models.adopt(models)
 
 
 async def _belongs_to(log: EventLog, state: State, progress: Progress | None) -> bool:

@@ -9,6 +9,7 @@ A file::
 
     header   a line of JSON: the version of the code, and the position in the log
     frame    values of no single user: a list with the export of each table
+    frame    the read models: by name, the fingerprint of the code, and the state
     frame    a user: the number, the export of each table, and the sealed personal values
     ...
     sum      the SHA-256 of all of this, 32 bytes
@@ -44,6 +45,7 @@ from events.messages.server_log import (
 from events.record import START, Record
 from events.sealing import NONCE_BYTES, Keyring
 from events.vocabulary.vocabulary import Vocabulary
+from projections.read_models import Saved
 from projections.state import State
 
 logger = logging.getLogger("projections.snapshots")
@@ -54,7 +56,7 @@ SNAPSHOTS_KEPT: Final = 2
 _SUFFIX: Final = ".snapshot"
 _SUM_BYTES: Final = 32
 _LENGTH_BYTES: Final = 8
-_FORMAT: Final = 5
+_FORMAT: Final = 6
 _MAX_HEADER_BYTES: Final = 4096
 
 RandomBytes = Callable[[int], bytes]
@@ -91,6 +93,7 @@ class _DamagedError(_RefusedError):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_user_frame = msgspec.msgpack.Decoder(_UserFrame).decode
 _decode_exports = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_read_models = msgspec.msgpack.Decoder(dict[str, Saved]).decode
 _decode_header = msgspec.json.Decoder(Header).decode
 
 
@@ -252,6 +255,7 @@ def _content(state: State, keyring: Keyring, random_bytes: RandomBytes, code: st
     header = Header(_FORMAT, code, last.source, last.position, last.hash.hex(), last.time, last.end)
     content = bytearray(msgspec.json.encode(header) + b"\n")
     _append(content, [table.export_shared() for table in state.tables])
+    _append(content, state.read_models.export())
     for user in state.users.by_id.values():
         exports = [table.export_owner(user.id) for table in state.tables]
         cipher, sealed = keyring.get(user.subject), b""
@@ -291,6 +295,7 @@ def _load(header: Header, body: memoryview, keyring: Keyring, vocabulary: Vocabu
     frames = _frames(body)
     for table, content in zip(state.tables, _decode_exports(next(frames)), strict=True):
         table.load_shared(content)
+    state.read_models.load(_decode_read_models(next(frames)))
     for encoded in frames:
         frame = _decode_user_frame(encoded)
         personal = _unseal(frame, keyring, state.last)

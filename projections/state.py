@@ -1,4 +1,4 @@
-"""The state: the tables that the log folds into."""
+"""The state: the tables that the log folds into, and read models."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from events.record import START, Event, Record, entity_number
 from events.vocabulary import sessions as session_events
 from events.vocabulary import signing_keys as key_events
 from events.vocabulary import users as user_events
-from events.vocabulary.resources import Entity, ResourceEvent
+from events.vocabulary.resources import Created, Entity, ResourceEvent
 from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary
+from projections.read_models import NO_READ_MODELS, ApplicationVocabulary, ReadModels
 from projections.tables.collections import Collections
 from projections.tables.idempotency import HOUR, Changed, IdempotencyRecords
 from projections.tables.resources import ResourceTable
@@ -28,11 +29,13 @@ class State:
 
     ``last`` is the last record that was applied. In a staged copy, ``now`` is the time at which
     commands are decided, and ``recent_refreshes`` has the sessions and generations whose refresh
-    this process applied within the grace period of a spent refresh token.
+    this process applied within the grace period of a spent refresh token. A staged copy has no
+    ``read_models``, because no code of an application runs under the lock of the log.
     """
 
     now: str = ""
     recent_refreshes: Container[tuple[str, int]] = frozenset()
+    read_models: ReadModels = NO_READ_MODELS
 
     def __init__(
         self,
@@ -66,7 +69,10 @@ class State:
     def empty(cls, vocabulary: Vocabulary) -> State:
         """The state before the first record of a log with this vocabulary."""
         users = Users({}, {}, {})
-        return cls(users, Collections(vocabulary), Sessions(), IdempotencyRecords())
+        state = cls(users, Collections(vocabulary), Sessions(), IdempotencyRecords())
+        if isinstance(vocabulary, ApplicationVocabulary) and vocabulary.read_models:
+            state.read_models = ReadModels(vocabulary.read_models)
+        return state
 
     def __getitem__(self, collection: str) -> ResourceTable:
         """The table of a collection, such as ``items``; raises `KeyError`."""
@@ -122,7 +128,20 @@ class State:
             self.resources.log_bytes.add(entity.owner, record.end - last.end)
         if record.idempotencykey:
             self.idempotency.add(record)
+        if self.read_models.current:
+            self.read_models.apply(record, self.owner_of(record))
         return entity
+
+    def owner_of(self, record: Record) -> int | None:
+        """The number of the owner of a record's resource; ``None`` without one."""
+        event = record.event
+        if not isinstance(event, ResourceEvent):
+            return None
+        if isinstance(event, Created):
+            return event.owner
+        table = self.resources.get(record.subject.partition("/")[0])
+        found = table and table.find(entity_number(record.subject))
+        return found.owner if found else None
 
     def _password_changed(self, record: Record, event: user_events.UserPasswordChanged) -> Changed:
         if event.reason == "changed":

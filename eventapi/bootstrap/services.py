@@ -42,6 +42,7 @@ from eventapi.security.secret_key import check_stored_keys, secret_keys, warn_ab
 from eventapi.security.secret_key import is_missing as secret_is_missing
 from eventapi.security.tokens import Tokens
 from eventapi.tasks.catch_up import run_catch_up
+from eventapi.tasks.read_models import run_read_models
 from eventapi.tasks.restart import restart_on_error
 from eventapi.tasks.session_expiry import run_session_expiry
 from eventapi.tasks.signing_check import SigningCheck
@@ -145,6 +146,7 @@ def _background_tasks(
         restart_on_error(signing.run, "signing"),
         restart_on_error(counts.run_sweeps, "limits"),
         restart_on_error(lambda: run_session_expiry(journal), "expiry"),
+        restart_on_error(lambda: run_read_models(journal), "projections"),
     ]
 
 

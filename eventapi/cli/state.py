@@ -27,7 +27,8 @@ class RebuildResult(msgspec.Struct, frozen=True):
     """The figures of a fold from zero.
 
     ``equal`` is true if a start from ``snapshot`` leads to the same state. ``damaged`` has the
-    positions of damaged snapshots, which were removed.
+    positions of damaged snapshots, which were removed. ``projections`` is the sum of the states of
+    the application's projections; an exception stopped the ``failed_projections``.
     """
 
     events: int
@@ -38,6 +39,8 @@ class RebuildResult(msgspec.Struct, frozen=True):
     snapshot: int | None
     equal: bool
     damaged: list[int]
+    projections: str | None = None
+    failed_projections: list[str] = []
 
 
 _at = click.option("--at", type=AT, help="A position or an RFC 3339 time; default: now.")
@@ -109,7 +112,9 @@ def rebuild(as_json: bool) -> None:
         print_json(figures)
     else:
         damaged = ", ".join(map(str, figures.damaged)) or None
-        print_fields(**{**msgspec.structs.asdict(figures), "damaged": damaged})
+        failed = ", ".join(figures.failed_projections) or None
+        fields = {"damaged": damaged, "failed_projections": failed}
+        print_fields(**{**msgspec.structs.asdict(figures), **fields})
     if figures.damaged:
         positions = ", ".join(map(str, figures.damaged))
         echo_warning(SNAPSHOTS_DAMAGED.fill(positions=positions))
@@ -129,7 +134,6 @@ async def _rebuild(settings: Settings) -> RebuildResult:
         started = time.perf_counter()
         rebuilt = await state_at(settings, log, keys, upto)
         seconds = time.perf_counter() - started
-        digest, checksum = rebuilt.digest(), rebuilt.checksum()
         equal = True
         if taken is not None:
             with progress_bar("comparing with a start from the snapshot", upto) as bar:
@@ -142,16 +146,22 @@ async def _rebuild(settings: Settings) -> RebuildResult:
                     snapshots=snapshots,
                     progress=bar,
                 )
-            equal = (served.digest(), served.checksum()) == (digest, checksum)
+            equal = _sums(served) == _sums(rebuilt)
     if not equal:
         snapshots.remove()
     return RebuildResult(
         upto,
         round(seconds, 3),
         round(upto / max(seconds, 1e-6)),
-        digest,
-        checksum,
+        rebuilt.digest(),
+        rebuilt.checksum(),
         taken,
         equal,
         damaged,
+        rebuilt.read_models.checksum() if rebuilt.read_models.models else None,
+        list(rebuilt.read_models.failures),
     )
+
+
+def _sums(state: State) -> tuple[str, str, str]:
+    return state.digest(), state.checksum(), state.read_models.checksum()

@@ -7,7 +7,7 @@ import sys
 import warnings
 from contextlib import closing
 from getpass import GetPassWarning
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
 import msgspec
@@ -32,7 +32,7 @@ from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
 from events.errors import NotFound
 from events.messages.commands import ERASED_KEY_LEFT, NO_TERMINAL
-from events.vocabulary.users import Profile, Role
+from events.vocabulary.users import Profile
 from projections.state import State
 from projections.tables.users import User
 
@@ -176,7 +176,7 @@ class _UserCommand(click.Command):
             raise click.UsageError(f"{error.format_message()} {_DASHED}", ctx) from None
 
 
-_role = click.argument("role", type=click.Choice(get_args(Role)))
+_role = click.argument("role")
 _username = click.argument("username")
 
 
@@ -184,7 +184,7 @@ _username = click.argument("username")
 @_username
 @_role
 @settings_options
-def grant(username: str, role: Role) -> None:
+def grant(username: str, role: str) -> None:
     """Grant a role to a user."""
     _carry_out(GrantRole(username, role, operator()))
     click.echo(f"{printable(username)} has the role {role}")
@@ -194,7 +194,7 @@ def grant(username: str, role: Role) -> None:
 @_username
 @_role
 @settings_options
-def revoke(username: str, role: Role) -> None:
+def revoke(username: str, role: str) -> None:
     """Revoke a role of a user."""
     _carry_out(RevokeRole(username, role, operator()))
     click.echo(f"{printable(username)} no longer has the role {role}")

@@ -140,6 +140,9 @@ class Restore(ResourceCommand, frozen=True):
     def decide(self, state: State) -> Decision:
         resource = self.resource
         found = writable_or_tombstone(resource, state, self.caller, self.number)
+        owner = state.users.by_id.get(found.owner)
+        if owner is not None and owner.status == "erased":  # No key is left to seal it with.
+            raise not_found(resource)
         _check_version(found, self.versions)
         self.quota.check(state, found.owner, adds_one=isinstance(found, Tombstone))
         _check_unique(resource, state, found.id, found.owner, self.values)

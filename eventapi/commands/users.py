@@ -12,7 +12,6 @@ from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
-    Role,
     UserDisabled,
     UserEnabled,
     UserErased,
@@ -138,7 +137,7 @@ class GrantRole(msgspec.Struct, frozen=True):
     """Give a user a role."""
 
     username: str
-    role: Role
+    role: str
     actor: str
 
     def decide(self, state: State) -> Decision:
@@ -152,7 +151,7 @@ class RevokeRole(msgspec.Struct, frozen=True):
     """Take a role away from a user."""
 
     username: str
-    role: Role
+    role: str
     actor: str
 
     def decide(self, state: State) -> Decision:

@@ -163,6 +163,14 @@ PROBLEMS = {
             oauth="temporarily_unavailable",
         ),
         ProblemType(
+            "projection-failed",
+            503,
+            "Projection failed",
+            "This projection of the application has stopped, or is computed anew after a change. "
+            "Everything else is served.",
+            oauth="temporarily_unavailable",
+        ),
+        ProblemType(
             "overloaded",
             503,
             "Overloaded",

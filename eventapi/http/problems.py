@@ -34,6 +34,7 @@ from events.errors import (
     Overloaded,
     PositionNotReached,
     PreconditionFailed,
+    ProjectionFailed,
     QuotaExceeded,
     Refusal,
     RequestInProgress,
@@ -133,6 +134,7 @@ _SLUGS: dict[type[EventapiError], str] = {
     Overloaded: "overloaded",
     StorageFull: "storage-full",
     LogError: "log-unavailable",
+    ProjectionFailed: "projection-failed",
     ClockJumped: "log-unavailable",
     VaultUnavailable: "log-unavailable",
     ConfigurationError: "log-unavailable",  # During a request: the log's key cannot be used.

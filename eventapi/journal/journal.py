@@ -49,13 +49,20 @@ from events.errors import (
 )
 from events.log.port import Appender, EventLog, Head
 from events.messages.erasures import users_erased_again
-from events.messages.server_log import BATCH_FAILED, NEWER_KIND
+from events.messages.server_log import BATCH_FAILED, NEWER_KIND, PROJECTION_STOPPED
+from events.record import Record
 from events.sealing import Keyring
 from events.vault.port import Vault
 from events.vault.tombstones import contents_of
 from events.vocabulary.users import UserErased
 from events.vocabulary.vocabulary import Vocabulary
-from projections.replay import Progress, apply_all, open_records, replay
+from projections.replay import (
+    Progress,
+    apply_all,
+    fold_read_models,
+    open_records,
+    replay,
+)
 from projections.snapshots import Snapshots
 from projections.state import State
 from projections.tables.users import User
@@ -102,7 +109,7 @@ class Journal:
         self._instrumentation = instrumentation
         self._keyring = Keyring()
         self._vocabulary = vocabulary
-        self.history = History(log, self._keyring, vault, snapshots, vocabulary)
+        self.history = History(log, self._keyring, vault, snapshots, lambda: self._state.vocabulary)
         self._state = State.empty(vocabulary)
         self._folding = asyncio.Lock()
         self._queue: deque[PendingWrite] = deque()
@@ -113,6 +120,7 @@ class Journal:
         self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
         self._destruction = KeyDestruction(log, vault)
         self._erased_number = 0
+        self._reported: set[str] = set()
         self.erased_again: Sequence[str] = ()
         """The users that the start erased again, because the log was older than their erasure."""
 
@@ -133,7 +141,9 @@ class Journal:
             self._vocabulary,
             snapshots=self.snapshots,
             progress=progress,
+            defer_read_models=True,
         )
+        self._report_failures()
         exclusive = self._log.exclusive(self._config.start_timeout)
         async with exclusive as appender, self._folding:
             await self._catch_up()
@@ -201,6 +211,28 @@ class Journal:
         """The position of the state, which may be behind that of the log."""
         return self._state.position
 
+    @property
+    def failed_projections(self) -> Sequence[str]:
+        """The names of the projections that have stopped because of an exception."""
+        return list(self._state.read_models.failures)
+
+    async def fold_read_models(self) -> None:
+        """Fold the read models that the snapshot did not have, beside requests and writes.
+
+        Raises the errors of `EventLog.read`.
+        """
+        await fold_read_models(self._log, self._state, self._vocabulary)
+        self._report_failures()
+
+    def _report_failures(self) -> None:
+        for name, failure in self._state.read_models.failures.items():
+            if name not in self._reported:
+                self._reported.add(name)
+                logger.error(
+                    PROJECTION_STOPPED.fill(name=name, position=failure.position, reason=failure),
+                    exc_info=failure.error,
+                )
+
     async def state(self) -> State:
         """The state with every write that any process acknowledged before the call.
 
@@ -220,9 +252,15 @@ class Journal:
     async def _catch_up(self) -> None:
         async for lines in self._log.read(self._state.position):
             records = await open_records(lines, self._state, self._keyring, self.vault)
-            apply_all(records, self._state, self._keyring)
+            self._apply(records)
             self.clock.observe(self._state.last.time)
-            self._refreshes.track(records, self._state)
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        """Apply records that are in the log to the state."""
+        apply_all(records, self._state, self._keyring)
+        self._refreshes.track(records, self._state)
+        if self._state.read_models.failures:
+            self._report_failures()
 
     def stage_now(self, state: State) -> State:
         """A staged copy of a state, to decide a command as if it were written now."""
@@ -394,8 +432,7 @@ class Journal:
         with self._instrumentation.append(len(batch.lines)):
             await appender.append(batch.lines, head, revokes=batch.revokes)
         self._keyring.update(batch.keys)
-        apply_all(batch.records, self._state, self._keyring)
-        self._refreshes.track(batch.records, self._state)
+        self._apply(batch.records)
         self._destruction.pending |= {
             record.subject for record in batch.records if type(record.event) is UserErased
         }

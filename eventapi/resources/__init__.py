@@ -5,6 +5,17 @@
 """
 
 from eventapi.resources.declaration import Access, Clear, Global, Resource, action
+from eventapi.resources.projection import Caller, Projection, PublicEvent
 from events.errors import ActionRefused as Refused
 
-__all__ = ["Access", "Clear", "Global", "Refused", "Resource", "action"]
+__all__ = [
+    "Access",
+    "Caller",
+    "Clear",
+    "Global",
+    "Projection",
+    "PublicEvent",
+    "Refused",
+    "Resource",
+    "action",
+]

@@ -10,8 +10,6 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +17,7 @@ from msgspec import NODEFAULT, UNSET
 
 from eventapi.resources import fields as types
 from eventapi.resources.declaration import Access, Global, Resource, is_action
+from eventapi.resources.fingerprints import fingerprint_of_resource
 from eventapi.values.rules import Rules
 from events.errors import ConfigurationError
 from events.vocabulary.resources import VERBS, Content, Entity, Field, ResourceType, Unique
@@ -140,7 +139,7 @@ def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:
         raise ConfigurationError(f"{cls.__name__}: {fault}") from None
 
 
-def kind_of(cls: type[Resource]) -> str:
+def kind_of(cls: type) -> str:
     """The class name in snake case."""
     return _WORD_START.sub("_", cls.__name__).lower()
 
@@ -175,7 +174,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
             unique,
             upcast=_upcast(cls, [field.name for field in fields]),
             declaration=declaration,
-            fingerprint=_fingerprint(cls),
+            fingerprint=fingerprint_of_resource(cls),
         ),
         strict,
         rules,
@@ -260,9 +259,24 @@ def _actions(cls: type[Resource]) -> dict[str, Action]:
 def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Action:
     if name in RESERVED_ACTIONS or not _NAME.search(name):
         raise types.TypeFault(f"{name}: an action cannot have this name; use another one")
+    text = inspect.getdoc(method) or ""
+    title = f"{cls.__name__}{''.join(word.capitalize() for word in name.split('_'))}"
+    body = parameters_of(method, name, title)
+    summary = text.partition("\n")[0].rstrip(".") or f"{name.replace('_', ' ').capitalize()}"
+    needs_body = any(field.required for field in msgspec.structs.fields(body))
+    return Action(name, summary, text or f"{summary}.", body, method, needs_body)
+
+
+def parameters_of(
+    method: Callable[..., Any], name: str, title: str, *, before: int = 1
+) -> type[msgspec.Struct]:
+    """A Struct of the keyword parameters of a method, behind ``before`` others.
+
+    Raises `TypeFault` for another parameter, and for a type that a field cannot have.
+    """
     members: list[Any] = []
     hints = types.hints_of(method)  # type: ignore[arg-type]  # functions have hints as well
-    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+    for parameter in list(inspect.signature(method).parameters.values())[before:]:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name not in hints:
             raise types.TypeFault(
                 f"{name}: {parameter.name} must be a keyword parameter with a type, behind a `*`"
@@ -270,9 +284,7 @@ def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Actio
         hint = types.strict(hints[parameter.name])
         has_default = parameter.default is not parameter.empty
         members.append((parameter.name, hint, *([parameter.default] if has_default else [])))
-    text = inspect.getdoc(method) or ""
-    title = f"{cls.__name__}{''.join(word.capitalize() for word in name.split('_'))}"
-    body = msgspec.defstruct(
+    return msgspec.defstruct(
         title,
         members,
         frozen=True,
@@ -280,9 +292,6 @@ def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Actio
         forbid_unknown_fields=True,
         namespace={"__doc__": f"The parameters of {name}."},
     )
-    summary = text.partition("\n")[0].rstrip(".") or f"{name.replace('_', ' ').capitalize()}"
-    needs_body = any(len(member) == 2 for member in members)
-    return Action(name, summary, text or f"{summary}.", body, method, needs_body)
 
 
 def _upcast(
@@ -352,13 +361,6 @@ def _without_looks(schema: Any) -> Any:
         for name, value in schema.items()
         if name not in _LOOKS
     }
-
-
-def _fingerprint(cls: type) -> str:
-    """The SHA-256 of the module that declares a class; of the class's name without a file."""
-    place = inspect.getsourcefile(cls) if inspect.getmodule(cls) else None
-    content = Path(place).read_bytes() if place and Path(place).is_file() else b""
-    return sha256(f"{cls.__module__}.{cls.__qualname__}".encode() + b"\0" + content).hexdigest()
 
 
 def _has_struct(hint: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The registry of one application: its resources, with the built-in one."""
+"""The registry of one application: its resources and its projections."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from types import ModuleType
 
 from eventapi.resources.declaration import Resource
 from eventapi.resources.declared import Declared, declare
+from eventapi.resources.declared_projections import DeclaredProjection, declare_projection
 from eventapi.resources.items import Item
+from eventapi.resources.projection import Projection
 from events.errors import ConfigurationError
-from events.vocabulary.vocabulary import Vocabulary
+from projections.read_models import ApplicationVocabulary
+
+Declaration = type[Resource] | type[Projection]
 
 
 class Registry:
-    """The resources of an application, by collection, and the vocabulary of its log."""
+    """The resources and projections of an application, and the vocabulary of its log."""
 
-    def __init__(self, classes: Iterable[type[Resource]] = ()) -> None:
+    def __init__(self, classes: Iterable[Declaration] = ()) -> None:
         """Declare the classes beside `Item`; raises `ConfigurationError`."""
+        classes = list(classes)
+        resources = [declare(one) for one in classes if issubclass(one, Resource)]
         self.item = declare(Item, built_in=True)
-        self.resources: Sequence[Declared] = (self.item, *(declare(one) for one in classes))
+        self.resources: Sequence[Declared] = (self.item, *resources)
         self.by_collection: dict[str, Declared] = {}
         kinds: dict[str, Declared] = {}
         for one in self.resources:
@@ -32,7 +38,22 @@ class Registry:
                         f"{one.collection!r} already; rename the class, and set `collection`"
                     )
             self.by_collection[one.collection] = kinds[one.kind] = one
-        self.vocabulary = Vocabulary(one.type for one in self.resources)
+        self.projections: dict[str, DeclaredProjection] = {}
+        for cls in classes:
+            if issubclass(cls, Projection):
+                self._add_projection(declare_projection(cls))
+        self.vocabulary = ApplicationVocabulary(
+            (one.type for one in self.resources),
+            (one.model for one in self.projections.values()),
+        )
+
+    def _add_projection(self, projection: DeclaredProjection) -> None:
+        other = self.projections.setdefault(projection.name, projection)
+        if other is not projection:
+            raise ConfigurationError(
+                f"{projection.cls.__name__}: {other.cls.__name__} has the name "
+                f"{projection.name!r} already; set `name`"
+            )
 
 
 @lru_cache(16)
@@ -41,19 +62,20 @@ def load_registry(modules: Sequence[str]) -> Registry:
 
     The working directory is searched as well. A class belongs to the module that defines it.
     """
-    classes: list[type[Resource]] = []
+    classes: list[Declaration] = []
     for name in modules:
         module = _imported(name)
         found = [
             value
             for value in vars(module).values()
             if isinstance(value, type)
-            and issubclass(value, Resource)
-            and value is not Resource
+            and issubclass(value, Resource | Projection)
             and value.__module__ == module.__name__
         ]
         if not found:
-            raise ConfigurationError(f"the module {name!r} declares no subclass of Resource")
+            raise ConfigurationError(
+                f"the module {name!r} declares no subclass of Resource or Projection"
+            )
         classes += found
     return Registry(classes)
 

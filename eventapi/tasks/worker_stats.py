@@ -49,4 +49,5 @@ class WorkerStats(msgspec.Struct, frozen=True):
             signing_ok=self.signing.is_ok is not False,
             clock_drift=self.journal.clock.drift,
             clock_refuses=self.journal.clock.refuses,
+            failed_projections=len(self.journal.failed_projections),
         )

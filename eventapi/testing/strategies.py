@@ -43,7 +43,6 @@ from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
-    Role,
     UserDisabled,
     UserEnabled,
     UserErased,
@@ -57,7 +56,7 @@ from events.vocabulary.users import (
 NAMES = ("ann", "Ann", "bob", "BOB", "eve")
 EMAILS = ("a@example.org", "A@example.org", "b@example.org", "c@example.org")
 SESSIONS = ("s1", "s2", "s3")
-ROLES: tuple[Role, ...] = ("auditor", "operator")
+ROLES: tuple[str, ...] = ("auditor", "operator")
 
 _any_numbers = st.integers(0, 4)
 texts = st.text(max_size=3)

@@ -232,7 +232,10 @@ class _UserValues(msgspec.Struct):
 
 
 class _RoleValues(msgspec.Struct):
-    role: Role
+    role: Annotated[
+        Role,
+        Meta(extra={RULE: "must begin with a-z, and have only a-z, 0-9 and -, at most 32"}),
+    ]
 
 
 class Rules:

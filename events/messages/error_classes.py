@@ -184,6 +184,16 @@ UNKNOWN_EVENT: Final = Message(
     "Nothing is damaged, lost or changed. This version can neither serve nor write this log.",
     "install the version that wrote it, or a newer one, and repeat the command",
 )
+PROJECTION_FAILED: Final = Message(
+    "a projection has stopped, because the code of the application raised an exception",
+    "All other requests are answered, and writes continue. Nothing was lost.",
+    "read the traceback in the log of the server, correct `apply` of the projection, and restart",
+)
+PROJECTION_NOT_READY: Final = Message(
+    "a projection is computed anew, because its code changed",
+    "All other requests are answered, and writes continue.",
+    "nothing: it is answered again once it has caught up with the log",
+)
 VAULT_UNAVAILABLE: Final = Message(
     "the vault, which holds the keys of all users, cannot be read or written",
     "Nothing was written. Personal values cannot be read without the keys; they are not lost as long "

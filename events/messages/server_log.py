@@ -102,6 +102,16 @@ NEWER_KIND: Final = Message(
     "Requests for {collection} are refused. All other requests are answered.",
     "restart this server with the newer version of the application",
 )
+PROJECTION_STOPPED: Final = Message(
+    "the projection {name!r} failed at position {position:,}: {reason}",
+    "Only requests for this projection are refused. Nothing was lost, and writes continue.",
+    "correct `apply` of the projection, with the traceback, and restart the server",
+)
+PROJECTION_WAITS: Final = Message(
+    "projections cannot be computed anew yet: {reason}",
+    "Requests for them are refused until then. Nothing was lost.",
+    "nothing, unless it lasts: then `eventapi log verify`",
+)
 SNAPSHOT_OF_OTHER_LOG: Final = Message(
     "the snapshot at {position:,} is ignored: it belongs to another log",
     "Nothing was lost. This start replays the whole log and takes longer.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from events.record import Event
 
 KIND_PATTERN = r"^[a-z][a-z0-9_]{0,62}$(?!\n)"
 """Names of kinds, collections and actions."""
+
+_NAME: Final = re.compile(KIND_PATTERN)
 
 KindName = Annotated[str, msgspec.Meta(pattern=KIND_PATTERN)]
 
@@ -30,3 +33,8 @@ class SchemaDeclared(Event, frozen=True, gc=False):
     clear: Sequence[str]
     unique: Sequence[Any]
     actions: Sequence[KindName]
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a possible name of a kind, collection, action or projection."""
+    return _NAME.search(text) is not None

@@ -107,8 +107,12 @@ class Vocabulary:
         without = self._without.get(event.kind)
         if without is None:
             others = [one for one in self.resources if one is not resource]
-            without = self._without[event.kind] = Vocabulary(others)
+            without = self._without[event.kind] = self._with(others)
         return without
+
+    def _with(self, resources: Iterable[ResourceType]) -> Vocabulary:
+        """The same vocabulary of other kinds."""
+        return Vocabulary(resources)
 
     def foreign(self, kind: str) -> ResourceType:
         """A kind of which only the verbs are known."""

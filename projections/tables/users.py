@@ -16,7 +16,6 @@ from events.vocabulary.users import (
     PasswordHash,
     Profile,
     ProfileChanges,
-    Role,
     UserDisabled,
     UserEnabled,
     UserErased,
@@ -47,7 +46,7 @@ class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
     full_name: str | None
     password_hash: str
     status: Status
-    roles: frozenset[Role]
+    roles: frozenset[str]
     created_at: str
     updated_at: str
     version: int
@@ -65,9 +64,7 @@ class User(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 _public_values: Final = attrgetter("status", "roles", "created_at", "updated_at", "version")
 _personal_values: Final = attrgetter("username", "email", "full_name", "password_hash")
-_decode_public: Final = msgspec.msgpack.Decoder(
-    tuple[Status, frozenset[Role], str, str, int]
-).decode
+_decode_public: Final = msgspec.msgpack.Decoder(tuple[Status, frozenset[str], str, str, int]).decode
 _decode_personal: Final = msgspec.msgpack.Decoder(tuple[str, str, str | None, str]).decode
 
 

@@ -46,6 +46,7 @@ path without it (307), as that service did.
 _TAGS = {
     "auth": "Accounts and sessions.",
     "audit": "The events of the log, for auditors.",
+    "projections": "What the application computes from the log.",
     "log": "The log as a transparency log, with proofs.",
     "health": "Health and metrics of the server.",
     "documentation": "This documentation.",

@@ -287,7 +287,8 @@ def _owner_names(request: ApiRequest) -> Callable[[int], str]:
 
 def _rows(request: ApiRequest, listing: Listing, page: Sequence[Entity]) -> list[Any]:
     name, view_of = _owner_names(request), listing.shape.view_of
-    rows = [view_of(entity, name(entity.owner)) for entity in page]
+    names = {owner: name(owner) for owner in {entity.owner for entity in page}}
+    rows = [view_of(entity, names[entity.owner]) for entity in page]
     if listing.fields is None:
         return rows
     return [{field: getattr(row, field) for field in listing.fields} for row in rows]

@@ -103,11 +103,11 @@ def _filled(
     handler.guards = [*_guards(shape, handler), *(handler.guards or [])]
     parameter = f"{shape.resource.kind}_id"
     handler.paths = {path.replace(f"{{{_NUMBER}:", f"{{{parameter}:") for path in handler.paths}
-    handler._fn = _renamed(handler.fn, operation.name.format(**words), parameter, words)
+    handler._fn = renamed(handler.fn, operation.name.format(**words), words, parameter)
     return handler
 
 
-def _renamed(function: Any, name: str, parameter: str, words: Mapping[str, str]) -> Any:
+def renamed(function: Any, name: str, words: Mapping[str, str], parameter: str = _NUMBER) -> Any:
     """A copy of a function with another name, and a docstring with the words of a kind.
 
     ``parameter`` replaces ``number`` in its signature, because metrics, traces and logs show the path

@@ -10,7 +10,6 @@ from msgspec import Meta
 
 from eventapi.http.decoding import FORM_TYPE, MULTIPART_TYPE
 from eventapi.http.schemas.requests import JSON_BODIES, lenient
-from events.vocabulary.users import Role
 from projections.tables.sessions import Session
 from projections.tables.users import User
 
@@ -51,7 +50,7 @@ class UserV2(msgspec.Struct, frozen=True, gc=False):
     full_name: str | None
     disabled: bool
     created_at: Time
-    roles: list[Role]
+    roles: list[str]
 
 
 UserView: TypeAlias = UserV1 | UserV2

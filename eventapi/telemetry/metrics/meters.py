@@ -58,6 +58,7 @@ class Sample(msgspec.Struct, frozen=True):
     signing_ok: bool = True
     clock_drift: float = 0.0
     clock_refuses: bool = False
+    failed_projections: int = 0
 
 
 class Meters(Instrumentation):
@@ -142,6 +143,12 @@ class Meters(Instrumentation):
             "max",
         )
 
+        self._failed_projections = gauge(
+            "eventapi_projections_failed",
+            "Projections of the application that an exception stopped.",
+            "max",
+        )
+
     # Requests
 
     def count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
@@ -222,6 +229,7 @@ class Meters(Instrumentation):
         self._streams.set(now.streams)
         self._clock_drift.set(now.clock_drift)
         self._clock_refuses.set(now.clock_refuses)
+        self._failed_projections.set(now.failed_projections)
         if now.disk_free is not None:
             self.store.gauge("eventapi_disk_free_bytes", "Room on the disk of the log.", "min").set(
                 now.disk_free

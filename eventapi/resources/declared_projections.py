@@ -1,0 +1,121 @@
+"""A declared projection: the read model that a class declares, and its query."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from eventapi.resources import fields as types
+from eventapi.resources.declared import kind_of, parameters_of
+from eventapi.resources.fingerprints import fingerprint_of_module
+from eventapi.resources.projection import Caller, Projection
+from eventapi.values.validation import faults_of
+from events.errors import ConfigurationError, Invalid
+from events.vocabulary.schemas import is_name
+from projections.read_models import ReadModel, ReadModels
+
+
+class DeclaredProjection(msgspec.Struct, frozen=True, eq=False):
+    """A projection as its class declares it.
+
+    ``model`` is the read model of a State, ``parameters`` the Struct of the query's parameters, and
+    ``result`` the annotation of what the query returns.
+    """
+
+    cls: type[Projection]
+    model: ReadModel
+    summary: str
+    description: str
+    parameters: type[msgspec.Struct]
+    result: Any
+
+    @property
+    def name(self) -> str:
+        """The name in the path."""
+        return self.model.name
+
+    @property
+    def query_type(self) -> type[msgspec.Struct]:
+        """The parameters of the query, and ``as_of``, for the document."""
+        return msgspec.defstruct(
+            f"{self.cls.__name__}Query",
+            [("as_of", str | msgspec.UnsetType, msgspec.UNSET)],
+            bases=(self.parameters,),
+            kw_only=True,
+        )
+
+    def parse(self, texts: dict[str, str]) -> msgspec.Struct:
+        """The parameters of a query string; raises `Invalid` with every fault."""
+        try:
+            return msgspec.convert(texts, self.parameters, strict=False)
+        except msgspec.ValidationError:
+            faults = faults_of(texts, self.parameters, is_text=True)
+            raise Invalid(
+                *(msgspec.structs.replace(fault, where="query") for fault in faults)
+            ) from None
+
+    def answer(self, read_models: ReadModels, caller: Caller, parameters: msgspec.Struct) -> Any:
+        """What the query returns, from the read models of a State.
+
+        Raises `ProjectionFailed`, and what the query raises.
+        """
+        values = {name: getattr(parameters, name) for name in parameters.__struct_fields__}
+        return read_models[self.name].query(caller, **values)
+
+
+def declare_projection(cls: type[Projection]) -> DeclaredProjection:
+    """Check a class, and derive its read model; raises `ConfigurationError`."""
+    try:
+        return _declared(cls)
+    except (types.TypeFault, TypeError) as fault:
+        raise ConfigurationError(f"{cls.__name__}: {fault}") from None
+
+
+def _declared(cls: type[Projection]) -> DeclaredProjection:
+    name = cls.name or kind_of(cls)
+    if not is_name(name):
+        raise types.TypeFault(
+            f"name = {name!r} is not possible; use lower-case letters, digits and _"
+        )
+    for method in ("apply", "query"):
+        if getattr(cls, method) is getattr(Projection, method):
+            raise types.TypeFault(f"it has no method {method!r}; add one")
+        if inspect.iscoroutinefunction(getattr(cls, method)):
+            raise types.TypeFault(f"{method}: it cannot be async; write `def {method}`")
+    text = inspect.cleandoc(cls.__doc__ or "") if cls.__doc__ != Projection.__doc__ else ""
+    return DeclaredProjection(
+        cls,
+        _model(cls, name),
+        text.partition("\n")[0].rstrip(".") or f"Query {name.replace('_', ' ')}",
+        text,
+        parameters_of(cls.query, "query", f"{cls.__name__}Query", before=2),
+        types.hints_of(cls.query).get("return", Any),  # type: ignore[arg-type]  # as for actions
+    )
+
+
+def _model(cls: type[Projection], name: str) -> ReadModel:
+    """The read model of a class; its folds start with a copy of the declared state."""
+    declared = inspect.getattr_static(cls, "state")
+    try:
+        start = declared() if isinstance(declared, type) else declared
+    except TypeError as fault:
+        raise types.TypeFault(f"state: each field needs a default: {fault}") from None
+    if not isinstance(start, msgspec.Struct):
+        raise types.TypeFault("it needs a state; add `state = Totals()`, with a msgspec Struct")
+    kind = type(start)
+    try:
+        encoded = msgspec.msgpack.encode(start)
+        if msgspec.msgpack.decode(encoded, type=kind) != start:
+            raise types.TypeFault("state: it is another one after a snapshot; use simple types")
+    except (msgspec.MsgspecError, OverflowError) as fault:
+        raise types.TypeFault(f"state: a snapshot cannot keep it: {fault}") from None
+
+    def new() -> Projection:
+        fold = cls()
+        fold.state = msgspec.msgpack.decode(encoded, type=kind)
+        return fold
+
+    new()
+    return ReadModel(name, new, kind, fingerprint_of_module(cls))
