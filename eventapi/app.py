@@ -164,7 +164,7 @@ def create_app(
 
 
 def _refusing(error: ConfigurationError) -> Application:
-    """An application that cannot start, so that the reason is reported as that of any start."""
+    """An application that cannot start, so that its start reports the reason."""
 
     async def fail() -> None:
         raise error

@@ -100,7 +100,7 @@ class Vocabulary:
         return digest.hexdigest()
 
     def after(self, event: SchemaDeclared) -> Vocabulary:
-        """The vocabulary after a declaration: one that is unreadable makes the kind foreign."""
+        """The vocabulary after a declaration; an unreadable one makes its kind foreign."""
         resource = self.kinds.get(event.kind)
         if resource is None or not unreadable(event, resource.declaration, resource.upcast):
             return self

@@ -38,7 +38,7 @@ _PER_TURN = 1_000
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A list that a client asks for. ``behind`` is the sort key of the cursor, if there is one."""
+    """A list that a client asks for; ``behind`` is the sort key of its cursor, if any."""
 
     shape: Shape
     selection: Selection
@@ -57,7 +57,7 @@ class Listing(msgspec.Struct, frozen=True):
         return self.selection.is_by_id and not self.count
 
     def cut(self, numbers: Sequence[int], most: int | None) -> Sequence[int]:
-        """The first ``most`` numbers behind the cursor, of ascending ones, in the list's order."""
+        """The first ``most`` of ascending numbers behind the cursor, in the list's order."""
         if not self.is_in_order:
             return numbers
         start, end = 0, len(numbers)
@@ -246,7 +246,7 @@ async def _past_slices(
 async def _selected(
     request: ApiRequest, listing: Listing, entities: Sequence[Entity], most: int | None
 ) -> list[Entity]:
-    """The resources that pass the filters and the search; other requests run in between.
+    """The resources that pass the filters and the search, while other requests run.
 
     A list that is in order stops after ``most`` of them.
     """
@@ -267,7 +267,7 @@ async def _selected(
 async def _searched(
     request: ApiRequest, listing: Listing, entities: Sequence[Entity], limit: int
 ) -> list[Entity]:
-    """The first resources with the text that the client searches for, or simply the first."""
+    """The first resources that have the text of the search, if there is one."""
     if listing.q is None:
         return list(entities[:limit])
     texts, names = request.services.casefolded_texts, listing.shape.text_fields

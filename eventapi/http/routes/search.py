@@ -1,4 +1,4 @@
-"""Search in the texts of resources, in slices so that other requests can run between."""
+"""Search in the texts of resources, in slices between which other requests run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def matching(
     limit: int,
     texts: CasefoldedTexts,
 ) -> list[Entity]:
-    """The first ``limit`` resources with ``query`` in a text of one of the fields ``names``.
+    """The first ``limit`` resources with ``query`` in one of the fields ``names``.
 
     ``entities`` must not change during the search: other requests, including writes, run between two
     slices.

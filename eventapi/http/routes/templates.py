@@ -13,7 +13,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Guard
 from msgspec.structs import replace
 
-from eventapi.http.guards import anybody, logged_in
+from eventapi.http.guards import logged_in, optional_login
 from eventapi.http.handlers import ACTION, OPERATION
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes.resources import ActionTemplate, ResourceTemplate, SharingTemplate
@@ -108,7 +108,7 @@ def _filled(
 
 
 def renamed(function: Any, name: str, words: Mapping[str, str], parameter: str = _NUMBER) -> Any:
-    """A copy of a function with another name, and a docstring with the words of a kind.
+    """A copy of a function with another name and the words of a kind in its docstring.
 
     ``parameter`` replaces ``number`` in its signature, because metrics, traces and logs show the path
     with the names of its parameters.
@@ -148,7 +148,7 @@ def _may_be_forbidden(shape: Shape) -> bool:
 def _guards(shape: Shape, handler: HTTPRouteHandler) -> list[Guard]:
     is_read = "GET" in {str(method) for method in handler.http_methods}
     is_public = is_read and shape.resource.access.read == "public"
-    guards: list[Guard] = [anybody if is_public else logged_in]
+    guards: list[Guard] = [optional_login if is_public else logged_in]
     return guards if shape.resource.type.declaration is None else [*guards, _known(shape)]
 
 
