@@ -164,7 +164,7 @@ def create_app(
 
 
 def _refusing(error: ConfigurationError) -> Application:
-    """An application that cannot start, so that the reason is reported as that of any start."""
+    """An application that cannot start, so that its start reports the reason."""
 
     async def fail() -> None:
         raise error
@@ -238,9 +238,9 @@ def _routers(
 
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
     """The controllers of a version; version 1 has no resources but items."""
-    resources = [registry.item] if version.lists_all else registry.resources
+    resources = [registry.item] if version.is_replacement else registry.resources
     controllers = [resource_controller(shape_of(one, version)) for one in resources]
-    if registry.projections and not version.lists_all:
+    if registry.projections and not version.is_replacement:
         controllers.append(projections_controller(registry))
     return [*CONTROLLERS, *controllers]
 

@@ -94,8 +94,7 @@ async def open_services(
         counts = await stack.enter_async_context(_open_counts(settings, parts, secrets[0]))
         tokens = Tokens(secrets, settings.access_token_minutes * 60)
         accounts = Accounts(journal, passwords, tokens, parts.runtime, _lifetime(settings))
-        log_watcher = LogWatcher(log)
-        live_events = LiveEvents(log_watcher, journal.state)
+        live_events = LiveEvents(log_watcher := LogWatcher(log), journal.state)
         signing = SigningCheck(checkpoints := checkpoints_of(settings, log, parts))
         stats = WorkerStats(
             log, journal, log_watcher, passwords, counts, signing, lambda: free_bytes(settings)

@@ -47,7 +47,7 @@ _resources = setting_option("resources", "MODULES", "The modules that declare re
 
 
 def settings_options(command: C) -> C:
-    """Decorate a command with ``--data``, ``--log`` and ``--resources``; `loaded` applies them."""
+    """Add ``--data``, ``--log``, ``--resources`` to a command; `loaded` applies them."""
     return _data(_log(_resources(command)))
 
 

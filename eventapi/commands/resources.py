@@ -124,7 +124,7 @@ class Delete(ResourceCommand, frozen=True):
 
 
 class Restore(ResourceCommand, frozen=True):
-    """Give a resource, deleted or not, the ``values`` that it had at position ``as_of``.
+    """Give a resource, even a deleted one, the ``values`` of position ``as_of``.
 
     The rules about single values do not apply, because the values are from the log, and an imported
     one may break them. ``versions`` as in `Update`.
@@ -227,7 +227,7 @@ class Unshare(ResourceCommand, frozen=True):
 
 
 def readable(resource: Declared, state: State, user: User | None, number: int) -> Entity:
-    """A resource that a user may read. Raises `NotFound`, as for one that does not exist."""
+    """A resource that a user may read; raises `NotFound` if there is none."""
     entity = state[resource.collection].by_id.get(number)
     if entity is None or not access.may_read(resource, state, user, entity):
         raise not_found(resource)

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import msgspec
 from litestar.types import HTTPScope
 
 from eventapi.security.tokens import Claims
 from projections.state import State
 from projections.tables.users import User
+
+
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """The authenticated user, and the state against which the token was checked."""
+
+    state: State
+    user: User
+    session: str
+    """The id of the session."""
+
+
+class Reader(msgspec.Struct, frozen=True, gc=False):
+    """A user, or ``None`` for a caller without a token, and the state to read."""
+
+    state: State
+    user: User | None
+
+    @property
+    def number(self) -> int:
+        """The number of the user; 0 without one."""
+        return 0 if self.user is None else self.user.id
 
 
 def bearer(scope: HTTPScope) -> str | None:

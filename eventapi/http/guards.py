@@ -22,8 +22,11 @@ async def logged_in(connection: _Connection, _: BaseRouteHandler) -> None:
     await _request(connection).authenticate()
 
 
-async def anybody(connection: _Connection, _: BaseRouteHandler) -> None:
-    """Authenticate the caller if there is a token; raises `Unauthenticated` for a bad one."""
+async def optional_login(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Authenticate the caller if there is a token.
+
+    Raises `Unauthenticated` for a bad token.
+    """
     await _request(connection).authenticate_reader()
 
 

@@ -17,7 +17,7 @@ from litestar.params import BodyKwarg
 from litestar.typing import FieldDefinition
 
 from eventapi.commands.command import Command
-from eventapi.http.authentication import bearer, user_of
+from eventapi.http.authentication import Caller, Reader, bearer, user_of
 from eventapi.http.body import receive_body
 from eventapi.http.conditional import accepted_versions, conditions, is_known
 from eventapi.http.decoding import (
@@ -49,7 +49,6 @@ from events.errors import (
 from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.resources import Tombstone
-from projections.tables.users import User
 
 B = TypeVar("B", bound=Body)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -72,34 +71,12 @@ _WITHIN_REACH = 1_000_000
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
-
 _HANDLERS = 512
 """Handlers whose body type is cached: more than one application has."""
 
 
 class _QueryToken(msgspec.Struct, frozen=True):
     access_token: str | None = None
-
-
-class Caller(msgspec.Struct, frozen=True, gc=False):
-    """The authenticated user, and the state against which the token was checked."""
-
-    state: State
-    user: User
-    session: str
-    """The id of the session."""
-
-
-class Reader(msgspec.Struct, frozen=True, gc=False):
-    """Who reads: a user, or without a token nobody, and the state to read."""
-
-    state: State
-    user: User | None
-
-    @property
-    def number(self) -> int:
-        """The number of the user; 0 for nobody."""
-        return 0 if self.user is None else self.user.id
 
 
 class ApiRequest(litestar.Request[None, None, Any]):
@@ -145,7 +122,7 @@ class ApiRequest(litestar.Request[None, None, Any]):
 
     @property
     def reader(self) -> Reader:
-        """Who reads, after the guard `logged_in` or `anybody`."""
+        """The reader, after the guard `logged_in` or `optional_login`."""
         if self._reader is None:
             self._reader = Reader(self.caller.state, self.caller.user)
         return self._reader
@@ -195,7 +172,10 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return self._caller
 
     async def authenticate_reader(self) -> Reader:
-        """Authenticate the caller if there is a token; raises `Unauthenticated` for a bad one."""
+        """Authenticate the caller if there is a token.
+
+        Raises `Unauthenticated` for a bad token.
+        """
         if self.header(b"authorization") is not None or self._query_token() is not None:
             await self.authenticate()
         else:

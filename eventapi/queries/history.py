@@ -141,7 +141,7 @@ class History:
     async def entities_at(
         self, position: int, entities: Iterable[Entity | Tombstone], table: ResourceTable
     ) -> dict[int, Entity]:
-        """Resources of a table as of a position, by number, without those that did not exist then.
+        """Resources of a table that existed at a position, by number.
 
         Reads the records of each resource backwards until all of its values are known.
         """
@@ -239,7 +239,7 @@ class _Search:
     def __init__(
         self, entity: Entity | Tombstone, positions: list[int], resource: ResourceType
     ) -> None:
-        """``positions`` are those of the resource's events up to the wanted point, ascending."""
+        """``positions`` are those of the resource's events up to the point, ascending."""
         self.positions = positions
         self._entity = entity
         self._resource = resource

@@ -50,11 +50,22 @@ OPERATORS: Final = (*_ORDERING, "contains", "prefix")
 CONTROLS: Final = frozenset({"limit", "after", "order", "sort", "q", "fields", "count", "as_of"})
 """Parameters that are not filters; a field of such a name is filtered with ``.eq``."""
 
+_EXAMPLES: Final[Mapping[Any, str]] = {
+    bool: "true",
+    int: "1",
+    float: "1.5",
+    decimal.Decimal: "1.50",
+    dt.date: "2026-12-31",
+    dt.datetime: "2026-12-31T23:59:59Z",
+    uuid.UUID: "0b5e1a6c-3f0d-4f0e-9a52-2f6f2f0c9d11",
+}
+
 _MAX_SORTS: Final = 8
+_MAX_ID: Final = 2**63 - 1
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A value of every resource in a list: its type without ``None``, and how to get it."""
+    """A value of every resource in a list; ``type`` is without ``None``."""
 
     name: str
     type: Any
@@ -80,6 +91,18 @@ class Column(msgspec.Struct, frozen=True):
         if self.type in _SCALARS or get_origin(self.type) is Literal or _is_enum(self.type):
             return ("eq", "ne", "in", "null")
         return ("contains", "null") if get_origin(self.type) is list else ("null",)
+
+    @property
+    def example(self) -> str:
+        """A text that `parse` accepts."""
+        if get_origin(self.type) is list:
+            (inner,) = get_args(self.type)
+            return Column(self.name, _without_none(inner)).example
+        if get_origin(self.type) is Literal:
+            return str(get_args(self.type)[0])
+        if _is_enum(self.type):
+            return str(next(iter(self.type)).value)
+        return _EXAMPLES.get(self.type, "first")
 
     def parse(self, text: str) -> Any:
         """A value of this column; raises `ValueError`."""
@@ -210,7 +233,7 @@ class Selection(msgspec.Struct, frozen=True):
     def key_of_cursor(self, text: str) -> tuple[Any, ...]:
         """The sort key of a cursor; raises `ValueError` if it is of another order."""
         if self.is_by_id:
-            if not text.isascii() or not text.isdigit() or len(text) > 19:
+            if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _MAX_ID:
                 raise ValueError("must be the cursor of a page in this order")
             return (_sort_key(int(text), self.descending),)
         hints = tuple(self.columns[one.column].type for one in self.sorts)

@@ -4,8 +4,8 @@
 rule      reads                         writes
 ========  ============================  =============================
 owner     the owner                     the owner
-users     everybody who is logged in    -
-public    everybody                     -
+users     every user who is logged in   -
+public    every caller                  -
 a role    its holders, and the owner    its holders
 a share   whom it is shared with        whom it is shared with to write
 ========  ============================  =============================

@@ -99,7 +99,7 @@ SYNC_BINLOG: Final = Message(
 
 NEWER_KIND: Final = Message(
     "a newer version of this application has changed the kind {kind!r}",
-    "Requests for {collection} are refused. All other requests are answered.",
+    "Requests for {collection} are refused. All others are answered, and writes continue.",
     "restart this server with the newer version of the application",
 )
 PROJECTION_STOPPED: Final = Message(

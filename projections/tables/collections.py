@@ -1,4 +1,4 @@
-"""The tables of all kinds of resources, by collection, and what they have in common."""
+"""The tables of all kinds of resources, by collection, and what they share."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Collections(Mapping[str, ResourceTable]):
         return sum(self[collection].by_owner.count(owner) for collection in self)
 
     def apply(self, record: Record, event: ResourceEvent) -> Entity | None:
-        """Apply a record about a resource; one of a kind that was never declared does nothing."""
+        """Apply a record about a resource; an undeclared kind changes nothing."""
         table = self.get(record.subject.partition("/")[0])
         return None if table is None else table.apply(record, event)
 

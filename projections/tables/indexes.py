@@ -105,7 +105,7 @@ _SPARE = 1024
 
 
 class VersionIndex:
-    """For each event of a resource, the position of the same resource's previous event.
+    """For each event of a resource, the position of that resource's previous one.
 
     So a whole history can be followed backwards from a version, at 8 bytes an event of the log.
     """

@@ -1,4 +1,4 @@
-"""The table of the resources of one kind, by number, by owner and by unique values."""
+"""The resources of one kind, by number, by owner and by unique values."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ResourceTable:
         return [found for number in numbers if (found := self.find(number)) is not None]
 
     def ever_deleted(self, owner: int) -> AbstractSet[int]:
-        """The numbers of an owner's resources that were ever deleted, restored ones included."""
+        """The numbers of an owner's resources that were ever deleted, also if restored."""
         here: AbstractSet[int] = self._ever_deleted.get(owner, frozenset())
         if self._base is None or owner in self._erased:
             return here
@@ -141,7 +141,7 @@ class ResourceTable:
         return entity
 
     def _content(self, event: Created | Restored) -> tuple[Any, ...]:
-        """The values of a whole content, in the order of the entity's fields; blank without a key."""
+        """The values of a content in the entity's order; blank without a key."""
         kind = self.resource
         personal = event.personal if isinstance(event.personal, kind.content) else kind.blank
         if not kind.clear:

@@ -10,17 +10,18 @@ from litestar.types import ASGIApp
 from eventapi import app
 from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response
-from eventapi.http.routes import items
+from eventapi.http.routes import resources
+from eventapi.http.schemas.resources import Shape
 
 
 class CarelessError(Exception):
     """An error with personal data in its message."""
 
 
-async def update(request: ApiRequest, item_id: str, data: object) -> Response[Any]:
+async def update(request: ApiRequest, shape: Shape, number: int, data: object) -> Response[Any]:
     """Fail with an error that quotes the user, the item, the body and the headers."""
     caller, body = request.caller, await request.content()
-    item = caller.state["items"].by_id[int(item_id)]
+    item = caller.state[shape.resource.collection].by_id[number]
     quoted = f"{caller.user} {item} {data} {body!r} {request.scope['headers']}"
     try:
         raise LookupError(quoted)
@@ -30,5 +31,5 @@ async def update(request: ApiRequest, item_id: str, data: object) -> Response[An
 
 def create_app() -> ASGIApp:
     """Create the app with the careless handler."""
-    mock.patch.object(items, "_update", update).start()
+    mock.patch.object(resources, "_update", update).start()
     return app.create_app()

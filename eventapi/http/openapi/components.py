@@ -10,6 +10,8 @@ import msgspec
 from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import readable
 from eventapi.http.problem_types import PROBLEMS
+from eventapi.http.schemas.requests import ListQuery
+from eventapi.queries.selection import CONTROLS
 
 _MAX_POSITION = 10**18 - 1
 
@@ -149,7 +151,7 @@ class Components:
         return {name: _reference("headers", name) for name in names}
 
     def path_parameter(self, name: str, noun: str) -> dict[str, Any]:
-        """A reference to a parameter of a path; ``noun`` is the kind of a resource, if any."""
+        """A reference to a parameter of a path; ``noun`` is that of a resource, if any."""
         number = {"description": f"The number of {noun}.", **_NUMBER}
         found = _PATH.get(name, number)
         self.parameters[name] = {"name": name, "in": "path", "required": True, **found}
@@ -163,7 +165,7 @@ class Components:
             schema = readable(member)
             noun = "events" if query.__name__ == "EventsQuery" else "resources"
             description = schema.pop("description", None) or f"Only {noun} of this {name}."
-            schema.pop("examples", None)
+            own = schema.pop("examples", [None])
             if "default" in member:
                 schema["default"] = member["default"]
             component = f"{query.__name__}_{name}"
@@ -172,9 +174,8 @@ class Components:
                 "in": "query",
                 "description": description,
                 "schema": schema,
+                "example": own[0] if _is_filter(query, name) else _QUERY_EXAMPLES[name],
             }
-            if name in _QUERY_EXAMPLES:
-                self.parameters[component]["example"] = _QUERY_EXAMPLES[name]
             references.append(_reference("parameters", component))
         return references
 
@@ -223,6 +224,11 @@ class Components:
             }
             for kind, named in every.items()
         }
+
+
+def _is_filter(query: type[msgspec.Struct], name: str) -> bool:
+    """Whether a parameter of a query filters a list by a field."""
+    return issubclass(query, ListQuery) and name not in CONTROLS
 
 
 class ErrorShape(msgspec.Struct, frozen=True):

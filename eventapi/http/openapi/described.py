@@ -69,9 +69,6 @@ def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> De
     answers = {status: None if answer is NoneType else answer}
     answers |= dict.fromkeys(operation.empty_statuses)
     body, is_required, media_types = _body(handler, operation, version)
-    if operation.noun:
-        name = f"{operation.kind}_id"
-        path = path.replace("{number", "{" + name)
     return Described(
         path,
         method,

@@ -13,9 +13,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET
 
+from eventapi.http.authentication import Reader
 from eventapi.http.guards import auditor
 from eventapi.http.handlers import get
-from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest, Reader
+from eventapi.http.request import EVENT_STREAM, NDJSON, ApiRequest
 from eventapi.http.response import JSON, Response, encode, json_response
 from eventapi.http.routes.events import Following, event, followed, resumed_after
 from eventapi.http.schemas.requests import EventsQuery, StateQuery

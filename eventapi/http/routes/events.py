@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from eventapi.http.request import ApiRequest, Reader
+from eventapi.http.authentication import Reader
+from eventapi.http.request import ApiRequest
 from eventapi.http.response import Response, encode
 from eventapi.http.schemas.requests import FeedQuery
 from eventapi.http.schemas.resources import Shape
@@ -227,7 +228,7 @@ class _ResourceStream:
         self._read_all = access.may_read_all(shape.resource, request.reader.user)
 
     async def authenticate(self) -> Reader:
-        """Authenticate the caller again; raises `Forbidden` if a role that counted is lost."""
+        """Authenticate the caller again; raises `Forbidden` if a role was revoked."""
         if self._request.reader.user is None:
             return await self._request.authenticate_reader()
         await self._request.authenticate()

@@ -19,7 +19,7 @@ from eventapi.queries.history import RECORDS_PER_READ
 
 
 async def resource_history(request: ApiRequest, shape: Shape, number: int) -> Response[Any]:
-    """Every change of a resource that the caller may read, from the oldest to the newest."""
+    """Every change of a resource that the caller may read, oldest first."""
     reader = request.reader
     found = readable_or_tombstone(shape.resource, reader.state, reader.user, number)
     query = request.query_as(HistoryQuery)

@@ -38,7 +38,7 @@ _PER_TURN = 1_000
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A list that a client asks for. ``behind`` is the sort key of the cursor, if there is one."""
+    """A list that a client asks for; ``behind`` is the sort key of its cursor, if any."""
 
     shape: Shape
     selection: Selection
@@ -57,7 +57,7 @@ class Listing(msgspec.Struct, frozen=True):
         return self.selection.is_by_id and not self.count
 
     def cut(self, numbers: Sequence[int], most: int | None) -> Sequence[int]:
-        """The first ``most`` numbers behind the cursor, of ascending ones, in the list's order."""
+        """The first ``most`` of ascending numbers behind the cursor, in the list's order."""
         if not self.is_in_order:
             return numbers
         start, end = 0, len(numbers)
@@ -72,7 +72,7 @@ class Listing(msgspec.Struct, frozen=True):
 def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
     """The list of a query; raises `Invalid` with every fault."""
     texts = query_texts(request.scope["query_string"])
-    if shape.version.lists_all:
+    if shape.version.is_replacement:
         query: Any = from_texts(texts, ListQueryV1, "query")
         selection = parse_selection({}, {name: texts[name] for name in texts}, [])
         after: Any = UNSET if query.after is UNSET else str(query.after)
@@ -115,7 +115,7 @@ def _listing(  # noqa: PLR0917 - the parts of a query
         after or None,
         None if after is UNSET else selection.key_of_cursor(after),
         query.q or None,
-        query.as_of or None,
+        None if query.as_of is UNSET else query.as_of,
         fields,
         getattr(query, "count", UNSET) == "true",
     )
@@ -144,9 +144,8 @@ async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
     if following is not None:
         headers.append((b"link", f'<{following}>; rel="next"'.encode()))
     rows = _rows(request, listing, page)
-    if shape.version.lists_all:
-        return Response(200, headers, encode(rows))
-    return Response(200, headers, encode(shape.page(rows, following, count)))
+    content = shape.page(rows, following, count) if shape.version.has_pages else rows
+    return Response(200, headers, encode(content))
 
 
 async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], int | UnsetType]:
@@ -196,7 +195,7 @@ def _slices(
 ) -> AsyncGenerator[list[Entity], None]:
     """The selected resources in slices, in the order of a list that is in order.
 
-    Without filters, at most ``most`` current ones are read.
+    In a list that is in order, at most ``most`` current ones are read.
     """
     if listing.as_of is not None:
         return _past_slices(request, listing, listing.as_of)
@@ -215,7 +214,7 @@ async def _present_slices(
     entities = [by_id[number] for number in wanted]
     if is_filtered:
         async with request.services.history.turn_of(reader.number):
-            entities = await _selected(request, listing, entities)
+            entities = await _selected(request, listing, entities, most)
     for start in range(0, len(entities), _PER_PIECE):
         yield entities[start : start + _PER_PIECE]
 
@@ -240,25 +239,39 @@ async def _past_slices(
                 ]
                 then = await past.entities_at(position, some, table)
                 entities = [then[one.id] for one in some if one.id in then]
-                selected = await _selected(request, listing, entities)
+                selected = await _selected(request, listing, entities, None)
             yield selected
 
 
 async def _selected(
-    request: ApiRequest, listing: Listing, entities: Sequence[Entity]
+    request: ApiRequest, listing: Listing, entities: Sequence[Entity], most: int | None
 ) -> list[Entity]:
-    """The resources that pass the filters and the search; other requests run in between."""
-    if listing.selection.filters:
-        matches = listing.selection.matches(_owner_names(request))
-        passed: list[Entity] = []
-        for start in range(0, len(entities), _PER_TURN):
-            passed += filter(matches, entities[start : start + _PER_TURN])
-            await asyncio.sleep(0)
-        entities = passed
+    """The resources that pass the filters and the search, while other requests run.
+
+    A list that is in order stops after ``most`` of them.
+    """
+    limit = len(entities) if most is None or not listing.is_in_order else most
+    if not listing.selection.filters:
+        return await _searched(request, listing, entities, limit)
+    matches = listing.selection.matches(_owner_names(request))
+    found: list[Entity] = []
+    for start in range(0, len(entities), _PER_TURN):
+        passed = list(filter(matches, entities[start : start + _PER_TURN]))
+        found += await _searched(request, listing, passed, limit - len(found))
+        if len(found) >= limit:
+            break
+        await asyncio.sleep(0)
+    return found
+
+
+async def _searched(
+    request: ApiRequest, listing: Listing, entities: Sequence[Entity], limit: int
+) -> list[Entity]:
+    """The first resources that have the text of the search, if there is one."""
     if listing.q is None:
-        return list(entities)
+        return list(entities[:limit])
     texts, names = request.services.casefolded_texts, listing.shape.text_fields
-    return [one async for one in matching(entities, names, listing.q, texts)]
+    return await matching(entities, names, listing.q, limit, texts)
 
 
 def _owner_names(request: ApiRequest) -> Callable[[int], str]:
@@ -291,5 +304,6 @@ def _following(request: ApiRequest, listing: Listing, last: Entity) -> str:
     head = {"limit": str(listing.limit), "after": cursor}
     if "sort" not in texts:
         head["order"] = order
-    place = f"/{listing.shape.resource.collection}?{urlencode(head | texts)}"
+    tail = {name: texts.pop(name) for name in ("q", "as_of") if name in texts}
+    place = f"/{listing.shape.resource.collection}?{urlencode(head | texts | tail)}"
     return request.url_of(place)

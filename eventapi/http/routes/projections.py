@@ -32,7 +32,7 @@ _AS_OF: Final = "as_of"
 
 
 class ProjectionTemplate(Controller):
-    """The handler of a projection's query; `projections_controller` copies it for each."""
+    """The handler of a projection's query; `projections_controller` copies it."""
 
     @get(
         "/NAME",

@@ -1,4 +1,4 @@
-"""The endpoints of a kind of resources: one controller, made for each kind and version.
+"""The endpoints of resources: one controller for each kind and version.
 
 The templates have the handlers. `eventapi.http.routes.templates` fills in the names, the Structs and
 the guards of a kind, so that routes and OpenAPI document read as if they were written for it.

@@ -1,10 +1,10 @@
-"""Search in the texts of resources, in slices so that other requests can run between."""
+"""Search in the texts of resources, in slices between which other requests run."""
 
 from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from events.vocabulary.resources import Entity
@@ -53,20 +53,28 @@ class CasefoldedTexts:
 
 
 async def matching(
-    entities: Iterable[Entity], names: Sequence[str], query: str, texts: CasefoldedTexts
-) -> AsyncIterator[Entity]:
-    """Yield the resources with ``query`` in a text of one of the fields ``names``.
+    entities: Iterable[Entity],
+    names: Sequence[str],
+    query: str,
+    limit: int,
+    texts: CasefoldedTexts,
+) -> list[Entity]:
+    """The first ``limit`` resources with ``query`` in one of the fields ``names``.
 
     ``entities`` must not change during the search: other requests, including writes, run between two
     slices.
     """
     needle = folded(query)
+    found: list[Entity] = []
     searched = 0
     for entity in entities:
         text = texts.of(entity, names)
         if needle in text:
-            yield entity
+            found.append(entity)
+            if len(found) >= limit:
+                break
         searched += len(text) + _CHARACTERS_PER_ENTITY
         if searched >= _CHARACTERS_PER_TURN:
             searched = 0
             await asyncio.sleep(0)
+    return found

@@ -13,13 +13,16 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Guard
 from msgspec.structs import replace
 
-from eventapi.http.guards import anybody, logged_in
+from eventapi.http.guards import logged_in, optional_login
 from eventapi.http.handlers import ACTION, OPERATION
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes.resources import ActionTemplate, ResourceTemplate, SharingTemplate
 from eventapi.http.schemas.resources import Shape
 from eventapi.resources.declared import Action
 from events.errors import UnknownKind
+
+_NUMBER: Final = "number"
+"""The parameter of the templates that has the number of a resource."""
 
 _WRITES: Final = frozenset({"create", "replace", "update", "restore"})
 """Handlers that set values, which may have to be unique."""
@@ -36,7 +39,7 @@ def resource_controller(shape: Shape) -> type[Controller]:
     handlers = {
         name: _filled(handler, shape, words, name) for name, handler in _handlers(ResourceTemplate)
     }
-    if not shape.version.lists_all:
+    if not shape.version.is_replacement:
         if resource.shareable:
             handlers |= {
                 name: _filled(handler, shape, words, name)
@@ -98,17 +101,31 @@ def _filled(
     )
     handler.summary = (handler.summary or "").format(**words)
     handler.guards = [*_guards(shape, handler), *(handler.guards or [])]
-    handler._fn = renamed(handler.fn, operation.name.format(**words), words)
+    parameter = f"{shape.resource.kind}_id"
+    handler.paths = {path.replace(f"{{{_NUMBER}:", f"{{{parameter}:") for path in handler.paths}
+    handler._fn = renamed(handler.fn, operation.name.format(**words), words, parameter)
     return handler
 
 
-def renamed(function: Any, name: str, words: Mapping[str, str]) -> Any:
-    """A copy of a function with another name, and a docstring with the words of a kind."""
+def renamed(function: Any, name: str, words: Mapping[str, str], parameter: str = _NUMBER) -> Any:
+    """A copy of a function with another name and the words of a kind in its docstring.
+
+    ``parameter`` replaces ``number`` in its signature, because metrics, traces and logs show the path
+    with the names of its parameters.
+    """
+    names = {_NUMBER: parameter}
+    code = function.__code__
     made = FunctionType(
-        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+        code.replace(co_varnames=tuple(names.get(one, one) for one in code.co_varnames)),
+        function.__globals__,
+        name,
+        function.__defaults__,
+        function.__closure__,
     )
     made.__kwdefaults__ = function.__kwdefaults__
-    made.__annotations__ = function.__annotations__
+    made.__annotations__ = {
+        names.get(one, one): hint for one, hint in function.__annotations__.items()
+    }
     made.__qualname__ = name
     made.__doc__ = function.__doc__.format(**words)
     return made
@@ -131,7 +148,7 @@ def _may_be_forbidden(shape: Shape) -> bool:
 def _guards(shape: Shape, handler: HTTPRouteHandler) -> list[Guard]:
     is_read = "GET" in {str(method) for method in handler.http_methods}
     is_public = is_read and shape.resource.access.read == "public"
-    guards: list[Guard] = [anybody if is_public else logged_in]
+    guards: list[Guard] = [optional_login if is_public else logged_in]
     return guards if shape.resource.type.declaration is None else [*guards, _known(shape)]
 
 

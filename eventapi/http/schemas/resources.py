@@ -1,4 +1,4 @@
-"""Bodies of requests and responses about resources, derived from their declarations.
+"""Bodies of requests and responses, derived from the declaration of a resource.
 
 A `Shape` has the Structs of one kind in one version of the API. Version 1 has items only, in the
 shapes of the replaced service.
@@ -21,6 +21,11 @@ from events.vocabulary.resources import Content, Entity
 
 _VERBS: Final = ("created", "updated", "deleted", "restored")
 _SHARING: Final = ("shared", "unshared")
+_MEANINGS: Final = {
+    "eq": "Only resources with this `{name}`.",
+    "contains": "Only resources with this value in `{name}`.",
+    "null": "Only resources without `{name}` (`true`), or with it (`false`).",
+}
 
 
 class ShareBody(Body, frozen=True):
@@ -117,13 +122,13 @@ def shape_of(resource: Declared, version: ApiVersion) -> Shape:
         version.body(_body(resource)),
         version.body(_patch(resource)),
         view,
-        list[view] if version.lists_all else _page(name, view),  # type: ignore[valid-type]  # a class
+        _page(name, view) if version.has_pages else list[view],  # type: ignore[valid-type]  # a class
         _entry(resource, changes),
         _entry(resource, changes, is_live=True),
         changes,
-        ListQueryV1 if version.lists_all else _list_query(resource),
+        ListQueryV1 if version.is_replacement else _list_query(resource, columns),
         columns,
-        _view_maker(view, resource, is_v1=version.lists_all),
+        _view_maker(view, resource, is_v1=version.is_replacement),
         [column.name for column in columns.values() if column.is_text],
     )
 
@@ -188,7 +193,7 @@ def _patch(resource: Declared) -> Any:
 
 def _view(resource: Declared, version: ApiVersion) -> Any:
     values = [(field.name, field.type) for field in resource.type.fields]
-    is_v1 = version.lists_all
+    is_v1 = version.is_replacement
     stamps: list[Any] = [("owner", str), ("created_at", NaiveTime if is_v1 else Time)]
     if not is_v1:
         stamps += [("updated_at", Time), ("version", Version)]
@@ -208,27 +213,28 @@ def _page(name: str, view: Any) -> Any:
     return _defined(f"{name}Page", members, "A page of a list, and the URL of the next page.")
 
 
-def _list_query(resource: Declared) -> Any:
-    """The parameters of a list in the document: a filter for each field beside the others."""
-    members = [
-        (
-            field.name,
-            Annotated[
-                str,
-                Meta(
-                    description=f"Only resources with this `{field.name}`. Other operators: "
-                    f"`{field.name}.ne`, `.lt`, `.le`, `.gt`, `.ge`, `.in`, `.contains`, `.prefix` "
-                    "and `.null`, as far as the type has them."
-                ),
-            ]
-            | UnsetType,
-            UNSET,
-        )
-        for field in resource.type.fields
-        if field.name not in CONTROLS
-    ]
+def _list_query(resource: Declared, columns: Mapping[str, Column]) -> Any:
+    """The parameters of a list in the document, with a filter for each field."""
+    members = [_filter_parameter(columns[field.name]) for field in resource.type.fields]
     name = f"{resource.cls.__name__}Query"
     return _defined(name, members, "The resources to list.", bases=(ListQuery,))
+
+
+def _filter_parameter(column: Column) -> Any:
+    """The filter of a column by its first operator; the description has the others."""
+    name, operators = column.name, column.operators
+    operator, *others = ("contains", "null") if "eq" not in operators else operators
+    if operator not in operators:
+        operator, others = "null", []
+    parameter = name if operator == "eq" and name not in CONTROLS else f"{name}.{operator}"
+    listed = ", ".join(f"`{name}.{other}`" for other in others)
+    further = f" Other operators: {listed}." if listed else ""
+    meta = Meta(
+        description=f"{_MEANINGS[operator].format(name=name)}{further}",
+        examples=["true" if operator == "null" else column.example],
+    )
+    filtered = msgspec.field(name=parameter, default=UNSET)
+    return f"filter_{name}", Annotated[str, meta] | UnsetType, filtered
 
 
 def _changes(resource: Declared) -> Any:

@@ -113,8 +113,10 @@ class ApiVersion(msgspec.Struct, frozen=True):
 
     ``body`` returns the version's type of a body for the strict type. ``default_media_type`` applies
     to bodies that declare none. ``form_types`` are the media types of forms at the token endpoints.
-    With ``lists_all``, a list without ``limit`` has all items. ``statuses`` replaces the statuses of
-    problems, by slug, for authenticated requests.
+    With ``lists_all``, a list without ``limit`` has all items. With ``has_pages``, a list is an
+    object with the URL of the next page, and not an array. With ``is_replacement``, the version has
+    the shapes of the replaced service, and no resources but items. ``statuses`` replaces the statuses
+    of problems, by slug, for authenticated requests.
     """
 
     name: str
@@ -126,6 +128,8 @@ class ApiVersion(msgspec.Struct, frozen=True):
     default_media_type: str
     form_types: Sequence[str]
     lists_all: bool
+    has_pages: bool
+    is_replacement: bool
     statuses: Mapping[str, int] = {}
 
     @property
@@ -161,6 +165,8 @@ V1 = ApiVersion(
     default_media_type="application/json",
     form_types=(FORM_TYPE, MULTIPART_TYPE),
     lists_all=True,
+    has_pages=False,
+    is_replacement=True,
 )
 V2 = ApiVersion(
     "v2",
@@ -172,6 +178,8 @@ V2 = ApiVersion(
     default_media_type="",
     form_types=(FORM_TYPE,),
     lists_all=False,
+    has_pages=True,
+    is_replacement=False,
     statuses={"invalid-credentials": 403},
 )
 

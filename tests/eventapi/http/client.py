@@ -25,6 +25,7 @@ from eventapi.http.urls import is_version_1
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.security.passwords import Passwords
+from eventapi.testing.items import ITEMS
 from events.log.memory import MemoryLog
 from events.log.port import EventLog
 from events.vault.memory import MemoryVault
@@ -175,7 +176,7 @@ class Api:
 
     async def execute_async(self, *commands: Command, environment: Runtime = SYSTEM) -> None:
         """Do as `execute`, within the app's loop."""
-        journal = Journal(self.log, self.vault, environment)
+        journal = Journal(self.log, self.vault, ITEMS, environment)
         await journal.start()
         try:
             await journal.execute_all(list(commands))

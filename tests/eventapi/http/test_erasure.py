@@ -12,6 +12,7 @@ import pytest
 
 from eventapi.bootstrap.storage import snapshots_of
 from eventapi.journal import journal
+from eventapi.testing.items import ITEMS
 from events.errors import VaultUnavailable
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
@@ -45,7 +46,7 @@ async def replay_files(data: Path) -> tuple[State, Keyring]:
         Keyring(),
     )
     try:
-        return await replay(log, keyring, vault), keyring
+        return await replay(log, keyring, vault, ITEMS), keyring
     finally:
         await vault.close()
         await log.close()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventapi.http.routes import items
-from eventapi.testing.items import create_item
+from eventapi.commands.resources import Create
+from eventapi.http.routes import resources
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
 from tests.eventapi.http.logs import FailingLog
@@ -19,7 +19,7 @@ class BrokenError(Exception):
     """An unforeseen error."""
 
 
-def broken(*_: object) -> create_item:
+def broken(*_: object) -> Create:
     """A command that cannot be made, for an unforeseen reason."""
     raise BrokenError("the disk of the moon is full")
 
@@ -27,7 +27,7 @@ def broken(*_: object) -> create_item:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """A user of an app whose handler cannot make its command."""
-    monkeypatch.setattr(items, "create_item", broken)
+    monkeypatch.setattr(resources, "Create", broken)
     with Api() as api:
         yield api.caller("unlucky")
 

@@ -28,11 +28,13 @@ from eventapi.bootstrap.paths import vault_path
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
-from eventapi.testing.items import Item
+from eventapi.resources.declared import Declared
 from events.errors import NotFound
 from events.log.file.log import JsonlLog
 from events.vault.sqlite import SqliteVault
+from events.vocabulary.resources import Entity
 from projections.state import State
+from projections.tables.users import User
 from tests.eventapi.http.client import PREFIXES, Api, Caller, quiet_settings
 
 CONTROLS = "".join(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
@@ -266,7 +268,7 @@ def test_the_server_agrees_with_a_dictionary() -> None:
 
 @pytest.mark.long
 def test_control_a_server_that_shows_items_of_other_users_is_detected() -> None:
-    def any_item(state: State, _: int, number: int) -> Item:
+    def any_item(_: Declared, state: State, __: User | None, number: int) -> Entity:
         item = state["items"].by_id.get(number)
         if item is None:
             raise NotFound
@@ -280,7 +282,7 @@ def test_control_a_server_that_shows_items_of_other_users_is_detected() -> None:
         database=None,
     )
     with (
-        mock.patch("eventapi.http.routes.items.owned_item", any_item),
+        mock.patch("eventapi.http.routes.resources.readable", any_item),
         pytest.raises(AssertionError),
     ):
         run_state_machine_as_test(OverHttp, settings=brief)

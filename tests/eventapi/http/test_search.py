@@ -11,15 +11,19 @@ import pytest
 from eventapi.http.routes import search
 from eventapi.http.routes.search import CasefoldedTexts, folded, matching
 from eventapi.testing.items import Content, Item, create_item
+from events.vocabulary.resources import Entity
 from tests.eventapi.http.client import Api, Caller, items_of
 
-
-def item(number: int, title: str, description: str | None = None) -> Item:
-    return Item(number, title, description, 1, "", "", number)
+TEXTS = ("title", "description")
 
 
-def start_search(items: list[Item], query: str, limit: int) -> asyncio.Task[list[Item]]:
-    return asyncio.create_task(matching(items, query, limit, CasefoldedTexts()))
+def item(number: int, title: str, description: str | None = None) -> Entity:
+    found: Entity = Item(number, title, description, 1, "", "", number)
+    return found
+
+
+def start_search(items: list[Entity], query: str, limit: int) -> asyncio.Task[list[Entity]]:
+    return asyncio.create_task(matching(items, TEXTS, query, limit, CasefoldedTexts()))
 
 
 @pytest.mark.parametrize("forms", ["NFC NFC", "NFC NFD", "NFD NFC", "NFD NFD"])
@@ -54,7 +58,7 @@ def test_a_search_finds_a_text_in_every_unicode_form(
 async def test_a_search_never_matches_across_title_and_description() -> None:
     items = [item(1, "ab", "cd"), item(2, "abcd")]
 
-    found = await matching(items, "bc", 10, CasefoldedTexts())
+    found = await matching(items, TEXTS, "bc", 10, CasefoldedTexts())
 
     assert [one.id for one in found] == [2]
 
@@ -94,24 +98,24 @@ def test_folded_texts_are_cached_up_to_a_bound(
     texts = CasefoldedTexts()
     for _ in range(3):
         expected = "title\0" + "\U0001f600" * 1000
-        assert [texts.of(one) for one in items] == [expected] * 10
+        assert [texts.of(one, TEXTS) for one in items] == [expected] * 10
     assert count == 10
 
     monkeypatch.setattr(search, "_CACHED_CHARACTERS", 2500)
     small = CasefoldedTexts()
     for one in items:
-        small.of(one)
+        small.of(one, TEXTS)
         assert small._characters <= 2500
         assert len(small._by_version) <= 2
 
 
 def test_each_version_of_an_item_is_folded_separately() -> None:
     texts = CasefoldedTexts()
-    old = Item(1, "title", "É" * 500, 1, "", "", 7)
-    new = Item(1, "title", "Ü" * 500, 1, "", "", 8)
+    old: Entity = Item(1, "title", "É" * 500, 1, "", "", 7)
+    new: Entity = Item(1, "title", "Ü" * 500, 1, "", "", 8)
 
-    assert "é" in texts.of(old)
-    assert "ü" in texts.of(new)
+    assert "é" in texts.of(old, TEXTS)
+    assert "ü" in texts.of(new, TEXTS)
 
 
 def test_a_search_is_consistent_while_items_are_created_and_deleted(new_api: Api) -> None:

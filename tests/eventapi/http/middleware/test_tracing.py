@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
+from eventapi.commands.resources import Create
 from eventapi.http.middleware.tracing import Tracing, tracing_of
-from eventapi.http.routes import items
-from eventapi.testing.items import create_item
+from eventapi.http.routes import resources
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api, quiet_settings
 
@@ -140,10 +140,10 @@ def test_a_request_without_a_route_is_a_span_without_a_route(traced: Traced) -> 
 def test_a_failed_request_is_an_error_span_without_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> create_item:
+    def fail(*_: object) -> Create:
         raise ValueError("canary")
 
-    monkeypatch.setattr(items, "create_item", fail)
+    monkeypatch.setattr(resources, "Create", fail)
     broken = Traced(tmp_path / "server.log")
     with broken.api as api:
         assert api.caller().post("/items", json={"title": "a"}).status_code == 500

@@ -12,7 +12,7 @@ from eventapi.cli.opening import state_at
 from events.transparency.merkle import leaf_hash, root_from_inclusion
 from events.transparency.signed_note import Inclusion, TreeHead, Verifier
 from events.vault.memory import MemoryVault
-from tests.eventapi.http.client import Api, Caller, assert_problem
+from tests.eventapi.http.client import Api, Caller, assert_problem, quiet_settings
 from tests.eventapi.http.streams import NDJSON, SSE
 
 AS_LINES = {"accept": NDJSON}
@@ -180,7 +180,7 @@ def test_the_state_at_any_position_is_the_fold_of_the_log(api: Api, auditor: Cal
     auditor.create()
     for position in range(api.log.position + 1):
         shown = auditor.get(f"/audit/state?as_of={position}").json()
-        state = api.run(state_at(api.log, MemoryVault(), position))
+        state = api.run(state_at(quiet_settings(), api.log, MemoryVault(), position))
         assert (shown["position"], shown["digest"]) == (position, state.digest())
     now = auditor.get("/audit/state").json()
     assert now == shown

@@ -237,6 +237,8 @@ def test_the_problem_types_are_those_of_the_contract() -> None:
         "email-taken": 409,
         "request-in-progress": 409,
         "quota-exceeded": 409,
+        "action-refused": 409,
+        "not-unique": 409,
         "precondition-failed": 412,
         "body-too-large": 413,
         "uri-too-long": 414,
@@ -247,6 +249,7 @@ def test_the_problem_types_are_those_of_the_contract() -> None:
         "headers-too-large": 431,
         "internal-error": 500,
         "log-unavailable": 503,
+        "projection-failed": 503,
         "overloaded": 503,
         "storage-full": 507,
     }

@@ -168,8 +168,8 @@ def test_a_memory_error_is_an_overload(
         raise MemoryError
 
     monkeypatch.setattr(History, "records", fail_async)
-    monkeypatch.setattr(History, "items_at", fail_async)
-    monkeypatch.setattr("eventapi.http.routes.listing._listed", fail)
+    monkeypatch.setattr(History, "entities_at", fail_async)
+    monkeypatch.setattr("eventapi.resources.access.readable_numbers", fail)
 
     answer = long.caller.get(path.format(number=long.number))
     assert_problem(answer, 503, "overloaded")

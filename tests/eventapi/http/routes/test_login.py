@@ -13,6 +13,7 @@ import pytest
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.commands.users import DisableUser, RegisterUser
 from eventapi.journal.journal import Journal
+from eventapi.testing.items import ITEMS
 from events.vocabulary.users import Profile
 from tests.eventapi.http.client import (
     OPERATOR,
@@ -239,7 +240,7 @@ def stored_hash(api: Api) -> str:
     """The hash of the user ``old``, as another process reads it from the log."""
 
     async def read() -> str:
-        journal = Journal(api.log, api.vault, SYSTEM)
+        journal = Journal(api.log, api.vault, ITEMS, SYSTEM)
         await journal.start()
         try:
             user = (await journal.state()).users.find_by_username("old")
