@@ -25,8 +25,7 @@ from benchmarks.machine import command_line_of_part, context, rounds_within, two
 from benchmarks.results import Replay, Results, Whole, keep
 from benchmarks.sample_log import write
 from benchmarks.verify import time_verify
-from eventapi.testing.items import empty_state
-from events.codec import parse_all
+from eventapi.testing.items import ITEMS, empty_state
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
@@ -49,7 +48,7 @@ def measure_cpu(work: Callable[[], T]) -> tuple[float, T]:
 async def fold(folder: Path, keyring: Keyring) -> State:
     """Fold the log of a folder from zero."""
     log, vault = JsonlLog(folder / "events.jsonl"), SqliteVault(folder / "vault.sqlite")
-    state = await replay(log, keyring, vault)
+    state = await replay(log, keyring, vault, ITEMS)
     await vault.close()
     await log.close()
     return state
@@ -57,7 +56,7 @@ async def fold(folder: Path, keyring: Keyring) -> State:
 
 def measure(folder: Path) -> Whole:
     """Measure everything once, in this process; the snapshot stays beside the log."""
-    keyring, snapshots = Keyring(), Snapshots(folder / "snapshots")
+    keyring, snapshots = Keyring(), Snapshots(folder / "snapshots", ITEMS)
     replayed, state = measure_cpu(lambda: asyncio.run(fold(folder, keyring)))
     wrote, size = measure_cpu(lambda: snapshots.write(state, keyring, secrets.token_bytes))
     position, state = state.position, empty_state()
@@ -72,7 +71,7 @@ def measure(folder: Path) -> Whole:
         b"\n".join(lines[at : at + LINES_PER_RUN]) + b"\n"
         for at in range(0, len(lines), LINES_PER_RUN)
     ]
-    decoded, _ = measure_cpu(lambda: [None for run in runs if not parse_all(run)])
+    decoded, _ = measure_cpu(lambda: [None for run in runs if not ITEMS.parse_all(run)])
     decode = msgspec.json.Decoder(dict).decode
     parsed, _ = measure_cpu(lambda: [None for line in lines if not decode(line)])
     return Whole(

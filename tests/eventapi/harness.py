@@ -16,7 +16,7 @@ from eventapi.journal.batch import CommandResult, Runtime
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import at, profile
-from eventapi.testing.items import Content, create_item
+from eventapi.testing.items import ITEMS, Content, create_item
 from events.log.file.log import JsonlLog
 from events.log.memory import MemoryLog
 from events.log.port import Appender, EventLog, Head
@@ -203,7 +203,12 @@ class JournalHarness:
             _random.randbytes,
         )
         self.journal = Journal(
-            self.log, self.vault, environment, limits, on_fence=lambda: self.fenced.append(True)
+            self.log,
+            self.vault,
+            ITEMS,
+            environment,
+            limits,
+            on_fence=lambda: self.fenced.append(True),
         )
 
     async def register(self, name: str) -> CommandResult:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from eventapi.testing.items import (
+    ITEM,
     Content,
     ContentChanges,
     ItemCreated,
@@ -21,6 +23,8 @@ from eventapi.testing.items import (
 from events.codec import encode
 from events.record import GENESIS, Event, Record
 from events.sealing import Keyring
+from events.vocabulary.resources import Field, ResourceType, Unique
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.sessions import Device, SessionEnded, SessionRefreshed, SessionStarted
 from events.vocabulary.signing_keys import CHECKPOINTS, LogResumed
 from events.vocabulary.users import (
@@ -36,11 +40,13 @@ from events.vocabulary.users import (
     UserRoleRevoked,
     UserUpdated,
 )
+from events.vocabulary.vocabulary import Vocabulary
 from tests.events.log_helpers import SOURCE
 
 DATA = Path(__file__).parents[1] / "data"
 LINES = DATA / "golden-v1.jsonl"
 LINES_V2 = DATA / "golden-v2.jsonl"
+LINES_V3 = DATA / "golden-v3.jsonl"
 KEYS = DATA / "golden-v1-keys.json"
 
 _LATER = "2026-02-01T00:00:00.000000Z"
@@ -105,6 +111,95 @@ _ROWS_V2: tuple[tuple[str, str, Event, str], ...] = (
     (CHECKPOINTS, "operator/root", LogResumed(_VKEY, "eventapi/fedcba9876543210", 1, _ROOT), ""),
 )
 
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "number": {"type": "string", "maxLength": 20},
+        "due": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}], "default": None},
+        "cents": {"type": "integer", "minimum": 0},
+        "paid": {"type": "boolean", "default": False},
+    },
+    "required": ["number", "cents"],
+    "additionalProperties": False,
+}
+INVOICE = ResourceType(
+    "invoice",
+    "invoices",
+    [
+        Field("number", str),
+        Field("due", date | None, None),
+        Field("cents", int, is_clear=True),
+        Field("paid", bool, False, is_clear=True),
+    ],
+    ["pay"],
+    [Unique(("number",)), Unique(("number", "cents"), is_global=True)],
+    declaration=SchemaDeclared(
+        1,
+        "invoice",
+        _SCHEMA,
+        ["cents", "paid"],
+        [["number"], {"fields": ["number", "cents"], "global": True}],
+        ["pay"],
+    ),
+)
+"""A declared kind, as a log of version 3 has it."""
+
+assert INVOICE.declaration is not None
+_ACT = INVOICE.arguments(due=None, arguments_={"how": "cash"})
+
+_ROWS_V3: tuple[tuple[str, str, Event, str], ...] = (
+    ("users/1", "users/1", UserRegistered(personal=_ADA), "users/1"),
+    ("users/2", "operator/root", UserRegistered(_LATER, personal=_BOB), "users/2"),
+    ("items/1", "users/1", ItemCreated(1, personal=Content("milk")), "users/1"),
+    ("items/1", "users/1", ITEM.type.shared(2, "write"), ""),
+    ("items/1", "users/1", ITEM.type.unshared(2), ""),
+    ("schemas/invoices", "operator/eventapi", INVOICE.declaration, ""),
+    (
+        "invoices/1",
+        "users/1",
+        INVOICE.created(
+            1,
+            clear=INVOICE.clear_content(cents=500),
+            personal=INVOICE.content(number="A-1", due=date(2026, 2, 28)),
+        ),
+        "users/1",
+    ),
+    (
+        "invoices/2",
+        "users/1",
+        INVOICE.created(
+            1,
+            created_at=_LATER,
+            clear=INVOICE.clear_content(cents=0, paid=True),
+            personal=INVOICE.content(number="日本"),
+        ),
+        "users/1",
+    ),
+    ("invoices/1", "users/1", INVOICE.shared(2, "read"), ""),
+    ("invoices/1", "users/1", INVOICE.shared(2, "write"), ""),
+    ("invoices/1", "users/2", INVOICE.updated(personal=INVOICE.changes(number="A-2")), "users/1"),
+    ("invoices/1", "users/2", INVOICE.updated(clear=INVOICE.clear_changes(cents=501)), ""),
+    (
+        "invoices/1",
+        "users/1",
+        INVOICE.actions["pay"](clear=INVOICE.clear_changes(paid=True), personal=_ACT),
+        "users/1",
+    ),
+    ("invoices/1", "users/1", INVOICE.actions["pay"](), ""),
+    ("invoices/1", "users/1", INVOICE.unshared(2), ""),
+    ("invoices/1", "users/1", INVOICE.deleted(), ""),
+    (
+        "invoices/1",
+        "users/1",
+        INVOICE.restored(
+            7,
+            clear=INVOICE.clear_content(cents=500),
+            personal=INVOICE.content(number="A-1", due=date(2026, 2, 28)),
+        ),
+        "users/1",
+    ),
+)
+
 
 def _records(rows: Sequence[tuple[str, str, Event, str]]) -> tuple[Record, ...]:
     return tuple(
@@ -124,10 +219,14 @@ def _records(rows: Sequence[tuple[str, str, Event, str]]) -> tuple[Record, ...]:
 
 RECORDS = _records(_ROWS)
 RECORDS_V2 = _records(_ROWS_V2)
+RECORDS_V3 = _records(_ROWS_V3)
 """The records of the files, without hash and end."""
 
-GOLDEN = {LINES: RECORDS, LINES_V2: RECORDS_V2}
+GOLDEN = {LINES: RECORDS, LINES_V2: RECORDS_V2, LINES_V3: RECORDS_V3}
 """The records of each file."""
+
+GOLDEN_KINDS = Vocabulary([ITEM.type, INVOICE])
+"""The vocabulary of the files."""
 
 
 def golden_keys() -> Mapping[str, bytes]:
@@ -155,5 +254,5 @@ def encode_all(keyring: Keyring, records: Sequence[Record] = RECORDS) -> bytes:
 
 
 if __name__ == "__main__":
-    with LINES_V2.open("xb") as file:
-        file.write(encode_all(golden_keyring(), RECORDS_V2))
+    with LINES_V3.open("xb") as file:
+        file.write(encode_all(golden_keyring(), RECORDS_V3))

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import msgspec
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
-from events.codec import PERSONAL, VOCABULARY
 from events.record import Event, Personal, Record
+from events.vocabulary import vocabulary as module
+from events.vocabulary.resources import ResourceEvent
+from events.vocabulary.schemas import SchemaDeclared
 from tests.events.log_helpers import SOURCE
+from tests.kinds import KINDS, instances_of
 
 texts = st.text(max_size=30)
 numbers = st.integers(1, 9)
@@ -30,6 +32,10 @@ _SIMPLE: Mapping[type, st.SearchStrategy[Any]] = {
     NoneType: st.none(),
     UnsetType: st.just(UNSET),
 }
+_COLLECTIONS: Mapping[str, str] = {
+    "session": "sessions",
+    **{one.kind: one.collection for one in KINDS.resources},
+}
 
 
 def _values(hint: Any) -> st.SearchStrategy[Any]:
@@ -41,24 +47,46 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
     return _SIMPLE[hint]
 
 
-def _instances(
-    kind: type[msgspec.Struct], personal: type[Personal] | None = None
-) -> st.SearchStrategy[Any]:
-    """Instances of a type; its field ``personal`` is of the given type."""
-    hints = get_type_hints(kind)
-    return st.builds(
-        kind,
-        **{
-            name: _instances(personal) if personal and name == "personal" else _values(hints[name])
-            for name in kind.__struct_fields__
-        },
-    )
+def personal_type(kind: type[Event]) -> type[Personal] | None:
+    """The Struct of the values that are sealed in an event; ``None`` without any."""
+    if issubclass(kind, ResourceEvent):
+        return kind.resource.sealed_type(kind)
+    return module._PERSONAL.get(kind)
 
+
+def _instances(kind: type[Event]) -> st.SearchStrategy[Any]:
+    """Events of a type, their personal values in clear."""
+    hints = get_type_hints(kind)
+    personal = personal_type(kind)
+    parts = {
+        name: _values(hints[name])
+        for name in kind.__struct_fields__
+        if name not in {"clear", "personal"}
+    }
+    if personal is not None:
+        parts["personal"] = instances_of(personal)
+    if issubclass(kind, ResourceEvent) and kind.resource.clear and personal is not None:
+        clear = "clear_changes" if kind.verb in {"updated", "acted"} else "clear_content"
+        parts["clear"] = st.none() | instances_of(getattr(kind.resource, clear))
+    return st.builds(kind, **parts)
+
+
+_names = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
+_declarations = st.builds(
+    SchemaDeclared,
+    version=numbers,
+    kind=_names.map("foreign_{}".format),
+    schema=st.dictionaries(texts, texts | st.lists(texts, max_size=3), max_size=3),
+    clear=st.lists(texts, max_size=3),
+    unique=st.lists(st.lists(texts, max_size=3), max_size=3),
+    actions=st.lists(_names, max_size=3),
+)
 
 events: st.SearchStrategy[Event] = st.one_of(
-    *(_instances(kind, PERSONAL.get(kind)) for kind in VOCABULARY)
+    _declarations,
+    *(_instances(kind) for kind in KINDS.events if kind is not SchemaDeclared),
 )
-"""Any event of the vocabulary, its personal values in clear."""
+"""Any event of the vocabulary `KINDS`, its personal values in clear."""
 
 
 @st.composite
@@ -67,14 +95,15 @@ def records(draw: st.DrawFn, position: int = 1, time: str | None = None) -> Reco
     event = draw(events)
     kind = event.type.partition(".")[0]
     number = draw(session_ids) if kind == "session" else str(draw(numbers))
+    collection = _COLLECTIONS.get(kind, f"{kind}s")
     return Record(
         position,
         SOURCE,
-        f"{kind}s/{number}",
+        f"{collection}/{number}",
         time or draw(times),
         draw(st.one_of(numbers.map("users/{}".format), texts.map("operator/{}".format))),
         event,
-        f"users/{draw(numbers)}" if type(event) in PERSONAL else "",
+        f"users/{draw(numbers)}" if getattr(event, "personal", None) is not None else "",
         draw(st.just("") | texts),
     )
 

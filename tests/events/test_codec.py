@@ -1,4 +1,4 @@
-"""Lines and records: round trips, exact bytes, hash chain, seals and upcasts."""
+"""Lines and records: round trips, exact bytes, hash chain, seals."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventapi.testing.items import Content, ItemCreated, ItemDeleted
-from events.codec import MAX_LINE_BYTES, Upcast, decode, encode, open_seal, parse
+from eventapi.testing.items import ITEMS, Content, ItemCreated, ItemDeleted
+from events.codec import MAX_LINE_BYTES, decode, encode, open_seal, parse
 from events.errors import DamagedLog, UnknownEvent
 from events.record import GENESIS, START, Personal, Record
 from events.sealing import Keyring
-from events.vocabulary.sessions import SessionEnded
 from tests.events.golden import RECORDS
 from tests.events.log_helpers import SOURCE, TIME, file_bytes, keyring, some_lines
 from tests.events.strategies import histories
+from tests.kinds import KINDS
 
 ALL_KEYS = keyring(*(f"users/{number}" for number in range(1, 10)))
 NO_KEYS = Keyring()
@@ -57,7 +57,7 @@ def _forge(line: bytes, previous: bytes = GENESIS, **members: object) -> bytes:
 
 @given(histories())
 def test_encoded_records_are_decoded_unchanged(history: list[Record]) -> None:
-    read = decode(_lines(history), ALL_KEYS)
+    read = decode(_lines(history), ALL_KEYS, KINDS)
     assert [_without_hash(record) for record in read] == history
 
 
@@ -65,15 +65,15 @@ def test_encoded_records_are_decoded_unchanged(history: list[Record]) -> None:
 def test_a_log_can_be_decoded_in_two_parts(history: list[Record], data: st.DataObject) -> None:
     lines = _lines(history)
     cut = data.draw(st.integers(1, len(lines)))
-    first = decode(lines[:cut], ALL_KEYS)
-    assert first + decode(lines[cut:], ALL_KEYS, first[-1]) == decode(lines, ALL_KEYS)
+    first = decode(lines[:cut], ALL_KEYS, KINDS)
+    assert first + decode(lines[cut:], ALL_KEYS, KINDS, first[-1]) == decode(lines, ALL_KEYS, KINDS)
 
 
 @given(histories())
 def test_the_end_of_a_record_is_after_its_newline(history: list[Record]) -> None:
     lines = _lines(history)
     content = file_bytes(lines)
-    for record, line in zip(decode(lines, ALL_KEYS), lines, strict=True):
+    for record, line in zip(decode(lines, ALL_KEYS, KINDS), lines, strict=True):
         assert content[: record.end].endswith(line + b"\n")
 
 
@@ -131,7 +131,7 @@ def test_a_line_has_at_most_65535_bytes() -> None:
     room = MAX_LINE_BYTES - len(_lines([record])[0])
     (longest,) = _lines([msgspec.structs.replace(record, requestid="x" * (room + 1))])
     assert len(longest) == MAX_LINE_BYTES
-    assert decode([longest], ALL_KEYS)
+    assert decode([longest], ALL_KEYS, ITEMS)
     with pytest.raises(ValueError, match="longer than 65535"):
         _lines([msgspec.structs.replace(record, requestid="x" * (room + 2))])
 
@@ -142,18 +142,18 @@ def test_a_line_has_at_most_65535_bytes() -> None:
 def test_a_line_with_any_flipped_bit_is_refused() -> None:
     lines = _lines(RECORDS[:3])
     for number, line in enumerate(lines):
-        last = decode(lines[:number], ALL_KEYS)[-1] if number else START
+        last = decode(lines[:number], ALL_KEYS, ITEMS)[-1] if number else START
         for bit in range(len(line) * 8):
             flipped = bytearray(line)
             flipped[bit // 8] ^= 1 << bit % 8
             with pytest.raises(DamagedLog) as refusal:
-                decode([bytes(flipped)], NO_KEYS, last)
+                decode([bytes(flipped)], NO_KEYS, ITEMS, last)
             assert refusal.value.position == number + 1
             assert refusal.value.offset == len(file_bytes(lines[:number]))
 
 
 def test_control_the_unchanged_lines_are_decoded() -> None:
-    assert decode(_lines(RECORDS[:3]), NO_KEYS)
+    assert decode(_lines(RECORDS[:3]), NO_KEYS, ITEMS)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_control_the_unchanged_lines_are_decoded() -> None:
 def test_lines_in_another_order_are_refused(order: Sequence[int], position: int) -> None:
     lines, _ = some_lines(4)
     with pytest.raises(DamagedLog) as refusal:
-        decode([lines[number] for number in order], NO_KEYS)
+        decode([lines[number] for number in order], NO_KEYS, ITEMS)
     assert refusal.value.position == position
 
 
@@ -172,7 +172,7 @@ def test_lines_in_another_order_are_refused(order: Sequence[int], position: int)
 def test_a_line_whose_id_is_not_its_position_is_refused(id_: str) -> None:
     ((line,), _) = some_lines(1)
     with pytest.raises(DamagedLog, match="its id is"):
-        decode([_forge(line, id=id_)], NO_KEYS)
+        decode([_forge(line, id=id_)], NO_KEYS, ITEMS)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_line_whose_id_is_not_its_position_is_refused(id_: str) -> None:
 )
 def test_a_line_that_is_not_an_event_is_refused(line: bytes) -> None:
     with pytest.raises(DamagedLog) as refusal:
-        decode([line], NO_KEYS)
+        decode([line], NO_KEYS, ITEMS)
     assert (refusal.value.position, refusal.value.offset) == (1, 0)
 
 
@@ -192,18 +192,18 @@ def test_a_hash_member_in_another_form_is_refused() -> None:
         spaced = body + member % (b"0" * 64)
         digest = sha256(GENESIS + spaced[:-75]).hexdigest().encode()
         with pytest.raises(DamagedLog):
-            decode([body + member % digest], NO_KEYS)
+            decode([body + member % digest], NO_KEYS, ITEMS)
 
 
 def test_another_specversion_is_refused() -> None:
     ((line,), _) = some_lines(1)
     with pytest.raises(DamagedLog):
-        decode([_forge(line, specversion="2.0")], NO_KEYS)
+        decode([_forge(line, specversion="2.0")], NO_KEYS, ITEMS)
 
 
 def test_an_unknown_extension_is_ignored() -> None:
     ((line,), _) = some_lines(1)
-    assert decode([_forge(line, traceparent="00-1-2-3")], NO_KEYS)[0].subject == "items/1"
+    assert decode([_forge(line, traceparent="00-1-2-3")], NO_KEYS, ITEMS)[0].subject == "items/1"
 
 
 # Seals
@@ -211,17 +211,17 @@ def test_an_unknown_extension_is_ignored() -> None:
 
 def test_a_seal_without_a_key_stays_closed_and_can_be_opened_later() -> None:
     line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
-    (record,) = decode([line], NO_KEYS)
+    (record,) = decode([line], NO_KEYS, ITEMS)
     assert isinstance(record.event, ItemCreated)
     assert record.event.personal == json.loads(line)["data"]["sealed"]
-    open_seal(record, ALL_KEYS)
+    open_seal(record, ALL_KEYS, ITEMS)
     assert record.event.personal == Content("milk")
 
 
 def test_opening_a_seal_without_its_key_gives_none() -> None:
     line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
-    (record,) = decode([line], NO_KEYS)
-    open_seal(record, NO_KEYS)
+    (record,) = decode([line], NO_KEYS, ITEMS)
+    open_seal(record, NO_KEYS, ITEMS)
     assert isinstance(record.event, ItemCreated)
     assert record.event.personal is None
 
@@ -249,7 +249,7 @@ def test_a_seal_opens_only_for_its_log_type_subject_and_user(
     if "data" in members:
         members = {**members, "data": {**members["data"], "sealed": sealed}}
     with pytest.raises(DamagedLog, match="the seal is broken"):
-        decode([_forge(line, **members)], ALL_KEYS)
+        decode([_forge(line, **members)], ALL_KEYS, ITEMS)
 
 
 def test_seals_of_two_events_of_one_type_and_subject_can_be_exchanged() -> None:
@@ -258,7 +258,7 @@ def test_seals_of_two_events_of_one_type_and_subject_can_be_exchanged() -> None:
     first, second = (json.loads(line)["data"] for line in lines)
     one = _forge(lines[0], data=second)
     other = _forge(lines[1], bytes.fromhex(one[-66:-2].decode()), data=first)
-    records = decode([one, other], ALL_KEYS)
+    records = decode([one, other], ALL_KEYS, ITEMS)
     texts = [record.event.personal for record in records if isinstance(record.event, ItemCreated)]
     assert texts == [Content("bread"), Content("milk")]
 
@@ -268,10 +268,10 @@ def test_an_invalid_seal_is_refused_as_damage(sealed: str) -> None:
     line, _ = encode(_item_created(), GENESIS, ALL_KEYS, NONCE)
     forged = _forge(line, data={"owner": 1, "sealed": sealed})
     with pytest.raises(DamagedLog):
-        decode([forged], ALL_KEYS)
+        decode([forged], ALL_KEYS, ITEMS)
 
 
-# Unknown and old types
+# Unknown types
 
 
 @pytest.mark.parametrize(
@@ -289,41 +289,4 @@ def test_an_intact_line_of_an_unknown_type_or_shape_is_an_unknown_event(
 ) -> None:
     ((line,), _) = some_lines(1)
     with pytest.raises(UnknownEvent, match="position 1"):
-        decode([_forge(line, **members)], NO_KEYS)
-
-
-def test_an_upcast_renames_a_type_and_its_seal_still_opens() -> None:
-    class ItemAdded(ItemCreated, frozen=True, gc=False):
-        """The event type under an earlier name."""
-
-        type = "item.added"
-
-    old = msgspec.structs.replace(_item_created(), event=ItemAdded(1, personal=Content("milk")))
-    line, _ = encode(old, GENESIS, ALL_KEYS, NONCE)
-    upcasts: dict[str, Upcast] = {"item.added": lambda data: ("item.created", data)}
-    (record,) = decode([line], ALL_KEYS, upcasts=upcasts)
-    assert record.event == ItemCreated(1, personal=Content("milk"))
-    (closed,) = decode([line], NO_KEYS, upcasts=upcasts)
-    open_seal(closed, ALL_KEYS)
-    assert closed.event == record.event
-
-
-def test_upcasts_are_applied_in_steps() -> None:
-    ((line,), _) = some_lines(1)
-    upcasts: dict[str, Upcast] = {
-        "session.closed": lambda data: ("session.stopped", {"why": data["because"]}),
-        "session.stopped": lambda data: ("session.ended", {"reason": data["why"]}),
-    }
-    for kind, data in (
-        ("session.closed", {"because": "logout"}),
-        ("session.stopped", {"why": "logout"}),
-    ):
-        (record,) = decode([_forge(line, type=kind, data=data)], NO_KEYS, upcasts=upcasts)
-        assert record.event == SessionEnded("logout")
-
-
-def test_an_upcast_to_an_unknown_type_is_refused() -> None:
-    ((line,), _) = some_lines(1)
-    upcasts: dict[str, Upcast] = {"item.old": lambda data: ("item.older", data)}
-    with pytest.raises(UnknownEvent, match=r"item\.old"):
-        decode([_forge(line, type="item.old")], NO_KEYS, upcasts=upcasts)
+        decode([_forge(line, **members)], NO_KEYS, ITEMS)

@@ -9,13 +9,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from events import codec
-from events.codec import VOCABULARY, decode
+from events.codec import decode
 from events.errors import DamagedLog, UnknownEvent
 from events.record import Event, Record
 from events.sealing import Keyring
 from events.verification.verify import verify
-from tests.events.golden import GOLDEN, KEYS, LINES, LINES_V2, encode_all, golden_keyring
+from events.vocabulary.vocabulary import Decoders
+from tests.events.golden import (
+    GOLDEN,
+    GOLDEN_KINDS,
+    KEYS,
+    LINES,
+    LINES_V2,
+    LINES_V3,
+    encode_all,
+    golden_keyring,
+)
 
 
 def _without_hash(record: Record) -> Record:
@@ -32,6 +41,10 @@ def test_the_golden_files_are_unchanged() -> None:
         == "c69717a4dc9bcafe9872047530a2d2feecc5c2ed8f85cbd466659021a2e21662"
     )
     assert (
+        hashlib.sha256(LINES_V3.read_bytes()).hexdigest()
+        == "98c2c27df7ad16d6ae4f2e1e1947aabed68113832dc8e6de9c873d82b8a66bf8"
+    )
+    assert (
         hashlib.sha256(KEYS.read_bytes()).hexdigest()
         == "641a37162d96d3f68e2ec50d4da52a91977943d8414d573aeb7b2bd7676c0e89"
     )
@@ -43,7 +56,7 @@ each_file = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 @each_file
 def test_a_golden_log_decodes_to_its_records(path: Path) -> None:
     lines = path.read_bytes().splitlines()
-    read = decode(lines, golden_keyring())
+    read = decode(lines, golden_keyring(), GOLDEN_KINDS)
     assert [_without_hash(record) for record in read] == list(GOLDEN[path])
     assert read[-1].end == path.stat().st_size
 
@@ -55,21 +68,23 @@ def test_encoding_the_records_gives_the_bytes_of_the_golden_log(path: Path) -> N
 
 def test_every_event_type_is_in_a_golden_log() -> None:
     lines = [line for path in GOLDEN for line in path.read_bytes().splitlines()]
-    assert {json.loads(line)["type"] for line in lines} == {event.type for event in VOCABULARY}
+    assert {json.loads(line)["type"] for line in lines} == {
+        event.type for event in GOLDEN_KINDS.events
+    }
 
 
 @each_file
 def test_a_golden_log_verifies(path: Path) -> None:
-    report = verify(path)
+    report = verify(path, vocabulary=GOLDEN_KINDS)
     assert report.ok
     assert report.lines == len(GOLDEN[path])
 
 
 def test_control_a_renamed_type_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoders = {f"{name}ed": decoder for name, decoder in codec._decoders.items()}
-    monkeypatch.setattr(codec, "_decoders", decoders)
+    decoders = {f"{name}ed": decoder for name, decoder in GOLDEN_KINDS.decoders.items()}
+    monkeypatch.setattr(GOLDEN_KINDS, "decoders", decoders)
     with pytest.raises(UnknownEvent):
-        decode(LINES.read_bytes().splitlines(), golden_keyring())
+        decode(LINES.read_bytes().splitlines(), golden_keyring(), GOLDEN_KINDS)
 
 
 def test_control_a_changed_shape_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,13 +94,13 @@ def test_control_a_changed_shape_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
         reason: str
 
     decoder = msgspec.json.Decoder(ItemDeleted).decode
-    monkeypatch.setitem(codec._decoders, "item.deleted", (decoder, None))
+    monkeypatch.setitem(GOLDEN_KINDS.decoders, "item.deleted", Decoders(decoder, None))
     with pytest.raises(UnknownEvent):
-        decode(LINES.read_bytes().splitlines(), golden_keyring())
+        decode(LINES.read_bytes().splitlines(), golden_keyring(), GOLDEN_KINDS)
 
 
 def test_control_another_key_is_noticed() -> None:
     wrong = Keyring()
     wrong.add("users/1", b"k" * 32)
     with pytest.raises(DamagedLog):
-        decode(LINES.read_bytes().splitlines(), wrong)
+        decode(LINES.read_bytes().splitlines(), wrong, GOLDEN_KINDS)

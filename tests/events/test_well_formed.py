@@ -26,7 +26,7 @@ from eventapi.queries.history import History
 from eventapi.queries.subscriptions import EventFilter, kind_of, subject_of
 from eventapi.queries.summary import summary_of
 from eventapi.testing.given import at, profile
-from eventapi.testing.items import Content, create_item, delete_item, import_item
+from eventapi.testing.items import ITEMS, Content, create_item, delete_item, import_item
 from events.codec import link
 from events.errors import EventapiError
 from events.log.memory import MemoryLog
@@ -46,7 +46,7 @@ KEY = "ab" * 32
 async def _sample_log() -> tuple[list[bytes], dict[str, bytes]]:
     """Lines with every kind of member, and the keys to them."""
     log, vault = MemoryLog(), MemoryVault()
-    journal = Journal(log, vault, SYSTEM)
+    journal = Journal(log, vault, ITEMS, SYSTEM)
     await journal.start()
     commands: list[Command] = [
         RegisterUser(profile("ann"), 'operator/j"rg'),
@@ -131,29 +131,37 @@ def report_of(lines: Sequence[bytes], *, fast: bool = True, keys: bool = True) -
         path = Path(folder) / "events.jsonl"
         path.write_bytes(b"".join(line + b"\n" for line in lines))
         segment_bytes = SEGMENT_BYTES if fast else 0
-        return verify(path, keys=KEYS if keys else None, processes=1, segment_bytes=segment_bytes)
+        return verify(
+            path,
+            vocabulary=ITEMS,
+            keys=KEYS if keys else None,
+            processes=1,
+            segment_bytes=segment_bytes,
+        )
 
 
 async def _read_everything(lines: Sequence[bytes]) -> None:
     """Start on a log and do every kind of read; raises the errors of a start."""
     log, vault = MemoryLog(lines, head_of(lines)), MemoryVault()
     await vault.put(KEYS)
-    journal = Journal(log, vault, SYSTEM)
+    journal = Journal(log, vault, ITEMS, SYSTEM)
     await journal.start()
     state = await journal.state()
     for line in lines:
         assert kind_of(line)
         assert subject_of(line)
         EventFilter.of("item.created", None, None).matches(line)
-    past = History(log, journal.keyring, vault, None)
+    past = History(log, journal.keyring, vault, None, ITEMS)
     await past.records(range(1, len(lines) + 1))
     await past.position(at(5), state)
     db_json.write(state)
     for user in state.users.by_id.values():
         assert all(state["items"].by_id[number].id for number in state["items"].by_owner[user.id])
     with tempfile.TemporaryDirectory() as folder:
-        Snapshots(Path(folder)).write(state, journal.keyring, SYSTEM.random_bytes)
-        assert Snapshots(Path(folder)).newest(journal.keyring, position=len(lines)) is not None
+        Snapshots(Path(folder), ITEMS).write(state, journal.keyring, SYSTEM.random_bytes)
+        assert (
+            Snapshots(Path(folder), ITEMS).newest(journal.keyring, position=len(lines)) is not None
+        )
     state.checksum()
     summary_of(state)
     await _show(lines, vault)

@@ -22,6 +22,7 @@ from statistics import median
 from eventapi.queries.history import History
 from eventapi.testing.given import Happened, registered
 from eventapi.testing.items import (
+    ITEMS,
     Content,
     ContentChanges,
     ItemCreated,
@@ -86,8 +87,8 @@ async def main(events: int, positions: int, seed: int) -> int:
         log, keyring = JsonlLog(path), Keyring()
         async with log.exclusive(60):
             pass  # Recovery adopts the lines.
-        state = await replay(log, keyring, vault)
-        history = History(log, keyring, MemoryVault(), None)
+        state = await replay(log, keyring, vault, ITEMS)
+        history = History(log, keyring, MemoryVault(), None, ITEMS)
         wrong = 0
         fold, at = empty_state(), 0
         for position in sorted(random_source.sample(range(events), positions)):
@@ -97,7 +98,7 @@ async def main(events: int, positions: int, seed: int) -> int:
             items = state["items"].all_of_owner(random_source.randint(1, USERS))
             if some := random_source.random() > WHOLE_LIST_CHANCE:
                 items = random_source.sample(items, min(ITEMS_PER_COMPARISON, len(items)))
-            then = (await history.items_at(position, items, state)).items.by_id
+            then = await history.entities_at(position, items, state["items"])
             now = fold["items"].by_id
             wrong += any(then.get(item.id) != now.get(item.id) for item in items)
             if not some:
@@ -106,7 +107,7 @@ async def main(events: int, positions: int, seed: int) -> int:
         item = state["items"].by_id[1]
         for _ in range(TIMED_READS):
             started = time.perf_counter()
-            events_of_item = await history.of_item(item, state)
+            events_of_item = await history.records(state.resources.versions.of(item.version))
             times.append(time.perf_counter() - started)
         await log.close()
     print(  # noqa: T201

@@ -28,5 +28,5 @@ def test_the_version_of_the_code_covers_all_modules_of_a_state() -> None:
         and not name.startswith(("events.messages", "events.io", "events.log", "events.vault"))
     ]
 
-    assert "events.vocabulary.items" in loaded
+    assert "events.vocabulary.resources" in loaded
     assert missing == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, at, created, folded_records, registered, started
-from eventapi.testing.items import empty_state
+from eventapi.testing.items import ITEMS, empty_state
 from eventapi.testing.sample_log import Written, erased_users, write
 from eventapi.testing.strategies import sound_histories
 from events.errors import DamagedLog
@@ -46,7 +46,7 @@ def replayed(
 
     async def run() -> State:
         vault = await written.vault(destroyed or set())
-        return await replay(written.log, Keyring(), vault, position=position, time=time)
+        return await replay(written.log, Keyring(), vault, ITEMS, position=position, time=time)
 
     return asyncio.run(run())
 
@@ -127,7 +127,7 @@ def test_a_key_missing_without_an_erasure_shows_in_the_checksum() -> None:
 def test_keyring_gets_the_keys_of_users_who_are_not_erased() -> None:
     async def run() -> set[str]:
         written, keyring = write(STORY), Keyring()
-        await replay(written.log, keyring, await written.vault())
+        await replay(written.log, keyring, await written.vault(), ITEMS)
         return set(keyring)
 
     assert asyncio.run(run()) == {"users/2"}
@@ -140,7 +140,7 @@ def test_key_without_a_user_is_skipped() -> None:
         written, keyring = write(STORY[:2]), Keyring()
         vault = await written.vault()
         await vault.put({"users/3": bytes(32)})
-        await replay(written.log, keyring, vault)
+        await replay(written.log, keyring, vault, ITEMS)
         return set(keyring)
 
     assert asyncio.run(run()) == {"users/1", "users/2"}
@@ -151,7 +151,7 @@ def test_a_seal_under_another_key_is_damage_and_names_the_place() -> None:
         written = write(STORY)
         vault = await written.vault()
         await vault.put({"users/2": bytes(32)})
-        await replay(written.log, Keyring(), vault)
+        await replay(written.log, Keyring(), vault, ITEMS)
 
     with pytest.raises(DamagedLog) as caught:
         asyncio.run(run())
@@ -166,7 +166,7 @@ def test_a_changed_line_is_damage_and_names_the_place(position: int) -> None:
 
     async def run() -> None:
         log = MemoryLog(lines, Head(len(lines), written.records[-1].hash))
-        await replay(log, Keyring(), await written.vault())
+        await replay(log, Keyring(), await written.vault(), ITEMS)
 
     with pytest.raises(DamagedLog) as caught:
         asyncio.run(run())
@@ -179,6 +179,6 @@ def test_progress_ends_at_the_position_reached(missing: int) -> None:
     seen: list[int] = []
 
     async def run() -> State:
-        return await replay(written.log, Keyring(), MemoryVault(), progress=seen.append)
+        return await replay(written.log, Keyring(), MemoryVault(), ITEMS, progress=seen.append)
 
     assert asyncio.run(run()).position == seen[-1]

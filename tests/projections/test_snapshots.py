@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, created, registered, started
+from eventapi.testing.items import ITEMS
 from eventapi.testing.sample_log import Written, erased_users, key_of, write
 from eventapi.testing.strategies import sound_histories
 from events.errors import DamagedLog
@@ -68,7 +69,7 @@ def replayed(
         vault = await written.vault(destroyed or set())
         source = log or written.log
         return await replay(
-            source, Keyring(), vault, snapshots=snapshots, position=position, time=time
+            source, Keyring(), vault, ITEMS, snapshots=snapshots, position=position, time=time
         )
 
     return asyncio.run(run())
@@ -82,7 +83,7 @@ def take(snapshots: Snapshots, written: Written, position: int | None = None) ->
 
 @pytest.fixture
 def snapshots(tmp_path: Path) -> Snapshots:
-    return Snapshots(tmp_path / "snapshots")
+    return Snapshots(tmp_path / "snapshots", ITEMS)
 
 
 def files(snapshots: Snapshots) -> list[Path]:
@@ -97,7 +98,7 @@ def test_snapshot_and_tail_fold_to_the_state_of_the_whole_log(
     gone = erased_users(replayed(written, None))
     at = data.draw(st.integers(0, len(history)))
     with tempfile.TemporaryDirectory() as directory:
-        kept = Snapshots(Path(directory))
+        kept = Snapshots(Path(directory), ITEMS)
         if at:
             take(kept, written, at)
         for destroyed in (set(), gone):
@@ -203,7 +204,7 @@ def test_a_damaged_snapshot_that_cannot_be_removed_is_passed_over(
 
 @pytest.mark.parametrize("lock", ["locked", "claimed"])
 def test_lock_of_the_snapshots_is_exclusive(tmp_path: Path, lock: str) -> None:
-    one, other = Snapshots(tmp_path), Snapshots(tmp_path)
+    one, other = Snapshots(tmp_path, ITEMS), Snapshots(tmp_path, ITEMS)
     with getattr(one, lock)() as first, getattr(other, lock)() as second:
         assert (first, second) == (True, False)
     with getattr(other, lock)() as again:
@@ -227,8 +228,9 @@ def test_a_snapshot_of_other_code_is_passed_over(
     take(snapshots, written)
     assert snapshots.usable_position() == len(STORY)
     monkeypatch.setattr(module, "code_version", lambda: "another")
-    assert snapshots.newest(keyring_of(written), position=99) is None
-    assert snapshots.usable_position() == 0
+    other = Snapshots(snapshots._directory, ITEMS)
+    assert other.newest(keyring_of(written), position=99) is None
+    assert other.usable_position() == 0
 
 
 def test_a_snapshot_of_another_log_is_passed_over(
@@ -266,7 +268,7 @@ def test_a_snapshot_with_users_who_came_after_the_keys_were_read_is_not_used(
     async def run() -> State:
         vault = Vault()
         await vault.put({"users/1": written.keys["users/1"]})
-        return await replay(log, Keyring(), vault, snapshots=snapshots)
+        return await replay(log, Keyring(), vault, ITEMS, snapshots=snapshots)
 
     assert sums(asyncio.run(run())) == sums(replayed(written, None))
 

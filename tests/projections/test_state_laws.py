@@ -7,14 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventapi.testing.given import Happened, folded_records, records_of, registered
-from eventapi.testing.items import empty_state
+from eventapi.testing.items import ITEM, ITEMS, empty_state
 from eventapi.testing.sample_log import write
 from eventapi.testing.strategies import sound_histories, wild_histories
-from events.codec import VOCABULARY, decode
+from events.codec import decode
 from events.record import Event
 from events.sealing import Keyring
+from events.vocabulary.resources import ResourceEvent
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.signing_keys import LogResumed
+from events.vocabulary.vocabulary import CORE
 from projections.state import State
+from projections.tables.resources import _ON
+from tests.kinds import KINDS
 
 
 def sums(state: State) -> tuple[str, str]:
@@ -23,7 +28,9 @@ def sums(state: State) -> tuple[str, str]:
 
 
 def test_the_fold_knows_every_event_of_the_vocabulary() -> None:
-    assert set(empty_state()._apply) == set(VOCABULARY)
+    assert set(empty_state()._apply) == set(CORE)
+    events = set(KINDS.events) - set(CORE)
+    assert {event.verb for event in events if issubclass(event, ResourceEvent)} == set(_ON)
 
 
 @given(wild_histories)
@@ -88,14 +95,14 @@ def test_indexes_agree_with_the_tables(history: list[Happened]) -> None:
 def test_the_digest_needs_no_key(history: list[Happened]) -> None:
     """With the log alone, the digest is the same as with all keys."""
     written = write(history)
-    blind = folded_records(decode(written.lines, Keyring()))
+    blind = folded_records(decode(written.lines, Keyring(), ITEMS))
     assert blind.digest() == folded_records(written.records).digest()
 
 
 def test_the_checksum_needs_every_key() -> None:
     """The control: the two sums are not the same thing."""
     written = write([registered(1, "ann")])
-    blind = folded_records(decode(written.lines, Keyring()))
+    blind = folded_records(decode(written.lines, Keyring(), ITEMS))
     assert blind.checksum() != folded_records(written.records).checksum()
 
 
@@ -122,5 +129,7 @@ def test_sound_histories_are_rich() -> None:
         kinds.update(type(event) for _, event in history)
 
     look()
-    assert kinds == set(VOCABULARY) - {LogResumed}  # It changes nothing that is folded.
+    # The others change nothing, or no command writes them about items.
+    others = {LogResumed, SchemaDeclared, ITEM.type.shared, ITEM.type.unshared}
+    assert kinds == set(ITEMS.events) - others
     assert sum(lengths) / len(lengths) > 5

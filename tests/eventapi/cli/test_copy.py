@@ -14,7 +14,7 @@ import pytest
 
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.testing.given import profile
-from eventapi.testing.items import Content, create_item
+from eventapi.testing.items import ITEMS, Content, create_item
 from events.transparency.signed_note import Note, TreeHead
 from events.vault.sqlite import SqliteVault
 from events.verification.verify import verify
@@ -33,7 +33,7 @@ def test_a_copy_is_the_log_byte_for_byte_with_its_checkpoint(data: Path, tmp_pat
     copied = answer_of(data, "log", "copy", str(tmp_path / "a.jsonl"))
     assert (tmp_path / "a.jsonl").read_bytes() == log_of(data)
     head = TreeHead.parse(Note.parse((tmp_path / "a.jsonl.checkpoint").read_text()))
-    assert verify(tmp_path / "a.jsonl", checkpoint=head).ok
+    assert verify(tmp_path / "a.jsonl", vocabulary=ITEMS, checkpoint=head).ok
     assert (copied["events"], copied["new"], copied["root"]) == (12, 12, head.root.hex())
 
 

@@ -18,6 +18,7 @@ from eventapi.cli import importing
 from eventapi.cli.db_json import Contents
 from eventapi.cli.import_plan import Plan, plan
 from eventapi.commands.users import RegisterUser
+from eventapi.resources.declared import Declared
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item, delete_item
 from projections.state import State
@@ -253,8 +254,8 @@ def test_an_import_is_planned_again_if_a_name_is_taken_before_the_write(
     written(tmp_path / "data", RegisterUser(profile("zoe")))
     others = [RegisterUser(profile("ann"))]
 
-    def planned(contents: Contents, state: State, actor: str) -> Plan:
-        made = plan(contents, state, actor)
+    def planned(contents: Contents, state: State, item: Declared, actor: str) -> Plan:
+        made = plan(contents, state, item, actor)
         with ThreadPoolExecutor() as pool:
             while others:
                 pool.submit(written, tmp_path / "data", others.pop()).result()

@@ -21,7 +21,7 @@ from eventapi.cli.db_json import MAX_ID, Contents, Fault, Refused
 from eventapi.cli.db_json_reader import read
 from eventapi.cli.import_plan import Plan, plan
 from eventapi.journal.batch import Batch, PendingWrite
-from eventapi.testing.items import empty_state
+from eventapi.testing.items import ITEM, empty_state
 from events.sealing import Keyring
 from projections.state import State
 from projections.tables.users import User
@@ -96,7 +96,7 @@ def as_read(content: Document) -> Document:
 def plan_import(content: Document) -> tuple[Contents, Plan, State]:
     """The contents, the plan, and the state after the planned commands."""
     contents = read(json.dumps(content).encode())
-    made = plan(contents, empty_state(), "operator/test")
+    made = plan(contents, empty_state(), ITEM, "operator/test")
     state = empty_state()
     if made.commands:
         batch = Batch(empty_state(), Keyring(), SYSTEM)

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 
 from eventapi.bootstrap.storage import open_journal
 from eventapi.configuration.settings import Settings
+from eventapi.testing.items import ITEMS
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
@@ -199,7 +200,7 @@ def test_a_snapshot_equals_a_replay(data: Path) -> None:
     async def checksum() -> str:
         log, vault = JsonlLog(data / "events.jsonl"), SqliteVault(data / "vault.sqlite")
         try:
-            return (await replay(log, Keyring(), vault)).checksum()
+            return (await replay(log, Keyring(), vault, ITEMS)).checksum()
         finally:
             await vault.close()
             await log.close()

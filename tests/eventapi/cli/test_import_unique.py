@@ -9,7 +9,7 @@ import pytest
 from eventapi.cli.import_plan import plan
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
-from eventapi.testing.items import empty_state
+from eventapi.testing.items import ITEM, empty_state
 from tests.eventapi.cli.old_service import (
     Document,
     contents_of,
@@ -103,5 +103,5 @@ def test_ten_thousand_accounts_of_one_name_get_consecutive_numbers() -> None:
     """The search for a free number continues after the last one: linear time."""
     names = ["x" * 250 + f"{index:06}" for index in range(10_000)]
     contents = contents_of(of_users(*(user(name, email="same@x.y") for name in names)))
-    planned = plan(contents, empty_state(), "operator/x")
+    planned = plan(contents, empty_state(), ITEM, "operator/x")
     assert planned.renamed[-1].new == "x" * 240 + "-10000"

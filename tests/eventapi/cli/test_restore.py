@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eventapi.cli import vaults
+from eventapi.commands.resources import Create
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import profile
 from eventapi.testing.items import Content, create_item
@@ -26,7 +27,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def items(count: int, title: str = "a title") -> list[create_item]:
+def items(count: int, title: str = "a title") -> list[Create]:
     return [create_item(1, Content(f"{title} {number}")) for number in range(count)]
 
 

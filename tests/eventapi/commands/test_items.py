@@ -119,7 +119,9 @@ WISHES: list[Command] = [
 ]
 
 
-@pytest.mark.parametrize("wish", WISHES, ids=repr)
+@pytest.mark.parametrize(
+    "wish", WISHES, ids=["update", "delete", "update of a version", "delete of no version"]
+)
 @pytest.mark.parametrize(
     "story",
     [

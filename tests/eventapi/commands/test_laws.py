@@ -8,8 +8,8 @@ import pytest
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.users import RegisterUser
 from eventapi.testing.given import SOURCE, Given, Happened, at, given, profile, registered
+from eventapi.testing.items import ITEMS
 from eventapi.testing.strategies import commands, sound_histories
-from events.codec import PERSONAL, VOCABULARY
 from events.errors import Refusal
 from events.record import Record
 from projections.state import State
@@ -58,8 +58,8 @@ def test_every_decision_can_be_written_and_folded(
     decision = answer(state, command)
     if isinstance(decision, str):
         return
-    assert type(decision.event) in VOCABULARY
-    assert bool(decision.sealedfor) == (type(decision.event) in PERSONAL)
+    assert type(decision.event) in ITEMS.events
+    assert bool(decision.sealedfor) == (getattr(decision.event, "personal", None) is not None)
     before = state.digest()
     record = Record(
         state.position + 1, SOURCE, decision.subject, at(99), decision.actor, decision.event

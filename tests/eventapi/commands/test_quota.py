@@ -120,7 +120,7 @@ async def test_quota_counts_the_bytes_of_the_lines(storage: Storage) -> None:
         ):
             await harness.journal.execute(command)
         lines = await storage.lines()
-        counted = (await harness.state()).items.log_bytes
+        counted = (await harness.state()).resources.log_bytes
         assert counted.of(1) == sum(len(lines[at]) + 1 for at in (2, 4, 6))
         assert counted.of(2) == len(lines[3]) + 1
         await harness.journal.execute(EraseUser("ann", "operator/root"))
@@ -151,7 +151,7 @@ async def test_concurrent_requests_do_not_exceed_a_quota(storage: Storage) -> No
             create,
         ]
         assert await together(harness, mixed) == [False, True, True, True, True, False]
-        assert len((await harness.state()).items.by_owner[1]) == 3
+        assert len((await harness.state())["items"].by_owner[1]) == 3
 
 
 async def test_only_the_last_line_may_exceed_the_bytes(storage: Storage) -> None:
@@ -159,6 +159,6 @@ async def test_only_the_last_line_may_exceed_the_bytes(storage: Storage) -> None
         await harness.register("ann")
         create = create_item(1, Content("a title", "x" * 1000), Quota(log_bytes=4000))
         written = await together(harness, [create] * 9)
-        used = (await harness.state()).items.log_bytes.of(1)
+        used = (await harness.state()).resources.log_bytes.of(1)
         assert written == [True] * written.count(True) + [False] * written.count(False)
         assert used - used // written.count(True) < 4000 <= used

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from eventapi.commands.command import Command
 from eventapi.commands.users import GrantRole, RegisterUser, RevokeRole, UpdateProfile
+from eventapi.testing import items
 from eventapi.testing.given import at, created, given, profile, registered, state_of
 from eventapi.testing.items import (
     Content,
@@ -22,7 +23,6 @@ from eventapi.testing.items import (
     update_item,
 )
 from eventapi.testing.strategies import commands
-from eventapi.values.rules import ITEM as ITEM_RULES
 from eventapi.values.rules import USER as USER_RULES
 from eventapi.values.rules import Rules
 from events.errors import Fault, Invalid, Refusal
@@ -173,7 +173,7 @@ def faults_found(rules: Rules, values: dict[str, Any]) -> list[Fault]:
 def test_commands_and_requests_report_the_same_faults(
     item: dict[str, Any], user: dict[str, Any]
 ) -> None:
-    for rules, values in ((ITEM_RULES, item), (USER_RULES, user)):
+    for rules, values in ((items.ITEM.rules, item), (USER_RULES, user)):
         assert faults_found(rules, values) == rules.faults(values)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.errors import StorageFull, VaultUnavailable
 from events.vault.tombstones import UNKNOWN, fingerprint
 from events.verification.verify import verify
@@ -71,7 +72,7 @@ async def test_user_erased_after_the_log_was_copied_is_erased_again(
         assert len(await storage.lines()) == 4
 
     await run()
-    assert verify(tmp_path / "events.jsonl").ok
+    assert verify(tmp_path / "events.jsonl", vocabulary=ITEMS).ok
     assert warnings(caplog) == [
         "1 user was erased after this log was copied; the erasure was appended again: users/2."
     ]

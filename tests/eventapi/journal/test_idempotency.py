@@ -23,7 +23,7 @@ from events.errors import (
     StorageFull,
 )
 from projections.state import State
-from projections.tables.idempotency import Entity
+from projections.tables.idempotency import Changed
 from tests.eventapi.harness import JournalHarness, Storage, open_harness
 
 KEY = IdempotencyKey("a" * 64, b"r" * 32)
@@ -195,7 +195,7 @@ async def test_repeated_request_of_a_user_erased_meanwhile_is_not_found(
 
             async def erase_first(
                 past: History, position: int, subject: str, state: State
-            ) -> Entity:
+            ) -> Changed:
                 await harness.journal.execute(EraseUser("ann", "users/1"))
                 return await recall(past, position, subject, state)
 

@@ -15,7 +15,7 @@ from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import CommandResult
 from eventapi.journal.config import JournalConfig
 from eventapi.testing.given import at, profile
-from eventapi.testing.items import Content, Item, create_item, delete_item, update_item
+from eventapi.testing.items import Content, create_item, delete_item, update_item
 from events.errors import (
     Invalid,
     LogUnavailable,
@@ -24,6 +24,7 @@ from events.errors import (
     Unauthenticated,
     UsernameTaken,
 )
+from events.vocabulary.resources import Entity
 from events.vocabulary.sessions import Device
 from projections.state import State
 from projections.tables.users import User
@@ -98,7 +99,7 @@ async def test_later_commands_of_a_batch_see_the_earlier_ones(storage: Storage) 
     async with open_harness(storage) as harness:
         ann, item = await asyncio.gather(harness.register("ann"), harness.create(1))
         assert harness.log.batches == [2]
-        assert cast("User", ann.entity).id == cast("Item", item.entity).owner
+        assert cast("User", ann.entity).id == cast("Entity", item.entity).owner
 
 
 async def test_result_has_the_entity_right_after_its_own_event(storage: Storage) -> None:
@@ -112,11 +113,11 @@ async def test_result_has_the_entity_right_after_its_own_event(storage: Storage)
         ]
         made, changed, deleted = await asyncio.gather(*map(harness.journal.execute, wishes))
         assert harness.log.batches == [1, 3]
-        assert (cast("Item", made.entity).title, cast("Item", made.entity).version) == (
+        assert (cast("Entity", made.entity).title, cast("Entity", made.entity).version) == (
             "one",
             2,
         )
-        assert cast("Item", changed.entity).title == "two"
+        assert cast("Entity", changed.entity).title == "two"
         assert deleted.entity is None
 
 
@@ -319,7 +320,7 @@ async def test_result_equals_what_a_replay_reads(storage: Storage) -> None:
         replayed = await harness.state()
         assert replayed.last == live.last == outcomes[-1].record
         assert msgspec.structs.asdict(replayed["items"].by_id[1]) == msgspec.structs.asdict(
-            cast("Item", outcomes[1].entity)
+            cast("Entity", outcomes[1].entity)
         )
         assert await harness.sums() == (live.digest(), live.checksum())
 

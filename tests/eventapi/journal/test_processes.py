@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
@@ -77,7 +78,7 @@ def replayed(directory: Path) -> State:
         log, vault = JsonlLog(directory / "events.jsonl"), SqliteVault(directory / "vault.sqlite")
         async with log.exclusive(5):
             pass
-        state = await replay(log, Keyring(), vault)
+        state = await replay(log, Keyring(), vault, ITEMS)
         await log.close()
         await vault.close()
         return state

@@ -233,7 +233,7 @@ async def test_erased_user_gets_no_items_later_in_the_batch(storage: Storage) ->
         )
         assert isinstance(erased, CommandResult)
         assert isinstance(refusal, EventapiError)
-        assert not (await harness.state()).items.by_id
+        assert not (await harness.state())["items"].by_id
 
 
 async def test_erased_user_gets_no_items_later_in_the_write(storage: Storage) -> None:

@@ -19,7 +19,7 @@ from eventapi.commands.users import RegisterUser
 from eventapi.journal.batch import Runtime
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import profile
-from eventapi.testing.items import Content, create_item
+from eventapi.testing.items import ITEMS, Content, create_item
 from events.errors import UsernameTaken
 from events.log.file.log import JsonlLog
 from events.vault.sqlite import SqliteVault
@@ -61,7 +61,7 @@ async def write(journal: Journal, count: int) -> None:
 async def serve(directory: Path) -> None:
     """Execute the lines of the input until it ends."""
     log, vault = JsonlLog(directory / "events.jsonl"), SqliteVault(directory / "vault.sqlite")
-    journal = Journal(log, vault, Runtime(now, lambda: str(uuid4()), os.urandom))
+    journal = Journal(log, vault, ITEMS, Runtime(now, lambda: str(uuid4()), os.urandom))
     await journal.start()
     say("ready")
     while line := await asyncio.to_thread(sys.stdin.readline):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eventapi.testing.items import ITEMS
 from events.codec import decode
 from events.errors import LogUnavailable
 from events.log.port import EventLog, Head
@@ -156,7 +157,7 @@ async def test_concurrent_appends_make_one_dense_chain(open_log: Open) -> None:
     logs = [await open_log() for _ in range(4)]
     written = await asyncio.gather(*(append(log, 2) for log in logs for _ in range(5)))
     lines = await read_all(logs[0])
-    assert [record.position for record in decode(lines, Keyring())] == list(range(1, 41))
+    assert [record.position for record in decode(lines, Keyring(), ITEMS)] == list(range(1, 41))
     assert sorted(lines) == sorted(line for lines in written for line in lines)
 
 

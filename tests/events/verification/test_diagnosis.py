@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from eventapi.testing.items import ITEMS
 from events.record import START
 from events.sealing import Keyring
 from events.verification.diagnosis import Expecting, Lost, Seals, Unsure, judge_line
 from tests.events.log_helpers import some_lines
 
 LINES, _ = some_lines(8)
-NO_SEALS = Seals(Keyring(), None)
+NO_SEALS = Seals(Keyring(), None, ITEMS)
 
 
 def test_an_intact_line_is_expected_next() -> None:

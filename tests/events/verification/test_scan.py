@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.testing.given import registered
+from eventapi.testing.items import ITEMS
 from eventapi.testing.sample_log import Written, write
 from eventapi.testing.strategies import sound_histories
 from events.log.port import Head
@@ -82,6 +83,7 @@ def _report(case: tuple[Written, bytes, int, list[str], bool], segment_bytes: in
         path.write_bytes(content)
         return verify(
             path,
+            vocabulary=ITEMS,
             checkpoint=head_of(written.lines, size),
             keys=keys,
             processes=1,
@@ -103,7 +105,7 @@ def _write_log(path: Path, events: int = 60) -> list[bytes]:
 
 
 def _segments(path: Path, leaves: int = 0, processes: int = 1) -> list[Segment]:
-    options = ScanOptions(leaves, segment_bytes=SEGMENT_BYTES)
+    options = ScanOptions(ITEMS, leaves, segment_bytes=SEGMENT_BYTES)
     return list(scan(path, path.stat().st_size, options, processes))
 
 
@@ -118,7 +120,9 @@ def test_an_intact_log_is_scanned_in_segments_and_not_checked_line_by_line(
 
     monkeypatch.setattr(verify_module, "judge_line", fail)
     checkpoint = head_of(lines, len(lines))
-    report = verify(path, checkpoint=checkpoint, processes=1, segment_bytes=SEGMENT_BYTES)
+    report = verify(
+        path, vocabulary=ITEMS, checkpoint=checkpoint, processes=1, segment_bytes=SEGMENT_BYTES
+    )
     assert (report.ok, report.lines) == (True, len(lines))
     assert len(_segments(path)) > 5
 
@@ -129,7 +133,10 @@ def test_parallel_processes_report_the_same_as_one(tmp_path: Path) -> None:
     for leaves in (0, 7, len(lines)):
         assert _segments(path, leaves, 3) == _segments(path, leaves)
     path.write_bytes(path.read_bytes().replace(b'"id":"31"', b'"id":"13"'))
-    one, three = (verify(path, processes=count, segment_bytes=SEGMENT_BYTES) for count in (1, 3))
+    one, three = (
+        verify(path, vocabulary=ITEMS, processes=count, segment_bytes=SEGMENT_BYTES)
+        for count in (1, 3)
+    )
     assert one == three
     assert not one.ok
 
@@ -142,7 +149,13 @@ def test_lines_are_checked_one_by_one_from_the_damaged_segment_on(tmp_path: Path
     path.write_bytes(b"".join(line + b"\n" for line in damaged))
     segments = _segments(path)
     assert 0 < segments[-1].last.position <= 40
-    report = verify(path, checkpoint=head_of(lines, 60), processes=1, segment_bytes=SEGMENT_BYTES)
+    report = verify(
+        path,
+        vocabulary=ITEMS,
+        checkpoint=head_of(lines, 60),
+        processes=1,
+        segment_bytes=SEGMENT_BYTES,
+    )
     assert [(found.kind, found.position) for found in report.findings] == [
         ("damaged", 41),
         ("checkpoint", 60),
@@ -154,7 +167,7 @@ def test_lines_are_checked_one_by_one_from_the_damaged_segment_on(tmp_path: Path
     ("check", "broken_check"),
     [
         ("check_link", lambda line, _: bytes.fromhex(line[-66:-2].decode())),
-        ("check_seal", lambda line, cipher: None),
+        ("check_seal", lambda line, cipher, vocabulary: None),
     ],
     ids=["check_link", "check_seal"],
 )
@@ -173,6 +186,8 @@ def test_control_a_check_that_is_left_out_hides_damage_from_both_ways(
     else:
         path.write_bytes(file_bytes(written.lines))
         keys["users/31"] = bytes(32)
-    assert not verify(path, keys=keys, processes=1, segment_bytes=segment_bytes).ok
+    assert not verify(
+        path, vocabulary=ITEMS, keys=keys, processes=1, segment_bytes=segment_bytes
+    ).ok
     monkeypatch.setattr(checks, check, broken_check)
-    assert verify(path, keys=keys, processes=1, segment_bytes=segment_bytes).ok
+    assert verify(path, vocabulary=ITEMS, keys=keys, processes=1, segment_bytes=segment_bytes).ok

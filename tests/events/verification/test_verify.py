@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.codec import MAX_LINE_BYTES, decode
 from events.log.file.commit_index import CommitPoint, read_commit_point
 from events.log.port import Head
@@ -56,7 +57,7 @@ def _places(report: Report) -> list[tuple[Kind, int, int]]:
 
 def _verify(path: Path, content: bytes) -> Report:
     path.write_bytes(content)
-    return verify(path)
+    return verify(path, vocabulary=ITEMS)
 
 
 def _rechain(*changes: dict[str, object]) -> list[bytes]:
@@ -74,7 +75,7 @@ def _rechain(*changes: dict[str, object]) -> list[bytes]:
 def _head(count: int) -> Head:
     if count == 0:
         return EMPTY
-    last = decode(LINES[:count], Keyring())[-1]
+    last = decode(LINES[:count], Keyring(), ITEMS)[-1]
     return Head(last.position, last.hash)
 
 
@@ -97,22 +98,22 @@ def test_an_intact_log_is_ok(path: Path, count: int, marked: bool) -> None:
 def test_progress_is_reported_up_to_the_last_byte(path: Path) -> None:
     path.write_bytes(file_bytes(LINES))
     reached: list[int] = []
-    verify(path, progress=reached.append)
+    verify(path, vocabulary=ITEMS, progress=reached.append)
     assert reached == sorted(reached)
     assert reached[-1] == SIZE
 
 
 def test_a_missing_file_raises(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        verify(path)
+        verify(path, vocabulary=ITEMS)
 
 
 async def test_a_log_can_be_verified_while_a_server_appends_to_it(path: Path) -> None:
     async with open_file_log(path) as log:
         for _ in range(30):
             await append(log, 3)
-            assert verify(path).ok
-        assert verify(path).lines == len(await read_all(log)) == 90
+            assert verify(path, vocabulary=ITEMS).ok
+        assert verify(path, vocabulary=ITEMS).lines == len(await read_all(log)) == 90
 
 
 def test_events_published_during_verification_are_not_missing(
@@ -143,10 +144,10 @@ def test_verification_changes_creates_and_locks_no_file(path: Path, published: i
         return [(file.name, file.stat().st_mtime_ns, file.read_bytes()) for file in files]
 
     before = snapshot()
-    verify(path)
+    verify(path, vocabulary=ITEMS)
     assert snapshot() == before
     mark_of(path).unlink()
-    verify(path)
+    verify(path, vocabulary=ITEMS)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -193,7 +194,7 @@ def test_a_flipped_last_newline_is_damage_below_a_mark_and_a_torn_tail_without_o
     assert _places(_verify(path, content)) == [("torn-tail", 12, _offset(11))]
     publish(path, LINES, HEAD)
     assert _places(_verify(path, content)) == [("damaged", 12, _offset(11))]
-    assert not verify(path).ok
+    assert not verify(path, vocabulary=ITEMS).ok
 
 
 def test_each_of_several_damaged_lines_is_listed(path: Path) -> None:

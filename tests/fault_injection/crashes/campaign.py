@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from eventapi.testing.items import ITEMS
 from projections.snapshots import Snapshots
 from tests.end_to_end.history import Operation
 from tests.end_to_end.linearizability import Violation, judge
@@ -139,7 +140,7 @@ def _judge(server: Server, operations: list[Operation], harmed: set[int], totals
 def _wait_for_snapshot(data: Path) -> None:
     """Wait for a snapshot process whose parent was killed."""
     deadline = time.monotonic() + SNAPSHOT_SECONDS
-    while (data / "snapshots").exists() and Snapshots(data / "snapshots").is_locked():
+    while (data / "snapshots").exists() and Snapshots(data / "snapshots", ITEMS).is_locked():
         if time.monotonic() > deadline:
             raise TimeoutError("a snapshot takes too long")
         time.sleep(0.05)

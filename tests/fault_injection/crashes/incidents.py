@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from eventapi.testing.items import ITEMS
 from projections.snapshots import Snapshots
 from tests.end_to_end.server import ROOT, Server, wait_for_end
 
@@ -127,7 +128,9 @@ def _snapshot(target: CrashTarget) -> None:
 
 
 def _is_snapshot_running(data: Path) -> bool:
-    return (data / "snapshots" / "lock").exists() and Snapshots(data / "snapshots").is_locked()
+    return (data / "snapshots" / "lock").exists() and Snapshots(
+        data / "snapshots", ITEMS
+    ).is_locked()
 
 
 def _stop(target: CrashTarget) -> None:

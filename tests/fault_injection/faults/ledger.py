@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from eventapi.testing.items import ITEMS
 from events.log.file.log import JsonlLog
 from events.sealing import Keyring
 from events.vault.sqlite import SqliteVault
@@ -89,7 +90,7 @@ def check(directory: Path, ledger: Ledger) -> list[str]:
     log_path = directory / "events.jsonl"
     sums = asyncio.run(_sums_of_start(directory))
     found = ledger.compare(read_log(log_path))
-    if not verify(log_path).ok:
+    if not verify(log_path, vocabulary=ITEMS).ok:
         found.append("started on a damaged log")
     if asyncio.run(_sums_of_replay(directory)) != sums:
         found.append("a fold from zero has another state")
@@ -106,7 +107,7 @@ async def _sums_of_replay(directory: Path) -> tuple[str, str]:
     """Digest and checksum of a replay of the log alone."""
     log, vault = JsonlLog(directory / "events.jsonl"), SqliteVault(directory / "vault.sqlite")
     try:
-        state = await replay(log, Keyring(), vault)
+        state = await replay(log, Keyring(), vault, ITEMS)
     finally:
         await vault.close()
         await log.close()

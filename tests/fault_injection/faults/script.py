@@ -22,7 +22,7 @@ from eventapi.journal.batch import Runtime
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import at, profile
-from eventapi.testing.items import Content, create_item, delete_item, update_item
+from eventapi.testing.items import ITEMS, Content, create_item, delete_item, update_item
 from events.errors import EventapiError
 from events.log.file.log import JsonlLog
 from events.log.port import EventLog
@@ -99,9 +99,9 @@ async def open_journal(directory: Path, seed: str) -> AsyncIterator[tuple[Journa
     try:
         vault = SqliteVault(directory / "vault.sqlite")
         try:
-            snapshots = Snapshots(directory / "snapshots")
+            snapshots = Snapshots(directory / "snapshots", ITEMS)
             journal = Journal(
-                log, vault, deterministic_runtime(seed), SHORT_TIMEOUTS, snapshots=snapshots
+                log, vault, ITEMS, deterministic_runtime(seed), SHORT_TIMEOUTS, snapshots=snapshots
             )
             await journal.start()
             try:
@@ -145,12 +145,12 @@ async def _write(journal: Journal, name: str, commands: Sequence[Command], repor
 
 async def _snapshot(directory: Path, log: EventLog, report: Report) -> None:
     """Take a snapshot as `eventapi snapshot` does; failures are reported."""
-    snapshots, keyring = Snapshots(directory / "snapshots"), Keyring()
+    snapshots, keyring = Snapshots(directory / "snapshots", ITEMS), Keyring()
     try:
         vault = SqliteVault(directory / "vault.sqlite")
         try:
             with snapshots.locked():
-                state = await replay(log, keyring, vault, snapshots=snapshots)
+                state = await replay(log, keyring, vault, ITEMS, snapshots=snapshots)
                 snapshots.write(state, keyring, deterministic_runtime("snapshot").random_bytes)
         finally:
             await vault.close()

@@ -12,6 +12,7 @@ from typing import Self
 import msgspec
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.log.file.reserve import RESERVE_BYTES
 from events.verification.verify import verify
 from tests.end_to_end.client import Answer, Connection
@@ -193,7 +194,7 @@ def test_rights_can_be_revoked_on_a_full_disk(disk: Path) -> None:
         asyncio.run(use(server))
         assert server.stop() == 0
     assert "Traceback" not in server.output
-    assert verify(server.log).ok
+    assert verify(server.log, vocabulary=ITEMS).ok
 
 
 def logout_on_a_full_disk(disk: Path, command: Command) -> int:

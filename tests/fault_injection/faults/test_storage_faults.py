@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.verification.verify import verify
 from tests.end_to_end.client import Answer, BrokenError
 from tests.end_to_end.log_reader import read_log
@@ -79,7 +80,7 @@ def test_full_disk_refuses_writes_answers_reads_and_recovers_by_itself(tmp_path:
             assert server.worker_pids() == workers, "a worker was restarted"
             assert server.stop() == 0
         log = read_log(server.log)
-        assert verify(server.log).ok
+        assert verify(server.log, vocabulary=ITEMS).ok
         assert [line.personal["title"] for line in log.lines if line.item] == acknowledged
 
 
@@ -188,7 +189,7 @@ def test_acknowledged_events_survive_power_cuts(tmp_path: Path) -> None:
             assert server.stop() == 0
         log = read_log(server.log)
         assert not log.faults
-        assert verify(server.log).ok
+        assert verify(server.log, vocabulary=ITEMS).ok
     found = Counter(line.personal["title"] for line in log.lines if line.item)
     assert len(ledger.acknowledged) >= WRITES * CUTS
     assert not [title for title in ledger.acknowledged if found[title] != 1], "lost or duplicated"

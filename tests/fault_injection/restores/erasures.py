@@ -24,7 +24,7 @@ from eventapi.cli import vaults
 from eventapi.commands.users import EraseUser, RegisterUser
 from eventapi.journal.journal import Journal
 from eventapi.testing.given import profile
-from eventapi.testing.items import Content, create_item
+from eventapi.testing.items import ITEMS, Content, create_item
 from events.codec import decode
 from events.errors import DamagedLog, StorageFull, VaultUnavailable
 from events.log.file.log import JsonlLog
@@ -226,7 +226,11 @@ class Erasures(RuleBasedStateMachine):
     def _erased_in_log(self) -> set[str]:
         """The users erased in the log itself before the start."""
         lines = self._log_at_start.splitlines()
-        gone = {one.subject for one in decode(lines, Keyring()) if one.event.type == "user.erased"}
+        gone = {
+            one.subject
+            for one in decode(lines, Keyring(), ITEMS)
+            if one.event.type == "user.erased"
+        }
         return {name for name, user in self.users.items() if user.subject in gone}
 
     def _record_erasures(self, state: State) -> None:
@@ -265,7 +269,7 @@ async def _no_op(_: Journal) -> None:
 @asynccontextmanager
 async def _journal(log: Path, vault: Path) -> Any:
     opened, keys = JsonlLog(log), SqliteVault(vault)
-    journal = Journal(opened, keys, SYSTEM)
+    journal = Journal(opened, keys, ITEMS, SYSTEM)
     try:
         await journal.start()
         yield journal
@@ -295,7 +299,7 @@ async def merge_copy(own: Path, copy: Path) -> None:
 
 def _unsealed_texts(log: bytes, keyring: Keyring) -> Iterator[bytes]:
     """Yield the texts of a log that the keys can unseal."""
-    for record in decode(log.splitlines(), Keyring()):
+    for record in decode(log.splitlines(), Keyring(), ITEMS):
         sealed = getattr(record.event, "personal", None)
         if sealed is not None and record.sealedfor in keyring:
             context = f"{record.source}|{record.event.type}|{record.subject}".encode()

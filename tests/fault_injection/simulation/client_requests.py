@@ -15,7 +15,7 @@ from eventapi.testing.items import Content, Item, create_item, update_item
 from events.errors import NotFound
 from events.vocabulary.users import UserErased
 from projections.state import State
-from projections.tables.idempotency import Entity
+from projections.tables.idempotency import Changed
 from projections.tables.users import User
 from tests.fault_injection.simulation.ledger import ClientRequest, Ledger
 
@@ -49,7 +49,7 @@ class RequestGenerator:
         self._registrations = random.choice((0.05, 0.2))
         self._erasures = random.choice((0.0, 0.05, 0.2))
 
-    def on_written(self, request: ClientRequest, entity: Entity) -> None:
+    def on_written(self, request: ClientRequest, entity: Changed) -> None:
         """Record the entity that a successful request created or changed."""
         if isinstance(entity, Item):
             self._items.append((entity.id, entity.owner))

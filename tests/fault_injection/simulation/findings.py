@@ -28,7 +28,7 @@ _WORDS = struct.Struct("<QQQ")
 _recover = JsonlLog._recover
 _make_mark = mark._create
 _newest = snapshots.Snapshots.newest
-_open = snapshots._open
+_open = snapshots.Snapshots._open
 _stands_on = replay._belongs_to
 _finish_erasures = Journal._finish_erasures
 
@@ -57,9 +57,9 @@ def findings(machine: Machine) -> Iterator[None]:
         counts["found: a snapshot past the mark"] += bool(past)
         return _newest(self, keyring, position=position, **more)
 
-    def open_counted(content: bytes) -> Any:
+    def open_counted(self: snapshots.Snapshots, content: bytes) -> Any:
         try:
-            return _open(content)
+            return _open(self, content)
         except Exception:
             counts["found: a damaged snapshot"] += 1
             raise
@@ -81,7 +81,7 @@ def findings(machine: Machine) -> Iterator[None]:
             (JsonlLog, "_recover", recover),
             (mark, "_create", make_mark),
             (snapshots.Snapshots, "newest", newest),
-            (snapshots, "_open", open_counted),
+            (snapshots.Snapshots, "_open", open_counted),
             (replay, "_belongs_to", stands_on),
             (Journal, "_finish_erasures", finish_erasures),
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eventapi.testing.items import ITEMS
 from events.errors import DamagedLog
 from events.sealing import Keyring
 from projections.replay import replay
@@ -73,7 +74,7 @@ async def _compare_all(world: World) -> None:
         folded = ledger.check_log([line async for run in log.read() for line in run], keyring)
         ledger.check_erasures(folded, world.vault.subjects)
         live = await journal.state()
-        again = await replay(log, Keyring(), world.vault)
+        again = await replay(log, Keyring(), world.vault, ITEMS)
         if len({(state.digest(), state.checksum()) for state in (folded, live, again)}) > 1:
             raise ViolationError("the served state differs from a fold of the log")
         _check_files(world)

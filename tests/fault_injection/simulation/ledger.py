@@ -12,7 +12,7 @@ import msgspec
 
 from eventapi.commands.command import Command
 from eventapi.journal.batch import IdempotencyKey
-from eventapi.testing.items import Content, ContentChanges, empty_state
+from eventapi.testing.items import ITEMS, Content, ContentChanges, empty_state
 from events.codec import decode
 from events.record import Personal, Record, entity_number
 from events.sealing import Keyring
@@ -118,7 +118,7 @@ class Ledger:
         ``keyring`` has all keys in the vault. Decoding checks that positions are dense and that the
         hash chain is intact.
         """
-        records = decode(lines, keyring)
+        records = decode(lines, keyring, ITEMS)
         state = empty_state()
         for record in records:
             state.apply(record)

@@ -13,6 +13,7 @@ from eventapi.journal.batch import CommandResult, Runtime
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
 from eventapi.tasks.snapshots import run_snapshots
+from eventapi.testing.items import ITEMS
 from events.errors import (
     ConfigurationError,
     DamagedLog,
@@ -53,7 +54,7 @@ class World:
         self.machine = machine
         self.ledger = Ledger(machine)
         self.vault = SimulatedVault(machine)
-        self.snapshots = Snapshots(cast("pathlib.Path", Path(calls, *SNAPSHOTS)))
+        self.snapshots = Snapshots(cast("pathlib.Path", Path(calls, *SNAPSHOTS)), ITEMS)
         self.generator = RequestGenerator(random, self.ledger)
         self.failures: list[Exception] = []
         self._calls = calls
@@ -110,6 +111,7 @@ class World:
         journal = Journal(
             log,
             self.vault,
+            ITEMS,
             self._runtime(),
             self._limits,
             on_fence=must_exit.set,
@@ -184,7 +186,7 @@ class World:
             with self.snapshots.locked() as alone:
                 if alone:
                     keyring = Keyring()
-                    state = await replay(log, keyring, self.vault, snapshots=self.snapshots)
+                    state = await replay(log, keyring, self.vault, ITEMS, snapshots=self.snapshots)
                     self.snapshots.write(state, keyring, self._random.randbytes)
                     self.machine.counts["snapshots taken"] += 1
             await log.close()

@@ -6,6 +6,7 @@ import asyncio
 import io
 from pathlib import Path
 
+from eventapi.testing.items import ITEMS
 from events.codec import decode
 from events.errors import DamagedLog
 from events.log.file.recovery import recover_tail
@@ -21,7 +22,7 @@ def judge_content(history: History, content: bytes, marked: int) -> Verdict:
         return Verdict("damaged")
     try:
         if not history.content.startswith(content[:offset]):
-            decode(content[:offset].split(b"\n")[:-1], Keyring())
+            decode(content[:offset].split(b"\n")[:-1], Keyring(), ITEMS)
             # Intact, but not the lines that the mark covers.
             return Verdict("damaged")
         tail = recover_tail(io.BytesIO(content[offset:]), offset, history.heads[marked])
@@ -44,7 +45,7 @@ def judge_file(path: Path, history: History, content: bytes, marked: int) -> Ver
                 except DamagedLog:
                     assert path.read_bytes() == content, "a refused file must not be changed"
                     raise
-                decode(await read_all(log), Keyring())
+                decode(await read_all(log), Keyring(), ITEMS)
         except DamagedLog:
             return Verdict("damaged")
         left = path.read_bytes()

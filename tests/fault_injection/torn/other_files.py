@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 from eventapi.testing.given import created, registered, state_of
+from eventapi.testing.items import ITEMS
 from events.errors import DamagedLog
 from events.log.file import commit_index as mark
 from events.log.file.commit_index import CommitIndex, CommitPoint, read_commit_point
@@ -73,7 +74,7 @@ def snapshot_cases(directory: Path, stride: int) -> Iterator[tuple[Verdict, Verd
     state = state_of(
         registered(1, "ann"), *[created(number, 1, f"title {number}") for number in range(1, 5)]
     )
-    snapshots = Snapshots(directory)
+    snapshots = Snapshots(directory, ITEMS)
     snapshots.write(state, keyring, bytes)
     (path,) = directory.glob("*.snapshot")
     whole = path.read_bytes()

@@ -118,7 +118,7 @@ def test_an_item_whose_key_is_destroyed_is_empty_and_still_counted() -> None:
 )
 def test_event_of_an_unknown_item_changes_no_item(event: Event) -> None:
     state = state_of(ANN, ITEM, ("items/7", event))
-    assert state["items"].by_id == state_of(ANN, ITEM).items.by_id
+    assert state["items"].by_id == state_of(ANN, ITEM)["items"].by_id
     assert not state["items"].deleted
     assert not state["items"].is_used(7)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.codec import decode
 from events.errors import LogFenced, LogUnavailable
 from events.log.file.log import JsonlLog
@@ -154,8 +155,8 @@ def test_appends_of_two_processes_make_one_dense_chain(path: Path) -> None:
         with writer:
             assert writer.wait(60) == 0
     lines = path.read_bytes().splitlines()
-    assert len(decode(lines, Keyring())) == 2 * BATCHES * BATCH
-    assert verify(path).ok
+    assert len(decode(lines, Keyring(), ITEMS)) == 2 * BATCHES * BATCH
+    assert verify(path, vocabulary=ITEMS).ok
     assert quarantined_tails(path) == []
 
 
@@ -180,7 +181,7 @@ async def test_a_process_killed_in_the_middle_of_a_write_costs_only_the_torn_lin
         assert log.position == 5
         assert (await read_all(log))[:2] == lines[:2]
     assert len(quarantined_tails(path)) == 1
-    assert verify(path).ok
+    assert verify(path, vocabulary=ITEMS).ok
 
 
 async def test_a_child_process_inherits_neither_log_nor_lock(path: Path) -> None:

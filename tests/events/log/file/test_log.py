@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eventapi.testing.items import ITEMS
 from events.errors import ConfigurationError, LogFenced, LogUnavailable, StorageFull
 from events.io import files
 from events.log.file import lines as lines_module
@@ -181,7 +182,7 @@ async def test_control_a_short_write_that_reports_success_is_found_by_verify(
     monkeypatch.setattr(os, "pwrite", lie)
     async with open_file_log(path) as log:
         await append(log, 3)
-    assert not verify(path).ok
+    assert not verify(path, vocabulary=ITEMS).ok
 
 
 async def test_an_unusable_directory_is_a_configuration_error(path: Path) -> None:
@@ -241,7 +242,7 @@ async def test_a_start_after_a_failed_sync_cuts_back_to_the_commit_index(
             with pytest.raises(LogFenced):
                 await append(log, 1)
     assert quarantined_tails(path) == [lost]
-    assert verify(path).ok
+    assert verify(path, vocabulary=ITEMS).ok
 
 
 async def test_a_start_after_a_failed_sync_rewrites_the_page_before_the_commit_index(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eventapi.testing.items import ItemDeleted
+from eventapi.testing.items import ITEMS, ItemDeleted
 from events.codec import decode, encode
 from events.errors import ConfigurationError, DamagedLog, MissingEvents
 from events.log.file import recovery
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 def _heads(lines: Sequence[bytes]) -> list[Head]:
     """Return the head before the first line, after it, after the second, and so on."""
-    return [EMPTY, *(Head(r.position, r.hash) for r in decode(lines, Keyring()))]
+    return [EMPTY, *(Head(r.position, r.hash) for r in decode(lines, Keyring(), ITEMS))]
 
 
 HEADS = _heads(LINES)
@@ -163,7 +163,7 @@ async def test_a_torn_tail_is_quarantined_cut_off_and_reported(
         more = await append(log, 2)
     assert cut.read_bytes() == torn
     assert path.read_bytes() == file_bytes([*LINES[:25], *more])
-    assert verify(path).ok
+    assert verify(path, vocabulary=ITEMS).ok
 
 
 async def test_only_the_owner_can_read_the_quarantine(path: Path) -> None:
@@ -313,7 +313,7 @@ async def test_any_flipped_bit_below_the_commit_index_is_refused_by_readers_and_
         _lay(path, bytes(damaged), published=3)
         async with open_file_log(path) as log:
             with pytest.raises(DamagedLog) as refusal:
-                decode(await read_all(log), Keyring())
+                decode(await read_all(log), Keyring(), ITEMS)
             assert refusal.value.offset == len(file_bytes(LINES[: content[:byte].count(b"\n")]))
             assert await recover(log) == HEADS[3]
         assert path.read_bytes() == bytes(damaged)
