@@ -95,7 +95,9 @@ EVERYTHING: Final = REGISTRY.by_collection["everything"].type
 
 _texts = st.text(max_size=9)
 _times = st.datetimes(
-    datetime.min.replace(year=1970), datetime.min.replace(year=9000), timezones=st.just(UTC)
+    datetime.fromisoformat("1970-01-01"),
+    datetime.fromisoformat("9000-01-01"),
+    timezones=st.just(UTC),
 )
 _SIMPLE: Final[Mapping[Any, st.SearchStrategy[Any]]] = {
     bool: st.booleans(),

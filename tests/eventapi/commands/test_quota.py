@@ -73,7 +73,7 @@ def test_full_quota_allows_changes_of_existing_items() -> None:
 def test_import_has_no_quota() -> None:
     story = given(*TWO_ITEMS)
     command = import_item("ann", CONTENT, at(0), 7, 0, "operator/root")
-    story.when(command).then("items/7", ItemCreated(1, at(0), CONTENT))
+    story.when(command).then("items/7", ItemCreated(1, created_at=at(0), personal=CONTENT))
     assert not hasattr(command, "quota")
 
 
