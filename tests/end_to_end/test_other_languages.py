@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from eventapi.testing.given import Happened
-from eventapi.testing.items import empty_state
+from eventapi.testing.items import ITEMS, empty_state
 from eventapi.testing.sample_log import write
 from eventapi.testing.strategies import sound_histories
 from events.codec import decode
@@ -41,7 +41,7 @@ def node(log: Path, position: int | None = None) -> subprocess.CompletedProcess[
 def expected_output(lines: list[bytes]) -> str:
     """The output that the replayer must print for these lines."""
     state = empty_state()
-    for record in decode(lines, Keyring()):
+    for record in decode(lines, Keyring(), ITEMS):
         state.apply(record)
     return f"{state.position} {state.last.hash.hex()} {state.digest()}\n"
 

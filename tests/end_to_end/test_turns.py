@@ -10,6 +10,7 @@ from pathlib import Path
 from eventapi.bootstrap.storage import SYSTEM
 from eventapi.journal.config import JournalConfig
 from eventapi.journal.journal import Journal
+from eventapi.testing.items import ITEMS
 from events.vault.memory import MemoryVault
 from tests.events.log_helpers import append, open_file_log
 
@@ -48,7 +49,7 @@ async def test_start_waits_longer_for_the_lock_than_a_write(tmp_path: Path) -> N
     path = tmp_path / "events.jsonl"
     limits = JournalConfig(lock_timeout=0.05, start_timeout=10)
     async with open_file_log(path) as log, open_file_log(path) as other:
-        journal = Journal(log, MemoryVault(), SYSTEM, limits)
+        journal = Journal(log, MemoryVault(), ITEMS, SYSTEM, limits)
         async with other.exclusive(1):
             starting = asyncio.create_task(journal.start())
             await asyncio.sleep(4 * limits.lock_timeout)

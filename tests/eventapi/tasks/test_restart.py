@@ -12,6 +12,7 @@ from eventapi.queries.subscriptions import LogWatcher
 from eventapi.tasks import restart as background
 from eventapi.tasks.catch_up import run_catch_up
 from eventapi.tasks.restart import restart_on_error
+from eventapi.testing.items import ITEMS
 from events.log.memory import MemoryLog
 from events.vault.memory import MemoryVault
 from projections.state import State
@@ -42,7 +43,7 @@ async def follow_a_log_that_fails_once(monkeypatch: pytest.MonkeyPatch, error: E
     monkeypatch.setattr("eventapi.tasks.catch_up.RETRY_SECONDS", 0)
     log = MemoryLog()
     await append(log)
-    journal = Journal(log, MemoryVault(), SYSTEM)
+    journal = Journal(log, MemoryVault(), ITEMS, SYSTEM)
     async with (
         asyncio.timeout(WAIT_SECONDS),
         restart_on_error(lambda: run_catch_up(journal, LogWatcher(log)), "following"),

@@ -12,9 +12,9 @@ import pytest
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
+from eventapi.commands.resources import Create
 from eventapi.http.routes import items
 from eventapi.telemetry.sentry import report_errors
-from eventapi.testing.items import create_item
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api
 
@@ -54,7 +54,7 @@ def reported(work: Callable[[], object]) -> RecordingTransport:
     return transport
 
 
-def broken(*content: object) -> create_item:
+def broken(*content: object) -> Create:
     """Fail with an error that quotes personal values."""
     local = f"{CANARY} {content}"
     try:

@@ -25,8 +25,8 @@ from projections import replay, snapshots
 from projections.replay import apply_all
 from projections.snapshots import Snapshots
 from projections.state import State
-from projections.tables import items
 from projections.tables.idempotency import IdempotencyRecords
+from projections.tables.resources import ResourceTable
 from tests.fault_injection.simulation import workload
 from tests.fault_injection.simulation.client_requests import Erase
 from tests.fault_injection.simulation.ledger import ClientRequest
@@ -215,7 +215,7 @@ def _snapshot_past_the_mark() -> Iterator[None]:
         yield
 
 
-def _open_unchecked(content: bytes) -> Any:
+def _open_unchecked(_: Snapshots, content: bytes) -> Any:
     line, _, body = content[:-32].partition(b"\n")
     return snapshots._decode_header(line), memoryview(body)
 
@@ -300,8 +300,10 @@ PLANTED: Mapping[str, Bug] = {
     "forget the receipts": instead(IdempotencyRecords, "add", nothing),
     "use a snapshot past the mark": _snapshot_past_the_mark,
     "use a snapshot newer than the keys": instead(Snapshots, "newest", _newest_of_all),
-    "do not check a snapshot's sum": instead(snapshots, "_open", _open_unchecked),
-    "write a snapshot in clear": instead(items, "_public_values", _everything_of),
+    "do not check a snapshot's sum": instead(Snapshots, "_open", _open_unchecked),
+    "write a snapshot in clear": instead(
+        ResourceTable, "_public_values", property(lambda _: _everything_of)
+    ),
     "forget the receipts in a snapshot": instead(IdempotencyRecords, "load_shared", nothing),
     "destroy the key before the event": instead(World, "execute", _destroy_first),
     "finish no erasure at a start": instead(journal.Journal, "_finish_erasures", _finish_nothing),
