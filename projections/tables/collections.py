@@ -47,7 +47,7 @@ class Collections(Mapping[str, ResourceTable]):
             self._add(resource.collection, resource)
 
     def _add(self, collection: str, resource: ResourceType) -> None:
-        self._tables[collection] = ResourceTable(resource, self.versions)
+        self._tables[collection] = ResourceTable(collection, resource, self.versions)
 
     def stage(self) -> Collections:
         """A copy-on-write copy; it copies a table when that is first used."""
@@ -97,7 +97,7 @@ class Collections(Mapping[str, ResourceTable]):
             return
         foreign = self.vocabulary.foreign(event.kind)
         if collection in self:
-            self[collection].resource = foreign
+            self[collection].forget_values(foreign)
         else:
             self._add(collection, foreign)
 
