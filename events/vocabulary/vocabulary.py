@@ -108,6 +108,7 @@ class Vocabulary:
         if without is None:
             others = [one for one in self.resources if one is not resource]
             without = self._without[event.kind] = Vocabulary(others)
+            without._foreign = self._foreign  # One type for each foreign kind of a log.
         return without
 
     def foreign(self, kind: str) -> ResourceType:
