@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -293,15 +294,19 @@ def _upcast(
     convert = upcast.__func__ if isinstance(upcast, staticmethod) else upcast
     if convert is None and not renamed:
         return None
+    return partial(_converted, convert, renamed)
 
-    def converted(values: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = dict(values) if convert is None else convert(dict(values))
-        for old, new in renamed.items():
-            if old in found:
-                found.setdefault(new, found.pop(old))
-        return found
 
-    return converted
+def _converted(
+    convert: Callable[[dict[str, Any]], dict[str, Any]] | None,
+    renamed: Mapping[str, str],
+    values: dict[str, Any],
+) -> dict[str, Any]:
+    found: dict[str, Any] = dict(values) if convert is None else convert(dict(values))
+    for old, new in renamed.items():
+        if old in found:
+            found.setdefault(new, found.pop(old))
+    return found
 
 
 def _declaration(

@@ -20,7 +20,7 @@ from events.errors import UnknownEvent
 from events.record import Event, Line, Personal
 from events.vocabulary import sessions, signing_keys, users
 from events.vocabulary.compatibility import unreadable
-from events.vocabulary.resources import ResourceEvent, ResourceType
+from events.vocabulary.resources import Created, ResourceEvent, ResourceType, Restored
 from events.vocabulary.schemas import SchemaDeclared
 
 CORE: Final[tuple[type[Event], ...]] = (
@@ -142,14 +142,25 @@ class Vocabulary:
         Nothing else is checked, not even the places of newlines. Raises `ValueError`.
         """
         try:
-            try:
-                return self._decode_typed_lines(lines)
-            except msgspec.ValidationError:
-                if not self._meet_types(lines):
-                    raise
-                return self._decode_typed_lines(lines)
+            parsed = self._parse_typed(lines)
+            if self._has_upcast:
+                for line in parsed:
+                    _check_clear(line.data)
         except RecursionError as error:
             raise ValueError(f"they are not events: {error}") from None
+        return parsed
+
+    def _parse_typed(self, lines: bytes) -> list[Any]:
+        try:
+            return self._decode_typed_lines(lines)
+        except msgspec.ValidationError:
+            if not self._meet_types(lines):
+                raise
+            return self._decode_typed_lines(lines)
+
+    @cached_property
+    def _has_upcast(self) -> bool:
+        return any(resource.upcast is not None for resource in self.resources)
 
     @cached_property
     def _decode_typed_lines(self) -> Callable[[bytes], list[Any]]:
@@ -185,13 +196,12 @@ def _decoders(event: type[Event]) -> Decoders:
 
 def _upcast_data(event: type[ResourceEvent]) -> Decode:
     """Decode data whose clear values may be those of an older declaration."""
-    upcast = event.resource.upcast
-    assert upcast is not None  # noqa: S101 - for the type checker
+    resource = event.resource
 
     def decode(data: bytes) -> Any:
         members = msgspec.json.decode(data)
         if isinstance(members, dict) and isinstance(members.get("clear"), dict):
-            members["clear"] = upcast(members["clear"])
+            members["clear"] = _upcast(resource, members["clear"])
         return msgspec.convert(members, event)
 
     return decode
@@ -199,23 +209,56 @@ def _upcast_data(event: type[ResourceEvent]) -> Decode:
 
 def _upcast_personal(resource: ResourceType, sealed: type[Personal]) -> Decode:
     """Decode sealed values that may be those of an older declaration."""
-    upcast = resource.upcast
-    assert upcast is not None  # noqa: S101 - for the type checker
 
     def decode(values: bytes) -> Any:
-        return msgspec.convert(upcast(msgspec.json.decode(values)), sealed)
+        return msgspec.convert(_upcast(resource, msgspec.json.decode(values)), sealed)
 
     return decode
+
+
+def _upcast(resource: ResourceType, values: dict[str, Any]) -> dict[str, Any]:
+    """Convert values of an older declaration; raises `msgspec.ValidationError`."""
+    assert resource.upcast is not None  # noqa: S101 - for the type checker
+    try:
+        return resource.upcast(values)
+    except Exception as error:
+        reason = f"the upcast of {resource.kind} raised {type(error).__name__}: {error}"
+        raise msgspec.ValidationError(reason) from error
+
+
+def _check_clear(event: Event) -> None:
+    """Check clear values that may be those of an older declaration."""
+    if isinstance(event, ResourceEvent) and event.resource.upcast is not None:
+        clear = getattr(event, "clear", None)
+        if isinstance(clear, dict):
+            is_whole = isinstance(event, Created | Restored)
+            resource = event.resource
+            shape = resource.clear_content if is_whole else resource.clear_changes
+            msgspec.convert(_upcast(resource, clear), shape)
 
 
 def _typed_line(event: type[Event]) -> type[msgspec.Struct]:
     """A `Line` of this one type, with the event as ``data``."""
     members: list[Any] = []
+    data = event
+    if issubclass(event, ResourceEvent) and event.resource.upcast is not None:
+        data = _with_any_clear(event)
     for field in msgspec.structs.fields(Line):
         if field.name == "data":
-            members.append(("data", event))
+            members.append(("data", data))
         elif field.name != "type":
             members.append((field.name, field.type, *([] if field.required else [field.default])))
     return msgspec.defstruct(
         event.type, members, tag_field="type", tag=event.type, gc=False, omit_defaults=True
     )
+
+
+def _with_any_clear(event: type[ResourceEvent]) -> type[ResourceEvent]:
+    """The same event, with clear values of any shape."""
+    if "clear" not in event.__struct_fields__:
+        return event
+    clear: Any = dict[str, Any] | None
+    any_clear: Any = msgspec.defstruct(
+        event.__name__, [("clear", clear, None)], bases=(event,), frozen=True, gc=False
+    )
+    return any_clear  # type: ignore[no-any-return]
