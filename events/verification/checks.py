@@ -11,6 +11,7 @@ import msgspec
 from events.codec import MAX_LINE_BYTES, check_link, check_seal
 from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
 from events.vocabulary.vocabulary import Vocabulary
 from events.well_formed import check_well_formed, data_timestamps
@@ -46,8 +47,10 @@ def check_lines(
     keyring: Keyring,
     missing: MissingKeys | None,
     vocabulary: Vocabulary,
-) -> Record:
+) -> tuple[Record, list[tuple[SchemaDeclared, str]]]:
     """The record of the last line, if all are intact and follow the record ``last``.
+
+    Also the declarations on the lines, after which another vocabulary may apply.
 
     ``joined_lines`` are joined by newlines, without one at the end. The result has position, hash,
     source, time and end only. Seals are opened with the keys in the keyring; lines without a key go
@@ -59,6 +62,7 @@ def check_lines(
     position, digest, source = last.position, last.hash, last.source
     time, end = last.time, last.end
     all_parsed = vocabulary.parse_all(joined_lines)
+    declared: list[tuple[SchemaDeclared, str]] = []
     times = [parsed.time for parsed in all_parsed]
     if not all_timestamps_valid(times + data_timestamps(parsed.data for parsed in all_parsed)):
         raise ValueError("it has a time that does not exist")
@@ -77,8 +81,10 @@ def check_lines(
             else:
                 is_erasure = type(parsed.data) is UserErased
                 missing.record_line(parsed.sealedfor, parsed.subject, is_erasure, (position, end))
+        if type(parsed.data) is SchemaDeclared:
+            declared.append((parsed.data, parsed.subject.partition("/")[2]))
         end += len(line) + 1
-    return position_record(position, digest, source, time, end)
+    return position_record(position, digest, source, time, end), declared
 
 
 def position_record(position: int, digest: bytes, source: str, time: str, end: int) -> Record:

@@ -23,7 +23,7 @@ the next mode. A line counts as a record of the log if the next mode is `Expecti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -35,6 +35,7 @@ from events.record import START, Line, Record, all_timestamps_valid
 from events.sealing import Keyring
 from events.verification.checks import MissingKeys, check_lines
 from events.verification.report import Finding
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.users import UserErased
 from events.vocabulary.vocabulary import Vocabulary
 from events.well_formed import check_well_formed, data_timestamps
@@ -84,19 +85,29 @@ Mode = Expecting | Unsure | Lost
 Judgement = tuple[Mode, list[Finding]]
 
 
-class Seals(msgspec.Struct, frozen=True):
-    """The keys for seals; ``missing`` collects users without one, if not ``None``."""
+class Seals(msgspec.Struct):
+    """The keys for seals; ``missing`` collects users without one, if not ``None``.
+
+    ``vocabulary`` is that of the next line.
+    """
 
     keyring: Keyring
     missing: MissingKeys | None
     vocabulary: Vocabulary
+
+    def declare(self, declared: Iterable[tuple[SchemaDeclared, str]]) -> None:
+        """Continue with the vocabulary after declarations."""
+        self.vocabulary = self.vocabulary.after_all(declared)
 
 
 def judge_line(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
     """Judge the line (without its newline) that begins at a byte offset."""
     for last in mode.candidates:
         try:
-            checked = check_lines(line, last, seals.keyring, seals.missing, seals.vocabulary)
+            checked, declared = check_lines(
+                line, last, seals.keyring, seals.missing, seals.vocabulary
+            )
+            seals.declare(declared)
             return Expecting(checked), []
         except ValueError:
             continue
@@ -125,6 +136,9 @@ def _diagnose(mode: Mode, line: bytes, offset: int, seals: Seals) -> Judgement:
         else:
             if flaw := _flaw(line, record, seals.vocabulary):
                 findings.append(Finding("damaged", record.position, offset, flaw))
+            if isinstance(record.event, SchemaDeclared):
+                collection = record.subject.partition("/")[2]
+                seals.declare([(record.event, collection)])
         return _accept(mode.good, record, offset, findings, seals)
     try:
         stated = _stated_record(line, offset)

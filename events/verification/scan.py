@@ -8,8 +8,9 @@ reports what is wrong.
 
 from __future__ import annotations
 
+import pickle
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
@@ -24,6 +25,7 @@ from events.record import START, Record
 from events.sealing import Keyring
 from events.transparency.merkle import Frontier, leaf_hash
 from events.verification.checks import MissingKeys, check_lines, position_record
+from events.vocabulary.schemas import SchemaDeclared
 from events.vocabulary.vocabulary import Vocabulary
 
 SEGMENT_BYTES = 1 << 23
@@ -44,6 +46,7 @@ class Segment(msgspec.Struct, frozen=True):
     last: Record
     subtrees: list[tuple[int, bytes]]
     missing_keys: MissingKeys
+    declared: Sequence[tuple[SchemaDeclared, str]] = ()
 
 
 class ScanOptions(msgspec.Struct, frozen=True):
@@ -88,7 +91,7 @@ def scan(path: Path, end: int, options: ScanOptions, processes: int = 1) -> Iter
 def _scan_all(
     path: Path, cuts: list[tuple[int, int]], options: ScanOptions, processes: int
 ) -> Iterator[Segment | None]:
-    if processes <= 1:
+    if processes <= 1 or not _can_be_sent(options):
         for start, end in cuts:
             yield _scan_segment(path, start, end, options)
         return
@@ -101,6 +104,15 @@ def _scan_all(
         yield None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _can_be_sent(options: ScanOptions) -> bool:
+    """Whether another process can get the options; an ``upcast`` may be a lambda."""
+    try:
+        pickle.dumps(options)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def _ignore_interrupts() -> None:
@@ -120,19 +132,22 @@ def _segment_starts(file: BinaryIO, end: int, segment_bytes: int) -> Iterator[in
 def _scan_segment(path: Path, start: int, end: int, options: ScanOptions) -> Segment | None:
     """The segment between two bytes, or ``None`` if it is not intact."""
     keyring, missing = keyring_of(options), MissingKeys()
+    vocabulary, declared = options.vocabulary, list[tuple[SchemaDeclared, str]]()
     with path.open("rb") as file:
         try:
             before = last = _record_before(file, start)
             tree = Frontier(before.position)
             for chunk in _chunks(file, start, end):
                 collected = None if options.keys is None else missing
-                last = check_lines(chunk, last, keyring, collected, options.vocabulary)
+                last, found = check_lines(chunk, last, keyring, collected, vocabulary)
+                vocabulary = vocabulary.after_all(found)
+                declared += found
                 if tree.size < options.leaves:
                     for line in chunk.split(b"\n")[: options.leaves - tree.size]:
                         tree.add(leaf_hash(line))
         except ValueError:
             return None
-    return Segment(before, last, tree.subtrees, missing)
+    return Segment(before, last, tree.subtrees, missing, declared)
 
 
 def _record_before(file: BinaryIO, start: int) -> Record:

@@ -146,6 +146,7 @@ class _Verification:
         self.lines += segment.last.position - segment.before.position
         self.mode = Expecting(segment.last)
         self._missing.merge(segment.missing_keys)
+        self._seals.declare(segment.declared)
         for height, digest in segment.subtrees:
             self._tree.add(digest, height)
 

@@ -20,7 +20,7 @@ from events.errors import UnknownEvent
 from events.record import Event, Line, Personal
 from events.vocabulary import sessions, signing_keys, users
 from events.vocabulary.compatibility import unreadable
-from events.vocabulary.resources import ResourceEvent, ResourceType
+from events.vocabulary.resources import Created, ResourceEvent, ResourceType, Restored
 from events.vocabulary.schemas import SchemaDeclared
 
 CORE: Final[tuple[type[Event], ...]] = (
@@ -116,6 +116,13 @@ class Vocabulary:
             without._foreign = self._foreign  # One type for each foreign kind of a log.
         return without
 
+    def after_all(self, declared: Iterable[tuple[SchemaDeclared, str]]) -> Vocabulary:
+        """The vocabulary after declarations, each with its collection."""
+        vocabulary = self
+        for event, collection in declared:
+            vocabulary = vocabulary.after(event, collection)
+        return vocabulary
+
     def _with(self, resources: Iterable[ResourceType]) -> Vocabulary:
         """The same vocabulary of other kinds."""
         return Vocabulary(resources)
@@ -151,14 +158,25 @@ class Vocabulary:
         Nothing else is checked, not even the places of newlines. Raises `ValueError`.
         """
         try:
-            try:
-                return self._decode_typed_lines(lines)
-            except msgspec.ValidationError:
-                if not self._meet_types(lines):
-                    raise
-                return self._decode_typed_lines(lines)
+            parsed = self._parse_typed(lines)
+            if self._converts:
+                for line in parsed:
+                    _check_clear(line.data)
         except RecursionError as error:
             raise ValueError(f"they are not events: {error}") from None
+        return parsed
+
+    def _parse_typed(self, lines: bytes) -> list[Any]:
+        try:
+            return self._decode_typed_lines(lines)
+        except msgspec.ValidationError:
+            if not self._meet_types(lines):
+                raise
+            return self._decode_typed_lines(lines)
+
+    @cached_property
+    def _converts(self) -> bool:
+        return any(resource.converts for resource in self.resources)
 
     @cached_property
     def _decode_typed_lines(self) -> Callable[[bytes], list[Any]]:
@@ -230,14 +248,39 @@ def _upcast_personal(resource: ResourceType, sealed: type[Personal]) -> Decode:
     return decode
 
 
+def _check_clear(event: Event) -> None:
+    """Check clear values that may be those of an older declaration."""
+    if isinstance(event, ResourceEvent) and event.resource.converts:
+        clear = getattr(event, "clear", None)
+        if isinstance(clear, dict):
+            is_whole = isinstance(event, Created | Restored)
+            resource = event.resource
+            shape = resource.clear_content if is_whole else resource.clear_changes
+            msgspec.convert(resource.convert(clear), shape)
+
+
 def _typed_line(event: type[Event]) -> type[msgspec.Struct]:
     """A `Line` of this one type, with the event as ``data``."""
     members: list[Any] = []
+    data = event
+    if issubclass(event, ResourceEvent) and event.resource.converts:
+        data = _with_any_clear(event)
     for field in msgspec.structs.fields(Line):
         if field.name == "data":
-            members.append(("data", event))
+            members.append(("data", data))
         elif field.name != "type":
             members.append((field.name, field.type, *([] if field.required else [field.default])))
     return msgspec.defstruct(
         event.type, members, tag_field="type", tag=event.type, gc=False, omit_defaults=True
     )
+
+
+def _with_any_clear(event: type[ResourceEvent]) -> type[ResourceEvent]:
+    """The same event, with clear values of any shape."""
+    if "clear" not in event.__struct_fields__:
+        return event
+    clear: Any = dict[str, Any] | None
+    any_clear: Any = msgspec.defstruct(
+        event.__name__, [("clear", clear, None)], bases=(event,), frozen=True, gc=False
+    )
+    return any_clear  # type: ignore[no-any-return]

@@ -151,7 +151,7 @@ async def _read_everything(lines: Sequence[bytes]) -> None:
         assert kind_of(line)
         assert subject_of(line)
         EventFilter.of("item.created", None, None).matches(line)
-    past = History(log, journal.keyring, vault, None, ITEMS)
+    past = History(log, journal.keyring, vault, None, lambda: ITEMS)
     await past.records(range(1, len(lines) + 1))
     await past.position(at(5), state)
     db_json.write(state)

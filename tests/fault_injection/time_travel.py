@@ -88,7 +88,7 @@ async def main(events: int, positions: int, seed: int) -> int:
         async with log.exclusive(60):
             pass  # Recovery adopts the lines.
         state = await replay(log, keyring, vault, ITEMS)
-        history = History(log, keyring, MemoryVault(), None, ITEMS)
+        history = History(log, keyring, MemoryVault(), None, lambda: ITEMS)
         wrong = 0
         fold, at = empty_state(), 0
         for position in sorted(random_source.sample(range(events), positions)):

@@ -56,7 +56,7 @@ def past_of(written: Written) -> tuple[History, CountingLog]:
     keyring = Keyring()
     for subject in written.keys:
         keyring.add(subject, key_of(subject))
-    return History(log, keyring, MemoryVault(), None, ITEMS), log
+    return History(log, keyring, MemoryVault(), None, lambda: ITEMS), log
 
 
 async def life_of(past: History, item: Entity | Tombstone, state: State) -> list[Record]:

@@ -216,8 +216,8 @@ def _snapshot_past_the_mark() -> Iterator[None]:
 
 
 def _open_unchecked(_: Snapshots, content: bytes) -> Any:
-    line, _, body = content[:-32].partition(b"\n")
-    return snapshots._decode_header(line), memoryview(body)
+    head, __, body = content[:-32].partition(b"\n")
+    return snapshots._decode_header(head), memoryview(body)
 
 
 def _everything_of(entity: msgspec.Struct) -> Any:
