@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
 from eventapi.http.schemas import requests as bodies
+from eventapi.http.schemas.resources import shape_of
+from eventapi.http.schemas.responses import V2
+from eventapi.testing.items import REGISTRY
 from eventapi.values.validation import (
     CHECK,
     RULE,
@@ -89,7 +92,8 @@ def test_numbers_in_texts_are_converted() -> None:
     assert fault == Fault("/number", "must be a whole number", "int_parsing")
 
 
-_BODIES = [bodies.Registration, bodies.ItemBody, bodies.ItemPatch, bodies.PasswordChange, Example]
+_ITEM = shape_of(REGISTRY.item, V2)
+_BODIES = [bodies.Registration, _ITEM.body, _ITEM.patch, bodies.PasswordChange, Example]
 _texts = st.text(max_size=12) | st.sampled_from(
     ["ann@example.org", "correct horse", "\u200b", "ab"]
 )
