@@ -224,7 +224,7 @@ def decode(
         )
         records.append(record)
         if type(event) is SchemaDeclared:
-            vocabulary = vocabulary.after(event)
+            vocabulary = vocabulary.after(event, parsed.subject.partition("/")[2])
             decoders, foreign_decoders = vocabulary.decoders, vocabulary.foreign_decoders
     return records
 
@@ -243,6 +243,8 @@ def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogEr
 
 
 def _open_personal(event: Event, cipher: AESGCM, context: bytes, vocabulary: Vocabulary) -> None:
+    if isinstance(event, ResourceEvent) and event.resource.foreign:
+        return  # This vocabulary may be an older one, which knew the kind.
     known = vocabulary.decoders.get(event.type)
     sealed = getattr(event, "personal", None)
     if known is not None and known.personal is not None and type(sealed) is str:

@@ -178,7 +178,8 @@ async def fold_read_models(log: EventLog, state: State, vocabulary: Vocabulary) 
                 for record in decode(turn, Keyring(), vocabulary, last):
                     models.apply(record, state.owner_of(record))
                     if isinstance(record.event, SchemaDeclared):
-                        vocabulary = vocabulary.after(record.event)
+                        collection = record.subject.partition("/")[2]
+                        vocabulary = vocabulary.after(record.event, collection)
                     last = record
                 await asyncio.sleep(0)
     # Nothing was awaited since the positions were compared, so the state has not moved.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from typing import Any
 
 import msgspec
@@ -91,8 +92,16 @@ def _declared(cls: type[Projection]) -> DeclaredProjection:
         text.partition("\n")[0].rstrip(".") or f"Query {name.replace('_', ' ')}",
         text,
         parameters_of(cls.query, "query", f"{cls.__name__}Query", before=2),
-        types.hints_of(cls.query).get("return", Any),  # type: ignore[arg-type]  # as for actions
+        _result(cls),
     )
+
+
+def _result(cls: type[Projection]) -> Any:
+    """The annotation of what a query returns; any, if it names a class that cannot be found."""
+    try:
+        return typing.get_type_hints(cls.query, include_extras=True).get("return", Any)
+    except NameError:
+        return Any
 
 
 def _model(cls: type[Projection], name: str) -> ReadModel:

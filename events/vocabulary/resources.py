@@ -6,12 +6,16 @@ makes the event classes of a kind, which differ only in their content.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from events.errors import UnknownEvent
 from events.record import Event, Number, Personal
 from events.vocabulary.schemas import SchemaDeclared
 
@@ -68,7 +72,7 @@ class Restored(ResourceEvent, frozen=True, gc=False):
 
 
 class Shared(ResourceEvent, frozen=True, gc=False):
-    """The user with the number ``user`` may now read the resource, or read and write it."""
+    """The user with the number ``user`` may read the resource now, or write it, too."""
 
     verb: ClassVar[str] = "shared"
     user: Number
@@ -83,7 +87,7 @@ class Unshared(ResourceEvent, frozen=True, gc=False):
 
 
 class Acted(Updated, frozen=True, gc=False):
-    """An action changed values of a resource; its arguments are beside the sealed values."""
+    """An action changed values of a resource; its arguments are among the sealed."""
 
     verb: ClassVar[str] = "acted"
 
@@ -99,7 +103,7 @@ class Content(Personal, frozen=True, gc=False):
 
 
 class Entity(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Base of the current values of a resource, with a field for each value of the content.
+    """Base of the current values of a resource: its content, and the following.
 
     ``owner`` is a user's number, ``version`` the position of the resource's last event.
     """
@@ -115,9 +119,9 @@ class Entity(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A field of a content. ``type`` has no constraints, because a log may have older values.
+    """A field of a content.
 
-    ``default`` is `UNSET` for a required field; ``is_clear`` fields are not sealed.
+    ``type`` has no constraints, because a log may have older values. ``default`` is `UNSET` for a required field; ``is_clear`` fields are not sealed.
     """
 
     name: str
@@ -148,9 +152,10 @@ class ResourceType:
     - ``entity``: the current values, ``names`` in the order of its fields.
     - ``events``: the event classes by type, such as ``invoice.created``.
 
-    ``upcast`` converts the values that an event of an older declaration sets, as JSON values. Of
-    a ``foreign`` kind only the verbs are known. ``declaration`` is what the log is told about the
-    kind; ``None`` if it is built in or foreign.
+    ``upcast`` converts the values that an event of an older declaration sets, as JSON values, and
+    ``renamed`` has the new names of fields by their old ones. Of a ``foreign`` kind only the verbs
+    are known. ``declaration`` is the one that the log gets; ``None`` if the kind is built in or
+    foreign.
     """
 
     def __init__(
@@ -162,6 +167,7 @@ class ResourceType:
         unique: Sequence[Unique] = (),
         *,
         upcast: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        renamed: Mapping[str, str] = MappingProxyType({}),
         declaration: SchemaDeclared | None = None,
         fingerprint: str = "",
         foreign: bool = False,
@@ -169,6 +175,7 @@ class ResourceType:
         self._arguments = (kind, collection, tuple(fields), tuple(actions), tuple(unique))
         self._options = {
             "upcast": upcast,
+            "renamed": dict(renamed),
             "declaration": declaration,
             "fingerprint": fingerprint,
             "foreign": foreign,
@@ -178,6 +185,7 @@ class ResourceType:
         self.fields = tuple(fields)
         self.unique = tuple(unique)
         self.upcast = upcast
+        self.renamed = renamed
         self.declaration = declaration
         self.fingerprint = fingerprint
         self.foreign = foreign
@@ -200,17 +208,10 @@ class ResourceType:
             action: self._event(Acted, self.arguments, self.clear_changes, action)
             for action in actions
         }
+        every_kind = (self.created, self.updated, self.deleted, self.restored)
+        sharing = (self.shared, self.unshared)
         self.events: dict[str, type[ResourceEvent]] = {
-            event.type: event
-            for event in (
-                self.created,
-                self.updated,
-                self.deleted,
-                self.restored,
-                self.shared,
-                self.unshared,
-                *self.actions.values(),
-            )
+            event.type: event for event in (*every_kind, *sharing, *self.actions.values())
         }
         self.blank = self.content_of({})
         self.blank_clear = self.clear_of({})
@@ -225,6 +226,30 @@ class ResourceType:
     def clear_of(self, values: Mapping[str, Any]) -> Content:
         """The clear content with these values; the others are blank."""
         return _filled(self.clear_content, self.clear, values)
+
+    @property
+    def converts(self) -> bool:
+        """Whether values of older declarations are converted."""
+        return self.upcast is not None or bool(self.renamed)
+
+    def convert(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Convert values of an older declaration: first the upcast, then the new names.
+
+        Raises `UnknownEvent` if the upcast fails.
+        """
+        arguments = {ARGUMENTS: values.pop(ARGUMENTS)} if ARGUMENTS in values else {}
+        found = values
+        if self.upcast is not None:
+            try:
+                found = dict(self.upcast(values))
+            except Exception as error:
+                raise UnknownEvent(
+                    f"the upcast of {self.entity_name} raised {type(error).__name__}: {error}"
+                ) from error
+        for old, new in self.renamed.items():
+            if old in found:
+                found.setdefault(new, found.pop(old))
+        return found | arguments
 
     def event_of(self, verb: str) -> type[ResourceEvent]:
         """The event class of a verb; of a foreign kind, any other verb is an action."""
@@ -259,6 +284,9 @@ class ResourceType:
                 members.append((one.name, one.type | UnsetType, UNSET))
             elif one.default is UNSET:
                 members.append((one.name, one.type))
+            elif isinstance(one.default, (list, dict, msgspec.Struct)):
+                default = msgspec.field(default_factory=functools.partial(deepcopy, one.default))
+                members.append((one.name, one.type, default))
             else:
                 members.append((one.name, one.type, one.default))
         if arguments:
