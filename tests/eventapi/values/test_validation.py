@@ -93,7 +93,13 @@ def test_numbers_in_texts_are_converted() -> None:
 
 
 _ITEM = shape_of(REGISTRY.item, V2)
-_BODIES = [bodies.Registration, _ITEM.body, _ITEM.patch, bodies.PasswordChange, Example]
+_BODIES: list[type[msgspec.Struct]] = [
+    bodies.Registration,
+    _ITEM.body,
+    _ITEM.patch,
+    bodies.PasswordChange,
+    Example,
+]
 _texts = st.text(max_size=12) | st.sampled_from(
     ["ann@example.org", "correct horse", "\u200b", "ab"]
 )
