@@ -131,7 +131,7 @@ def create_app(
         return app.services
 
     try:
-        registry = parts.registry or registry_of(settings)
+        registry = registry_of(settings, parts)
     except ConfigurationError as error:
         return _refusing(error)
     fields = deprecation.fields(settings)

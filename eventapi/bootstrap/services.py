@@ -117,7 +117,7 @@ async def open_services(
             live_events,
             checkpoints,
             RateLimiter(settings, counts, tokens, journal),
-            parts.registry or registry_of(settings),
+            registry_of(settings, parts),
             lambda: None if metering is None else metering.exposition,
             quota=Quota(settings.user_quota_bytes, settings.user_quota_items),
         )
@@ -183,6 +183,6 @@ async def _taking_snapshots(
     if not settings.snapshot_every or parts.log is not None:
         yield
         return
-    snapshots = snapshots_of(settings)
+    snapshots = snapshots_of(settings, parts)
     async with restart_on_error(lambda: run_snapshots(journal, snapshots, settings), "snapshots"):
         yield

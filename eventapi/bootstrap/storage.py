@@ -270,14 +270,14 @@ def _signing_store_in_database(settings: Settings, log: EventLog) -> SigningStor
     return SqlSigning(log.database, checkpoint_path(settings.log_path))
 
 
-def registry_of(settings: Settings) -> Registry:
-    """The resources of the settings; raises `ConfigurationError`."""
-    return load_registry(settings.resources)
+def registry_of(settings: Settings, overrides: Overrides = NO_OVERRIDES) -> Registry:
+    """The resources of the application; raises `ConfigurationError`."""
+    return overrides.registry or load_registry(settings.resources)
 
 
-def snapshots_of(settings: Settings) -> Snapshots:
+def snapshots_of(settings: Settings, overrides: Overrides = NO_OVERRIDES) -> Snapshots:
     """The snapshots beside the log."""
-    return Snapshots(snapshots_path(settings), registry_of(settings).vocabulary)
+    return Snapshots(snapshots_path(settings), registry_of(settings, overrides).vocabulary)
 
 
 OpenProgress = Callable[[int], AbstractContextManager[Progress]]
@@ -314,7 +314,7 @@ async def open_journal(
         log, vault = await _enter_log_and_vault(stack, settings, overrides, patience, begin)
         snapshots = overrides.snapshots
         if overrides.log is None:
-            snapshots = snapshots or snapshots_of(settings)
+            snapshots = snapshots or snapshots_of(settings, overrides)
         runtime = overrides.runtime
         clock = LogClock(
             runtime.now,
@@ -324,7 +324,7 @@ async def open_journal(
         journal = Journal(
             log,
             vault,
-            (overrides.registry or registry_of(settings)).vocabulary,
+            registry_of(settings, overrides).vocabulary,
             runtime,
             on_fence=on_fence,
             snapshots=snapshots,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import ModuleType
+from typing import Final
 
 from eventapi.resources.declaration import Resource
 from eventapi.resources.declared import Declared, declare
@@ -18,6 +19,9 @@ from projections.read_models import ApplicationVocabulary
 
 Declaration = type[Resource] | type[Projection]
 
+_ITEM: Final = declare(Item, built_in=True)
+"""The built-in resource, which is the same in all applications of a process."""
+
 
 class Registry:
     """The resources and projections of an application, and the vocabulary of its log."""
@@ -26,7 +30,7 @@ class Registry:
         """Declare the classes beside `Item`; raises `ConfigurationError`."""
         classes = list(classes)
         resources = [declare(one) for one in classes if issubclass(one, Resource)]
-        self.item = declare(Item, built_in=True)
+        self.item = _ITEM
         self.resources: Sequence[Declared] = (self.item, *resources)
         self.by_collection: dict[str, Declared] = {}
         kinds: dict[str, Declared] = {}

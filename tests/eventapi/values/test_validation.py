@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from eventapi.http.schemas import requests as bodies
 from eventapi.http.schemas.resources import shape_of
 from eventapi.http.schemas.responses import V2
-from eventapi.testing.items import ITEM
+from eventapi.testing.items import REGISTRY
 from eventapi.values.validation import (
     CHECK,
     RULE,
@@ -92,8 +92,14 @@ def test_numbers_in_texts_are_converted() -> None:
     assert fault == Fault("/number", "must be a whole number", "int_parsing")
 
 
-ITEMS = shape_of(ITEM, V2)
-_BODIES: list[Any] = [bodies.Registration, ITEMS.body, ITEMS.patch, bodies.PasswordChange, Example]
+_ITEM = shape_of(REGISTRY.item, V2)
+_BODIES: list[type[msgspec.Struct]] = [
+    bodies.Registration,
+    _ITEM.body,
+    _ITEM.patch,
+    bodies.PasswordChange,
+    Example,
+]
 _texts = st.text(max_size=12) | st.sampled_from(
     ["ann@example.org", "correct horse", "\u200b", "ab"]
 )
