@@ -7,12 +7,13 @@ import sys
 import warnings
 from contextlib import closing
 from getpass import GetPassWarning
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
 import msgspec
 
 from eventapi.accounts.service import Operator, register
+from eventapi.bootstrap.storage import registry_of
 from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
@@ -31,7 +32,7 @@ from eventapi.security.passwords import Passwords
 from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
 from events.errors import NotFound
-from events.messages.commands import ERASED_KEY_LEFT, NO_TERMINAL
+from events.messages.commands import ERASED_KEY_LEFT, NO_ROLE, NO_TERMINAL
 from events.vocabulary.users import Profile, Role
 from projections.state import State
 from projections.tables.users import User
@@ -176,7 +177,7 @@ class _UserCommand(click.Command):
             raise click.UsageError(f"{error.format_message()} {_DASHED}", ctx) from None
 
 
-_role = click.argument("role", type=click.Choice(get_args(Role)))
+_role = click.argument("role")
 _username = click.argument("username")
 
 
@@ -185,7 +186,10 @@ _username = click.argument("username")
 @_role
 @settings_options
 def grant(username: str, role: Role) -> None:
-    """Grant a role to a user."""
+    """Grant a role to a user: auditor, operator, or one that a resource names."""
+    roles = registry_of(loaded().settings).roles
+    if role not in roles:
+        raise Misuse(NO_ROLE.fill(role=printable(role), roles=", ".join(sorted(roles))))
     _carry_out(GrantRole(username, role, operator()))
     click.echo(f"{printable(username)} has the role {role}")
 

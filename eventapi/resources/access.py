@@ -14,12 +14,17 @@ a share   whom it is shared with        whom it is shared with to write
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from eventapi.resources.declared import Declared
 from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.resources import Tombstone
 from projections.tables.users import User
+
+
+NO_ROLES: Final = frozenset({"owner", "users", "public"})
+"""Values of an access that are not the name of a role."""
 
 
 def may_read(resource: Declared, state: State, user: User | None, one: Entity | Tombstone) -> bool:

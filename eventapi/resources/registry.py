@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import ModuleType
 
+from eventapi.resources.access import NO_ROLES
 from eventapi.resources.declaration import Resource
 from eventapi.resources.declared import Declared, declare
 from eventapi.resources.items import Item
 from events.errors import ConfigurationError
+from events.vocabulary.users import BUILT_IN_ROLES
 from events.vocabulary.vocabulary import Vocabulary
 
 
@@ -33,6 +35,17 @@ class Registry:
                     )
             self.by_collection[one.collection] = kinds[one.kind] = one
         self.vocabulary = Vocabulary(one.type for one in self.resources)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The built-in roles, and those that the access of a resource names."""
+        named = {
+            role
+            for one in self.resources
+            for role in (one.access.read, one.access.write)
+            if role not in NO_ROLES
+        }
+        return named.union(BUILT_IN_ROLES)
 
 
 @lru_cache(16)
