@@ -45,7 +45,7 @@ class Registry:
             for role in (one.access.read, one.access.write)
             if role not in NO_ROLES
         }
-        return named.union(BUILT_IN_ROLES)
+        return frozenset(named.union(BUILT_IN_ROLES))
 
 
 @lru_cache(16)

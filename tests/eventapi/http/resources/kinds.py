@@ -1,5 +1,7 @@
 """Declared resources that the tests of this folder share."""
 
+# ruff: noqa: RUF012 - a Struct copies its default values
+
 from __future__ import annotations
 
 import datetime as dt
