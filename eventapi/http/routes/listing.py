@@ -89,15 +89,13 @@ def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
         query = from_texts(controls, ListQuery, "query")
     except Invalid as error:
         faults += error.faults
-    fields = _fields(shape, query.fields, faults)
-    listing = None
+    fields = _fields(shape, texts.get("fields", [UNSET])[-1], faults)
     try:
-        listing = _listing(shape, selection, texts, query, query.after, fields)
+        if not faults:
+            return _listing(shape, selection, texts, query, query.after, fields)
     except ValueError as error:
         faults.append(Fault("/after", str(error)))
-    if faults or listing is None:
-        raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
-    return listing
+    raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
 
 
 def _listing(  # noqa: PLR0917 - the parts of a query

@@ -125,9 +125,23 @@ class Post(Resource):
 
 
 class Payslip(Resource):
-    """The role `clerk` reads it, and the role `boss` writes it."""
+    """The role `clerk` reads it."""
 
-    access = Access(read="clerk", write="boss")
+    access = Access(read="clerk")
+    text: str
+
+
+class Order(Resource):
+    """The role `boss` writes it."""
+
+    access = Access(read="users", write="boss")
+    text: str
+
+
+class Secret(Resource):
+    """The role `boss` writes it, and cannot read what others own."""
+
+    access = Access(write="boss")
     text: str
 
 
@@ -152,4 +166,4 @@ class Passport(Resource):
 
 SAMPLES: Final = Registry([Sample])
 INVOICES: Final = Registry([Invoice, Passport])
-KINDS: Final = Registry([Diary, Notice, Post, Payslip, Plan])
+KINDS: Final = Registry([Diary, Notice, Post, Payslip, Order, Secret, Plan])
