@@ -102,7 +102,7 @@ class World(msgspec.Struct, frozen=True):
     def body(self, route: Route, number: int) -> Any:
         if route.part == "/{}/restore":
             row = self.callers["owner"].get(f"/{route.collection}/{number}/history").json()
-            return {"as_of": row[0]["position"] if row else 1}
+            return {"as_of": row[0]["position"] if isinstance(row, list) else 1}
         if "shares" in route.part:
             return {"can": "read"}
         return {} if route.part == "/{}/shout" else TEXT
@@ -125,7 +125,7 @@ class World(msgspec.Struct, frozen=True):
 
 
 def routes_of(api: ResourceApi) -> Iterator[Route]:
-    document = api.request("GET", "/openapi/v2.json")
+    document = api.request("GET", f"{V2}/openapi.json")
     assert document.status_code == 200, document.text
     for path, operations in document.json()["paths"].items():
         collection, _, rest = path.removeprefix(f"{V2}/").partition("/")
@@ -178,7 +178,7 @@ def test_every_route_answers_every_caller_by_the_rules(
             answer = world.request(who, route, row)
             where = f"{who}: {route.method} {route.part} {answer.text}"
             assert answer.status_code == expected, where
-            if route.part == "" and route.method == "GET":
+            if route.part == "" and answer.status_code == 200:
                 is_listed = row in {one["id"] for one in items_of(answer)}
                 assert is_listed == (is_live and route.reads(who)), where
             if expected == 404 and not route.reads(who):
