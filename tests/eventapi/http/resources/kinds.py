@@ -64,6 +64,7 @@ class Invoice(Resource):
     cents: Clear[Annotated[int, Meta(ge=0, le=1_000_000)]] = 0
     due: dt.date | None = None
     paid: Clear[bool] = False
+    rate: float = 0.0
     tags: list[str] = []
 
     @action
@@ -95,6 +96,16 @@ class Invoice(Resource):
     def divide(self) -> Invoice:
         """Raise an error that is no refusal."""
         return structs.replace(self, cents=self.cents // 0)
+
+    @action
+    def keep_infinity(self) -> Invoice:
+        """Set a number that JSON does not have."""
+        return structs.replace(self, rate=float("inf"))
+
+    @action
+    def rename_a_class(self) -> Invoice:
+        """Set a value of another type."""
+        return structs.replace(self, customer=5)
 
     @action
     def tag_in_place(self, *, tag: str) -> Invoice:
