@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import readable
 from eventapi.http.problem_types import PROBLEMS
+from eventapi.http.schemas.requests import EventsQuery, ListQuery
 
 _MAX_POSITION = 10**18 - 1
 
@@ -161,22 +163,34 @@ class Components:
         references = []
         for name, member in definition["properties"].items():
             schema = readable(member)
-            noun = "events" if query.__name__ == "EventsQuery" else "resources"
+            noun = "events" if query is EventsQuery else "resources"
             description = schema.pop("description", None) or f"Only {noun} of this {name}."
             schema.pop("examples", None)
             if "default" in member:
                 schema["default"] = member["default"]
-            component = f"{query.__name__}_{name}"
-            self.parameters[component] = {
+            described = {
                 "name": name,
                 "in": "query",
                 "description": description,
                 "schema": schema,
             }
-            if name in _QUERY_EXAMPLES:
-                self.parameters[component]["example"] = _QUERY_EXAMPLES[name]
-            references.append(_reference("parameters", component))
+            is_filter = query is not EventsQuery and name not in ListQuery.__struct_fields__
+            if name in _QUERY_EXAMPLES and not is_filter:
+                described["example"] = _QUERY_EXAMPLES[name]
+            references.append(self._parameter(f"{query.__name__}_{name}", described))
         return references
+
+    def _parameter(self, name: str, described: dict[str, Any]) -> dict[str, Any]:
+        """A reference to a parameter; the name gets a number if it is that of another one.
+
+        The queries of a declared kind may be named as one of this server.
+        """
+        others = (f"{name}_{number}" for number in count(2))
+        found = next(
+            one for one in chain([name], others) if self.parameters.get(one, described) == described
+        )
+        self.parameters[found] = described
+        return _reference("parameters", found)
 
     def header_parameter(self, name: str, operation: str) -> dict[str, Any]:
         """A reference to a request header.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -18,9 +19,16 @@ from eventapi.http.schemas.responses import ApiVersion, Id, NaiveTime, Time, Ver
 from eventapi.queries.selection import CONTROLS, Column, columns_of
 from eventapi.resources.declared import Declared
 from events.record import Record
-from events.vocabulary.resources import Content, Entity
+from events.vocabulary.resources import Content, Entity, Field
 
 _VERBS: Final = ("created", "updated", "deleted", "restored")
+_PASSING: Final = {
+    "eq": "is this",
+    "contains": "has this",
+    "null": "is `null`, or with `false` not",
+}
+"""What the first operator of a filter tests."""
+
 _SHARING: Final = ("shared", "unshared")
 
 
@@ -130,7 +138,7 @@ def shape_of(resource: Declared, version: ApiVersion) -> Shape:
         _entry(resource, changes),
         _entry(resource, changes, is_live=True),
         changes,
-        ListQueryV1 if version.lists_all else _list_query(resource),
+        ListQueryV1 if version.lists_all else _list_query(resource, columns),
         columns,
         _values_getter(resource.names),
         [column.name for column in columns.values() if column.is_text],
@@ -189,15 +197,31 @@ def _patch(resource: Declared) -> Any:
 
 
 def _view(resource: Declared, version: ApiVersion) -> Any:
-    values = [(field.name, field.type) for field in resource.type.fields]
+    values = [(field.name, _described(resource, field)) for field in resource.type.fields]
     is_v1 = version.lists_all
     stamps: list[Any] = [("owner", str), ("created_at", NaiveTime if is_v1 else Time)]
     if not is_v1:
         stamps += [("updated_at", Time), ("version", Version)]
     noun = _article(resource)
     doc = f"{noun[0].upper()}{noun[1:]}, as version {version.name[1:]} shows it."
+    if resource.type.declaration is not None and resource.doc:
+        doc = resource.doc
     name = f"{resource.cls.__name__}{version.name.upper()}"
     return _defined(name, [("id", Id), *values, *stamps], doc, gc=False)
+
+
+def _described(resource: Declared, field: Field) -> Any:
+    """The type of a field in responses: without limits, but with its description."""
+    hint = resource.strict[field.name]
+    hints = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    found = {
+        name: value
+        for one in hints
+        for meta in getattr(one, "__metadata__", ())
+        for name in ("title", "description", "examples")
+        if isinstance(meta, Meta) and (value := getattr(meta, name)) is not None
+    }
+    return Annotated[field.type, Meta(**found)] if found else field.type
 
 
 def _page(name: str, view: Any) -> Any:
@@ -210,25 +234,20 @@ def _page(name: str, view: Any) -> Any:
     return _defined(f"{name}Page", members, "A page of a list, and the URL of the next page.")
 
 
-def _list_query(resource: Declared) -> Any:
+def _list_query(resource: Declared, columns: Mapping[str, Column]) -> Any:
     """The parameters of a list in the document: a filter for each field beside the others."""
-    members = [
-        (
-            field.name,
-            Annotated[
-                str,
-                Meta(
-                    description=f"Only resources with this `{field.name}`. Other operators: "
-                    f"`{field.name}.ne`, `.lt`, `.le`, `.gt`, `.ge`, `.in`, `.contains`, `.prefix` "
-                    "and `.null`, as far as the type has them."
-                ),
-            ]
-            | UnsetType,
-            UNSET,
-        )
-        for field in resource.type.fields
-        if field.name not in CONTROLS
-    ]
+    members: list[Any] = []
+    for number, column in enumerate(columns.values()):
+        first, *others = column.operators
+        if column.name == "version":
+            continue
+        is_plain = first == "eq" and column.name not in CONTROLS
+        name = column.name if is_plain else f"{column.name}.{first}"
+        further = ", ".join(f"`{column.name}.{one}`" for one in others)
+        text = f"Only resources whose `{column.name}` {_PASSING[first]}."
+        text += f" Other operators: {further}." if further else ""
+        hint = Annotated[str, Meta(description=text)] | UnsetType
+        members.append((f"filter_{number}", hint, msgspec.field(name=name, default=UNSET)))
     name = f"{resource.cls.__name__}Query"
     return _defined(name, members, "The resources to list.", bases=(ListQuery,))
 
