@@ -82,9 +82,11 @@ class Column(msgspec.Struct, frozen=True):
             return OPERATORS
         if self.is_ordered:
             return _ORDERING
-        if self.type in _SCALARS or get_origin(self.type) is Literal or _is_enum(self.type):
+        if _is_scalar(self.type):
             return ("eq", "ne", "in", "null")
-        return ("contains", "null") if get_origin(self.type) is list else ("null",)
+        if get_origin(self.type) is list and _is_scalar(_without_none(get_args(self.type)[0])):
+            return ("contains", "null")
+        return ("null",)
 
     def parse(self, text: str) -> Any:
         """A value of this column; raises `ValueError`."""
@@ -132,8 +134,9 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _is_enum(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+def _is_scalar(hint: Any) -> bool:
+    is_enum = isinstance(hint, type) and issubclass(hint, enum.Enum)
+    return is_enum or hint in _SCALARS or get_origin(hint) is Literal
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -153,7 +153,7 @@ class Wanted(msgspec.Struct, frozen=True):
                 row for row in found if any(needle in (row[one] or "").casefold() for one in _TEXTS)
             ]
         for name, down in reversed([*self.sorts, ("id", False)]):
-            found.sort(key=lambda row: _order(name, row[name]), reverse=down)  # noqa: B023
+            found.sort(key=lambda row: _order(name, row[name]), reverse=down)
         return found
 
 

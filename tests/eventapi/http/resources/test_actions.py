@@ -32,7 +32,8 @@ def invoice(me: Caller, number: str = "A-1", **values: Any) -> dict[str, Any]:
 
 
 def test_an_action_needs_no_body_if_no_parameter_is_required(me: Caller) -> None:
-    for how in ({}, {"json": {}}):
+    ways: tuple[dict[str, Any], ...] = ({}, {"json": {}})
+    for how in ways:
         one = invoice(me, f"B-{len(how)}")
         answer = me.post(f"/invoices/{one['id']}/pay", **how)
         assert answer.status_code == 200, answer.text

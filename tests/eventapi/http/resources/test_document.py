@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import jsonschema_rs
 import msgspec
 import pytest
 from msgspec import Meta
-from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from eventapi.resources import Resource, action
 from eventapi.resources.registry import Registry
@@ -104,7 +105,7 @@ class BookHistory(Resource):
     text: str
 
 
-CLASSES = [Problem, ItemV2, UserV2, ItemPage, Events, Nest, Book, BookHistory]
+CLASSES: list[type[Resource]] = [Problem, ItemV2, UserV2, ItemPage, Events, Nest, Book, BookHistory]
 
 
 def document_of(api: ResourceApi, path: str) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def body_of(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, An
 @pytest.mark.parametrize("path", ["/openapi.json", f"{V2}/openapi.json", "/api/v1/openapi.json"])
 def test_the_document_is_valid_and_its_ids_are_unique(api: ResourceApi, path: str) -> None:
     document = document_of(api, path)
-    OpenAPIV31SpecValidator(document).validate()  # type: ignore[arg-type]  # JSON is hashable here
+    jsonschema_rs.validate(OPENAPI_31, document)
     ids = Counter(
         one["operationId"] for path in document["paths"].values() for one in path.values()
     )
@@ -178,10 +179,10 @@ def test_structs_of_one_name_are_different_components(document: dict[str, Any]) 
     (nested,) = [one for one in created["properties"]["problem"]["anyOf"] if "$ref" in one]
     assert list(resolved(document, nested)["properties"]) == ["code"]
     shown, given = (
-        resolved(document, schema["properties"]["line"])["properties"]["text"]
+        resolved(document, schema["properties"]["line"]).get("additionalProperties")
         for schema in (created, body)
     )
-    assert (shown.get("maxLength"), given.get("maxLength")) == (None, 3)
+    assert (shown, given) == (None, False)
 
 
 def schema_of_error(document: dict[str, Any], operation: dict[str, Any]) -> Any:
