@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, Final, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 import msgspec
 
@@ -27,6 +27,8 @@ _CACHED_ROWS: Final = 2_000_000
 """Rows in all cached orders of a process, at 8 bytes each."""
 
 _FIRST: Final = itemgetter(0)
+
+T = TypeVar("T")
 
 SortKey = Callable[[Entity], Any]
 
@@ -62,26 +64,26 @@ class Backwards(Sequence[int]):
         return self._numbers[size - max(start, end) : size - start][::-1]
 
 
-class Rows:
-    """The rows of a list in its order; ``find`` gets a row by its number."""
+class Rows(Generic[T]):
+    """The rows of a list in its order; ``find`` gets a row by its place's value."""
 
-    def __init__(self, numbers: Sequence[int], find: Callable[[int], Entity], key: SortKey) -> None:
-        self._numbers = numbers
+    def __init__(self, places: Sequence[T], find: Callable[[T], Entity], key: SortKey) -> None:
+        self._places = places
         self._find = find
         self._key = key
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._places)
 
     def behind(self, cursor: Any) -> int:
-        """The place of the first row behind a sort key; 0 without one."""
+        """The index of the first row behind a sort key; 0 without one."""
         if cursor is None:
             return 0
-        return bisect_right(self._numbers, cursor, key=lambda number: self._key(self._find(number)))
+        return bisect_right(self._places, cursor, key=lambda place: self._key(self._find(place)))
 
     def part(self, start: int, end: int | None = None) -> list[Entity]:
-        """The rows from one place to another."""
-        return [*map(self._find, self._numbers[start:end])]
+        """The rows from one index to another."""
+        return [*map(self._find, self._places[start:end])]
 
 
 class Orders:
@@ -138,4 +140,16 @@ async def sorted_entities(entities: Sequence[Entity], key: SortKey) -> list[Enti
             starts[at] = end
         found += [entity for _, entity in sorted(part, key=_FIRST)]
         await asyncio.sleep(0)
+    while runs:  # To free all of them at once takes as long as a few turns.
+        runs.pop()
+        await asyncio.sleep(0)
     return found
+
+
+async def numbers_of(entities: Sequence[Entity]) -> list[int]:
+    """The numbers of resources; other requests run in between."""
+    numbers: list[int] = []
+    for start in range(0, len(entities), _PER_TURN):
+        numbers += [entity.id for entity in entities[start : start + _PER_TURN]]
+        await asyncio.sleep(0)
+    return numbers

@@ -19,7 +19,7 @@ from eventapi.http.routes.search import matching
 from eventapi.http.schemas.requests import ListQuery, ListQueryV1
 from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
-from eventapi.queries.orders import Backwards, OrderName, Rows, sorted_entities
+from eventapi.queries.orders import Backwards, OrderName, Rows, numbers_of, sorted_entities
 from eventapi.queries.selection import CONTROLS, Selection, parse_selection
 from eventapi.resources import access
 from events.errors import Fault, Invalid
@@ -211,7 +211,7 @@ def _slices(request: ApiRequest, listing: Listing) -> AsyncGenerator[list[Entity
     return _filtered_slices(request, listing, entities)
 
 
-async def _present_rows(request: ApiRequest, listing: Listing) -> Rows:
+async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
     """All resources that the caller may read, in the list's order."""
     reader, resource, selection = request.reader, listing.shape.resource, listing.selection
     table = reader.state[resource.collection]
@@ -232,10 +232,13 @@ async def _present_rows(request: ApiRequest, listing: Listing) -> Rows:
     entities = [table.by_id[number] for number in numbers]
     async with request.services.history.turn_of(reader.number):
         entities = await sorted_entities(entities, key)
-    numbers = [entity.id for entity in entities]
-    if owner is not None:
-        orders.add(name, token, numbers)
-    return Rows(numbers, {entity.id: entity for entity in entities}.__getitem__, key)
+        if owner is not None:
+            orders.add(name, token, await numbers_of(entities))
+    return Rows(entities, _itself, key)
+
+
+def _itself(entity: Entity) -> Entity:
+    return entity
 
 
 async def _filtered_slices(
