@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from eventapi.accounts.service import Operator, register
+from eventapi.bootstrap.storage import registry_of
 from eventapi.cli.failures import Failure, Misuse, NegativeResult
 from eventapi.cli.opening import opened_log, opened_vault, operator, state_at, writing_journal
 from eventapi.cli.options import loaded, settings_options
@@ -31,8 +32,8 @@ from eventapi.security.passwords import Passwords
 from eventapi.values.rules import normal_email
 from eventapi.values.validation import faults_of
 from events.errors import NotFound
-from events.messages.commands import ERASED_KEY_LEFT, NO_TERMINAL
-from events.vocabulary.users import Profile
+from events.messages.commands import ERASED_KEY_LEFT, NO_ROLE, NO_TERMINAL
+from events.vocabulary.users import Profile, Role
 from projections.state import State
 from projections.tables.users import User
 
@@ -184,8 +185,11 @@ _username = click.argument("username")
 @_username
 @_role
 @settings_options
-def grant(username: str, role: str) -> None:
-    """Grant a role to a user."""
+def grant(username: str, role: Role) -> None:
+    """Grant a role to a user: auditor, operator, or one that a resource names."""
+    roles = registry_of(loaded().settings).roles
+    if role not in roles:
+        raise Misuse(NO_ROLE.fill(role=printable(role), roles=", ".join(sorted(roles))))
     _carry_out(GrantRole(username, role, operator()))
     click.echo(f"{printable(username)} has the role {role}")
 

@@ -170,19 +170,18 @@ class Act(ResourceCommand, frozen=True):
         entity = writable(resource, state, self.caller, self.number)
         _check_version(entity, self.versions)
         self.quota.check(state, entity.owner, adds_one=False)
-        before = resource.value_of(entity)
-        after = resource.actions[self.action].call(before, **self.arguments)
+        arguments = msgspec.to_builtins(dict(self.arguments)) or msgspec.UNSET
+        after = resource.actions[self.action].call(resource.value_of(entity), **self.arguments)
         if not isinstance(after, resource.cls):
             raise TypeError(f"{self.action} must return a {resource.cls.__name__}")
         values = {
             name: value
             for name in resource.names
-            if (value := getattr(after, name)) != getattr(before, name)
+            if (value := getattr(after, name)) != getattr(entity, name)
         }
         resource.rules.check(**values)
         _check_unique_changes(resource, state, entity, values)
         sealed, clear = resource.changes(values)
-        arguments = msgspec.to_builtins(dict(self.arguments)) or msgspec.UNSET
         act = resource.type.arguments(**_set_values(sealed), arguments_=arguments)
         event = resource.type.actions[self.action](**_parts(clear, act))
         return _decision(

@@ -14,6 +14,7 @@ from eventapi.http.routes.search import CasefoldedTexts
 from eventapi.journal.journal import Journal
 from eventapi.queries.history import History
 from eventapi.queries.live_events import LiveEvents
+from eventapi.queries.orders import Orders
 from eventapi.queries.subscriptions import LogWatcher
 from eventapi.resources.registry import Registry
 from eventapi.security.tokens import Tokens
@@ -43,4 +44,5 @@ class Services(msgspec.Struct, frozen=True):
     metrics: Callable[[], Exposition | None] = lambda: None
     wait_seconds: float = 2.0
     quota: Quota = NO_QUOTA
+    orders: Orders = msgspec.field(default_factory=Orders)
     casefolded_texts: CasefoldedTexts = msgspec.field(default_factory=CasefoldedTexts)

@@ -12,13 +12,12 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
+import math
 import types
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import total_ordering
-from heapq import nsmallest
 from operator import attrgetter, contains, eq, ge, gt, le, lt, ne
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
@@ -27,7 +26,7 @@ import msgspec
 from eventapi.resources.declared import Declared
 from eventapi.values.times import record_time
 from events.errors import Fault
-from events.vocabulary.resources import Entity
+from events.vocabulary.resources import Entity, Field
 
 Texts = Mapping[str, Sequence[str]]
 Value = Callable[[Entity], Any]
@@ -60,16 +59,22 @@ _EXAMPLES: Final[Mapping[Any, str]] = {
     uuid.UUID: "0b5e1a6c-3f0d-4f0e-9a52-2f6f2f0c9d11",
 }
 
-_MAX_SORTS: Final = 8
 _MAX_ID: Final = 2**63 - 1
+_MAX_SORTS: Final = 8
+_SORTED_TEXT: Final = 128
+"""Characters of a text that decide its place in an order."""
+
+_COMPLEMENTS: Final = bytes(range(255, -1, -1))
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A value of every resource in a list; ``type`` is without ``None``."""
+    """A value of every resource in a list, and its type without ``None``."""
 
     name: str
     type: Any
     is_time: bool = False
+    has_none: bool = False
 
     @property
     def is_ordered(self) -> bool:
@@ -88,19 +93,25 @@ class Column(msgspec.Struct, frozen=True):
             return OPERATORS
         if self.is_ordered:
             return _ORDERING
-        if self.type in _SCALARS or get_origin(self.type) is Literal or _is_enum(self.type):
+        if _is_scalar(self.type):
             return ("eq", "ne", "in", "null")
-        return ("contains", "null") if get_origin(self.type) is list else ("null",)
+        if get_origin(self.type) is list and _is_scalar(_without_none(get_args(self.type)[0])):
+            return ("contains", "null")
+        return ("null",)
 
-    @property
-    def example(self) -> str:
-        """A text that `parse` accepts."""
+    def example_of(self, operator: str) -> str:
+        """A text that a filter with this operator accepts."""
+        return "true" if operator == "null" else self._example()
+
+    def _example(self) -> str:
+        if self.is_time:
+            return _EXAMPLES[dt.datetime]
         if get_origin(self.type) is list:
             (inner,) = get_args(self.type)
-            return Column(self.name, _without_none(inner)).example
+            return Column(self.name, _without_none(inner))._example()
         if get_origin(self.type) is Literal:
             return str(get_args(self.type)[0])
-        if _is_enum(self.type):
+        if isinstance(self.type, type) and issubclass(self.type, enum.Enum):
             return str(next(iter(self.type)).value)
         return _EXAMPLES.get(self.type, "first")
 
@@ -117,24 +128,30 @@ class Column(msgspec.Struct, frozen=True):
         value = msgspec.convert(text, self.type, strict=False)
         if self.type is int and str(value) != text:
             raise ValueError("must be a whole number in digits")
-        if isinstance(value, dt.datetime):
-            if value.tzinfo is None:
-                raise ValueError("must have an offset, such as Z")
-            return value.astimezone(dt.UTC)
-        return value
+        if not _is_comparable(value):
+            is_time = isinstance(value, dt.datetime)
+            raise ValueError(
+                "must have an offset, such as Z" if is_time else "must be a finite number"
+            )
+        return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value
 
 
 def columns_of(resource: Declared) -> dict[str, Column]:
     """The columns of a kind by name."""
     found = [
         Column("id", int),
-        *(Column(one.name, _without_none(one.type)) for one in resource.type.fields),
+        *(_column(one) for one in resource.type.fields),
         Column("owner", str),
         Column("created_at", str, is_time=True),
         Column("updated_at", str, is_time=True),
         Column("version", int),
     ]
     return {column.name: column for column in found}
+
+
+def _column(field: Field) -> Column:
+    hint = _without_none(field.type)
+    return Column(field.name, hint, has_none=hint != field.type)
 
 
 def _without_none(hint: Any) -> Any:
@@ -144,8 +161,9 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _is_enum(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+def _is_scalar(hint: Any) -> bool:
+    is_enum = isinstance(hint, type) and issubclass(hint, enum.Enum)
+    return is_enum or hint in _SCALARS or get_origin(hint) is Literal
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -162,25 +180,6 @@ class Sort(msgspec.Struct, frozen=True):
     descending: bool = False
 
 
-@total_ordering
-class _Descending:
-    """A sort key in reverse order."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and bool(self.key == other.key)
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __lt__(self, other: _Descending) -> bool:
-        return bool(other.key < self.key)
-
-
 class Selection(msgspec.Struct, frozen=True):
     """The filters and the order of a list.
 
@@ -192,6 +191,14 @@ class Selection(msgspec.Struct, frozen=True):
     filters: Sequence[Filter] = ()
     sorts: Sequence[Sort] = (Sort("id"),)
     text: str = ""
+
+    @property
+    def _directions(self) -> Sequence[tuple[bool, bool]]:
+        columns = [self.columns.get(one.column) for one in self.sorts]
+        return [
+            (one.descending, column is not None and column.has_none)
+            for one, column in zip(self.sorts, columns, strict=True)
+        ]
 
     @property
     def is_by_id(self) -> bool:
@@ -210,23 +217,57 @@ class Selection(msgspec.Struct, frozen=True):
         found: Value = attrgetter(name)
         return found
 
+    def sort_value(self, name: str, owner_name: OwnerName) -> Value:
+        """The function that gets the value of a column to sort by: of a text only its beginning.
+
+        So a cursor, which has the values, fits into a URL.
+        """
+        value, column = self.value(name, owner_name), self.columns.get(name)
+        if column is None or not column.is_text:
+            return value
+
+        def beginning(entity: Entity) -> Any:
+            found = value(entity)
+            return found and found[:_SORTED_TEXT]
+
+        return beginning
+
     def matches(self, owner_name: OwnerName) -> Callable[[Entity], bool]:
         """The test whether a resource passes all filters."""
         tests = [(self.value(one.column, owner_name), one.test) for one in self.filters]
-        return lambda entity: all(test(value(entity)) for value, test in tests)
+
+        def passes(entity: Entity) -> bool:
+            for value, test in tests:  # noqa: SIM110 - `all` takes twice as long
+                if not test(value(entity)):
+                    return False
+            return True
+
+        return passes
 
     def key(self, owner_name: OwnerName) -> Callable[[Entity], tuple[Any, ...]]:
-        """The sort key of a resource; a value that is ``None`` comes last in ascending order."""
-        values = [(self.value(one.column, owner_name), one.descending) for one in self.sorts]
-        return lambda entity: tuple(
-            _sort_key(value(entity), descending) for value, descending in values
-        )
+        """The function that returns a resource's sort key; ``None`` is last in ascending order."""
+        values = [self.sort_value(one.column, owner_name) for one in self.sorts]
+        parts = [*zip(values, self._directions, strict=True)]
+
+        def key(entity: Entity) -> tuple[Any, ...]:
+            found: list[Any] = []
+            for value, (descending, has_none) in parts:
+                _add_to_key(found, value(entity), descending, has_none)
+            return tuple(found)
+
+        return key
+
+    def _key_of(self, values: Iterable[Any]) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for value, (descending, has_none) in zip(values, self._directions, strict=True):
+            _add_to_key(found, value, descending, has_none)
+        return tuple(found)
 
     def cursor(self, entity: Entity, owner_name: OwnerName) -> str:
         """The cursor behind a resource; in the order of numbers it is the number."""
         if self.is_by_id:
             return str(entity.id)
-        values = [self.value(one.column, owner_name)(entity) for one in self.sorts]
+        values = [self.sort_value(one.column, owner_name)(entity) for one in self.sorts]
         encoded = msgspec.msgpack.encode((self.text, values))
         return urlsafe_b64encode(encoded).rstrip(b"=").decode()
 
@@ -235,25 +276,52 @@ class Selection(msgspec.Struct, frozen=True):
         if self.is_by_id:
             if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _MAX_ID:
                 raise ValueError("must be the cursor of a page in this order")
-            return (_sort_key(int(text), self.descending),)
-        hints = tuple(self.columns[one.column].type for one in self.sorts)
-        row: Any = tuple.__class_getitem__(tuple(hint | None for hint in hints))
+            return self._key_of((int(text),))
+        columns = [self.columns[one.column] for one in self.sorts]
+        hints = [one.type | None if one.has_none else one.type for one in columns]
+        row: Any = tuple.__class_getitem__(tuple(hints))
         cursor_type: Any = tuple.__class_getitem__((str, row))
         try:
             encoded = urlsafe_b64decode(text.encode() + b"==")
             order, values = msgspec.msgpack.decode(encoded, type=cursor_type)
         except (Base64Error, msgspec.MsgspecError, UnicodeEncodeError, ValueError):
             order, values = None, ()
-        if order != self.text:
+        if order != self.text or not all(map(_is_comparable, values)):
             raise ValueError("must be the cursor of a page in this order")
-        return tuple(
-            _sort_key(value, one.descending) for value, one in zip(values, self.sorts, strict=True)
-        )
+        return self._key_of(values)
 
 
-def _sort_key(value: Any, descending: bool) -> Any:
-    key = (value is None, value)
-    return _Descending(key) if descending else key
+def _is_comparable(value: Any) -> bool:
+    """Whether a value can be compared with all others of its type."""
+    if isinstance(value, dt.datetime):
+        return value.tzinfo is not None
+    if isinstance(value, decimal.Decimal):
+        return value.is_finite()
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _add_to_key(key: list[Any], value: Any, descending: bool, has_none: bool) -> None:
+    """Add a value to a sort key, and before it whether it is ``None``, if it can be."""
+    if has_none:
+        key.append((value is None) is not descending)
+    key.append(_reversed(value) if descending else value)
+
+
+def _reversed(value: Any) -> Any:
+    """A key that is in reverse order to a value.
+
+    It is compared without Python code, or a sort would take ten times as long. Texts have the order
+    of their bytes in UTF-8; the last byte is greater than the next one of a longer text.
+    """
+    if isinstance(value, str):
+        return value.encode().translate(_COMPLEMENTS) + b"\xff"
+    if isinstance(value, dt.datetime):
+        return _EPOCH - value
+    if isinstance(value, dt.date):
+        return -value.toordinal()
+    if isinstance(value, decimal.Decimal):
+        return value.copy_negate()
+    return None if value is None else -value
 
 
 def parse_selection(columns: Mapping[str, Column], texts: Texts, faults: list[Fault]) -> Selection:
@@ -347,13 +415,3 @@ def _plain(error: Exception, column: Column) -> str:
 
 def _fault(parameter: str, detail: str) -> Fault:
     return Fault(f"/{parameter}", detail)
-
-
-def first(
-    entities: Iterable[Entity], key: Callable[[Entity], Any], behind: Any, most: int
-) -> list[Entity]:
-    """The first resources behind a key, in order; ``None`` begins at the start."""
-    rows = [(key(entity), entity.id, entity) for entity in entities]
-    if behind is not None:
-        rows = [row for row in rows if row[0] > behind]
-    return [entity for _, _, entity in nsmallest(most, rows)]

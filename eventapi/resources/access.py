@@ -14,12 +14,16 @@ a share   whom it is shared with        whom it is shared with to write
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from eventapi.resources.declared import Declared
 from events.vocabulary.resources import Entity
 from projections.state import State
 from projections.tables.resources import Tombstone
 from projections.tables.users import User
+
+NO_ROLES: Final = frozenset({"owner", "users", "public"})
+"""Values of an access that are not the name of a role."""
 
 
 def may_read(resource: Declared, state: State, user: User | None, one: Entity | Tombstone) -> bool:
@@ -54,13 +58,25 @@ def readable_numbers(resource: Declared, state: State, user: User | None) -> Seq
     """The numbers of the live resources that a user may read, ascending."""
     table = state[resource.collection]
     if may_read_all(resource, user):
-        return sorted(table.by_id)
+        return table.numbers
     if user is None:
         return ()
     owned, shared = table.by_owner[user.id], _shared_with(resource, state, user)
     if not shared:
         return owned
     return sorted({*owned, *(number for number in shared if number in table.by_id)})
+
+
+def owner_of_all(resource: Declared, state: State, user: User | None) -> int | None:
+    """The owner of all resources that a user may read.
+
+    0 if they are all of the kind; ``None`` if there are those of several owners.
+    """
+    if may_read_all(resource, user):
+        return 0
+    if user is None or _shared_with(resource, state, user):
+        return None
+    return user.id
 
 
 def ever_readable_numbers(resource: Declared, state: State, user: User | None) -> Sequence[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -124,8 +125,8 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         return values
 
     def value_of(self, entity: Entity) -> Resource:
-        """The content of a resource as an instance of its class."""
-        return self.cls(**{name: getattr(entity, name) for name in self.names})
+        """The content of a resource as an instance of its class, which shares nothing with it."""
+        return self.cls(**{name: deepcopy(getattr(entity, name)) for name in self.names})
 
 
 def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:

@@ -9,12 +9,14 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Final
 
+from eventapi.resources.access import NO_ROLES
 from eventapi.resources.declaration import Resource
 from eventapi.resources.declared import Declared, declare
 from eventapi.resources.declared_projections import DeclaredProjection, declare_projection
 from eventapi.resources.items import Item
 from eventapi.resources.projection import Projection
 from events.errors import ConfigurationError
+from events.vocabulary.users import BUILT_IN_ROLES
 from projections.read_models import ApplicationVocabulary
 
 Declaration = type[Resource] | type[Projection]
@@ -58,6 +60,17 @@ class Registry:
                 f"{projection.cls.__name__}: {other.cls.__name__} has the name "
                 f"{projection.name!r} already; set `name`"
             )
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The built-in roles, and those that the access of a resource names."""
+        named = {
+            role
+            for one in self.resources
+            for role in (one.access.read, one.access.write)
+            if role not in NO_ROLES
+        }
+        return frozenset(named.union(BUILT_IN_ROLES))
 
 
 @lru_cache(16)

@@ -10,7 +10,8 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Final
@@ -266,9 +267,9 @@ class Rules:
         )
         found = [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
         return found + [
-            Fault(f"/{name}", "must be a finite number")
+            Fault(f"/{name}", detail)
             for name, value in values.items()
-            if not _is_finite(value)
+            if (detail := _unstorable(value)) is not None
         ]
 
 
@@ -313,22 +314,31 @@ def _is_decodable(decode: Callable[[bytes], Any], value: Any) -> bool:
         decode(msgspec.json.encode(value))
     except (msgspec.ValidationError, TypeError, ValueError):
         return False
-    return _is_finite(value)
+    return _unstorable(value) is None
 
 
-def _is_finite(value: Any) -> bool:
-    """Whether all numbers in a value are finite, as JSON and comparisons need it."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, Decimal):
-        return value.is_finite()
+def _unstorable(value: Any) -> str | None:
+    """What is wrong with a number or a time in a value that its type allows, if anything.
+
+    JSON and comparisons have no infinite numbers, nor is NaN one; times are stored in UTC.
+    """
+    if isinstance(value, float | Decimal):
+        is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+        return None if is_finite else "must be a finite number"
+    if isinstance(value, datetime):
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            return "must be a time from the year 1 to 9999 in UTC"
+        return None
+    inner: Iterable[Any] = ()
     if isinstance(value, list):
-        return all(map(_is_finite, value))
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, msgspec.Struct):
-        return all(map(_is_finite, msgspec.structs.astuple(value)))
-    return True
+        inner = value
+    elif isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, msgspec.Struct):
+        inner = msgspec.structs.astuple(value)
+    return next((fault for one in inner if (fault := _unstorable(one)) is not None), None)
 
 
 USER: Final = Rules(_UserValues)

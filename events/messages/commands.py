@@ -47,6 +47,12 @@ NO_POSITION: Final = Message(
     "name a position up to {end}; `eventapi log tail` shows the last events",
 )
 
+NO_ROLE: Final = Message(
+    "there is no role {role}",
+    _UNCHANGED,
+    "name one of {roles}, or the modules whose resources name it: --resources or EVENTAPI_RESOURCES",
+)
+
 # log show
 
 OPEN_WITH_JSON: Final = Message(

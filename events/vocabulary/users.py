@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
 from events.record import Event, Personal
 
 Role = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$(?!\n)")]
-"""The name of a role; ``auditor`` and ``operator`` are built in."""
+
+BUILT_IN_ROLES: Final = ("auditor", "operator")
+"""Resources name others in their access."""
 
 
 class Profile(Personal, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class OwnerIndex:
@@ -68,6 +68,36 @@ class StagedOwnerIndex(OwnerIndex):
         self._removed[owner] = self._base.count(owner)
         self._dropped.add(owner)
         return numbers
+
+
+class NumberIndex:
+    """All numbers of a table, ascending. They are sorted when they are first read."""
+
+    def __init__(self) -> None:
+        self._sorted: list[int] | None = None
+
+    def of(self, numbers: Iterable[int]) -> Sequence[int]:
+        """The numbers, which are these in any order."""
+        if self._sorted is None:
+            self._sorted = sorted(numbers)
+        return self._sorted
+
+    def add(self, number: int) -> None:
+        if self._sorted is not None and not self._has(self._sorted, number):
+            insort(self._sorted, number)
+
+    def remove(self, number: int) -> None:
+        if self._sorted is not None and self._has(self._sorted, number):
+            del self._sorted[bisect_left(self._sorted, number)]
+
+    def reset(self) -> None:
+        """Forget the order, because many numbers change."""
+        self._sorted = None
+
+    @staticmethod
+    def _has(numbers: Sequence[int], number: int) -> bool:
+        at = bisect_left(numbers, number)
+        return at < len(numbers) and numbers[at] == number
 
 
 class LogBytes:

@@ -25,7 +25,7 @@ from events.vocabulary.resources import (
     Updated,
 )
 from projections.copy_on_write import CopyOnWriteDict
-from projections.tables.indexes import OwnerIndex, StagedOwnerIndex, VersionIndex
+from projections.tables.indexes import NumberIndex, OwnerIndex, StagedOwnerIndex, VersionIndex
 
 UniqueKey = tuple[int, int, tuple[Hashable, ...]]
 """The number of a rule, the owner or 0 for all owners, and the values."""
@@ -65,7 +65,10 @@ class ResourceTable:
         """By number, the users that a resource is shared with, and what they can do."""
         self.shared_with: MutableMapping[int, frozenset[int]] = {}
         """By user, the numbers of the resources that are shared with them."""
+        self.changed_at: dict[int, int] = {}
+        """By owner, the position of the last event of their resources; by 0, the last of all."""
         self.last_id = 0
+        self._numbers = NumberIndex()
         self._ever_deleted: dict[int, set[int]] = {}
         self._base: ResourceTable | None = None
         self._erased: set[int] = set()
@@ -83,6 +86,24 @@ class ResourceTable:
         draft.last_id = self.last_id
         draft._base = self
         return draft
+
+    def become_foreign(self, resource: ResourceType) -> None:
+        """Keep only what the verbs of a kind say, because its declaration is not readable.
+
+        The rest is removed, so that the state is the one that a snapshot of it leads to.
+        """
+        self.resource = resource
+        self.unique = {}
+        for cached in ("_public_values", "_decode_public", "_decode_personal"):
+            self.__dict__.pop(cached, None)
+        new = resource.entity
+        for number, one in list(self.by_id.items()):
+            self.by_id[number] = new(number, one.owner, one.created_at, one.updated_at, one.version)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The numbers of the live resources, ascending."""
+        return self._numbers.of(self.by_id)
 
     def find(self, number: int) -> Entity | Tombstone | None:
         """A resource or its tombstone."""
@@ -124,7 +145,11 @@ class ResourceTable:
 
     def apply(self, record: Record, event: ResourceEvent) -> Entity | None:
         """Apply one record about a resource of this kind."""
-        return _ON[event.verb](self, record, event)
+        entity = _ON[event.verb](self, record, event)
+        found = entity or self.find(entity_number(record.subject))
+        if found is not None:
+            self.changed_at[found.owner] = self.changed_at[0] = record.position
+        return entity
 
     def on_created(self, record: Record, event: Created) -> Entity:
         entity: Entity = self.resource.entity(
@@ -136,6 +161,7 @@ class ResourceTable:
             record.position,
         )
         self._put(entity)
+        self._numbers.add(entity.id)
         self.by_owner.add(entity.owner, entity.id)
         self.last_id = max(self.last_id, entity.id)
         return entity
@@ -189,6 +215,7 @@ class ResourceTable:
         entity = self.by_id.get(entity_number(record.subject))
         if entity is not None:
             self.by_owner.remove(entity.owner, entity.id)
+            self._numbers.remove(entity.id)
             self.versions.add(record.position, entity.version)
             self._bury(entity, record.position)
 
@@ -207,6 +234,7 @@ class ResourceTable:
         self.versions.add(record.position, before.version)
         if self.deleted.pop(number, None):
             self.by_owner.add(before.owner, number)
+            self._numbers.add(number)
         entity: Entity = self.resource.entity(
             number,
             *self._content(event),
@@ -249,8 +277,8 @@ class ResourceTable:
         for number in self.shared_with.get(user, frozenset()):
             self._unshare(number, user)
         self._ever_deleted.pop(user, None)
-        if self._base is not None:
-            self._erased.add(user)
+        self._numbers.reset()
+        self.changed_at[user] = self.changed_at[0] = position
 
     @cached_property
     def _public_values(self) -> Callable[[Entity], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -10,8 +11,7 @@ import msgspec
 from eventapi.http.openapi.described import Described
 from eventapi.http.openapi.schemas import readable
 from eventapi.http.problem_types import PROBLEMS
-from eventapi.http.schemas.requests import ListQuery
-from eventapi.queries.selection import CONTROLS
+from eventapi.http.schemas.requests import EventsQuery, ListQuery
 
 _MAX_POSITION = 10**18 - 1
 
@@ -163,21 +163,35 @@ class Components:
         references = []
         for name, member in definition["properties"].items():
             schema = readable(member)
-            noun = "events" if query.__name__ == "EventsQuery" else "resources"
+            noun = "events" if query is EventsQuery else "resources"
             description = schema.pop("description", None) or f"Only {noun} of this {name}."
             own = schema.pop("examples", [None])
             if "default" in member:
                 schema["default"] = member["default"]
-            component = f"{query.__name__}_{name}"
-            self.parameters[component] = {
+            described = {
                 "name": name,
                 "in": "query",
                 "description": description,
                 "schema": schema,
-                "example": own[0] if _is_filter(query, name) else _QUERY_EXAMPLES[name],
             }
-            references.append(_reference("parameters", component))
+            is_ours = query is EventsQuery or name in ListQuery.__struct_fields__
+            example = _QUERY_EXAMPLES[name] if is_ours else own[0]
+            if example is not None:
+                described["example"] = example
+            references.append(self._parameter(f"{query.__name__}_{name}", described))
         return references
+
+    def _parameter(self, name: str, described: dict[str, Any]) -> dict[str, Any]:
+        """A reference to a parameter; the name gets a number if it is that of another one.
+
+        The queries of a declared kind may be named as one of this server.
+        """
+        others = (f"{name}_{number}" for number in count(2))
+        found = next(
+            one for one in chain([name], others) if self.parameters.get(one, described) == described
+        )
+        self.parameters[found] = described
+        return _reference("parameters", found)
 
     def header_parameter(self, name: str, operation: str) -> dict[str, Any]:
         """A reference to a request header.
@@ -224,11 +238,6 @@ class Components:
             }
             for kind, named in every.items()
         }
-
-
-def _is_filter(query: type[msgspec.Struct], name: str) -> bool:
-    """Whether a parameter of a query filters a list by a field."""
-    return issubclass(query, ListQuery) and name not in CONTROLS
 
 
 class ErrorShape(msgspec.Struct, frozen=True):

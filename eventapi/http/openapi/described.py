@@ -10,7 +10,7 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 
-from eventapi.http.guards import auditor, logged_in
+from eventapi.http.guards import auditor, logged_in, optional_login
 from eventapi.http.handlers import Operation, operation_of
 from eventapi.http.request import declared_body
 from eventapi.http.schemas.responses import ApiVersion
@@ -22,7 +22,8 @@ class Described(msgspec.Struct, frozen=True):
     """An operation at a path.
 
     ``answers`` maps each status to the type of the response's body, or ``None`` without a body.
-    ``body`` is the type of the request's body, or ``None``.
+    ``body`` is the type of the request's body, or ``None``. ``is_authenticated``: a bad token is
+    refused, and a missing one as well, unless the caller ``may_be_anonymous``.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Described(msgspec.Struct, frozen=True):
     tags: Sequence[str]
     operation: Operation
     is_authenticated: bool
+    may_be_anonymous: bool
     answers: dict[int, Any]
     response_headers: Sequence[str]
     body: Any
@@ -77,7 +79,8 @@ def _described(path: str, handler: HTTPRouteHandler, operation: Operation) -> De
         handler.fn.__doc__ or "",
         sorted(handler.resolve_tags()),
         operation,
-        bool({logged_in, auditor}.intersection(handler.resolve_guards())),
+        bool({logged_in, auditor, optional_login}.intersection(handler.resolve_guards())),
+        optional_login in handler.resolve_guards(),
         answers,
         (*operation.response_headers, "Location") if is_created else operation.response_headers,
         body,

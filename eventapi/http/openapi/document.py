@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from typing import Any
 
 from eventapi.http.handlers import Operation
@@ -122,13 +123,16 @@ class _Builder:
     def __init__(
         self, operations: Sequence[Described], announced: Sequence[str], only: str
     ) -> None:
+        # Names that an application declares give way to those of this server.
+        ordered = sorted(operations, key=lambda one: one.operation.kind not in {"", "item"})
         answers = [
             Problem,
             ErrorV1,
-            *(kind for one in operations for kind in one.answers.values() if kind is not None),
+            *(kind for one in ordered for kind in one.answers.values() if kind is not None),
         ]
-        bodies = [one.body for one in operations if one.body is not None]
+        bodies = [one.body for one in ordered if one.body is not None]
         self._schemas = Schemas(bodies, answers)
+        self._ids: set[str] = set()
         self._announced = [name for name in announced if name != "Link"]
         self._is_joint = not only
         self.components = Components(self._schemas.components)
@@ -147,12 +151,13 @@ class _Builder:
             and (prefix := _PREFIX.match(described.path))
         ):
             operation_id += f"_{prefix[1]}"
+        operation_id = self._free_id(operation_id)
         operation: dict[str, Any] = {
             "operationId": operation_id,
             "summary": described.summary,
             "description": inspect.cleandoc(described.description),
             "tags": list(described.tags),
-            "security": [{"bearer": []}] if described.is_authenticated else [],
+            "security": _security(described),
         }
         parameters = self._parameters(described)
         if parameters:
@@ -163,6 +168,13 @@ class _Builder:
         if is_v1 and self._announced:
             operation["deprecated"] = True
         return operation
+
+    def _free_id(self, operation_id: str) -> str:
+        """An id that no other operation has: an action may be named as another operation is."""
+        others = (f"{operation_id}_{number}" for number in count(2))
+        found = next(one for one in chain([operation_id], others) if one not in self._ids)
+        self._ids.add(found)
+        return found
 
     def _parameters(self, described: Described) -> list[dict[str, Any]]:
         components, operation = self.components, described.operation
@@ -212,3 +224,9 @@ class _Builder:
         return {operation.media_type: {"schema": schema}} | {
             name: {"schema": {"type": "string"}} for name in operation.other_media_types
         }
+
+
+def _security(described: Described) -> list[dict[str, list[str]]]:
+    if described.may_be_anonymous:
+        return [{}, {"bearer": []}]
+    return [{"bearer": []}] if described.is_authenticated else []

@@ -114,8 +114,9 @@ async def followed(
     """
     user = (await following.authenticate()).number
     followers = request.services.log_watcher.followers
-    if followers[user] >= (MAX_STREAMS if user else MAX_STREAMS_OF_NOBODY):
-        raise Overloaded(f"no more than {MAX_STREAMS} streams may be open at once")
+    most = MAX_STREAMS if user else MAX_STREAMS_OF_NOBODY
+    if followers[user] >= most:
+        raise Overloaded(f"no more than {most} streams may be open at once")
     if followers.total() >= MAX_STREAMS_IN_ALL:
         raise Overloaded("too many streams are open at this server")
 

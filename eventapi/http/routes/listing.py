@@ -19,7 +19,8 @@ from eventapi.http.routes.search import matching
 from eventapi.http.schemas.requests import ListQuery, ListQueryV1
 from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
-from eventapi.queries.selection import CONTROLS, Selection, first, parse_selection
+from eventapi.queries.orders import Backwards, OrderName, Rows, numbers_of, sorted_entities
+from eventapi.queries.selection import CONTROLS, Selection, parse_selection
 from eventapi.resources import access
 from events.errors import Fault, Invalid
 from events.vocabulary.resources import Entity
@@ -52,13 +53,13 @@ class Listing(msgspec.Struct, frozen=True):
     count: bool = False
 
     @property
-    def is_in_order(self) -> bool:
-        """Whether the list is read in its order, so that a page ends the reading."""
-        return self.selection.is_by_id and not self.count
+    def is_filtered(self) -> bool:
+        """Whether resources are left out."""
+        return bool(self.selection.filters or self.q)
 
     def cut(self, numbers: Sequence[int], most: int | None) -> Sequence[int]:
-        """The first ``most`` of ascending numbers behind the cursor, in the list's order."""
-        if not self.is_in_order:
+        """The first ``most`` numbers behind the cursor, of ascending ones, in the list's order."""
+        if not self.selection.is_by_id or self.count:
             return numbers
         start, end = 0, len(numbers)
         if self.selection.descending:
@@ -88,15 +89,13 @@ def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
         query = from_texts(controls, ListQuery, "query")
     except Invalid as error:
         faults += error.faults
-    fields = _fields(shape, query.fields, faults)
-    listing = None
+    fields = _fields(shape, texts.get("fields", [UNSET])[-1], faults)
     try:
-        listing = _listing(shape, selection, texts, query, query.after, fields)
+        if not faults:
+            return _listing(shape, selection, texts, query, query.after, fields)
     except ValueError as error:
         faults.append(Fault("/after", str(error)))
-    if faults or listing is None:
-        raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
-    return listing
+    raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
 
 
 def _listing(  # noqa: PLR0917 - the parts of a query
@@ -151,22 +150,32 @@ async def list_resources(request: ApiRequest, shape: Shape) -> Response[Any]:
 async def _page(request: ApiRequest, listing: Listing) -> tuple[list[Entity], int | UnsetType]:
     """The resources of a page and the next one; and how many there are on all pages."""
     most = listing.limit + 1
+    if listing.as_of is None:
+        rows = await _present_rows(request, listing)
+        start = rows.behind(listing.behind)
+        if not listing.is_filtered:
+            return rows.part(start, start + most), len(rows) if listing.count else UNSET
+        slices = _filtered_slices(request, listing, rows.part(0 if listing.count else start))
+    else:
+        slices = _past_slices(request, listing, listing.as_of)
+        if not listing.selection.is_by_id:
+            slices = _sorted_slices(request, listing, slices)
     found: list[Entity] = []
-    async with aclosing(_slices(request, listing, most)) as slices:
+    async with aclosing(slices):
         async for entities in slices:
             found += entities
-            if listing.is_in_order and len(found) >= most:
+            if not listing.count and len(found) >= most:
                 break
-    if listing.is_in_order:
+    if not listing.count:
         return found[:most], UNSET
-    count = len(found) if listing.count else UNSET
     key = listing.selection.key(_owner_names(request))
-    return first(found, key, listing.behind, most), count
+    start = 0 if listing.behind is None else bisect_right(found, listing.behind, key=key)
+    return found[start : start + most], len(found)
 
 
 async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
     """Everything that a query of version 1 selects; a long list is streamed."""
-    slices = _slices(request, listing, None)
+    slices = _slices(request, listing)
     found: list[Entity] = []
     async for entities in slices:
         found += entities
@@ -190,33 +199,75 @@ async def _all(request: ApiRequest, listing: Listing) -> Response[Any]:
     return StreamingResponse([JSON], pieces())
 
 
-def _slices(
-    request: ApiRequest, listing: Listing, most: int | None
-) -> AsyncGenerator[list[Entity], None]:
-    """The selected resources in slices, in the order of a list that is in order.
-
-    In a list that is in order, at most ``most`` current ones are read.
-    """
+def _slices(request: ApiRequest, listing: Listing) -> AsyncGenerator[list[Entity], None]:
+    """The selected resources in slices, in the order of their numbers."""
     if listing.as_of is not None:
         return _past_slices(request, listing, listing.as_of)
-    return _present_slices(request, listing, most)
-
-
-async def _present_slices(
-    request: ApiRequest, listing: Listing, most: int | None
-) -> AsyncGenerator[list[Entity], None]:
     reader, resource = request.reader, listing.shape.resource
     by_id = reader.state[resource.collection].by_id
     numbers = access.readable_numbers(resource, reader.state, reader.user)
-    is_filtered = bool(listing.selection.filters or listing.q)
-    wanted = listing.cut(numbers, None if is_filtered or not listing.is_in_order else most)
-    # Copied from one state, which changes between two slices.
-    entities = [by_id[number] for number in wanted]
-    if is_filtered:
-        async with request.services.history.turn_of(reader.number):
-            entities = await _selected(request, listing, entities, most)
-    for start in range(0, len(entities), _PER_PIECE):
-        yield entities[start : start + _PER_PIECE]
+    entities = [by_id[number] for number in listing.cut(numbers, None)]
+    return _filtered_slices(request, listing, entities)
+
+
+async def _present_rows(request: ApiRequest, listing: Listing) -> Rows[Any]:
+    """All resources that the caller may read, in the list's order."""
+    reader, resource, selection = request.reader, listing.shape.resource, listing.selection
+    table = reader.state[resource.collection]
+    key = selection.key(_owner_names(request))
+    numbers = access.readable_numbers(resource, reader.state, reader.user)
+    if selection.is_by_id:
+        numbers = Backwards(numbers) if selection.descending else numbers
+        return Rows(numbers, table.by_id.__getitem__, key)
+    # Of a list with shared resources no order is kept, because shares change it as well.
+    owner = access.owner_of_all(resource, reader.state, reader.user)
+    name = OrderName(resource.collection, owner or 0, selection.text)
+    token = (id(table), table.changed_at.get(name.owner, 0))
+    orders = request.services.orders
+    known = None if owner is None else orders.find(name, token)
+    if known is not None:
+        return Rows(known, table.by_id.__getitem__, key)
+    # Copied from one state, which changes while they are sorted.
+    entities = [table.by_id[number] for number in numbers]
+    async with request.services.history.turn_of(reader.number):
+        entities = await sorted_entities(entities, key)
+        if owner is not None:
+            orders.add(name, token, await numbers_of(entities))
+    return Rows(entities, _itself, key)
+
+
+def _itself(entity: Entity) -> Entity:
+    return entity
+
+
+async def _filtered_slices(
+    request: ApiRequest, listing: Listing, entities: Sequence[Entity]
+) -> AsyncGenerator[list[Entity], None]:
+    """Those of some current resources that the filters and the search let pass."""
+    if not listing.is_filtered:
+        for start in range(0, len(entities), _PER_PIECE):
+            yield list(entities[start : start + _PER_PIECE])
+        return
+    reader, history = request.reader, request.services.history
+    with history.admit(reader.number):
+        for start in range(0, len(entities), _PER_TURN):
+            async with history.turn(reader.number):
+                found = await _selected(request, listing, entities[start : start + _PER_TURN])
+            yield found
+
+
+async def _sorted_slices(
+    request: ApiRequest, listing: Listing, slices: AsyncGenerator[list[Entity], None]
+) -> AsyncGenerator[list[Entity], None]:
+    """All resources of other slices, sorted, from the cursor on unless all are counted."""
+    found: list[Entity] = []
+    async with aclosing(slices):
+        async for entities in slices:
+            found += entities
+    key = listing.selection.key(_owner_names(request))
+    found = await sorted_entities(found, key)
+    is_whole = listing.behind is None or listing.count
+    yield found if is_whole else found[bisect_right(found, listing.behind, key=key) :]
 
 
 async def _past_slices(
@@ -239,39 +290,21 @@ async def _past_slices(
                 ]
                 then = await past.entities_at(position, some, table)
                 entities = [then[one.id] for one in some if one.id in then]
-                selected = await _selected(request, listing, entities, None)
+                selected = await _selected(request, listing, entities)
             yield selected
 
 
 async def _selected(
-    request: ApiRequest, listing: Listing, entities: Sequence[Entity], most: int | None
+    request: ApiRequest, listing: Listing, entities: Sequence[Entity]
 ) -> list[Entity]:
-    """The resources that pass the filters and the search, while other requests run.
-
-    A list that is in order stops after ``most`` of them.
-    """
-    limit = len(entities) if most is None or not listing.is_in_order else most
-    if not listing.selection.filters:
-        return await _searched(request, listing, entities, limit)
-    matches = listing.selection.matches(_owner_names(request))
-    found: list[Entity] = []
-    for start in range(0, len(entities), _PER_TURN):
-        passed = list(filter(matches, entities[start : start + _PER_TURN]))
-        found += await _searched(request, listing, passed, limit - len(found))
-        if len(found) >= limit:
-            break
+    """The resources that pass the filters and the search; other requests run in between."""
+    if listing.selection.filters:
+        entities = [*filter(listing.selection.matches(_owner_names(request)), entities)]
         await asyncio.sleep(0)
-    return found
-
-
-async def _searched(
-    request: ApiRequest, listing: Listing, entities: Sequence[Entity], limit: int
-) -> list[Entity]:
-    """The first resources that have the text of the search, if there is one."""
     if listing.q is None:
-        return list(entities[:limit])
+        return list(entities)
     texts, names = request.services.casefolded_texts, listing.shape.text_fields
-    return await matching(entities, names, listing.q, limit, texts)
+    return await matching(entities, names, listing.q, len(entities), texts)
 
 
 def _owner_names(request: ApiRequest) -> Callable[[int], str]:
@@ -298,12 +331,10 @@ def _following(request: ApiRequest, listing: Listing, last: Entity) -> str:
     """The URL of the next page."""
     cursor = listing.selection.cursor(last, _owner_names(request))
     texts = {name: values[-1] for name, values in listing.texts.items()}
-    order = texts.pop("order", "asc")
-    texts.pop("limit", None)
-    texts.pop("after", None)
     head = {"limit": str(listing.limit), "after": cursor}
     if "sort" not in texts:
-        head["order"] = order
+        head["order"] = "asc"
+    texts = {name: text for name, text in texts.items() if name not in {"limit", "after"}}
     tail = {name: texts.pop(name) for name in ("q", "as_of") if name in texts}
     place = f"/{listing.shape.resource.collection}?{urlencode(head | texts | tail)}"
     return request.url_of(place)

@@ -7,7 +7,8 @@ shapes of the replaced service.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,15 +18,17 @@ from eventapi.http.schemas.responses import ApiVersion, Id, NaiveTime, Time, Ver
 from eventapi.queries.selection import CONTROLS, Column, columns_of
 from eventapi.resources.declared import Declared
 from events.record import Record
-from events.vocabulary.resources import Content, Entity
+from events.vocabulary.resources import Content, Entity, Field
 
 _VERBS: Final = ("created", "updated", "deleted", "restored")
-_SHARING: Final = ("shared", "unshared")
-_MEANINGS: Final = {
-    "eq": "Only resources with this `{name}`.",
-    "contains": "Only resources with this value in `{name}`.",
-    "null": "Only resources without `{name}` (`true`), or with it (`false`).",
+_PASSING: Final = {
+    "eq": "is this",
+    "contains": "has this",
+    "null": "is `null`, or with `false` not",
 }
+"""What the first operator of a filter tests."""
+
+_SHARING: Final = ("shared", "unshared")
 
 
 class ShareBody(Body, frozen=True):
@@ -192,15 +195,31 @@ def _patch(resource: Declared) -> Any:
 
 
 def _view(resource: Declared, version: ApiVersion) -> Any:
-    values = [(field.name, field.type) for field in resource.type.fields]
+    values = [(field.name, _described(resource, field)) for field in resource.type.fields]
     is_v1 = version.is_replacement
     stamps: list[Any] = [("owner", str), ("created_at", NaiveTime if is_v1 else Time)]
     if not is_v1:
         stamps += [("updated_at", Time), ("version", Version)]
     noun = _article(resource)
     doc = f"{noun[0].upper()}{noun[1:]}, as version {version.name[1:]} shows it."
+    if resource.type.declaration is not None and resource.doc:
+        doc = resource.doc
     name = f"{resource.cls.__name__}{version.name.upper()}"
     return _defined(name, [("id", Id), *values, *stamps], doc, gc=False)
+
+
+def _described(resource: Declared, field: Field) -> Any:
+    """The type of a field in responses: without limits, but with its description."""
+    hint = resource.strict[field.name]
+    hints = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    found = {
+        name: value
+        for one in hints
+        for meta in getattr(one, "__metadata__", ())
+        for name in ("title", "description", "examples")
+        if isinstance(meta, Meta) and (value := getattr(meta, name)) is not None
+    }
+    return Annotated[field.type, Meta(**found)] if found else field.type
 
 
 def _page(name: str, view: Any) -> Any:
@@ -214,27 +233,23 @@ def _page(name: str, view: Any) -> Any:
 
 
 def _list_query(resource: Declared, columns: Mapping[str, Column]) -> Any:
-    """The parameters of a list in the document, with a filter for each field."""
-    members = [_filter_parameter(columns[field.name]) for field in resource.type.fields]
+    """The parameters of a list in the document: a filter for each field beside the others."""
+    members: list[Any] = []
+    for number, column in enumerate(columns.values()):
+        first, *others = column.operators
+        if column.name == "version":
+            continue
+        is_plain = first == "eq" and column.name not in CONTROLS
+        name = column.name if is_plain else f"{column.name}.{first}"
+        further = ", ".join(f"`{column.name}.{one}`" for one in others)
+        text = f"Only resources whose `{column.name}` {_PASSING[first]}."
+        text += f" Other operators: {further}." if further else ""
+        hint = (
+            Annotated[str, Meta(description=text, examples=[column.example_of(first)])] | UnsetType
+        )
+        members.append((f"filter_{number}", hint, msgspec.field(name=name, default=UNSET)))
     name = f"{resource.cls.__name__}Query"
     return _defined(name, members, "The resources to list.", bases=(ListQuery,))
-
-
-def _filter_parameter(column: Column) -> Any:
-    """The filter of a column by its first operator; the description has the others."""
-    name, operators = column.name, column.operators
-    operator, *others = ("contains", "null") if "eq" not in operators else operators
-    if operator not in operators:
-        operator, others = "null", []
-    parameter = name if operator == "eq" and name not in CONTROLS else f"{name}.{operator}"
-    listed = ", ".join(f"`{name}.{other}`" for other in others)
-    further = f" Other operators: {listed}." if listed else ""
-    meta = Meta(
-        description=f"{_MEANINGS[operator].format(name=name)}{further}",
-        examples=["true" if operator == "null" else column.example],
-    )
-    filtered = msgspec.field(name=parameter, default=UNSET)
-    return f"filter_{name}", Annotated[str, meta] | UnsetType, filtered
 
 
 def _changes(resource: Declared) -> Any:
