@@ -8,7 +8,7 @@ import msgspec
 
 
 class JournalConfig(msgspec.Struct, frozen=True):
-    """Sizes of batch and queue in requests, and timeouts for the lock in seconds.
+    """Sizes and timeouts: of a batch in commands, of the queue in requests, the rest in seconds.
 
     A start waits longer than a write, because a worker that fails to start stops the whole server.
     """

@@ -30,7 +30,14 @@ from eventapi.commands.command import Command
 from eventapi.commands.declarations import DeclareKind, check_readable, declaration_of
 from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.commands.users import EraseUserAgain
-from eventapi.journal.batch import Batch, CommandResult, IdempotencyKey, PendingWrite, Runtime
+from eventapi.journal.batch import (
+    Batch,
+    CommandResult,
+    GroupedCommand,
+    IdempotencyKey,
+    PendingWrite,
+    Runtime,
+)
 from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.erasure import KeyDestruction, erasures_to_finish
@@ -44,7 +51,6 @@ from events.errors import (
     LogUnavailable,
     LogUnreachable,
     Overloaded,
-    RequestInProgress,
     StorageFull,
 )
 from events.log.port import Appender, EventLog, Head
@@ -109,7 +115,6 @@ class Journal:
         self._closing = False
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._running: set[str] = set()
         self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
         self._destruction = KeyDestruction(log, vault)
         self._erased_number = 0
@@ -229,14 +234,21 @@ class Journal:
         return state.stage_at(self.clock.now(), self._refreshes.current())
 
     async def first_result(self, idempotency_key: IdempotencyKey | None) -> CommandResult | None:
-        """The result of the first request with this key, or ``None``.
+        """The result of the first request with this key; see `first_results`."""
+        results = await self.first_results(idempotency_key, 1)
+        return results and results[0]
 
-        Raises `IdempotencyKeyReused`. ``None`` is only a hint: `execute` checks again, under the
-        lock.
+    async def first_results(
+        self, idempotency_key: IdempotencyKey | None, count: int
+    ) -> list[CommandResult] | None:
+        """The results of the ``count`` commands of the first request with this key, or ``None``.
+
+        Raises `IdempotencyKeyReused`. ``None`` is only a hint: `execute_all` checks again, under
+        the lock.
         """
-        return (
-            None if idempotency_key is None else await self._repeats.first_result(idempotency_key)
-        )
+        if idempotency_key is None:
+            return None
+        return await self._repeats.first_results(idempotency_key, count)
 
     async def execute(
         self,
@@ -245,25 +257,12 @@ class Journal:
         idempotency_key: IdempotencyKey | None = None,
         session: str | None = None,
     ) -> CommandResult:
-        """Decide and write one command; see `execute_all`.
-
-        With ``idempotency_key``, a repeated request has no effect and gets the first result, also
-        in another process and after a crash. Raises `IdempotencyKeyReused`, and
-        `RequestInProgress` while this process is still executing the first.
-        """
-        if idempotency_key is None:
-            return (await self.execute_all([command], requestid, session=session))[0]
-        if idempotency_key.key in self._running:
-            raise RequestInProgress("a request with this Idempotency-Key is still running")
-        self._running.add(idempotency_key.key)
-        try:
-            return (await self.execute_all([command], requestid, idempotency_key, session))[0]
-        finally:
-            self._running.discard(idempotency_key.key)
+        """Decide and write one command; see `execute_all`."""
+        return (await self.execute_all([command], requestid, idempotency_key, session))[0]
 
     async def execute_all(
         self,
-        commands: Sequence[Command],
+        commands: Sequence[GroupedCommand],
         requestid: str = "",
         idempotency_key: IdempotencyKey | None = None,
         session: str | None = None,
@@ -274,6 +273,10 @@ class Journal:
         `Refusal` if a rule forbids a command, `Overloaded` if the queue is full, and `StorageFull`,
         `LogError`, `VaultUnavailable` or `ClockJumped` if nothing could be written. After any
         error, nothing was acknowledged.
+
+        With ``idempotency_key``, a repeated request has no effect and gets the first results, also
+        in another process and after a crash. Raises `IdempotencyKeyReused`, and
+        `RequestInProgress` while this process is still executing the first.
         """
         if self._task is None or self._closing:
             raise LogUnavailable("the journal is not open")
@@ -281,15 +284,16 @@ class Journal:
             return []
         if len(self._queue) >= self._config.queue:
             raise Overloaded("too many writes are waiting")
-        future = asyncio.get_running_loop().create_future()
-        write = PendingWrite(commands, requestid, future, idempotency_key, session)
-        self._queue.append(write)
-        self._filled.set()
-        with self._instrumentation.write():
-            results = await write.future
-        if idempotency_key is not None and results[0].replayed:
-            return [await self._repeats.with_entity(results[0])]
-        return results
+        with self._repeats.running(idempotency_key):
+            future = asyncio.get_running_loop().create_future()
+            write = PendingWrite(commands, requestid, future, idempotency_key, session)
+            self._queue.append(write)
+            self._filled.set()
+            with self._instrumentation.write():
+                results = await write.future
+            if idempotency_key is not None and results[0].replayed:
+                return await self._repeats.with_entities(results[0], len(commands))
+            return results
 
     async def _run(self) -> None:
         try:
@@ -313,7 +317,13 @@ class Journal:
         await self._destruction.retry()
 
     def _next_batch(self, most: int) -> list[PendingWrite]:
-        return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
+        """Remove the next writes of at most so many commands in all, but at least one write."""
+        writes: list[PendingWrite] = []
+        while self._queue and (not writes or len(self._queue[0].commands) <= most):
+            write = self._queue.popleft()
+            most -= len(write.commands)
+            writes.append(write)
+        return writes
 
     async def _commit(self) -> None:
         queued = len(self._queue)
@@ -331,7 +341,7 @@ class Journal:
         except Exception as error:
             # If the lock was not acquired: fail everything that was queued when the wait began, and
             # not just one batch.
-            writes = writes or self._next_batch(queued)
+            writes = writes or [self._queue.popleft() for _ in range(queued)]
             if not isinstance(error, EventapiError):
                 logger.exception(BATCH_FAILED)
                 error = LogUnavailable("the write failed")
