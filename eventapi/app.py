@@ -39,6 +39,7 @@ from eventapi.http.response import Response
 from eventapi.http.routes import docs
 from eventapi.http.routes.accounts import AccountsController
 from eventapi.http.routes.audit import AuditController
+from eventapi.http.routes.batch import batch_controller
 from eventapi.http.routes.health import HealthController
 from eventapi.http.routes.metrics import MetricsController
 from eventapi.http.routes.root import RootController
@@ -224,9 +225,11 @@ def _routers(
 
 
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
-    """The controllers of a version; version 1 has no resources but items."""
-    resources = [registry.item] if version.lists_all else registry.resources
-    return [*CONTROLLERS, *(resource_controller(shape_of(one, version)) for one in resources)]
+    """The controllers of a version; version 1 has no batch, and no resources but items."""
+    if version.lists_all:
+        return [*CONTROLLERS, resource_controller(shape_of(registry.item, version))]
+    shapes = [shape_of(one, version) for one in registry.resources]
+    return [*CONTROLLERS, *map(resource_controller, shapes), batch_controller(shapes)]
 
 
 def _router(prefix: str, version: ApiVersion, controllers: Sequence[type[Controller]]) -> Router:

@@ -236,7 +236,7 @@ class Journal:
     async def first_result(self, idempotency_key: IdempotencyKey | None) -> CommandResult | None:
         """The result of the first request with this key; see `first_results`."""
         results = await self.first_results(idempotency_key, 1)
-        return results and results[0]
+        return None if results is None else results[0]
 
     async def first_results(
         self, idempotency_key: IdempotencyKey | None, count: int
