@@ -20,9 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -42,6 +40,7 @@ from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.erasure import KeyDestruction, erasures_to_finish
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from eventapi.journal.queue import WriteQueue
 from eventapi.journal.repeats import RepeatedRequests
 from eventapi.queries.history import History
 from events.errors import (
@@ -50,7 +49,6 @@ from events.errors import (
     LogFenced,
     LogUnavailable,
     LogUnreachable,
-    Overloaded,
     StorageFull,
 )
 from events.log.port import Appender, EventLog, Head
@@ -111,9 +109,8 @@ class Journal:
         self.history = History(log, self._keyring, vault, snapshots, vocabulary)
         self._state = State.empty(vocabulary)
         self._folding = asyncio.Lock()
-        self._queue: deque[PendingWrite] = deque()
+        self._queue = WriteQueue(config.queue)
         self._closing = False
-        self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
         self._destruction = KeyDestruction(log, vault)
@@ -187,7 +184,7 @@ class Journal:
         """Write and answer all queued commands, and stop."""
         self._closing = True
         if self._task is not None:
-            self._filled.set()
+            self._queue.wake()
             # Never cancel the task, even if the caller is cancelled: a write must end under its lock.
             await asyncio.wait([self._task])
 
@@ -282,15 +279,10 @@ class Journal:
             raise LogUnavailable("the journal is not open")
         if not commands:
             return []
-        if len(self._queue) >= self._config.queue:
-            raise Overloaded("too many writes are waiting")
         with self._repeats.running(idempotency_key):
-            future = asyncio.get_running_loop().create_future()
-            write = PendingWrite(commands, requestid, future, idempotency_key, session)
-            self._queue.append(write)
-            self._filled.set()
+            future = self._queue.add(commands, requestid, idempotency_key, session)
             with self._instrumentation.write():
-                results = await write.future
+                results = await future
             if idempotency_key is not None and results[0].replayed:
                 return await self._repeats.with_entities(results[0], len(commands))
             return results
@@ -300,30 +292,14 @@ class Journal:
             while self._queue or not self._closing:
                 if self._queue:
                     await self._commit()
-                else:
-                    await self._wait_for_more()
+                    continue
+                is_pending = bool(self._destruction.pending)
+                await self._queue.wait(DESTROY_RETRY_SECONDS if is_pending else None)
+                if is_pending:
+                    await self._destruction.retry()
         finally:
             self._closing = True
-            for write in self._queue:
-                write.answer(LogUnavailable("the journal has stopped"))
-
-    async def _wait_for_more(self) -> None:
-        self._filled.clear()
-        if not self._destruction.pending:
-            await self._filled.wait()
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._filled.wait(), DESTROY_RETRY_SECONDS)
-        await self._destruction.retry()
-
-    def _next_batch(self, most: int) -> list[PendingWrite]:
-        """Remove the next writes of at most so many commands in all, but at least one write."""
-        writes: list[PendingWrite] = []
-        while self._queue and (not writes or len(self._queue[0].commands) <= most):
-            write = self._queue.popleft()
-            most -= len(write.commands)
-            writes.append(write)
-        return writes
+            self._queue.fail_all()
 
     async def _commit(self) -> None:
         queued = len(self._queue)
@@ -335,13 +311,13 @@ class Journal:
             async with self._log.exclusive(self._config.lock_timeout) as appender, self._folding:
                 # Fill the batch only after taking the lock: requests that arrived during the wait
                 # share the same fsync.
-                writes = self._next_batch(self._config.batch)
+                writes = self._queue.next_batch(self._config.batch)
                 self._instrumentation.batch(len(writes), time.perf_counter() - started)
                 answers = await self._write(writes, appender)
         except Exception as error:
             # If the lock was not acquired: fail everything that was queued when the wait began, and
             # not just one batch.
-            writes = writes or [self._queue.popleft() for _ in range(queued)]
+            writes = writes or self._queue.next_writes(queued)
             if not isinstance(error, EventapiError):
                 logger.exception(BATCH_FAILED)
                 error = LogUnavailable("the write failed")
