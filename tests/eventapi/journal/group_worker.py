@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,7 +39,8 @@ async def write_group(journal: Journal, name: str) -> list[CommandResult]:
         return update_item(1, entity_number(results[0].record.subject), title=name)
 
     creations = [create_item(1, Content(name))] * (SIZE - 1)
-    key = IdempotencyKey(name.ljust(64, "0"), name.encode().ljust(32))
+    digest = sha256(name.encode())
+    key = IdempotencyKey(digest.hexdigest(), digest.digest())
     return await journal.execute_all([*creations, DependentCommand(ITEM, build)], name, key)
 
 
