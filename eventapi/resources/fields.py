@@ -14,7 +14,6 @@ import types
 import typing
 import uuid
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -120,17 +119,10 @@ def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) ->
     """A Struct in a field: input gets a subclass with limits; events the Struct itself."""
     if struct in seen:
         raise TypeFault(f"{struct.__name__} contains itself")
-    for one in msgspec.structs.fields(struct):
-        _mapped(one.type, _no_limits, seen | {struct})
-    return struct if scalar is _no_limits else _limited(struct)
-
-
-@lru_cache(256)
-def _limited(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """A subclass with limits; always the same, because a JSON Schema has one of each name."""
+    seen |= {struct}
     fields: list[Any] = []
     for one in msgspec.structs.fields(struct):
-        mapped = strict(one.type)
+        mapped = _mapped(one.type, scalar, seen)
         if one.default is not msgspec.NODEFAULT:
             fields.append((one.name, mapped, one.default))
         elif one.default_factory is not msgspec.NODEFAULT:
@@ -138,6 +130,8 @@ def _limited(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
             fields.append((one.name, mapped, made))
         else:
             fields.append((one.name, mapped))
+    if scalar is not _with_limits:
+        return struct
     return msgspec.defstruct(
         struct.__name__,
         fields,
