@@ -124,7 +124,8 @@ def explain(error: msgspec.ValidationError, kind: Any, *, is_text: bool = False)
     if missing := _MISSING.match(message):
         return Fault(pointer + _pointer(missing[1]), "is required", "missing")
     if unknown := _UNKNOWN.match(message):
-        return unknown_member(unknown[1])
+        found = unknown_member(unknown[1])
+        return Fault(pointer + found.pointer, found.detail, found.kind)
     code, detail = _words(message, infos, is_text)
     return Fault(pointer, detail, code)
 
