@@ -30,12 +30,12 @@ class Outer(msgspec.Struct):
 @pytest.mark.parametrize(
     ("values", "pointer", "detail"),
     [
-        ({"sizes": ["s", "x"]}, "/sizes/1", "must be s or m"),
-        ({"inner": {"size": "x"}}, "/inner/size", "must be s or m"),
+        ({"sizes": ["s", "x"]}, "/sizes/1", "must be m or s"),
+        ({"inner": {"size": "x"}}, "/inner/size", "must be m or s"),
         ({"inner": {"code": "x"}}, "/inner/code", "must begin with a"),
-        ({"inners": [{}, {"size": "x"}]}, "/inners/1/size", "must be s or m"),
+        ({"inners": [{}, {"size": "x"}]}, "/inners/1/size", "must be m or s"),
         ({"inners": [{}, {"more": 1}]}, "/inners/1/more", "is not known here"),
-        ({"by_name": {"one": {"size": "x"}}}, "/by_name/.../size", "must be s or m"),
+        ({"by_name": {"one": {"size": "x"}}}, "/by_name/.../size", "must be m or s"),
     ],
 )
 def test_a_nested_fault_names_its_place_and_its_rule(
