@@ -33,6 +33,9 @@ _BOUND: Final = re.compile(r"Expected `\w+` ([<>]=?) (\S+)")
 _MULTIPLE: Final = re.compile(r"Expected `\w+` that's a multiple of (\S+)")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
+_INVALID: Final = re.compile(
+    r"Invalid (?:RFC3339 encoded )?(date|datetime|uuid|decimal)\b", re.IGNORECASE
+)
 _PATH: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
 
@@ -161,6 +164,9 @@ def _words(  # noqa: PLR0911 - one a message
         return "multiple_of", f"must be a multiple of {multiple[1]}"
     if message.endswith("out of range"):
         return "value_error", "is a number that is too large"
+    if invalid := _INVALID.match(message):
+        kind = invalid[1].lower()
+        return f"{kind}_parsing", f"must be {_NOUNS[kind]}"
     if message.startswith("Invalid enum value"):
         values = [str(value) for info in infos for one in _infos(info) for value in _values(one)]
         return "literal_error", f"must be {_choice(values)}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -43,3 +46,26 @@ def test_a_nested_fault_names_its_place_and_its_rule(
 ) -> None:
     (fault,) = faults_of(values, Outer)
     assert (fault.pointer, fault.detail) == (pointer, detail)
+
+
+class Moments(msgspec.Struct):
+    """Values whose JSON is a text of some form."""
+
+    day: date | None = None
+    moment: datetime | None = None
+    key: UUID | None = None
+    price: Decimal | None = None
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("day", "must be a date such as 2026-01-31"),
+        ("moment", "must be a time such as 2026-01-31T12:00:00Z"),
+        ("key", "must be a UUID"),
+        ("price", "must be a decimal number as a string"),
+    ],
+)
+def test_a_text_of_another_form_gets_a_fault_that_names_the_form(name: str, detail: str) -> None:
+    (fault,) = faults_of({name: "another form"}, Moments)
+    assert (fault.pointer, fault.detail) == (f"/{name}", detail)
