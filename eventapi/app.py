@@ -225,7 +225,7 @@ def _routers(
 
 
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
-    """The controllers of a version; version 1 has no batch, and no resources but items."""
+    """The controllers of a version; version 1 has only items, and no batch."""
     if version.lists_all:
         return [*CONTROLLERS, resource_controller(shape_of(registry.item, version))]
     shapes = [shape_of(one, version) for one in registry.resources]

@@ -241,18 +241,19 @@ class Batch:
 
         Raises `UnknownKind` if the log has a declaration that this code cannot read.
         """
-        found: dict[str, Decision] = {}
-        for command in commands:
-            if isinstance(command, ResourceCommand | DependentCommand):
-                resource = command.resource.type
-                if self._state.resources[resource.collection].resource is not resource:
-                    raise UnknownKind(
-                        f"another version of this application changed {resource.kind}"
-                    )
-                decision = declaration_of(self._state.resources, resource)
-                if decision is not None:
-                    found[resource.kind] = decision
-        return list(found.values())
+        found: list[Decision] = []
+        resources = {
+            command.resource.kind: command.resource.type
+            for command in commands
+            if isinstance(command, ResourceCommand | DependentCommand)
+        }
+        for resource in resources.values():
+            if self._state.resources[resource.collection].resource is not resource:
+                raise UnknownKind(f"another version of this application changed {resource.kind}")
+            decision = declaration_of(self._state.resources, resource)
+            if decision is not None:
+                found.append(decision)
+        return found
 
     def _stage(
         self,

@@ -26,6 +26,7 @@ from eventapi.journal.journal import Journal
 from eventapi.resources.registry import Registry
 from eventapi.testing.given import at, profile
 from eventapi.testing.items import ITEM, Content, create_item, delete_item, update_item
+from events import codec
 from events.errors import (
     EventapiError,
     IdempotencyKeyReused,
@@ -100,7 +101,8 @@ async def test_a_command_whose_build_refuses_refuses_its_group(storage: Storage)
 
     async with open_harness(storage) as harness:
         await harness.register("ann")
-        commands = [create_item(1, Content("one")), DependentCommand(ITEM, refuse)]
+        first = create_item(1, Content("one"))
+        commands: list[GroupedCommand] = [first, DependentCommand(ITEM, refuse)]
         with pytest.raises(NotFound) as refused:
             await harness.journal.execute_all(commands)
         assert refused.value.part == 1
@@ -168,7 +170,7 @@ async def test_half_a_group_never_survives_a_crash(tmp_path: Path) -> None:
 async def test_control_a_group_without_its_count_would_survive_in_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = batches.encode
+    encode = codec.encode
 
     def careless(*arguments: Any, behind: int | None = None) -> tuple[bytes, bytes]:
         record, previous, keys, nonce, _ = arguments
@@ -303,7 +305,8 @@ async def test_declarations_of_several_kinds_stand_before_a_group_and_belong_to_
             number = entity_number(results[0].record.subject)
             return Create(lines, 1, {**values, "invoice": number})
 
-        commands = [Create(invoices, 1, invoice("A1")), DependentCommand(lines, build)]
+        created = Create(invoices, 1, invoice("A1"))
+        commands: list[GroupedCommand] = [created, DependentCommand(lines, build)]
         first = await journal.execute_all(commands, "request", KEY)
         again = await journal.execute_all(commands, "request", KEY)
 
