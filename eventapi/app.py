@@ -39,6 +39,7 @@ from eventapi.http.response import Response
 from eventapi.http.routes import docs
 from eventapi.http.routes.accounts import AccountsController
 from eventapi.http.routes.audit import AuditController
+from eventapi.http.routes.batch import batch_controller
 from eventapi.http.routes.health import HealthController
 from eventapi.http.routes.metrics import MetricsController
 from eventapi.http.routes.projections import projections_controller
@@ -237,12 +238,14 @@ def _routers(
 
 
 def _controllers(registry: Registry, version: ApiVersion) -> Sequence[type[Controller]]:
-    """The controllers of a version; version 1 has no resources but items."""
-    resources = [registry.item] if version.is_replacement else registry.resources
-    controllers = [resource_controller(shape_of(one, version)) for one in resources]
-    if registry.projections and not version.is_replacement:
+    """The controllers of a version; version 1 has only items, and no batch."""
+    if version.is_replacement:
+        return [*CONTROLLERS, resource_controller(shape_of(registry.item, version))]
+    shapes = [shape_of(one, version) for one in registry.resources]
+    controllers = [*CONTROLLERS, *map(resource_controller, shapes), batch_controller(shapes)]
+    if registry.projections:
         controllers.append(projections_controller(registry))
-    return [*CONTROLLERS, *controllers]
+    return controllers
 
 
 def _router(prefix: str, version: ApiVersion, controllers: Sequence[type[Controller]]) -> Router:

@@ -75,9 +75,13 @@ class EventapiError(Exception):
 
 
 class Refusal(EventapiError):
-    """A command that a rule refuses; the log is unchanged."""
+    """A command that a rule refuses; the log is unchanged.
+
+    ``part`` is the number of the refused command, from 0, if it was written with others.
+    """
 
     advice = error_classes.REFUSAL
+    part: int | None = None
 
 
 class NotFound(Refusal):

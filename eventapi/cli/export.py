@@ -42,18 +42,19 @@ Format = Literal["jsonl", "db-json"]
 def export_log(form: Format, output: Path) -> None:
     """Export the log, or users and items as db-json, including password hashes."""
     settings = loaded().settings
-    _check_output(output, settings)
-    with _open_output(output) as out:
+    check_output(output, settings)
+    with open_output(output) as out:
         asyncio.run(_export_lines(settings, out) if form == "jsonl" else _export_db(settings, out))
 
 
-def _check_output(output: Path, settings: Settings) -> None:
+def check_output(output: Path, settings: Settings) -> None:
+    """Raise `Misuse` if the output would replace a file of the server."""
     if output.resolve() in {path.resolve() for path in files_of_server(settings)}:
         raise Misuse(f"{output} is a file of the server")
 
 
 @contextmanager
-def _open_output(output: Path) -> Iterator[BinaryIO]:
+def open_output(output: Path) -> Iterator[BinaryIO]:
     """Open a file that gets its name only when it is complete.
 
     A pipe or a device is written directly.

@@ -23,6 +23,7 @@ _COMMANDS = {
     "snapshot": "eventapi.cli.snapshot:snapshot",
     "rebuild": "eventapi.cli.state:rebuild",
     "resources": "eventapi.cli.resources:resources",
+    "data": "eventapi.cli.data:data",
     "users": "eventapi.cli.users:users",
     "config": "eventapi.cli.config:config",
 }

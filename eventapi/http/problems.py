@@ -116,6 +116,18 @@ class ProblemError(Exception):
         self.headers = headers or []
 
 
+class PartError(Exception):
+    """The error of one part of a request; ``pointer`` is a JSON pointer to that part.
+
+    The pointers of its faults refer to the member ``body`` of the part.
+    """
+
+    def __init__(self, error: Exception, pointer: str) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.pointer = pointer
+
+
 _SLUGS: dict[type[EventapiError], str] = {
     NotFound: "not-found",
     UsernameTaken: "username-taken",
@@ -176,6 +188,9 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
 
     An unforeseen error is logged, and the response has no details of it.
     """
+    part: str | None = None
+    if isinstance(error, PartError):
+        part, error = error.pointer, error.error
     kind = PROBLEMS[slug_of(error)]
     request_id = request_id_of(scope)
     # The client may ask for a position that is not reached, so that must not alert an operator. A
@@ -200,7 +215,7 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     else:
         if isinstance(error, WrongPassword):
             status = 403  # After a 401, a client would renew its token or log out.
-        content = _problem(error, kind, status, request_id)
+        content = _problem(error, kind, status, request_id, part)
     if is_token_endpoint(place):
         oauth = {
             "error": _oauth_code(error, kind),
@@ -211,15 +226,17 @@ def problem_response(error: Exception, scope: Scope) -> Response[Any]:
     return Response(status, headers, encode(content))
 
 
-def _problem(error: Exception, kind: ProblemType, status: int, request_id: str) -> Problem:
+def _problem(
+    error: Exception, kind: ProblemType, status: int, request_id: str, part: str | None
+) -> Problem:
+    detail = _detail(error, kind)
     faults = error.faults if isinstance(error, Invalid) else ()
+    errors = [ProblemFault(fault.pointer, fault.detail) for fault in faults]
+    if part is not None:
+        errors = [ProblemFault(f"{part}/body{one.pointer}", one.detail) for one in errors]
+        errors = errors or [ProblemFault(part, detail)]
     return Problem(
-        f"/problems/{kind.slug}",
-        kind.title,
-        status,
-        _detail(error, kind),
-        request_id,
-        errors=tuple(ProblemFault(fault.pointer, fault.detail) for fault in faults),
+        f"/problems/{kind.slug}", kind.title, status, detail, request_id, errors=tuple(errors)
     )
 
 

@@ -36,7 +36,7 @@ from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
 from eventapi.http.schemas.responses import ApiVersion
 from eventapi.http.services import Services
 from eventapi.http.urls import base_url, place_of
-from eventapi.journal.batch import CommandResult, IdempotencyKey
+from eventapi.journal.batch import CommandResult, GroupedCommand, IdempotencyKey
 from eventapi.values.times import parse_point
 from events.errors import (
     Fault,
@@ -354,6 +354,11 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """The result of an earlier equal request; see `Journal.first_result`."""
         return await self.services.journal.first_result(await self.idempotency_key(caller))
 
+    async def first_results(self, caller: str, count: int) -> list[CommandResult] | None:
+        """The results of an earlier equal request; see `Journal.first_results`."""
+        key = await self.idempotency_key(caller)
+        return await self.services.journal.first_results(key, count)
+
     async def execute(self, command: Command, key_scope: str) -> CommandResult:
         """Execute a command, once for each idempotency key; see `Journal.execute`.
 
@@ -361,6 +366,13 @@ class ApiRequest(litestar.Request[None, None, Any]):
         """
         key = await self.idempotency_key(key_scope)
         return await self.services.journal.execute(command, self.id, key, self._session)
+
+    async def execute_all(
+        self, commands: Sequence[GroupedCommand], key_scope: str
+    ) -> list[CommandResult]:
+        """Execute commands, all or none; see `execute` and `Journal.execute_all`."""
+        key = await self.idempotency_key(key_scope)
+        return await self.services.journal.execute_all(commands, self.id, key, self._session)
 
     async def execute_always(self, command: Command) -> CommandResult:
         """Execute a command without an idempotency key; see `Journal.execute`."""

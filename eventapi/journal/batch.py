@@ -13,12 +13,14 @@ from msgspec.structs import replace
 from eventapi.commands.command import Command, Decision
 from eventapi.commands.declarations import declaration_of
 from eventapi.commands.resources import ResourceCommand
+from eventapi.resources.declared import Declared
 from events.codec import encode
 from events.errors import (
     EventapiError,
     Fault,
     IdempotencyKeyReused,
     Invalid,
+    Refusal,
     StorageFull,
     Unauthenticated,
     UnknownKind,
@@ -73,13 +75,27 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     request: bytes
 
 
+class DependentCommand(msgspec.Struct, frozen=True):
+    """A command about a resource that depends on the results of earlier ones of its group.
+
+    ``build`` gets these results, in order. It runs under the log's lock, so it must be pure and
+    fast; it may raise a `Refusal`.
+    """
+
+    resource: Declared
+    build: Callable[[Sequence[CommandResult]], Command]
+
+
+GroupedCommand = Command | DependentCommand
+
+
 class PendingWrite(msgspec.Struct, eq=False):
     """Queued commands that are written all or none, with the caller's future.
 
     ``session`` is the session of the request, if any.
     """
 
-    commands: Sequence[Command]
+    commands: Sequence[GroupedCommand]
     requestid: str
     future: asyncio.Future[list[CommandResult]]
     idempotency_key: IdempotencyKey | None = None
@@ -200,10 +216,17 @@ class Batch:
         lines = len(declarations) + len(write.commands)
         for decision in declarations:
             lines -= 1
-            self._stage(staged, decision, PendingWrite((), write.requestid, write.future), lines)
-        for command in write.commands:
+            self._stage(staged, decision, write.requestid, lines)
+        for part, command in enumerate(write.commands):
             lines -= 1
-            result = self._stage(staged, command.decide(staged.state), write, lines)
+            # One line has the key: a repeated request finds its other lines right after it.
+            key = write.idempotency_key if part == 0 else None
+            try:
+                decision = _decision_of(command, staged)
+                result = self._stage(staged, decision, write.requestid, lines, key)
+            except Refusal as refusal:
+                refusal.part = part
+                raise
             staged.results.append(result)
         if not is_single:
             for record in staged.records:
@@ -213,26 +236,32 @@ class Batch:
         self.records += staged.records
         return staged.results
 
-    def _missing_declarations(self, commands: Sequence[Command]) -> list[Decision]:
+    def _missing_declarations(self, commands: Sequence[GroupedCommand]) -> list[Decision]:
         """The declarations that must stand before the events of some commands.
 
         Raises `UnknownKind` if the log has a declaration that this code cannot read.
         """
-        found: dict[str, Decision] = {}
-        for command in commands:
-            if isinstance(command, ResourceCommand):
-                resource = command.resource.type
-                if self._state.resources[resource.collection].resource is not resource:
-                    raise UnknownKind(
-                        f"another version of this application changed {resource.kind}"
-                    )
-                decision = declaration_of(self._state.resources, resource)
-                if decision is not None:
-                    found[resource.kind] = decision
-        return list(found.values())
+        found: list[Decision] = []
+        resources = {
+            command.resource.kind: command.resource.type
+            for command in commands
+            if isinstance(command, ResourceCommand | DependentCommand)
+        }
+        for resource in resources.values():
+            if self._state.resources[resource.collection].resource is not resource:
+                raise UnknownKind(f"another version of this application changed {resource.kind}")
+            decision = declaration_of(self._state.resources, resource)
+            if decision is not None:
+                found.append(decision)
+        return found
 
     def _stage(
-        self, staged: _StagedWrite, decision: Decision, write: PendingWrite, remaining: int
+        self,
+        staged: _StagedWrite,
+        decision: Decision,
+        requestid: str,
+        remaining: int,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> CommandResult:
         """Encode the record of a decision, and apply it to the staged state."""
         state = staged.state
@@ -245,7 +274,8 @@ class Batch:
             keys = PendingKeys(keys)
             keys.add(decision.sealedfor, self._runtime.random_bytes(KEY_BYTES))
         try:
-            record = self._record(decision, state.position + 1, keys, write)
+            position = state.position + 1
+            record = self._record(decision, position, keys, requestid, idempotency_key)
             line, digest = encode(
                 record,
                 state.last.hash,
@@ -266,15 +296,20 @@ class Batch:
         return CommandResult(record, state.apply(record))
 
     def _record(
-        self, decision: Decision, position: int, keys: Keyring, write: PendingWrite
+        self,
+        decision: Decision,
+        position: int,
+        keys: Keyring,
+        requestid: str,
+        idempotency_key: IdempotencyKey | None,
     ) -> Record:
         """The record of a decision; its hash and end follow from its line."""
         key, sealed_request, sealed_for = "", "", decision.sealedfor
-        if write.idempotency_key is not None:
-            key, sealed_for = write.idempotency_key.key, sealed_for or decision.actor
+        if idempotency_key is not None:
+            key, sealed_for = idempotency_key.key, sealed_for or decision.actor
             nonce = self._runtime.random_bytes(NONCE_BYTES)
             context = _request_context(self._source, decision.subject, key)
-            sealed_request = seal(keys[sealed_for], nonce, write.idempotency_key.request, context)
+            sealed_request = seal(keys[sealed_for], nonce, idempotency_key.request, context)
         return Record(
             position,
             self._source,
@@ -283,10 +318,16 @@ class Batch:
             decision.actor,
             decision.event,
             sealed_for,
-            write.requestid,
+            requestid,
             idempotencykey=key,
             requesthash=sealed_request,
         )
+
+
+def _decision_of(command: GroupedCommand, staged: _StagedWrite) -> Decision:
+    if isinstance(command, DependentCommand):
+        command = command.build(staged.results)
+    return command.decide(staged.state)
 
 
 def repeat_result(

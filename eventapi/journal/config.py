@@ -8,8 +8,9 @@ import msgspec
 
 
 class JournalConfig(msgspec.Struct, frozen=True):
-    """Sizes of batch and queue in requests, and timeouts for the lock in seconds.
+    """Sizes and timeouts of a journal.
 
+    ``batch`` counts commands, ``queue`` requests; the timeouts are for the lock, in seconds.
     A start waits longer than a write, because a worker that fails to start stops the whole server.
     """
 

@@ -20,9 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -30,11 +28,19 @@ from eventapi.commands.command import Command
 from eventapi.commands.declarations import DeclareKind, check_readable, declaration_of
 from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.commands.users import EraseUserAgain
-from eventapi.journal.batch import Batch, CommandResult, IdempotencyKey, PendingWrite, Runtime
+from eventapi.journal.batch import (
+    Batch,
+    CommandResult,
+    GroupedCommand,
+    IdempotencyKey,
+    PendingWrite,
+    Runtime,
+)
 from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.erasure import KeyDestruction, erasures_to_finish
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from eventapi.journal.queue import WriteQueue
 from eventapi.journal.repeats import RepeatedRequests
 from eventapi.queries.history import History
 from events.errors import (
@@ -43,8 +49,6 @@ from events.errors import (
     LogFenced,
     LogUnavailable,
     LogUnreachable,
-    Overloaded,
-    RequestInProgress,
     StorageFull,
 )
 from events.log.port import Appender, EventLog, Head
@@ -112,11 +116,9 @@ class Journal:
         self.history = History(log, self._keyring, vault, snapshots, lambda: self._state.vocabulary)
         self._state = State.empty(vocabulary)
         self._folding = asyncio.Lock()
-        self._queue: deque[PendingWrite] = deque()
+        self._queue = WriteQueue(config.queue)
         self._closing = False
-        self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._running: set[str] = set()
         self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
         self._destruction = KeyDestruction(log, vault)
         self._erased_number = 0
@@ -192,7 +194,7 @@ class Journal:
         """Write and answer all queued commands, and stop."""
         self._closing = True
         if self._task is not None:
-            self._filled.set()
+            self._queue.wake()
             # Never cancel the task, even if the caller is cancelled: a write must end under its lock.
             await asyncio.wait([self._task])
 
@@ -267,14 +269,21 @@ class Journal:
         return state.stage_at(self.clock.now(), self._refreshes.current())
 
     async def first_result(self, idempotency_key: IdempotencyKey | None) -> CommandResult | None:
-        """The result of the first request with this key, or ``None``.
+        """The result of the first request with this key; see `first_results`."""
+        results = await self.first_results(idempotency_key, 1)
+        return None if results is None else results[0]
 
-        Raises `IdempotencyKeyReused`. ``None`` is only a hint: `execute` checks again, under the
-        lock.
+    async def first_results(
+        self, idempotency_key: IdempotencyKey | None, count: int
+    ) -> list[CommandResult] | None:
+        """The results of the ``count`` commands of the first request with this key, or ``None``.
+
+        Raises `IdempotencyKeyReused`. ``None`` is only a hint: `execute_all` checks again, under
+        the lock.
         """
-        return (
-            None if idempotency_key is None else await self._repeats.first_result(idempotency_key)
-        )
+        if idempotency_key is None:
+            return None
+        return await self._repeats.first_results(idempotency_key, count)
 
     async def execute(
         self,
@@ -283,25 +292,12 @@ class Journal:
         idempotency_key: IdempotencyKey | None = None,
         session: str | None = None,
     ) -> CommandResult:
-        """Decide and write one command; see `execute_all`.
-
-        With ``idempotency_key``, a repeated request has no effect and gets the first result, also
-        in another process and after a crash. Raises `IdempotencyKeyReused`, and
-        `RequestInProgress` while this process is still executing the first.
-        """
-        if idempotency_key is None:
-            return (await self.execute_all([command], requestid, session=session))[0]
-        if idempotency_key.key in self._running:
-            raise RequestInProgress("a request with this Idempotency-Key is still running")
-        self._running.add(idempotency_key.key)
-        try:
-            return (await self.execute_all([command], requestid, idempotency_key, session))[0]
-        finally:
-            self._running.discard(idempotency_key.key)
+        """Decide and write one command; see `execute_all`."""
+        return (await self.execute_all([command], requestid, idempotency_key, session))[0]
 
     async def execute_all(
         self,
-        commands: Sequence[Command],
+        commands: Sequence[GroupedCommand],
         requestid: str = "",
         idempotency_key: IdempotencyKey | None = None,
         session: str | None = None,
@@ -312,46 +308,36 @@ class Journal:
         `Refusal` if a rule forbids a command, `Overloaded` if the queue is full, and `StorageFull`,
         `LogError`, `VaultUnavailable` or `ClockJumped` if nothing could be written. After any
         error, nothing was acknowledged.
+
+        With ``idempotency_key``, a repeated request has no effect and gets the first results, also
+        in another process and after a crash. Raises `IdempotencyKeyReused`, and
+        `RequestInProgress` while this process is still executing the first.
         """
         if self._task is None or self._closing:
             raise LogUnavailable("the journal is not open")
         if not commands:
             return []
-        if len(self._queue) >= self._config.queue:
-            raise Overloaded("too many writes are waiting")
-        future = asyncio.get_running_loop().create_future()
-        write = PendingWrite(commands, requestid, future, idempotency_key, session)
-        self._queue.append(write)
-        self._filled.set()
-        with self._instrumentation.write():
-            results = await write.future
-        if idempotency_key is not None and results[0].replayed:
-            return [await self._repeats.with_entity(results[0])]
-        return results
+        with self._repeats.running(idempotency_key):
+            future = self._queue.add(commands, requestid, idempotency_key, session)
+            with self._instrumentation.write():
+                results = await future
+            if idempotency_key is not None and results[0].replayed:
+                return await self._repeats.with_entities(results[0], len(commands))
+            return results
 
     async def _run(self) -> None:
         try:
             while self._queue or not self._closing:
                 if self._queue:
                     await self._commit()
-                else:
-                    await self._wait_for_more()
+                    continue
+                is_pending = bool(self._destruction.pending)
+                await self._queue.wait(DESTROY_RETRY_SECONDS if is_pending else None)
+                if is_pending:
+                    await self._destruction.retry()
         finally:
             self._closing = True
-            for write in self._queue:
-                write.answer(LogUnavailable("the journal has stopped"))
-
-    async def _wait_for_more(self) -> None:
-        self._filled.clear()
-        if not self._destruction.pending:
-            await self._filled.wait()
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._filled.wait(), DESTROY_RETRY_SECONDS)
-        await self._destruction.retry()
-
-    def _next_batch(self, most: int) -> list[PendingWrite]:
-        return [self._queue.popleft() for _ in range(min(len(self._queue), most))]
+            self._queue.fail_all()
 
     async def _commit(self) -> None:
         queued = len(self._queue)
@@ -363,13 +349,13 @@ class Journal:
             async with self._log.exclusive(self._config.lock_timeout) as appender, self._folding:
                 # Fill the batch only after taking the lock: requests that arrived during the wait
                 # share the same fsync.
-                writes = self._next_batch(self._config.batch)
+                writes = self._queue.next_batch(self._config.batch)
                 self._instrumentation.batch(len(writes), time.perf_counter() - started)
                 answers = await self._write(writes, appender)
         except Exception as error:
             # If the lock was not acquired: fail everything that was queued when the wait began, and
             # not just one batch.
-            writes = writes or self._next_batch(queued)
+            writes = writes or self._queue.next_writes(queued)
             if not isinstance(error, EventapiError):
                 logger.exception(BATCH_FAILED)
                 error = LogUnavailable("the write failed")

@@ -1,14 +1,16 @@
-"""Repeated requests with an Idempotency-Key: read the first result from the log."""
+"""Repeated requests with an Idempotency-Key: read the first results from the log."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from eventapi.journal.batch import CommandResult, IdempotencyKey, repeat_result
 from eventapi.queries.history import History
-from events.errors import NotFound
-from events.record import entity_number
+from events.errors import NotFound, RequestInProgress
+from events.record import Record, entity_number
 from events.sealing import Keyring
+from events.vocabulary.resources import Entity
 from projections.state import State
 
 
@@ -30,31 +32,61 @@ class RepeatedRequests:
         self._history = history
         self._keyring = keyring
         self._now = now
+        self._running: set[str] = set()
 
-    async def first_result(self, idempotency_key: IdempotencyKey) -> CommandResult | None:
-        """The result of the first request with a key, or ``None``.
+    @contextmanager
+    def running(self, idempotency_key: IdempotencyKey | None) -> Iterator[None]:
+        """Execute the request with a key; raises `RequestInProgress` during another one."""
+        if idempotency_key is None:
+            yield
+            return
+        if idempotency_key.key in self._running:
+            raise RequestInProgress("a request with this Idempotency-Key is still running")
+        self._running.add(idempotency_key.key)
+        try:
+            yield
+        finally:
+            self._running.discard(idempotency_key.key)
 
-        Raises `IdempotencyKeyReused`.
+    async def first_results(
+        self, idempotency_key: IdempotencyKey, count: int
+    ) -> list[CommandResult] | None:
+        """The results of the first request with a key, or ``None``.
+
+        ``count`` is the number of its commands. Raises `IdempotencyKeyReused`.
         """
         state = await self._state()
         last = state.last
         first = state.idempotency.valid(idempotency_key.key, self._now(), last.time)
         if first is None:
             return None
-        return await self.with_entity(
-            repeat_result(first, idempotency_key, last.source, self._keyring)
+        return await self.with_entities(
+            repeat_result(first, idempotency_key, last.source, self._keyring), count
         )
 
-    async def with_entity(self, result: CommandResult) -> CommandResult:
-        """A replayed result with the entity right after its record.
+    async def with_entities(self, first: CommandResult, count: int) -> list[CommandResult]:
+        """Replayed results, each with the entity right after its record.
 
-        Raises `NotFound` if the user who sent the request is erased by now, and `Overloaded` if
-        that user has too many reads of the past.
+        ``first`` is that of the line with the key; an equal request has as many commands, so its
+        other lines follow. Raises `NotFound` if a user whose values are in the results is erased by
+        now, and `Overloaded` if that user has too many reads of the past.
         """
-        record, state = result.record, await self._state()
-        owner = entity_number(record.sealedfor)
-        entity = await self._history.entity_after(record.position, record.subject, state)
-        user = (await self._state()).users.by_id.get(owner)
-        if user is None or user.status == "erased":
-            raise NotFound("the account was erased")
+        start = first.record.position
+        records = [first.record]
+        if count > 1:
+            records += await self._history.records(range(start + 1, start + count))
+        return [await self._with_entity(record) for record in records]
+
+    async def _with_entity(self, record: Record) -> CommandResult:
+        entity = await self._history.entity_after(
+            record.position, record.subject, await self._state()
+        )
+        users = (await self._state()).users.by_id
+        numbers = {entity_number(record.sealedfor)} if record.sealedfor else set()
+        if isinstance(entity, Entity):
+            numbers.add(entity.owner)
+        for number in numbers:
+            user = users.get(number)
+            if user is None or user.status == "erased":
+                raise NotFound("the account was erased")
         return CommandResult(record, entity, replayed=True)

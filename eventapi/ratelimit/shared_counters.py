@@ -65,8 +65,8 @@ class SharedCounters:
         self._file, self._map = _map_file(path)
         self._locate_cached = lru_cache(_CACHED_KEYS)(self._locate)
 
-    def add(self, key: str, seconds: int) -> Window:
-        """Add 1 to the count of a key, in a window of ``seconds``; return the window."""
+    def add(self, key: str, seconds: int, amount: int = 1) -> Window:
+        """Add to the count of a key, in a window of ``seconds``; return the window."""
         bucket, tag = self._locate_cached(key)
         with self._locked():
             now = self._clock()
@@ -74,8 +74,8 @@ class SharedCounters:
             left = end - now
             if not 0 < left <= seconds:
                 count, left = 0, float(seconds)
-            _SLOT.pack_into(self._map, slot, now + left, count + 1)
-        return Window(count + 1, left)
+            _SLOT.pack_into(self._map, slot, now + left, count + amount)
+        return Window(count + amount, left)
 
     def get(self, key: str, seconds: int) -> Window:
         """The window of a key, unchanged."""

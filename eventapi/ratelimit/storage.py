@@ -49,9 +49,9 @@ class RateLimitStorage:
     def __init__(self, table: SharedCounters) -> None:
         self._counters = table
 
-    async def add(self, rate: Rate, key: str) -> Window:
-        """Count one action of a key; return its window."""
-        return self._counters.add(f"{rate.name} {key}", rate.seconds)
+    async def add(self, rate: Rate, key: str, amount: int = 1) -> Window:
+        """Count actions of a key; return its window."""
+        return self._counters.add(f"{rate.name} {key}", rate.seconds, amount)
 
     async def get(self, rate: Rate, key: str) -> Window:
         """The window of a key, unchanged."""
@@ -114,15 +114,15 @@ class RedisRateLimitStorage(RateLimitStorage):
         self._probing: asyncio.Task[None] | None = None
         self.redis = "ok"
 
-    async def add(self, rate: Rate, key: str) -> Window:
+    async def add(self, rate: Rate, key: str, amount: int = 1) -> Window:
         name = self._name(rate, key)
 
         async def in_redis() -> Window:
-            count = await self._storage.incr(name, rate.seconds)
-            return Window(count, await self._remaining(name, rate, is_new=count == 1))
+            count = await self._storage.incr(name, rate.seconds, amount)
+            return Window(count, await self._remaining(name, rate, is_new=count == amount))
 
         return await self._with_fallback(
-            in_redis, lambda: super(RedisRateLimitStorage, self).add(rate, key)
+            in_redis, lambda: super(RedisRateLimitStorage, self).add(rate, key, amount)
         )
 
     async def get(self, rate: Rate, key: str) -> Window:

@@ -33,6 +33,9 @@ _BOUND: Final = re.compile(r"Expected `\w+` ([<>]=?) (\S+)")
 _MULTIPLE: Final = re.compile(r"Expected `\w+` that's a multiple of (\S+)")
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`")
+_INVALID: Final = re.compile(
+    r"Invalid (?:RFC3339 encoded )?(date|datetime|uuid|decimal)\b", re.IGNORECASE
+)
 _PATH: Final = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[([^\]]+)\]")
 
@@ -114,19 +117,37 @@ def explain(error: msgspec.ValidationError, kind: Any, *, is_text: bool = False)
     """Convert msgspec's error about a value into a fault within that value."""
     message = str(error)
     path = _PATH.search(message)
-    pointer = ""
+    pointer, infos = "", [_inspected(kind)]
     if path:
         message = message[: path.start()]
-        pointer = "".join(_pointer(member or index) for member, index in _STEP.findall(path[1]))
+        steps = [member or index for member, index in _STEP.findall(path[1])]
+        pointer = "".join(map(_pointer, steps))
+        for step in steps:
+            infos = [inner for info in infos for inner in _inner(info, step)]
     if missing := _MISSING.match(message):
         return Fault(pointer + _pointer(missing[1]), "is required", "missing")
     if unknown := _UNKNOWN.match(message):
-        return unknown_member(unknown[1])
-    code, detail = _words(message, kind, is_text)
+        found = unknown_member(unknown[1])
+        return Fault(pointer + found.pointer, found.detail, found.kind)
+    code, detail = _words(message, infos, is_text)
     return Fault(pointer, detail, code)
 
 
-def _words(message: str, kind: Any, is_text: bool) -> tuple[str, str]:  # noqa: PLR0911 - one a message
+def _inner(info: inspect.Type, step: str) -> Iterator[inspect.Type]:
+    """The types of a part of a value."""
+    for one in _infos(info):
+        if isinstance(one, inspect.ListType):
+            yield one.item_type
+        elif isinstance(one, inspect.DictType):
+            yield one.value_type
+        elif isinstance(one, inspect.StructType):
+            yield from (field.type for field in one.fields if field.encode_name == step)
+
+
+def _words(  # noqa: PLR0911 - one a message
+    message: str, infos: Sequence[inspect.Type], is_text: bool
+) -> tuple[str, str]:
+    """The code and the text of a fault; ``infos`` are the types of the value."""
     if expected := _EXPECTED.match(message):
         wanted = expected[1].split(" | ")
         nouns = " or ".join(_NOUNS.get(name, name) for name in wanted if name != "null")
@@ -143,11 +164,14 @@ def _words(message: str, kind: Any, is_text: bool) -> tuple[str, str]:  # noqa: 
         return "multiple_of", f"must be a multiple of {multiple[1]}"
     if message.endswith("out of range"):
         return "value_error", "is a number that is too large"
+    if invalid := _INVALID.match(message):
+        kind = invalid[1].lower()
+        return f"{kind}_parsing", f"must be {_NOUNS[kind]}"
     if message.startswith("Invalid enum value"):
-        values = [str(value) for info in _infos(_inspected(kind)) for value in _values(info)]
+        values = [str(value) for info in infos for one in _infos(info) for value in _values(one)]
         return "literal_error", f"must be {_choice(values)}"
     if "matching regex" in message:
-        rules = list(_extras(_inspected(kind), RULE))
+        rules = [rule for info in infos for rule in _extras(info, RULE)]
         return "string_pattern_mismatch", str(rules[0]) if rules else "must have another form"
     return "value_error", message[:1].lower() + message[1:]
 

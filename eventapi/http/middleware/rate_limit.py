@@ -69,6 +69,15 @@ class RateLimiter:
             problem = await self._count(scope, self._login, caller_address(scope))
         return problem
 
+    async def check_further(self, scope: HTTPScope, count: int) -> None:
+        """Count ``count`` further requests, those of a batch; raises `ProblemError`."""
+        if self._caller is not None and count:
+            problem = await self._count(
+                scope, self._caller, await self._caller_key(scope), amount=count
+            )
+            if problem is not None:
+                raise problem
+
     async def check_email(self, scope: HTTPScope, user: int) -> None:
         """Count a change of email with registrations, and by user; raises `ProblemError`."""
         if self._login is None:
@@ -90,8 +99,10 @@ class RateLimiter:
             _record_window(scope, _PASSWORD_SHARE, window)
             raise _refusal(window, str(error)) from None
 
-    async def _count(self, scope: HTTPScope, rate: Rate, key: str) -> ProblemError | None:
-        window = await self._counts.add(rate, key)
+    async def _count(
+        self, scope: HTTPScope, rate: Rate, key: str, amount: int = 1
+    ) -> ProblemError | None:
+        window = await self._counts.add(rate, key, amount)
         _record_window(scope, rate, window)
         if window.count <= rate.limit:
             return None
@@ -166,8 +177,10 @@ def _refusal(window: Window, detail: str) -> ProblemError:
 
 
 def _record_window(scope: HTTPScope, rate: Rate, window: Window) -> None:
-    """Store a window in the scope; the header fields of the answer report it."""
-    scope.setdefault("limits", []).append((rate, window))  # type: ignore[typeddict-item]  # ours
+    """Store a window in the scope; the header fields of the answer report the newest ones."""
+    older: list[tuple[Rate, Window]] = scope.get("limits", [])  # type: ignore[assignment]  # ours
+    newest = [*(one for one in older if one[0] != rate), (rate, window)]
+    scope["limits"] = newest  # type: ignore[typeddict-unknown-key]  # ours
 
 
 def exceeded_limit(scope: Scope) -> str:

@@ -46,6 +46,7 @@ path without it (307), as that service did.
 
 _TAGS = {
     "auth": "Accounts and sessions.",
+    "batch": "Several writes in one request, all or none.",
     "audit": "The events of the log, for auditors.",
     "projections": "What the application computes from the log.",
     "log": "The log as a transparency log, with proofs.",

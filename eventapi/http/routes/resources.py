@@ -11,30 +11,34 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 import msgspec
 from litestar import Controller
 from litestar.params import FromPath, JSONBody
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from eventapi.commands.resources import (
-    Act,
-    Create,
-    Delete,
-    Restore,
-    Share,
-    Unshare,
-    Update,
     not_found,
     readable,
     readable_or_tombstone,
     writable,
     writable_or_tombstone,
 )
-from eventapi.http.conditional import etag
-from eventapi.http.decoding import decode_json
 from eventapi.http.handlers import ACTION, delete, get, patch, post, put
 from eventapi.http.request import ApiRequest, MergePatch, written
 from eventapi.http.response import Response, json_response
 from eventapi.http.routes.events import follow_resources
 from eventapi.http.routes.history import resource_history
 from eventapi.http.routes.listing import list_resources
+from eventapi.http.routes.writes import (
+    Target,
+    act,
+    creation,
+    deletion,
+    entity_of,
+    restoration,
+    sharing,
+    tag_of,
+    unsharing,
+    update,
+    view_of,
+)
 from eventapi.http.schemas.requests import (
     FeedQuery,
     HistoryQuery,
@@ -45,7 +49,7 @@ from eventapi.http.schemas.requests import (
 from eventapi.http.schemas.resources import Shape, ShareBody, ShareView
 from eventapi.http.urls import path_number
 from eventapi.journal.batch import CommandResult
-from events.errors import Fault, Forbidden, Invalid, NotFound
+from events.errors import Forbidden, NotFound
 from events.vocabulary.resources import Entity
 from projections.tables.resources import Tombstone
 
@@ -83,14 +87,12 @@ class ResourceTemplate(Controller):
         self, request: ApiRequest, data: JSONBody[ResourceBody]
     ) -> Response[ResourceView]:
         """Create {a_noun}."""
-        user = request.caller.user
-        values = structs.asdict(data)
-        command = Create(self.shape.resource, user.id, values, request.services.quota)
-        result = await request.execute(command, user.subject)
+        command = creation(self.shape.resource, _target(request), data)
+        result = await request.execute(command, request.caller.user.subject)
         status = request.version.created_status
         if status != 201:
             return _written(request, self.shape, result, status)
-        subject = self.shape.resource.type.subject(_entity(result).id)
+        subject = self.shape.resource.type.subject(entity_of(result).id)
         location = request.url_of(f"/{subject}").encode()
         return _written(request, self.shape, result, status, (b"location", location))
 
@@ -144,10 +146,10 @@ class ResourceTemplate(Controller):
             found = readable_or_tombstone(resource, reader.state, reader.user, wanted)
             position = await request.resolve_as_of(reader.state, query.as_of)
             entity = await _past(request, self.shape, found, position)
-        tag = (b"etag", etag(entity.version))
+        tag = tag_of(entity)
         if request.has_current(entity):
             return Response(304, [tag])
-        return json_response(_view(request, self.shape, entity), 200, tag)
+        return json_response(view_of(request, self.shape, entity), 200, tag)
 
     @get(
         f"{_ONE}/history",
@@ -181,11 +183,14 @@ class ResourceTemplate(Controller):
         data: JSONBody[Restoration | None] = None,
     ) -> Response[ResourceView]:
         """Undo a deletion, or restore the content at an earlier point."""
-        subject, wanted = request.caller.user.subject, _number(self.shape, number)
-        result = await request.first_result(subject)
+        state, user, shape = request.caller.state, request.caller.user, self.shape
+        wanted = _number(shape, number)
+        result = await request.first_result(user.subject)
         if result is None:
-            command = await _restoration(request, self.shape, wanted, data or Restoration())
-            result = await request.execute(command, subject)
+            found = writable_or_tombstone(shape.resource, state, user.id, wanted)
+            target = _target(request, found)
+            command = await restoration(request, shape, target, found, data)
+            result = await request.execute(command, user.subject)
         return _written(request, self.shape, result)
 
     @put(
@@ -230,10 +235,8 @@ class ResourceTemplate(Controller):
         resource, wanted = self.shape.resource, _number(self.shape, number)
         result = await request.first_result(user.subject)
         if result is None:
-            versions = request.accepted_versions(writable(resource, state, user.id, wanted))
-            result = await request.execute(
-                Delete(resource, user.id, wanted, versions), user.subject
-            )
+            target = _target(request, writable(resource, state, user.id, wanted))
+            result = await request.execute(deletion(resource, target, None), user.subject)
         return written(result, None)
 
 
@@ -280,9 +283,9 @@ class SharingTemplate(Controller):
         data: JSONBody[ShareBody],
     ) -> Response[ShareView]:
         """Let another user read {a_noun}, or read and write it."""
-        user, resource = request.caller.user, self.shape.resource
-        command = Share(resource, user.id, _number(self.shape, number), username, data.can)
-        result = await request.execute(command, user.subject)
+        target = _share_target(request, self.shape, number, username)
+        command = sharing(self.shape.resource, target, data)
+        result = await request.execute(command, request.caller.user.subject)
         return written(result, ShareView(username, data.can))
 
     @delete(
@@ -297,9 +300,9 @@ class SharingTemplate(Controller):
         self, request: ApiRequest, number: FromPath[str], username: FromPath[str]
     ) -> Response[None]:
         """Take back what a user may do with {a_noun}."""
-        user, resource = request.caller.user, self.shape.resource
-        command = Unshare(resource, user.id, _number(self.shape, number), username)
-        return written(await request.execute(command, user.subject), None)
+        target = _share_target(request, self.shape, number, username)
+        command = unsharing(self.shape.resource, target, None)
+        return written(await request.execute(command, request.caller.user.subject), None)
 
 
 class ActionTemplate(Controller):
@@ -322,26 +325,28 @@ class ActionTemplate(Controller):
         resource, user = self.shape.resource, request.caller.user
         wanted = _number(self.shape, number)
         action: str = request.route_handler.opt[ACTION]
-        body = data or decode_json(b"{}", resource.actions[action].body)
         result = await request.first_result(user.subject)
         if result is None:
-            entity = writable(resource, request.caller.state, user.id, wanted)
-            versions = request.accepted_versions(entity)
-            command = Act(
-                resource,
-                user.id,
-                wanted,
-                action,
-                structs.asdict(body),
-                versions,
-                request.services.quota,
-            )
-            result = await request.execute(command, user.subject)
+            target = _target(request, writable(resource, request.caller.state, user.id, wanted))
+            result = await request.execute(act(action, resource, target, data), user.subject)
         return _written(request, self.shape, result)
 
 
 def _number(shape: Shape, text: str) -> int:
     return path_number(text, str(not_found(shape.resource)))
+
+
+def _target(request: ApiRequest, found: Entity | Tombstone | None = None) -> Target:
+    """What a request writes to: a new resource, or one that exists, at the versions of If-Match."""
+    caller, quota = request.caller.user.id, request.services.quota
+    if found is None:
+        return Target(caller, quota)
+    return Target(caller, quota, found.id, request.accepted_versions(found))
+
+
+def _share_target(request: ApiRequest, shape: Shape, number: str, username: str) -> Target:
+    caller, quota = request.caller.user.id, request.services.quota
+    return Target(caller, quota, _number(shape, number), username=username)
 
 
 async def _update(
@@ -350,37 +355,9 @@ async def _update(
     state, user, resource = request.caller.state, request.caller.user, shape.resource
     result = await request.first_result(user.subject)
     if result is None:
-        versions = request.accepted_versions(writable(resource, state, user.id, number))
-        values = {name: value for name, value in structs.asdict(body).items() if value is not UNSET}
-        quota = request.services.quota
-        command = Update(resource, user.id, number, values, versions, quota)
-        result = await request.execute(command, user.subject)
+        target = _target(request, writable(resource, state, user.id, number))
+        result = await request.execute(update(resource, target, body), user.subject)
     return _written(request, shape, result)
-
-
-async def _restoration(
-    request: ApiRequest, shape: Shape, number: int, body: Restoration
-) -> Restore:
-    state, caller, resource = request.caller.state, request.caller.user.id, shape.resource
-    found = writable_or_tombstone(resource, state, caller, number)
-    versions = request.accepted_versions(found)
-    if body.as_of is not UNSET:
-        position = await request.resolve_as_of(state, body.as_of)
-    elif isinstance(found, Tombstone):
-        position = found.version - 1
-        # Do not overwrite a restoration by another request.
-        if versions is None:
-            versions = frozenset({found.version})
-    else:
-        raise Invalid(Fault("/as_of", f"is required: the {shape.noun} is not deleted"))
-    history = request.services.history
-    async with history.turn_of(caller):
-        past = await history.entities_at(position, [found], state[resource.collection])
-    if number not in past:
-        raise NotFound(f"there was no such {shape.noun} at position {position}")
-    values = {name: getattr(past[number], name) for name in resource.names}
-    quota = request.services.quota
-    return Restore(resource, caller, number, position, values, versions, quota)
 
 
 async def _past(
@@ -407,16 +384,6 @@ def _shares(request: ApiRequest, shape: Shape, text: str) -> list[ShareView]:
     return [ShareView(name, can) for name, can in sorted(names.items())]  # type: ignore[arg-type]  # checked when written
 
 
-def _entity(result: CommandResult) -> Entity:
-    assert isinstance(result.entity, Entity)  # noqa: S101 - for the type checker
-    return result.entity
-
-
-def _view(request: ApiRequest, shape: Shape, entity: Entity) -> msgspec.Struct:
-    owner = request.reader.state.users.by_id.get(entity.owner)
-    return shape.view_of(entity, "" if owner is None else owner.username)
-
-
 def _written(
     request: ApiRequest,
     shape: Shape,
@@ -424,6 +391,6 @@ def _written(
     status: int = 200,
     *headers: tuple[bytes, bytes],
 ) -> Response[Any]:
-    entity = _entity(result)
-    view = _view(request, shape, entity)
-    return written(result, view, status, (b"etag", etag(entity.version)), *headers)
+    entity = entity_of(result)
+    view = view_of(request, shape, entity)
+    return written(result, view, status, tag_of(entity), *headers)

@@ -17,9 +17,9 @@ from eventapi.http.guards import logged_in, optional_login
 from eventapi.http.handlers import ACTION, OPERATION
 from eventapi.http.request import ApiRequest
 from eventapi.http.routes.resources import ActionTemplate, ResourceTemplate, SharingTemplate
+from eventapi.http.routes.writes import check_known
 from eventapi.http.schemas.resources import Shape
 from eventapi.resources.declared import Action
-from events.errors import UnknownKind
 
 _NUMBER: Final = "number"
 """The parameter of the templates that has the number of a resource."""
@@ -157,8 +157,6 @@ def _known(shape: Shape) -> Guard:
 
     async def known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         assert isinstance(connection, ApiRequest)  # noqa: S101 - for the type checker
-        resource = shape.resource
-        if connection.reader.state[resource.collection].resource is not resource.type:
-            raise UnknownKind(f"a newer version of this application has changed {resource.kind}")
+        check_known(shape, connection.reader.state)
 
     return known

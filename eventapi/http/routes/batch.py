@@ -1,0 +1,125 @@
+"""``POST /batch``: several writes to resources, all or none.
+
+The requests of a batch are parsed first. Their commands are one group of the journal, which decides
+them in order under the log's lock. There, a request that refers to a new resource gets its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from litestar import Controller
+from litestar.params import JSONBody
+from msgspec import UNSET
+
+from eventapi.commands.command import Command
+from eventapi.commands.resources import writable_or_tombstone
+from eventapi.http.guards import logged_in
+from eventapi.http.handlers import post
+from eventapi.http.problems import PartError
+from eventapi.http.request import ApiRequest
+from eventapi.http.response import Response, json_response
+from eventapi.http.routes.batch_parsing import Part, parse_requests, writes_by_place
+from eventapi.http.routes.writes import check_known, creation, entity_of, restoration
+from eventapi.http.schemas.batch import Batch, BatchResponse, BatchResponses
+from eventapi.http.schemas.resources import Shape
+from eventapi.journal.batch import CommandResult, DependentCommand, GroupedCommand
+from events.errors import Refusal
+
+_ERRORS: Final = (
+    "not-found",
+    "forbidden",
+    "precondition-failed",
+    "quota-exceeded",
+    "validation-failed",
+    "not-unique",
+    "action-refused",
+)
+
+
+def batch_controller(shapes: Iterable[Shape]) -> type[Controller]:
+    """The controller of batches that write resources of these kinds."""
+    writes = writes_by_place(shapes)
+
+    class BatchController(Controller):
+        """Several writes in one request."""
+
+        path = "/batch"
+        tags = ("batch",)
+
+        @post(
+            name="run_batch",
+            summary="Write several resources, all or none",
+            guards=[logged_in],
+            request_headers=("Idempotency-Key",),
+            response_headers=("Event-Position",),
+            errors=_ERRORS,
+        )
+        async def run_batch(
+            self, request: ApiRequest, data: JSONBody[Batch]
+        ) -> Response[BatchResponses]:
+            """Create, replace, change, delete, restore and share resources, and run actions.
+
+            The requests take effect in their order, all or none. If one is refused, the response is
+            its problem, and `errors` has a pointer to it, such as `/requests/3`. `$0` stands for the
+            number of the resource that request 0 creates. Rate limits count each request.
+            """
+            further = len(data.requests) - 1
+            await request.services.rate_limiter.check_further(request.scope, further)
+            parts = parse_requests(data.requests, writes, request.version.prefixes)
+            subject = request.caller.user.subject
+            results = await request.first_results(subject, len(parts))
+            if results is None:
+                results = await _execute(request, parts, subject)
+            answers = [_answer(request, part, results[: part.index + 1]) for part in parts]
+            position = b"%d" % results[-1].record.position
+            return json_response(BatchResponses(answers), 200, (b"event-position", position))
+
+    return BatchController
+
+
+async def _execute(request: ApiRequest, parts: Sequence[Part], subject: str) -> list[CommandResult]:
+    """Write the parts; raises `PartError` for the first one that is refused."""
+    commands = []
+    for part in parts:
+        try:
+            commands.append(await _command(request, part))
+        except Refusal as refusal:
+            raise PartError(refusal, part.pointer) from None
+    try:
+        return await request.execute_all(commands, subject)
+    except Refusal as refusal:
+        if refusal.part is None:
+            raise
+        raise PartError(refusal, parts[refusal.part].pointer) from None
+
+
+async def _command(request: ApiRequest, part: Part) -> GroupedCommand:
+    state, caller, quota = request.caller.state, request.caller.user.id, request.services.quota
+    write, shape, resource = part.write, part.write.shape, part.write.shape.resource
+    check_known(shape, state)
+    command = write.command
+    if command is None:
+        target = part.target(caller, quota)
+        found = writable_or_tombstone(resource, state, caller, target.number)
+        return await restoration(request, shape, target, found, part.body)
+    if not part.is_dependent:
+        return command(resource, part.target(caller, quota), part.body)
+
+    def build(results: Sequence[CommandResult]) -> Command:
+        return command(resource, part.target(caller, quota, results), part.body_after(results))
+
+    return DependentCommand(resource, build)
+
+
+def _answer(request: ApiRequest, part: Part, results: Sequence[CommandResult]) -> BatchResponse:
+    """The answer to a part; ``results`` are those up to its own."""
+    write, result = part.write, results[-1]
+    target = part.target(request.caller.user.id, request.services.quota, results)
+    view: Any = write.view(request, target, part.body, result)
+    location: Any = UNSET
+    if write.command is creation:
+        subject = write.shape.resource.type.subject(entity_of(result).id)
+        location = request.url_of(f"/{subject}")
+    return BatchResponse(write.status, view, result.record.position, location)
