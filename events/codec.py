@@ -224,7 +224,8 @@ def decode(
         )
         records.append(record)
         if type(event) is SchemaDeclared:
-            vocabulary = vocabulary.after(event)
+            collection = parsed.subject.partition("/")[2]
+            vocabulary = vocabulary.after(event, collection)
             decoders, foreign_decoders = vocabulary.decoders, vocabulary.foreign_decoders
     return records
 
@@ -243,6 +244,8 @@ def _explain(error: Exception, line: bytes, position: int, offset: int) -> LogEr
 
 
 def _open_personal(event: Event, cipher: AESGCM, context: bytes, vocabulary: Vocabulary) -> None:
+    if isinstance(event, ResourceEvent) and event.resource.foreign:
+        return  # This vocabulary may be an older one, which knew the kind.
     known = vocabulary.decoders.get(event.type)
     sealed = getattr(event, "personal", None)
     if known is not None and known.personal is not None and type(sealed) is str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -9,9 +10,9 @@ from msgspec.structs import replace
 
 from eventapi.commands.command import Decision
 from events.errors import ConfigurationError
-from events.vocabulary.compatibility import unreadable
 from events.vocabulary.resources import ResourceType
 from events.vocabulary.schemas import SchemaDeclared
+from events.vocabulary.vocabulary import contradictions
 from projections.state import State
 from projections.tables.collections import Collections
 
@@ -48,20 +49,37 @@ def declaration_of(resources: Collections, resource: ResourceType) -> Decision |
 def check_readable(resources: Collections, resource: ResourceType) -> bool:
     """Whether this code may write events of a kind; false if a newer version of it did.
 
-    Raises `ConfigurationError` if the declaration contradicts the one in the log.
+    Raises `ConfigurationError` if the declaration contradicts those in the log.
+    """
+    faults = faults_of(resources, resource)
+    if faults:
+        raise ConfigurationError(
+            f"{resource.entity_name} cannot read the {resource.collection} in the log: "
+            f"{'; '.join(faults)}"
+        )
+    return resources[resource.collection].resource is resource
+
+
+def faults_of(resources: Collections, resource: ResourceType) -> Sequence[str]:
+    """The contradictions between a kind and the log.
+
+    There is none if the log has this declaration, because then the later ones are those of newer
+    code.
     """
     ours = resource.declaration
     declared = resources.schemas.get(resource.kind, ())
-    if ours is None or not declared:
-        return True
-    if resources[resource.collection].resource is resource:
-        return True
-    if any(is_same(one, ours) for one in declared):
-        return False
-    faults = next(faults for one in declared if (faults := unreadable(one, ours, resource.upcast)))
-    raise ConfigurationError(
-        f"{resource.entity_name} cannot read the {resource.collection} in the log: {'; '.join(faults)}"
-    )
+    place = resources.places.get(resource.kind, resource.collection)
+    others = [
+        kind
+        for kind, collection in resources.places.items()
+        if collection == resource.collection and kind != resource.kind
+    ]
+    if others:
+        return contradictions(resource, resources.schemas[others[0]][-1], resource.collection)
+    if place == resource.collection and any(ours and is_same(one, ours) for one in declared):
+        return ()
+    found = (contradictions(resource, one, place) for one in declared)
+    return next((faults for faults in found if faults), ())
 
 
 def is_same(one: SchemaDeclared, other: SchemaDeclared) -> bool:

@@ -70,6 +70,8 @@ class History:
     ) -> None:
         """``keyring`` must have the keys of all users in the states that are passed in."""
         self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
+        """The vocabulary at the end of the log, which may have fewer kinds than this code."""
         self._log = log
         self._keyring = keyring
         self._vault = vault
@@ -216,7 +218,7 @@ class History:
             if first > 1:
                 digest = bytes.fromhex(lines.pop(0)[_HASH].decode())
                 before = replace(START, position=first - 1, hash=digest)
-            found = decode(lines, self._keyring, self._vocabulary, before)
+            found = decode(lines, self._keyring, self.vocabulary, before)
             yield [replace(found[position - first], end=0) for position in wanted]
             await asyncio.sleep(0)
 

@@ -76,7 +76,9 @@ class Resource(msgspec.Struct, metaclass=_ResourceMeta):
     - ``access``: who may read and write.
     - ``shareable``: the owner may share a resource with other users.
     - ``renamed``: the new names of renamed fields by their old ones.
-    - ``upcast``: converts the values that an event of an older declaration sets, as JSON values.
+    - ``upcast``: converts the values that an event sets, as JSON values, to those of this
+      declaration. An event sets all fields or some, and `Clear` ones and the others apart. Values
+      that have the present form already must stay as they are.
     """
 
     collection: ClassVar[str] = ""
@@ -84,7 +86,7 @@ class Resource(msgspec.Struct, metaclass=_ResourceMeta):
     access: ClassVar[Access] = Access()
     shareable: ClassVar[bool] = False
     renamed: ClassVar[Mapping[str, str]] = {}
-    upcast: ClassVar[Callable[[dict[str, Any]], dict[str, Any]] | None] = None
+    upcast: ClassVar[Any] = None
 
 
 def action(function: Act) -> Act:

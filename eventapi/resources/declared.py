@@ -19,10 +19,11 @@ from msgspec import NODEFAULT, UNSET
 
 from eventapi.resources import fields as types
 from eventapi.resources.declaration import Access, Global, Resource, is_action
+from eventapi.resources.schemas import declaration_of
 from eventapi.values.rules import Rules
 from events.errors import ConfigurationError
 from events.vocabulary.resources import VERBS, Content, Entity, Field, ResourceType, Unique
-from events.vocabulary.schemas import KIND_PATTERN, SchemaDeclared
+from events.vocabulary.schemas import KIND_PATTERN
 from events.vocabulary.vocabulary import RESERVED_KINDS
 
 RESERVED_FIELDS: Final = frozenset({"id", "owner", "created_at", "updated_at", "version"})
@@ -36,11 +37,11 @@ RESERVED_COLLECTIONS: Final = frozenset(
 
 RESERVED_ACTIONS: Final = VERBS | {"acted", "events", "history", "restore", "shares"}
 
+_CLASS_VARIABLES: Final = frozenset(Resource.__annotations__)
+
 _NAME: Final = re.compile(KIND_PATTERN)
 _ROLE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_LOOKS: Final = frozenset({"title", "description", "examples", "$comment"})
-"""Members of a JSON Schema that decide nothing."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -111,11 +112,7 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     def _normal(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Values as a replay would read them: times in UTC, nested Structs without limits."""
         if self.times:
-            utc = {
-                name: values[name].astimezone(UTC)
-                for name in self.times
-                if isinstance(values.get(name), datetime)
-            }
+            utc = {name: _in_utc(values[name]) for name in self.times if name in values}
             values = {**values, **utc}
         if self.has_nested:
             encoded = msgspec.json.encode(values)
@@ -154,7 +151,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     fields: list[Field] = []
     for one in msgspec.structs.fields(cls):
         fields.append(_field(one, hints[one.name]))
-        strict[one.name] = types.strict(hints[one.name])
+        strict[one.name] = _strict(one.name, hints[one.name])
     if not fields:
         raise types.TypeFault("it has no field; add one, such as `name: str`")
     values: Any = msgspec.defstruct(cls.__name__, list(strict.items()))
@@ -163,7 +160,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     actions = _actions(cls)
     unique = _unique(cls, fields)
     _check_access(cls.access)
-    declaration = None if built_in else _declaration(kind, fields, strict, unique, actions)
+    declaration = None if built_in else declaration_of(kind, fields, strict, unique, actions)
     doc = inspect.cleandoc(cls.__doc__ or "") if cls.__doc__ != Resource.__doc__ else ""
     return Declared(
         cls,
@@ -173,7 +170,8 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
             fields,
             tuple(actions),
             unique,
-            upcast=_upcast(cls, [field.name for field in fields]),
+            upcast=_upcast(cls),
+            renamed=_renamed(cls, [field.name for field in fields]),
             declaration=declaration,
             fingerprint=_fingerprint(cls),
         ),
@@ -188,6 +186,18 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
     )
 
 
+def _strict(name: str, hint: Any) -> Any:
+    """The type of a field's input; raises `TypeFault` for limits or unions that do not fit."""
+    try:
+        strict = types.strict(hint)
+        msgspec.json.Decoder(strict)
+    except types.TypeFault as fault:
+        raise types.TypeFault(f"{name}: {fault}") from None
+    except (TypeError, ValueError) as error:
+        raise types.TypeFault(f"{name}: {error}; use another type or limit") from None
+    return strict
+
+
 def _check_names(kind: str, collection: str) -> None:
     if not _NAME.search(kind) or kind in RESERVED_KINDS:
         raise types.TypeFault(f"{kind!r} cannot be the name of a kind; rename the class")
@@ -200,47 +210,65 @@ def _check_names(kind: str, collection: str) -> None:
 
 def _field(one: msgspec.structs.FieldInfo, hint: Any) -> Field:
     name = one.name
-    if name in RESERVED_FIELDS:
+    if name in RESERVED_FIELDS or name in _CLASS_VARIABLES:
         raise types.TypeFault(f"{name}: every resource has this already; use another name")
     if one.encode_name != name:
         raise types.TypeFault(f"{name}: it has another name in JSON; name the field so")
-    if name.startswith("_"):
-        raise types.TypeFault(f"{name}: a name begins with a letter")
-    default: Any = UNSET
-    if one.default is not NODEFAULT:
-        default = one.default
-    elif one.default_factory is not NODEFAULT:
-        default = one.default_factory()
+    if name.startswith("_") or name.endswith("_"):
+        raise types.TypeFault(
+            f"{name}: a name begins with a letter, and does not end with _; use another name"
+        )
     try:
-        return Field(name, types.plain(hint), default, types.is_clear(hint))
+        return Field(name, types.plain(hint), _default(one), types.is_clear(hint))
     except types.TypeFault as fault:
         raise types.TypeFault(f"{name}: {fault}") from None
+
+
+def _default(one: msgspec.structs.FieldInfo) -> Any:
+    """The default value of a field; `UNSET` without one."""
+    if one.default is not NODEFAULT:
+        return one.default
+    if one.default_factory is NODEFAULT:
+        return UNSET
+    default = one.default_factory()
+    if default != one.default_factory():
+        # It would be the same for all, because events are decoded without the application's code.
+        raise types.TypeFault("its default differs each time; leave the default out")
+    return default
 
 
 def _check_defaults(fields: Sequence[Field], rules: Rules) -> None:
     for field in fields:
         if field.default is not UNSET:
             for fault in rules.faults({field.name: field.default}):
-                raise types.TypeFault(f"{field.name}: the default {fault.detail}")
+                raise types.TypeFault(
+                    f"{field.name}: the default {fault.detail}; change the default or the type"
+                )
 
 
 def _unique(cls: type[Resource], fields: Sequence[Field]) -> tuple[Unique, ...]:
     by_name = {field.name: field for field in fields}
     found = []
     if isinstance(cls.unique, str):  # type: ignore[unreachable]  # a frequent mistake
-        raise types.TypeFault(f'unique = ("{cls.unique}",): it is a tuple of fields')
+        raise types.TypeFault(f'unique is a text; write unique = ("{cls.unique}",)')
     for key in cls.unique:
         names = (key,) if isinstance(key, str) else tuple(key)
         for name in names:
             if name not in by_name:
-                raise types.TypeFault(f"unique names {name!r}, which is not a field")
+                raise types.TypeFault(
+                    f"unique names {name!r}, which is not a field; name one of {', '.join(by_name)}"
+                )
             if not types.hashable(by_name[name].type):
-                raise types.TypeFault(f"{name}: a list, dict or Struct cannot be unique")
+                raise types.TypeFault(
+                    f"{name}: a list, dict or Struct cannot be unique; remove it from `unique`"
+                )
         found.append(Unique(names, isinstance(key, Global)))
     return tuple(found)
 
 
 def _check_access(access: Access) -> None:
+    if not isinstance(access, Access):
+        raise types.TypeFault('access is not an Access; write access = Access(read="users")')
     for name, who in (("read", access.read), ("write", access.write)):
         if not _ROLE.fullmatch(who) or (name == "write" and who in {"users", "public"}):
             raise types.TypeFault(
@@ -260,14 +288,16 @@ def _actions(cls: type[Resource]) -> dict[str, Action]:
 def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Action:
     if name in RESERVED_ACTIONS or not _NAME.search(name):
         raise types.TypeFault(f"{name}: an action cannot have this name; use another one")
+    if inspect.iscoroutinefunction(method):
+        raise types.TypeFault(f"{name}: an action cannot wait; remove `async`")
     members: list[Any] = []
-    hints = types.hints_of(method)  # type: ignore[arg-type]  # functions have hints as well
+    hints = types.hints_of(method)
     for parameter in list(inspect.signature(method).parameters.values())[1:]:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name not in hints:
             raise types.TypeFault(
                 f"{name}: {parameter.name} must be a keyword parameter with a type, behind a `*`"
             )
-        hint = types.strict(hints[parameter.name])
+        hint = _strict(f"{name}: {parameter.name}", hints[parameter.name])
         has_default = parameter.default is not parameter.empty
         members.append((parameter.name, hint, *([parameter.default] if has_default else [])))
     text = inspect.getdoc(method) or ""
@@ -285,73 +315,30 @@ def _action(cls: type[Resource], name: str, method: Callable[..., Any]) -> Actio
     return Action(name, summary, text or f"{summary}.", body, method, needs_body)
 
 
-def _upcast(
-    cls: type[Resource], names: Sequence[str]
-) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """The conversion of older values: first the application's, then the new names."""
+def _upcast(cls: type[Resource]) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """The application's conversion of older values."""
+    upcast = inspect.getattr_static(cls, "upcast")
+    convert: Any = upcast.__func__ if isinstance(upcast, staticmethod) else upcast
+    if convert is not None and not inspect.isfunction(convert):
+        raise types.TypeFault("upcast is not a function; write one of the values, a dict")
+    return convert
+
+
+def _renamed(cls: type[Resource], names: Sequence[str]) -> dict[str, str]:
+    """The new names of fields by their old ones."""
+    if not isinstance(cls.renamed, Mapping):
+        raise types.TypeFault('renamed is not a dict; write renamed = {"old": "new"}')
     for old, new in cls.renamed.items():
         if new not in names:
-            raise types.TypeFault(f'renamed = {{"{old}": "{new}"}}: there is no field {new}')
+            raise types.TypeFault(
+                f'renamed = {{"{old}": "{new}"}}: there is no field {new}; name one of '
+                f"{', '.join(names)}"
+            )
         if old in names:
-            raise types.TypeFault(f'renamed = {{"{old}": "{new}"}}: there still is a field {old}')
-    upcast, renamed = inspect.getattr_static(cls, "upcast"), dict(cls.renamed)
-    convert = upcast.__func__ if isinstance(upcast, staticmethod) else upcast
-    if convert is None and not renamed:
-        return None
-
-    def converted(values: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = dict(values) if convert is None else convert(dict(values))
-        for old, new in renamed.items():
-            if old in found:
-                found.setdefault(new, found.pop(old))
-        return found
-
-    return converted
-
-
-def _declaration(
-    kind: str,
-    fields: Sequence[Field],
-    strict: Mapping[str, Any],
-    unique: Sequence[Unique],
-    actions: Mapping[str, Action],
-) -> SchemaDeclared:
-    members: list[Any] = [
-        (field.name, strict[field.name], *([] if field.default is UNSET else [field.default]))
-        for field in fields
-    ]
-    values = msgspec.defstruct("Content", members, kw_only=True, forbid_unknown_fields=True)
-    schema = msgspec.json.schema(values)
-    definitions = schema.pop("$defs")
-    content = _without_looks(definitions.pop("Content"))
-    if definitions:
-        content["$defs"] = _without_looks(definitions)
-    return SchemaDeclared(
-        1,
-        kind,
-        content,
-        [field.name for field in fields if field.is_clear],
-        [
-            {"fields": list(rule.fields), "global": True} if rule.is_global else list(rule.fields)
-            for rule in unique
-        ],
-        list(actions),
-    )
-
-
-def _without_looks(schema: Any) -> Any:
-    """A JSON Schema without descriptions, so that a better text is no new declaration."""
-    if isinstance(schema, list):
-        return [_without_looks(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        name: {member: _without_looks(one) for member, one in value.items()}
-        if name == "properties"
-        else _without_looks(value)
-        for name, value in schema.items()
-        if name not in _LOOKS
-    }
+            raise types.TypeFault(
+                f'renamed = {{"{old}": "{new}"}}: there still is a field {old}; remove one of both'
+            )
+    return dict(cls.renamed)
 
 
 def _fingerprint(cls: type) -> str:
@@ -361,6 +348,22 @@ def _fingerprint(cls: type) -> str:
     return sha256(f"{cls.__module__}.{cls.__qualname__}".encode() + b"\0" + content).hexdigest()
 
 
+def _in_utc(value: Any) -> Any:
+    """A value with all times in it in UTC."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, list):
+        return [_in_utc(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _in_utc(one) for name, one in value.items()}
+    if isinstance(value, msgspec.Struct):
+        names = value.__struct_fields__
+        return msgspec.structs.replace(
+            value, **{name: _in_utc(getattr(value, name)) for name in names}
+        )
+    return value
+
+
 def _has_struct(hint: Any) -> bool:
     return any(
         isinstance(one, type) and issubclass(one, msgspec.Struct) for one in types.parts_of(hint)
@@ -368,4 +371,4 @@ def _has_struct(hint: Any) -> bool:
 
 
 def _has_time(hint: Any) -> bool:
-    return datetime in types.parts_of(hint)
+    return datetime in types.parts_of(hint) or _has_struct(hint)

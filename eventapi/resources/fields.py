@@ -13,13 +13,14 @@ import enum
 import types
 import typing
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
-from eventapi.resources.declaration import ClearMarker
+from eventapi.resources.declaration import ClearMarker, Resource
 from eventapi.values.rules import PLAIN_TEXT
 
 MAX_TEXT: Final = 5_000
@@ -95,6 +96,8 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
         return _container(origin or hint, arguments, scalar, limits, seen)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint
+    if isinstance(hint, type) and issubclass(hint, Resource):
+        raise TypeFault(f"{hint.__name__} is a resource; use its id, an int")
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return _nested(hint, scalar, seen)
     if hint in _SCALARS:
@@ -118,20 +121,25 @@ def _container(
 def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) -> Any:
     """A Struct in a field: input gets a subclass with limits; events the Struct itself."""
     if struct in seen:
-        raise TypeFault(f"{struct.__name__} contains itself")
-    seen |= {struct}
-    fields: list[Any] = []
+        raise TypeFault(f"{struct.__name__} contains itself; name the type of the inner one")
     for one in msgspec.structs.fields(struct):
-        mapped = _mapped(one.type, scalar, seen)
-        if one.default is not msgspec.NODEFAULT:
-            fields.append((one.name, mapped, one.default))
-        elif one.default_factory is not msgspec.NODEFAULT:
-            made = msgspec.field(default_factory=one.default_factory)
-            fields.append((one.name, mapped, made))
-        else:
-            fields.append((one.name, mapped))
-    if scalar is not _with_limits:
-        return struct
+        _mapped(one.type, scalar, seen | {struct})
+    return _limited(struct) if scalar is _with_limits else struct
+
+
+@lru_cache(1_024)  # One subclass for all fields, or a JSON Schema would have two of one name.
+def _limited(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """A subclass of a Struct whose fields have the limits of input."""
+    fields = [
+        (
+            one.name,
+            _mapped(one.type, _with_limits, frozenset({struct})),
+            msgspec.field(
+                name=one.encode_name, default=one.default, default_factory=one.default_factory
+            ),
+        )
+        for one in msgspec.structs.fields(struct)
+    ]
     return msgspec.defstruct(
         struct.__name__,
         fields,
@@ -152,10 +160,14 @@ def hashable(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, enum.Enum)
 
 
-def hints_of(kind: type) -> dict[str, Any]:
-    """The declared types of a class; raises `TypeFault` for a name that is not defined."""
+def hints_of(kind: Callable[..., Any]) -> dict[str, Any]:
+    """The declared types of a class or of parameters; raises `TypeFault` for an unknown name."""
+    wanted: Any = kind
+    if not isinstance(kind, type):
+        hints = {name: hint for name, hint in kind.__annotations__.items() if name != "return"}
+        wanted = type("Parameters", (), {"__annotations__": hints, "__module__": kind.__module__})
     try:
-        return typing.get_type_hints(kind, include_extras=True)
+        return typing.get_type_hints(wanted, include_extras=True)
     except NameError as error:
         raise TypeFault(f"{error}; import it, or define it above the class") from None
 

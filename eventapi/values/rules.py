@@ -6,10 +6,12 @@ with `Rules`, so no path to the log can skip a rule, except imports and restorat
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -259,7 +261,12 @@ class Rules:
         given = msgspec.to_builtins(
             {name: value for name, value in values.items() if value is not UNSET}
         )
-        return [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
+        found = [fault for fault in faults_of(given, self._kind) if fault.kind != "missing"]
+        return found + [
+            Fault(f"/{name}", "must be a finite number")
+            for name, value in values.items()
+            if not _is_finite(value)
+        ]
 
 
 Holds = Callable[[Any], bool]
@@ -303,6 +310,21 @@ def _is_decodable(decode: Callable[[bytes], Any], value: Any) -> bool:
         decode(msgspec.json.encode(value))
     except (msgspec.ValidationError, TypeError, ValueError):
         return False
+    return _is_finite(value)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in a value is infinite or NaN, which JSON and comparisons do not have."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, msgspec.Struct):
+        return all(map(_is_finite, msgspec.structs.astuple(value)))
     return True
 
 

@@ -6,12 +6,16 @@ makes the event classes of a kind, which differ only in their content.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from events.errors import UnknownEvent
 from events.record import Event, Number, Personal
 from events.vocabulary.schemas import SchemaDeclared
 
@@ -148,9 +152,10 @@ class ResourceType:
     - ``entity``: the current values, ``names`` in the order of its fields.
     - ``events``: the event classes by type, such as ``invoice.created``.
 
-    ``upcast`` converts the values that an event of an older declaration sets, as JSON values. Of
-    a ``foreign`` kind only the verbs are known. ``declaration`` is what the log is told about the
-    kind; ``None`` if it is built in or foreign.
+    ``upcast`` converts the values that an event of an older declaration sets, as JSON values, and
+    ``renamed`` has the new names of fields by their old ones. Of a ``foreign`` kind only the verbs
+    are known. ``declaration`` is the one that the log gets; ``None`` if the kind is built in or
+    foreign.
     """
 
     def __init__(
@@ -162,6 +167,7 @@ class ResourceType:
         unique: Sequence[Unique] = (),
         *,
         upcast: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        renamed: Mapping[str, str] = MappingProxyType({}),
         declaration: SchemaDeclared | None = None,
         fingerprint: str = "",
         foreign: bool = False,
@@ -169,6 +175,7 @@ class ResourceType:
         self._arguments = (kind, collection, tuple(fields), tuple(actions), tuple(unique))
         self._options = {
             "upcast": upcast,
+            "renamed": dict(renamed),
             "declaration": declaration,
             "fingerprint": fingerprint,
             "foreign": foreign,
@@ -178,6 +185,7 @@ class ResourceType:
         self.fields = tuple(fields)
         self.unique = tuple(unique)
         self.upcast = upcast
+        self.renamed = renamed
         self.declaration = declaration
         self.fingerprint = fingerprint
         self.foreign = foreign
@@ -226,6 +234,30 @@ class ResourceType:
         """The clear content with these values; the others are blank."""
         return _filled(self.clear_content, self.clear, values)
 
+    @property
+    def converts(self) -> bool:
+        """Whether values of older declarations are converted."""
+        return self.upcast is not None or bool(self.renamed)
+
+    def convert(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Convert values of an older declaration: first the upcast, then the new names.
+
+        Raises `UnknownEvent` if the upcast fails.
+        """
+        arguments = {ARGUMENTS: values.pop(ARGUMENTS)} if ARGUMENTS in values else {}
+        found = values
+        if self.upcast is not None:
+            try:
+                found = dict(self.upcast(values))
+            except Exception as error:
+                raise UnknownEvent(
+                    f"the upcast of {self.entity_name} raised {type(error).__name__}: {error}"
+                ) from error
+        for old, new in self.renamed.items():
+            if old in found:
+                found.setdefault(new, found.pop(old))
+        return found | arguments
+
     def event_of(self, verb: str) -> type[ResourceEvent]:
         """The event class of a verb; of a foreign kind, any other verb is an action."""
         name = f"{self.kind}.{verb}"
@@ -259,6 +291,9 @@ class ResourceType:
                 members.append((one.name, one.type | UnsetType, UNSET))
             elif one.default is UNSET:
                 members.append((one.name, one.type))
+            elif isinstance(one.default, (list, dict, msgspec.Struct)):
+                default = msgspec.field(default_factory=functools.partial(deepcopy, one.default))
+                members.append((one.name, one.type, default))
             else:
                 members.append((one.name, one.type, one.default))
         if arguments:

@@ -57,6 +57,7 @@ _MAX_FOREIGN: Final = 1_000
 """Kinds that one process meets without knowing them; more are not of a log."""
 
 Decode = Callable[[Any], Any]
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Decoders(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ class Vocabulary:
         self._foreign: dict[str, ResourceType] = {}
         self._foreign_decoders: dict[str, Decoders] = {}
         self._met: list[type[Event]] = []
-        self._without: dict[str, Vocabulary] = {}
+        self._without: dict[frozenset[str], Vocabulary] = {}
 
     def __reduce__(self) -> Any:
         return Vocabulary, (self.resources,)
@@ -99,15 +100,19 @@ class Vocabulary:
             digest.update(resource.fingerprint.encode() + b"\0")
         return digest.hexdigest()
 
-    def after(self, event: SchemaDeclared) -> Vocabulary:
-        """The vocabulary after a declaration: one that is unreadable makes the kind foreign."""
-        resource = self.kinds.get(event.kind)
-        if resource is None or not unreadable(event, resource.declaration, resource.upcast):
+    def after(self, event: SchemaDeclared, collection: str) -> Vocabulary:
+        """The vocabulary after a declaration: a kind that contradicts it becomes foreign."""
+        lost = frozenset(
+            resource.kind
+            for resource in (self.kinds.get(event.kind), self.collections.get(collection))
+            if resource is not None and contradictions(resource, event, collection)
+        )
+        if not lost:
             return self
-        without = self._without.get(event.kind)
+        without = self._without.get(lost)
         if without is None:
-            others = [one for one in self.resources if one is not resource]
-            without = self._without[event.kind] = Vocabulary(others)
+            others = [one for one in self.resources if one.kind not in lost]
+            without = self._without[lost] = Vocabulary(others)
         return without
 
     def foreign(self, kind: str) -> ResourceType:
@@ -168,6 +173,22 @@ class Vocabulary:
         return True
 
 
+def contradictions(resource: ResourceType, event: SchemaDeclared, collection: str) -> list[str]:
+    """The reasons why code with this kind cannot read what a declaration announces."""
+    if resource.kind != event.kind:
+        return [
+            f"collection: the log has the kind {event.kind!r} in {collection}; "
+            "set another collection, or give the class its old name again"
+        ]
+    if resource.collection != collection:
+        return [
+            f"collection: it is {collection!r} in the log; set collection = {collection!r} again"
+        ]
+    return unreadable(
+        event, resource.declaration, resource.renamed, has_upcast=resource.upcast is not None
+    )
+
+
 def _decoders(event: type[Event]) -> Decoders:
     decode = msgspec.json.Decoder(event).decode
     if not issubclass(event, ResourceEvent):
@@ -177,20 +198,19 @@ def _decoders(event: type[Event]) -> Decoders:
     sealed = resource.sealed_type(event)
     if resource.foreign or sealed is None:
         return Decoders(decode, None)
-    if resource.upcast is None:
+    if not resource.converts:
         return Decoders(decode, msgspec.json.Decoder(sealed).decode)
     return Decoders(_upcast_data(event), _upcast_personal(resource, sealed))
 
 
 def _upcast_data(event: type[ResourceEvent]) -> Decode:
     """Decode data whose clear values may be those of an older declaration."""
-    upcast = event.resource.upcast
-    assert upcast is not None  # noqa: S101 - for the type checker
+    convert = event.resource.convert
 
     def decode(data: bytes) -> Any:
         members = msgspec.json.decode(data)
         if isinstance(members, dict) and isinstance(members.get("clear"), dict):
-            members["clear"] = upcast(members["clear"])
+            members["clear"] = convert(members["clear"])
         return msgspec.convert(members, event)
 
     return decode
@@ -198,11 +218,9 @@ def _upcast_data(event: type[ResourceEvent]) -> Decode:
 
 def _upcast_personal(resource: ResourceType, sealed: type[Personal]) -> Decode:
     """Decode sealed values that may be those of an older declaration."""
-    upcast = resource.upcast
-    assert upcast is not None  # noqa: S101 - for the type checker
 
     def decode(values: bytes) -> Any:
-        return msgspec.convert(upcast(msgspec.json.decode(values)), sealed)
+        return msgspec.convert(resource.convert(_decode_object(values)), sealed)
 
     return decode
 

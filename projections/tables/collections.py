@@ -22,6 +22,7 @@ class _Shared(msgspec.Struct, array_like=True, frozen=True):
     versions: bytes
     log_bytes: dict[int, int]
     schemas: dict[str, list[SchemaDeclared]]
+    places: dict[str, str]
     tables: dict[str, SharedRows]
 
 
@@ -33,7 +34,8 @@ class Collections(Mapping[str, ResourceTable]):
     """The tables by collection; iterates in alphabetical order.
 
     There is a table for each kind of the vocabulary, and for each other kind that the log declares:
-    of those only the verbs are known. ``schemas`` has the declarations of each kind, by version.
+    of those only the verbs are known. ``schemas`` has the declarations of each kind, by version,
+    and ``places`` the collection in which a kind is declared.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -41,13 +43,14 @@ class Collections(Mapping[str, ResourceTable]):
         self.versions = VersionIndex()
         self.log_bytes = LogBytes()
         self.schemas: MutableMapping[str, Sequence[SchemaDeclared]] = {}
+        self.places: MutableMapping[str, str] = {}
         self._tables: dict[str, ResourceTable] = {}
         self._base: Collections | None = None
         for resource in vocabulary.resources:
             self._add(resource.collection, resource)
 
     def _add(self, collection: str, resource: ResourceType) -> None:
-        self._tables[collection] = ResourceTable(resource, self.versions)
+        self._tables[collection] = ResourceTable(resource, self.versions, collection)
 
     def stage(self) -> Collections:
         """A copy-on-write copy; it copies a table when that is first used."""
@@ -56,6 +59,7 @@ class Collections(Mapping[str, ResourceTable]):
         draft.versions = StagedVersionIndex()
         draft.log_bytes = StagedLogBytes(self.log_bytes)
         draft.schemas = CopyOnWriteDict(self.schemas)
+        draft.places = CopyOnWriteDict(self.places)
         draft._tables = {}
         draft._base = self
         return draft
@@ -89,15 +93,19 @@ class Collections(Mapping[str, ResourceTable]):
         return None if table is None else table.apply(record, event)
 
     def on_declared(self, record: Record, event: SchemaDeclared) -> None:
-        """Note the declaration of a kind; from here on one that is unreadable is foreign."""
+        """Note the declaration of a kind; from here on one that contradicts it is foreign."""
         collection = record.subject.partition("/")[2]
         self.schemas[event.kind] = (*self.schemas.get(event.kind, ()), event)
-        self.vocabulary = self.vocabulary.after(event)
+        self.places[event.kind] = collection
+        before, self.vocabulary = self.vocabulary, self.vocabulary.after(event, collection)
+        for resource in before.resources:
+            if resource.kind not in self.vocabulary.kinds:
+                self[resource.collection].become_foreign(self.vocabulary.foreign(resource.kind))
         if event.kind in self.vocabulary.kinds:
             return
         foreign = self.vocabulary.foreign(event.kind)
         if collection in self:
-            self[collection].resource = foreign
+            self[collection].become_foreign(foreign)
         else:
             self._add(collection, foreign)
 
@@ -131,6 +139,7 @@ class Collections(Mapping[str, ResourceTable]):
             bytes(self.versions),
             self.log_bytes.by_owner,
             {kind: list(declared) for kind, declared in self.schemas.items()},
+            dict(self.places),
             {collection: self[collection].export_shared() for collection in self},
         )
 
@@ -139,12 +148,12 @@ class Collections(Mapping[str, ResourceTable]):
         shared = _decode_shared(content)
         self.versions = VersionIndex(shared.versions)
         self.log_bytes.by_owner.update(shared.log_bytes)
-        self.schemas = dict(shared.schemas)
-        for declared in shared.schemas.values():
+        self.schemas, self.places = dict(shared.schemas), dict(shared.places)
+        for kind, declared in shared.schemas.items():
             for event in declared:
-                self.vocabulary = self.vocabulary.after(event)
+                self.vocabulary = self.vocabulary.after(event, shared.places[kind])
         for collection, rows in shared.tables.items():
-            known = self.vocabulary.kinds.get(rows.kind)
+            known = self.vocabulary.collections.get(collection)
             self._add(collection, known or self.vocabulary.foreign(rows.kind))
             self[collection].load_shared(rows)
 

@@ -52,9 +52,12 @@ class SharedRows(msgspec.Struct, array_like=True, frozen=True):
 class ResourceTable:
     """Live resources of one kind by number; of deleted ones only tombstones."""
 
-    def __init__(self, resource: ResourceType, versions: VersionIndex) -> None:
-        """``versions`` is the index of all kinds."""
+    def __init__(
+        self, resource: ResourceType, versions: VersionIndex, collection: str = ""
+    ) -> None:
+        """``versions`` is the index of all kinds; a foreign kind does not name its collection."""
         self.resource = resource
+        self.collection = collection or resource.collection
         self.by_id: MutableMapping[int, Entity] = {}
         self.deleted: MutableMapping[int, Tombstone] = {}
         self.by_owner = OwnerIndex()
@@ -69,7 +72,7 @@ class ResourceTable:
 
     def stage(self, versions: VersionIndex) -> ResourceTable:
         """A copy-on-write copy."""
-        draft = ResourceTable(self.resource, versions)
+        draft = ResourceTable(self.resource, versions, self.collection)
         draft.by_id = CopyOnWriteDict(self.by_id)
         draft.deleted = CopyOnWriteDict(self.deleted)
         draft.by_owner = StagedOwnerIndex(self.by_owner)
@@ -78,6 +81,19 @@ class ResourceTable:
         draft.shared_with = CopyOnWriteDict(self.shared_with)
         draft.last_id = self.last_id
         return draft
+
+    def become_foreign(self, resource: ResourceType) -> None:
+        """Keep only what the verbs of a kind say, because its declaration is not readable.
+
+        The rest is removed, so that the state is the one that a snapshot of it leads to.
+        """
+        self.resource = resource
+        self.unique = {}
+        for cached in ("_public_values", "_decode_public", "_decode_personal"):
+            self.__dict__.pop(cached, None)
+        new = resource.entity
+        for number, one in list(self.by_id.items()):
+            self.by_id[number] = new(number, one.owner, one.created_at, one.updated_at, one.version)
 
     def find(self, number: int) -> Entity | Tombstone | None:
         """A resource or its tombstone."""
@@ -284,7 +300,7 @@ class ResourceTable:
 
     def digest_lines(self) -> Iterator[str]:
         """The public content of the table: a line for each resource, by number."""
-        name = self.resource.collection
+        name = self.collection
         for number in sorted([*self.by_id, *self.deleted]):
             entity = self.by_id.get(number)
             if entity is not None:

@@ -1,0 +1,301 @@
+"""Declarations: what a class may say, and the one line about what it may not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from msgspec import UNSET, Meta
+
+from eventapi.resources import Access, Clear, Global, action
+from eventapi.resources.declared import declare
+from eventapi.resources.items import Item
+from events.errors import ConfigurationError
+from events.vocabulary.resources import Unique
+from tests.eventapi.resources import typed_application
+from tests.eventapi.resources.declaring import declared, resource_class
+
+
+class Flat(msgspec.Struct):
+    """A Struct."""
+
+    a: int
+
+
+class Node(msgspec.Struct):
+    """A Struct that contains itself."""
+
+    inner: Node | None = None
+
+
+def test_application_of_the_documentation_is_declared() -> None:
+    invoice = declare(typed_application.Invoice)
+    assert (invoice.kind, invoice.collection) == ("invoice", "invoices")
+    assert list(invoice.names) == ["number", "customer", "cents", "due", "paid"]
+    assert [field.name for field in invoice.type.clear] == ["cents", "paid"]
+    assert invoice.type.unique == (Unique(("number",)),)
+    assert invoice.doc == "What a customer owes."
+    assert (invoice.access, invoice.shareable) == (Access(), False)
+    pay, remind = invoice.actions["pay"], invoice.actions["remind"]
+    assert pay.summary == "Mark the invoice as paid"
+    assert pay.body.__struct_fields__ == ()
+    assert [one.required for one in msgspec.structs.fields(remind.body)] == [True, False]
+    assert {"invoice.created", "invoice.pay", "invoice.shared"} <= invoice.type.events.keys()
+
+
+def test_access_shares_and_names_are_taken_from_the_class() -> None:
+    product = declare(typed_application.Product)
+    assert product.access == Access(read="public", write="seller")
+    assert product.shareable
+    assert product.type.unique == (Unique(("name",), True), Unique(("name", "price")))
+    assert product.type.renamed == {"title": "name"}
+    assert product.type.convert({"title": "tea", "price": "5"}) == {"name": "tea", "price": 5}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Invoice", "invoice"),
+        ("LineItem", "line_item"),
+        ("HTTPServer", "http_server"),
+        ("Version2", "version2"),
+        ("VATRate", "vat_rate"),
+    ],
+)
+def test_kind_is_the_class_name_in_snake_case(name: str, kind: str) -> None:
+    resource = declared(name, {"a": str})
+    assert (resource.kind, resource.collection) == (kind, f"{kind}s")
+
+
+def test_a_better_text_is_no_new_declaration() -> None:
+    plain = declared("Invoice", {"a": str}).type.declaration
+    text = Annotated[str, Meta(title="A", description="what a is", examples=["x"])]
+    assert declared("Invoice", {"a": text}, __doc__="Text.").type.declaration == plain
+
+
+def test_built_in_kind_has_no_declaration() -> None:
+    assert declare(Item, built_in=True).type.declaration is None
+
+
+# Defaults
+
+
+@pytest.mark.parametrize("default", [None, 7, "x", ["x"], {"x": 1}, 1.5, True])
+def test_default_replaces_a_missing_value_and_is_declared(default: Any) -> None:
+    kind = type(default) if not isinstance(default, list | dict) else None
+    hints: dict[Any, Any] = {list: list[str], dict: dict[str, int]}
+    hint = hints.get(type(default), kind)
+    made = msgspec.field(default_factory=lambda: msgspec.json.decode(msgspec.json.encode(default)))
+    resource = declared("Invoice", {"a": (hint, made)})
+    assert resource.type.content().a == default
+    declaration = resource.type.declaration
+    assert declaration is not None
+    assert declaration.schema["properties"]["a"]["default"] == default
+    assert declaration.schema["required"] == []
+
+
+def test_two_contents_do_not_share_a_mutable_default() -> None:
+    tags = msgspec.field(default_factory=lambda: ["x"])
+    content: Any = declared("Invoice", {"tags": (list[str], tags)}).type.content
+    content().tags.append("y")
+    assert content().tags == ["x"]
+
+
+def test_required_field_has_no_default() -> None:
+    (field,) = declared("Invoice", {"a": str}).type.fields
+    assert field.default is UNSET
+
+
+# What is refused
+
+
+@action
+def act(self: Any, *, text: str = "") -> Any:
+    """Do something."""
+    return self
+
+
+@action
+def positional(self: Any, text: str) -> Any:
+    """Take a positional parameter."""
+    return self
+
+
+@action
+def untyped(self, *, text):  # type: ignore[no-untyped-def]
+    """Take a parameter without a type."""
+    return self
+
+
+@action
+def with_bytes(self: Any, *, text: bytes) -> Any:
+    """Take a parameter of a type that is not allowed."""
+    return self
+
+
+@action
+async def waiting(self: Any) -> Any:
+    """Wait."""
+    return self
+
+
+REFUSED: Mapping[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no field": ({}, {}, "it has no field; add one, such as `name: str`"),
+    "reserved field": (
+        {"owner": str},
+        {},
+        "owner: every resource has this already; use another name",
+    ),
+    "class variable as a field": (
+        {"access": str},
+        {},
+        "access: every resource has this already; use another name",
+    ),
+    "private field": (
+        {"_a": str},
+        {},
+        "_a: a name begins with a letter, and does not end with _; use another name",
+    ),
+    "other name in JSON": (
+        {"a": (str, msgspec.field(name="b"))},
+        {},
+        "a: it has another name in JSON; name the field so",
+    ),
+    "bytes": ({"a": bytes}, {}, "a: the type bytes is not supported; use bool, int, float, str, "),
+    "any": ({"a": Any}, {}, "a: the type Any is not supported; use bool, int, float, str, "),
+    "tuple": ({"a": tuple[int, int]}, {}, "a: the type tuple is not supported; use bool, "),
+    "set": ({"a": set[int]}, {}, "a: the type set is not supported; use bool, int, "),
+    "list of what": ({"a": list}, {}, "a: say what is in the list, such as list[...]"),
+    "dict of what": ({"a": dict}, {}, "a: say what is in the dict, such as dict[...]"),
+    "dict with other keys": ({"a": dict[int, str]}, {}, "a: the keys of a dict must be str"),
+    "Struct in itself": (
+        {"a": Node},
+        {},
+        "a: Node contains itself; name the type of the inner one",
+    ),
+    "union of two texts": (
+        {"a": str | uuid.UUID},
+        {},
+        "a: Type unions may not contain more than one str-like type",
+    ),
+    "limit of another type": ({"a": Annotated[bool, Meta(ge=1)]}, {}, "a: "),
+    "name that is not defined": (
+        {"a": "Missing"},
+        {},
+        "name 'Missing' is not defined; import it, or define it above the class",
+    ),
+    "wrong default": (
+        {"a": (int, "x")},
+        {},
+        "a: the default must be a whole number, not a string; change the default or the type",
+    ),
+    "default beyond a limit": (
+        {"a": (Annotated[str, Meta(max_length=2)], "xyz")},
+        {},
+        "a: the default must have at most 2 characters; change the default or the type",
+    ),
+    "default with a control character": ({"a": (str, "\0")}, {}, "a: the default must have no "),
+    "default that differs": (
+        {"a": (uuid.UUID, msgspec.field(default_factory=uuid.uuid4))},
+        {},
+        "a: its default differs each time; leave the default out",
+    ),
+    "collection of another path": (
+        {"a": str},
+        {"collection": "users"},
+        "collection = 'users' is not possible; use another name of lower-case letters, digits and _",
+    ),
+    "collection with capitals": ({"a": str}, {"collection": "A"}, "collection = 'A' is not possi"),
+    "collection with a newline": ({"a": str}, {"collection": "a\n"}, "collection = 'a\\n' is not"),
+    "unique without a comma": (
+        {"a": str},
+        {"unique": ("a")},
+        'unique is a text; write unique = ("a",)',
+    ),
+    "unique of no field": (
+        {"a": str, "b": str},
+        {"unique": ("c",)},
+        "unique names 'c', which is not a field; name one of a, b",
+    ),
+    "unique list": (
+        {"a": list[str]},
+        {"unique": ("a",)},
+        "a: a list, dict or Struct cannot be unique; remove it from `unique`",
+    ),
+    "resource in a resource": (
+        {"a": typed_application.Invoice},
+        {},
+        "a: Invoice is a resource; use its id, an int",
+    ),
+    "unique Struct for all": (
+        {"a": Flat},
+        {"unique": (Global("a"),)},
+        "a: a list, dict or Struct cannot be unique; remove it from `unique`",
+    ),
+    "access of nobody": (
+        {"a": str},
+        {"access": Access(read="Nobody")},
+        'access: read = "Nobody" is not possible; use "owner" or a role',
+    ),
+    "public writes": (
+        {"a": str},
+        {"access": Access(write="public")},
+        'access: write = "public" is not possible; use "owner" or a role',
+    ),
+    "access of another type": ({"a": str}, {"access": "users"}, "access is not an Access; write "),
+    "renamed to no field": (
+        {"a": str},
+        {"renamed": {"b": "c"}},
+        'renamed = {"b": "c"}: there is no field c; name one of a',
+    ),
+    "renamed from a field": (
+        {"a": str, "b": str},
+        {"renamed": {"a": "b"}},
+        'renamed = {"a": "b"}: there still is a field a; remove one of both',
+    ),
+    "renamed of another type": ({"a": str}, {"renamed": ("a", "b")}, "renamed is not a dict; wri"),
+    "upcast of another type": ({"a": str}, {"upcast": "x"}, "upcast is not a function; write one"),
+    "action of every kind": (
+        {"a": str},
+        {"updated": act},
+        "updated: an action cannot have this name; use another one",
+    ),
+    "action of a path": ({"a": str}, {"history": act}, "history: an action cannot have this name"),
+    "positional parameter": (
+        {"a": str},
+        {"pay": positional},
+        "pay: text must be a keyword parameter with a type, behind a `*`",
+    ),
+    "parameter without a type": ({"a": str}, {"pay": untyped}, "pay: text must be a keyword par"),
+    "parameter of another type": (
+        {"a": str},
+        {"pay": with_bytes},
+        "pay: text: the type bytes is not supported; use bool, int, ",
+    ),
+    "action that waits": ({"a": str}, {"pay": waiting}, "pay: an action cannot wait; remove `as"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_declaration_is_one_line_with_class_field_and_cure(case: str) -> None:
+    fields, members, message = REFUSED[case]
+    with pytest.raises(ConfigurationError) as caught:
+        declared("Invoice", fields, **members)
+    text = str(caught.value.message.text)
+    assert text.startswith(f"Invoice: {message}"), text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", ["User", "Session", "Log", "Schema", "Ünit"])
+def test_class_name_that_is_taken_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be the name of a kind; rename the class"):
+        declared(name, {"a": str}, collection="things")
+
+
+def test_control_a_plain_class_is_accepted() -> None:
+    """Control: the cases above differ from this one in one thing each."""
+    assert declared("Invoice", {"a": str}, unique=("a",), pay=act).actions.keys() == {"pay"}
+    assert resource_class("Invoice", {"a": Clear[str]}).__struct_fields__ == ("a",)

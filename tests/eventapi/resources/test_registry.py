@@ -1,0 +1,125 @@
+"""The registry: modules that declare resources, and what may be wrong with them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from eventapi.resources import Resource
+from eventapi.resources.registry import Registry, load_registry
+from events.errors import ConfigurationError
+from tests.eventapi.resources.declaring import resource_class
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory for modules, which are forgotten at the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / f"{name}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(dedent(text))
+
+
+SHOP = """
+    from eventapi.resources import Resource
+
+    class Base:
+        pass
+
+    class Invoice(Resource):
+        number: str
+
+    class Product(Resource):
+        name: str
+"""
+
+
+def test_modules_of_the_working_directory_are_imported(modules: Path) -> None:
+    write(modules, "shop_one", SHOP)
+    write(
+        modules, "crm_one/models", "from shop_one import *\n\nclass Contact(Invoice):\n    a: int\n"
+    )
+    registry = load_registry(("shop_one", "crm_one.models"))
+    assert list(registry.by_collection) == ["items", "invoices", "products", "contacts"]
+    assert {"invoice", "product", "contact", "item"} == registry.vocabulary.kinds.keys()
+    assert list(registry.by_collection["contacts"].names) == ["number", "a"]
+
+
+def test_without_modules_there_are_only_items() -> None:
+    assert list(load_registry(()).by_collection) == ["items"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            None,
+            "there is no module 'bad'; name a Python file without .py, in the working directory",
+        ),
+        (
+            "import missing_library",
+            "the module 'bad' imports 'missing_library', which is not there",
+        ),
+        ("1 / 0", "the module 'bad' cannot be imported: ZeroDivisionError: division by zero"),
+        ("def", "the module 'bad' cannot be imported: SyntaxError: "),
+        ("a = 1", "the module 'bad' declares no subclass of Resource"),
+        (
+            "from eventapi.resources import Resource",
+            "the module 'bad' declares no subclass of Resource",
+        ),
+        (
+            "from eventapi.resources import Resource\nclass A(Resource):\n    a: bytes",
+            "A: a: the type bytes is not supported; use ",
+        ),
+    ],
+)
+def test_module_that_cannot_be_used_is_one_line(
+    modules: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        write(modules, "bad", text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_registry(("bad",))
+    assert caught.value.message.text.startswith(message), caught.value.message.text
+    assert "\n" not in caught.value.message.text
+    sys.modules.pop("bad", None)
+
+
+def test_module_in_a_package_that_does_not_exist_is_refused(modules: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no module 'no_such.models'"):
+        load_registry(("no_such.models",))
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        (resource_class("Thing", {"a": str}), resource_class("Thing", {"b": str})),
+        (
+            resource_class("Thing", {"a": str}),
+            resource_class("Other", {"b": str}, collection="things"),
+        ),
+        (resource_class("Item", {"a": str}),),
+        (resource_class("Article", {"a": str}, collection="items"),),
+    ],
+)
+def test_two_classes_with_one_name_are_refused(classes: tuple[type[Resource], ...]) -> None:
+    with pytest.raises(ConfigurationError, match="already; rename the class, and set `collection`"):
+        Registry(classes)
+
+
+def test_two_registries_do_not_know_each_other() -> None:
+    one = Registry([resource_class("Thing", {"a": str})])
+    assert "things" in one.by_collection
+    assert "things" not in Registry().by_collection
