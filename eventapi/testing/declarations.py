@@ -57,13 +57,20 @@ _SIMPLE: Final[tuple[Any, ...]] = (
     Annotated[str, Meta(min_length=1, max_length=3)],
     Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,4}$")],
 )
+# Typed so, because a type checker reads only types that stand in the source.
+_List: Any = list
+_Dict: Any = dict
+_Annotated: Any = Annotated
+_Clear: Any = Clear
+_ResourceClass: Any = type(Resource)
+
 _simple: Final[st.SearchStrategy[Any]] = st.sampled_from(_SIMPLE)
 _hints: Final[st.SearchStrategy[Any]] = st.one_of(
     _simple,
     _simple.map(lambda hint: hint | None),
-    _simple.map(lambda hint: list[hint]),
-    _simple.map(lambda hint: Annotated[list[hint], Meta(min_length=1, max_length=3)]),
-    _simple.map(lambda hint: dict[str, hint]),
+    _simple.map(lambda hint: _List[hint]),
+    _simple.map(lambda hint: _Annotated[_List[hint], Meta(min_length=1, max_length=3)]),
+    _simple.map(lambda hint: _Dict[str, hint]),
     st.sampled_from([Address, Address | None, list[Address], dict[str, Address]]),
 )
 _accesses: Final = st.builds(
@@ -85,7 +92,7 @@ def declarations(draw: st.DrawFn, *, max_fields: int = 6) -> type[Resource]:
     )
     hints = {field: draw(_hints) for field in names}
     annotations = {
-        field: Clear[hint] if draw(st.booleans()) else hint for field, hint in hints.items()
+        field: _Clear[hint] if draw(st.booleans()) else hint for field, hint in hints.items()
     }
     namespace: dict[str, Any] = {
         "__module__": __name__,
@@ -100,7 +107,8 @@ def declarations(draw: st.DrawFn, *, max_fields: int = 6) -> type[Resource]:
     if draw(st.booleans()):
         field = draw(st.sampled_from(names))
         namespace["change"] = _change(field, hints[field])
-    return type(Resource)(name, (Resource,), namespace)
+    cls: type[Resource] = _ResourceClass(name, (Resource,), namespace)
+    return cls
 
 
 @st.composite

@@ -21,8 +21,8 @@ from eventapi.testing.items import Content, ItemCreated
 from eventapi.testing.kinds import vocabulary_of
 from events.errors import Refusal
 from events.record import Event, Record
-from events.vocabulary.sessions import Device, SessionStarted
 from events.vocabulary.resources import ResourceType
+from events.vocabulary.sessions import Device, SessionStarted
 from events.vocabulary.users import Profile, UserRegistered
 from projections.state import State
 

@@ -21,8 +21,8 @@ from msgspec import UNSET, structs
 from eventapi.commands.resources import Act, Create, Delete, Restore, Share, Unshare, Update
 from eventapi.resources.declaration import Resource
 from eventapi.testing.given import Happened
-from eventapi.testing.kinds import Kind, declared_of
-from events.vocabulary.resources import Content, ResourceEvent
+from eventapi.testing.kinds import Kind, declared_of, parts_of, set_values_of
+from events.vocabulary.resources import ResourceEvent
 
 Permission = Literal["read", "write"]
 
@@ -30,14 +30,14 @@ Permission = Literal["read", "write"]
 def created(content: Resource, number: int, /, owner: int) -> Happened:
     """The creation of resource ``number`` by user ``owner``."""
     kind = declared_of(type(content))
-    parts = _parts(*kind.contents(structs.asdict(content)))
+    parts = parts_of(*kind.contents(structs.asdict(content)))
     return _happened(kind, number, kind.type.created(owner, **parts))
 
 
 def updated(kind: Kind, number: int, /, **changes: Any) -> Happened:
     """Changes of a resource."""
     found = declared_of(kind)
-    return _happened(found, number, found.type.updated(**_parts(*found.changes(changes))))
+    return _happened(found, number, found.type.updated(**parts_of(*found.changes(changes))))
 
 
 def deleted(kind: Kind, number: int, /) -> Happened:
@@ -49,7 +49,7 @@ def deleted(kind: Kind, number: int, /) -> Happened:
 def restored(content: Resource, number: int, /, as_of: int) -> Happened:
     """The restoration of a resource's content at position ``as_of``."""
     kind = declared_of(type(content))
-    parts = _parts(*kind.contents(structs.asdict(content)))
+    parts = parts_of(*kind.contents(structs.asdict(content)))
     return _happened(kind, number, kind.type.restored(as_of, **parts))
 
 
@@ -65,7 +65,7 @@ def unshared(kind: Kind, number: int, /, user: int) -> Happened:
     return _happened(found, number, found.type.unshared(user))
 
 
-def acted(  # noqa: PLR0917 - positional, because a field may have any name
+def acted(
     kind: Kind,
     number: int,
     action: str,
@@ -77,8 +77,8 @@ def acted(  # noqa: PLR0917 - positional, because a field may have any name
     found = declared_of(kind)
     sealed, clear = found.changes(changes)
     values = msgspec.to_builtins(dict(arguments or {})) or UNSET
-    personal = found.type.arguments(**_set_values(sealed), arguments_=values)
-    event = found.type.actions[action](**_parts(personal, clear))
+    personal = found.type.arguments(**set_values_of(sealed), arguments_=values)
+    event = found.type.actions[action](**parts_of(personal, clear))
     return _happened(found, number, event)
 
 
@@ -127,14 +127,3 @@ def unshare(kind: Kind, number: int, /, username: str, *, caller: int) -> Unshar
 
 def _happened(kind: Any, number: int, event: ResourceEvent) -> Happened:
     return kind.type.subject(number), event
-
-
-def _parts(sealed: Content, clear: Content) -> dict[str, Any]:
-    """The two contents of an event; one without any value is left out."""
-    parts = {"personal": sealed, "clear": clear}
-    return {name: part for name, part in parts.items() if _set_values(part)}
-
-
-def _set_values(content: Content) -> dict[str, Any]:
-    found = structs.asdict(content)
-    return {name: value for name, value in found.items() if value is not UNSET}

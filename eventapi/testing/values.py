@@ -15,15 +15,18 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import NODEFAULT, Meta
 
-from eventapi.resources.fields import INT64
 from eventapi.values.rules import PLAIN
 from eventapi.values.validation import CHECK
 
 Values = st.SearchStrategy[Any]
 
-_PLAIN_TEXT: Final = st.characters(exclude_categories=("Cc", "Cf", "Cs")) | st.sampled_from("\t\n\r")
+_PLAIN_TEXT: Final = st.characters(exclude_categories=("Cc", "Cf", "Cs")) | st.sampled_from(
+    "\t\n\r"
+)
 _SHORT: Final = 6
 """Elements above the least number; more of them find no more faults."""
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 _ZONES: Final = (dt.UTC, dt.timezone(dt.timedelta(hours=5, minutes=30)))
 
@@ -40,14 +43,19 @@ def values_of(hint: Any) -> Values:
     if origin is Literal:
         return st.sampled_from(arguments)
     if origin is list:
-        return st.lists(values_of(arguments[0]), **_sizes(limits))
+        return st.lists(values_of(arguments[0]), min_size=_least(limits), max_size=_most(limits))
     if origin is dict:
-        return st.dictionaries(*map(values_of, arguments), **_sizes(limits))
-    if issubclass(hint, enum.Enum):
-        return st.sampled_from(hint)
-    if issubclass(hint, msgspec.Struct):
-        return structs_of(hint)
-    return _SCALARS[hint](limits)
+        keys, values = map(values_of, arguments)
+        return st.dictionaries(keys, values, min_size=_least(limits), max_size=_most(limits))
+    return _classes(hint, limits)
+
+
+def _classes(cls: Any, limits: Sequence[Meta]) -> Values:
+    if issubclass(cls, enum.Enum):
+        return st.sampled_from(cls)
+    if issubclass(cls, msgspec.Struct):
+        return structs_of(cls)
+    return _SCALARS[cls](limits)
 
 
 def structs_of(struct: type[msgspec.Struct], hints: Mapping[str, Any] | None = None) -> Values:
@@ -55,7 +63,8 @@ def structs_of(struct: type[msgspec.Struct], hints: Mapping[str, Any] | None = N
 
     A field with a default sometimes keeps it.
     """
-    required, optional = {}, {}
+    required: dict[str, Values] = {}
+    optional: dict[str, Values] = {}
     for field in msgspec.structs.fields(struct):
         values = values_of((hints or {}).get(field.name, field.type))
         has_default = field.default is not NODEFAULT or field.default_factory is not NODEFAULT
@@ -70,15 +79,18 @@ def _bound(limits: Sequence[Meta], *names: str) -> list[Any]:
     ]
 
 
-def _sizes(limits: Sequence[Meta]) -> dict[str, int]:
-    least = max([0, *_bound(limits, "min_length")])
-    return {"min_size": least, "max_size": min([least + _SHORT, *_bound(limits, "max_length")])}
+def _least(limits: Sequence[Meta]) -> int:
+    return int(max([0, *_bound(limits, "min_length")]))
+
+
+def _most(limits: Sequence[Meta]) -> int:
+    return int(min([_least(limits) + _SHORT, *_bound(limits, "max_length")]))
 
 
 def _integers(limits: Sequence[Meta]) -> Values:
     least = [*_bound(limits, "ge"), *(int(bound) + 1 for bound in _bound(limits, "gt"))]
     most = [*_bound(limits, "le"), *(int(bound) - 1 for bound in _bound(limits, "lt"))]
-    low, high = max(least, default=INT64.ge), min(most, default=INT64.le)
+    low, high = max([INT64_MIN, *least]), min([INT64_MAX, *most])
     (factor,) = _bound(limits, "multiple_of") or [1]
     return st.integers(-(-low // factor), high // factor).map(lambda value: value * factor)
 
@@ -102,16 +114,18 @@ def _floats(limits: Sequence[Meta]) -> Values:
 
 
 def _texts(limits: Sequence[Meta]) -> Values:
-    sizes = _sizes(limits)
+    shortest = _least(limits)
     longest = min(_bound(limits, "max_length"), default=None)
     patterns = [re.compile(pattern) for pattern in _bound(limits, "pattern")]
     extras = [limit.extra or {} for limit in limits]
     checks = [extra[CHECK] for extra in extras if CHECK in extra]
     is_plain = not patterns or any(extra.get(PLAIN) for extra in extras)
-    found = st.text(_PLAIN_TEXT, **sizes) if is_plain else st.from_regex(patterns[0])
+    found = st.text(_PLAIN_TEXT, min_size=shortest, max_size=_most(limits))
+    if not is_plain:
+        found = st.from_regex(patterns[0])
     return found.filter(
         lambda text: (
-            sizes["min_size"] <= len(text)
+            shortest <= len(text)
             and (longest is None or len(text) <= longest)
             and all(pattern.search(text) for pattern in patterns)
             and not any(check(text) for check in checks)
