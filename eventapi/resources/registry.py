@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import ModuleType
+from typing import Final
 
 from eventapi.resources.declaration import Resource
 from eventapi.resources.declared import Declared, declare
@@ -14,13 +15,16 @@ from eventapi.resources.items import Item
 from events.errors import ConfigurationError
 from events.vocabulary.vocabulary import Vocabulary
 
+_ITEM: Final = declare(Item, built_in=True)
+"""The same in every registry, so that events about items are equal in all of them."""
+
 
 class Registry:
     """The resources of an application, by collection, and the vocabulary of its log."""
 
     def __init__(self, classes: Iterable[type[Resource]] = ()) -> None:
         """Declare the classes beside `Item`; raises `ConfigurationError`."""
-        self.item = declare(Item, built_in=True)
+        self.item = _ITEM
         self.resources: Sequence[Declared] = (self.item, *(declare(one) for one in classes))
         self.by_collection: dict[str, Declared] = {}
         kinds: dict[str, Declared] = {}
