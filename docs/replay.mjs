@@ -5,46 +5,65 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 
 const START = ['specversion', 'id', 'source', 'type', 'subject', 'time', 'actor'].join()
+const BUILT_IN = new Set(['user', 'session', 'log', 'schema'])
 const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()
 
-const users = new Map(), items = new Map(), sessions = new Map()
+const users = new Map(), sessions = new Map()
+const kinds = new Map([['item', 'items']]) // Each kind's collection; items are never declared.
+const collections = new Map([['items', new Map()]])
 
 function endSessions(user, keep) {
   for (const [id, session] of sessions) if (session.user === user && id !== keep) sessions.delete(id)
 }
 
 // Applies an event to the state. An event about a missing entry does nothing.
-function apply(event, position) {
-  const { type, subject, data } = event
-  const [kind, id] = subject.split('/', 2)
-  const number = Number(id)
-  if (type === 'user.registered') users.set(number, { status: 'enabled', roles: new Set(), version: position })
-  if (type === 'item.created') items.set(number, { status: 'live', owner: data.owner, version: position })
-  if (type === 'session.started') sessions.set(id, { user: data.user, version: position })
-  const thing = { users: users.get(number), items: items.get(number), sessions: sessions.get(id) }[kind]
-  if (!thing) return
-  if (type === 'item.updated' && thing.status === 'deleted') return
-  if (type === 'item.deleted' && thing.status === 'deleted') return
-  thing.version = position
-  if (type === 'item.deleted') thing.status = 'deleted'
-  if (type === 'item.restored') thing.status = 'live'
-  if (type === 'session.ended') {
-    if (data.everywhere) endSessions(thing.user)
-    sessions.delete(id)
+function apply({ type, subject, data }, position) {
+  const [table, id] = subject.split('/', 2)
+  if (type === 'schema.declared') {
+    kinds.set(data.kind, id)
+    if (!collections.has(id)) collections.set(id, new Map())
   }
+  else if (table === 'users') applyToUser(type, Number(id), data, position)
+  else if (table === 'sessions') applyToSession(type, id, data, position)
+  else if (collections.has(table)) applyToResource(type.split('.')[1], collections.get(table), Number(id), data, position)
+}
+
+// The verbs of every kind; any other verb is an action, which changes values of a live resource.
+function applyToResource(verb, resources, number, data, position) {
+  if (verb === 'created') resources.set(number, { status: 'live', owner: data.owner })
+  const resource = resources.get(number)
+  if (!resource || (resource.status === 'deleted' && verb !== 'restored')) return
+  resource.version = position
+  resource.status = verb === 'deleted' ? 'deleted' : 'live'
+}
+
+function applyToSession(type, id, data, position) {
+  if (type === 'session.started') sessions.set(id, { user: data.user })
+  const session = sessions.get(id)
+  if (!session) return
+  session.version = position
+  if (type !== 'session.ended') return
+  if (data.everywhere) endSessions(session.user)
+  sessions.delete(id)
+}
+
+function applyToUser(type, number, data, position) {
+  if (type === 'user.registered') users.set(number, { status: 'enabled', roles: new Set() })
+  const user = users.get(number)
+  if (!user) return
+  user.version = position
   if (type === 'user.password_changed' && data.reason === 'changed') endSessions(number, data.session)
-  if (type === 'user.role_granted') thing.roles.add(data.role)
-  if (type === 'user.role_revoked') thing.roles.delete(data.role)
-  if (type === 'user.enabled') thing.status = 'enabled'
+  if (type === 'user.role_granted') user.roles.add(data.role)
+  if (type === 'user.role_revoked') user.roles.delete(data.role)
+  if (type === 'user.enabled') user.status = 'enabled'
   if (type === 'user.disabled' || type === 'user.erased') {
-    thing.status = type.slice('user.'.length)
+    user.status = type.slice('user.'.length)
     endSessions(number)
   }
-  if (type === 'user.erased') {
-    thing.roles.clear()
-    for (const item of items.values()) {
-      if (item.owner === number && item.status === 'live') Object.assign(item, { status: 'deleted', version: position })
-    }
+  if (type !== 'user.erased') return
+  user.roles.clear()
+  for (const resources of collections.values()) for (const resource of resources.values()) {
+    if (resource.owner === number && resource.status === 'live') Object.assign(resource, { status: 'deleted', version: position })
   }
 }
 
@@ -54,7 +73,9 @@ function digest() {
   for (const [number, user] of ascending(users)) {
     lines.push(`users/${number} ${user.status} ${[...user.roles].sort().join() || '-'} ${user.version}`)
   }
-  for (const [number, item] of ascending(items)) lines.push(`items/${number} ${item.status} ${item.owner} ${item.version}`)
+  for (const [name, resources] of ascending(collections)) for (const [number, one] of ascending(resources)) {
+    lines.push(`${name}/${number} ${one.status} ${one.owner} ${one.version}`)
+  }
   for (const [id, session] of ascending(sessions)) lines.push(`sessions/${id} ${session.user} ${session.version}`)
   return sha256(...lines.map((line) => line + '\n')).toString('hex')
 }
@@ -65,6 +86,8 @@ function fault(line, event, position, before) {
   if (!names.startsWith(START) || !names.endsWith('data,hash')) return 'members missing or out of order'
   if (event.specversion !== '1.0' || event.id !== String(position)) return `id ${event.id} of ${event.specversion}`
   if (before && event.source !== before.source) return 'of another source'
+  const [kind] = event.type.split('.'), isDeclared = BUILT_IN.has(kind) || kinds.get(kind) === event.subject.split('/')[0]
+  if (!isDeclared) return `${kind} is not declared, or in another collection`
   return before && event.time < before.time ? 'earlier than the line before' : ''
 }
 

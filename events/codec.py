@@ -224,8 +224,7 @@ def decode(
         )
         records.append(record)
         if type(event) is SchemaDeclared:
-            collection = parsed.subject.partition("/")[2]
-            vocabulary = vocabulary.after(event, collection)
+            vocabulary = vocabulary.after(event, parsed.subject.partition("/")[2])
             decoders, foreign_decoders = vocabulary.decoders, vocabulary.foreign_decoders
     return records
 

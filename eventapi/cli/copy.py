@@ -112,7 +112,7 @@ async def _copy(
             new += await _copy_lines(log, target, upto)
             own = None if vault is None else await read_vault(source)
             report = verify_file(
-                source, target.log_path, None if note is None else TreeHead.parse(note), own
+                target.log_path, None if note is None else TreeHead.parse(note), own
             )
             # A user may have registered after the lines were copied: try again.
             if all(finding.kind != "key" for finding in report.findings):

@@ -53,7 +53,7 @@ async def install_copy(
     with _temporary_beside(path) as temporary:
         _copy_published_lines(source, temporary)
         contents = await merge_vault(vault_path(settings), keys)
-        report = _verify_copy(settings, source, temporary, head, contents)
+        report = _verify_copy(source, temporary, head, contents)
         _check_has_acknowledged_events(path, temporary, report)
         # A key must be durable before the first line that is sealed with it.
         async with open_vault(settings) as vault:
@@ -95,11 +95,9 @@ def _copy_published_lines(source: Path, target: Path) -> None:
         os.fsync(out.fileno())
 
 
-def _verify_copy(
-    settings: Settings, source: Path, copied: Path, head: TreeHead, contents: VaultContents
-) -> Report:
+def _verify_copy(source: Path, copied: Path, head: TreeHead, contents: VaultContents) -> Report:
     """Verify the copied file against checkpoint and keys; raises `NegativeResult`."""
-    report = verify_file(settings, copied, head, contents)
+    report = verify_file(copied, head, contents)
     if not report.ok:
         reason = verdict(str(source), report, head).text
         raise NegativeResult(COPY_NOT_PROVEN.fill(reason=reason))

@@ -22,6 +22,7 @@ _COMMANDS = {
     "state": "eventapi.cli.state:state",
     "snapshot": "eventapi.cli.snapshot:snapshot",
     "rebuild": "eventapi.cli.state:rebuild",
+    "resources": "eventapi.cli.resources:resources",
     "users": "eventapi.cli.users:users",
     "config": "eventapi.cli.config:config",
 }

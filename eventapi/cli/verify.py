@@ -15,13 +15,14 @@ import msgspec
 
 from eventapi.bootstrap.paths import checkpoint_path
 from eventapi.bootstrap.start_check import check_log_is_there
-from eventapi.bootstrap.storage import open_stored_lines, registry_of
+from eventapi.bootstrap.storage import open_stored_lines
 from eventapi.cli.failures import ANSWER_IS_NO, DONE, Failure, Misuse, NegativeResult
 from eventapi.cli.options import json_option, loaded, settings_options
 from eventapi.cli.output import print_json, printable, progress_bar
 from eventapi.cli.vaults import join_readings, read_vault
 from eventapi.cli.verdict import verdict
 from eventapi.configuration.settings import Settings
+from eventapi.resources.registry import Registry
 from events.log.file.commit_index import CommitIndex, read_commit_point
 from events.log.file.paths import commit_index_path
 from events.messages.commands import (
@@ -88,11 +89,7 @@ def verify_log(
         checkpoint = str(beside)
     head = None if checkpoint is None else load_tree_head(checkpoint, key)
     with _open_log_file(settings) if path is None else nullcontext(path) as file:
-        report = (
-            _verify_with_keys(file, head, settings)
-            if seals
-            else verify_file(settings, file, head, None)
-        )
+        report = _verify_with_keys(file, head, settings) if seals else verify_file(file, head, None)
         if prefix_of is not None:
             report = _compare_with_longer(file, report, prefix_of)
     is_database = path is None and settings.is_database
@@ -114,9 +111,7 @@ def verify_log(
     context.exit(DONE if report.ok else ANSWER_IS_NO)
 
 
-def verify_file(
-    settings: Settings, path: Path, head: TreeHead | None, vault: VaultContents | None
-) -> Report:
+def verify_file(path: Path, head: TreeHead | None, vault: VaultContents | None) -> Report:
     """Verify a log file, against a checkpoint and a vault if they are given.
 
     Raises `Failure` for a pipe or a device, which has no size and cannot be read twice.
@@ -130,18 +125,17 @@ def verify_file(
             keys=None if vault is None else vault.keys,
             erased=() if vault is None else vault.erased,
             progress=progress,
-            vocabulary=registry_of(settings).vocabulary,
+            # Values of declared kinds may be of newer or older code, so only their verbs are checked.
+            vocabulary=Registry().vocabulary,
         )
 
 
 def _verify_with_keys(path: Path, head: TreeHead | None, settings: Settings) -> Report:
     vault = asyncio.run(read_vault(settings))
-    report = verify_file(settings, path, head, vault)
+    report = verify_file(path, head, vault)
     if any(finding.kind == "key" for finding in report.findings):
         # A user may have registered after the vault was read.
-        report = verify_file(
-            settings, path, head, join_readings(vault, asyncio.run(read_vault(settings)))
-        )
+        report = verify_file(path, head, join_readings(vault, asyncio.run(read_vault(settings))))
     return report
 
 

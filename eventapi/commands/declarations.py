@@ -1,4 +1,4 @@
-"""Declare a kind in the log: once, before its first event, and again when it changed."""
+"""Declare a kind in the log: before its first event, and when it changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DeclareKind(msgspec.Struct, frozen=True):
 
 
 def declaration_of(resources: Collections, resource: ResourceType) -> Decision | None:
-    """The declaration that must stand before the next event of a kind, if it is missing.
+    """The declaration that must precede the next event of a kind, if it is missing.
 
     One that the log has already, even if a later one is in force, is not written again: two versions
     of an application that can read each other's events would do so in turns.
@@ -47,7 +47,7 @@ def declaration_of(resources: Collections, resource: ResourceType) -> Decision |
 
 
 def check_readable(resources: Collections, resource: ResourceType) -> bool:
-    """Whether this code may write events of a kind; false if a newer version of it did.
+    """Whether this code may write events of a kind; false if newer code did.
 
     Raises `ConfigurationError` if the declaration contradicts those in the log.
     """

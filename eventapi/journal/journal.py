@@ -102,7 +102,7 @@ class Journal:
         self._instrumentation = instrumentation
         self._keyring = Keyring()
         self._vocabulary = vocabulary
-        self.history = History(log, self._keyring, vault, snapshots, vocabulary)
+        self.history = History(log, self._keyring, vault, snapshots, lambda: self._state.vocabulary)
         self._state = State.empty(vocabulary)
         self._folding = asyncio.Lock()
         self._queue: deque[PendingWrite] = deque()
@@ -134,7 +134,6 @@ class Journal:
             snapshots=self.snapshots,
             progress=progress,
         )
-        self.history.vocabulary = self._state.vocabulary
         exclusive = self._log.exclusive(self._config.start_timeout)
         async with exclusive as appender, self._folding:
             await self._catch_up()
@@ -222,7 +221,6 @@ class Journal:
         async for lines in self._log.read(self._state.position):
             records = await open_records(lines, self._state, self._keyring, self.vault)
             apply_all(records, self._state, self._keyring)
-            self.history.vocabulary = self._state.vocabulary
             self.clock.observe(self._state.last.time)
             self._refreshes.track(records, self._state)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -66,12 +66,13 @@ class History:
         keyring: Keyring,
         vault: Vault,
         snapshots: Snapshots | None,
-        vocabulary: Vocabulary,
+        vocabulary: Callable[[], Vocabulary],
     ) -> None:
-        """``keyring`` must have the keys of all users in the states that are passed in."""
+        """``keyring`` must have the keys of all users in the states that are passed in.
+
+        ``vocabulary`` returns that of the current state.
+        """
         self._vocabulary = vocabulary
-        self.vocabulary = vocabulary
-        """The vocabulary at the end of the log, which may have fewer kinds than this code."""
         self._log = log
         self._keyring = keyring
         self._vault = vault
@@ -177,7 +178,7 @@ class History:
             async with self.turn_of(entity.owner):
                 return (await self.entities_at(position, [entity], table)).get(entity.id)
         (record,) = await self.records([position])
-        return State.empty(self._vocabulary).stage().apply(record)
+        return State.empty(self._vocabulary()).stage().apply(record)
 
     @asynccontextmanager
     async def state_at(self, position: int) -> AsyncIterator[State]:
@@ -194,7 +195,7 @@ class History:
                     self._log,
                     Keyring(),
                     self._vault,
-                    self._vocabulary,
+                    self._vocabulary(),
                     position=position,
                     snapshots=self._snapshots,
                 )
@@ -218,7 +219,7 @@ class History:
             if first > 1:
                 digest = bytes.fromhex(lines.pop(0)[_HASH].decode())
                 before = replace(START, position=first - 1, hash=digest)
-            found = decode(lines, self._keyring, self.vocabulary, before)
+            found = decode(lines, self._keyring, self._vocabulary(), before)
             yield [replace(found[position - first], end=0) for position in wanted]
             await asyncio.sleep(0)
 

@@ -47,7 +47,7 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Global(tuple[str, ...]):
-    """Fields whose values are unique among the resources of all owners: ``Global("number")``."""
+    """Fields whose values are unique for all owners: ``Global("number")``."""
 
     __slots__ = ()
 

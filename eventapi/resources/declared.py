@@ -1,4 +1,4 @@
-"""A declared resource: the kind that a class declares, with its rules, access and actions.
+"""A declared resource: the kind of a class, with its rules, access and actions.
 
 `declare` checks a class and derives everything else from it. It raises `ConfigurationError` with one
 line that names the class, the field and the cure.
@@ -130,7 +130,7 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
 
 
 def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:
-    """Check a class, and derive the kind that it declares; raises `ConfigurationError`."""
+    """Check a class, and derive its kind; raises `ConfigurationError`."""
     try:
         return _declared(cls, built_in=built_in)
     except (types.TypeFault, TypeError) as fault:
@@ -187,7 +187,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
 
 
 def _strict(name: str, hint: Any) -> Any:
-    """The type of a field's input; raises `TypeFault` for limits or unions that do not fit."""
+    """The type of a field's input; raises `TypeFault` for one that msgspec refuses."""
     try:
         strict = types.strict(hint)
         msgspec.json.Decoder(strict)
@@ -342,7 +342,7 @@ def _renamed(cls: type[Resource], names: Sequence[str]) -> dict[str, str]:
 
 
 def _fingerprint(cls: type) -> str:
-    """The SHA-256 of the module that declares a class; of the class's name without a file."""
+    """The SHA-256 of the module that declares a class, and of the class's name."""
     place = inspect.getsourcefile(cls) if inspect.getmodule(cls) else None
     content = Path(place).read_bytes() if place and Path(place).is_file() else b""
     return sha256(f"{cls.__module__}.{cls.__qualname__}".encode() + b"\0" + content).hexdigest()

@@ -1,4 +1,4 @@
-"""The types of fields: which are allowed, their rules for input, and their plain form in a log.
+"""The types of fields: those that are allowed, with limits and without.
 
 A field has two types. Input is decoded with the strict one: the declared type with the limits that
 apply to every text and number. Events are decoded with the plain one, without any limit, because a
@@ -119,7 +119,7 @@ def _container(
 
 
 def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) -> Any:
-    """A Struct in a field: input gets a subclass with limits; events the Struct itself."""
+    """A Struct in a field: a subclass with limits for input, or the Struct itself."""
     if struct in seen:
         raise TypeFault(f"{struct.__name__} contains itself; name the type of the inner one")
     for one in msgspec.structs.fields(struct):
@@ -130,13 +130,12 @@ def _nested(struct: type[msgspec.Struct], scalar: Any, seen: frozenset[type]) ->
 @lru_cache(1_024)  # One subclass for all fields, or a JSON Schema would have two of one name.
 def _limited(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """A subclass of a Struct whose fields have the limits of input."""
+    field: Any = msgspec.field
     fields = [
         (
             one.name,
             _mapped(one.type, _with_limits, frozenset({struct})),
-            msgspec.field(
-                name=one.encode_name, default=one.default, default_factory=one.default_factory
-            ),
+            field(name=one.encode_name, default=one.default, default_factory=one.default_factory),
         )
         for one in msgspec.structs.fields(struct)
     ]
@@ -161,7 +160,7 @@ def hashable(hint: Any) -> bool:
 
 
 def hints_of(kind: Callable[..., Any]) -> dict[str, Any]:
-    """The declared types of a class or of parameters; raises `TypeFault` for an unknown name."""
+    """The types of a class or of parameters; raises `TypeFault` for an unknown name."""
     wanted: Any = kind
     if not isinstance(kind, type):
         hints = {name: hint for name, hint in kind.__annotations__.items() if name != "return"}

@@ -1,4 +1,4 @@
-"""The declaration of a kind as the log gets it, with the JSON Schema of its content."""
+"""The declaration of a kind in the log, with the JSON Schema of its content."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ def declaration_of(
     actions: Iterable[str],
 ) -> SchemaDeclared:
     """The declaration of a kind, at version 1."""
+    return SchemaDeclared(
+        1,
+        kind,
+        schema_of(fields, strict),
+        [field.name for field in fields if field.is_clear],
+        [
+            {"fields": list(rule.fields), "global": True} if rule.is_global else list(rule.fields)
+            for rule in unique
+        ],
+        list(actions),
+    )
+
+
+def schema_of(fields: Sequence[Field], strict: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a content; ``strict`` has the types of the fields."""
     members: list[Any] = [
         (field.name, strict[field.name])
         if field.default is UNSET
@@ -34,24 +49,14 @@ def declaration_of(
     values = msgspec.defstruct("_content", members, kw_only=True, forbid_unknown_fields=True)
     schema = msgspec.json.schema(values)
     definitions = schema.pop("$defs")
-    content = _without_looks(definitions.pop(values.__name__))
+    content: dict[str, Any] = _without_looks(definitions.pop(values.__name__))
     for field in fields:
         if field.default is not UNSET:
             default = msgspec.json.decode(msgspec.json.encode(field.default))
             content["properties"][field.name]["default"] = default
     if definitions:
         content["$defs"] = _without_looks(definitions)
-    return SchemaDeclared(
-        1,
-        kind,
-        content,
-        [field.name for field in fields if field.is_clear],
-        [
-            {"fields": list(rule.fields), "global": True} if rule.is_global else list(rule.fields)
-            for rule in unique
-        ],
-        list(actions),
-    )
+    return content
 
 
 def _no_default() -> None:

@@ -8,10 +8,10 @@ from msgspec import UNSET, UnsetType
 
 from eventapi.commands.quota import NO_QUOTA, Quota
 from eventapi.commands.resources import Create, Delete, Import, Restore, Update
-from eventapi.resources.registry import Registry
+from eventapi.resources.registry import load_registry
 from projections.state import State
 
-REGISTRY: Final = Registry()
+REGISTRY: Final = load_registry(())  # The one that a server without modules has.
 ITEMS: Final = REGISTRY.vocabulary
 ITEM: Final = REGISTRY.item
 

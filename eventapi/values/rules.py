@@ -314,7 +314,7 @@ def _is_decodable(decode: Callable[[bytes], Any], value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether no number in a value is infinite or NaN, which JSON and comparisons do not have."""
+    """Whether all numbers in a value are finite, as JSON and comparisons need it."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, Decimal):

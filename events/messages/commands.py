@@ -331,6 +331,19 @@ SNAPSHOTS_DAMAGED: Final = Message(
     "`eventapi snapshot`",
 )
 
+# resources
+
+NO_KIND: Final = Message(
+    "there is no kind {kind!r} in this code or in the log",
+    _UNCHANGED,
+    "`eventapi resources list`; name the modules that declare it: --resources MODULES",
+)
+RESOURCES_UNREADABLE: Final = Message(
+    "this code cannot read the log; faults found: {count}",
+    "The log was only read. A server with this code does not start, or refuses these kinds.",
+    "follow the advice in each line, and repeat the command",
+)
+
 # users
 
 NO_TERMINAL: Final = Message(

@@ -1,4 +1,4 @@
-"""Compatibility of declarations: which code can read the events of which declaration.
+"""Compatibility of declarations: which code can read which events.
 
 Code can read them if every content that the older declaration accepts is accepted by the newer one.
 Both are compared by their JSON Schemas, so that any code can judge any log.
@@ -126,7 +126,7 @@ def _changed_fields(old: Schema, new: Schema) -> Iterator[str]:
 
 
 def accepts(new: Schema, old: Schema, new_root: Schema, old_root: Schema, depth: int = 0) -> bool:
-    """Whether a schema accepts everything that an older one accepts; false if in doubt."""
+    """Whether a schema accepts all that an older one accepts; false if in doubt."""
     new, old = _resolved(new, new_root), _resolved(old, old_root)
     if depth > _MAX_DEPTH:
         return new == old
@@ -151,7 +151,7 @@ def accepts(new: Schema, old: Schema, new_root: Schema, old_root: Schema, depth:
 
 
 def _alternatives(schema: Schema) -> Sequence[Schema]:
-    """The schemas that a value may have: those of a union, or one for each value of an enum."""
+    """The schemas of a union, or one for each value of an enum."""
     if "enum" in schema:
         return [{"enum": [value]} for value in schema["enum"]]
     alternatives: Sequence[Schema] = schema.get("anyOf", [schema])
@@ -198,7 +198,7 @@ def _lower_bound(schema: Schema) -> tuple[float, int]:
 
 
 def _upper_bound(schema: Schema) -> tuple[float, int]:
-    """The negative greatest value, and 1 if it is excluded: a tighter bound is greater."""
+    """The negative greatest value, and 1 if it is excluded, as `_lower_bound`."""
     bounds = [(-_at_most(schema, "maximum"), 0)]
     if "exclusiveMaximum" in schema:
         bound = schema["exclusiveMaximum"]

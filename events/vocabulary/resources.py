@@ -72,7 +72,7 @@ class Restored(ResourceEvent, frozen=True, gc=False):
 
 
 class Shared(ResourceEvent, frozen=True, gc=False):
-    """The user with the number ``user`` may now read the resource, or read and write it."""
+    """The user with the number ``user`` may read the resource now, or write it, too."""
 
     verb: ClassVar[str] = "shared"
     user: Number
@@ -87,7 +87,7 @@ class Unshared(ResourceEvent, frozen=True, gc=False):
 
 
 class Acted(Updated, frozen=True, gc=False):
-    """An action changed values of a resource; its arguments are beside the sealed values."""
+    """An action changed values of a resource; its arguments are among the sealed."""
 
     verb: ClassVar[str] = "acted"
 
@@ -103,7 +103,7 @@ class Content(Personal, frozen=True, gc=False):
 
 
 class Entity(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Base of the current values of a resource, with a field for each value of the content.
+    """Base of the current values of a resource: its content, and the following.
 
     ``owner`` is a user's number, ``version`` the position of the resource's last event.
     """
@@ -119,9 +119,9 @@ class Entity(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A field of a content. ``type`` has no constraints, because a log may have older values.
+    """A field of a content.
 
-    ``default`` is `UNSET` for a required field; ``is_clear`` fields are not sealed.
+    ``type`` has no constraints, because a log may have older values. ``default`` is `UNSET` for a required field; ``is_clear`` fields are not sealed.
     """
 
     name: str
@@ -208,17 +208,10 @@ class ResourceType:
             action: self._event(Acted, self.arguments, self.clear_changes, action)
             for action in actions
         }
+        every_kind = (self.created, self.updated, self.deleted, self.restored)
+        sharing = (self.shared, self.unshared)
         self.events: dict[str, type[ResourceEvent]] = {
-            event.type: event
-            for event in (
-                self.created,
-                self.updated,
-                self.deleted,
-                self.restored,
-                self.shared,
-                self.unshared,
-                *self.actions.values(),
-            )
+            event.type: event for event in (*every_kind, *sharing, *self.actions.values())
         }
         self.blank = self.content_of({})
         self.blank_clear = self.clear_of({})

@@ -112,8 +112,13 @@ class Vocabulary:
         without = self._without.get(lost)
         if without is None:
             others = [one for one in self.resources if one.kind not in lost]
-            without = self._without[lost] = Vocabulary(others)
+            without = self._without[lost] = self._with(others)
+            without._foreign = self._foreign  # One type for each foreign kind of a log.
         return without
+
+    def _with(self, resources: Iterable[ResourceType]) -> Vocabulary:
+        """The same vocabulary of other kinds."""
+        return Vocabulary(resources)
 
     def foreign(self, kind: str) -> ResourceType:
         """A kind of which only the verbs are known."""

@@ -50,7 +50,7 @@ class Collections(Mapping[str, ResourceTable]):
             self._add(resource.collection, resource)
 
     def _add(self, collection: str, resource: ResourceType) -> None:
-        self._tables[collection] = ResourceTable(resource, self.versions, collection)
+        self._tables[collection] = ResourceTable(collection, resource, self.versions)
 
     def stage(self) -> Collections:
         """A copy-on-write copy; it copies a table when that is first used."""
@@ -100,12 +100,12 @@ class Collections(Mapping[str, ResourceTable]):
         before, self.vocabulary = self.vocabulary, self.vocabulary.after(event, collection)
         for resource in before.resources:
             if resource.kind not in self.vocabulary.kinds:
-                self[resource.collection].become_foreign(self.vocabulary.foreign(resource.kind))
+                self[resource.collection].forget_values(self.vocabulary.foreign(resource.kind))
         if event.kind in self.vocabulary.kinds:
             return
         foreign = self.vocabulary.foreign(event.kind)
         if collection in self:
-            self[collection].become_foreign(foreign)
+            self[collection].forget_values(foreign)
         else:
             self._add(collection, foreign)
 

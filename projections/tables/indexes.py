@@ -47,9 +47,11 @@ class StagedOwnerIndex(OwnerIndex):
         super().__init__()
         self._base = base
         self._removed: dict[int, int] = {}
+        self._dropped: set[int] = set()
 
     def __getitem__(self, owner: int) -> Sequence[int]:
-        return [*self._base[owner], *super().__getitem__(owner)]
+        base = () if owner in self._dropped else self._base[owner]
+        return [*base, *super().__getitem__(owner)]
 
     def count(self, owner: int) -> int:
         return self._base.count(owner) + super().count(owner) - self._removed.get(owner, 0)
@@ -61,8 +63,11 @@ class StagedOwnerIndex(OwnerIndex):
             self._removed[owner] = self._removed.get(owner, 0) + 1
 
     def drop(self, owner: int) -> Sequence[int]:
+        numbers = self[owner]
+        super().drop(owner)
         self._removed[owner] = self._base.count(owner)
-        return [*self._base[owner], *super().drop(owner)]
+        self._dropped.add(owner)
+        return numbers
 
 
 class LogBytes:

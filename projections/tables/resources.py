@@ -52,12 +52,10 @@ class SharedRows(msgspec.Struct, array_like=True, frozen=True):
 class ResourceTable:
     """Live resources of one kind by number; of deleted ones only tombstones."""
 
-    def __init__(
-        self, resource: ResourceType, versions: VersionIndex, collection: str = ""
-    ) -> None:
-        """``versions`` is the index of all kinds; a foreign kind does not name its collection."""
+    def __init__(self, collection: str, resource: ResourceType, versions: VersionIndex) -> None:
+        """``versions`` is the index of all kinds."""
+        self.collection = collection
         self.resource = resource
-        self.collection = collection or resource.collection
         self.by_id: MutableMapping[int, Entity] = {}
         self.deleted: MutableMapping[int, Tombstone] = {}
         self.by_owner = OwnerIndex()
@@ -69,10 +67,13 @@ class ResourceTable:
         """By user, the numbers of the resources that are shared with them."""
         self.last_id = 0
         self._ever_deleted: dict[int, set[int]] = {}
+        self._base: ResourceTable | None = None
+        self._erased: set[int] = set()
+        """The owners whose resources in the base do not count any more."""
 
     def stage(self, versions: VersionIndex) -> ResourceTable:
         """A copy-on-write copy."""
-        draft = ResourceTable(self.resource, versions, self.collection)
+        draft = ResourceTable(self.collection, self.resource, versions)
         draft.by_id = CopyOnWriteDict(self.by_id)
         draft.deleted = CopyOnWriteDict(self.deleted)
         draft.by_owner = StagedOwnerIndex(self.by_owner)
@@ -80,20 +81,8 @@ class ResourceTable:
         draft.shares = CopyOnWriteDict(self.shares)
         draft.shared_with = CopyOnWriteDict(self.shared_with)
         draft.last_id = self.last_id
+        draft._base = self
         return draft
-
-    def become_foreign(self, resource: ResourceType) -> None:
-        """Keep only what the verbs of a kind say, because its declaration is not readable.
-
-        The rest is removed, so that the state is the one that a snapshot of it leads to.
-        """
-        self.resource = resource
-        self.unique = {}
-        for cached in ("_public_values", "_decode_public", "_decode_personal"):
-            self.__dict__.pop(cached, None)
-        new = resource.entity
-        for number, one in list(self.by_id.items()):
-            self.by_id[number] = new(number, one.owner, one.created_at, one.updated_at, one.version)
 
     def find(self, number: int) -> Entity | Tombstone | None:
         """A resource or its tombstone."""
@@ -106,7 +95,10 @@ class ResourceTable:
 
     def ever_deleted(self, owner: int) -> AbstractSet[int]:
         """The numbers of an owner's resources that were ever deleted, restored ones included."""
-        return self._ever_deleted.get(owner, frozenset())
+        here: AbstractSet[int] = self._ever_deleted.get(owner, frozenset())
+        if self._base is None or owner in self._erased:
+            return here
+        return here | self._base.ever_deleted(owner)
 
     def is_used(self, number: int) -> bool:
         """Whether a resource of that number exists or existed."""
@@ -118,6 +110,17 @@ class ResourceTable:
             values = tuple(getattr(entity, name) for name in rule.fields)
             if None not in values:
                 yield index, 0 if rule.is_global else entity.owner, values
+
+    def forget_values(self, foreign: ResourceType) -> None:
+        """Keep only what the verbs say, because this code cannot read the kind any more."""
+        self.resource = foreign
+        for number, one in list(self.by_id.items()):
+            self.by_id[number] = foreign.entity(
+                number, one.owner, one.created_at, one.updated_at, one.version
+            )
+        self.unique.clear()
+        for name in ("_public_values", "_decode_public", "_decode_personal"):
+            self.__dict__.pop(name, None)
 
     def apply(self, record: Record, event: ResourceEvent) -> Entity | None:
         """Apply one record about a resource of this kind."""
@@ -246,6 +249,8 @@ class ResourceTable:
         for number in self.shared_with.get(user, frozenset()):
             self._unshare(number, user)
         self._ever_deleted.pop(user, None)
+        if self._base is not None:
+            self._erased.add(user)
 
     @cached_property
     def _public_values(self) -> Callable[[Entity], Any]:

@@ -21,14 +21,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from events.codec import PERSONAL, VOCABULARY
+from eventapi.resources import action
+from eventapi.resources.registry import Registry
+from eventapi.testing.items import REGISTRY
 from events.log.file.commit_index import CommitIndex
 from events.log.port import Head
+from events.record import Event
 from events.transparency.merkle import consistency_ranges, inclusion_ranges, leaf_hash, root_of
-from events.well_formed import _SUBJECT
+from events.vocabulary.resources import ResourceEvent
+from events.vocabulary.vocabulary import CORE
+from events.well_formed import _subject_fits
 from tests.end_to_end.accounts import TIMEOUT_SECONDS, log_in
 from tests.end_to_end.server import ROOT, Server
 from tests.eventapi.cli.running import invoke
+from tests.eventapi.resources.declaring import as_clear, resource_class
 
 PAGE = ROOT / "docs" / "log-format.md"
 CHECKER = ROOT / "docs" / "check.py"
@@ -52,16 +58,39 @@ def words(cell: str) -> list[str]:
 # The tables of events
 
 
+KIND = Registry(
+    [resource_class("Thing", {"name": str, "cents": as_clear(int)}, act=action(lambda self: self))]
+).by_collection["things"]
+"""A kind with every kind of field, and with one action."""
+
+EVENTS: tuple[type[Event], ...] = (*CORE, *KIND.type.events.values())
+
+
+def general(name: str) -> str:
+    """A type of `KIND`, or its subject, as the page writes it."""
+    for ours, theirs in (
+        ("thing.act", "KIND.ACTION"),
+        ("thing.", "KIND."),
+        ("things/", "COLLECTION/"),
+    ):
+        name = name.replace(ours, theirs)
+    return name
+
+
 def json_type(kind: inspect.Type) -> str:
     """The JSON name of a type, without ``null``."""
     if isinstance(kind, inspect.UnionType):
         kinds = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
-        return {json_type(one) for one in kinds if not isinstance(one, inspect.StructType)}.pop()
+        return {json_type(one) for one in kinds}.pop()
     names = {
         inspect.StrType: "string",
         inspect.LiteralType: "string",
         inspect.IntType: "number",
         inspect.BoolType: "boolean",
+        inspect.DictType: "object",
+        inspect.StructType: "object",
+        inspect.CollectionType: "array",
+        inspect.ListType: "array",
     }
     return names[type(kind)]
 
@@ -72,20 +101,44 @@ def fields(kind: type) -> list[inspect.Field]:
     return list(found.fields)
 
 
+def sealed_struct(event: type[Event]) -> type[Any] | None:
+    """The Struct of the values that are sealed in an event, if any are."""
+    for one in fields(event):
+        for kind in getattr(one.type, "types", ()) if one.encode_name == "sealed" else ():
+            if isinstance(kind, inspect.StructType):
+                return kind.cls
+    return None
+
+
 def marked(name: str, field: inspect.Field) -> str:
     return name if field.required else f"{name}?"
 
 
 def test_page_lists_the_members_of_every_event_in_order() -> None:
     documented = {kind: (row[1], row[2], row[3]) for row in rows("type") for kind in words(row[0])}
-    assert documented.keys() == {event.type for event in VOCABULARY}
-    for event in VOCABULARY:
-        subject, data, sealed = documented[event.type]
-        name = words(subject)[0].replace("/N", "/1").replace("/ID", "/0f")
-        assert _SUBJECT.fullmatch(f"{event.type} {name}")
+    assert documented.keys() == {general(event.type) for event in EVENTS}
+    for event in EVENTS:
+        subject, data, sealed = documented[general(event.type)]
+        name = words(subject)[0].replace("COLLECTION", "things").replace("/N", "/1")
+        kind, name = event.type, name.replace("/ID", "/0f")
+        one = KIND.type.deleted() if issubclass(event, ResourceEvent) else Event()
+        assert _subject_fits(one, kind, name), (kind, name)
         members = [one for one in fields(event) if one.encode_name != "sealed"]
         assert words(data)[: len(members)] == [marked(one.encode_name, one) for one in members]
-        assert bool(sealed) == (event in PERSONAL)
+        assert bool(sealed) == (sealed_struct(event) is not None)
+
+
+def test_built_in_kind_differs_in_nothing_from_a_declared_one() -> None:
+    """It has no clear field, so its events have no ``clear``."""
+    for event in REGISTRY.item.type.events.values():
+        general_one = KIND.type.events[event.type.replace("item.", "thing.")]
+        names = [one.encode_name for one in fields(general_one)]
+        assert [one.encode_name for one in fields(event)] == names
+    text = " ".join(PAGE.read_text().split())
+    (sentence,) = re.findall(r"One kind is built in.*?it has no action\.", text)
+    assert words(sentence) == ["item", "items", *REGISTRY.item.names, "null"]
+    assert not REGISTRY.item.type.clear
+    assert not REGISTRY.item.type.actions
 
 
 def is_optional(field: inspect.Field) -> bool:
@@ -96,7 +149,10 @@ def is_optional(field: inspect.Field) -> bool:
 def test_page_lists_the_sealed_members_of_every_event() -> None:
     documented = {kind: row[3] for row in rows("type") for kind in words(row[0])}
     nullable = set()
-    for event, personal in PERSONAL.items():
+    for event in CORE:
+        personal = sealed_struct(event)
+        if personal is None:
+            continue
         names = [name.strip("? ") for name in documented[event.type].split(",")]
         assert sorted(names) == sorted(one.encode_name for one in fields(personal))
         may_be_absent = {
@@ -107,7 +163,9 @@ def test_page_lists_the_sealed_members_of_every_event() -> None:
             assert json_type(one.type) == "string"
             if any(isinstance(part, inspect.NoneType) for part in getattr(one.type, "types", ())):
                 nullable.add(one.encode_name)
-    (sentence,) = re.findall(r"A sealed value is a string; (.*?) may be `null`", PAGE.read_text())
+    (sentence,) = re.findall(
+        r"A sealed value of a user or session is a string; (.*?) may be `null`", PAGE.read_text()
+    )
     assert set(words(sentence)) == nullable
 
 
@@ -118,8 +176,8 @@ def test_page_lists_the_type_of_every_member_of_data() -> None:
             documented[event, words(member)[0]] = kind
             assert value
     expected = {
-        (event.type, one.encode_name): json_type(one.type)
-        for event in VOCABULARY
+        (general(event.type), one.encode_name): json_type(one.type)
+        for event in EVENTS
         for one in fields(event)
         if one.encode_name != "sealed"
     }

@@ -23,7 +23,7 @@ def test_version_prints_the_version(tmp_path: Path) -> None:
 def test_every_command_has_help(tmp_path: Path) -> None:
     answer = invoke(tmp_path, "--help")
     assert answer.exit_code == 0
-    for name in ("serve", "log", "state", "rebuild", "users", "config"):
+    for name in ("serve", "log", "state", "rebuild", "resources", "users", "config"):
         assert name in answer.stdout
         assert invoke(tmp_path, name, "--help").exit_code == 0
     for name in ("show", "tail", "verify", "export", "import"):

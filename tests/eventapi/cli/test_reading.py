@@ -32,6 +32,9 @@ COMMANDS = [
     ["log", "export", "--format", "db-json"],
     ["state", "show"],
     ["state", "digest", "--at", "2"],
+    ["resources", "list"],
+    ["resources", "show", "item"],
+    ["resources", "check"],
     ["users", "list"],
     ["rebuild"],
 ]

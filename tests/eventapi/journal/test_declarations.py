@@ -98,6 +98,28 @@ async def test_refused_command_writes_no_declaration(storage: Storage) -> None:
     assert storage.types == ["user.registered", "schema.declared", "invoice.created"]
 
 
+async def test_refused_command_leaves_no_declaration_in_its_batch(storage: Storage) -> None:
+    async with storage.process(invoice(), ORDER) as process:
+        await process.register()
+        commands = [
+            process.create(number="\0", cents=5),
+            process.create("orders", text="x"),
+            process.create(),
+            process.create(number="\0", cents=5),
+        ]
+        results = await asyncio.gather(
+            *map(process.journal.execute, commands), return_exceptions=True
+        )
+        assert [isinstance(one, Invalid) for one in results] == [True, False, False, True]
+        state = await process.journal.state()
+        sums = state.digest(), state.checksum()
+    assert storage.types[1:] == [
+        *("schema.declared", "order.created", "schema.declared", "invoice.created")
+    ]
+    folded = await storage.fold(invoice(), ORDER)
+    assert (folded.digest(), folded.checksum()) == sums
+
+
 async def test_two_processes_declare_a_kind_once(storage: Storage) -> None:
     async with storage.process(invoice()) as one, storage.process(invoice()) as other:
         await one.register()

@@ -96,6 +96,9 @@ async def test_older_code_reads_the_history_of_other_kinds(storage: Storage) -> 
         assert found.text == "x"
         records = await older.journal.history.records(range(1, state.position + 1))
         assert [record.event.type for record in records] == storage.types
+        assert len(await older.journal.history.records([7, 8])) == 2
+    async with storage.process(invoice(), ORDER) as older:
+        assert len(await older.journal.history.records([7, 8])) == 2
 
 
 async def test_keys_that_come_with_a_newer_declaration_open_no_seal_of_it(storage: Storage) -> None:
