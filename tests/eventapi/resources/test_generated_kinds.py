@@ -30,10 +30,20 @@ from events.log.port import Head
 from events.record import Record
 from events.sealing import Keyring
 from events.vault.memory import MemoryVault
-from events.vocabulary.resources import Acted, Created, Deleted, Restored, Shared, Unshared, Updated
+from events.vocabulary.resources import (
+    Acted,
+    Created,
+    Deleted,
+    Entity,
+    Restored,
+    Shared,
+    Unshared,
+    Updated,
+)
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
+from projections.tables.resources import ResourceTable, Tombstone
 from tests.events.stores import Store, new_store
 
 ROOT = Path(__file__).parents[3]
@@ -169,6 +179,16 @@ def keyring_of(written: Written) -> Keyring:
     return keyring
 
 
+def reader_of(case: Case) -> History:
+    log, keyring = case.written.log, keyring_of(case.written)
+    return History(log, keyring, MemoryVault(), None, lambda: case.state.vocabulary)
+
+
+def everything_in(table: ResourceTable) -> list[Entity | Tombstone]:
+    """The resources of a table, live or deleted."""
+    return [*table.by_id.values(), *table.deleted.values()]
+
+
 class Model:
     """The resources of a kind in plain dictionaries: values, owners and shares by number."""
 
@@ -228,10 +248,8 @@ async def test_every_past_position_equals_a_plain_model(case: Case) -> None:
     """State, shares, `as_of` and `history`, at every position of the log."""
     resource, written = case.resource, case.written
     table = case.state[resource.collection]
-    reader = History(
-        written.log, keyring_of(written), MemoryVault(), None, case.registry.vocabulary
-    )
-    everything = [*table.by_id.values(), *table.deleted.values()]
+    reader = reader_of(case)
+    everything = everything_in(table)
     erased = {int(subject.partition("/")[2]) for subject in erased_users(case.state)}
     model = Model(resource.collection)
     for record in written.records:
@@ -253,11 +271,9 @@ async def test_every_past_position_equals_a_plain_model(case: Case) -> None:
 @given(cases())
 async def test_the_history_of_a_resource_has_exactly_its_records(case: Case) -> None:
     table = case.state[case.resource.collection]
-    reader = History(
-        case.written.log, keyring_of(case.written), MemoryVault(), None, case.registry.vocabulary
-    )
+    reader = reader_of(case)
     erased = {int(subject.partition("/")[2]) for subject in erased_users(case.state)}
-    for one in [*table.by_id.values(), *table.deleted.values()]:
+    for one in everything_in(table):
         if one.owner in erased:
             continue
         found = await reader.records(table.versions.of(one.version))
