@@ -5,19 +5,23 @@
 >>> decision.then("users/1", UserDisabled())  # or: decision.refused(NotFound)
 
 `given` folds events into a `State`. `Given.when` decides one command in that state, and checks that
-deciding does not change it. `When.then` asserts the event, `When.refused` the refusal.
+deciding does not change it. `When.then` asserts the event, `When.refused` the refusal. The kinds of
+resources are those of the events and of the command; `eventapi.testing.resources` makes both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from eventapi.commands.command import Command, Decision
-from eventapi.testing.items import Content, ItemCreated, empty_state
+from eventapi.commands.resources import ResourceCommand
+from eventapi.testing.items import Content, ItemCreated
+from eventapi.testing.kinds import vocabulary_of
 from events.errors import Refusal
 from events.record import Event, Record
+from events.vocabulary.resources import ResourceType
 from events.vocabulary.sessions import Device, SessionStarted
 from events.vocabulary.users import Profile, UserRegistered
 from projections.state import State
@@ -75,9 +79,10 @@ def state_of(*happened: Happened) -> State:
     return folded_records(records_of(happened))
 
 
-def folded_records(records: Iterable[Record]) -> State:
-    """Fold records into a state."""
-    state = empty_state()
+def folded_records(records: Iterable[Record], *others: ResourceType) -> State:
+    """Fold records into a state, which has tables for the kinds of the events and ``others``."""
+    records = list(records)
+    state = State.empty(vocabulary_of((record.event for record in records), *others))
     for record in records:
         state.apply(record)
     return state
@@ -94,10 +99,17 @@ class When:
             self._result = refusal
         assert (state.digest(), state.checksum()) == before, "deciding changed the state"
 
-    def then(self, subject: str, event: Event) -> Decision:
-        """Assert that the command led to this event; return the decision."""
+    @overload
+    def then(self, happened: Happened, /) -> Decision: ...
+
+    @overload
+    def then(self, subject: str, event: Event, /) -> Decision: ...
+
+    def then(self, *happened: Any) -> Decision:
+        """Assert that the command led to this subject and event; return the decision."""
+        expected = happened if len(happened) == 2 else happened[0]
         assert isinstance(self._result, Decision), f"refused: {self._result!r}"
-        assert (self._result.subject, self._result.event) == (subject, event)
+        assert (self._result.subject, self._result.event) == expected
         return self._result
 
     def refused(self, kind: type[_R]) -> _R:
@@ -110,7 +122,8 @@ class Given:
     """The state after some events; its time is that of the last one."""
 
     def __init__(self, happened: Iterable[Happened]) -> None:
-        self.state = state_of(*happened)
+        self._records = records_of(happened)
+        self.state = folded_records(self._records)
         self.state.now = self.state.last.time or at(0)
 
     def at(self, second: int) -> Given:
@@ -120,6 +133,11 @@ class Given:
 
     def when(self, command: Command) -> When:
         """Decide a command in this state."""
+        if isinstance(command, ResourceCommand):
+            resource = command.resource.type
+            if resource not in self.state.vocabulary.resources:
+                now, self.state = self.state.now, folded_records(self._records, resource)
+                self.state.now = now
         return When(self.state, command)
 
 

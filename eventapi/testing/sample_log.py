@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from eventapi.testing.given import Happened, records_of
-from eventapi.testing.items import empty_state
+from eventapi.testing.kinds import vocabulary_of
 from events.codec import encode
 from events.log.memory import MemoryLog
 from events.log.port import Head
@@ -50,10 +50,9 @@ def _sealed_for(record: Record, state: State) -> str:
     kind, _, name = record.subject.partition("/")
     if kind == "users":
         return record.subject
-    if kind == "items":
-        number = entity_number(record.subject)
-        item = state["items"].by_id.get(number) or state["items"].deleted.get(number)
-        owner = getattr(record.event, "owner", None) or (item.owner if item else 0)
+    if kind in state.resources:
+        found = state[kind].find(entity_number(record.subject))
+        owner = getattr(record.event, "owner", None) or (found.owner if found else 0)
         return f"users/{owner}"
     session = state.sessions.by_id.get(name)
     return f"users/{getattr(record.event, 'user', None) or (session.user if session else 0)}"
@@ -61,7 +60,8 @@ def _sealed_for(record: Record, state: State) -> str:
 
 def write(history: Iterable[Happened]) -> Written:
     """Encode a history: seal, chain and fold every event."""
-    state, keyring = empty_state(), Keyring()
+    history = list(history)
+    state, keyring = State.empty(vocabulary_of(event for _, event in history)), Keyring()
     written = Written([], [], {})
     for draft in records_of(history):
         sealed_for = _sealed_for(draft, state)

@@ -33,7 +33,7 @@ def test_the_fold_knows_every_event_of_the_vocabulary() -> None:
     assert {event.verb for event in events if issubclass(event, ResourceEvent)} == set(_ON)
 
 
-@given(wild_histories)
+@given(wild_histories())
 def test_the_fold_never_raises_on_a_known_event(history: list[Happened]) -> None:
     """Not on unknown numbers, double deletions or values whose key is gone."""
     state = folded_records(records_of(history))
@@ -41,7 +41,7 @@ def test_the_fold_never_raises_on_a_known_event(history: list[Happened]) -> None
     sums(state)
 
 
-@given(wild_histories, st.integers(0, 30))
+@given(wild_histories(), st.integers(0, 30))
 def test_staged_state_does_not_change_its_base(history: list[Happened], cut: int) -> None:
     records = records_of(history)
     base = folded_records(records[:cut])
@@ -53,7 +53,7 @@ def test_staged_state_does_not_change_its_base(history: list[Happened], cut: int
     assert sums(base) == before
 
 
-@given(wild_histories, st.integers(0, 30), st.integers(1, 3))
+@given(wild_histories(), st.integers(0, 30), st.integers(1, 3))
 def test_staged_state_of_any_depth_folds_like_its_base(
     history: list[Happened], cut: int, depth: int
 ) -> None:

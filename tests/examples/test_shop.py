@@ -1,0 +1,69 @@
+"""The shop: its rules without a server, and its invoices over HTTP."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given as for_all
+
+from eventapi.resources import Refused
+from eventapi.testing import act, acted, create, created, given, registered
+from eventapi.testing.plugin import StartServer
+from eventapi.testing.strategies import resources
+from events.errors import NotFound, NotUnique
+from examples.shop import Invoice
+
+ANN, BEN = registered(1, "ann"), registered(2, "ben")
+INVOICE = created(Invoice(number="A-1", customer="Ben", cents=995), 1, owner=1)
+PAID = acted(Invoice, 1, "pay", paid=True)
+
+
+def test_an_invoice_can_be_paid() -> None:
+    given(ANN, INVOICE).when(act(Invoice, 1, "pay", caller=1)).then(PAID)
+
+
+def test_an_invoice_cannot_be_paid_twice() -> None:
+    refusal = given(ANN, INVOICE, PAID).when(act(Invoice, 1, "pay", caller=1)).refused(Refused)
+    assert str(refusal) == "the invoice is already paid"
+
+
+def test_other_users_do_not_see_the_invoice() -> None:
+    given(ANN, BEN, INVOICE).when(act(Invoice, 1, "pay", caller=2)).refused(NotFound)
+
+
+def test_a_number_is_unique_for_its_owner() -> None:
+    other = Invoice(number="A-1", customer="Eve", cents=1)
+    given(ANN, INVOICE).when(create(other, caller=1)).refused(NotUnique)
+    given(ANN, BEN, INVOICE).when(create(other, caller=2)).then(created(other, 2, owner=2))
+
+
+@for_all(resources(Invoice))
+def test_every_valid_invoice_can_be_created(invoice: Invoice) -> None:
+    given(ANN).when(create(invoice, caller=1)).then(created(invoice, 1, owner=1))
+
+
+@pytest.mark.long
+def test_a_real_server_serves_invoices(eventapi_server: StartServer) -> None:
+    server = eventapi_server("examples.shop")
+    ann, ben = server.user("ann"), server.user("ben")
+
+    made = ann.post("invoices", json={"number": "A-1", "customer": "Ben", "cents": 995})
+    assert (made.status_code, made.json()["id"], made.json()["paid"]) == (201, 1, False)
+    assert ann.post("invoices/1/pay").json()["paid"] is True
+    again = ann.post("invoices/1/pay")
+    assert (again.status_code, again.json()["detail"]) == (409, "the invoice is already paid")
+    assert again.json()["type"] == "/problems/action-refused"
+    same = ann.post("invoices", json={"number": "A-1", "customer": "Eve", "cents": 1})
+    assert same.json()["type"] == "/problems/not-unique"
+    assert ben.get("invoices/1").status_code == 404
+
+    last = json.loads(server.command("log", "tail", "-n", "1"))
+    assert (last["type"], last["subject"], last["data"]["clear"]) == (
+        "invoice.pay",
+        "invoices/1",
+        {"paid": True},
+    )
+    server.stop()
+    server.start()
+    assert server.login("ann").get("invoices/1").json()["paid"] is True
