@@ -216,7 +216,7 @@ class Selection(msgspec.Struct, frozen=True):
         return lambda entity: all(test(value(entity)) for value, test in tests)
 
     def key(self, owner_name: OwnerName) -> Callable[[Entity], tuple[Any, ...]]:
-        """The sort key of a resource; a value that is ``None`` comes last in ascending order."""
+        """The sort key of a resource; ``None`` comes last in ascending order."""
         values = [(self.value(one.column, owner_name), one.descending) for one in self.sorts]
         return lambda entity: tuple(
             _sort_key(value(entity), descending) for value, descending in values
