@@ -148,7 +148,7 @@ def check_links(lines: Iterable[bytes], last: Record) -> Record:
 
 
 def check_seal(line: Any, cipher: AESGCM, vocabulary: Vocabulary) -> None:
-    """Open the seal of a line from `Vocabulary.parse_all`; raises `ValueError` if that fails."""
+    """Open the seal of a line from `Vocabulary.parse_all`; raises `ValueError`."""
     event = line.data
     context = f"{line.source}|{event.type}|{line.subject}".encode()
     if isinstance(event, ResourceEvent) and event.resource.foreign:

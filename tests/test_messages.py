@@ -249,6 +249,7 @@ ARGUMENTS: dict[tuple[str, ...], list[str]] = {
     ("log", "copy"): ["{tmp}/copy"],
     ("log", "restore"): ["--new-key"],
     ("log", "import"): ["{tmp}/db.json"],
+    ("resources", "show"): ["invoice"],
     ("users", "create"): ["anna", "anna@example.org", "--password-stdin"],
     ("users", "grant"): ["anna", "auditor"],
     ("users", "revoke"): ["anna", "auditor"],

@@ -38,7 +38,7 @@ Clear = Annotated[T, ClearMarker]
 class Access(msgspec.Struct, frozen=True):
     """Who may read and who may write the resources of a kind, besides their shares.
 
-    ``read``: ``owner``, ``users`` for everybody who is logged in, ``public`` for everybody, or a
+    ``read``: ``owner``, ``users`` for every user who is logged in, ``public`` for every caller, or a
     role. ``write``: ``owner``, or a role. An owner may always read what they own.
     """
 

@@ -97,7 +97,7 @@ def _declared(cls: type[Projection]) -> DeclaredProjection:
 
 
 def _result(cls: type[Projection]) -> Any:
-    """The annotation of what a query returns; any, if it names a class that cannot be found."""
+    """The annotation of what a query returns; any if it names an unknown class."""
     try:
         return typing.get_type_hints(cls.query, include_extras=True).get("return", Any)
     except NameError:
