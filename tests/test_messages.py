@@ -245,7 +245,6 @@ ARGUMENTS: dict[tuple[str, ...], list[str]] = {
     ("data", "export"): ["--resource", "items"],
     ("data", "import"): ["{tmp}/db.json", "--resource", "items", "--owner", "anna"],
     ("log", "prove"): ["1"],
-    ("resources", "show"): ["item"],
     ("log", "copy"): ["{tmp}/copy"],
     ("log", "restore"): ["--new-key"],
     ("log", "import"): ["{tmp}/db.json"],
