@@ -126,7 +126,7 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         return values
 
     def value_of(self, entity: Entity) -> Resource:
-        """The content of a resource as an instance of its class, which shares nothing with it."""
+        """The content of a resource, copied, as an instance of its class."""
         return self.cls(**{name: deepcopy(getattr(entity, name)) for name in self.names})
 
 
