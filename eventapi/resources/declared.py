@@ -31,7 +31,7 @@ RESERVED_FIELDS: Final = frozenset({"id", "owner", "created_at", "updated_at", "
 RESERVED_COLLECTIONS: Final = frozenset(
     {
         *("auth", "audit", "batch", "docs", "health", "log", "metrics", "openapi", "problems"),
-        *("projections", "schemas", "sessions", "users"),
+        *("projections", "schemas", "sessions", "users", "webhooks"),
     }
 )
 """Names of other paths, and of other subjects in the log."""
