@@ -1,4 +1,4 @@
-"""The orders of lists: the rows of a list, sorted, and the cached orders of frequent lists.
+"""The rows of a list in its order, and the cached orders of frequent lists.
 
 Sorting 100,000 rows takes a fifth of a second. It runs in slices, so that other requests run in
 between, and its result is kept until one of the rows changes.
@@ -34,7 +34,7 @@ SortKey = Callable[[Entity], Any]
 
 
 class OrderName(msgspec.Struct, frozen=True):
-    """The rows of a collection in an order: those of an ``owner``, or with 0 all of them."""
+    """The rows of one ``owner`` of a collection in an order; with 0 those of all owners."""
 
     collection: str
     owner: int

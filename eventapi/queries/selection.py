@@ -218,9 +218,9 @@ class Selection(msgspec.Struct, frozen=True):
         return found
 
     def sort_value(self, name: str, owner_name: OwnerName) -> Value:
-        """The function that gets the value of a column to sort by: of a text only its beginning.
+        """The function that gets the value of a column to sort by.
 
-        So a cursor, which has the values, fits into a URL.
+        Of a text it is only the beginning, so that a cursor, which has the values, fits into a URL.
         """
         value, column = self.value(name, owner_name), self.columns.get(name)
         if column is None or not column.is_text:
@@ -245,7 +245,7 @@ class Selection(msgspec.Struct, frozen=True):
         return passes
 
     def key(self, owner_name: OwnerName) -> Callable[[Entity], tuple[Any, ...]]:
-        """The function that returns a resource's sort key; ``None`` is last in ascending order."""
+        """The function that returns a sort key; ``None`` is last in ascending order."""
         values = [self.sort_value(one.column, owner_name) for one in self.sorts]
         parts = [*zip(values, self._directions, strict=True)]
 

@@ -30,7 +30,7 @@ RESERVED_FIELDS: Final = frozenset({"id", "owner", "created_at", "updated_at", "
 RESERVED_COLLECTIONS: Final = frozenset(
     {
         *("auth", "audit", "batch", "docs", "health", "log", "metrics", "openapi", "problems"),
-        *("projections", "schemas", "sessions", "users"),
+        *("projections", "schemas", "sessions", "users", "webhooks"),
     }
 )
 """Names of other paths, and of other subjects in the log."""
@@ -125,7 +125,7 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         return values
 
     def value_of(self, entity: Entity) -> Resource:
-        """The content of a resource as an instance of its class, which shares nothing with it."""
+        """The content of a resource, copied, as an instance of its class."""
         return self.cls(**{name: deepcopy(getattr(entity, name)) for name in self.names})
 
 

@@ -318,7 +318,7 @@ def _is_decodable(decode: Callable[[bytes], Any], value: Any) -> bool:
 
 
 def _unstorable(value: Any) -> str | None:
-    """What is wrong with a number or a time in a value that its type allows, if anything.
+    """The fault of a number or a time in a value that its type allows, if any.
 
     JSON and comparisons have no infinite numbers, nor is NaN one; times are stored in UTC.
     """

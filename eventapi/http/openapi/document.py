@@ -171,7 +171,7 @@ class _Builder:
         return operation
 
     def _free_id(self, operation_id: str) -> str:
-        """An id that no other operation has: an action may be named as another operation is."""
+        """An id that no other operation has: an action may have the name of another one."""
         others = (f"{operation_id}_{number}" for number in count(2))
         found = next(one for one in chain([operation_id], others) if one not in self._ids)
         self._ids.add(found)

@@ -259,7 +259,7 @@ async def _filtered_slices(
 async def _sorted_slices(
     request: ApiRequest, listing: Listing, slices: AsyncGenerator[list[Entity], None]
 ) -> AsyncGenerator[list[Entity], None]:
-    """All resources of other slices, sorted, from the cursor on unless all are counted."""
+    """All resources of other slices, sorted; behind the cursor unless all are counted."""
     found: list[Entity] = []
     async with aclosing(slices):
         async for entities in slices:

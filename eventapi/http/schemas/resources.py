@@ -233,7 +233,7 @@ def _page(name: str, view: Any) -> Any:
 
 
 def _list_query(resource: Declared, columns: Mapping[str, Column]) -> Any:
-    """The parameters of a list in the document: a filter for each field beside the others."""
+    """The parameters of a list in the document, with a filter for each field."""
     members: list[Any] = []
     for number, column in enumerate(columns.values()):
         first, *others = column.operators
