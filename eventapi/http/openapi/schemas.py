@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,10 +16,19 @@ class Schemas:
 
     def __init__(self, kinds: Iterable[Any], answers: Iterable[Any]) -> None:
         """``kinds`` are types of requests, ``answers`` types of responses."""
-        by_name = {repr(kind): kind for kind in (*kinds, *answers)}
-        schemas, components = msgspec.json.schema_components(
-            by_name.values(), ref_template="#/components/schemas/{name}"
-        )
+        requests, responses = {repr(one): one for one in kinds}, {repr(one): one for one in answers}
+        of_requests, inputs = _components(requests.values())
+        of_responses, components = _components(responses.values())
+        # A nested Struct has limits in a request, and the same name without them in a response.
+        renamed = {
+            name: f"{name}Input"
+            for name in inputs
+            if components.get(name, inputs[name]) != inputs[name]
+        }
+        of_requests, inputs = _renamed(of_requests, renamed), _renamed(inputs, renamed)
+        components = {renamed.get(name, name): one for name, one in inputs.items()} | components
+        by_name = [*requests, *responses]
+        schemas = [*of_requests, *of_responses]
         for kind in answers:
             _require_defaults(kind, components)
         self._by_name = {
@@ -31,6 +40,29 @@ class Schemas:
         """The schema of a type."""
         found: dict[str, Any] = self._by_name[repr(kind)]
         return found
+
+
+def _components(kinds: Iterable[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    return schemas, components
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A part of schemas whose references have other names."""
+    if not names:
+        return value
+    if isinstance(value, list | tuple):
+        return [_renamed(one, names) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: _renamed(one, names) for name, one in value.items()}
+    reference = found.get("$ref")
+    if isinstance(reference, str):
+        place, _, name = reference.rpartition("/")
+        found["$ref"] = f"{place}/{names.get(name, name)}"
+    return found
 
 
 def _require_defaults(kind: Any, components: dict[str, Any]) -> None:
