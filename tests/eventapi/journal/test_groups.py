@@ -83,16 +83,39 @@ async def test_later_commands_of_a_group_get_the_numbers_of_new_resources(
         assert harness.log.batches[-1] == 4
 
 
-async def test_a_refused_command_refuses_its_whole_group_and_says_which_it_was(
-    storage: Storage,
-) -> None:
+async def refused_group_leaves_nothing(storage: Storage) -> None:
     async with open_harness(storage) as harness:
         await harness.register("ann")
         sums, lines = await harness.sums(), await storage.lines()
         with pytest.raises(NotFound) as refused:
             await harness.journal.execute_all([*group("one")[:2], delete_item(1, 9), *group("two")])
-        assert refused.value.part == 2
         assert (await harness.sums(), await storage.lines()) == (sums, lines)
+        assert refused.value.part == 2
+
+
+async def test_a_refused_command_refuses_its_whole_group_and_says_which_it_was(
+    storage: Storage,
+) -> None:
+    await refused_group_leaves_nothing(storage)
+
+
+async def test_control_commands_written_one_by_one_would_leave_a_part(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute_all = Journal.execute_all
+
+    async def one_by_one(
+        journal: Journal, commands: Sequence[GroupedCommand], *_: Any, **__: Any
+    ) -> list[CommandResult]:
+        results: list[CommandResult] = []
+        for command in commands:
+            plain = command.build(results) if isinstance(command, DependentCommand) else command
+            results += await execute_all(journal, [plain])
+        return results
+
+    monkeypatch.setattr(Journal, "execute_all", one_by_one)
+    with pytest.raises(AssertionError):
+        await refused_group_leaves_nothing(storage)
 
 
 async def test_a_command_whose_build_refuses_refuses_its_group(storage: Storage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from eventapi.app import create_app
 from eventapi.bootstrap.storage import SYSTEM, Overrides
 from eventapi.configuration.settings import Settings
+from eventapi.resources import Resource
 from eventapi.resources.registry import Registry
 from eventapi.security.passwords import Passwords
 from tests.eventapi.http.client import CHEAP_HASHER, Api, Caller, quiet_settings
-from tests.shop import Invoice
+from tests.shop import Invoice, Line
 
 V2 = "/api/v2"
 INVOICE = {"number": "A1", "cents": 500}
@@ -26,16 +27,21 @@ Request = dict[str, Any]
 
 
 class ShopApi(Api):
-    """An app that serves invoices as well."""
+    """An app that serves declared resources as well."""
 
-    def __init__(self, config: Settings | None = None, **storage: Any) -> None:
+    def __init__(
+        self,
+        config: Settings | None = None,
+        classes: Sequence[type[Resource]] = (Invoice,),
+        **storage: Any,
+    ) -> None:
         super().__init__(**storage)
         parts = Overrides(
             log=self.log,
             vault=self.vault,
             passwords=Passwords(CHEAP_HASHER),
             runtime=SYSTEM,
-            registry=Registry([Invoice]),
+            registry=Registry(classes),
         )
         self.edge = create_app(config or quiet_settings(), parts)
 
@@ -293,6 +299,16 @@ def test_the_document_describes_batches_of_version_2_only(shop: ShopApi) -> None
     assert {"200", "403", "404", "409", "412", "422", "429"} <= operation["responses"].keys()
     joint = shop.request("GET", "/openapi.json").json()
     assert [path for path in joint["paths"] if "batch" in path] == [f"{V2}/batch"]
+
+
+def test_the_document_has_nested_values_with_limits_and_without() -> None:
+    with ShopApi(classes=[Invoice, Line]) as shop:
+        schemas = shop.request("GET", "/openapi.json").json()["components"]["schemas"]
+    body, view = (schemas[name]["properties"]["taxes"] for name in ("LineBody", "LineV2"))
+    assert body["items"]["$ref"].rpartition("/")[2] == "TaxInput"
+    assert view["items"]["$ref"].rpartition("/")[2] == "Tax"
+    assert schemas["TaxInput"]["properties"]["name"]["maxLength"] == 5_000
+    assert "maxLength" not in schemas["Tax"]["properties"]["name"]
 
 
 # The same writes one by one, and in a batch
