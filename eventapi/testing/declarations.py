@@ -82,7 +82,7 @@ _accesses: Final = st.builds(
 
 @st.composite
 def declarations(draw: st.DrawFn, *, max_fields: int = 6) -> type[Resource]:
-    """Classes of resources: fields of all types, rules, access, shares, and sometimes an action.
+    """Classes of resources: fields of all types, rules, access, maybe an action.
 
     The action ``change`` sets a field to its argument ``value``, and refuses the value it has.
     """

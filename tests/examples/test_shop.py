@@ -73,7 +73,7 @@ def test_a_real_server_serves_invoices(eventapi_server: StartServer) -> None:
 def test_the_lists_of_a_real_server_take_the_parameters_of_the_guide(
     eventapi_server: StartServer,
 ) -> None:
-    """Each row of the table in docs/resources.md, with the numbers of the invoices it finds."""
+    """Each row of the table in docs/resources.md finds its invoices."""
     ann = eventapi_server("examples.shop").user("ann")
     for body in (
         {"number": "A-1", "customer": "Ben", "cents": 995, "due": "2026-12-24"},

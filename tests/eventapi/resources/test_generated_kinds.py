@@ -190,7 +190,7 @@ def everything_in(table: ResourceTable) -> list[Entity | Tombstone]:
 
 
 class Model:
-    """The resources of a kind in plain dictionaries: values, owners and shares by number."""
+    """The values, owners and shares of a kind in plain dictionaries."""
 
     def __init__(self, collection: str) -> None:
         self.collection = collection
