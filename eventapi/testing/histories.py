@@ -199,7 +199,7 @@ def _change(
     """A command about a live resource."""
     verbs = ["update", "update", "delete", *resource.actions]
     if resource.shareable:
-        verbs += ["share", "share", "unshare"]
+        verbs += ["share", "share", "share", "unshare"]
     verb = draw(st.sampled_from(verbs))
     if verb == "delete":
         return Delete(resource, writer.id, number)
