@@ -76,13 +76,13 @@ _hints: Final[st.SearchStrategy[Any]] = st.one_of(
 _accesses: Final = st.builds(
     Access,
     read=st.sampled_from(("owner", "users", "public", "auditor")),
-    write=st.sampled_from(("owner", "operator")),
+    write=st.sampled_from(("owner", "owner", "operator")),
 )
 
 
 @st.composite
 def declarations(draw: st.DrawFn, *, max_fields: int = 6) -> type[Resource]:
-    """Classes of resources: fields of all types, rules, access, shares, and sometimes an action.
+    """Classes of resources: fields of all types, rules, access, maybe an action.
 
     The action ``change`` sets a field to its argument ``value``, and refuses the value it has.
     """
@@ -101,7 +101,7 @@ def declarations(draw: st.DrawFn, *, max_fields: int = 6) -> type[Resource]:
         "__doc__": "A drawn declaration.",
         "unique": draw(_uniques(hints)),
         "access": draw(_accesses),
-        "shareable": draw(st.booleans()),
+        "shareable": draw(st.sampled_from((True, True, False))),
         **draw(_defaults(hints)),
     }
     if draw(st.booleans()):

@@ -80,7 +80,7 @@ def state_of(*happened: Happened) -> State:
 
 
 def folded_records(records: Iterable[Record], *others: ResourceType) -> State:
-    """Fold records into a state, which has tables for the kinds of the events and ``others``."""
+    """Fold records into a state with the kinds of the events and ``others``."""
     records = list(records)
     state = State.empty(vocabulary_of((record.event for record in records), *others))
     for record in records:

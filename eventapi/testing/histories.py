@@ -34,7 +34,7 @@ from projections.tables.users import User
 
 
 def wild_happenings(registry: Registry = REGISTRY) -> st.SearchStrategy[Happened]:
-    """Any event with any subject: unknown numbers, double deletions, unreadable values."""
+    """Any event with any subject: unknown numbers, unreadable values."""
     hidden, numbers = strategies.unknown, strategies.any_numbers
     found: list[Any] = [
         st.tuples(numbers.map("users/{}".format), strategies.user_events(hidden)),
@@ -134,7 +134,7 @@ class _Guide:
 def sound_histories(
     draw: st.DrawFn, registry: Registry = REGISTRY, *, max_size: int = 40
 ) -> list[Happened]:
-    """Histories that commands can write about all kinds of a registry: every rule is kept."""
+    """Histories that commands can write about all kinds of a registry."""
     guide = _Guide(registry)
     declared = [one for one in registry.resources if one is not registry.item]
     steps = st.tuples(strategies.readable_events(registry.item), st.integers(0, 5))
@@ -198,7 +198,7 @@ def _change(
     """A command about a live resource."""
     verbs = ["update", "update", "delete", *resource.actions]
     if resource.shareable:
-        verbs += ["share", "share", "unshare"]
+        verbs += ["share", "share", "share", "unshare"]
     verb = draw(st.sampled_from(verbs))
     if verb == "delete":
         return Delete(resource, writer.id, number)

@@ -78,7 +78,7 @@ class Server:
         return self._output.read_text(errors="replace")
 
     def start(self) -> None:
-        """Start the server, or start it again on the same data, and wait until it is ready.
+        """Start the server, or start it again on the same data; returns when ready.
 
         Raises `RuntimeError` with the output of a server that has exited, and `TimeoutError`.
         """
@@ -216,7 +216,7 @@ def eventapi_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[
 
 
 def _directory_of(modules: str, request: pytest.FixtureRequest) -> Path:
-    """The directory from which a module of a test is imported, else the working directory."""
+    """The directory of a module that the test imported, else the working one."""
     name = modules.partition(",")[0]
     module = sys.modules.get(name)
     place = getattr(module, "__file__", None)

@@ -104,7 +104,7 @@ def restore(content: Resource, number: int, /, as_of: int, *, caller: int) -> Re
 
 
 def act(kind: Kind, number: int, action: str, /, *, caller: int, **arguments: Any) -> Act:
-    """The command that runs an action; checks its arguments as a request would be checked.
+    """The command that runs an action; checks its arguments like a request.
 
     Raises `msgspec.ValidationError` for a wrong argument.
     """

@@ -59,7 +59,7 @@ def _classes(cls: Any, limits: Sequence[Meta]) -> Values:
 
 
 def structs_of(struct: type[msgspec.Struct], hints: Mapping[str, Any] | None = None) -> Values:
-    """Instances of a Struct; ``hints`` has the types of fields if they differ from its own.
+    """Instances of a Struct; ``hints`` replaces the types of its fields.
 
     A field with a default sometimes keeps it.
     """
@@ -134,7 +134,7 @@ def _texts(limits: Sequence[Meta]) -> Values:
 
 
 def _times(limits: Sequence[Meta]) -> Values:
-    """Times whose year is the same everywhere, because year 1 and 9999 end in other zones."""
+    """Times without the first and last year, which another zone may not have."""
     with_zone = _bound(limits, "tz") != [False]
     return st.datetimes(
         dt.datetime.fromisoformat("0002-01-01"),

@@ -67,3 +67,35 @@ def test_a_real_server_serves_invoices(eventapi_server: StartServer) -> None:
     server.stop()
     server.start()
     assert server.login("ann").get("invoices/1").json()["paid"] is True
+
+
+@pytest.mark.long
+def test_the_lists_of_a_real_server_take_the_parameters_of_the_guide(
+    eventapi_server: StartServer,
+) -> None:
+    """Each row of the table in docs/resources.md finds its invoices."""
+    ann = eventapi_server("examples.shop").user("ann")
+    for body in (
+        {"number": "A-1", "customer": "Ben", "cents": 995, "due": "2026-12-24"},
+        {"number": "A-2", "customer": "Eve", "cents": 500},
+        {"number": "B-1", "customer": "Benno", "cents": 5},
+    ):
+        assert ann.post("invoices", json=body).status_code == 201
+
+    def numbers(query: str) -> list[str]:
+        return [one["number"] for one in ann.get(f"invoices?{query}").json()["items"]]
+
+    assert numbers("customer=Ben") == ["A-1"]
+    assert numbers("cents.gt=500") == ["A-1"]
+    assert numbers("number.in=A-1,A-2") == ["A-1", "A-2"]
+    assert numbers("customer.contains=en") == ["A-1", "B-1"]
+    assert numbers("customer.prefix=B") == ["A-1", "B-1"]
+    assert numbers("due.null=true") == ["A-2", "B-1"]
+    assert numbers("q=ben") == ["A-1", "B-1"]
+    assert numbers("sort=-cents,id") == ["A-1", "A-2", "B-1"]
+    assert ann.get("invoices?fields=number&limit=1").json()["items"] == [{"number": "A-1"}]
+    page = ann.get("invoices?count=true&limit=2").json()
+    assert page["count"] == 3
+    assert [one["number"] for one in ann.get(page["next"]).json()["items"]] == ["B-1"]
+    wrong = ann.get("invoices?colour=red")
+    assert (wrong.status_code, "colour" in wrong.text) == (422, True)

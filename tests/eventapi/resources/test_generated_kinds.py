@@ -23,7 +23,7 @@ from eventapi.resources import Resource
 from eventapi.resources.declared import Declared
 from eventapi.resources.registry import Registry
 from eventapi.testing.given import Happened, folded_records, records_of, registered, state_of
-from eventapi.testing.resources import created, updated
+from eventapi.testing.resources import created, shared, updated
 from eventapi.testing.sample_log import Written, erased_users, key_of, write
 from eventapi.testing.strategies import declarations, sound_histories, wild_histories
 from events.log.port import Head
@@ -40,6 +40,7 @@ from events.vocabulary.resources import (
     Unshared,
     Updated,
 )
+from events.vocabulary.users import UserErased
 from projections.replay import replay
 from projections.snapshots import Snapshots
 from projections.state import State
@@ -190,7 +191,7 @@ def everything_in(table: ResourceTable) -> list[Entity | Tombstone]:
 
 
 class Model:
-    """The resources of a kind in plain dictionaries: values, owners and shares by number."""
+    """The values, owners and shares of a kind in plain dictionaries."""
 
     def __init__(self, collection: str) -> None:
         self.collection = collection
@@ -258,6 +259,7 @@ async def test_every_past_position_equals_a_plain_model(case: Case) -> None:
         assert values_in(then.by_id, resource.names) == model.values
         shares = {number: users for number, users in model.shares.items() if users}
         assert {number: dict(users) for number, users in then.shares.items()} == shares
+        assert dict(then.unique) == unique_of(then)
         past = await reader.entities_at(record.position, everything, table)
         readable = {
             number: values
@@ -280,6 +282,13 @@ async def test_the_history_of_a_resource_has_exactly_its_records(case: Case) -> 
         subject = case.resource.type.subject(one.id)
         expected = [record for record in case.written.records if record.subject == subject]
         assert found == [replace(record, end=0) for record in expected]
+
+
+def unique_of(table: ResourceTable) -> dict[Any, int]:
+    """The unique values of the live resources of a table, which no two of them share."""
+    keys = [(key, one.id) for one in table.by_id.values() for key in table.unique_keys(one)]
+    assert len(dict(keys)) == len(keys)
+    return dict(keys)
 
 
 async def appended(store: Store, written: Written) -> None:
@@ -334,7 +343,33 @@ def test_node_folds_kinds_it_has_never_heard_of(
 class Note(Resource):
     """A kind for the controls."""
 
+    shareable = True
+
     text: str
+
+
+NOTE = created(Note(text="one"), 1, owner=1)
+SHARED = [registered(1, "ann"), registered(2, "bob"), NOTE, shared(Note, 1, user=2, can="read")]
+
+
+@pytest.mark.parametrize("erased", ["users/1", "users/2"])
+def test_an_erasure_ends_shares_of_the_user_and_with_the_user(erased: str) -> None:
+    """Drawn histories seldom have both."""
+    table = state_of(*SHARED, (erased, UserErased()))["notes"]
+    assert (dict(table.shares), dict(table.shared_with)) == ({}, {})
+    assert state_of(*SHARED)["notes"].shares == {1: {2: "read"}}
+
+
+def test_a_snapshot_has_the_shares(tmp_path: Path) -> None:
+    written = write(SHARED)
+    state = folded_records(written.records)
+    snapshots, keyring = Snapshots(tmp_path, state.vocabulary), keyring_of(written)
+    with snapshots.locked():
+        snapshots.write(state, keyring, _random.randbytes)
+    loaded = snapshots.newest(keyring, position=len(SHARED))
+    assert loaded is not None
+    assert sums(loaded) == sums(state)
+    assert loaded["notes"].shared_with == {2: {1}}
 
 
 def test_control_another_value_shows_in_the_checksum_alone() -> None:

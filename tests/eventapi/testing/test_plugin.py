@@ -1,4 +1,4 @@
-"""The fixture of a real server: it starts, reports a failed start, and leaves no process."""
+"""The fixture of a real server: its start, a failed start, and its end."""
 
 from __future__ import annotations
 

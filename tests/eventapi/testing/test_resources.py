@@ -1,4 +1,4 @@
-"""The toolkit itself: short names, kinds taken from events and commands, and the server."""
+"""The toolkit itself: short names, and kinds that follow from what is used."""
 
 from __future__ import annotations
 
