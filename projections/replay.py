@@ -11,7 +11,7 @@ from typing import Final
 
 from events.codec import check_links, decode, open_seal
 from events.errors import DamagedLog, UnknownEvent
-from events.log.port import EventLog
+from events.log.port import EventLog, Head
 from events.messages.server_log import SNAPSHOT_OF_OTHER_LOG
 from events.record import START, Record, all_timestamps_valid
 from events.sealing import Keyring
@@ -184,6 +184,16 @@ async def fold_read_models(log: EventLog, state: State, vocabulary: Vocabulary) 
                 await asyncio.sleep(0)
     # Nothing was awaited since the positions were compared, so the state has not moved.
     state.read_models.adopt(models)
+
+
+def check_head(head: Head, state: State) -> None:
+    """Raise `DamagedLog` unless a state ends at the head of its log."""
+    if head.hash != state.last.hash:
+        raise DamagedLog(
+            "the log is not the one that its mark speaks of",
+            position=state.position,
+            offset=state.last.end,
+        )
 
 
 async def _belongs_to(log: EventLog, state: State, progress: Progress | None) -> bool:

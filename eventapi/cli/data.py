@@ -232,7 +232,7 @@ def _summary(
 def export_data(
     resource: str, owner: str | None, at: int | str | None, form: Format | None, output: Path
 ) -> None:
-    """Export the resources of a collection, by number; `data import` reads the file again.
+    """Export the resources of a collection, for `data import`.
 
     NDJSON is the default for standard output. Resources of erased users are never exported.
     """

@@ -12,7 +12,7 @@ from eventapi.commands.command import Decision
 from events.errors import ConfigurationError
 from events.vocabulary.resources import ResourceType
 from events.vocabulary.schemas import SchemaDeclared
-from events.vocabulary.vocabulary import contradictions
+from events.vocabulary.vocabulary import Vocabulary, contradictions
 from projections.state import State
 from projections.tables.collections import Collections
 
@@ -80,6 +80,22 @@ def faults_of(resources: Collections, resource: ResourceType) -> Sequence[str]:
         return ()
     found = (contradictions(resource, one, place) for one in declared)
     return next((faults for faults in found if faults), ())
+
+
+def changed_kinds(
+    resources: Collections, vocabulary: Vocabulary
+) -> tuple[list[ResourceType], list[ResourceType]]:
+    """The kinds to declare anew, and those that a newer version of the application changed.
+
+    Raises `ConfigurationError` if a declaration contradicts the one in the log.
+    """
+    changed, newer = [], []
+    for resource in vocabulary.resources:
+        if not check_readable(resources, resource):
+            newer.append(resource)
+        elif resource.kind in resources.schemas and declaration_of(resources, resource):
+            changed.append(resource)
+    return changed, newer
 
 
 def is_same(one: SchemaDeclared, other: SchemaDeclared) -> bool:

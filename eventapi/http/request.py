@@ -31,7 +31,6 @@ from eventapi.http.decoding import (
 from eventapi.http.idempotency import idempotency_key, parse_key
 from eventapi.http.negotiation import parse_content_type, parse_weights, preferred_type
 from eventapi.http.problems import NO_TOKEN, ProblemError, request_id_of
-from eventapi.http.response import Response, json_response
 from eventapi.http.schemas.requests import TOKEN_FIELDS, Body
 from eventapi.http.schemas.responses import ApiVersion
 from eventapi.http.services import Services
@@ -351,8 +350,9 @@ class ApiRequest(litestar.Request[None, None, Any]):
         return idempotency_key(caller, key, head, await self.content())
 
     async def first_result(self, caller: str) -> CommandResult | None:
-        """The result of an earlier equal request; see `Journal.first_result`."""
-        return await self.services.journal.first_result(await self.idempotency_key(caller))
+        """The result of an earlier equal request; see `first_results`."""
+        results = await self.first_results(caller, 1)
+        return None if results is None else results[0]
 
     async def first_results(self, caller: str, count: int) -> list[CommandResult] | None:
         """The results of an earlier equal request; see `Journal.first_results`."""
@@ -394,16 +394,6 @@ def declared_body(handler: Any) -> tuple[type[msgspec.Struct], frozenset[str]]:
     definition = field.kwarg_definition
     merge_patch = isinstance(definition, BodyKwarg) and definition.media_type == MERGE_PATCH_TYPE
     return kind, JSON_TYPES | {MERGE_PATCH_TYPE} if merge_patch else JSON_TYPES
-
-
-def written(
-    result: CommandResult, content: T, status: int = 200, *headers: tuple[bytes, bytes]
-) -> Response[T]:
-    """The response to a write, with the position of its event."""
-    position = b"%d" % result.record.position
-    if content is None:
-        return Response(204, [(b"event-position", position), *headers])
-    return json_response(content, status, (b"event-position", position), *headers)
 
 
 def _unsupported(expected: Sequence[str]) -> ProblemError:

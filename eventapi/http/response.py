@@ -12,6 +12,8 @@ import litestar
 import msgspec
 from litestar.types import Receive, Scope, Send
 
+from eventapi.journal.batch import CommandResult
+
 T = TypeVar("T")
 
 Headers = list[tuple[bytes, bytes]]
@@ -62,3 +64,13 @@ def text_response(text: str, media_type: str, status: int = 200) -> Response[str
     return Response(
         status, [(b"content-type", f"{media_type}; charset=utf-8".encode())], text.encode()
     )
+
+
+def written(
+    result: CommandResult, content: T, status: int = 200, *headers: tuple[bytes, bytes]
+) -> Response[T]:
+    """The response to a write, with the position of its event."""
+    position = b"%d" % result.record.position
+    if content is None:
+        return Response(204, [(b"event-position", position), *headers])
+    return json_response(content, status, (b"event-position", position), *headers)

@@ -76,7 +76,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 class DependentCommand(msgspec.Struct, frozen=True):
-    """A command about a resource that depends on the results of earlier ones of its group.
+    """A command that depends on the results of earlier ones of its group.
 
     ``build`` gets these results, in order. It runs under the log's lock, so it must be pure and
     fast; it may raise a `Refusal`.

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from eventapi.commands.command import Command
-from eventapi.commands.declarations import DeclareKind, check_readable, declaration_of
+from eventapi.commands.declarations import DeclareKind, changed_kinds
 from eventapi.commands.sessions import GRACE_SECONDS
 from eventapi.commands.users import EraseUserAgain
 from eventapi.journal.batch import (
@@ -40,11 +40,11 @@ from eventapi.journal.clock import LogClock, RecentRefreshes
 from eventapi.journal.config import DEFAULT_CONFIG, JournalConfig
 from eventapi.journal.erasure import KeyDestruction, erasures_to_finish
 from eventapi.journal.instrumentation import NO_INSTRUMENTATION, Instrumentation
+from eventapi.journal.projection_failures import FailureReports
 from eventapi.journal.queue import WriteQueue
 from eventapi.journal.repeats import RepeatedRequests
 from eventapi.queries.history import History
 from events.errors import (
-    DamagedLog,
     EventapiError,
     LogFenced,
     LogUnavailable,
@@ -53,7 +53,7 @@ from events.errors import (
 )
 from events.log.port import Appender, EventLog, Head
 from events.messages.erasures import users_erased_again
-from events.messages.server_log import BATCH_FAILED, NEWER_KIND, PROJECTION_STOPPED
+from events.messages.server_log import BATCH_FAILED, NEWER_KIND
 from events.record import Record
 from events.sealing import Keyring
 from events.vault.port import Vault
@@ -63,13 +63,13 @@ from events.vocabulary.vocabulary import Vocabulary
 from projections.replay import (
     Progress,
     apply_all,
+    check_head,
     fold_read_models,
     open_records,
     replay,
 )
 from projections.snapshots import Snapshots
 from projections.state import State
-from projections.tables.users import User
 
 logger = logging.getLogger("eventapi.journal")
 
@@ -122,7 +122,7 @@ class Journal:
         self._repeats = RepeatedRequests(self.state, self.history, self._keyring, self._runtime.now)
         self._destruction = KeyDestruction(log, vault)
         self._erased_number = 0
-        self._reported: set[str] = set()
+        self._failures = FailureReports()
         self.erased_again: Sequence[str] = ()
         """The users that the start erased again, because the log was older than their erasure."""
 
@@ -145,11 +145,11 @@ class Journal:
             progress=progress,
             defer_read_models=True,
         )
-        self._report_failures()
+        self._failures.report(self._state.read_models.failures)
         exclusive = self._log.exclusive(self._config.start_timeout)
         async with exclusive as appender, self._folding:
             await self._catch_up()
-            self._check_head(appender)
+            check_head(appender.head, self._state)
             appender.keep_reserve()
             self.clock.start(self._state.last.time)
             await self._declare_changes(appender)
@@ -158,14 +158,10 @@ class Journal:
 
     async def _declare_changes(self, appender: Appender) -> None:
         """Declare kinds that changed since their last event; raises `ConfigurationError`."""
-        resources = self._state.resources
-        changed: list[Command] = []
-        for resource in self._vocabulary.resources:
-            if not check_readable(resources, resource):
-                logger.warning(NEWER_KIND.fill(kind=resource.kind, collection=resource.collection))
-            elif resource.kind in resources.schemas and declaration_of(resources, resource):
-                changed.append(DeclareKind(resource))
-        await self._write_now(changed, appender)
+        changed, newer = changed_kinds(self._state.resources, self._vocabulary)
+        for kind in newer:
+            logger.warning(NEWER_KIND.fill(kind=kind.kind, collection=kind.collection))
+        await self._write_now([DeclareKind(kind) for kind in changed], appender)
 
     async def _write_now(self, commands: Sequence[Command], appender: Appender) -> None:
         """Write commands during the start; raises if that fails."""
@@ -182,13 +178,10 @@ class Journal:
         found = erasures_to_finish(await contents_of(self.vault), users, self._keyring)
         self._erased_number = found.highest_number
         if found.erase_again:
-            await self._erase_again(found.erase_again, appender)
+            await self._write_now([EraseUserAgain(user.id) for user in found.erase_again], appender)
+            self.erased_again = tuple(user.subject for user in found.erase_again)
+            logger.warning(users_erased_again(self.erased_again))
         await self._destruction.finish(self._state.users.by_id.values(), found.destroyed)
-
-    async def _erase_again(self, users: Sequence[User], appender: Appender) -> None:
-        await self._write_now([EraseUserAgain(user.id) for user in users], appender)
-        self.erased_again = tuple(user.subject for user in users)
-        logger.warning(users_erased_again(self.erased_again))
 
     async def close(self) -> None:
         """Write and answer all queued commands, and stop."""
@@ -215,25 +208,13 @@ class Journal:
 
     @property
     def failed_projections(self) -> Sequence[str]:
-        """The names of the projections that have stopped because of an exception."""
+        """The names of the projections that an exception stopped."""
         return list(self._state.read_models.failures)
 
     async def fold_read_models(self) -> None:
-        """Fold the read models that the snapshot did not have, beside requests and writes.
-
-        Raises the errors of `EventLog.read`.
-        """
+        """Fold the read models that the snapshot lacks; raises as `EventLog.read`."""
         await fold_read_models(self._log, self._state, self._vocabulary)
-        self._report_failures()
-
-    def _report_failures(self) -> None:
-        for name, failure in self._state.read_models.failures.items():
-            if name not in self._reported:
-                self._reported.add(name)
-                logger.error(
-                    PROJECTION_STOPPED.fill(name=name, position=failure.position, reason=failure),
-                    exc_info=failure.error,
-                )
+        self._failures.report(self._state.read_models.failures)
 
     async def state(self) -> State:
         """The state with every write that any process acknowledged before the call.
@@ -261,29 +242,22 @@ class Journal:
         """Apply records that are in the log to the state."""
         apply_all(records, self._state, self._keyring)
         self._refreshes.track(records, self._state)
-        if self._state.read_models.failures:
-            self._report_failures()
+        self._failures.report(self._state.read_models.failures)
 
     def stage_now(self, state: State) -> State:
         """A staged copy of a state, to decide a command as if it were written now."""
         return state.stage_at(self.clock.now(), self._refreshes.current())
 
-    async def first_result(self, idempotency_key: IdempotencyKey | None) -> CommandResult | None:
-        """The result of the first request with this key; see `first_results`."""
-        results = await self.first_results(idempotency_key, 1)
-        return None if results is None else results[0]
-
     async def first_results(
         self, idempotency_key: IdempotencyKey | None, count: int
     ) -> list[CommandResult] | None:
-        """The results of the ``count`` commands of the first request with this key, or ``None``.
+        """The results of the first request with this key, or ``None``.
 
         Raises `IdempotencyKeyReused`. ``None`` is only a hint: `execute_all` checks again, under
         the lock.
         """
-        if idempotency_key is None:
-            return None
-        return await self._repeats.first_results(idempotency_key, count)
+        key = idempotency_key
+        return None if key is None else await self._repeats.first_results(key, count)
 
     async def execute(
         self,
@@ -376,7 +350,7 @@ class Journal:
     ) -> list[tuple[PendingWrite, list[CommandResult] | Exception]]:
         """Append a batch to the log, then apply it. The caller must hold both locks."""
         await self._catch_up()
-        self._check_head(appender)
+        check_head(appender.head, self._state)
         self.clock.check(self._state.last.time)
         return await self._write_batch(writes, appender)
 
@@ -424,12 +398,3 @@ class Journal:
         }
         if self._destruction.pending:
             await self._destruction.retry()
-
-    def _check_head(self, appender: Appender) -> None:
-        """Raise `DamagedLog` unless the state ends at the head of the log."""
-        if appender.head.hash != self._state.last.hash:
-            raise DamagedLog(
-                "the log is not the one that its mark speaks of",
-                position=self._state.position,
-                offset=self._state.last.end,
-            )

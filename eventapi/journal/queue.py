@@ -39,7 +39,7 @@ class WriteQueue:
         return future
 
     def next_batch(self, most: int) -> list[PendingWrite]:
-        """Remove the next writes of at most so many commands in all, but at least one write."""
+        """Remove the next writes, of at most so many commands, but at least one."""
         writes: list[PendingWrite] = []
         while self._writes and (not writes or len(self._writes[0].commands) <= most):
             write = self._writes.popleft()

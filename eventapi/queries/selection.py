@@ -1,10 +1,6 @@
 """Selections of a list: which resources, in which order, and from where on.
 
-A selection is made from the texts of a query::
-
-    cents.ge=100&due.null=false&sort=-due,id&q=acme
-
-It works on the current resources and on past ones alike, because it sees only entities.
+A selection works on the current resources and on past ones alike, because it sees only entities.
 """
 
 from __future__ import annotations
@@ -18,14 +14,13 @@ import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter, contains, eq, ge, gt, le, lt, ne
+from operator import attrgetter
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 
 from eventapi.resources.declared import Declared
 from eventapi.values.times import record_time
-from events.errors import Fault
 from events.vocabulary.resources import Entity, Field
 
 Texts = Mapping[str, Sequence[str]]
@@ -34,16 +29,6 @@ OwnerName = Callable[[int], str]
 
 _ORDERED: Final = (int, float, str, decimal.Decimal, dt.date, dt.datetime)
 _SCALARS: Final = (*_ORDERED, bool, uuid.UUID)
-_COMPARING: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "eq": eq,
-    "ne": ne,
-    "lt": lt,
-    "le": le,
-    "gt": gt,
-    "ge": ge,
-    "contains": contains,
-    "prefix": str.startswith,
-}
 _ORDERING: Final = ("eq", "ne", "lt", "le", "gt", "ge", "in", "null")
 OPERATORS: Final = (*_ORDERING, "contains", "prefix")
 CONTROLS: Final = frozenset({"limit", "after", "order", "sort", "q", "fields", "count", "as_of"})
@@ -60,7 +45,6 @@ _EXAMPLES: Final[Mapping[Any, str]] = {
 }
 
 _MAX_ID: Final = 2**63 - 1
-_MAX_SORTS: Final = 8
 _SORTED_TEXT: Final = 128
 """Characters of a text that decide its place in an order."""
 
@@ -95,7 +79,7 @@ class Column(msgspec.Struct, frozen=True):
             return _ORDERING
         if _is_scalar(self.type):
             return ("eq", "ne", "in", "null")
-        if get_origin(self.type) is list and _is_scalar(_without_none(get_args(self.type)[0])):
+        if get_origin(self.type) is list and _is_scalar(without_none(get_args(self.type)[0])):
             return ("contains", "null")
         return ("null",)
 
@@ -108,7 +92,7 @@ class Column(msgspec.Struct, frozen=True):
             return _EXAMPLES[dt.datetime]
         if get_origin(self.type) is list:
             (inner,) = get_args(self.type)
-            return Column(self.name, _without_none(inner))._example()
+            return Column(self.name, without_none(inner))._example()
         if get_origin(self.type) is Literal:
             return str(get_args(self.type)[0])
         if isinstance(self.type, type) and issubclass(self.type, enum.Enum):
@@ -150,11 +134,12 @@ def columns_of(resource: Declared) -> dict[str, Column]:
 
 
 def _column(field: Field) -> Column:
-    hint = _without_none(field.type)
+    hint = without_none(field.type)
     return Column(field.name, hint, has_none=hint != field.type)
 
 
-def _without_none(hint: Any) -> Any:
+def without_none(hint: Any) -> Any:
+    """A type without ``None``; ``object`` for a union of others."""
     if get_origin(hint) in {Union, types.UnionType}:
         others = [one for one in get_args(hint) if one is not types.NoneType]
         return others[0] if len(others) == 1 else object
@@ -322,96 +307,3 @@ def _reversed(value: Any) -> Any:
     if isinstance(value, decimal.Decimal):
         return value.copy_negate()
     return None if value is None else -value
-
-
-def parse_selection(columns: Mapping[str, Column], texts: Texts, faults: list[Fault]) -> Selection:
-    """The selection of a query; what is wrong is added to ``faults``."""
-    filters = [
-        found
-        for parameter, values in texts.items()
-        if parameter not in CONTROLS
-        for text in values[-1:]
-        if (found := _filter(columns, parameter, text, faults)) is not None
-    ]
-    order = texts.get("sort", [""])[-1]
-    sorts = _sorts(columns, order, faults) if order or "sort" in texts else []
-    if not sorts:
-        descending = texts.get("order", ["asc"])[-1] == "desc"
-        return Selection(columns, filters, (Sort("id", descending),))
-    if all(one.column != "id" for one in sorts):
-        sorts.append(Sort("id"))
-    while sorts[-1].column != "id":  # Nothing behind the number decides anything.
-        sorts.pop()
-    return Selection(columns, filters, tuple(sorts), order)
-
-
-def _sorts(columns: Mapping[str, Column], order: str, faults: list[Fault]) -> list[Sort]:
-    found: list[Sort] = []
-    names = order.split(",")
-    if len(names) > _MAX_SORTS:
-        faults.append(_fault("sort", f"must name at most {_MAX_SORTS} fields"))
-        return []
-    for name in names:
-        column = columns.get(name.removeprefix("-"))
-        if column is None or not (column.is_ordered or column.type is bool):
-            faults.append(_fault("sort", f"cannot be by {name.removeprefix('-')!r}"))
-        else:
-            found.append(Sort(column.name, name.startswith("-")))
-    return found
-
-
-def _filter(
-    columns: Mapping[str, Column], parameter: str, text: str, faults: list[Fault]
-) -> Filter | None:
-    name, _, operator = parameter.partition(".")
-    column = columns.get(name)
-    if column is None or name == "version":
-        faults.append(
-            Fault(f"/{parameter}", "is not a parameter of this request", "extra_forbidden")
-        )
-        return None
-    operator = operator or ("eq" if "." not in parameter else "")
-    if operator not in column.operators:
-        possible = ", ".join(f".{one}" for one in column.operators if one != "eq")
-        faults.append(_fault(parameter, f"has no such operator; possible are {possible}"))
-        return None
-    try:
-        return Filter(name, _test(column, operator, text))
-    except (ValueError, OverflowError) as error:
-        faults.append(_fault(parameter, _plain(error, column)))
-        return None
-
-
-def _test(column: Column, operator: str, text: str) -> Callable[[Any], bool]:
-    """The test of a value; raises `ValueError` for a text of another type."""
-    if operator == "null":
-        if text not in {"true", "false"}:
-            raise ValueError("must be true or false")
-        is_null = text == "true"
-        return lambda value: (value is None) is is_null
-    if operator == "in":
-        wanted_values = [column.parse(one) for one in text.split(",")]
-        return lambda value: value in wanted_values
-    if operator == "contains" and get_origin(column.type) is list:
-        (inner,) = get_args(column.type)
-        element = Column(column.name, _without_none(inner)).parse(text)
-        return lambda value: value is not None and element in value
-    wanted = column.parse(text)
-    compare = _COMPARING[operator]
-    if operator in {"eq", "ne"}:
-        return lambda value: compare(value, wanted)
-    return lambda value: value is not None and compare(value, wanted)
-
-
-def _plain(error: Exception, column: Column) -> str:
-    message = str(error)
-    if isinstance(error, msgspec.ValidationError) or not message.startswith("must"):
-        if column.is_time or column.type is dt.datetime:
-            return "must be an RFC 3339 time"
-        noun = getattr(column.type, "__name__", "value").lower()
-        return f"must be a value of the type {noun}"
-    return message
-
-
-def _fault(parameter: str, detail: str) -> Fault:
-    return Fault(f"/{parameter}", detail)

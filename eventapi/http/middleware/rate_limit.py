@@ -177,7 +177,7 @@ def _refusal(window: Window, detail: str) -> ProblemError:
 
 
 def _record_window(scope: HTTPScope, rate: Rate, window: Window) -> None:
-    """Store a window in the scope; the header fields of the answer report the newest ones."""
+    """Store a window in the scope; the answer's headers report the newest ones."""
     older: list[tuple[Rate, Window]] = scope.get("limits", [])  # type: ignore[assignment]  # ours
     newest = [*(one for one in older if one[0] != rate), (rate, window)]
     scope["limits"] = newest  # type: ignore[typeddict-unknown-key]  # ours

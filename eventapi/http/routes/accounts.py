@@ -19,8 +19,8 @@ from eventapi.http.decoding import Texts, from_texts
 from eventapi.http.guards import logged_in
 from eventapi.http.handlers import delete, get, patch, post
 from eventapi.http.middleware.client_address import caller_address
-from eventapi.http.request import ApiRequest, MergePatch, written
-from eventapi.http.response import Response, json_response
+from eventapi.http.request import ApiRequest, MergePatch
+from eventapi.http.response import Response, json_response, written
 from eventapi.http.schemas.requests import (
     Confirmation,
     PasswordChange,

@@ -1,4 +1,4 @@
-"""Parse the requests of a batch: find their routes, decode their bodies, and find references.
+"""Parse the requests of a batch: routes, bodies and references.
 
 ``$0`` as a number in the path of a later request, or as a whole number in its body, refers to the
 resource that request 0 creates. A text field keeps a text such as ``$5``: it may be a price.
@@ -201,7 +201,7 @@ def _number(text: str, write: Write, earlier: Sequence[Part | None]) -> int | Re
 
 
 def _reference(match: re.Match[str], earlier: Sequence[Part | None], pointer: str) -> Reference:
-    """The reference in a text; raises `Invalid` unless that request creates a resource."""
+    """The reference in a text; raises `Invalid` if nothing is created there."""
     number = int(match[1])
     part = earlier[number] if number < len(earlier) else None
     if part is None or part.write.command is not creation:
@@ -258,7 +258,7 @@ def _replaced(content: bytes, numbers: Iterable[tuple[Path, int]]) -> bytes:
 
 
 def _matches(value: Any, kind: inspect.Type, path: Path) -> Iterator[tuple[Path, re.Match[str]]]:
-    """The places where a text refers to a resource: where its type wants a whole number."""
+    """The places where a text refers to a resource, by its type."""
     kinds = list(_alternatives(kind))
     if isinstance(value, str):
         match = _REFERENCE.fullmatch(value)

@@ -20,7 +20,8 @@ from eventapi.http.schemas.requests import ListQuery, ListQueryV1
 from eventapi.http.schemas.resources import Shape
 from eventapi.http.streaming import StreamingResponse
 from eventapi.queries.orders import Backwards, OrderName, Rows, numbers_of, sorted_entities
-from eventapi.queries.selection import CONTROLS, Selection, parse_selection
+from eventapi.queries.selection import CONTROLS, Selection
+from eventapi.queries.selection_parsing import parse_selection
 from eventapi.resources import access
 from events.errors import Fault, Invalid
 from events.vocabulary.resources import Entity
@@ -58,7 +59,7 @@ class Listing(msgspec.Struct, frozen=True):
         return bool(self.selection.filters or self.q)
 
     def cut(self, numbers: Sequence[int], most: int | None) -> Sequence[int]:
-        """The first ``most`` numbers behind the cursor, of ascending ones, in the list's order."""
+        """The first ``most`` of ascending numbers behind the cursor, in order."""
         if not self.selection.is_by_id or self.count:
             return numbers
         start, end = 0, len(numbers)
@@ -297,7 +298,7 @@ async def _past_slices(
 async def _selected(
     request: ApiRequest, listing: Listing, entities: Sequence[Entity]
 ) -> list[Entity]:
-    """The resources that pass the filters and the search; other requests run in between."""
+    """The resources that pass the filters and the search."""
     if listing.selection.filters:
         entities = [*filter(listing.selection.matches(_owner_names(request)), entities)]
         await asyncio.sleep(0)

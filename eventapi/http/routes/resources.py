@@ -21,8 +21,8 @@ from eventapi.commands.resources import (
     writable_or_tombstone,
 )
 from eventapi.http.handlers import ACTION, delete, get, patch, post, put
-from eventapi.http.request import ApiRequest, MergePatch, written
-from eventapi.http.response import Response, json_response
+from eventapi.http.request import ApiRequest, MergePatch
+from eventapi.http.response import Response, json_response, written
 from eventapi.http.routes.events import follow_resources
 from eventapi.http.routes.history import resource_history
 from eventapi.http.routes.listing import list_resources
@@ -337,7 +337,7 @@ def _number(shape: Shape, text: str) -> int:
 
 
 def _target(request: ApiRequest, found: Entity | Tombstone | None = None) -> Target:
-    """What a request writes to: a new resource, or one that exists, at the versions of If-Match."""
+    """What a request writes to: a new resource, or one at certain versions."""
     caller, quota = request.caller.user.id, request.services.quota
     if found is None:
         return Target(caller, quota)

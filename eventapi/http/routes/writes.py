@@ -67,7 +67,7 @@ def deletion(resource: Declared, target: Target, _: Any) -> Command:
 
 
 def act(action: str, resource: Declared, target: Target, body: Any) -> Command:
-    """The command that runs an action; without a body all parameters have their defaults."""
+    """The command that runs an action; without a body defaults apply."""
     arguments = structs.asdict(resource.actions[action].body() if body is None else body)
     return Act(
         resource,

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventapi.queries.orders import Backwards, OrderName, Orders, Rows, sorted_entities
-from eventapi.queries.selection import columns_of, parse_selection
+from eventapi.queries.selection import columns_of
+from eventapi.queries.selection_parsing import parse_selection
 from eventapi.testing.items import ITEM, Item
 from events.vocabulary.resources import Entity
 from tests.eventapi.http.resources.kinds import SAMPLES
