@@ -85,7 +85,7 @@ def faults_of(resources: Collections, resource: ResourceType) -> Sequence[str]:
 def changed_kinds(
     resources: Collections, vocabulary: Vocabulary
 ) -> tuple[list[ResourceType], list[ResourceType]]:
-    """The kinds to declare anew, and those that a newer version of the application changed.
+    """The kinds to declare anew, and those that newer code changed.
 
     Raises `ConfigurationError` if a declaration contradicts the one in the log.
     """

@@ -34,7 +34,7 @@ SortKey = Callable[[Entity], Any]
 
 
 class OrderName(msgspec.Struct, frozen=True):
-    """The rows of one ``owner`` of a collection in an order; with 0 those of all owners."""
+    """The rows of one ``owner`` in an order; with 0 those of all owners."""
 
     collection: str
     owner: int

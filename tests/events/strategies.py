@@ -54,12 +54,15 @@ def personal_type(kind: type[Event]) -> type[Personal] | None:
     return module._PERSONAL.get(kind)
 
 
+_roles = st.from_regex(r"[a-z][a-z0-9-]{0,9}", fullmatch=True)
+
+
 def _instances(kind: type[Event]) -> st.SearchStrategy[Any]:
     """Events of a type, their personal values in clear."""
     hints = get_type_hints(kind)
     personal = personal_type(kind)
     parts = {
-        name: _values(hints[name])
+        name: _roles if hints[name] is str and name == "role" else _values(hints[name])
         for name in kind.__struct_fields__
         if name not in {"clear", "personal"}
     }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventapi.commands.resources import Create
-from eventapi.http.routes import resources
+from eventapi.http.routes import writes
 from events.errors import LogFenced, LogUnavailable, StorageFull, VaultUnavailable
 from tests.eventapi.http.client import PASSWORD, SECRET, Api, Caller, assert_problem
 from tests.eventapi.http.logs import FailingLog
@@ -27,7 +27,7 @@ def broken(*_: object) -> Create:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """A user of an app whose handler cannot make its command."""
-    monkeypatch.setattr(resources, "Create", broken)
+    monkeypatch.setattr(writes, "Create", broken)
     with Api() as api:
         yield api.caller("unlucky")
 

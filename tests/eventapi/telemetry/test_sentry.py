@@ -13,7 +13,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from eventapi.commands.resources import Create
-from eventapi.http.routes import resources
+from eventapi.http.routes import writes
 from eventapi.telemetry.sentry import report_errors
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api
@@ -65,7 +65,7 @@ def broken(*content: object) -> Create:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(resources, "Create", broken)
+    monkeypatch.setattr(writes, "Create", broken)
     with Api() as api:
         yield api
 

@@ -147,7 +147,7 @@ def test_upcast_that_fails_is_reported_with_its_place(tmp_path: Path) -> None:
     broken = ResourceType("bill", "bills", V1.fields, upcast=fail, declaration=V1.declaration)
     failing = Vocabulary([broken])
     lines = lines_of(OLD)
-    with pytest.raises(UnknownEvent, match=r"position 2: .* upcast of bill raised KeyError"):
+    with pytest.raises(UnknownEvent, match=r"position 2: .*upcast of Bill raised KeyError"):
         decode(lines, keyring("users/1"), failing)
     path = tmp_path / "events.jsonl"
     path.write_bytes(file_bytes(lines))

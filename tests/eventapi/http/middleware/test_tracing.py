@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 
 from eventapi.commands.resources import Create
 from eventapi.http.middleware.tracing import Tracing, tracing_of
-from eventapi.http.routes import resources
+from eventapi.http.routes import writes
 from events.errors import ConfigurationError
 from tests.eventapi.http.client import Api, quiet_settings
 
@@ -143,7 +143,7 @@ def test_a_failed_request_is_an_error_span_without_a_message(
     def fail(*_: object) -> Create:
         raise ValueError("canary")
 
-    monkeypatch.setattr(resources, "Create", fail)
+    monkeypatch.setattr(writes, "Create", fail)
     broken = Traced(tmp_path / "server.log")
     with broken.api as api:
         assert api.caller().post("/items", json={"title": "a"}).status_code == 500
