@@ -155,8 +155,11 @@ def check_seal(line: Any, cipher: AESGCM, vocabulary: Vocabulary) -> None:
         sealed = getattr(event, "personal", None)
         if sealed is not None:
             _decode_values(unseal(cipher, sealed, context))
-    else:
+        return
+    try:
         _open_personal(event, cipher, context, vocabulary)
+    except UnknownEvent as error:
+        raise ValueError(str(error)) from None
 
 
 def parse(line: bytes) -> Line:

@@ -162,7 +162,7 @@ class Vocabulary:
             if self._converts:
                 for line in parsed:
                     _check_clear(line.data)
-        except RecursionError as error:
+        except (RecursionError, UnknownEvent) as error:
             raise ValueError(f"they are not events: {error}") from None
         return parsed
 

@@ -49,7 +49,6 @@ def batch_controller(shapes: Iterable[Shape]) -> type[Controller]:
         tags = ("batch",)
 
         @post(
-            name="run_batch",
             summary="Write several resources, all or none",
             guards=[logged_in],
             request_headers=("Idempotency-Key",),
