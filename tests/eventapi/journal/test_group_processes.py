@@ -81,6 +81,7 @@ def torn(groups: dict[str, list[int]]) -> dict[str, list[int]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [3, 17, 40])
 async def test_killed_processes_leave_only_whole_groups(tmp_path: Path, after: int) -> None:
     with ExitStack() as stack:

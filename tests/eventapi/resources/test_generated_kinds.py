@@ -94,6 +94,7 @@ def sums(state: State) -> tuple[str, str]:
     return state.digest(), state.checksum()
 
 
+@pytest.mark.long
 @given(cases(), st.data())
 def test_the_fold_of_a_prefix_and_the_rest_is_the_fold(case: Case, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(case.history)))
@@ -113,6 +114,7 @@ def test_replay_restores_the_live_state(case: Case) -> None:
     assert dict(replayed[table].unique) == dict(case.state[table].unique)
 
 
+@pytest.mark.long
 @given(cases(), st.data())
 def test_staged_events_do_not_change_the_base(case: Case, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(case.history)))
@@ -152,6 +154,7 @@ def test_an_erasure_leaves_the_digest_at_every_earlier_position(
     assert then.digest() == case.fold(position).digest()
 
 
+@pytest.mark.long
 @given(cases(), st.integers(0, 30))
 def test_a_stranger_folds_the_log_to_the_same_digest(case: Case, position: int) -> None:
     """With items only in its vocabulary, and without any key."""
@@ -164,6 +167,7 @@ def test_a_stranger_folds_the_log_to_the_same_digest(case: Case, position: int) 
     assert asyncio.run(run()).digest() == case.fold(position).digest()
 
 
+@pytest.mark.long
 @given(st.data())
 def test_the_fold_never_raises_on_an_event_of_a_declared_kind(data: st.DataObject) -> None:
     registry = Registry([data.draw(declarations())])
@@ -270,6 +274,7 @@ async def test_every_past_position_equals_a_plain_model(case: Case) -> None:
         assert {number: found[number] for number in readable} == readable
 
 
+@pytest.mark.long
 @given(cases())
 async def test_the_history_of_a_resource_has_exactly_its_records(case: Case) -> None:
     table = case.state[case.resource.collection]

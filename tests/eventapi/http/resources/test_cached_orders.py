@@ -22,6 +22,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("collection", ["diaries", "posts"])
 def test_a_change_is_in_the_next_sorted_list(collection: str, what: str) -> None:
@@ -54,6 +55,7 @@ def test_an_erasure_is_in_the_next_sorted_list_of_all() -> None:
             assert [one["text"] for one in items_of(bob.get(f"/posts?{query}"))] == ["b"]
 
 
+@pytest.mark.long
 def test_shared_rows_come_and_go_in_a_sorted_list() -> None:
     with ResourceApi(KINDS) as api:
         ann, bob = api.user(), api.user()
