@@ -83,6 +83,11 @@ class Collections(Mapping[str, ResourceTable]):
         declared = self.schemas.get(kind)
         return declared[-1] if declared else None
 
+    @property
+    def unknown_kinds(self) -> list[str]:
+        """The kinds in the log of which only the verbs are known."""
+        return sorted(self.schemas.keys() - self.vocabulary.kinds.keys())
+
     def count(self, owner: int) -> int:
         """The number of live resources of an owner, of all kinds."""
         return sum(self[collection].by_owner.count(owner) for collection in self)

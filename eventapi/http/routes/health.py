@@ -27,7 +27,8 @@ class Health(msgspec.Struct, frozen=True):
     ``position`` is the last known position of the log, ``lag`` the number of its records that the
     state does not include yet, and ``queued`` the number of waiting writes. While the connection to
     the database is lost, reads return the state of ``database_lost_seconds`` ago, and writes are
-    refused. While the connection to Redis is lost, rate limits are counted without it.
+    refused. While the connection to Redis is lost, rate limits are counted without it. Resources of
+    ``unknown_kinds`` are not served: another version of the application declares them.
     """
 
     position: int
@@ -47,6 +48,7 @@ class Health(msgspec.Struct, frozen=True):
         int | None, Meta(description="Worker processes of this server; null while METRICS is off.")
     ]
     version: str
+    unknown_kinds: list[str]
     status: Literal["ok"] = "ok"
 
 
@@ -76,4 +78,5 @@ class HealthController(Controller):
         """Read the position of the log, connections, queue and version of the server."""
         state = await services.journal.state()
         details = services.health()
-        return json_response(Health(lag=details["position"] - state.position, **details))
+        lag, unknown = details["position"] - state.position, state.resources.unknown_kinds
+        return json_response(Health(lag=lag, unknown_kinds=unknown, **details))
