@@ -59,7 +59,6 @@ UniqueFields = str | tuple[str, ...]
 """A field, or fields together; unique among the resources of one owner unless `Global`."""
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class _ResourceMeta(msgspec.StructMeta):
     def __new__(
         mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any
@@ -68,6 +67,8 @@ class _ResourceMeta(msgspec.StructMeta):
         return super().__new__(mcls, name, bases, namespace, **config)
 
 
+# Type checkers take the nearest transform in the order of bases, and msgspec's is of plain Structs.
+@dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field,))
 class Resource(msgspec.Struct, metaclass=_ResourceMeta):
     """Base of declared resources.
 

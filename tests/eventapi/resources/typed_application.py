@@ -52,6 +52,13 @@ class Product(Resource):
         return values
 
 
+class Note(Resource):
+    """A required field may follow an optional one."""
+
+    color: str = "white"
+    text: str
+
+
 def open_cents(invoices: list[Invoice]) -> int:
     """Fields have their own types, and the constructor takes them by name."""
     invoice = Invoice(number="A-1", customer="Ann", cents=100)
