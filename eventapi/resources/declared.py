@@ -15,16 +15,21 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, UNSET
+from msgspec.structs import replace
 
 from eventapi.resources import fields as types
 from eventapi.resources.declaration import Access, Global, Resource, is_action
 from eventapi.resources.fingerprints import fingerprint_of_resource
 from eventapi.resources.schemas import declaration_of
 from eventapi.values.rules import Rules
-from events.errors import ConfigurationError
+from eventapi.values.validation import explain
+from events.errors import ConfigurationError, Invalid
 from events.vocabulary.resources import VERBS, Content, Entity, Field, ResourceType, Unique
 from events.vocabulary.schemas import KIND_PATTERN
 from events.vocabulary.vocabulary import RESERVED_KINDS
+
+_PLAIN: Final = (str, bool, str | None, bool | None)
+"""Types whose values can only be themselves, so that no write has to read them back."""
 
 RESERVED_FIELDS: Final = frozenset({"id", "owner", "created_at", "updated_at", "version"})
 RESERVED_COLLECTIONS: Final = frozenset(
@@ -73,7 +78,7 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     shareable: bool
     actions: Mapping[str, Action]
     doc: str
-    has_nested: bool = False
+    is_plain: bool = True
     times: Sequence[str] = ()
 
     @property
@@ -110,19 +115,21 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         )
 
     def _normal(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Values as a replay would read them: times in UTC, nested Structs without limits."""
+        """Values as a replay would read them, whatever a default or an action made of them.
+
+        Times are in UTC, and nested Structs without limits. Raises `Invalid`.
+        """
         if self.times:
             utc = {name: _in_utc(values[name]) for name in self.times if name in values}
             values = {**values, **utc}
-        if self.has_nested:
-            encoded = msgspec.json.encode(values)
-            raw = msgspec.json.decode(encoded, type=dict[str, msgspec.Raw])
-            values = {
-                field.name: msgspec.json.decode(raw[field.name], type=field.type)
-                for field in self.type.fields
-                if field.name in raw
-            }
-        return values
+        if self.is_plain:
+            return values
+        raw = msgspec.json.decode(msgspec.json.encode(values), type=dict[str, msgspec.Raw])
+        return {
+            field.name: _as_read(field, raw[field.name])
+            for field in self.type.fields
+            if field.name in raw
+        }
 
     def value_of(self, entity: Entity) -> Resource:
         """The content of a resource, copied, as an instance of its class."""
@@ -181,7 +188,7 @@ def _declared(cls: type[Resource], *, built_in: bool) -> Declared:
         cls.shareable,
         actions,
         doc,
-        any(_has_struct(field.type) for field in fields),
+        all(field.type in _PLAIN for field in fields),
         tuple(field.name for field in fields if _has_time(field.type)),
     )
 
@@ -365,6 +372,15 @@ def _in_utc(value: Any) -> Any:
             value, **{name: _in_utc(getattr(value, name)) for name in names}
         )
     return value
+
+
+def _as_read(field: Field, value: msgspec.Raw) -> Any:
+    """A value as a replay reads it from the log; raises `Invalid`."""
+    try:
+        return msgspec.json.decode(value, type=field.type)
+    except msgspec.ValidationError as error:
+        fault = explain(error, field.type)
+        raise Invalid(replace(fault, pointer=f"/{field.name}{fault.pointer}")) from None
 
 
 def _has_struct(hint: Any) -> bool:

@@ -283,7 +283,7 @@ def _rule(kind: Any) -> Holds:
     if isinstance(info, inspect.BoolType):
         return lambda value: type(value) is bool
     if isinstance(info, inspect.LiteralType):
-        return frozenset(info.values).__contains__
+        return partial(_is_among, frozenset((type(one), one) for one in info.values))
     is_optional = False
     if isinstance(info, inspect.UnionType):
         others = [one for one in info.types if not isinstance(one, inspect.NoneType)]
@@ -307,6 +307,11 @@ def _rule(kind: Any) -> Holds:
         return matches(value) is not None and check(value) is None
 
     return holds
+
+
+def _is_among(allowed: frozenset[tuple[type, Any]], value: Any) -> bool:
+    """Whether a value is one of a Literal; ``True`` is not 1, nor is 1.0."""
+    return type(value) in {str, int, type(None)} and (type(value), value) in allowed
 
 
 def _is_decodable(decode: Callable[[bytes], Any], value: Any) -> bool:

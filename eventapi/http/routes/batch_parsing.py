@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
@@ -229,12 +230,14 @@ def _body(
     content, references = bytes(raw), []
     checked = content
     if b'"$' in content:
-        value = msgspec.json.decode(content)
-        references = [
-            (path, _reference(match, earlier, f"/body{_pointer(path)}"))
-            for path, match in _matches(value, _inspected(write.body), ())
-        ]
-        checked = _replaced(content, ((path, _ANY_NUMBER) for path, _ in references))
+        # What cannot be decoded has no references; `decode_json` reports why.
+        with suppress(msgspec.MsgspecError):
+            value = msgspec.json.decode(content)
+            references = [
+                (path, _reference(match, earlier, f"/body{_pointer(path)}"))
+                for path, match in _matches(value, _inspected(write.body), ())
+            ]
+            checked = _replaced(content, ((path, _ANY_NUMBER) for path, _ in references))
     try:
         return decode_json(checked, write.body), content, references
     except Invalid as error:

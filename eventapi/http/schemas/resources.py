@@ -175,16 +175,17 @@ def _body(resource: Declared) -> Any:
         if field.default is UNSET:
             required.append((field.name, hint))
         else:
-            optional.append((field.name, hint, _default(field.default)))
+            optional.append((field.name, hint, _default(field)))
     doc = f"The content of {_article(resource)}."
     return _defined(f"{resource.cls.__name__}Body", required + optional, doc, bases=(Body,))
 
 
-def _default(value: Any) -> Any:
-    """A default that each value gets a copy of."""
+def _default(field: Field) -> Any:
+    """The default of a field, of which each value gets a copy."""
+    value = field.default
     if isinstance(value, list | dict) and value:
-        encoded = msgspec.msgpack.encode(value)
-        return msgspec.field(default_factory=lambda: msgspec.msgpack.decode(encoded))
+        decode, encoded = msgspec.msgpack.Decoder(field.type).decode, msgspec.msgpack.encode(value)
+        return msgspec.field(default_factory=lambda: decode(encoded))
     return value
 
 
