@@ -204,6 +204,10 @@ class Share(ResourceCommand, frozen=True):
             raise NotFound("User not found")
         if user.id == self.caller:
             raise Invalid(Fault("/username", "is the owner, who may do everything already"))
+        if self.can == "write" and not access.may_write(
+            self.resource, state, _caller(state, self.caller), entity
+        ):
+            raise Forbidden("you may read this, and let others read it, but not change it")
         event = self.resource.type.shared(user.id, self.can)
         return _decision(self.resource, entity.id, event, f"users/{self.caller}", "")
 

@@ -54,9 +54,9 @@ def parse_selection(columns: Mapping[str, Column], texts: Texts, faults: list[Fa
         return Selection(columns, filters, (Sort("id", descending),))
     if all(one.column != "id" for one in sorts):
         sorts.append(Sort("id"))
-    while sorts[-1].column != "id":  # Nothing behind the number decides anything.
-        sorts.pop()
-    return Selection(columns, filters, tuple(sorts), order)
+    # Nothing behind the number decides anything.
+    number = next(place for place, one in enumerate(sorts) if one.column == "id")
+    return Selection(columns, filters, tuple(sorts[: number + 1]), order)
 
 
 def _sorts(columns: Mapping[str, Column], order: str, faults: list[Fault]) -> list[Sort]:

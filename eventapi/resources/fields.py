@@ -74,6 +74,11 @@ def _with_limits(scalar: Any, limits: Sequence[Meta]) -> Any:
     return Annotated[(scalar, *limits)] if limits else scalar
 
 
+def _limited_by(hint: Any, limits: Sequence[Meta]) -> Any:
+    """A member of a union with the limits around the union."""
+    return Annotated[(hint, *limits)] if limits else hint
+
+
 def _int_limits(limits: Sequence[Meta]) -> Iterator[Meta]:
     if not any(limit.ge is not None or limit.gt is not None for limit in limits):
         yield Meta(ge=INT64.ge)
@@ -89,7 +94,10 @@ def _mapped(hint: Any, scalar: Any, seen: frozenset[type]) -> Any:
         limits = [one for one in metadata if isinstance(one, Meta)] + limits
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, types.UnionType}:
-        return Union[tuple(_mapped(one, scalar, seen) for one in arguments)]  # noqa: UP007
+        if any(is_clear(one) for one in arguments):
+            raise TypeFault("Clear is around the whole type: Clear[... | None]")
+        inner = [one if one is types.NoneType else _limited_by(one, limits) for one in arguments]
+        return Union[tuple(_mapped(one, scalar, seen) for one in inner)]  # noqa: UP007
     if origin is Literal:
         return hint
     if hint in {list, dict} or origin in {list, dict}:

@@ -243,8 +243,9 @@ class ResourceType:
             try:
                 found = dict(self.upcast(values))
             except Exception as error:
+                # Not the text of the error, which may quote personal values.
                 raise UnknownEvent(
-                    f"the upcast of {self.entity_name} raised {type(error).__name__}: {error}"
+                    f"the upcast of {self.entity_name} raised {type(error).__name__}"
                 ) from error
         for old, new in self.renamed.items():
             if old in found:

@@ -69,6 +69,7 @@ class ResourceTable:
         """By owner, the position of the last event of their resources; by 0, the last of all."""
         self.last_id = 0
         self._numbers = NumberIndex()
+        self._unreadable: set[int] = set()
         self._ever_deleted: dict[int, set[int]] = {}
         self._base: ResourceTable | None = None
         self._erased: set[int] = set()
@@ -160,6 +161,7 @@ class ResourceTable:
             record.time,
             record.position,
         )
+        self._note_readable(entity.id, event.personal)
         self._put(entity)
         self._numbers.add(entity.id)
         self.by_owner.add(entity.owner, entity.id)
@@ -178,11 +180,18 @@ class ResourceTable:
     def _put(self, entity: Entity) -> None:
         before = self.by_id.get(entity.id)
         self.by_id[entity.id] = entity
-        if self.resource.unique:
+        if self.resource.unique and entity.id not in self._unreadable:
             if before is not None:
                 self._release(before)
             for key in self.unique_keys(entity):
                 self.unique[key] = entity.id
+
+    def _note_readable(self, number: int, personal: object) -> None:
+        """Note whether the values of a resource are known: a blank value is not unique."""
+        if self.resource.sealed and not isinstance(personal, self.resource.content):
+            self._unreadable.add(number)
+        else:
+            self._unreadable.discard(number)
 
     def _release(self, entity: Entity) -> None:
         """Give the unique values of a resource free."""
@@ -243,6 +252,7 @@ class ResourceTable:
             record.time,
             record.position,
         )
+        self._note_readable(number, event.personal)
         self._put(entity)
         return entity
 
@@ -310,6 +320,8 @@ class ResourceTable:
         for (number, created, updated, version, *clear), sealed in zip(rows, texts, strict=True):
             if updated == created:
                 updated = created  # noqa: PLW2901 - one string for both saves memory
+            if personal is None and self.resource.sealed:
+                self._unreadable.add(number)
             put(new(number, *sealed, *clear, owner, created, updated, version))
             add(owner, number)
 
