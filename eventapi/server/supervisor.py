@@ -184,13 +184,19 @@ class Supervisor(Multiprocess):
         handle_hangup(lambda number, _: self.signal_queue.append(number))
 
     def run(self) -> None:
-        """Serve until asked to stop, or until a worker cannot start."""
-        self.init_processes()
-        while not self.should_exit.wait(_LOOP_SECONDS):
-            self.handle_signals()
-            self.keep_subprocess_alive()
-        self.terminate_all()
-        self.join_all()
+        """Serve until asked to stop, or until a worker cannot start.
+
+        Workers stop even after an error, such as one of the output. Otherwise the interpreter would
+        wait for them at its end, and they for the end of their parent.
+        """
+        try:
+            self.init_processes()
+            while not self.should_exit.wait(_LOOP_SECONDS):
+                self.handle_signals()
+                self.keep_subprocess_alive()
+        finally:
+            self.terminate_all()
+            self.join_all()
 
     def init_processes(self) -> None:
         """Start the workers."""

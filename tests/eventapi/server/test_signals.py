@@ -295,6 +295,30 @@ def test_a_server_stops_when_its_terminal_is_closed(tmp_path: Path, workers: int
     until(lambda: not any(map(is_running, processes)))
 
 
+LOST_OUTPUT = """\
+import eventapi.cli.serve
+from eventapi.cli.main import main
+
+def announce(settings, listening):
+    raise OSError(5, "Input/output error")
+
+eventapi.cli.serve._announce = announce
+
+if __name__ == "__main__":
+    main()
+"""
+"""The program with a terminal that is closed before the address is printed."""
+
+
+@pytest.mark.long
+def test_a_server_ends_with_its_workers_if_it_cannot_print_its_address(tmp_path: Path) -> None:
+    with started(tmp_path, [*script(tmp_path, LOST_OUTPUT), *serving(2)]) as server:
+        _, errors = server.communicate(timeout=PATIENCE)
+    assert server.returncode == 3
+    assert b"Input/output error" in errors
+    assert b"Traceback" not in errors
+
+
 def test_the_parent_does_not_import_the_application() -> None:
     """Its modules would take memory beside the workers."""
     check = (
