@@ -81,6 +81,9 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     is_plain: bool = True
     times: Sequence[str] = ()
 
+    def __reduce__(self) -> Any:
+        return _of_this_process, (self.cls,)
+
     @property
     def kind(self) -> str:
         """The name of the kind, as in ``invoice.created``."""
@@ -142,6 +145,14 @@ def declare(cls: type[Resource], *, built_in: bool = False) -> Declared:
         return _declared(cls, built_in=built_in)
     except (types.TypeFault, TypeError) as fault:
         raise ConfigurationError(f"{cls.__name__}: {fault}") from None
+
+
+def _of_this_process(cls: type[Resource]) -> Declared:
+    """The same declaration in another process; items are the same in all registries."""
+    from eventapi.resources.registry import load_registry  # noqa: PLC0415 - it imports this module
+
+    item = load_registry(()).item
+    return item if cls is item.cls else declare(cls)
 
 
 def kind_of(cls: type) -> str:

@@ -67,6 +67,9 @@ ACCESS: Mapping[tuple[str, str], Rule] = {
     ("PATCH", "/items/{item_id}"): Rule(Access.OWNER, _ITEM),
     ("DELETE", "/items/{item_id}"): Rule(Access.OWNER),
     ("GET", "/items/events"): Rule(Access.SESSION),
+    ("POST", "/batch"): Rule(
+        Access.SESSION, {"requests": [{"method": "POST", "path": "/items", "body": _ITEM}]}
+    ),
     ("GET", "/audit/events"): Rule(Access.AUDITOR),
     ("GET", "/audit/events/{position}"): Rule(Access.AUDITOR),
     ("GET", "/audit/state"): Rule(Access.AUDITOR),

@@ -176,6 +176,8 @@ class Components:
             }
             is_ours = query is EventsQuery or name in ListQuery.__struct_fields__
             example = _QUERY_EXAMPLES[name] if is_ours else own[0]
+            if example is not None and schema.get("type") == "string":
+                example = str(example)
             if example is not None:
                 described["example"] = example
             references.append(self._parameter(f"{query.__name__}_{name}", described))

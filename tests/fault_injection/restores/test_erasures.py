@@ -95,6 +95,6 @@ def test_control_start_that_does_not_repeat_erasures_is_found(
     async def skip(*_: object) -> None:
         pass
 
-    monkeypatch.setattr(Journal, "_erase_again", skip)
+    monkeypatch.setattr(Journal, "_write_now", skip)
     with pytest.raises(AssertionError, match="without a key"):
         play(keys=False)

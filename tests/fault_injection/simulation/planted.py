@@ -161,7 +161,7 @@ def _reuse_numbers() -> Iterator[None]:
 
     with (
         mock.patch.object(journal.Journal, "_catch_up", lag),
-        mock.patch.object(journal.Journal, "_check_head", nothing),
+        mock.patch.object(journal, "check_head", nothing),
         mock.patch.object(journal.Journal, "state", _stale_state),
     ):
         yield
