@@ -10,20 +10,19 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, UNSET
-from msgspec.structs import replace
 
 from eventapi.resources import fields as types
+from eventapi.resources.as_read import as_read, in_utc
 from eventapi.resources.declaration import Access, Global, Resource, is_action
 from eventapi.resources.fingerprints import fingerprint_of_resource
 from eventapi.resources.schemas import declaration_of
 from eventapi.values.rules import Rules
-from eventapi.values.validation import explain
-from events.errors import ConfigurationError, Invalid
+from events.errors import ConfigurationError
 from events.vocabulary.resources import VERBS, Content, Entity, Field, ResourceType, Unique
 from events.vocabulary.schemas import KIND_PATTERN
 from events.vocabulary.vocabulary import RESERVED_KINDS
@@ -118,18 +117,18 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         )
 
     def _normal(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Values as a replay would read them, whatever a default or an action made of them.
+        """Values as a replay reads them, also those of a default or an action.
 
         Times are in UTC, and nested Structs without limits. Raises `Invalid`.
         """
         if self.times:
-            utc = {name: _in_utc(values[name]) for name in self.times if name in values}
+            utc = {name: in_utc(values[name]) for name in self.times if name in values}
             values = {**values, **utc}
         if self.is_plain:
             return values
         raw = msgspec.json.decode(msgspec.json.encode(values), type=dict[str, msgspec.Raw])
         return {
-            field.name: _as_read(field, raw[field.name])
+            field.name: as_read(field, raw[field.name])
             for field in self.type.fields
             if field.name in raw
         }
@@ -367,31 +366,6 @@ def _renamed(cls: type[Resource], names: Sequence[str]) -> dict[str, str]:
                 f'renamed = {{"{old}": "{new}"}}: there still is a field {old}; remove one of both'
             )
     return dict(cls.renamed)
-
-
-def _in_utc(value: Any) -> Any:
-    """A value with all times in it in UTC."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC)
-    if isinstance(value, list):
-        return [_in_utc(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _in_utc(one) for name, one in value.items()}
-    if isinstance(value, msgspec.Struct):
-        names = value.__struct_fields__
-        return msgspec.structs.replace(
-            value, **{name: _in_utc(getattr(value, name)) for name in names}
-        )
-    return value
-
-
-def _as_read(field: Field, value: msgspec.Raw) -> Any:
-    """A value as a replay reads it from the log; raises `Invalid`."""
-    try:
-        return msgspec.json.decode(value, type=field.type)
-    except msgspec.ValidationError as error:
-        fault = explain(error, field.type)
-        raise Invalid(replace(fault, pointer=f"/{field.name}{fault.pointer}")) from None
 
 
 def _has_struct(hint: Any) -> bool:

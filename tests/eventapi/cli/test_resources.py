@@ -256,9 +256,7 @@ def test_check_runs_the_upcast_on_every_event(data: Path, shop: Write) -> None:
     shop(text.replace("\n        @action", upcast))
     result = resources(data, "check")
     assert result.exit_code == 1
-    assert result.stdout.startswith(
-        "position 3: the upcast of Invoice raised ValueError: invalid literal for int()"
-    )
+    assert result.stdout.startswith("position 3: the upcast of Invoice raised ValueError")
     shop(text.replace("\n        @action", upcast.replace('int(values["number"])', "7")))
     assert resources(data, "check").exit_code == 0
 

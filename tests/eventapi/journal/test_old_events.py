@@ -88,6 +88,4 @@ async def test_failing_upcast_is_one_clear_error(storage: Storage) -> None:
     with pytest.raises(UnknownEvent) as caught:
         async with storage.process(invoice(UPCAST, upcast=staticmethod(broken))):
             pass
-    assert caught.value.message.text == (
-        "position 3: the upcast of Invoice raised KeyError: 'euros'"
-    )
+    assert caught.value.message.text == ("position 3: the upcast of Invoice raised KeyError")
