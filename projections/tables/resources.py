@@ -72,8 +72,6 @@ class ResourceTable:
         self._unreadable: set[int] = set()
         self._ever_deleted: dict[int, set[int]] = {}
         self._base: ResourceTable | None = None
-        self._erased: set[int] = set()
-        """The owners whose resources in the base do not count any more."""
 
     def stage(self, versions: VersionIndex) -> ResourceTable:
         """A copy-on-write copy."""
@@ -87,19 +85,6 @@ class ResourceTable:
         draft.last_id = self.last_id
         draft._base = self
         return draft
-
-    def become_foreign(self, resource: ResourceType) -> None:
-        """Keep only what the verbs of a kind say, because its declaration is not readable.
-
-        The rest is removed, so that the state is the one that a snapshot of it leads to.
-        """
-        self.resource = resource
-        self.unique = {}
-        for cached in ("_public_values", "_decode_public", "_decode_personal"):
-            self.__dict__.pop(cached, None)
-        new = resource.entity
-        for number, one in list(self.by_id.items()):
-            self.by_id[number] = new(number, one.owner, one.created_at, one.updated_at, one.version)
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -118,7 +103,7 @@ class ResourceTable:
     def ever_deleted(self, owner: int) -> AbstractSet[int]:
         """The numbers of an owner's resources that were ever deleted, also if restored."""
         here: AbstractSet[int] = self._ever_deleted.get(owner, frozenset())
-        if self._base is None or owner in self._erased:
+        if self._base is None:
             return here
         return here | self._base.ever_deleted(owner)
 

@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -73,6 +74,8 @@ class Listing(msgspec.Struct, frozen=True):
 
 def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
     """The list of a query; raises `Invalid` with every fault."""
+    if not request.scope["query_string"]:
+        return _first_page(shape)
     texts = query_texts(request.scope["query_string"])
     if shape.version.is_replacement:
         query: Any = from_texts(texts, ListQueryV1, "query")
@@ -97,6 +100,12 @@ def parse_listing(request: ApiRequest, shape: Shape) -> Listing:
     except ValueError as error:
         faults.append(Fault("/after", str(error)))
     raise Invalid(*(msgspec.structs.replace(fault, where="query") for fault in faults))
+
+
+@lru_cache(256)
+def _first_page(shape: Shape) -> Listing:
+    """The list without a query, which is the same for all clients."""
+    return Listing(shape, parse_selection(shape.columns, {}, []), {}, _PAGE)
 
 
 def _listing(  # noqa: PLR0917 - the parts of a query

@@ -1,4 +1,4 @@
-"""Nothing of an erased user can be restored, whoever has the right to write it."""
+"""Nothing of an erased user can be restored, whatever rights the caller has."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.eventapi.http.client import OPERATOR, Caller, assert_problem, items_o
 from tests.eventapi.http.resources.kinds import KINDS
 from tests.eventapi.http.resources.server import V2, ResourceApi
 
-CALLERS: Final = ("nobody", "owner", "stranger", "clerk", "boss", "reader", "writer")
+CALLERS: Final = ("anonymous", "owner", "stranger", "clerk", "boss", "reader", "writer")
 UNKNOWN: Final = 999_999
 TEXT: Final = {"text": "t"}
 NO_BODIES: Final = {"GET", "DELETE"}
@@ -42,7 +42,7 @@ class Route(msgspec.Struct, frozen=True):
         rule = self.access.read
         if rule == "public":
             return True
-        if who == "nobody":
+        if who == "anonymous":
             return False
         is_shared = self.is_shareable and who in {"reader", "writer"}
         return who == "owner" or rule in {"users", who} or is_shared
@@ -59,7 +59,7 @@ class Route(msgspec.Struct, frozen=True):
     def status(self, who: str, is_live: bool) -> int:  # noqa: PLR0911 - a table
         """The status for a caller; the row lives, or was deleted."""
         is_public = self.method == "GET" and self.access.read == "public"
-        if who == "nobody" and not is_public:
+        if who == "anonymous" and not is_public:
             return 401
         if self.part == "":
             return (201 if self.creates(who) else 403) if self.method == "POST" else 200
@@ -96,7 +96,7 @@ class World(msgspec.Struct, frozen=True):
         return self.call(who, route.method, f"/{route.collection}{part}", **how)
 
     def call(self, who: str, method: str, path: str, **how: Any) -> httpx.Response:
-        token = None if who == "nobody" else self.callers[who].token
+        token = None if who == "anonymous" else self.callers[who].token
         return self.api.request(method, V2 + path, token=token, **how)
 
     def body(self, route: Route, number: int) -> Any:
@@ -141,7 +141,7 @@ def routes_of(api: ResourceApi) -> Iterator[Route]:
 def world() -> Iterator[World]:
     with ResourceApi(KINDS) as api:
         roles = {"clerk": ["clerk"], "boss": ["boss"]}
-        callers = {who: api.user(who, *roles.get(who, ())) for who in CALLERS if who != "nobody"}
+        callers = {who: api.user(who, *roles.get(who, ())) for who in CALLERS if who != "anonymous"}
         yield World(api, callers, list(routes_of(api)))
 
 
@@ -197,11 +197,11 @@ def test_the_past_is_read_with_the_rights_of_now(world: World, collection: str) 
         row = world.row(collection, is_live=is_live)
         created = world.callers["owner"].get(f"/{collection}/{row}/history").json()[0]["position"]
         for who in CALLERS:
-            denied = 401 if who == "nobody" else 404
+            denied = 401 if who == "anonymous" else 404
             one = world.call(who, "GET", f"/{collection}/{row}?as_of={created}")
             assert one.status_code == (200 if route.reads(who) else denied), who
             every = world.call(who, "GET", f"/{collection}?as_of={created}&limit=1000")
-            if who != "nobody" or route.reads(who):
+            if who != "anonymous" or route.reads(who):
                 is_listed = row in {one["id"] for one in items_of(every)}
                 assert is_listed == route.reads(who), who
 
